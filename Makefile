@@ -1,0 +1,79 @@
+# pero-worker: set-up, tests and demo. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PAGES  ?= ../shared/pages
+# The CPU build of torch. On x86-64 PyPI has only the CUDA build: name an index that has the CPU wheel with
+# TORCH_INDEX=https://download.pytorch.org/whl/cpu, unless pip is already told where such a wheel lies.
+TORCH  ?= torch==2.13.0$(if $(filter x86_64,$(shell uname -m)),+cpu)
+
+VENV := .venv
+BIN  := $(VENV)/bin
+DEMO := build/demo
+PIP_INSTALL := $(BIN)/pip install -qq $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '$(TORCH)'
+# pero-ocr brings the OpenCV build that wants libGL, which a bare machine lacks.
+CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh libgl1 libglib2.0-0; \
+	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
+	&& du -sm $(VENV) | sed 's/\t.*/ MB in $(VENV)/'
+
+.PHONY: help demo test lint bench-quality bench-local clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+
+demo: $(DEMO)/.stamp-scans $(DEMO)/.stamp-drawn ## set up everything, then read seven pages into demo-out/
+	rm -rf demo-out
+	$(BIN)/pero-worker ocr $(DEMO)/scans -o demo-out --formats page,alto,text,pdf
+	@$(BIN)/python demo/show.py demo-out
+
+test: lint ## lint, then all tests
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.stamp-test ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench-quality: $(VENV)/.stamp-program ## error rates on PAGES (default ../shared/pages)
+	$(BIN)/python benchmarks/quality.py $(PAGES)
+
+bench-local: $(VENV)/.stamp-program ## speed of one machine on PAGES
+	$(BIN)/python benchmarks/local.py $(PAGES)
+
+clean: ## remove the environment, everything built and demo-out/
+	rm -rf $(VENV) build demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# -- the environment ------------------------------------------------------------------------------------------
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || scripts/apt-install.sh python3-venv
+	$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.stamp-program: pyproject.toml | $(BIN)/pip
+	@echo 'installing the program: some 2 GB, a few minutes'
+	$(PIP_INSTALL) -e '.[pero,rapidocr]'
+	@$(CHECK_ENV)
+	@touch $@
+
+$(VENV)/.stamp-test: pyproject.toml | $(BIN)/pip
+	scripts/apt-install.sh fonts-dejavu-core
+	@echo 'installing the program and what its tests need: some 2 GB, a few minutes'
+	$(PIP_INSTALL) -e '.[pero,rapidocr,test]'
+	@$(CHECK_ENV)
+	@touch $(VENV)/.stamp-program $@
+
+# -- the demo's pages: five real scans, two drawn pages ---------------------------------------------------------
+
+$(DEMO)/.stamp-scans: demo/requirements-scans.txt demo/scans.py | $(VENV)/.stamp-program
+	rm -rf $(DEMO)/sdist
+	$(BIN)/pip download --quiet --no-deps --no-binary ocrmypdf --require-hashes -d $(DEMO)/sdist -r demo/requirements-scans.txt
+	$(BIN)/python demo/scans.py $(DEMO)/sdist $(DEMO)/scans
+	@touch $@
+
+$(DEMO)/.stamp-drawn: demo/draw.py $(wildcard demo/text/*) | $(VENV)/.stamp-program
+	scripts/apt-install.sh --unpack $(DEMO)/fonts fonts-blankenburg fonts-oldstandard
+	$(BIN)/python demo/draw.py $(DEMO)/fonts $(DEMO)/scans $(DEMO)/truth
+	@touch $@

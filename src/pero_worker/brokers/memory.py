@@ -1,0 +1,94 @@
+"""A broker in this process's memory: one machine without servers, and tests of whatever needs a broker."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pero_worker.errors import RequestError
+from pero_worker.ports import Delivery
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Message:
+    rank: tuple[int, int]
+    body: bytes
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    queue: str
+    body: bytes
+    reason: str
+
+
+class MemoryBroker:
+    """`ports.Broker` with priorities. Thread-safe; bodies are held in memory, so publishers bound themselves."""
+
+    def __init__(self, queues: Sequence[str]) -> None:
+        self._changed = threading.Condition()
+        self._queues: dict[str, list[_Message]] = {name: [] for name in queues}
+        self._in_hand: dict[int, tuple[str, str, _Message]] = {}
+        self._numbers = itertools.count(1)
+        self._dead: list[DeadLetter] = []
+
+    def get(self, queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:
+        with self._changed:
+            self._changed.wait_for(lambda: any(self._queues[name] for name in queues), timeout)
+            for name in queues:
+                if self._queues[name]:
+                    message = heapq.heappop(self._queues[name])
+                    tag = next(self._numbers)
+                    self._in_hand[tag] = (consumer, name, message)
+                    return Delivery(tag, name, message.body, message.attempts)
+        return None
+
+    def publish(self, queue: str, body: bytes, priority: int = 0) -> None:
+        with self._changed:
+            if queue not in self._queues:
+                raise RequestError(f"there is no queue named {queue!r}")
+            self._put(queue, _Message((-priority, next(self._numbers)), body))
+
+    def ack(self, delivery: Delivery) -> None:
+        with self._changed:
+            self._in_hand.pop(delivery.tag, None)
+
+    def give_back(self, delivery: Delivery) -> None:
+        with self._changed:
+            held = self._in_hand.pop(delivery.tag, None)
+            if held:
+                self._put(held[1], held[2])
+
+    def set_aside(self, delivery: Delivery, reason: str) -> None:
+        with self._changed:
+            held = self._in_hand.pop(delivery.tag, None)
+            if held:
+                self._dead.append(DeadLetter(held[1], held[2].body, reason))
+
+    def release(self, consumer: str) -> int:
+        """Takes back what a dead consumer held and charges an attempt to each message; returns how many."""
+        with self._changed:
+            lost = [tag for tag, held in self._in_hand.items() if held[0] == consumer]
+            for tag in lost:
+                _, queue, message = self._in_hand.pop(tag)
+                self._put(queue, replace(message, attempts=message.attempts + 1))
+            return len(lost)
+
+    def take_dead_letters(self) -> list[DeadLetter]:
+        """What was set aside since the last call."""
+        with self._changed:
+            letters, self._dead = self._dead, []
+            return letters
+
+    def length(self, queue: str) -> int:
+        """Messages that wait in `queue`, those in hand not counted."""
+        with self._changed:
+            return len(self._queues[queue])
+
+    def _put(self, queue: str, message: _Message) -> None:
+        heapq.heappush(self._queues[queue], message)
+        self._changed.notify_all()

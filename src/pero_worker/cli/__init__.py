@@ -1,0 +1,51 @@
+"""The command line: parsing and printing only, one module a command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import pero_worker
+from pero_worker.cli import listing, ocr
+from pero_worker.errors import PeroWorkerError
+
+app = typer.Typer(
+    name="pero-worker",
+    help="Turns scans into text with PERO OCR.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("ocr", epilog=ocr.EPILOG)(ocr.ocr)
+app.command("engines")(listing.engines)
+app.command("pipelines")(listing.pipelines)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pero-worker {pero_worker.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point; an error of ours is one line on stderr and an exit status of the README's table."""
+    try:
+        app()
+    except PeroWorkerError as error:
+        typer.echo(f"pero-worker: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

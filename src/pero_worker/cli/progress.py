@@ -1,0 +1,88 @@
+"""Progress on stderr for a person who watches; a summary for everybody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from pero_worker.local.journal import PageRecord, PageStatus
+from pero_worker.local.run import Summary
+
+_FAILURES_SHOWN = 20
+
+
+class Progress:
+    """`local.run.Observer` on the terminal; says nothing when not `visible`."""
+
+    def __init__(self, *, visible: bool) -> None:
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not visible,
+        )
+        self._task: TaskID = self._bar.add_task("opening", total=None, note="")
+        self._failed = 0
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def opened(self, documents: int, total: int) -> None:
+        self._bar.update(self._task, completed=documents, total=total)
+
+    def planned(self, pages: int, finished_before: int, workers: int) -> None:
+        self._bar.remove_task(self._task)
+        note = f"{finished_before} done before" if finished_before else f"{workers} workers"
+        self._task = self._bar.add_task("pages", total=pages, note=note)
+
+    def page_settled(self, record: PageRecord) -> None:
+        if record.status is PageStatus.FAILED:
+            self._failed += 1
+            self._bar.console.print(f"failed: {record.page}: {record.error}", markup=False, highlight=False)
+        task = next((t for t in self._bar.tasks if t.id == self._task), None)
+        speed = f"{task.speed:.2f} pages/s" if task and task.speed else ""
+        self._bar.update(self._task, advance=1, note=f"{speed} {self._failed} failed" if self._failed else speed)
+
+    def worker_died(self, exit_code: int, pages: int) -> None:
+        self._bar.console.print(f"a worker process died ({_why(exit_code)}); {pages} page(s) taken back, restarting it")
+
+    def binding(self, documents: int) -> None:
+        if documents:
+            self._bar.update(self._task, description=f"pages; making {documents} PDFs")
+
+
+def print_summary(summary: Summary, folder: Path, skipped: int) -> None:
+    """What the run came to, on stdout."""
+    speed = f", {summary.done / summary.seconds:.2f} pages/s" if summary.done and summary.seconds else ""
+    before = f", {summary.finished_before} done before" if summary.finished_before else ""
+    typer.echo(f"{summary.done} pages done in {summary.seconds:.1f} s{speed}{before}, {len(summary.failed)} failed")
+    for record in summary.failed[:_FAILURES_SHOWN]:
+        typer.echo(f"  failed: {record.page}: {record.error}")
+    if len(summary.failed) > _FAILURES_SHOWN:
+        typer.echo(f"  and {len(summary.failed) - _FAILURES_SHOWN} more")
+    for name, reason in summary.unbound:
+        typer.echo(f"  no PDF: {name}: {reason}")
+    if skipped:
+        typer.echo(f"  {skipped} files in the folders are not images and were passed over")
+    if summary.interrupted:
+        typer.echo("interrupted; run the same command again to go on")
+    typer.echo(f"results in {folder}, one line a page in {folder / 'report.jsonl'}")
+
+
+def _why(exit_code: int) -> str:
+    return f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"

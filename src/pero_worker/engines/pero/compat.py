@@ -1,0 +1,151 @@
+"""Everything that pero-ocr 0.7.0 needs to behave with today's libraries and inside a worker, in one place.
+
+`import_pero` must be the first to import pero_ocr in a process; its repairs hold for the whole process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import random
+import sys
+import threading
+import types
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely.geometry
+import torch
+from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+_lock = threading.Lock()
+_SEED = 0
+_MODULES = (
+    "document_ocr.page_parser",
+    "core.arabic_helper",
+    "core.crop_engine",
+    "layout_engines.baseline_refiner",
+    "layout_engines.cnn_layout_engine",
+    "layout_engines.layout_helpers",
+    "layout_engines.torch_parsenet",
+    "ocr_engine.line_ocr_engine",
+    "ocr_engine.pytorch_ocr_engine",
+    "ocr_engine.transformer",
+    "ocr_engine.transformer_ocr_engine",
+)
+
+
+def import_pero() -> Any:
+    """The repaired module pero_ocr.document_ocr.page_parser; ImportError when pero-ocr is not installed."""
+    with _lock:
+        _replace_utils()
+        # pero-ocr reaches for names that SciPy and NumPy deprecated; the versions are pinned, the warnings are noise.
+        warnings.filterwarnings("ignore", module=r"pero_ocr\.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            page_parser, *others = (importlib.import_module(f"pero_ocr.{name}") for name in _MODULES)
+        for module in (page_parser, *others):
+            _quiet(module)
+        _let_multipolygons_iterate()
+        # LayoutExtractor starts a process pool and never uses it, which a daemonic process may not do at all.
+        page_parser.__dict__["Pool"] = lambda *_: None
+        named = {module.__name__.rpartition(".")[2]: module for module in others}
+        named["crop_engine"].EngineLineCropper.reverse_line_mapping = _reverse_line_mapping
+        named["torch_parsenet"].Net.__init__ = _load_net
+        named["pytorch_ocr_engine"].PytorchEngineLineOCR._load_exported_model = _load_recogniser
+    return page_parser
+
+
+def import_decoding() -> None:
+    """Imports the decoder, quietly; ImportError when brnolm is missing."""
+    with _lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = importlib.import_module("pero_ocr.decoding.decoding_itf")
+        _quiet(module)
+        # The factory writes the whole character set to sys.stderr: it gets a `sys` of its own.
+        stderr = types.SimpleNamespace(write=lambda text: logger.debug("%s", text.rstrip()))
+        module.__dict__["sys"] = types.SimpleNamespace(stderr=stderr)
+
+
+def forget_last_page(parser: Any) -> None:
+    """Puts back what a PageParser remembers of the page before, and the random generators it draws from."""
+    for layout in getattr(parser, "layout_parsers", ()):
+        engine = getattr(layout, "engine", None)
+        net = getattr(engine, "parsenet", None)
+        if net is not None:
+            net.last_downsample = net.init_downsample
+        if hasattr(engine, "predictions"):
+            del engine.predictions
+    if parser.decoder is not None:
+        parser.decoder.last_h = None
+        parser.decoder.last_line = None
+    random.seed(_SEED)
+    np.random.seed(_SEED)
+
+
+def model_file(path: str, device: Any) -> str:
+    """The file to open for `path`: pero-ocr wants MODEL.cpu on a CPU, packages often hold MODEL alone."""
+    variant = path + ".cpu"
+    return variant if device.type == "cpu" and Path(variant).is_file() else path
+
+
+def _replace_utils() -> None:
+    # The original tries numba in a subprocess at import, and its fallback cannot be called with options. What numba
+    # would compile is replaced (reverse_line_mapping) or not used here (force_alignment).
+    if "pero_ocr.utils" in sys.modules:
+        return
+    package = importlib.import_module("pero_ocr")
+    utils = types.ModuleType("pero_ocr.utils")
+    utils.__dict__.update(jit=_no_jit, compose_path=_compose_path)
+    sys.modules[utils.__name__] = utils
+    package.__dict__["utils"] = utils
+
+
+def _no_jit(*functions: Callable[..., Any], **_options: object) -> Any:
+    return functions[0] if functions else lambda function: function
+
+
+def _compose_path(path: str, folder: str) -> str:
+    return str(Path(folder) / path) if folder else path
+
+
+def _quiet(module: types.ModuleType) -> None:
+    # pero-ocr prints to stdout; a global of the module hides the builtin without touching other threads' output.
+    def to_log(*values: object, **_options: object) -> None:
+        logger.debug("%s: %s", module.__name__, " ".join(map(str, values)))
+
+    module.__dict__["print"] = to_log
+
+
+def _let_multipolygons_iterate() -> None:
+    # Since shapely 2 only .geoms can be iterated; clustered_lines_to_polygons would lose the page.
+    if not hasattr(shapely.geometry.MultiPolygon, "__iter__"):
+        shapely.geometry.MultiPolygon.__iter__ = lambda self: iter(self.geoms)
+
+
+def _reverse_line_mapping(
+    _cropper: object, forward: NDArray[Any], samples: NDArray[Any], values: NDArray[Any]
+) -> NDArray[Any]:
+    # The original's search never leaves its first step, so that it interpolates linearly between the two ends.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = (samples - forward[-1]) / (forward[0] - forward[-1])
+    return np.asarray((1 - share) * values[-1] + share * values[0])
+
+
+def _load_net(net: Any, model_path: str, device: Any, max_mp: float | None = None) -> None:
+    net.max_megapixels = 5 if max_mp is None else max_mp
+    net.device = device
+    net.net = _load_script(model_path, device)
+
+
+def _load_recogniser(recogniser: Any) -> None:
+    recogniser.model = _load_script(recogniser.checkpoint, recogniser.device)
+
+
+def _load_script(path: str, device: Any) -> Any:
+    return torch.jit.load(model_file(path, device), map_location=device).to(device).eval()

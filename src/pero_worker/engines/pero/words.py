@@ -1,0 +1,178 @@
+"""Word boxes from a CTC network's output: which frames each character took, carried back to the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pero_worker.page import Polygon, Word
+
+Array = NDArray[Any]
+
+PIXELS_PER_FRAME = 4
+"""Width of a network frame in pixels of the line's crop (pero-ocr fixes it)."""
+_ABSENT = -80.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frames:
+    """A line's network output. `logits` (frames, characters), `best` and `probability` (frames): the likeliest
+    character of each frame, and how likely it is. The last character is the blank."""
+
+    logits: Array
+    best: Array
+    probability: Array
+
+    @classmethod
+    def of(cls, sparse: Any) -> Frames:
+        """From pero-ocr's sparse matrix (frames, characters), where what is not stored is improbable."""
+        logits = sparse.toarray()
+        logits[logits == 0] = _ABSENT
+        best = logits.argmax(axis=1)
+        peak = logits[np.arange(len(best)), best]
+        probability = 1 / np.exp(logits - peak[:, np.newaxis]).sum(axis=1)
+        return cls(logits, best, probability)
+
+    def runs(self) -> tuple[Array, Array]:
+        """First frame of each run of equal characters, and the frame behind it."""
+        if not len(self.best):
+            return np.zeros(0, int), np.zeros(0, int)
+        borders = np.flatnonzero(np.diff(self.best)) + 1
+        return np.concatenate(([0], borders)), np.concatenate((borders, [len(self.best)]))
+
+    def confidence(self) -> float:
+        """pero-ocr's confidence of a line: the least sure run, each run as sure as its surest frame."""
+        starts, _ = self.runs()
+        if not len(starts):
+            return 1.0
+        return float(np.maximum.reduceat(self.probability, starts).min())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rails:
+    """The upper and lower edge of a line on the page, both (n, 2) in pixels, sampled evenly from left to right."""
+
+    top: Array
+    bottom: Array
+
+    def box(self, left: float, right: float, width: int, height: int) -> Polygon:
+        """The four-sided piece between two shares (0..1) of the length, clipped to a page of `width` x `height`."""
+        places = np.clip([left, right], 0, 1) * (len(self.top) - 1)
+        whole = np.arange(len(self.top))
+        upper, lower = (
+            np.stack([np.interp(places, whole, edge[:, axis]) for axis in (0, 1)], axis=1)
+            for edge in (self.top, self.bottom)
+        )
+        corners = np.clip([upper[0], upper[1], lower[1], lower[0]], 0, (width, height))
+        return tuple((float(x), float(y)) for x, y in corners)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Spelling:
+    """Where the text's characters are: `start` and `end` frame and `probability` of each."""
+
+    start: Array
+    end: Array
+    probability: Array | None
+
+
+def words_of(
+    text: str,
+    frames: Frames,
+    characters: Sequence[str],
+    span: tuple[int, int],
+    rails: Rails,
+    size: tuple[int, int],
+    crop_width: int | None = None,
+) -> tuple[Word, ...]:
+    """The words of `text` (split at white space) with their boxes and confidences.
+
+    `span` is where the crop begins and ends in frames, `crop_width` its exact width in pixels, `size` the
+    page's width and height.
+    """
+    places = [match.span() for match in re.finditer(r"\S+", text)]
+    if not places:
+        return ()
+    spelling = _path(text, frames, characters) or _aligned(text, frames, characters) or _even(text, span)
+    centre = (spelling.start + spelling.end) / 2
+    reach = _half_advance(centre, places)
+    length = (crop_width or (span[1] - span[0]) * PIXELS_PER_FRAME) / PIXELS_PER_FRAME
+    words = []
+    for first, last in places:
+        left = min(spelling.start[first], centre[first] - reach)
+        right = max(spelling.end[last - 1], centre[last - 1] + reach)
+        if first > 0:
+            left = max(left, (centre[first - 1] + centre[first]) / 2)
+        if last < len(text):
+            right = min(right, (centre[last - 1] + centre[last]) / 2)
+        box = rails.box((left - span[0]) / length, (right - span[0]) / length, *size)
+        sure = None if spelling.probability is None else float(spelling.probability[first:last].mean())
+        words.append(Word(text[first:last], box, sure))
+    return tuple(words)
+
+
+def _half_advance(centre: Array, places: list[tuple[int, int]]) -> float:
+    """Half the usual distance of two characters of a word: how far a glyph reaches from its middle."""
+    steps = [np.diff(centre[first:last]) for first, last in places if last - first > 1]
+    return float(np.median(np.concatenate(steps))) / 2 if steps else 2.0
+
+
+def _path(text: str, frames: Frames, characters: Sequence[str]) -> _Spelling | None:
+    """The greedy path, when it spells the text."""
+    starts, ends = frames.runs()
+    labels = frames.best[starts]
+    spoken = np.flatnonzero(labels != frames.logits.shape[1] - 1)
+    pieces = [characters[label] for label in labels[spoken]]
+    if "".join(pieces) != text:
+        return None
+    owner = np.repeat(spoken, [len(piece) for piece in pieces])
+    probability = np.maximum.reduceat(frames.probability, starts) if len(starts) else np.zeros(0)
+    return _Spelling(starts[owner], ends[owner], probability[owner])
+
+
+def _aligned(text: str, frames: Frames, characters: Sequence[str]) -> _Spelling | None:
+    """The likeliest CTC path that spells the text (Viterbi); None when the network cannot spell it."""
+    number = {character: label for label, character in enumerate(characters[: frames.logits.shape[1] - 1])}
+    if not all(character in number for character in text):
+        return None
+    states = np.full(2 * len(text) + 1, frames.logits.shape[1] - 1)
+    states[1::2] = [number[character] for character in text]
+    logits = frames.logits - frames.logits.max(axis=1, keepdims=True)
+    scores = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[:, states]
+    jumps = np.zeros(len(states), bool)
+    jumps[3::2] = states[3::2] != states[1:-2:2]
+
+    best = np.full(len(states), -np.inf)
+    best[0] = 0.0
+    steps = np.zeros(scores.shape, np.int8)
+    choices = np.full((3, len(states)), -np.inf)
+    for frame, score in enumerate(scores):
+        choices[0] = best
+        choices[1, 1:] = best[:-1]
+        choices[2, 2:] = np.where(jumps[2:], best[:-2], -np.inf)
+        steps[frame] = choices.argmax(axis=0)
+        best = choices.max(axis=0) + score
+        if frame == 0:
+            best[2:] = -np.inf
+    state = len(states) - 1 if best[-1] > best[-2] else len(states) - 2
+    if not np.isfinite(best[state]):
+        return None
+    path = np.empty(len(scores), int)
+    for frame in range(len(scores) - 1, -1, -1):
+        path[frame] = state
+        state -= steps[frame, state]
+    wanted = 2 * np.arange(len(text)) + 1
+    start, end = np.searchsorted(path, wanted), np.searchsorted(path, wanted, side="right")
+    probability = [np.exp(scores[a:b, state].max()) for a, b, state in zip(start, end, wanted, strict=True)]
+    return _Spelling(start, end, np.asarray(probability))
+
+
+def _even(text: str, span: tuple[int, int]) -> _Spelling:
+    """Equal widths for all characters."""
+    borders = np.linspace(span[0], span[1], len(text) + 1)
+    return _Spelling(borders[:-1], borders[1:], None)

@@ -1,0 +1,85 @@
+"""One exception tree; the class of an error decides what happens to the page.
+
+PeroWorkerError
+├── TransientError    a server, the model store or a GPU is away: the page goes back, nothing is counted
+├── PageError         this page cannot be done: counted on the page, never blocks the others
+├── StageError        a pipeline or stage cannot be loaded: its pages wait
+├── RequestError      the message itself is unusable: set aside whole
+├── OutputError       results cannot be written: the run ends
+└── UsageError        the command line asks for something impossible
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the program's exit status means; the README prints this table."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    SOME_PAGES_FAILED = 3
+    NO_INPUT = 4
+    PIPELINE = 5
+    UNAVAILABLE = 6
+    OUTPUT = 7
+    INTERRUPTED = 130
+
+
+class PeroWorkerError(Exception):
+    """Base of every error this program raises on purpose.
+
+    The message is one sentence for the operator that names the remedy; it is shown without a traceback.
+    """
+
+    exit_code = ExitCode.BUG
+    failure_class = "bug"
+
+
+class TransientError(PeroWorkerError):
+    exit_code = ExitCode.UNAVAILABLE
+    failure_class = "transient"
+
+
+class PageError(PeroWorkerError):
+    """This page failed. `permanent` errors (undecodable image) are not worth another attempt."""
+
+    exit_code = ExitCode.SOME_PAGES_FAILED
+    failure_class = "page"
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_page_error, (str(self), self.permanent))
+
+
+def _page_error(message: str, permanent: bool) -> PageError:
+    return PageError(message, permanent=permanent)
+
+
+class StageError(PeroWorkerError):
+    exit_code = ExitCode.PIPELINE
+    failure_class = "stage"
+
+
+class RequestError(PeroWorkerError):
+    exit_code = ExitCode.SOME_PAGES_FAILED
+    failure_class = "request"
+
+
+class OutputError(PeroWorkerError):
+    exit_code = ExitCode.OUTPUT
+    failure_class = "output"
+
+
+class UsageError(PeroWorkerError):
+    exit_code = ExitCode.USAGE
+    failure_class = "usage"
+
+
+class NoInputError(UsageError):
+    exit_code = ExitCode.NO_INPUT

@@ -1,0 +1,78 @@
+"""What runs inside a worker process."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from pero_worker.clock import SystemClock
+from pero_worker.errors import StageError
+from pero_worker.local.door import RemoteBroker, RemoteCoordinator
+from pero_worker.stage import Stage
+from pero_worker.worker.loop import Worker, WorkerSettings
+from pero_worker.worker.payloads import ImageReader
+from pero_worker.worker.steps import StageRunner
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    name: str
+    device: str
+    max_pixels: int
+    max_attempts: int
+    log_file: Path
+
+
+class StagesOnDisk:
+    """`ports.ModelStore` for stages whose files are on this machine already."""
+
+    def directory(self, stage: Stage) -> Path:
+        if stage.directory is None:
+            raise StageError(f"stage {stage.name} has no model folder on this machine")
+        return stage.directory
+
+
+def run_worker(connection: Connection, settings: ProcessSettings) -> None:
+    """Entry of the process. Ctrl-C is the parent's business; SIGTERM ends the process at once, which is safe:
+    results are written by the parent alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _log_to(settings.log_file)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    clock = SystemClock()
+    runner = StageRunner(
+        settings.name, ImageReader(settings.max_pixels, local_files=True), clock, max_attempts=settings.max_attempts
+    )
+    worker = Worker(
+        settings.name,
+        broker=RemoteBroker(connection),
+        coordinator=RemoteCoordinator(connection),
+        models=StagesOnDisk(),
+        runner=runner,
+        settings=WorkerSettings(device=settings.device),
+    )
+    worker.run(stopped=lambda: False)
+
+
+def _log_to(path: Path) -> None:
+    """Whatever libraries print, and the trace of a crash, goes to a file: the terminal belongs to the parent."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    faulthandler.enable()
+
+
+def _die_with_parent() -> None:
+    """A worker must not outlive a parent that was killed, however deep in the engine it is."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,62 @@
+"""What is on a page: regions, lines, words. Frozen records that every format and engine shares.
+
+Coordinates are pixels of the upright page image (EXIF orientation applied), x to the right, y down.
+Confidences are probabilities 0..1. The order of regions, and of lines in a region, is the reading order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+Point = tuple[float, float]
+Polygon = tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word without spaces; `polygon` runs clockwise from the top left corner, normally four points."""
+
+    text: str
+    polygon: Polygon
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A text line. `heights` are ascender and descender in pixels, measured from the baseline.
+
+    `text` is None before recognition; '' means recognised as empty. `words` may be empty although
+    there is text (an engine without word positions); their texts joined by spaces are then unknown.
+    """
+
+    id: str
+    baseline: Polygon
+    polygon: Polygon
+    heights: tuple[float, float] | None = None
+    text: str | None = None
+    confidence: float | None = None
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    id: str
+    polygon: Polygon
+    lines: tuple[Line, ...] = ()
+    kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page; `name` is the image's file name, `width` and `height` are pixels (>= 1)."""
+
+    name: str
+    width: int
+    height: int
+    regions: tuple[Region, ...] = ()
+
+    def lines(self) -> Iterator[Line]:
+        """All lines in reading order."""
+        for region in self.regions:
+            yield from region.lines

@@ -1,0 +1,147 @@
+"""The doors between the rooms. Worker and watchdog know these protocols and nothing behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from configparser import ConfigParser
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pero_worker.page import Page
+from pero_worker.stage import Stage
+
+Image = NDArray[np.uint8]
+"""A page image: uint8, shape (height, width, 3), channels blue, green, red (the order of OpenCV)."""
+
+
+class Clock(Protocol):
+    """Time as an injected object, so that tests never sleep."""
+
+    def now(self) -> datetime:
+        """The time in UTC, with its zone."""
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start."""
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message in hand. `attempts` counts the earlier deliveries during which the worker died without a word."""
+
+    tag: int
+    queue: str
+    body: bytes
+    attempts: int = 0
+
+
+class Broker(Protocol):
+    """Moves messages. Whoever got a delivery settles it exactly once: ack, give_back or set_aside."""
+
+    def get(self, queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:
+        """The next message of any of `queues`, or None after `timeout` seconds."""
+
+    def publish(self, queue: str, body: bytes, priority: int = 0) -> None:
+        """Hands a message on; returns when the broker has it for good. RequestError: no such queue."""
+
+    def ack(self, delivery: Delivery) -> None: ...
+
+    def give_back(self, delivery: Delivery) -> None:
+        """The message returns to its queue and nothing is charged to it."""
+
+    def set_aside(self, delivery: Delivery, reason: str) -> None:
+        """Moves an unusable message to the dead letters."""
+
+
+class WorkerStatus(StrEnum):
+    """Names of the statuses a worker reports (upstream's words)."""
+
+    STARTING = "STARTING"
+    CONFIGURING = "CONFIGURING"
+    IDLE = "IDLE"
+    PROCESSING = "PROCESSING"
+    CONFIGURATION_FAILED = "CONFIGURATION_FAILED"
+    MQ_CONNECTION_FAILED = "MQ_CONNECTION_FAILED"
+    PROCESSING_FAILED = "PROCESSING_FAILED"
+    DEAD = "DEAD"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a worker is told to do: hold these stages, or stop."""
+
+    stages: tuple[str, ...] = ()
+    enabled: bool = True
+
+
+class Coordinator(Protocol):
+    """Knows the stages and the workers."""
+
+    def stage(self, name: str) -> Stage:
+        """StageError: no such stage."""
+
+    def assignment(self, worker: str) -> Assignment: ...
+
+    def report(self, worker: str, status: WorkerStatus, message: str = "") -> None: ...
+
+    def record_time(self, stage: str, seconds: float) -> None:
+        """One page of `stage` took `seconds`."""
+
+
+class ModelStore(Protocol):
+    """Brings a stage's model files to this machine."""
+
+    def directory(self, stage: Stage) -> Path:
+        """The folder with the stage's unpacked files; StageError when the archive is bad, TransientError when away."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInput:
+    """A page as an engine sees it. `page` is the layout or text of the stages before, if any.
+
+    `image` is None only for engines with needs_image = False; `size` is the length of the encoded image in bytes.
+    """
+
+    name: str
+    size: int
+    image: Image | None = None
+    page: Page | None = None
+    logits: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOutput:
+    """What an engine made of a page. None = nothing new; `seconds` maps a phase's name to its duration."""
+
+    page: Page | None = None
+    logits: bytes | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """A loaded stage. One thread calls it; a page's result depends on that page alone."""
+
+    needs_image: bool
+
+    @property
+    def description(self) -> str:
+        """Name and version for reports, as `pero-ocr 0.7.0`."""
+
+    def process(self, work: EngineInput) -> EngineOutput:
+        """PageError: this page cannot be done."""
+
+    def close(self) -> None: ...
+
+
+class EngineFactory(Protocol):
+    """What an entry point of the group `pero_worker.engines` names."""
+
+    def __call__(self, config: ConfigParser, directory: Path, device: str) -> Engine:
+        """Loads the stage on `device` ('cpu', 'cuda:0'); StageError when it cannot be loaded."""

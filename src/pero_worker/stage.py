@@ -1,0 +1,39 @@
+"""A stage: a name, a configuration, a version and the model files it needs."""
+
+from __future__ import annotations
+
+from configparser import ConfigParser
+from configparser import Error as ConfigError
+from dataclasses import dataclass
+from pathlib import Path
+
+from pero_worker.errors import StageError
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One processing stage.
+
+    `config` is the text of config.ini, `version` any string that changes when the stage changes,
+    `archive` the URL of its model archive ('' = none), `directory` the unpacked model files when
+    they are local already.
+    """
+
+    name: str
+    config: str
+    version: str
+    archive: str = ""
+    directory: Path | None = None
+
+    def parsed(self) -> ConfigParser:
+        """The configuration; raises StageError when it is not an ini file."""
+        return parse_config(self.config, self.name)
+
+
+def parse_config(text: str, name: str) -> ConfigParser:
+    parser = ConfigParser()
+    try:
+        parser.read_string(text, source=name)
+    except ConfigError as error:
+        raise StageError(f"stage {name}: config.ini cannot be parsed: {error}") from error
+    return parser

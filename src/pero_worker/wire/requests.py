@@ -1,0 +1,102 @@
+"""ProcessingRequest on the wire: protobuf bytes in, a frozen `Request` out, and back without loss.
+
+Fields that a newer program added are carried along byte for byte in the records' `extra`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from pero_worker.errors import RequestError
+from pero_worker.request import Payload, Request, StageLog
+from pero_worker.wire import message_pb2 as pb
+
+M = TypeVar("M", bound=Message)
+
+
+def decode_request(body: bytes) -> Request:
+    """Parses a message; RequestError when it is not a request or names no stage."""
+    try:
+        message = pb.ProcessingRequest.FromString(body)
+    except DecodeError as error:
+        raise RequestError(f"the message is not a ProcessingRequest ({len(body)} bytes): {error}") from error
+    if not message.processing_stages or not all(message.processing_stages):
+        raise RequestError(f"request {message.uuid or '?'} names no stage to go to")
+    return Request(
+        uuid=message.uuid,
+        page_uuid=message.page_uuid,
+        stages=tuple(message.processing_stages),
+        results=tuple(Payload(r.name, r.content, r.reference, _unknown(r)) for r in message.results),
+        logs=tuple(_log(entry) for entry in message.logs),
+        priority=message.priority,
+        start_time=_time(message.start_time) if message.HasField("start_time") else None,
+        extra=_unknown(message),
+    )
+
+
+def encode_request(request: Request) -> bytes:
+    message = _with(pb.ProcessingRequest, request.extra)
+    message.uuid = request.uuid
+    message.page_uuid = request.page_uuid
+    message.priority = request.priority
+    if request.start_time is not None:
+        message.start_time.FromDatetime(request.start_time)
+    message.processing_stages.extend(request.stages)
+    for payload in request.results:
+        data = _with(pb.Data, payload.extra)
+        data.name, data.content, data.reference = payload.name, payload.content, payload.reference
+        message.results.append(data)
+    for log in request.logs:
+        entry = _with(pb.StageLog, log.extra)
+        entry.host_id, entry.stage, entry.status = log.host_id, log.stage, str(log.status)
+        entry.log, entry.version = log.log, log.version
+        entry.engine, entry.failure_class = log.engine, log.failure_class
+        entry.seconds.update(log.seconds)
+        entry.attempt = log.attempt
+        entry.start.FromDatetime(log.start)
+        entry.end.FromDatetime(log.end)
+        message.logs.append(entry)
+    return message.SerializeToString(deterministic=True)
+
+
+def _log(entry: pb.StageLog) -> StageLog:
+    return StageLog(
+        host_id=entry.host_id,
+        stage=entry.stage,
+        start=_time(entry.start),
+        end=_time(entry.end),
+        status=entry.status,
+        log=entry.log,
+        version=entry.version,
+        engine=entry.engine,
+        failure_class=entry.failure_class,
+        seconds=dict(entry.seconds),
+        attempt=entry.attempt,
+        extra=_unknown(entry),
+    )
+
+
+def _time(stamp: Timestamp) -> datetime:
+    try:
+        return stamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise RequestError(f"the request holds a time outside the calendar: {error}") from error
+
+
+def _unknown(message: Message) -> bytes:
+    """The serialized fields that this program's message.proto does not know."""
+    rest = type(message)()
+    rest.CopyFrom(message)
+    for known in rest.DESCRIPTOR.fields:
+        rest.ClearField(known.name)
+    return rest.SerializeToString()
+
+
+def _with(kind: type[M], extra: bytes) -> M:
+    message = kind()
+    message.ParseFromString(extra)
+    return message

@@ -1,0 +1,156 @@
+"""The worker: takes a page, runs the stages it holds, hands the page on. Knows only the ports."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pero_worker.engines import load_engine
+from pero_worker.errors import RequestError, StageError, TransientError
+from pero_worker.ports import Broker, Coordinator, Delivery, ModelStore, WorkerStatus
+from pero_worker.request import Request
+from pero_worker.wire.requests import decode_request, encode_request
+from pero_worker.worker.steps import LoadedStage, PageInHand, StageRunner, attempts_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """`poll` bounds how long a worker without pages takes to notice that it was told to stop, in seconds."""
+
+    device: str = "cpu"
+    poll: float = 1.0
+    first_back_off: float = 0.5
+    longest_back_off: float = 30.0
+
+
+class Worker:
+    """Serves the stages the coordinator assigns to it until it is disabled or `stopped()`."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        broker: Broker,
+        coordinator: Coordinator,
+        models: ModelStore,
+        runner: StageRunner,
+        settings: WorkerSettings,
+    ) -> None:
+        self.name = name
+        self._broker = broker
+        self._coordinator = coordinator
+        self._models = models
+        self._runner = runner
+        self._settings = settings
+        self._loaded: dict[str, LoadedStage] = {}
+        self._refused: dict[str, str] = {}
+        self._status: WorkerStatus | None = None
+        self._back_off = settings.first_back_off
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        self._report(WorkerStatus.STARTING)
+        try:
+            while not stopped():
+                assignment = self._coordinator.assignment(self.name)
+                if not assignment.enabled:
+                    break
+                self._hold(assignment.stages)
+                delivery = self._broker.get(tuple(self._loaded), self.name, self._settings.poll)
+                if delivery is None:
+                    if self._loaded:
+                        self._report(WorkerStatus.IDLE)
+                    continue
+                self._report(WorkerStatus.PROCESSING)
+                self._handle(delivery)
+        finally:
+            for loaded in self._loaded.values():
+                loaded.engine.close()
+            self._report(WorkerStatus.DEAD)
+
+    def _hold(self, names: tuple[str, ...]) -> None:
+        """Loads and drops stages until exactly those assigned are held; a stage that failed is not tried again
+        before its version changes."""
+        for name in [name for name in self._loaded if name not in names]:
+            self._loaded.pop(name).engine.close()
+        for name in names:
+            if name in self._loaded:
+                continue
+            stage = self._coordinator.stage(name)
+            if self._refused.get(name) == stage.version:
+                continue
+            self._report(WorkerStatus.CONFIGURING)
+            try:
+                engine = load_engine(stage, self._models.directory(stage), self._settings.device)
+            except StageError as error:
+                self._refused[name] = stage.version
+                self._report(WorkerStatus.CONFIGURATION_FAILED, str(error))
+                logger.error("stage %s cannot be loaded: %s", name, error)
+            else:
+                self._loaded[name] = LoadedStage(stage, engine)
+
+    def _handle(self, delivery: Delivery) -> None:
+        try:
+            request = self._checked(delivery)
+        except RequestError as error:
+            self._broker.set_aside(delivery, str(error))
+            return
+        page = PageInHand(request, deaths=delivery.attempts)
+        if page.deaths and attempts_of(page) > self._runner.max_attempts:
+            request = self._runner.give_up(page, self._loaded[request.stage])
+        else:
+            try:
+                request = self._through_held_stages(page)
+            except TransientError as error:
+                self._wait_after(delivery, error)
+                return
+        self._hand_on(delivery, request)
+
+    def _checked(self, delivery: Delivery) -> Request:
+        request = decode_request(delivery.body)
+        if request.stage != delivery.queue:
+            raise RequestError(f"the request waits for stage {request.stage!r} but came from queue {delivery.queue!r}")
+        if len(request.stages) < 2:
+            raise RequestError(f"the request names no output queue after stage {request.stage!r}")
+        return request
+
+    def _through_held_stages(self, page: PageInHand) -> Request:
+        """On from stage to stage without a trip through the broker, as long as the stages are held here."""
+        while True:
+            loaded = self._loaded[page.request.stage]
+            waiting_in = page.request.stages
+            page.request = self._runner.run(page, loaded)
+            done = page.request.stages != waiting_in and not page.request.failed
+            if done:
+                log = page.request.logs[-1]
+                self._coordinator.record_time(loaded.stage.name, log.seconds.get("total", 0.0))
+            if not done or len(page.request.stages) < 2 or page.request.stage not in self._loaded:
+                return page.request
+            page.deaths = 0
+
+    def _hand_on(self, delivery: Delivery, request: Request) -> None:
+        """Publishes, and only then acknowledges: a crash between the two repeats the page, never loses it."""
+        try:
+            self._broker.publish(request.destination, encode_request(request), request.priority)
+        except RequestError as error:
+            self._broker.set_aside(delivery, str(error))
+            return
+        except TransientError as error:
+            self._wait_after(delivery, error)
+            return
+        self._broker.ack(delivery)
+        self._back_off = self._settings.first_back_off
+
+    def _wait_after(self, delivery: Delivery, error: TransientError) -> None:
+        self._broker.give_back(delivery)
+        self._report(WorkerStatus.PROCESSING_FAILED, str(error))
+        logger.warning("page given back, waiting %.1f s: %s", self._back_off, error)
+        self._runner.clock.sleep(self._back_off)
+        self._back_off = min(2 * self._back_off, self._settings.longest_back_off)
+
+    def _report(self, status: WorkerStatus, message: str = "") -> None:
+        if message or status is not self._status:
+            self._coordinator.report(self.name, status, message)
+            self._status = status

@@ -1,0 +1,85 @@
+"""The results inside a request: which is the image, the PAGE XML, the logits; and what a stage leaves there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from pero_worker.errors import PageError
+from pero_worker.formats.documents import read_page
+from pero_worker.formats.images import decode_image
+from pero_worker.ports import Image
+from pero_worker.request import Payload
+
+PAGE_SUFFIX = ".xml"
+LOGITS_SUFFIX = ".logits"
+
+
+@dataclass(frozen=True, slots=True)
+class PageParts:
+    """The payloads of a request by their role."""
+
+    image: Payload
+    page: Payload | None
+    logits: Payload | None
+
+
+def parts_of(results: Iterable[Payload]) -> PageParts:
+    """Sorts payloads by name; the image is the first that is neither PAGE XML nor logits."""
+    image = page = logits = None
+    for payload in results:
+        name = payload.name.lower()
+        if name.endswith(PAGE_SUFFIX):
+            page = page or payload
+        elif name.endswith(LOGITS_SUFFIX):
+            logits = logits or payload
+        else:
+            image = image or payload
+    if image is None:
+        raise PageError("the request carries no image", permanent=True)
+    return PageParts(image, page, logits)
+
+
+def with_results(results: tuple[Payload, ...], page: bytes | None, logits: bytes | None) -> tuple[Payload, ...]:
+    """`results` with a stage's output: earlier PAGE XML and logits are replaced in place, else appended."""
+    image = parts_of(results).image
+    updated = list(results)
+    for suffix, content, name in (
+        (PAGE_SUFFIX, page, f"{image.name}_page.xml"),
+        (LOGITS_SUFFIX, logits, f"{image.name}.logits"),
+    ):
+        if content is None:
+            continue
+        places = [i for i, payload in enumerate(updated) if payload.name.lower().endswith(suffix)]
+        for i in places:
+            updated[i] = replace(updated[i], content=content)
+        if not places:
+            updated.append(Payload(name, content))
+    return tuple(updated)
+
+
+def file_reference(path: Path, index: int, dpi: int) -> str:
+    """The URL of page `index` (from 0) of a document on this machine."""
+    return f"file://{quote(str(path.absolute()), errors='surrogateescape')}?page={index}&dpi={dpi}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReader:
+    """Decodes a payload's image. `local_files` allows references to this machine's files: only for requests
+    made by the same user on the same machine, never for what comes from a network."""
+
+    max_pixels: int
+    local_files: bool = False
+
+    def read(self, payload: Payload) -> Image:
+        """PageError: not an image, too large, or a reference that may not be followed."""
+        if not payload.reference:
+            return decode_image(payload.content, max_pixels=self.max_pixels)
+        url = urlsplit(payload.reference)
+        if url.scheme != "file" or not self.local_files:
+            raise PageError(f"this worker follows no references: {payload.reference[:200]}", permanent=True)
+        query = parse_qs(url.query)
+        path = Path(unquote(url.path, errors="surrogateescape"))
+        return read_page(path, int(query["page"][0]), dpi=int(query["dpi"][0]), max_pixels=self.max_pixels).image

@@ -1,0 +1,131 @@
+"""One page through one stage: the only place where an engine meets a request."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pero_worker
+from pero_worker.errors import PageError, TransientError
+from pero_worker.formats import pagexml
+from pero_worker.ports import Clock, Engine, EngineInput, Image
+from pero_worker.request import Payload, Request, StageLog, StageStatus
+from pero_worker.stage import Stage
+from pero_worker.worker.payloads import ImageReader, parts_of, with_results
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedStage:
+    """A stage that this worker holds ready."""
+
+    stage: Stage
+    engine: Engine
+
+
+@dataclass(slots=True)
+class PageInHand:
+    """A request while a worker has it; the decoded image is kept from stage to stage.
+
+    `deaths` counts the workers that died on it without a word.
+    """
+
+    request: Request
+    deaths: int = 0
+    image: Image | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StageRunner:
+    """Runs stages on pages in the name of worker `host`."""
+
+    host: str
+    images: ImageReader
+    clock: Clock
+    max_attempts: int = 3
+
+    def run(self, page: PageInHand, loaded: LoadedStage) -> Request:
+        """The request after its stage: advanced, to be retried, or given up. TransientError passes through."""
+        start, begun = self.clock.now(), self.clock.monotonic()
+        try:
+            results, seconds = self._process(page, loaded.engine)
+        except TransientError:
+            raise
+        except PageError as error:
+            return self._after_failure(page, loaded, start, str(error), permanent=error.permanent)
+        except MemoryError:
+            return self._after_failure(page, loaded, start, "out of memory on this page", permanent=True)
+        except Exception as error:  # an engine is a plugin: whatever it raises is this page's failure
+            text = f"{loaded.engine.description} raised {type(error).__name__}: {error}\n{traceback.format_exc()}"
+            return self._after_failure(page, loaded, start, text)
+        total = self.clock.monotonic() - begun
+        log = self._log(loaded, start, attempts_of(page), seconds={**seconds, "total": total})
+        return page.request.advanced(results, log)
+
+    def give_up(self, page: PageInHand, loaded: LoadedStage) -> Request:
+        """The request, failed without another attempt: its worker died when it was tried."""
+        attempts = attempts_of(page) - 1
+        reason = f"given up after {attempts} attempts: the worker process died on this page {page.deaths} times"
+        return page.request.given_up(self._log(loaded, self.clock.now(), attempts, failure=reason))
+
+    def _process(self, page: PageInHand, engine: Engine) -> tuple[tuple[Payload, ...], Mapping[str, float]]:
+        parts = parts_of(page.request.results)
+        seconds: dict[str, float] = {}
+        if engine.needs_image and page.image is None:
+            begun = self.clock.monotonic()
+            page.image = self.images.read(parts.image)
+            seconds["read"] = self.clock.monotonic() - begun
+        work = EngineInput(
+            name=parts.image.name,
+            size=len(parts.image.content),
+            image=page.image if engine.needs_image else None,
+            page=pagexml.read(parts.page.content) if parts.page else None,
+            logits=parts.logits.content if parts.logits else None,
+        )
+        output = engine.process(work)
+        seconds.update(output.seconds)
+        begun = self.clock.monotonic()
+        xml = None
+        if output.page is not None:
+            creator = f"pero-worker {pero_worker.__version__}, {engine.description}"
+            xml = pagexml.write(output.page, created=self.clock.now(), creator=creator)
+        seconds["write"] = self.clock.monotonic() - begun
+        return with_results(page.request.results, xml, output.logits), seconds
+
+    def _after_failure(
+        self, page: PageInHand, loaded: LoadedStage, start: datetime, reason: str, *, permanent: bool = False
+    ) -> Request:
+        attempt = attempts_of(page)
+        log = self._log(loaded, start, attempt, failure=reason)
+        if permanent or attempt >= self.max_attempts:
+            return page.request.given_up(log)
+        return page.request.to_be_retried(log)
+
+    def _log(
+        self,
+        loaded: LoadedStage,
+        start: datetime,
+        attempt: int,
+        *,
+        failure: str = "",
+        seconds: Mapping[str, float] | None = None,
+    ) -> StageLog:
+        return StageLog(
+            host_id=self.host,
+            stage=loaded.stage.name,
+            start=start,
+            end=self.clock.now(),
+            status=StageStatus.FAILED if failure else StageStatus.OK,
+            log=failure,
+            version=loaded.stage.version,
+            engine=loaded.engine.description,
+            failure_class=PageError.failure_class if failure else "",
+            attempt=attempt,
+            seconds=seconds or {},
+        )
+
+
+def attempts_of(page: PageInHand) -> int:
+    """The number of the present attempt at the page's stage, from 1."""
+    return page.deaths + page.request.failed_attempts + 1

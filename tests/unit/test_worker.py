@@ -1,0 +1,237 @@
+"""The worker's loop on memory ports and engines made for the occasion."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pero_worker.brokers.memory import MemoryBroker
+from pero_worker.coordinators.memory import MemoryCoordinator
+from pero_worker.errors import PageError, StageError, TransientError
+from pero_worker.page import Page
+from pero_worker.ports import Engine, EngineInput, EngineOutput, WorkerStatus
+from pero_worker.request import Payload, Request
+from pero_worker.stage import Stage
+from pero_worker.wire.requests import decode_request, encode_request
+from pero_worker.worker import loop
+from pero_worker.worker.loop import Worker, WorkerSettings
+from pero_worker.worker.payloads import ImageReader
+from pero_worker.worker.steps import StageRunner
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+        self._ticks = itertools.count()
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(self._ticks))
+
+    def monotonic(self) -> float:
+        return float(next(self._ticks))
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+class ScriptedEngine:
+    """Does what `act` does; remembers what it was given."""
+
+    needs_image = False
+    description = "scripted 1"
+
+    def __init__(self, act: Callable[[EngineInput], EngineOutput]) -> None:
+        self.act = act
+        self.seen: list[EngineInput] = []
+        self.closed = False
+
+    def process(self, work: EngineInput) -> EngineOutput:
+        self.seen.append(work)
+        return self.act(work)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class NoModels:
+    def directory(self, stage: Stage) -> Path:
+        return Path()
+
+
+class Bench:
+    """A worker on memory ports with scripted engines; `run` works until the queues of its stages are empty."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **acts: Callable[[EngineInput], EngineOutput]) -> None:
+        self.engines = {name: ScriptedEngine(act) for name, act in acts.items()}
+        self.broker = MemoryBroker([*acts, "out"])
+        self.coordinator = MemoryCoordinator([Stage(name, "", f"{name}-v1") for name in acts])
+        self.clock = FakeClock()
+        monkeypatch.setattr(loop, "load_engine", self.load)
+        runner = StageRunner("worker", ImageReader(1_000_000), self.clock, max_attempts=3)
+        self.worker = Worker(
+            "worker",
+            broker=self.broker,
+            coordinator=self.coordinator,
+            models=NoModels(),
+            runner=runner,
+            settings=WorkerSettings(poll=0),
+        )
+
+    def load(self, stage: Stage, directory: Path, device: str) -> Engine:
+        return self.engines[stage.name]
+
+    def put(self, *stages: str) -> None:
+        request = Request("r", "p", stages, (Payload("a.png", b"12345"),))
+        self.broker.publish(stages[0], encode_request(request))
+
+    def run(self, rounds: int = 10) -> None:
+        left = iter([False] * rounds)
+        self.worker.run(lambda: next(left, True))
+
+    def result(self) -> Request:
+        delivery = self.broker.get(("out",), "test", 0)
+        assert delivery is not None
+        return decode_request(delivery.body)
+
+
+def recognise(work: EngineInput) -> EngineOutput:
+    return EngineOutput(Page(work.name, 10, 10), b"logits", {"ocr": 2.0})
+
+
+def refuse(work: EngineInput) -> EngineOutput:
+    raise PageError("no text to be had here")
+
+
+def test_a_page_goes_straight_through_all_held_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, layout=recognise, ocr=recognise)
+    bench.put("layout", "ocr", "out")
+    bench.run()
+    result = bench.result()
+    assert result.stages == ("out",)
+    assert [payload.name for payload in result.results] == ["a.png", "a.png_page.xml", "a.png.logits"]
+    assert [(log.stage, log.status, log.version, log.attempt) for log in result.logs] == [
+        ("layout", "OK", "layout-v1", 1),
+        ("ocr", "OK", "ocr-v1", 1),
+    ]
+    assert result.logs[0].seconds["ocr"] == 2.0
+    second = bench.engines["ocr"].seen[0]
+    assert second.page == Page("a.png", 10, 10)
+    assert second.logits == b"logits"
+    assert bench.coordinator.mean_time("layout") is not None
+    assert bench.coordinator.reports()["worker"].status is WorkerStatus.DEAD
+    assert all(engine.closed for engine in bench.engines.values())
+
+
+def test_a_failing_page_is_tried_three_times_then_given_up_with_all_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, layout=refuse, ocr=recognise)
+    bench.put("layout", "ocr", "out")
+    bench.run()
+    result = bench.result()
+    assert result.failed
+    assert result.stages == ("ocr", "out")
+    assert [log.attempt for log in result.logs] == [1, 2, 3]
+    assert {log.log for log in result.logs} == {"no text to be had here"}
+    assert len(bench.engines["layout"].seen) == 3
+    assert bench.engines["ocr"].seen == []
+
+
+def test_an_undecodable_page_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, ocr=recognise)
+    monkeypatch.setattr(ScriptedEngine, "needs_image", True)
+    bench.put("ocr", "out")
+    bench.run()
+    assert [log.attempt for log in bench.result().logs] == [1]
+
+
+def test_a_plugin_that_raises_anything_costs_only_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(work: EngineInput) -> EngineOutput:
+        raise ZeroDivisionError("in the plugin")
+
+    bench = Bench(monkeypatch, ocr=explode)
+    bench.put("ocr", "out")
+    bench.put("ocr", "out")
+    bench.run()
+    for _ in range(2):
+        result = bench.result()
+        assert result.logs[-1].log.startswith("scripted 1 raised ZeroDivisionError: in the plugin")
+        assert "Traceback" in result.logs[-1].log
+
+
+def test_a_page_that_kills_its_workers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, ocr=recognise)
+    bench.put("ocr", "out")
+    for _ in range(3):
+        assert bench.broker.get(("ocr",), "victim", 0) is not None
+        bench.broker.release("victim")
+    bench.run()
+    result = bench.result()
+    assert result.failed
+    assert "died on this page 3 times" in result.logs[-1].log
+    assert bench.engines["ocr"].seen == []
+
+
+def test_two_deaths_and_a_success_make_the_third_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, ocr=recognise)
+    bench.put("ocr", "out")
+    for _ in range(2):
+        bench.broker.get(("ocr",), "victim", 0)
+        bench.broker.release("victim")
+    bench.run()
+    assert [(log.status, log.attempt) for log in bench.result().logs] == [("OK", 3)]
+
+
+def test_transient_trouble_gives_the_page_back_uncounted_and_backs_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    troubles = iter([True, True, False])
+
+    def shaky(work: EngineInput) -> EngineOutput:
+        if next(troubles):
+            raise TransientError("the GPU is gone")
+        return recognise(work)
+
+    bench = Bench(monkeypatch, ocr=shaky)
+    bench.put("ocr", "out")
+    bench.run()
+    assert [log.attempt for log in bench.result().logs] == [1]
+    assert bench.clock.slept == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("stages", "reason"),
+    [(("ocr",), "no output queue"), (("elsewhere", "out"), "elsewhere"), (("ocr", "nowhere"), "nowhere")],
+)
+def test_unusable_requests_are_set_aside(monkeypatch: pytest.MonkeyPatch, stages: tuple[str, ...], reason: str) -> None:
+    bench = Bench(monkeypatch, ocr=recognise)
+    bench.broker.publish("ocr", encode_request(Request("r", "p", stages, (Payload("a.png", b"1"),))))
+    bench.broker.publish("ocr", b"\xff\xff garbage")
+    bench.put("ocr", "out")
+    bench.run()
+    letters = bench.broker.take_dead_letters()
+    assert len(letters) == 2
+    assert reason in letters[0].reason
+    assert bench.result().stages == ("out",)
+
+
+def test_a_stage_that_cannot_be_loaded_is_reported_and_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, ocr=recognise)
+    loads: list[str] = []
+
+    def broken(stage: Stage, directory: Path, device: str) -> Engine:
+        loads.append(stage.name)
+        raise StageError("ocr.pt is missing")
+
+    monkeypatch.setattr(loop, "load_engine", broken)
+    reported: list[tuple[WorkerStatus, str]] = []
+
+    def report(worker: str, status: WorkerStatus, message: str = "") -> None:
+        reported.append((status, message))
+
+    monkeypatch.setattr(bench.coordinator, "report", report)
+    bench.put("ocr", "out")
+    bench.run()
+    assert loads == ["ocr"]
+    assert (WorkerStatus.CONFIGURATION_FAILED, "ocr.pt is missing") in reported
+    assert bench.broker.length("ocr") == 1
