@@ -12,11 +12,12 @@ TORCH  ?= torch==2.13.0$(if $(filter x86_64,$(shell uname -m)),+cpu)
 VENV := .venv
 BIN  := $(VENV)/bin
 DEMO := build/demo
-PIP_INSTALL := $(BIN)/pip install -qq $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '$(TORCH)'
+# --no-compile: Python compiles what is used at first use; compiling all would cost 0.3 GB.
+PIP_INSTALL := $(BIN)/pip install -qq --no-compile $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '$(TORCH)'
 # pero-ocr brings the OpenCV build that wants libGL, which a bare machine lacks.
 CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh libgl1 libglib2.0-0; \
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
-	&& du -sm $(VENV) | sed 's/\t.*/ MB in $(VENV)/'
+	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
 .PHONY: help demo test lint bench-quality bench-local clean
 
@@ -24,7 +25,6 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 demo: $(DEMO)/.stamp-scans $(DEMO)/.stamp-drawn ## set up everything, then read seven pages into demo-out/
-	rm -rf demo-out
 	$(BIN)/pero-worker ocr $(DEMO)/scans -o demo-out --formats page,alto,text,pdf
 	@$(BIN)/python demo/show.py demo-out
 

@@ -4,58 +4,51 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 PREVIEW_LINES = 6
-KINDS = ("PAGE XML", "ALTO XML", "text", "searchable PDF")
+PREVIEWED = "czech"
+KINDS = {"page": "PAGE XML", "alto": "ALTO XML", "text": "text", "pdf": "searchable PDF"}
 
 
-def table(records: Iterable[dict[str, Any]]) -> list[str]:
-    """One line a page from the report's records: page, lines found, mean confidence (0 to 1), seconds in all."""
-    rows = [f"{'page':<28} {'lines':>5} {'confidence':>10} {'seconds':>8}"]
+def table(records: list[dict[str, Any]]) -> list[str]:
+    """A heading, then a line for each record of the report: lines found, mean confidence (0 to 1), seconds in all."""
+    width = max((len(record["page"]) for record in records), default=0)
+    rows = [f"{'page':<{width}}  lines  confidence  seconds"]
     for record in records:
-        confidence = record.get("confidence_mean")
-        seconds = record.get("seconds") or {}
-        cells = f"{record.get('lines') or 0:>5} {'-' if confidence is None else f'{confidence:.3f}':>10}"
-        state = "" if record.get("status") == "done" else f"  {record.get('status')}"
-        rows.append(f"{record['page']:<28} {cells} {seconds.get('total', 0.0):>8.1f}{state}")
+        confidence = record["confidence_mean"]
+        row = (
+            f"{record['page']:<{width}}  {record['lines']:>5}  {'-' if confidence is None else f'{confidence:.3f}':>10}"
+        )
+        row += f"  {record['seconds'].get('total', 0.0):>7.1f}"
+        rows.append(row if record["status"] == "done" else f"{row}  {record['status']}: {record['error']}")
     return rows
 
 
-def kind_of(path: Path) -> str | None:
-    """Which of KINDS a file is, by its suffix and, for XML, by its root element; None for anything else."""
-    if path.suffix == ".xml":
-        with path.open("rb") as stream:
-            head = stream.read(2000)
-        return "PAGE XML" if b"<PcGts" in head else "ALTO XML" if b"<alto" in head else None
-    return {".txt": "text", ".pdf": "searchable PDF"}.get(path.suffix)
-
-
-def files_by_kind(folder: Path) -> dict[str, list[Path]]:
-    """The files below `folder`, sorted, for each of KINDS."""
-    found: dict[str, list[Path]] = {kind: [] for kind in KINDS}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and (kind := kind_of(path)):
-            found[kind].append(path)
-    return found
+def places(records: list[dict[str, Any]], out: Path) -> list[str]:
+    """A line for each of KINDS: the file of the first page, and how many more there are beside it."""
+    rows = []
+    for name, kind in KINDS.items():
+        paths = sorted({record["outputs"][name] for record in records if name in record["outputs"]})
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        rows.append(f"{kind:<14}  {out / paths[0]}{more}" if paths else f"{kind:<14}  none")
+    return rows
 
 
 def main() -> None:
-    """`show.py OUT`: read OUT/report.jsonl and the files beside it; exit 1 where a format was not written."""
+    """`show.py OUT`: read OUT/report.jsonl; exit 1 where a page was not read or lacks one of KINDS."""
     out = Path(sys.argv[1])
     report = (out / "report.jsonl").read_text(encoding="utf-8")
-    print("\n" + "\n".join(table(json.loads(line) for line in report.splitlines() if line.strip())) + "\n")
-    found = files_by_kind(out)
-    for kind, paths in found.items():
-        if paths:
-            print(f"{kind:<15} {len(paths)} in {paths[0].parent}/, such as {paths[0].name}")
-    if texts := found["text"]:
-        lines = texts[0].read_text(encoding="utf-8").splitlines()[:PREVIEW_LINES]
-        print(f"\n{texts[0]} begins:\n" + "\n".join(f"    {line}" for line in lines))
-    if lacking := [kind for kind, paths in found.items() if not paths]:
-        sys.exit(f"{out} has no {', no '.join(lacking)}")
+    records = sorted((json.loads(line) for line in report.splitlines()), key=lambda record: str(record["page"]))
+    print("", *table(records), "", *places(records, out), sep="\n")
+    for record in records:
+        if record["page"].startswith(PREVIEWED) and "text" in record["outputs"]:
+            path = out / record["outputs"]["text"]
+            lines = path.read_text(encoding="utf-8").splitlines()[:PREVIEW_LINES]
+            print(f"\n{path} begins:", *(f"    {line}" for line in lines), sep="\n")
+    if lacking := [record["page"] for record in records if not KINDS.keys() <= record["outputs"].keys()]:
+        sys.exit(f"not all was written for {', '.join(lacking)}")
 
 
 if __name__ == "__main__":

@@ -143,29 +143,36 @@ def test_pinned_distribution_has_a_digest() -> None:
     assert len(bytes.fromhex(digest)) == 32
 
 
-def test_outcome_has_a_line_a_page_and_names_every_format(load, tmp_path: Path, monkeypatch, capsys) -> None:
-    records = [
-        {"page": "linn", "status": "done", "lines": 61, "confidence_mean": 0.98765, "seconds": {"total": 3.25}},
-        {"page": "torn", "status": "failed", "lines": 0, "confidence_mean": None, "seconds": {}},
-    ]
-    (tmp_path / "report.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
-    contents = {
-        "a.page.xml": "<?xml?><PcGts/>",
-        "a.alto.xml": "<?xml?><alto/>",
-        "a.txt": "First line\n",
-        "a.pdf": "%PDF",
-    }
-    for name, content in contents.items():
-        (tmp_path / name).write_text(content, encoding="utf-8")
-    show = load("show")
-    monkeypatch.setattr(sys, "argv", ["show.py", str(tmp_path)])
-    show.main()
-    said = capsys.readouterr().out
-    assert ["linn", "61", "0.988", "3.2"] in [line.split() for line in said.splitlines()]
-    assert ["torn", "0", "-", "0.0", "failed"] in [line.split() for line in said.splitlines()]
-    assert all(kind in said for kind in show.KINDS)
-    assert "First line" in said
+def record(page: str, **changes: object) -> dict[str, object]:
+    outputs = {"page": f"{page}.xml", "alto": f"{page}.alto.xml", "text": f"{page}.txt", "pdf": "all.pdf"}
+    done = {"page": page, "status": "done", "lines": 61, "confidence_mean": 0.98765, "error": ""}
+    return {**done, "seconds": {"total": 3.25}, "outputs": outputs, **changes}
 
-    (tmp_path / "a.pdf").unlink()
-    with pytest.raises(SystemExit, match="no searchable PDF"):
-        show.main()
+
+@pytest.fixture
+def show(load, tmp_path: Path, monkeypatch):
+    def run(*records: dict[str, object]) -> None:
+        (tmp_path / "report.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+        monkeypatch.setattr(sys, "argv", ["show.py", str(tmp_path)])
+        load("show").main()
+
+    return run
+
+
+def test_outcome_has_a_line_a_page_and_says_where_every_format_lies(show, tmp_path: Path, capsys) -> None:
+    (tmp_path / "czech.txt").write_text("First line\nSecond\n", encoding="utf-8")
+    show(record("linn"), record("czech", lines=25))
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["linn", "61", "0.988", "3.2"] in said
+    assert ["czech", "25", "0.988", "3.2"] in said
+    assert ["PAGE", "XML", str(tmp_path / "czech.xml"), "and", "1", "more"] in said
+    assert ["ALTO", "XML", str(tmp_path / "czech.alto.xml"), "and", "1", "more"] in said
+    assert ["searchable", "PDF", str(tmp_path / "all.pdf")] in said
+    assert ["First", "line"] in said
+
+
+def test_outcome_with_a_page_that_failed_is_a_failure(show, capsys) -> None:
+    with pytest.raises(SystemExit, match="not all was written for torn"):
+        show(record("torn", status="failed", lines=0, confidence_mean=None, seconds={}, outputs={}, error="no image"))
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["torn", "0", "-", "0.0", "failed:", "no", "image"] in said

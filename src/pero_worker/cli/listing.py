@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from pero_worker.engines import installed_engines
+from pero_worker.engines.registry import engine_name
 from pero_worker.models.pipelines import bundled_pipelines
 
 
@@ -18,4 +19,5 @@ def engines() -> None:
 def pipelines() -> None:
     """List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one, too."""
     for pipeline in bundled_pipelines():
-        typer.echo(f"{pipeline.name:14} {pipeline.engine:10} {pipeline.description}")
+        used = "+".join(dict.fromkeys(engine_name(stage.parsed()) for stage in pipeline.stages))
+        typer.echo(f"{pipeline.name:14} {used:10} {pipeline.description}")

@@ -73,9 +73,7 @@ def _check_ocr(config: ConfigParser, directory: Path, cpu: bool) -> None:
     path, description = _ocr_json(section, directory)
     height = description["line_px_height"]
     if config["LINE_CROPPER"].get("LINE_HEIGHT") != str(height):
-        raise StageError(
-            f"config.ini: [LINE_CROPPER] LINE_HEIGHT must be {height}, the line_px_height of {path.name}"
-        )
+        raise StageError(f"config.ini: [LINE_CROPPER] LINE_HEIGHT must be {height}, the line_px_height of {path.name}")
     _check_model(path.parent / str(description["checkpoint"]), cpu or _flag(section, "USE_CPU"))
 
 

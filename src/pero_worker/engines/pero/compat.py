@@ -12,7 +12,8 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,7 @@ def import_pero() -> Any:
     """The repaired module pero_ocr.document_ocr.page_parser; ImportError when pero-ocr is not installed."""
     with _lock:
         _replace_utils()
-        # pero-ocr reaches for names that SciPy and NumPy deprecated; the versions are pinned, the warnings are noise.
-        warnings.filterwarnings("ignore", module=r"pero_ocr\.")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with no_warnings():
             page_parser, *others = (importlib.import_module(f"pero_ocr.{name}") for name in _MODULES)
         for module in (page_parser, *others):
             _quiet(module)
@@ -61,10 +59,17 @@ def import_pero() -> Any:
     return page_parser
 
 
+@contextmanager
+def no_warnings() -> Iterator[None]:
+    """Silences warnings: pero-ocr reaches for names that its libraries deprecated, but the versions are pinned."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def import_decoding() -> None:
     """Imports the decoder, quietly; ImportError when brnolm is missing."""
-    with _lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _lock, no_warnings():
         module = importlib.import_module("pero_ocr.decoding.decoding_itf")
         _quiet(module)
         # The factory writes the whole character set to sys.stderr: it gets a `sys` of its own.
@@ -75,7 +80,7 @@ def import_decoding() -> None:
 def forget_last_page(parser: Any) -> None:
     """Puts back what a PageParser remembers of the page before, and the random generators it draws from."""
     for layout in getattr(parser, "layout_parsers", ()):
-        engine = getattr(layout, "engine", None)
+        engine: Any = getattr(layout, "engine", None)
         net = getattr(engine, "parsenet", None)
         if net is not None:
             net.last_downsample = net.init_downsample

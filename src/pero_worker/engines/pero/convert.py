@@ -30,8 +30,8 @@ def to_layout(page: Page) -> Any:
     return result
 
 
-def from_layout(layout: Any, page: Page, words: Mapping[str, Sequence[Word]]) -> Page:
-    """`page` with the layout's regions and lines; `words` by line id."""
+def from_layout(layout: Any, page: Page, words: Mapping[int, Sequence[Word]]) -> Page:
+    """`page` with the layout's regions and lines; `words` by `id` of the line object."""
     size = (page.width, page.height)
     return Page(
         page.name,
@@ -41,7 +41,7 @@ def from_layout(layout: Any, page: Page, words: Mapping[str, Sequence[Word]]) ->
             Region(
                 region.id,
                 _polygon(region.polygon, size),
-                tuple(_line(line, size, tuple(words.get(line.id, ()))) for line in region.lines),
+                tuple(_line(line, size, tuple(words.get(id(line), ()))) for line in region.lines),
                 region.region_type,
             )
             for region in layout.regions
@@ -93,7 +93,7 @@ def _array(points: Polygon, page: Page) -> Array:
     # Coordinates from elsewhere may be anything; one page beyond the page is room enough.
     array = np.asarray(points, dtype=float).reshape(-1, 2)
     low, high = (-page.width, -page.height), (2 * page.width, 2 * page.height)
-    return np.clip(np.nan_to_num(array), low, high)
+    return np.asarray(np.clip(np.nan_to_num(array), low, high))
 
 
 def _polygon(points: Array, size: tuple[int, int]) -> Polygon:

@@ -48,8 +48,9 @@ class PeroEngine:
         if target.type == "cpu":
             torch.set_num_threads(1)
         check_config(config, directory, cpu=target.type == "cpu")
-        self._parser = _load(config, directory, target)
-        speed.quicken(self._parser)
+        with compat.no_warnings():
+            self._parser = _load(config, directory, target)
+            speed.quicken(self._parser, page_parser.helpers)
 
     def close(self) -> None:
         self._parser = None
@@ -59,7 +60,7 @@ class PeroEngine:
         if work.image is None:
             raise PageError("the pero-ocr engine needs the page's image: send it along", permanent=True)
         try:
-            with torch.inference_mode(), np.errstate(all="ignore"):
+            with torch.inference_mode(), np.errstate(all="ignore"), compat.no_warnings():
                 return _Run(self._parser, work, work.image).finish()
         except PeroWorkerError:
             raise
@@ -80,7 +81,7 @@ class _Run:
         self.image = image
         self.page = replace(work.page, width=width, height=height) if work.page else Page(work.name, width, height)
         self.layout = convert.to_layout(self.page)
-        self.rails: dict[str, Rails] = {}
+        self.rails: dict[int, Rails] = {}
         self.seconds: dict[str, float] = {}
 
     def finish(self) -> EngineOutput:
@@ -115,7 +116,7 @@ class _Run:
             try:
                 grid = _grid(cropper, line)
                 line.crop = cropper.fast_remap(self.image, grid)
-                self.rails[line.id] = Rails(grid[0], grid[-1])
+                self.rails[id(line)] = Rails(grid[0], grid[-1])
             except Exception as error:
                 # pero-ocr reads a line that cannot be cropped as empty, too.
                 logger.debug("line %s cannot be cropped: %s", line.id, error)
@@ -165,19 +166,19 @@ class _Run:
                 line.characters = logits.characters
                 line.logit_coords = logits.coords
 
-    def _words(self) -> dict[str, tuple[Word, ...]]:
-        """Sets the lines' confidences as pero-ocr does, drops the unsure, and returns the words by line id."""
+    def _words(self) -> dict[int, tuple[Word, ...]]:
+        """Sets the lines' confidences as pero-ocr does, drops the unsure, and returns the words by line object (ids may repeat)."""
         known = {line.id: line for line in self.page.lines()}
         threshold = self.parser.filter_confident_lines_threshold
-        words: dict[str, tuple[Word, ...]] = {}
+        words: dict[int, tuple[Word, ...]] = {}
         for region in self.layout.regions:
             for line in region.lines:
                 if line.logits is not None:
                     frames = Frames.of(line.logits)
                     line.transcription_confidence = frames.confidence()
-                    words[line.id] = self._words_of(line, frames)
+                    words[id(line)] = self._words_of(line, frames)
                 elif line.id in known and known[line.id].text == line.transcription:
-                    words[line.id] = known[line.id].words
+                    words[id(line)] = known[line.id].words
             if threshold > 0:
                 region.lines = [line for line in region.lines if (line.transcription_confidence or 0.0) > threshold]
         return words
@@ -186,7 +187,7 @@ class _Run:
         ctc = self.parser.provides_ctc_logits or not self.parser.run_ocr
         if not ctc or not line.transcription or line.characters is None or line.logit_coords is None:
             return ()
-        rails = self.rails.get(line.id) or _rails(line)
+        rails = self.rails.get(id(line)) or _rails(line)
         if rails is None:
             return ()
         width = None if line.crop is None else line.crop.shape[1]

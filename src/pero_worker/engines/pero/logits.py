@@ -26,13 +26,18 @@ LARGEST_MATRIX = 2**27
 """Elements of one line's matrix when dense (frames times characters)."""
 MOST_OPCODES = 2_000_000
 
-_DTYPES = {"f4": np.dtype("<f4"), "f8": np.dtype("<f8"), "i4": np.dtype("<i4"), "i8": np.dtype("<i8")}
-_OPCODES = frozenset(
-    "PROTO FRAME STOP MARK MEMOIZE BINPUT LONG_BINPUT BINGET LONG_BINGET NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 "
-    "LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 EMPTY_DICT "
-    "EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS SETITEM SETITEMS GLOBAL STACK_GLOBAL NEWOBJ "
-    "REDUCE BUILD".split()
-)
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "f4": np.dtype("<f4"),
+    "f8": np.dtype("<f8"),
+    "i4": np.dtype("<i4"),
+    "i8": np.dtype("<i8"),
+}
+_HARMLESS = """
+    PROTO FRAME STOP MARK MEMOIZE BINPUT LONG_BINPUT BINGET LONG_BINGET NONE NEWTRUE NEWFALSE BININT BININT1 BININT2
+    LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 EMPTY_DICT
+    EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS SETITEM SETITEMS GLOBAL STACK_GLOBAL NEWOBJ
+    REDUCE BUILD"""
+_OPCODES = frozenset(_HARMLESS.split())
 _TABLES = ("line_characters", "logit_coords")
 
 
@@ -69,7 +74,7 @@ class _Dtype:
     """numpy.dtype: only its code counts, and must be one of four."""
 
     def __init__(self, code: object, *_options: object) -> None:
-        self.dtype = _DTYPES.get(str(code))
+        self.dtype: np.dtype[Any] | None = _DTYPES.get(str(code))
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         if state[1] != "<":

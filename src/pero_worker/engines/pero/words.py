@@ -17,6 +17,8 @@ Array = NDArray[Any]
 PIXELS_PER_FRAME = 4
 """Width of a network frame in pixels of the line's crop (pero-ocr fixes it)."""
 _ABSENT = -80.0
+_REACH = 0.6
+"""How far a glyph reaches from its middle: half an advance, and a little for wide letters at a word's ends."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +102,7 @@ def words_of(
         return ()
     spelling = _path(text, frames, characters) or _aligned(text, frames, characters) or _even(text, span)
     centre = (spelling.start + spelling.end) / 2
-    reach = _half_advance(centre, places)
+    reach = _REACH * _advance(centre, places)
     length = (crop_width or (span[1] - span[0]) * PIXELS_PER_FRAME) / PIXELS_PER_FRAME
     words = []
     for first, last in places:
@@ -116,10 +118,10 @@ def words_of(
     return tuple(words)
 
 
-def _half_advance(centre: Array, places: list[tuple[int, int]]) -> float:
-    """Half the usual distance of two characters of a word: how far a glyph reaches from its middle."""
+def _advance(centre: Array, places: list[tuple[int, int]]) -> float:
+    """The usual distance of two characters of a word, in frames."""
     steps = [np.diff(centre[first:last]) for first, last in places if last - first > 1]
-    return float(np.median(np.concatenate(steps))) / 2 if steps else 2.0
+    return float(np.median(np.concatenate(steps))) if steps else 4.0
 
 
 def _path(text: str, frames: Frames, characters: Sequence[str]) -> _Spelling | None:

@@ -1,0 +1,65 @@
+"""Finds engines by entry point; the bundled ones come through the same door."""
+
+from __future__ import annotations
+
+from configparser import ConfigParser
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from pathlib import Path
+
+from pero_worker.errors import PeroWorkerError, StageError
+from pero_worker.ports import Engine, EngineFactory
+from pero_worker.stage import Stage
+
+GROUP = "pero_worker.engines"
+# Package that must be there for the engine to run; plugins of others are taken at their word.
+_NEEDS = {"pero": "pero-ocr", "rapidocr": "rapidocr"}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """An engine that is installed; `note` is the remedy when it is not `available`."""
+
+    name: str
+    version: str
+    available: bool
+    note: str = ""
+
+
+def engine_name(config: ConfigParser) -> str:
+    """Which engine a config.ini asks for: `[WORKER] DUMMY` as upstream, `[WORKER] ENGINE` of ours, else pero."""
+    if config.get("WORKER", "DUMMY", fallback="").strip():
+        return "dummy"
+    return config.get("WORKER", "ENGINE", fallback="pero").strip()
+
+
+def load_engine(stage: Stage, directory: Path, device: str) -> Engine:
+    """Loads `stage` from its unpacked files; StageError when that is impossible."""
+    config = stage.parsed()
+    name = engine_name(config)
+    found = _plugins().get(name)
+    if found is None:
+        raise StageError(f"stage {stage.name}: there is no engine {name!r}; installed: {', '.join(sorted(_plugins()))}")
+    try:
+        factory: EngineFactory = found.load()
+        return factory(config, directory, device)
+    except PeroWorkerError:
+        raise
+    except Exception as error:  # a plugin may raise anything
+        raise StageError(f"stage {stage.name}: engine {name} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def installed_engines() -> tuple[EngineInfo, ...]:
+    return tuple(_info(entry) for _, entry in sorted(_plugins().items()))
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def _info(entry: EntryPoint) -> EngineInfo:
+    package = _NEEDS.get(entry.name) or (entry.dist.name if entry.dist else "")
+    try:
+        return EngineInfo(entry.name, version(package), available=True)
+    except (PackageNotFoundError, ValueError):
+        return EngineInfo(entry.name, "-", available=False, note=f"pip install 'pero-worker[{entry.name}]'")

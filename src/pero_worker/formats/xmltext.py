@@ -1,0 +1,30 @@
+"""Text and ids as XML allows them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ID = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*")
+
+
+def clean_text(text: str) -> str:
+    """`text` without the characters XML 1.0 forbids: control characters, lone surrogates."""
+    return _FORBIDDEN.sub("", text)
+
+
+class Ids:
+    """Hands out valid, unique XML ids; a wanted id is kept when it is both."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+
+    def take(self, wanted: str, prefix: str) -> str:
+        name = wanted if _ID.fullmatch(wanted) else ""
+        number = len(self._taken)
+        while not name or name in self._taken:
+            number += 1
+            name = f"{prefix}{number:04d}"
+        self._taken.add(name)
+        return name

@@ -1,0 +1,1 @@
+"""Model files: safe unpacking of archives, and pipelines made of them."""

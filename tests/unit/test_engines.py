@@ -1,0 +1,99 @@
+"""The registry and the dummy engine."""
+
+from __future__ import annotations
+
+import random
+from configparser import ConfigParser
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pero_worker.engines import installed_engines, load_engine
+from pero_worker.engines.dummy import DummyEngine, load
+from pero_worker.errors import PageError, StageError
+from pero_worker.ports import EngineInput, EngineOutput
+from pero_worker.stage import Stage
+
+
+class CountingClock:
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+
+def dummy(text: str) -> DummyEngine:
+    config = ConfigParser()
+    config.read_string("[WORKER]\nDUMMY = no\n" + text)
+    return load(config, Path(), "cpu")
+
+
+def test_the_bundled_engines_come_by_entry_point() -> None:
+    found = {engine.name: engine for engine in installed_engines()}
+    assert {"pero", "rapidocr", "dummy"} <= set(found)
+    assert found["pero"].version == "0.7.0"
+    assert all(engine.available for engine in found.values())
+
+
+def test_any_text_in_dummy_makes_a_dummy_stage() -> None:
+    engine = load_engine(Stage("s", "[WORKER]\nDUMMY = no\n", "1"), Path(), "cpu")
+    assert engine.description == "dummy"
+
+
+def test_an_unknown_engine_names_the_known_ones() -> None:
+    with pytest.raises(StageError, match=r"'tess'; installed: .*dummy"):
+        load_engine(Stage("s", "[WORKER]\nENGINE = tess\n", "1"), Path(), "cpu")
+
+
+def test_a_plugin_that_raises_at_load_is_a_stage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*_: object) -> None:
+        raise RuntimeError("plugin bug")
+
+    monkeypatch.setattr("pero_worker.engines.dummy.load", explode)
+    with pytest.raises(StageError, match="plugin bug"):
+        load_engine(Stage("s", "[WORKER]\nDUMMY = yes\n", "1"), Path(), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        ("", 100, 100),
+        ("TIME_SCALE = 0.01", 1, 1),
+        ("TIME_SCALE = 0.01\nTIME_DELTA = 0.5", 0.5, 1.5),
+        ("TIME_SCALE = 0.01\nTIME_DELTA = 9\nTIME_DIFF_MIN = 1\nTIME_DIFF_MAX = 2", 2, 3),
+        ("TIME_SCALE = 0\nTIME_DIFF_MIN = -5\nTIME_DIFF_MAX = -4", 0, 0),
+    ],
+)
+def test_durations_follow_the_contract(text: str, least: float, most: float) -> None:
+    given = dummy(text)
+    durations = []
+    for seed in range(20):
+        clock = CountingClock()
+        engine = DummyEngine(clock, random.Random(seed), given.scale, given.least, given.most)
+        assert engine.process(EngineInput("a.png", 100)) == EngineOutput()
+        durations.append(clock.slept)
+    assert min(durations) >= least
+    assert max(durations) <= most
+    assert (max(durations) > min(durations)) == (most > least)
+
+
+def test_failures_on_demand() -> None:
+    with pytest.raises(PageError):
+        dummy("FAILTEST = 1").process(EngineInput("a.png", 0))
+    picky = dummy("TIME_SCALE = 0\nFAIL_NAME = bad*")
+    picky.process(EngineInput("good.png", 0))
+    with pytest.raises(PageError, match=r"bad\.png"):
+        picky.process(EngineInput("bad.png", 0))
+
+
+def test_a_config_with_nonsense_numbers_is_a_stage_error() -> None:
+    with pytest.raises(StageError, match="TIME_SCALE|float"):
+        dummy("TIME_SCALE = fast")

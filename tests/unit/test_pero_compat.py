@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import pero_worker
+
+pytest.importorskip("pero_ocr")
+shapely = pytest.importorskip("shapely")
+
+from pero_worker.engines.pero import compat, speed  # noqa: E402
+
+PIPELINE = Path(pero_worker.__file__).parent / "pipelines" / "print-latin"
+page_parser = compat.import_pero()
+original_alpha_shape = page_parser.helpers.alpha_shape
+
+
+def test_multipolygons_iterate() -> None:
+    parts = [shapely.box(0, 0, 1, 1), shapely.box(2, 2, 3, 3)]
+    assert list(shapely.MultiPolygon(parts)) == parts
+
+
+def test_no_pool_is_started() -> None:
+    assert page_parser.Pool(1) is None
+
+
+def test_reverse_line_mapping_is_the_loop_it_replaces() -> None:
+    forward = np.concatenate([[0.0], np.cumsum(np.random.default_rng(0).uniform(1, 1.1, 99))])
+    samples, values = np.linspace(0, forward[-1], 57), np.arange(3.0, 103.0)
+    expected = np.empty_like(samples)
+    for number, sample in enumerate(samples):
+        share = (sample - forward[-1]) / (forward[0] - forward[-1])
+        expected[number] = (1 - share) * values[-1] + share * values[0]
+    cropper = page_parser.cropper.EngineLineCropper()
+    assert np.array_equal(cropper.reverse_line_mapping(forward, samples, values), expected)
+
+
+def test_a_line_without_length_is_no_error() -> None:
+    found = compat._reverse_line_mapping(None, np.zeros(1), np.zeros(2), np.ones(1))
+    assert found.shape == (2,)
+
+
+def test_the_suffix_of_cpu_models_is_optional(tmp_path: Path) -> None:
+    cpu, gpu = SimpleNamespace(type="cpu"), SimpleNamespace(type="cuda")
+    model = str(tmp_path / "m.pt")
+    assert compat.model_file(model, cpu) == model
+    (tmp_path / "m.pt.cpu").touch()
+    assert compat.model_file(model, cpu) == model + ".cpu"
+    assert compat.model_file(model, gpu) == model
+
+
+def test_prints_of_pero_ocr_become_debug_messages(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    options = SimpleNamespace(getboolean=lambda _key: True)
+    page_parser.LayoutPostprocessor(options).process_page(None, SimpleNamespace(regions=[], id="p"))
+    assert capsys.readouterr().out == ""
+    assert "Skipping layout post processing" in caplog.text
+
+
+def test_memories_of_the_page_before_are_dropped() -> None:
+    net = SimpleNamespace(last_downsample=7.5, init_downsample=4)
+    line_filter = SimpleNamespace(predictions=np.zeros(3))
+    decoder = SimpleNamespace(last_h="h", last_line="line")
+    layouts = [SimpleNamespace(engine=SimpleNamespace(parsenet=net)), SimpleNamespace(engine=line_filter), object()]
+    compat.forget_last_page(SimpleNamespace(layout_parsers=layouts, decoder=decoder))
+    first = np.random.rand()
+    compat.forget_last_page(SimpleNamespace(decoder=None))
+    assert np.random.rand() == first
+    assert net.last_downsample == 4
+    assert not hasattr(line_filter, "predictions")
+    assert (decoder.last_h, decoder.last_line) == (None, None)
+
+
+def test_an_engine_loads_inside_a_daemonic_process() -> None:
+    code = (
+        "import configparser, multiprocessing, pathlib, sys\n"
+        "from pero_worker.engines.pero import load\n"
+        "multiprocessing.current_process()._config['daemon'] = True\n"
+        "config, folder = configparser.ConfigParser(), pathlib.Path(sys.argv[1])\n"
+        "config.read(folder / 'config.ini')\n"
+        "load(config, folder, 'cpu')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(PIPELINE)], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("count", [3, 4, 12, 200])
+def test_alpha_shapes_are_those_of_pero_ocr(count: int) -> None:
+    points = (np.random.default_rng(count).random((count, 2)) * 1000).astype(np.float32)
+    assert original_alpha_shape is not speed.alpha_shape
+    assert speed.alpha_shape(points, 150.0).equals(original_alpha_shape(points, 150.0))

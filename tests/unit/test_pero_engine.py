@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import json
+import logging
+import random
+import shutil
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from configparser import ConfigParser
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+import pero_worker
+from pero_worker.engines.pero import load
+from pero_worker.errors import PageError, StageError
+from pero_worker.page import Line, Page, Region
+from pero_worker.ports import Engine, EngineInput, EngineOutput
+
+pytest.importorskip("pero_ocr")
+
+PIPELINE = Path(pero_worker.__file__).parent / "pipelines" / "print-latin"
+LONG = "The quick brown fox jumps over the lazy dog. " * 6 + "And then it rests."
+
+
+def stage(**changes: dict[str, str]) -> ConfigParser:
+    config = ConfigParser()
+    config.read(PIPELINE / "config.ini")
+    config.read_dict(changes)
+    return config
+
+
+def decoding(kind: str = "GREEDY", **steps: str) -> ConfigParser:
+    return stage(PAGE_PARSER=steps | {"RUN_DECODER": "yes"}, DECODER={"TYPE": kind})
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    loaded = load(stage(), PIPELINE, "cpu")
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture(scope="module")
+def lines_only() -> Engine:
+    """Crops and reads the lines of the page it is given."""
+    return load(stage(PAGE_PARSER={"RUN_LAYOUT_PARSER": "no"}), PIPELINE, "cpu")
+
+
+@pytest.fixture
+def brnolm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty language model package: the greedy decoder imports it and never uses it."""
+    for name in ("brnolm", "brnolm.language_models", "brnolm.language_models.language_model"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setattr(sys.modules["brnolm.language_models"], "language_model", None, raising=False)
+
+
+def drawn(*texts: str, width: int = 900, size: int = 40) -> np.ndarray:
+    image = Image.new("RGB", (width, int(160 + size * 1.6 * len(texts))), "white")
+    draw = ImageDraw.Draw(image)
+    for number, text in enumerate(texts):
+        draw.text((60, 80 + number * size * 1.6), text, fill="black", font=ImageFont.load_default(size))
+    return np.asarray(image)[:, :, ::-1].copy()
+
+
+def run(engine: Engine, image: np.ndarray, **more: object) -> EngineOutput:
+    return engine.process(EngineInput("p.png", image.size, image, **more))
+
+
+def box(points: tuple) -> tuple[float, float, float, float]:
+    xs, ys = zip(*points, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def test_importing_the_package_is_cheap() -> None:
+    code = "import sys, pero_worker.engines.pero; sys.exit('torch' in sys.modules or 'pero_ocr' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_text_words_and_logits_of_a_drawn_page(engine: Engine) -> None:
+    result = run(engine, drawn("The quick brown fox", "jumps over the lazy dog"))
+    assert result.page is not None
+    lines = list(result.page.lines())
+    assert [line.text for line in lines] == ["The quick brown fox", "jumps over the lazy dog"]
+    for line in lines:
+        assert 0.5 < line.confidence <= 1
+        assert [word.text for word in line.words] == line.text.split()
+        left, top, right, bottom = box(line.polygon)
+        edge = 0.0
+        for word in line.words:
+            x0, y0, x1, y1 = box(word.polygon)
+            assert edge <= x0 < x1
+            assert left - 12 <= x0
+            assert x1 <= right + 12
+            assert top - 6 <= y0 < y1 <= bottom + 6
+            assert 0.3 < word.confidence <= 1
+            edge = x1
+    assert set(result.seconds) == {"layout", "crop", "ocr", "words"}
+    assert result.logits is not None
+    assert "numba" not in sys.modules
+
+
+def test_words_lie_on_their_ink(engine: Engine) -> None:
+    image = drawn("minimum minimum minimum")
+    (line,) = run(engine, image).page.lines()
+    dark = np.flatnonzero((image < 128).any(axis=(0, 2)))
+    gaps = np.flatnonzero(np.diff(dark) > 7)
+    ink = list(zip(dark[[0, *(gaps + 1)]], dark[[*gaps, -1]], strict=True))
+    assert len(ink) == len(line.words) == 3
+    for (start, end), word in zip(ink, line.words, strict=True):
+        assert word.polygon[0][0] == pytest.approx(start, abs=12)
+        assert word.polygon[1][0] == pytest.approx(end, abs=12)
+
+
+def test_a_page_depends_on_nothing_before_it(engine: Engine) -> None:
+    small, large = drawn("tiny letters here", size=22), drawn("Large ones", "in two lines", size=90)
+    alone = run(engine, large)
+    random.seed(7)
+    np.random.seed(7)
+    run(engine, small)
+    after = run(engine, large)
+    assert after.page == alone.page
+    assert after.logits == alone.logits
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (1, 4000), (4000, 1), (20000, 8), (8, 20000), (17, 17), (20, 5000), (400, 300)]
+)
+@pytest.mark.parametrize("value", [0, 255])
+def test_pages_without_text_have_no_lines(engine: Engine, shape: tuple[int, int], value: int) -> None:
+    result = run(engine, np.full((*shape, 3), value, np.uint8))
+    assert list(result.page.lines()) == []
+    assert (result.page.height, result.page.width) == shape
+    assert result.logits is not None
+
+
+def test_noise_is_no_error(engine: Engine) -> None:
+    generator = np.random.default_rng(1)
+    fine = generator.integers(0, 256, (500, 400, 3), dtype=np.uint8)
+    coarse = generator.integers(0, 256, (40, 50, 3), dtype=np.uint8).repeat(12, 0).repeat(12, 1)
+    for image in (fine, coarse):
+        assert run(engine, image).page is not None
+
+
+def whole_line(width: int, height: int) -> Page:
+    baseline = ((50.0, height * 0.66), (width - 50.0, height * 0.66))
+    line = Line("l1", baseline, ((0, 0), (width, 0), (width, height), (0, height)), (height * 0.4, height * 0.16))
+    return Page("p", width, height, (Region("r1", line.polygon, (line,), "paragraph"),))
+
+
+def test_a_very_long_line_keeps_its_end(lines_only: Engine) -> None:
+    image = drawn(LONG, width=6000, size=40)[60:160]
+    result = run(lines_only, image, page=whole_line(6000, 100))
+    (line,) = result.page.lines()
+    assert line.text.startswith("The quick brown")
+    assert line.text.endswith("rests.")
+    assert line.words[-1].polygon[1][0] > 4500
+    assert result.page.regions[0].kind == "paragraph"
+
+
+def test_lines_that_cannot_be_cropped_do_not_stop_the_page(lines_only: Engine) -> None:
+    image = drawn("some text", width=400)[60:150]
+    page = whole_line(400, image.shape[0])
+    (sound,) = page.lines()
+    nan = float("nan")
+    odd = [
+        replace(sound, id="point", baseline=((5, 5), (5, 5))),
+        replace(sound, id="far", baseline=((-1e9, 0), (1e9, 0)), heights=(0, 0)),
+        replace(sound, id="nan", baseline=((nan, 1), (9, nan)), heights=(nan, nan)),
+        replace(sound, id="vertical", baseline=((50, 5), (50, 60))),
+        replace(sound, id="guessed", heights=None),
+        replace(sound, id="no baseline", baseline=()),
+        replace(sound, id="nowhere", baseline=(), polygon=()),
+    ]
+    region = replace(page.regions[0], lines=(sound, *odd))
+    lines = {line.id: line for line in run(lines_only, image, page=replace(page, regions=(region,))).page.lines()}
+    assert "some" in lines["l1"].text
+    assert set(lines) == {"l1", *(line.id for line in odd)} - {"nowhere"}
+
+
+@pytest.mark.usefixtures("brnolm")
+def test_a_decoder_takes_up_the_logits_of_the_stage_before(engine: Engine) -> None:
+    image = drawn("The quick brown fox")
+    read = run(engine, image)
+    (line,) = read.page.lines()
+    only = decoding("GREEDY", RUN_LAYOUT_PARSER="no", RUN_LINE_CROPPER="no", RUN_OCR="no")
+    decoder = load(only, PIPELINE, "cpu")
+    bare = replace(line, text=None, words=(), confidence=None)
+    page = replace(read.page, regions=(replace(read.page.regions[0], lines=(bare,)),))
+    result = run(decoder, image, page=page, logits=read.logits)
+    (decoded,) = result.page.lines()
+    assert decoded.text == line.text
+    assert decoded.confidence == pytest.approx(line.confidence, abs=1e-6)
+    assert result.logits is None
+    for word, before in zip(decoded.words, line.words, strict=True):
+        assert np.allclose(word.polygon, before.polygon, atol=4)
+    with pytest.raises(PageError, match="logits"):
+        run(decoder, image, page=page)
+    with pytest.raises(PageError, match="logits"):
+        run(decoder, image, page=page, logits=b"cos\nsystem\n(S'true'\ntR.")
+
+
+@pytest.mark.usefixtures("brnolm")
+def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    run(load(decoding(), PIPELINE, "cpu"), drawn("Silence"))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_unsure_lines_are_dropped_on_request() -> None:
+    strict = load(stage(PAGE_PARSER={"FILTER_CONFIDENT_LINES_THRESHOLD": "0.9999"}), PIPELINE, "cpu")
+    assert list(run(strict, drawn("The quick brown fox")).page.lines()) == []
+
+
+def test_a_layout_stage_keeps_text_and_words_it_was_given() -> None:
+    config = stage(PAGE_PARSER={"RUN_LINE_CROPPER": "no", "RUN_OCR": "no"})
+    config.remove_section("LAYOUT_PARSER_1")
+    given = whole_line(400, 60)
+    (line,) = given.lines()
+    page = replace(given, regions=(replace(given.regions[0], lines=(replace(line, text="kept", confidence=0.5),)),))
+    result = run(load(config, PIPELINE, "cpu"), drawn("x", width=400)[:60], page=page)
+    assert [(kept.text, kept.confidence) for kept in result.page.lines()] == [("kept", 0.5)]
+    assert result.logits is None
+
+
+def test_what_pero_ocr_raises_becomes_a_page_error(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object) -> None:
+        raise ZeroDivisionError("boom")
+
+    monkeypatch.setattr(engine._parser.layout_parsers[0], "process_page", fail)
+    with pytest.raises(PageError, match=r"pero-ocr failed on this page: .*boom"):
+        run(engine, drawn("x"))
+    with pytest.raises(PageError, match="image"):
+        engine.process(EngineInput("p", 0))
+
+
+@pytest.mark.parametrize("name", ["ocr.pt", "parsenet.pt"])
+def test_a_damaged_model_is_a_stage_error(tmp_path: Path, name: str) -> None:
+    for file in ("ocr.json", "ocr.pt", "parsenet.pt"):
+        shutil.copy(PIPELINE / file, tmp_path / file)
+    (tmp_path / name).write_bytes((PIPELINE / name).read_bytes()[:5000])
+    with pytest.raises(StageError, match="cannot be loaded"):
+        load(stage(), tmp_path, "cpu")
+
+
+def test_unknown_devices_and_heights_are_stage_errors() -> None:
+    with pytest.raises(StageError, match="device"):
+        load(stage(), PIPELINE, "abacus")
+    with pytest.raises(StageError, match="LINE_HEIGHT"):
+        load(stage(LINE_CROPPER={"LINE_HEIGHT": "32"}), PIPELINE, "cpu")
+    assert json.loads((PIPELINE / "ocr.json").read_text())["line_px_height"] == 40
+
+
+def test_missing_packages_name_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "pero_worker.engines.pero.engine", raising=False)
+    monkeypatch.delattr("pero_worker.engines.pero.engine", raising=False)
+    with pytest.raises(StageError, match=r"pip install 'pero-worker\[pero\]'"):
+        load(stage(), PIPELINE, "cpu")
+    logging.getLogger("pero_worker").debug("torch is back after this test")
