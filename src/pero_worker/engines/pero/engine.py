@@ -167,7 +167,7 @@ class _Run:
                 line.logit_coords = logits.coords
 
     def _words(self) -> dict[int, tuple[Word, ...]]:
-        """Sets the lines' confidences as pero-ocr does, drops the unsure, and returns the words by line object (ids may repeat)."""
+        """Sets the lines' confidences as pero-ocr does, drops the unsure lines, and returns words by line object."""
         known = {line.id: line for line in self.page.lines()}
         threshold = self.parser.filter_confident_lines_threshold
         words: dict[int, tuple[Word, ...]] = {}

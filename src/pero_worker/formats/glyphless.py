@@ -1,0 +1,85 @@
+"""A font without shapes, for the invisible text of searchable PDFs: every code is a UTF-16 unit half an em wide."""
+
+from __future__ import annotations
+
+import io
+import zlib
+
+import pikepdf
+from fontTools.fontBuilder import FontBuilder
+from fontTools.ttLib.tables._g_l_y_f import Glyph
+from pikepdf import Array, Dictionary, Name
+
+ADVANCE = 0.5
+"""Width of every character in ems."""
+
+_TO_UNICODE = b"""/CIDInit /ProcSet findresource begin 12 dict begin begincmap
+/CIDSystemInfo << /Registry (Adobe) /Ordering (UCS) /Supplement 0 >> def
+/CMapName /Adobe-Identity-UCS def /CMapType 2 def
+1 begincodespacerange <0000> <FFFF> endcodespacerange
+1 beginbfrange <0000> <FFFF> <0000> endbfrange
+endcmap CMapName currentdict /CMap defineresource pop end end
+"""
+
+
+def add_font(pdf: pikepdf.Pdf) -> pikepdf.Object:
+    """Puts the font into `pdf` and returns it, to be used in the resources of pages."""
+    program = _font_program()
+    descriptor = Dictionary(
+        Type=Name.FontDescriptor,
+        FontName=Name.PeroWorkerGlyphless,
+        Flags=5,
+        FontBBox=Array([0, 0, 500, 1000]),
+        ItalicAngle=0,
+        Ascent=1000,
+        Descent=0,
+        CapHeight=1000,
+        StemV=80,
+        FontFile2=_compressed(pdf, program, Length1=len(program)),
+    )
+    descendant = Dictionary(
+        Type=Name.Font,
+        Subtype=Name.CIDFontType2,
+        BaseFont=Name.PeroWorkerGlyphless,
+        CIDSystemInfo=Dictionary(Registry=pikepdf.String("Adobe"), Ordering=pikepdf.String("Identity"), Supplement=0),
+        FontDescriptor=pdf.make_indirect(descriptor),
+        DW=int(1000 * ADVANCE),
+        CIDToGIDMap=_compressed(pdf, b"\0\1" * 65536),
+    )
+    return pdf.make_indirect(
+        Dictionary(
+            Type=Name.Font,
+            Subtype=Name.Type0,
+            BaseFont=Name.PeroWorkerGlyphless,
+            Encoding=Name("/Identity-H"),
+            DescendantFonts=Array([pdf.make_indirect(descendant)]),
+            ToUnicode=_compressed(pdf, _TO_UNICODE),
+        )
+    )
+
+
+def _compressed(pdf: pikepdf.Pdf, data: bytes, **entries: int) -> pikepdf.Object:
+    stream = pikepdf.Stream(pdf, zlib.compress(data, 9))
+    stream.Filter = Name.FlateDecode
+    for name, value in entries.items():
+        stream[f"/{name}"] = value
+    return pdf.make_indirect(stream)
+
+
+def _font_program() -> bytes:
+    """A TrueType font of two empty glyphs."""
+    glyphs = [".notdef", "blank"]
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(glyphs)
+    builder.setupCharacterMap({0x20: "blank"})
+    builder.setupGlyf({name: Glyph() for name in glyphs})
+    builder.setupHorizontalMetrics({name: (int(1000 * ADVANCE), 0) for name in glyphs})
+    builder.setupHorizontalHeader(ascent=1000, descent=0)
+    builder.setupNameTable({"familyName": "PeroWorkerGlyphless", "styleName": "Regular"})
+    builder.setupOS2(sTypoAscender=1000, sTypoDescender=0, usWinAscent=1000, usWinDescent=0)
+    builder.setupPost()
+    builder.setupHead(unitsPerEm=1000, created=0, modified=0)
+    builder.font.recalcTimestamp = False
+    target = io.BytesIO()
+    builder.save(target)
+    return target.getvalue()
