@@ -17,7 +17,6 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import pero_worker
 
@@ -42,8 +41,9 @@ def measure(name: str, command: list[str], out: Path) -> Measured:
     out.mkdir(parents=True)
     first: list[float] = []
     begun = time.monotonic()
-    errors = tempfile.TemporaryFile()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+    errors = out.with_suffix(".errors")
+    with errors.open("wb") as stream:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stream)
 
     def watch() -> None:
         while not first and process.poll() is None:
@@ -58,15 +58,10 @@ def measure(name: str, command: list[str], out: Path) -> Measured:
     process.returncode = os.waitstatus_to_exitcode(status)
     watcher.join()
     if process.returncode != 0:
-        sys.exit(f"{name} failed ({process.returncode}):\n{read_back(errors)}")
+        sys.exit(f"{name} failed ({process.returncode}):\n{errors.read_text(errors='replace')}")
     pages = len(list(out.glob("*.page.xml")))
     peak = usage.ru_maxrss / 1024
     return Measured(name, pages, wall, usage.ru_utime + usage.ru_stime, first[0] if first else wall, peak)
-
-
-def read_back(stream: IO[bytes]) -> str:
-    stream.seek(0)
-    return stream.read().decode(errors="replace")
 
 
 def main() -> None:

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
-
 from nasty import draw_text_picture
+from PIL import Image
 
 COMMAND = [sys.executable, "-m", "pero_worker", "ocr"]
 KILLER = "[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\nKILL_NAME = killer*\nFAIL_NAME = bad*\nHANG_NAME = slow*\n"
@@ -33,7 +32,9 @@ def report(folder: Path) -> dict[str, dict]:  # type: ignore[type-arg]
 
 
 def files(folder: Path) -> set[str]:
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and ".pero-worker" not in p.parts}
+    return {
+        p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and ".pero-worker" not in p.parts
+    }
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +143,7 @@ def hanging(dummy_pipeline: Path, picture: Image.Image, tmp_path: Path) -> Itera
     picture.save(scans / "slow.jpg")
     command = [*COMMAND, str(scans), "-o", str(out), "--pipeline", str(dummy_pipeline), "--jobs", "2", "-f", "text"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: (out / "quick.txt").is_file(), process)
+    wait_for((out / "quick.txt").is_file, process)
     yield process
     process.kill()
     process.communicate()

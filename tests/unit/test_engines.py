@@ -95,5 +95,5 @@ def test_failures_on_demand() -> None:
 
 
 def test_a_config_with_nonsense_numbers_is_a_stage_error() -> None:
-    with pytest.raises(StageError, match="TIME_SCALE|float"):
+    with pytest.raises(StageError, match=r"fast"):
         dummy("TIME_SCALE = fast")

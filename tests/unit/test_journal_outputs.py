@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +22,13 @@ def record(**changes: object) -> PageRecord:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    folder = OutputFolder(tmp_path / "out")
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[OutputFolder]:
+    with closing(OutputFolder(tmp_path / "out")) as folder:
+        yield folder
+
+
+def test_a_write_that_fails_leaves_nothing(folder: OutputFolder) -> None:
 
     def half(stream: object) -> None:
         stream.write(b"half")  # type: ignore[attr-defined]
@@ -31,13 +38,13 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No space left"):
         folder.write_with(target, half)
     assert not target.exists()
-    assert [p for p in (tmp_path / "out").rglob("*") if p.is_file() and p.name != "lock"] == []
+    assert [p for p in folder.root.rglob("*") if p.is_file() and p.name != "lock"] == []
 
 
 @pytest.mark.parametrize("name", ["../p", "/etc/p", "a/../../p", ""])
-def test_names_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
+def test_names_cannot_leave_the_folder(folder: OutputFolder, name: str) -> None:
     with pytest.raises(OutputError, match="outside"):
-        OutputFolder(tmp_path).path(name, ".txt")
+        folder.path(name, ".txt")
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
@@ -54,36 +61,33 @@ def test_an_output_folder_that_is_a_file(tmp_path: Path) -> None:
         OutputFolder(tmp_path / "out")
 
 
-def test_the_journal_remembers_and_checks_the_files(tmp_path: Path) -> None:
-    folder = OutputFolder(tmp_path)
+def test_the_journal_remembers_and_checks_the_files(folder: OutputFolder) -> None:
     folder.write(folder.path("a/p", ".txt"), b"text")
-    journal = Journal(folder)
-    journal.add(record())
-    journal.close()
-    again = Journal(folder)
-    assert again.finished("a/p", PRINT, ("text",))
-    assert not again.finished("a/p", PRINT, ("text", "alto"))
-    assert not again.finished("a/p", replace(PRINT, version="v2"), ("text",))
-    assert not again.finished("a/p", replace(PRINT, modified_ns=2), ("text",))
-    assert not again.finished("b", PRINT, ("text",))
-    folder.path("a/p", ".txt").unlink()
-    assert not again.finished("a/p", PRINT, ("text",))
+    with closing(Journal(folder)) as journal:
+        journal.add(record())
+    with closing(Journal(folder)) as again:
+        assert again.finished("a/p", PRINT, ("text",))
+        assert not again.finished("a/p", PRINT, ("text", "alto"))
+        assert not again.finished("a/p", replace(PRINT, version="v2"), ("text",))
+        assert not again.finished("a/p", replace(PRINT, modified_ns=2), ("text",))
+        assert not again.finished("b", PRINT, ("text",))
+        folder.path("a/p", ".txt").unlink()
+        assert not again.finished("a/p", PRINT, ("text",))
 
 
-def test_a_failed_page_is_not_finished(tmp_path: Path) -> None:
-    journal = Journal(OutputFolder(tmp_path))
-    journal.add(record(status=PageStatus.FAILED, outputs={}))
-    assert not journal.finished("a/p", PRINT, ())
+def test_a_failed_page_is_not_finished(folder: OutputFolder) -> None:
+    with closing(Journal(folder)) as journal:
+        journal.add(record(status=PageStatus.FAILED, outputs={}))
+        assert not journal.finished("a/p", PRINT, ())
 
 
-def test_the_last_word_counts_and_torn_lines_do_no_harm(tmp_path: Path) -> None:
-    folder = OutputFolder(tmp_path)
-    journal = Journal(folder)
-    journal.add(record(status=PageStatus.FAILED, error="first"))
-    journal.add(record(lines=7))
+def test_the_last_word_counts_and_torn_lines_do_no_harm(folder: OutputFolder) -> None:
+    with closing(Journal(folder)) as journal:
+        journal.add(record(status=PageStatus.FAILED, error="first"))
+        journal.add(record(lines=7))
     with folder.report.open("a") as stream:
         stream.write('{"page": "torn", "sour')
-    again = Journal(folder)
-    again.close()
+    with closing(Journal(folder)):
+        pass
     lines = [json.loads(line) for line in folder.report.read_text().splitlines()]
     assert [(line["page"], line["status"], line["lines"]) for line in lines] == [("a/p", "done", 7)]

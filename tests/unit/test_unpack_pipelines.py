@@ -60,9 +60,10 @@ def test_hostile_archives_are_refused_and_leave_nothing(tmp_path: Path, make: Ca
     archive = make(tmp_path / "archive")
     with pytest.raises(StageError):
         unpack(archive, tmp_path / "store/target", Limits(files=50, bytes=1_000_000))
-    assert [p.name for p in tmp_path.rglob("*")] == ["archive", "store"] or [
-        p.name for p in tmp_path.rglob("*")
-    ] == ["store", "archive"]
+    assert [p.name for p in tmp_path.rglob("*")] == ["archive", "store"] or [p.name for p in tmp_path.rglob("*")] == [
+        "store",
+        "archive",
+    ]
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])

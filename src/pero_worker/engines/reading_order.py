@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 _FEWEST_ROWS = 4
@@ -95,10 +96,7 @@ def _longest_run(boxes: Sequence[Box], rows: Sequence[Row]) -> tuple[int, int, f
 def _gutters(boxes: Sequence[Box], rows: Sequence[Row]) -> set[float]:
     """Middles of the gaps in rows."""
     return {
-        (boxes[a].right + boxes[b].left) / 2
-        for row in rows
-        for a, b in zip(row, row[1:], strict=False)
-        if boxes[b].left > boxes[a].right
+        (boxes[a].right + boxes[b].left) / 2 for row in rows for a, b in pairwise(row) if boxes[b].left > boxes[a].right
     }
 
 

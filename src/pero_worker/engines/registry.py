@@ -46,7 +46,8 @@ def load_engine(stage: Stage, directory: Path, device: str) -> Engine:
     except PeroWorkerError:
         raise
     except Exception as error:  # a plugin may raise anything
-        raise StageError(f"stage {stage.name}: engine {name} cannot be loaded: {type(error).__name__}: {error}") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise StageError(f"stage {stage.name}: engine {name} cannot be loaded: {reason}") from error
 
 
 def installed_engines() -> tuple[EngineInfo, ...]:

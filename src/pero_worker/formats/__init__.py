@@ -46,5 +46,7 @@ def parse_formats(names: str) -> tuple[str, ...]:
     wanted = tuple(dict.fromkeys(name.strip().lower() for name in names.split(",") if name.strip()))
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
-        raise UsageError(f"--formats {names}: {', '.join(unknown) or 'nothing'} is no format; choose from {', '.join(known)}")
+        raise UsageError(
+            f"--formats {names}: {', '.join(unknown) or 'nothing'} is no format; choose from {', '.join(known)}"
+        )
     return wanted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from statistics import fmean
+from typing import TypeAlias
 
 from lxml import etree
 
@@ -14,7 +15,7 @@ from pero_worker.page import Line, Page, Point, Region, Word
 
 NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
-Element = etree._Element
+Element: TypeAlias = etree._Element
 
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
@@ -40,7 +41,8 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
     space = _child(sheet, "PrintSpace", ID="space", HPOS="0", VPOS="0", **size)
     for region in page.regions:
         _block(space, region, ids)
-    return etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
+    xml: bytes = etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
+    return xml
 
 
 def _block(space: Element, region: Region, ids: Ids) -> None:

@@ -14,7 +14,25 @@ from pathlib import Path
 from pero_worker.errors import NoInputError
 
 _EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .png .tif .tiff .jp2 .j2k .jpx .j2c .webp .bmp .gif .pdf .ppm .pgm .pbm".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".png",
+        ".tif",
+        ".tiff",
+        ".jp2",
+        ".j2k",
+        ".jpx",
+        ".j2c",
+        ".webp",
+        ".bmp",
+        ".gif",
+        ".pdf",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+    ]
 )
 # A file name has 255 bytes; results append '_0001' and '.page.xml', or more.
 _LONGEST = 230

@@ -57,7 +57,9 @@ def count_pages(path: Path) -> int:
                 count += 1
         except EOFError:
             return count
-        raise PageError(f"the TIFF has more than {_MOST_FRAMES} pages, or its directory runs in a circle", permanent=True)
+        raise PageError(
+            f"the TIFF has more than {_MOST_FRAMES} pages, or its directory runs in a circle", permanent=True
+        )
 
 
 def read_page(path: Path, index: int, *, dpi: int = 300, max_pixels: int = DEFAULT_MAX_PIXELS) -> PageScan:
@@ -93,7 +95,9 @@ def open_pdf(path: Path) -> Iterator[Any]:
     except pdfium.PdfiumError as error:
         code = getattr(error, "err_code", None)
         if code in {pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY}:
-            raise PageError("the PDF is encrypted: remove the password first, as with qpdf --decrypt", permanent=True) from error
+            raise PageError(
+                "the PDF is encrypted: remove the password first, as with qpdf --decrypt", permanent=True
+            ) from error
         raise PageError("the PDF cannot be opened: it is damaged or has no pages", permanent=True) from error
     try:
         if not len(document):
@@ -142,7 +146,8 @@ def _render(document: Any, index: int, dpi: int, max_pixels: int) -> PageScan:
         if not 0 < pixels <= max_pixels:
             raise PageError(
                 f"the PDF page is {width:.0f} x {height:.0f} points, {pixels / 1e6:.0f} megapixels at "
-                f"{resolution:.0f} dpi, more than the {max_pixels / 1e6:g} allowed; lower --dpi or raise --max-megapixels",
+                f"{resolution:.0f} dpi, more than the {max_pixels / 1e6:g} allowed; lower --dpi or "
+                "raise --max-megapixels",
                 permanent=True,
             )
         bitmap = page.render(scale=resolution / 72, rev_byteorder=False, prefer_bgrx=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TypeAlias
 
 from lxml import etree
 
@@ -12,7 +13,7 @@ from pero_worker.page import Line, Page, Polygon
 
 _XHTML = "http://www.w3.org/1999/xhtml"
 _CAPABILITIES = "ocr_page ocr_carea ocr_par ocr_line ocrx_word"
-Element = etree._Element
+Element: TypeAlias = etree._Element
 
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
@@ -32,7 +33,7 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
         paragraph = _child(area, "p", {"class": "ocr_par", "id": f"par_1_{number}", "title": box})
         for count, line in enumerate(region.lines, 1):
             _line(paragraph, line, f"{number}_{count}")
-    return etree.tostring(
+    xml: bytes = etree.tostring(
         root,
         xml_declaration=True,
         encoding="UTF-8",
@@ -40,6 +41,7 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
         doctype='<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN" '
         '"http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd">',
     )
+    return xml
 
 
 def _line(paragraph: Element, line: Line, number: str) -> None:

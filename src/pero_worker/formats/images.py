@@ -12,7 +12,7 @@ from typing import IO
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageOps
+from PIL import ImageOps, UnidentifiedImageError
 
 from pero_worker.errors import PageError
 from pero_worker.ports import Image
@@ -68,7 +68,7 @@ def opened(stream: IO[bytes]) -> Iterator[Pillow.Image]:
                 yield picture
     except PageError:
         raise
-    except Pillow.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise PageError("this is not an image of a kind that can be read, or it is damaged", permanent=True) from None
     except _DAMAGED as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -134,8 +134,8 @@ def _scale_of(picture: Pillow.Image) -> tuple[float, float] | None:
         low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
         return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
     if picture.mode.startswith("I"):
-        _, high = picture.getextrema()
-        eight = picture.mode == "I" and isinstance(high, int) and high <= 255
+        extrema = picture.getextrema()
+        eight = picture.mode == "I" and isinstance(extrema[1], int | float) and extrema[1] <= 255
         return (0.0, 255.0) if eight else (0.0, 65535.0)
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeAlias
 
 from lxml import etree
 
@@ -16,10 +17,28 @@ __all__ = ["read", "write"]
 NAMESPACE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _REGION_TYPES = frozenset(
-    "paragraph heading caption header footer page-number drop-capital credit floating signature-mark catch-word "
-    "marginalia footnote footnote-continued endnote TOC-entry list-label other".split()
+    [
+        "paragraph",
+        "heading",
+        "caption",
+        "header",
+        "footer",
+        "page-number",
+        "drop-capital",
+        "credit",
+        "floating",
+        "signature-mark",
+        "catch-word",
+        "marginalia",
+        "footnote",
+        "footnote-continued",
+        "endnote",
+        "TOC-entry",
+        "list-label",
+        "other",
+    ]
 )
-Element = etree._Element
+Element: TypeAlias = etree._Element
 
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
@@ -44,7 +63,8 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
             _child(group, "RegionRefIndexed", index=str(index), regionRef=region_id)
     for region_id, region in named:
         _write_region(sheet, region_id, region, page, ids)
-    return etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
+    xml: bytes = etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
+    return xml
 
 
 def _write_region(sheet: Element, region_id: str, region: Region, page: Page, ids: Ids) -> None:

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import TypeAlias
 
 from lxml import etree
 
@@ -16,7 +17,7 @@ from pero_worker.page import Line, Page, Point, Polygon, Region, Word
 MAX_BYTES = 64_000_000
 MAX_SIDE = 1_000_000
 _FARTHEST = 10.0 * MAX_SIDE
-Element = etree._Element
+Element: TypeAlias = etree._Element
 
 
 def read(data: bytes) -> Page:

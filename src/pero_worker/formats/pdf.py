@@ -10,8 +10,8 @@ from typing import IO, Any
 
 import img2pdf
 import pikepdf
-from PIL import Image as Pillow
 from pikepdf import Dictionary, Name
+from PIL import Image as Pillow
 
 from pero_worker.errors import PageError
 from pero_worker.formats.documents import is_pdf, opened_file, read_page

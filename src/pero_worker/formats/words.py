@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from pero_worker.page import Line, Point, Polygon, Word
 
 
@@ -42,7 +44,7 @@ def _slice(line: Line, start: float, end: float) -> Polygon:
 def _at(baseline: Polygon, fraction: float) -> Point:
     """The point at a fraction of the baseline's width."""
     x = baseline[0][0] + (baseline[-1][0] - baseline[0][0]) * fraction
-    for (ax, ay), (bx, by) in zip(baseline, baseline[1:], strict=False):
+    for (ax, ay), (bx, by) in pairwise(baseline):
         if min(ax, bx) <= x <= max(ax, bx) and ax != bx:
             return x, ay + (by - ay) * (x - ax) / (bx - ax)
     return baseline[-1] if fraction > 0.5 else baseline[0]

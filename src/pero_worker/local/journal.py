@@ -80,9 +80,6 @@ class Journal:
         except OSError as error:
             raise OutputError(f"cannot write {self._folder.report}: {error.strerror}") from error
 
-    def record(self, page: str) -> PageRecord | None:
-        return self._records.get(page)
-
     def close(self) -> None:
         """Keeps one line a page."""
         self._stream.close()
