@@ -5,8 +5,9 @@ SHELL := /bin/bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PAGES  ?= ../shared/pages
-# The CPU build of torch. On x86-64 PyPI has only the CUDA build: name an index that has the CPU wheel with
-# TORCH_INDEX=https://download.pytorch.org/whl/cpu, unless pip is already told where such a wheel lies.
+# The CPU build of torch. On x86-64 PyPI has only the CUDA build, so PyTorch's own index is asked, too, unless pip is
+# told where wheels lie on this machine.
+TORCH_INDEX ?= $(if $(PIP_FIND_LINKS),,https://download.pytorch.org/whl/cpu)
 TORCH  ?= torch==2.13.0$(if $(filter x86_64,$(shell uname -m)),+cpu)
 
 VENV := .venv
@@ -36,7 +37,8 @@ lint: $(VENV)/.stamp-test ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench-quality: $(VENV)/.stamp-program ## error rates on PAGES (default ../shared/pages)
+bench-quality: $(VENV)/.stamp-test ## error rates on PAGES (default ../shared/pages)
+	scripts/apt-install.sh tesseract-ocr $(addprefix tesseract-ocr-,eng deu ces fra nld frk)
 	$(BIN)/python benchmarks/quality.py $(PAGES)
 
 bench-local: $(VENV)/.stamp-program ## speed of one machine on PAGES

@@ -30,6 +30,7 @@ class Progress:
             console=Console(stderr=True),
             disable=not visible,
         )
+        self._visible = visible
         self._task: TaskID = self._bar.add_task("opening", total=None, note="")
         self._failed = 0
 
@@ -53,17 +54,21 @@ class Progress:
     def page_settled(self, record: PageRecord) -> None:
         if record.status is PageStatus.FAILED:
             self._failed += 1
-            self._bar.console.print(f"failed: {record.page}: {record.error}", markup=False, highlight=False)
+            self._say(f"failed: {record.page}: {record.error}")
         task = next((t for t in self._bar.tasks if t.id == self._task), None)
         speed = f"{task.speed:.2f} pages/s" if task and task.speed else ""
         self._bar.update(self._task, advance=1, note=f"{speed} {self._failed} failed" if self._failed else speed)
 
     def worker_died(self, exit_code: int, pages: int) -> None:
-        self._bar.console.print(f"a worker process died ({_why(exit_code)}); {pages} page(s) taken back, restarting it")
+        self._say(f"a worker process died ({_why(exit_code)}); {pages} page(s) taken back, restarting it")
 
     def binding(self, documents: int) -> None:
         if documents:
             self._bar.update(self._task, description=f"pages; making {documents} PDFs")
+
+    def _say(self, text: str) -> None:
+        if self._visible:
+            self._bar.console.print(text, markup=False, highlight=False)
 
 
 def print_summary(summary: Summary, folder: Path, skipped: int) -> None:

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given, settings
+from lxml import etree
+from test_pagexml import CREATED, PAGES, page
+
+from pero_worker.formats import alto, pagexml
+from pero_worker.formats.words import words_of
+from pero_worker.page import Line, Page, Region
+
+SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).parents[1] / "schemas" / "alto-4.2-subset.xsd"))
+NAMESPACES = {"a": alto.NAMESPACE}
+
+
+def written(record: Page) -> etree._Element:
+    return etree.fromstring(alto.write(record, created=CREATED, creator="test 1"))
+
+
+def attributes(root: etree._Element, path: str) -> list[str]:
+    found = root.xpath(path, namespaces=NAMESPACES)
+    assert isinstance(found, list)
+    return [str(value) for value in found]
+
+
+def test_the_example_follows_the_rules_of_alto() -> None:
+    SCHEMA.assertValid(written(page()))
+
+
+def test_a_page_without_regions_follows_the_rules() -> None:
+    SCHEMA.assertValid(written(Page("a.png", 10, 10)))
+
+
+@settings(deadline=None, max_examples=150)
+@given(PAGES)
+def test_any_page_that_passed_through_page_xml_follows_the_rules(record: Page) -> None:
+    read = pagexml.read(pagexml.write(record, created=CREATED, creator="x"))
+    SCHEMA.assertValid(written(read))
+
+
+def test_the_same_page_gives_the_same_bytes() -> None:
+    assert alto.write(page(), created=CREATED, creator="x") == alto.write(page(), created=CREATED, creator="x")
+
+
+def test_words_have_their_text_confidence_and_box_and_spaces_between() -> None:
+    root = written(page())
+    line = root.find(".//a:TextLine", NAMESPACES)
+    assert line is not None
+    assert [etree.QName(child).localname for child in line] == ["Shape", "String", "SP", "String"]
+    first, space, second = line[1], line[2], line[3]
+    assert (first.get("CONTENT"), first.get("WC"), second.get("CONTENT")) == ("Dobrý", "0.900", "den")
+    assert [first.get(name) for name in ("HPOS", "VPOS", "WIDTH", "HEIGHT")] == ["100", "90", "100", "40"]
+    assert [space.get(name) for name in ("HPOS", "WIDTH")] == ["200", "20"]
+    assert line.get("BASELINE") == "100,120 300,122"
+
+
+def test_lines_without_words_are_split_and_all_ids_differ() -> None:
+    root = written(page())
+    assert attributes(root, "//a:TextBlock[2]//a:String/@CONTENT") == ["Dobrý", "den"]
+    ids = attributes(root, "//@ID")
+    assert len(ids) == len(set(ids))
+
+
+def test_ids_are_kept_where_they_are_valid() -> None:
+    assert attributes(written(page()), "//a:TextBlock/@ID") == ["r1", "r2"]
+    assert attributes(written(page()), "//a:TextLine/@ID") == ["r1-l1", "r2-l1"]
+
+
+def test_a_line_not_recognised_has_an_empty_string() -> None:
+    line = replace(page().regions[0].lines[0], text=None, words=())
+    root = written(Page("a.png", 500, 500, (Region("r", line.polygon, (line,)),)))
+    SCHEMA.assertValid(root)
+    assert attributes(root, "//a:String/@CONTENT") == [""]
+
+
+def test_words_of_splits_a_line_in_proportion_to_its_characters() -> None:
+    box = ((0.0, 0.0), (100.0, 0.0), (100.0, 20.0), (0.0, 20.0))
+    line = Line("l", ((0.0, 15.0), (100.0, 15.0)), box, (12.0, 4.0), "abcd  efgh", 0.5)
+    first, second = words_of(line)
+    assert (first.text, second.text, first.confidence) == ("abcd", "efgh", 0.5)
+    assert first.polygon == ((0.0, 3.0), (40.0, 3.0), (40.0, 19.0), (0.0, 19.0))
+    assert second.polygon == ((60.0, 3.0), (100.0, 3.0), (100.0, 19.0), (60.0, 19.0))
+
+
+def test_words_of_keeps_the_words_there_are_and_makes_none_of_blanks() -> None:
+    line = page().regions[0].lines[0]
+    assert words_of(line) == line.words
+    assert words_of(replace(line, words=(), text="  ")) == ()
+    assert words_of(replace(line, words=(), text=None)) == ()

@@ -1,0 +1,96 @@
+"""Reading order of boxes, as a reader would go through the page."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pero_worker.engines.reading_order import Box, reading_order
+
+HEIGHT = 30.0
+
+
+def box(left: float, top: float, right: float, height: float = HEIGHT) -> Box:
+    return Box(left, top, right, top + height)
+
+
+def column(left: float, right: float, rows: int, top: float = 0.0, pitch: float = 40.0) -> list[Box]:
+    return [box(left, top + pitch * row, right) for row in range(rows)]
+
+
+def order(boxes: list[Box]) -> list[int]:
+    return [index for group in reading_order(boxes) for index in group]
+
+
+def test_no_boxes_no_groups() -> None:
+    assert reading_order([]) == []
+
+
+def test_one_column_is_one_group_from_top_to_bottom() -> None:
+    boxes = column(100, 900, 6)
+    assert reading_order(boxes[::-1]) == [[5, 4, 3, 2, 1, 0]]
+
+
+def test_two_columns_are_read_one_after_the_other() -> None:
+    left, right = column(100, 480, 5), column(520, 900, 5, top=4)
+    assert reading_order(left + right) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+
+
+def test_three_columns() -> None:
+    boxes = column(0, 300, 5) + column(340, 640, 5) + column(680, 980, 5)
+    assert order(boxes) == list(range(15))
+
+
+def test_a_title_across_comes_first_and_a_footer_last() -> None:
+    title, footer = box(100, 0, 900), box(100, 400, 900)
+    left, right = column(100, 480, 5, top=80), column(520, 900, 5, top=80)
+    assert reading_order([footer, *right, *left, title]) == [[11], [6, 7, 8, 9, 10], [1, 2, 3, 4, 5], [0]]
+
+
+def test_three_rows_are_not_columns() -> None:
+    left, right = column(100, 480, 3), column(520, 900, 3)
+    assert reading_order(left + right) == [[0, 3, 1, 4, 2, 5]]
+
+
+def test_prices_stay_in_their_rows() -> None:
+    names, prices = column(100, 700, 8), column(850, 920, 8)
+    assert reading_order(names + prices) == [[i for row in range(8) for i in (row, row + 8)]]
+
+
+def test_columns_of_unequal_length() -> None:
+    left, right = column(100, 480, 9), column(520, 900, 5)
+    assert order(left + right) == list(range(14))
+
+
+def test_a_row_that_is_curved_stays_one_row() -> None:
+    pieces = [box(100 + 220 * i, 10 * i, 300 + 220 * i) for i in range(4)]
+    below = [box(100 + 220 * i, 60 + 10 * i, 300 + 220 * i) for i in range(4)]
+    assert order([*below, *pieces]) == [4, 5, 6, 7, 0, 1, 2, 3]
+
+
+def test_lines_that_overlap_as_those_of_a_skewed_page_do_are_not_a_row() -> None:
+    boxes = [box(100, 40 * row, 900, height=90) for row in range(6)]
+    assert order(boxes) == list(range(6))
+
+
+def test_a_paragraph_number_in_the_margin_goes_before_its_line() -> None:
+    lines = column(200, 900, 6)
+    assert order([*lines, box(100, 82, 130)]) == [0, 1, 6, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("shift", [0, 15])
+def test_columns_with_shifted_rows(shift: int) -> None:
+    left, right = column(100, 480, 6), column(520, 900, 6, top=shift)
+    assert order(left + right) == list(range(12))
+
+
+SIDE = st.integers(0, 400)
+
+
+@given(st.lists(st.tuples(SIDE, SIDE, st.integers(1, 300), st.integers(1, 60)), max_size=25))
+def test_every_box_is_read_once(rectangles: list[tuple[int, int, int, int]]) -> None:
+    boxes = [Box(x, y, x + width, y + height) for x, y, width, height in rectangles]
+    groups = reading_order(boxes)
+    assert sorted(index for group in groups for index in group) == list(range(len(boxes)))
+    assert all(groups)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from test_pagexml import CREATED, PAGES, page
+
+from pero_worker.errors import UsageError
+from pero_worker.formats import FORMATS, PDF_FORMAT, PDF_SUFFIX, jsonpage, pagexml, parse_formats, text
+from pero_worker.page import Line, Page, Region
+
+
+def plain(record: Page) -> str:
+    return text.write(record, created=CREATED, creator="x").decode()
+
+
+def parsed(record: Page) -> dict[str, object]:
+    loaded = json.loads(jsonpage.write(record, created=CREATED, creator="test 1"))
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def line(content: str | None) -> Line:
+    return Line("l", ((0.0, 5.0), (9.0, 5.0)), (), None, content)
+
+
+def test_lines_are_lines_and_regions_are_apart() -> None:
+    first, second = Region("a", (), (line("one"), line("two"))), Region("b", (), (line("three"),))
+    assert plain(Page("p", 9, 9, (first, second))) == "one\ntwo\n\nthree\n"
+
+
+@pytest.mark.parametrize("regions", [(), (Region("a", ()),), (Region("a", (), (line(None), line(""))),)])
+def test_without_text_the_file_is_empty(regions: tuple[Region, ...]) -> None:
+    assert plain(Page("p", 9, 9, regions)) == ""
+
+
+def test_lines_and_regions_without_text_leave_no_gaps() -> None:
+    regions = (Region("a", (), (line("x"), line(None), line("y"))), Region("b", ()), Region("c", (), (line("z"),)))
+    assert plain(Page("p", 9, 9, regions)) == "x\ny\n\nz\n"
+
+
+def test_text_is_utf_8_without_control_characters() -> None:
+    assert plain(Page("p", 9, 9, (Region("a", (), (line("ě\x00\ud800\U0001f600"),)),))) == "ě\U0001f600\n"
+
+
+def test_json_holds_the_whole_record() -> None:
+    record = page()
+    loaded = parsed(record)
+    assert (loaded["name"], loaded["width"], loaded["height"]) == ("scan.jpg", 1000, 1400)
+    assert (loaded["creator"], loaded["created"]) == ("test 1", "2026-01-02T03:04:05+00:00")
+    first = loaded["regions"][0]  # type: ignore[index]
+    assert first["kind"] == "heading"
+    (inner,) = first["lines"]
+    assert inner["text"] == "Dobrý den"
+    assert inner["heights"] == [30.0, 8.5]
+    assert inner["baseline"] == [[100.0, 120.0], [300.0, 122.0]]
+    assert inner["words"][1] == {
+        "text": "den",
+        "polygon": [[220.0, 90.0], [300.0, 90.0], [300.0, 130.0], [220.0, 130.0]],
+        "confidence": 0.75,
+    }
+
+
+def test_json_keeps_letters_as_they_are_and_unknown_text_as_null() -> None:
+    record = replace(page(), regions=(Region("r", (), (line("ěšč"), line(None))),))
+    data = jsonpage.write(record, created=CREATED, creator="x")
+    assert "ěšč".encode() in data
+    assert [item["text"] for item in json.loads(data)["regions"][0]["lines"]] == ["ěšč", None]
+
+
+@settings(deadline=None, max_examples=50)
+@given(PAGES)
+def test_every_format_of_any_page_is_written_and_decodes(record: Page) -> None:
+    read = pagexml.read(pagexml.write(record, created=CREATED, creator="x"))
+    for kind in FORMATS.values():
+        data = kind.write(read, created=CREATED, creator="x")
+        assert kind.write(read, created=CREATED, creator="x") == data
+        data.decode("utf-8", "strict")
+    loaded = parsed(read)
+    assert len(loaded["regions"]) == len(read.regions)  # type: ignore[arg-type]
+
+
+def test_formats_have_their_suffixes_and_none_ends_with_another() -> None:
+    assert {name: kind.suffix for name, kind in FORMATS.items()} == {
+        "page": ".page.xml",
+        "alto": ".alto.xml",
+        "text": ".txt",
+        "hocr": ".hocr",
+        "json": ".json",
+    }
+    suffixes = [*(kind.suffix for kind in FORMATS.values()), PDF_SUFFIX]
+    assert not any(a != b and a.endswith(b) for a in suffixes for b in suffixes)
+    assert all(name == kind.name for name, kind in FORMATS.items())
+
+
+def test_formats_are_parsed_in_order_without_repetition() -> None:
+    assert parse_formats("pdf, ALTO,page,alto") == (PDF_FORMAT, "alto", "page")
+    assert parse_formats("all") == ("page", "alto", "text", "hocr", "json", "pdf")
+
+
+@pytest.mark.parametrize("names", ["", " , ", "page,docx", "txt"])
+def test_an_unknown_format_is_a_usage_error_that_names_the_valid_ones(names: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_formats(names)
+    assert all(known in str(caught.value) for known in (*FORMATS, PDF_FORMAT))
