@@ -1,6 +1,6 @@
 """`make bench-quality`: CER and WER of print-latin, rapidocr and Tesseract on pages with a NAME.gt.txt beside them.
 
-    python benchmarks/quality.py [PAGES_DIR] [--engines print-latin,rapidocr,tesseract]
+python benchmarks/quality.py [PAGES_DIR] [--engines print-latin,rapidocr,tesseract]
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def pero_worker(pipeline: str, images: list[Path], out: Path) -> Result:
     command = [sys.executable, "-m", "pero_worker", "ocr", *map(str, images), "-o", str(out)]
     begun = time.monotonic()
     done = subprocess.run([*command, "--pipeline", pipeline, "--formats", "text", "--quiet"], check=False)
-    if done.returncode not in {0, 3}:
-        sys.exit(f"{pipeline}: pero-worker ocr ended with exit status {done.returncode}")
+    if done.returncode not in {0, 3}:  # 3: some pages failed
+        print(f"{pipeline}: pero-worker ocr ended with exit status {done.returncode}", file=sys.stderr)
     seconds = time.monotonic() - begun
     texts = {image.stem: out / f"{image.stem}.txt" for image in images}
     return Result(seconds, {name: path.read_text("utf-8") for name, path in texts.items() if path.is_file()})
@@ -51,18 +51,20 @@ def tesseract(images: list[Path]) -> Result:
     begun = time.monotonic()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         texts = list(pool.map(tesseract_page, images))
-    return Result(time.monotonic() - begun, {image.stem: text for image, text in zip(images, texts, strict=True)})
+    seconds = time.monotonic() - begun
+    return Result(seconds, {image.stem: text for image, text in zip(images, texts, strict=True) if text is not None})
 
 
-def tesseract_page(image: Path) -> str:
+def tesseract_page(image: Path) -> str | None:
     parts = image.stem.split("_")
     language = LANGUAGES.get("_".join(parts[:2])) or LANGUAGES.get(parts[0], "eng")
     # Sauvola's threshold, and one thread a page: measured to be the best for it.
     command = ["tesseract", str(image), "stdout", "-l", language, "--psm", "3", "-c", "thresholding_method=2"]
     environment = {**os.environ, "OMP_THREAD_LIMIT": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, check=False)
     if done.returncode:
         print(f"tesseract failed on {image.name}: {done.stderr.strip()}", file=sys.stderr)
+        return None
     return done.stdout
 
 
@@ -72,6 +74,8 @@ def main() -> None:
     arguments.add_argument("--engines", default=",".join(ENGINES))
     given = arguments.parse_args()
     engines = given.engines.split(",")
+    if not given.folder.is_dir():
+        sys.exit(f"{given.folder} is not a folder: name one with images and their .gt.txt")
     found = sorted(path for path in given.folder.iterdir() if path.suffix.lower() in SUFFIXES)
     images = [image for image in found if image.with_name(f"{image.stem}.gt.txt").is_file()]
     if not images:

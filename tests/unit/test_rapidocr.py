@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from configparser import ConfigParser
 from dataclasses import dataclass, field
@@ -71,14 +72,14 @@ def test_the_baseline_runs_a_fifth_of_the_height_above_the_lower_edge() -> None:
     page = read(Reader(Found(np.array([quad(50, 100, 450, 150)], np.float32), ("word",), (0.9,))))
     (line,) = page.lines()
     assert line.polygon == ((50, 100), (450, 100), (450, 150), (50, 150))
-    assert line.baseline == pytest.approx(((50, 140), (450, 140)))
+    assert np.array(line.baseline) == pytest.approx(np.array([(50, 140), (450, 140)]))
     assert line.heights == pytest.approx((40, 10))
 
 
 def test_the_baseline_follows_a_slanting_box() -> None:
     slanting = np.array([[[50, 100], [450, 140], [450, 190], [50, 150]]], np.float32)
     (line,) = read(Reader(Found(slanting, ("word",), (0.9,)))).lines()
-    assert line.baseline == pytest.approx(((50, 140), (450, 180)))
+    assert np.array(line.baseline) == pytest.approx(np.array([(50, 140), (450, 180)]))
 
 
 def test_columns_are_regions() -> None:
@@ -100,7 +101,9 @@ def test_the_flags_go_with_every_call() -> None:
     reader = Reader()
     for _ in range(2):
         read(reader)
-    assert [(flags["use_det"], flags["use_cls"], flags["use_rec"]) for flags in reader.calls] == [(True, False, True)] * 2
+    assert [(flags["use_det"], flags["use_cls"], flags["use_rec"]) for flags in reader.calls] == [
+        (True, False, True)
+    ] * 2
 
 
 def test_a_page_without_text_is_an_empty_page() -> None:
@@ -129,6 +132,12 @@ def test_weights_are_checked_against_the_pinned_release(tmp_path: Path) -> None:
     (tmp_path / "det.onnx").write_bytes(b"other weights")
     with pytest.raises(StageError, match=r"det\.onnx is not that of rapidocr 3\.10\.0"):
         module._verified(tmp_path / "det.onnx", "0" * 64)
+
+
+def test_without_the_package_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rapidocr", None)
+    with pytest.raises(StageError, match=r"pip install 'pero-worker\[rapidocr\]'"):
+        module.load(ConfigParser(), Path(), "cpu")
 
 
 # -- the real one -----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
@@ -42,6 +43,8 @@ def _program(
 
 def main() -> None:
     """Entry point; an error of ours is one line on stderr and an exit status of the README's table."""
+    # Without a handler Python prints what libraries warn of; the terminal is for what the user can act on.
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         app()
     except PeroWorkerError as error:

@@ -21,6 +21,9 @@ from pero_worker.formats.words import words_of
 from pero_worker.page import Page, Point, Word
 
 _FONT = "/PeroWorkerText"
+_SIDES = (3.0, 14400.0)
+"""The least and the greatest side of a PDF page, in points."""
+
 _BASELINE = 0.2
 """How far above the lower edge of a word's box its baseline is taken to be, as a share of the height."""
 
@@ -41,7 +44,9 @@ def write_searchable_pdf(source: Path, pages: Sequence[Page | None], stream: IO[
                 if page is not None:
                     _add_text(pdf, sheet, page, font)
             pdf.save(stream, linearize=False)
-    except (pikepdf.PdfError, pikepdf.PasswordError) as error:
+    except (PageError, OSError):
+        raise
+    except Exception as error:  # the document may be anybody's, and the libraries raise exceptions of many kinds
         raise PageError(f"{source.name} cannot be made into a searchable PDF: {error}", permanent=True) from error
 
 
@@ -50,7 +55,7 @@ def _images_as_pdf(source: Path, count: int, dpi: int) -> IO[bytes]:
         resolution = dpi_of(picture) or float(dpi)
 
     def size(columns: int, rows: int, _: tuple[float, float]) -> tuple[float, float, float, float]:
-        width, height = columns * 72 / resolution, rows * 72 / resolution
+        width, height = (_within(pixels * 72 / resolution) for pixels in (columns, rows))
         return width, height, width, height
 
     options: dict[str, Any] = {"layout_fun": size, "rotation": img2pdf.Rotation.ifvalid, "first_frame_only": count == 1}
@@ -63,6 +68,10 @@ def _images_as_pdf(source: Path, count: int, dpi: int) -> IO[bytes]:
         img2pdf.convert(list(images), outputstream=target, **options)
     target.seek(0)
     return target
+
+
+def _within(points: float) -> float:
+    return min(max(points, _SIDES[0]), _SIDES[1])
 
 
 def _as_png(source: Path, index: int, dpi: int) -> bytes:
