@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from nasty import TEXT, draw_text_picture, write_all
 
 _MEMORY = 1.5e9

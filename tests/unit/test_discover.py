@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from pero_worker.errors import NoInputError
 from pero_worker.formats.discover import discover, page_name
 
-KNOWN_BUG = pytest.mark.xfail(strict=True, reason="bug, patch proposed")
-
 
 def tree(folder: Path, *names: str) -> Path:
     """Makes files of the given relative names; their content does not matter here."""
@@ -92,7 +90,6 @@ def test_a_full_name_may_itself_be_taken(tmp_path: Path) -> None:
     assert collisions(found) == []
 
 
-@KNOWN_BUG
 def test_pages_of_a_document_cannot_take_the_name_of_another(tmp_path: Path) -> None:
     found = names(tree(tmp_path, "a.tif", "a_0001.png", "A_0002.jpg", "b_0001.png"))
     pages = [page_name("a", index, 3) for index in range(3)]
@@ -112,7 +109,6 @@ def test_the_same_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert names("a.png", "./a.png", tmp_path / "a.png", tmp_path, "*.png") == ["a", "sub/b"]
 
 
-@KNOWN_BUG
 def test_the_same_file_by_way_of_its_parent_is_read_once(tmp_path: Path) -> None:
     tree(tmp_path, "a.png", "sub/b.png")
     assert names(tmp_path / "a.png", tmp_path / "sub" / ".." / "a.png") == ["a"]
@@ -140,7 +136,6 @@ def test_the_output_folder_is_never_input(tmp_path: Path) -> None:
     assert names(tmp_path, exclude=tmp_path / "out") == ["a", "x/out/c"]
 
 
-@KNOWN_BUG
 def test_the_output_folder_is_known_by_any_of_its_paths(tmp_path: Path) -> None:
     tree(tmp_path, "a.png", "out/a.png")
     (tmp_path / "link").symlink_to(tmp_path / "out")
@@ -148,7 +143,6 @@ def test_the_output_folder_is_known_by_any_of_its_paths(tmp_path: Path) -> None:
     assert names(tmp_path, exclude=tmp_path / "link") == ["a"]
 
 
-@KNOWN_BUG
 def test_patterns_do_not_reach_into_the_output_folder(tmp_path: Path) -> None:
     tree(tmp_path, "a.png", "out/a.png", "out/deep/b.png")
     assert names(tmp_path / "**" / "*.png", exclude=tmp_path / "out") == ["a"]
@@ -160,7 +154,6 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     assert names(tmp_path) == ["sub/a"]
 
 
-@KNOWN_BUG
 def test_links_in_a_circle_end_for_patterns_too(tmp_path: Path) -> None:
     tree(tmp_path, "sub/a.png")
     (tmp_path / "sub" / "loop").symlink_to(tmp_path)
@@ -230,7 +223,6 @@ def test_nothing_found_names_what_was_asked_for(tmp_path: Path, argument: str, w
         discover([f"{tmp_path}/{argument}"])
 
 
-@KNOWN_BUG
 def test_an_empty_argument_does_not_mean_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tree(tmp_path, "a.png"))
     with pytest.raises(NoInputError, match="empty"):

@@ -16,8 +16,6 @@ from PIL import Image as Pillow
 from pero_worker.errors import PageError
 from pero_worker.formats.documents import count_pages, read_page
 
-KNOWN_BUG = pytest.mark.xfail(strict=True, reason="bug, patch proposed")
-
 PICTURE = draw_text_picture().resize((400, 286))
 CASES = {name: (content, outcome) for name, content, outcome in cases(PICTURE)}
 LETTER = (612.0, 792.0)
@@ -113,7 +111,7 @@ def test_content_decides_and_not_the_extension(tmp_path: Path) -> None:
         (b"", "empty"),
         (b"PK\x03\x04" + bytes(30), "zip archive"),
         (b"<?xml version='1.0'?><a/>", "XML"),
-        pytest.param(b"\xef\xbb\xbf<?xml version='1.0'?><a/>", "XML", marks=KNOWN_BUG),
+        (b"\xef\xbb\xbf<?xml version='1.0'?><a/>", "XML"),
         (b"\n <svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
         (b"<!DOCTYPE HTML><html></html>", "HTML"),
         (b"<html><body>404", "HTML"),
@@ -132,7 +130,6 @@ def test_binary_rubbish_is_not_called_text(tmp_path: Path) -> None:
     assert "looks like" not in error_of(tmp_path / "x.png")
 
 
-@KNOWN_BUG
 def test_an_image_that_mentions_a_pdf_is_still_an_image(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(encoded(PICTURE, "JPEG", comment=b"made from a %PDF-1.4"))
     assert count_pages(tmp_path / "x.jpg") == 1
@@ -151,7 +148,6 @@ def test_paths_that_cannot_be_read_are_page_errors(tmp_path: Path) -> None:
         read_page(tmp_path / "missing.png", 0)
 
 
-@KNOWN_BUG
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.png")
 
@@ -201,13 +197,7 @@ def test_a_tiff_whose_directory_runs_in_a_circle_is_read_once_or_refused(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("resolution", "expected"),
-    [
-        ((300, 1), 300.0),
-        ((1, 1), None),
-        pytest.param((300, 0), None, marks=KNOWN_BUG),
-        pytest.param((0, 0), None, marks=KNOWN_BUG),
-    ],
+    ("resolution", "expected"), [((300, 1), 300.0), ((1, 1), None), ((300, 0), None), ((0, 0), None)]
 )
 def test_a_resolution_is_told_when_it_is_believable(
     tmp_path: Path, resolution: tuple[int, int], expected: float | None
@@ -280,7 +270,6 @@ def test_a_scan_in_a_pdf_comes_at_its_own_resolution(tmp_path: Path, rotate: int
     assert scan.image.max() == 0
 
 
-@KNOWN_BUG
 def test_a_scan_comes_with_its_own_pixels_not_resampled_to_one_row_more(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 2, (573, 800), np.uint8) * 255
     (tmp_path / "x.pdf").write_bytes(encoded(Pillow.fromarray(values).convert("1"), "PDF", resolution=150))
@@ -293,7 +282,7 @@ def test_a_picture_on_a_page_of_text_does_not_set_the_resolution(tmp_path: Path)
     assert read_page(make_pdf(tmp_path / "x.pdf", [(60, 40, "300 0 0 200 50 50")]), 0, dpi=100).dpi == 100
 
 
-@pytest.mark.parametrize("coarse_first", [pytest.param(True, marks=KNOWN_BUG), False])
+@pytest.mark.parametrize("coarse_first", [True, False])
 def test_of_coarse_paper_and_fine_text_the_text_sets_the_resolution(tmp_path: Path, coarse_first: bool) -> None:
     layers = [(425, 550, WHOLE), (1700, 2200, WHOLE)]
     path = make_pdf(tmp_path / "x.pdf", layers if coarse_first else layers[::-1])

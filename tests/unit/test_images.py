@@ -12,8 +12,6 @@ from PIL import Image as Pillow
 from pero_worker.errors import PageError
 from pero_worker.formats.images import DEFAULT_MAX_PIXELS, decode_image
 
-KNOWN_BUG = pytest.mark.xfail(strict=True, reason="bug, patch proposed")
-
 PICTURE = draw_text_picture()
 CASES = {name: (content, outcome) for name, content, outcome in cases(PICTURE) if not name.endswith(".pdf")}
 CHANGED = {"skewed.png", "page.bmp"}
@@ -141,12 +139,11 @@ def test_wide_integers_that_fit_in_8_bits_are_taken_as_they_are() -> None:
     assert ramp(Pillow.fromarray(RAMP.astype(np.int32)), "TIFF") == list(range(256))
 
 
-@KNOWN_BUG
 def test_wider_integers_are_scaled_not_clipped() -> None:
     assert ramp(Pillow.fromarray(RAMP.astype(np.int32) * 1_000_000), "TIFF") == pytest.approx(range(256), abs=1)
 
 
-@pytest.mark.parametrize("bits", [8, pytest.param(16, marks=KNOWN_BUG)])
+@pytest.mark.parametrize("bits", [8, 16])
 def test_a_tiff_whose_zero_is_white_is_not_inverted(bits: int) -> None:
     samples = np.array([0, 2**bits - 1], f"<u{bits // 8}").tobytes()
     assert decode_image(grey_tiff(samples, bits=bits, zero_is_white=True))[0, :, 0].tolist() == [255, 0]
@@ -221,7 +218,6 @@ def test_a_comment_that_unpacks_to_80_megabytes_is_never_unpacked() -> None:
         tracemalloc.stop()
 
 
-@KNOWN_BUG
 def test_a_large_colour_profile_is_no_reason_to_refuse_a_png() -> None:
     data = encoded(Pillow.new("RGB", (5, 4), "white"), "PNG", icc_profile=bytes(2_000_000))
     assert decode_image(data).shape == (4, 5, 3)

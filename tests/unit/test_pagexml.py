@@ -38,9 +38,7 @@ _lines = st.builds(
 _regions = st.builds(
     Region, _ids, _polygons, st.lists(_lines, max_size=3).map(tuple), st.sampled_from([None, "heading", "no such kind"])
 )
-PAGES = st.builds(
-    Page, _texts, st.integers(1, 3000), st.integers(1, 3000), st.lists(_regions, max_size=3).map(tuple)
-)
+PAGES = st.builds(Page, _texts, st.integers(1, 3000), st.integers(1, 3000), st.lists(_regions, max_size=3).map(tuple))
 """Pages as hostile as the records allow: odd ids, control characters, coordinates off the page, no outline."""
 
 
@@ -66,12 +64,16 @@ def written(record: Page) -> bytes:
     return pagexml.write(record, created=CREATED, creator="test 1")
 
 
-def xml(inside: str = "", *, page_attributes: str = 'imageFilename="a.jpg" imageWidth="100" imageHeight="200"') -> bytes:
+def xml(
+    inside: str = "", *, page_attributes: str = 'imageFilename="a.jpg" imageWidth="100" imageHeight="200"'
+) -> bytes:
     return f'<PcGts xmlns="{pagexml.NAMESPACE}"><Page {page_attributes}>{inside}</Page></PcGts>'.encode()
 
 
 def line_xml(inside: str, attributes: str = 'id="l"') -> bytes:
-    return xml(f'<TextRegion id="r"><Coords points="0,0 9,0 9,9"/><TextLine {attributes}>{inside}</TextLine></TextRegion>')
+    return xml(
+        f'<TextRegion id="r"><Coords points="0,0 9,0 9,9"/><TextLine {attributes}>{inside}</TextLine></TextRegion>'
+    )
 
 
 def only_line(data: bytes) -> Line:
@@ -163,7 +165,9 @@ def test_a_size_that_is_none_is_a_permanent_error(attributes: str) -> None:
     assert caught.value.permanent
 
 
-@pytest.mark.parametrize("points", ["nan,1 2,3 4,5", "inf,1 2,3", "1e30,1 2,3", "a,b c,d", "1 2 3", "1,2,3 4,5", "-1e8,0 1,1"])
+@pytest.mark.parametrize(
+    "points", ["nan,1 2,3 4,5", "inf,1 2,3", "1e30,1 2,3", "a,b c,d", "1 2 3", "1,2,3 4,5", "-1e8,0 1,1"]
+)
 def test_points_that_are_none_are_a_permanent_error(points: str) -> None:
     with pytest.raises(PageError) as caught:
         pagexml.read(line_xml(f'<Coords points="{points}"/>{BASE}'))
@@ -224,10 +228,17 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_parsed(monkeypatch: py
 
 @pytest.mark.parametrize(
     ("given_name", "name"),
-    [("../../etc/passwd", "passwd"), ("C:\\scans\\a.jpg", "a.jpg"), ("/abs/b.tif", "b.tif"), ("plain.png", "plain.png")],
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\scans\\a.jpg", "a.jpg"),
+        ("/abs/b.tif", "b.tif"),
+        ("plain.png", "plain.png"),
+    ],
 )
 def test_the_image_name_loses_its_folders(given_name: str, name: str) -> None:
-    assert pagexml.read(xml(page_attributes=f'imageFilename="{given_name}" imageWidth="1" imageHeight="1"')).name == name
+    assert (
+        pagexml.read(xml(page_attributes=f'imageFilename="{given_name}" imageWidth="1" imageHeight="1"')).name == name
+    )
 
 
 @pytest.mark.parametrize(
@@ -244,7 +255,10 @@ def test_heights_are_read_in_present_and_older_spellings(custom: str, heights: t
     assert only_line(line_xml(BOX + BASE, f'id="l" custom="{custom}"')).heights == heights
 
 
-@pytest.mark.parametrize("custom", ["", "heights_v2:[nan,1]", "heights_v2:[-3,1]", "heights_v2:[[],{}]", "heights_v2:x", "heights_v2:[1e400,2]"])
+@pytest.mark.parametrize(
+    "custom",
+    ["", "heights_v2:[nan,1]", "heights_v2:[-3,1]", "heights_v2:[[],{}]", "heights_v2:x", "heights_v2:[1e400,2]"],
+)
 def test_missing_or_absurd_heights_come_from_the_outline(custom: str) -> None:
     assert only_line(line_xml(BOX + BASE, f'id="l" custom="{custom}"')).heights == (30.0, 10.0)
 
@@ -307,9 +321,14 @@ def test_reading_order_is_followed_through_nested_groups_and_indices() -> None:
 
 def test_nested_regions_follow_their_parents_as_regions_of_their_own() -> None:
     inner = f'<TextRegion id="in"><Coords points="0,0 1,1"/><TextLine id="l2">{BOX}{BASE}</TextLine></TextRegion>'
-    outer = f'<TextRegion id="out"><Coords points="0,0 1,1"/><TextLine id="l1">{BOX}{BASE}</TextLine>{inner}</TextRegion>'
+    outer = (
+        f'<TextRegion id="out"><Coords points="0,0 1,1"/><TextLine id="l1">{BOX}{BASE}</TextLine>{inner}</TextRegion>'
+    )
     record = pagexml.read(xml(outer))
-    assert [(region.id, [line.id for line in region.lines]) for region in record.regions] == [("out", ["l1"]), ("in", ["l2"])]
+    assert [(region.id, [line.id for line in region.lines]) for region in record.regions] == [
+        ("out", ["l1"]),
+        ("in", ["l2"]),
+    ]
 
 
 def test_comments_and_processing_instructions_are_no_obstacle() -> None:
@@ -318,7 +337,7 @@ def test_comments_and_processing_instructions_are_no_obstacle() -> None:
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: line_xml(text.replace("\x00", ""))) )
+@given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: line_xml(text.replace("\x00", ""))))
 def test_any_bytes_are_read_or_refused_with_a_page_error(data: bytes) -> None:
     try:
         record = pagexml.read(data)

@@ -30,7 +30,8 @@ _BASELINE = 0.2
 def load(config: ConfigParser, directory: Path, device: str) -> RapidOcrEngine:
     """StageError: rapidocr is not installed, or its weights are not those of the pinned release."""
     try:
-        import rapidocr  # noqa: PLC0415 - ONNX Runtime costs a second
+        import onnxruntime  # noqa: F401, PLC0415 - rapidocr imports it only on the first page
+        import rapidocr  # noqa: PLC0415
         from rapidocr.utils import download_file, process_img  # noqa: PLC0415
     except ImportError as error:
         raise StageError(f"rapidocr cannot be imported ({error}): pip install 'pero-worker[rapidocr]'") from error
@@ -45,6 +46,7 @@ def load(config: ConfigParser, directory: Path, device: str) -> RapidOcrEngine:
         "EngineConfig.onnxruntime.intra_op_num_threads": 1,
         "EngineConfig.onnxruntime.inter_op_num_threads": 1,
         "EngineConfig.onnxruntime.use_cuda": device != "cpu",
+        "EngineConfig.onnxruntime.cuda_ep_cfg.device_id": int(device.partition(":")[2] or 0),
         "Rec.rec_batch_num": 1,
     }
     for part, (name, digest) in _MODELS.items():

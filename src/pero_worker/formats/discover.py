@@ -36,6 +36,7 @@ _EXTENSIONS = frozenset(
 )
 # A file name has 255 bytes; results append '_0001' and '.page.xml', or more.
 _LONGEST = 230
+_PAGE_NAME = re.compile(r"(.+)_[0-9]{4,}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,16 @@ def discover(paths: Sequence[str], *, exclude: Path | None = None) -> Discovery:
     """
     found: dict[Path, None] = {}
     skipped = 0
+    results = exclude.resolve() if exclude else None
     for argument in paths:
-        for path in _expand(argument):
+        for path in _expand(argument, results):
             if not path.is_dir():
-                found[path.absolute()] = None
+                # One file has one place, whichever way leads there ('..', links to folders).
+                found[path.parent.resolve() / path.name] = None
                 continue
-            for file in _walk(path, exclude.absolute() if exclude else None):
+            for file in _walk(path.resolve(), results):
                 if file.suffix.lower() in _EXTENSIONS:
-                    found[file.absolute()] = None
+                    found[file] = None
                 else:
                     skipped += 1
     if not found:
@@ -83,7 +86,9 @@ def page_name(document_name: str, index: int, count: int) -> str:
     return document_name if count == 1 else f"{document_name}_{index + 1:04d}"
 
 
-def _expand(argument: str) -> list[Path]:
+def _expand(argument: str, exclude: Path | None) -> list[Path]:
+    if not argument:
+        raise NoInputError("an empty path was given: is a variable not set?")
     path = Path(argument)
     if os.path.lexists(path):
         if not path.exists():
@@ -91,6 +96,8 @@ def _expand(argument: str) -> list[Path]:
         return [path]
     if glob.has_magic(argument):
         matches = sorted(map(Path, glob.glob(argument, recursive=True)), key=_natural)
+        if exclude:
+            matches = [match for match in matches if not match.resolve().is_relative_to(exclude)]
         if matches:
             # A pattern's folders stand for themselves only when no file matches: '**' matches both.
             return [match for match in matches if match.is_file()] or matches
@@ -102,7 +109,7 @@ def _walk(folder: Path, exclude: Path | None) -> Iterator[Path]:
     for base, folders, files in os.walk(folder):
         here = Path(base)
         folders[:] = sorted(
-            (name for name in folders if not name.startswith(".") and (here / name).absolute() != exclude),
+            (name for name in folders if not name.startswith(".") and here / name != exclude),
             key=lambda name: _natural(Path(name)),
         )
         for name in sorted(files, key=lambda name: _natural(Path(name))):
@@ -118,7 +125,7 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
 
 def _root(paths: Sequence[str], files: list[Path]) -> Path:
     if len(paths) == 1 and Path(paths[0]).is_dir():
-        return Path(paths[0]).absolute()
+        return Path(paths[0]).resolve()
     return Path(os.path.commonpath([file.parent for file in files]))
 
 
@@ -127,8 +134,14 @@ def _named(files: list[Path], root: Path) -> Iterator[SourceDocument]:
     short = [_without_extension(name) for name in whole]
     uses = Counter(name.casefold() for name in short)
     taken: set[str] = set()
+
+    def ambiguous(bare: str) -> bool:
+        """Whether another document, or the page of another document, may get this name."""
+        numbered = _PAGE_NAME.fullmatch(bare.casefold())
+        return uses[bare.casefold()] > 1 or (numbered is not None and uses[numbered[1]] > 0)
+
     for file, full, bare in zip(files, whole, short, strict=True):
-        name = _bounded(bare if uses[bare.casefold()] == 1 else full)
+        name = _bounded(full if ambiguous(bare) else bare)
         while name.casefold() in taken:
             name = _bounded(f"{name}_{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}")
         taken.add(name.casefold())

@@ -19,6 +19,8 @@ from pero_worker.ports import Image
 
 _MOST_FRAMES = 100_000
 _SCAN_COVERS = 0.7
+_HAIR = 1 - 1e-5
+_IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"II", b"MM", b"GIF8", b"RIFF", b"BM", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51")
 _FOREIGN = (
     (b"PK\x03\x04", "a zip archive"),
     (b"PK\x05\x06", "an empty zip archive"),
@@ -74,7 +76,8 @@ def read_page(path: Path, index: int, *, dpi: int = 300, max_pixels: int = DEFAU
 
 
 def is_pdf(head: bytes) -> bool:
-    return b"%PDF-" in head[:1024]
+    """A PDF may begin with up to 1 kB of anything; an image may mention in a comment that it comes from a PDF."""
+    return b"%PDF-" in head[:1024] and not head.startswith(_IMAGES)
 
 
 @contextmanager
@@ -109,6 +112,9 @@ def open_pdf(path: Path) -> Iterator[Any]:
 
 def _head(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():
+            # A pipe would be waited for without end, and can be read but once.
+            raise PageError(f"{path} is a folder, a pipe or a device: name a file", permanent=True)
         with path.open("rb") as stream:
             head = stream.read(1024)
     except OSError as error:
@@ -123,7 +129,7 @@ def _is_tiff(head: bytes) -> bool:
 
 
 def _looks_like(head: bytes) -> str:
-    start = head.lstrip().lower()
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for magic, name in _FOREIGN:
         if start.startswith(magic.lower()):
             return name
@@ -150,7 +156,8 @@ def _render(document: Any, index: int, dpi: int, max_pixels: int) -> PageScan:
                 "raise --max-megapixels",
                 permanent=True,
             )
-        bitmap = page.render(scale=resolution / 72, rev_byteorder=False, prefer_bgrx=False)
+        # A hair less, as sizes are rounded up: a scan must come out with its own pixels, not resampled to one row more.
+        bitmap = page.render(scale=resolution / 72 * _HAIR, rev_byteorder=False, prefer_bgrx=False)
         try:
             array = bitmap.to_numpy()
             if array.ndim == 2 or array.shape[2] == 1:
@@ -165,8 +172,11 @@ def _render(document: Any, index: int, dpi: int, max_pixels: int) -> PageScan:
 
 
 def _scan_dpi(page: Any, width: float, height: float) -> float | None:
-    """The resolution of the largest image when it covers most of the page."""
-    best: tuple[float, float] | None = None
+    """The finest resolution of the images that cover most of the page.
+
+    There may be several: coarse paper under fine text is how scans are often compressed (mixed raster content).
+    """
+    best = 0.0
     for item in page.get_objects(filter=(pdfium_c.FPDF_PAGEOBJ_IMAGE,), max_depth=3):
         try:
             left, bottom, right, top = item.get_bounds()
@@ -177,9 +187,5 @@ def _scan_dpi(page: Any, width: float, height: float) -> float | None:
         if area <= 0 or area < _SCAN_COVERS * width * height:
             continue
         # Through areas, so that a quarter turn of the image does not matter.
-        resolution = 72 * math.sqrt(columns * rows / area)
-        if best is None or area > best[0]:
-            best = area, resolution
-    if best is None or not 30 <= best[1] <= 2400:
-        return None
-    return best[1]
+        best = max(best, 72 * math.sqrt(columns * rows / area))
+    return best if 30 <= best <= 2400 else None

@@ -1,4 +1,7 @@
-"""A font without shapes, for the invisible text of searchable PDFs: every code is a UTF-16 unit half an em wide."""
+"""A font for the invisible text of searchable PDFs: every code is a UTF-16 unit, every glyph a box half an em wide.
+
+The boxes are never painted, but readers take from them where a character is, and some drop characters without extent.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,14 @@ import zlib
 
 import pikepdf
 from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib.tables._g_l_y_f import Glyph
 from pikepdf import Array, Dictionary, Name
 
 ADVANCE = 0.5
 """Width of every character in ems."""
+
+_ASCENT, _DESCENT = 800, -200
 
 _TO_UNICODE = b"""/CIDInit /ProcSet findresource begin 12 dict begin begincmap
 /CIDSystemInfo << /Registry (Adobe) /Ordering (UCS) /Supplement 0 >> def
@@ -29,11 +35,11 @@ def add_font(pdf: pikepdf.Pdf) -> pikepdf.Object:
         Type=Name.FontDescriptor,
         FontName=Name.PeroWorkerGlyphless,
         Flags=5,
-        FontBBox=Array([0, 0, 500, 1000]),
+        FontBBox=Array([0, _DESCENT, int(1000 * ADVANCE), _ASCENT]),
         ItalicAngle=0,
-        Ascent=1000,
-        Descent=0,
-        CapHeight=1000,
+        Ascent=_ASCENT,
+        Descent=_DESCENT,
+        CapHeight=_ASCENT,
         StemV=80,
         FontFile2=_compressed(pdf, program, Length1=len(program)),
     )
@@ -67,16 +73,22 @@ def _compressed(pdf: pikepdf.Pdf, data: bytes, **entries: int) -> pikepdf.Object
 
 
 def _font_program() -> bytes:
-    """A TrueType font of two empty glyphs."""
-    glyphs = [".notdef", "blank"]
+    """A TrueType font of two glyphs: one empty, one a box."""
+    glyphs = [".notdef", "box"]
+    pen = TTGlyphPen(None)
+    corners = [(0, _DESCENT), (0, _ASCENT), (int(1000 * ADVANCE), _ASCENT), (int(1000 * ADVANCE), _DESCENT)]
+    pen.moveTo(corners[0])
+    for corner in corners[1:]:
+        pen.lineTo(corner)
+    pen.closePath()
     builder = FontBuilder(1000, isTTF=True)
     builder.setupGlyphOrder(glyphs)
-    builder.setupCharacterMap({0x20: "blank"})
-    builder.setupGlyf({name: Glyph() for name in glyphs})
+    builder.setupCharacterMap({0x20: "box"})
+    builder.setupGlyf({".notdef": Glyph(), "box": pen.glyph()})
     builder.setupHorizontalMetrics({name: (int(1000 * ADVANCE), 0) for name in glyphs})
-    builder.setupHorizontalHeader(ascent=1000, descent=0)
+    builder.setupHorizontalHeader(ascent=_ASCENT, descent=_DESCENT)
     builder.setupNameTable({"familyName": "PeroWorkerGlyphless", "styleName": "Regular"})
-    builder.setupOS2(sTypoAscender=1000, sTypoDescender=0, usWinAscent=1000, usWinDescent=0)
+    builder.setupOS2(sTypoAscender=_ASCENT, sTypoDescender=_DESCENT, usWinAscent=_ASCENT, usWinDescent=-_DESCENT)
     builder.setupPost()
     builder.setupHead(unitsPerEm=1000, created=0, modified=0)
     builder.font.recalcTimestamp = False

@@ -22,10 +22,11 @@ DEFAULT_MAX_PIXELS = 120_000_000
 
 _STRIP = 512
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_PNG_UNUSED = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "JPEG2000", "WEBP", "BMP", "GIF", "PPM")
-_SANE_DPI = range(30, 2401)
+_PHOTOMETRIC = 262
+_SANE_DPI = (30, 2400)
 _DAMAGED = (
     OSError,
     SyntaxError,  # Pillow's word for a broken PNG
@@ -84,13 +85,13 @@ def pixels_of(picture: Pillow.Image, max_pixels: int) -> Image:
             "if it is real, raise --max-megapixels",
             permanent=True,
         )
-    upright = ImageOps.exif_transpose(picture)
-    scale = _scale_of(upright)
-    width, height = upright.size
+    ImageOps.exif_transpose(picture, in_place=True)
+    scale = _scale_of(picture)
+    width, height = picture.size
     pixels = np.empty((height, width, 3), np.uint8)
     # In strips: converting the whole picture at once would hold it in memory three times.
     for top in range(0, height, _STRIP):
-        strip = upright.crop((0, top, width, min(height, top + _STRIP)))
+        strip = picture.crop((0, top, width, min(height, top + _STRIP)))
         pixels[top : top + _STRIP] = np.asarray(_eight_bits(strip, scale))[:, :, ::-1]
     return pixels
 
@@ -101,11 +102,11 @@ def dpi_of(picture: Pillow.Image) -> float | None:
         dpi = float(picture.info["dpi"][0])
     except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
         return None
-    return dpi if round(dpi) in _SANE_DPI else None
+    return dpi if _SANE_DPI[0] <= dpi <= _SANE_DPI[1] else None  # nan, from x/0 in a TIFF, is neither
 
 
 def _without_comments(stream: IO[bytes]) -> IO[bytes]:
-    """A PNG without its text chunks, which may unpack to any size and are of no use here; others as they are."""
+    """A PNG without texts and colour profile, which may unpack to any size and are unused here; others as they are."""
     head = stream.read(len(_PNG))
     stream.seek(0)
     if head != _PNG:
@@ -114,7 +115,7 @@ def _without_comments(stream: IO[bytes]) -> IO[bytes]:
     kept.write(stream.read(len(_PNG)))
     while len(start := stream.read(8)) == 8:
         length, kind = struct.unpack(">I4s", start)
-        if kind in _PNG_TEXT:
+        if kind in _PNG_UNUSED:
             stream.seek(length + 4, io.SEEK_CUR)
         else:
             kept.write(start)
@@ -126,17 +127,23 @@ def _without_comments(stream: IO[bytes]) -> IO[bytes]:
 def _scale_of(picture: Pillow.Image) -> tuple[float, float] | None:
     """For a mode with more than 8 bits: the values that become black and white.
 
-    Floats in 0..1 mean just that, others are stretched; integers are 16 bits wide unless all fit in 8.
+    Floats in 0..1 mean just that, others are stretched; integers are 16 bits wide unless all fit in 8, or do not
+    fit in 16. A TIFF may say that 0 is white; Pillow heeds that only up to 8 bits.
     """
+    scale = _range_of(picture)
+    white_is_zero = getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+    return (scale[1], scale[0]) if scale and white_is_zero else scale
+
+
+def _range_of(picture: Pillow.Image) -> tuple[float, float] | None:
     if picture.mode == "F":
         values = np.asarray(picture)
         values = values[np.isfinite(values)]
         low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
         return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
     if picture.mode.startswith("I"):
-        extrema = picture.getextrema()
-        eight = picture.mode == "I" and isinstance(extrema[1], int | float) and extrema[1] <= 255
-        return (0.0, 255.0) if eight else (0.0, 65535.0)
+        highest = float(np.asarray(picture).max())
+        return (0.0, 255.0) if picture.mode == "I" and highest <= 255 else (0.0, max(65535.0, highest))
     return None
 
 

@@ -21,6 +21,8 @@ from pero_worker.formats.words import words_of
 from pero_worker.page import Page, Point, Word
 
 _FONT = "/PeroWorkerText"
+_EXIF_ORIENTATION = 0x0112
+_TURNS = frozenset({3, 6, 8})
 _SIDES = (3.0, 14400.0)
 """The least and the greatest side of a PDF page, in points."""
 
@@ -53,6 +55,8 @@ def write_searchable_pdf(source: Path, pages: Sequence[Page | None], stream: IO[
 def _images_as_pdf(source: Path, count: int, dpi: int) -> IO[bytes]:
     with opened_file(source) as picture:
         resolution = dpi_of(picture) or float(dpi)
+        orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+        as_it_is = orientation == 1 or (picture.format == "JPEG" and orientation in _TURNS)
 
     def size(columns: int, rows: int, _: tuple[float, float]) -> tuple[float, float, float, float]:
         width, height = (_within(pixels * 72 / resolution) for pixels in (columns, rows))
@@ -61,6 +65,8 @@ def _images_as_pdf(source: Path, count: int, dpi: int) -> IO[bytes]:
     options: dict[str, Any] = {"layout_fun": size, "rotation": img2pdf.Rotation.ifvalid, "first_frame_only": count == 1}
     target = io.BytesIO()
     try:
+        if not as_it_is:
+            raise ValueError("a PDF page can be turned, not mirrored, and img2pdf turns only JPEG")
         img2pdf.convert(str(source), outputstream=target, **options)
     except Exception:  # img2pdf refuses much (transparency, 16 bits, WebP) with exceptions of many kinds
         target = io.BytesIO()
