@@ -97,3 +97,14 @@ def test_failures_on_demand() -> None:
 def test_a_config_with_nonsense_numbers_is_a_stage_error() -> None:
     with pytest.raises(StageError, match=r"fast"):
         dummy("TIME_SCALE = fast")
+
+
+@pytest.mark.parametrize("key", ["DUMMY = 100%", "DUMMY = 1\nFAIL_NAME = scan%d*"])
+def test_per_cent_signs_are_plain_text(key: str) -> None:
+    assert load_engine(Stage("s", f"[WORKER]\n{key}\n", "1"), Path(), "cpu").description == "dummy"
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "1e999"])
+def test_durations_are_finite(value: str) -> None:
+    with pytest.raises(StageError, match="TIME_SCALE"):
+        dummy(f"TIME_SCALE = {value}")

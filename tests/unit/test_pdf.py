@@ -147,7 +147,7 @@ def test_the_size_comes_from_the_images_own_resolution(tmp_path: Path) -> None:
         assert_words_in_place(sheet, 72 / 200)
 
 
-@pytest.mark.parametrize("orientation", [3])
+@pytest.mark.parametrize("orientation", [3, 6, 8])
 def test_a_rotated_jpeg_stays_as_it_is_and_the_text_is_upright(tmp_path: Path, orientation: int) -> None:
     source = tmp_path / "scan.jpg"
     size = (WIDTH, HEIGHT) if orientation == 3 else (HEIGHT, WIDTH)
@@ -185,15 +185,18 @@ def test_group_4_stays_group_4(tmp_path: Path) -> None:
         assert "/CCITTFaxDecode" in str(image.Filter)
 
 
-@pytest.mark.parametrize("orientation", [3, 6, 8])
-@pytest.mark.parametrize("suffix", ["jpg"])
+@pytest.mark.parametrize("orientation", [2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("suffix", ["jpg", "tif", "png"])
 def test_what_is_seen_is_the_upright_picture(tmp_path: Path, suffix: str, orientation: int) -> None:
     """The red mark is where the upright picture has it, so that text and picture agree."""
     upright = picture("RGB")
     undo = {
         2: Pillow.Transpose.FLIP_LEFT_RIGHT,
         3: Pillow.Transpose.ROTATE_180,
+        4: Pillow.Transpose.FLIP_TOP_BOTTOM,
+        5: Pillow.Transpose.TRANSPOSE,
         6: Pillow.Transpose.ROTATE_90,
+        7: Pillow.Transpose.TRANSVERSE,
         8: Pillow.Transpose.ROTATE_270,
     }
     exif = Pillow.Exif()
@@ -221,14 +224,14 @@ def pdf_source(path: Path, rotate: int = 0, **boxes: list[float]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("rotate", [0, 180])
+@pytest.mark.parametrize("rotate", [0, 90, 180, 270, -90, 450])
 def test_text_on_a_turned_pdf_page_is_where_it_is_seen(tmp_path: Path, rotate: int) -> None:
     with sheets(searchable(pdf_source(tmp_path / "a.pdf", rotate), page())) as (sheet,):
         assert size_of(sheet) == (WIDTH, HEIGHT)
         assert_words_in_place(sheet, 1.0)
 
 
-@pytest.mark.parametrize("rotate", [0])
+@pytest.mark.parametrize("rotate", [0, 90])
 def test_a_crop_box_is_what_the_page_image_shows(tmp_path: Path, rotate: int) -> None:
     width, height = (WIDTH, HEIGHT) if rotate == 0 else (HEIGHT, WIDTH)
     boxes = {"MediaBox": [-100.0, -50.0, 2000.0, 2000.0], "CropBox": [30.0, 40.0, 30.0 + width, 40.0 + height]}
@@ -265,7 +268,7 @@ def test_pages_of_a_pdf_without_a_result_are_kept(tmp_path: Path) -> None:
 
 def test_inherited_boxes_turns_and_resources_are_honoured(tmp_path: Path) -> None:
     source = tmp_path / "a.pdf"
-    with pikepdf.open(pdf_source(tmp_path / "b.pdf", 180)) as pdf:
+    with pikepdf.open(pdf_source(tmp_path / "b.pdf", 90)) as pdf:
         sheet = pdf.pages[0].obj
         for name in ("/MediaBox", "/Rotate"):
             pdf.Root.Pages[name] = sheet[name]

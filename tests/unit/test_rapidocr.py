@@ -31,6 +31,7 @@ class Found:
     txts: Any = None
     scores: Any = None
     elapse_list: list[float | None] = field(default_factory=list)
+    word_results: Any = ()
 
 
 @dataclass
@@ -191,3 +192,15 @@ def test_it_never_downloads(engine: module.RapidOcrEngine) -> None:
 
     with pytest.raises(StageError, match="never"):
         DownloadFile.run(None)
+
+
+def test_words_lie_on_their_line_and_prices_stay_in_it(engine: module.RapidOcrEngine) -> None:
+    picture = Image.fromarray(drawn("204. The old mill", "205. Morning")[:, :, ::-1])
+    ImageDraw.Draw(picture).text((760, 50), "320", "black", ImageFont.load_default(size=36))
+    page = engine.process(EngineInput("a.png", 1, np.asarray(picture)[:, :, ::-1].copy())).page
+    assert page is not None
+    first = next(page.lines())
+    assert first.text == "204. The old mill 320"
+    assert [word.text for word in first.words] == first.text.split()
+    assert first.words[-1].polygon[0][0] == pytest.approx(760, abs=15)
+    assert [word.polygon[0][0] for word in first.words] == sorted(word.polygon[0][0] for word in first.words)

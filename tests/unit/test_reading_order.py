@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,8 +19,12 @@ def column(left: float, right: float, rows: int, top: float = 0.0, pitch: float 
     return [box(left, top + pitch * row, right) for row in range(rows)]
 
 
+def groups(boxes: list[Box]) -> list[list[int]]:
+    return [[index for row in rows for index in row] for rows in reading_order(boxes)]
+
+
 def order(boxes: list[Box]) -> list[int]:
-    return [index for group in reading_order(boxes) for index in group]
+    return [index for group in groups(boxes) for index in group]
 
 
 def test_no_boxes_no_groups() -> None:
@@ -28,12 +33,12 @@ def test_no_boxes_no_groups() -> None:
 
 def test_one_column_is_one_group_from_top_to_bottom() -> None:
     boxes = column(100, 900, 6)
-    assert reading_order(boxes[::-1]) == [[5, 4, 3, 2, 1, 0]]
+    assert groups(boxes[::-1]) == [[5, 4, 3, 2, 1, 0]]
 
 
 def test_two_columns_are_read_one_after_the_other() -> None:
     left, right = column(100, 480, 5), column(520, 900, 5, top=4)
-    assert reading_order(left + right) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    assert groups(left + right) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
 
 
 def test_three_columns() -> None:
@@ -55,17 +60,17 @@ def test_a_column_that_is_itself_two_columns() -> None:
 def test_a_title_across_comes_first_and_a_footer_last() -> None:
     title, footer = box(100, 0, 900), box(100, 400, 900)
     left, right = column(100, 480, 5, top=80), column(520, 900, 5, top=80)
-    assert reading_order([footer, *right, *left, title]) == [[11], [6, 7, 8, 9, 10], [1, 2, 3, 4, 5], [0]]
+    assert groups([footer, *right, *left, title]) == [[11], [6, 7, 8, 9, 10], [1, 2, 3, 4, 5], [0]]
 
 
 def test_three_rows_are_not_columns() -> None:
     left, right = column(100, 480, 3), column(520, 900, 3)
-    assert reading_order(left + right) == [[0, 3, 1, 4, 2, 5]]
+    assert groups(left + right) == [[0, 3, 1, 4, 2, 5]]
 
 
 def test_prices_stay_in_their_rows() -> None:
     names, prices = column(100, 700, 8), column(850, 920, 8)
-    assert reading_order(names + prices) == [[i for row in range(8) for i in (row, row + 8)]]
+    assert groups(names + prices) == [[i for row in range(8) for i in (row, row + 8)]]
 
 
 def test_columns_of_unequal_length() -> None:
@@ -100,6 +105,23 @@ SIDE = st.integers(0, 400)
 @given(st.lists(st.tuples(SIDE, SIDE, st.integers(1, 300), st.integers(1, 60)), max_size=25))
 def test_every_box_is_read_once(rectangles: list[tuple[int, int, int, int]]) -> None:
     boxes = [Box(x, y, x + width, y + height) for x, y, width, height in rectangles]
-    groups = reading_order(boxes)
-    assert sorted(index for group in groups for index in group) == list(range(len(boxes)))
-    assert all(groups)
+    assert sorted(order(boxes)) == list(range(len(boxes)))
+    assert all(groups(boxes))
+
+
+@pytest.mark.parametrize("shift", [15, 20])
+def test_columns_half_a_line_apart(shift: int) -> None:
+    left, right = column(100, 480, 6), column(520, 900, 6, top=shift)
+    assert order(left + right) == list(range(12))
+
+
+def test_two_rows_of_four_pieces_are_rows() -> None:
+    above = [box(100 + 220 * i, 0, 300 + 220 * i) for i in range(4)]
+    below = [box(100 + 220 * i, 60, 300 + 220 * i) for i in range(4)]
+    assert reading_order([*below, *above]) == [[[4, 5, 6, 7], [0, 1, 2, 3]]]
+
+
+def test_a_heading_below_columns_belongs_to_what_follows() -> None:
+    left, right = column(100, 480, 5), column(520, 900, 5)
+    heading, text = box(100, 280, 300), box(100, 315, 900)
+    assert order([*left, *right, heading, text]) == list(range(12))

@@ -102,3 +102,28 @@ def test_damage_anywhere_ends_in_a_stage_error_or_in_files_within_the_limits(
             assert list(Path(scratch).iterdir()) == [archive]
         else:
             assert sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) <= 10_000
+
+
+def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
+    content = bytearray(zip_bytes(("a", b"1")))
+    content[6] |= 1
+    content[content.find(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(StageError, match="encrypted"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, 50_000_000
+    (tmp_path / "a.tar").write_bytes(info.tobuf(tarfile.USTAR_FORMAT) + b"0" * 1024)
+    assert is_archive(tmp_path / "a.tar")
+    with pytest.raises(StageError, match="header"):
+        unpack(tmp_path / "a.tar", tmp_path / "out")
+
+
+def test_a_target_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(zip_bytes(("a", b"1")))
+    (tmp_path / "file").touch()
+    with pytest.raises(StageError, match="cannot unpack"):
+        unpack(tmp_path / "a.zip", tmp_path / "file/out")

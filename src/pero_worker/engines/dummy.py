@@ -9,13 +9,14 @@ page never ends).
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import signal
 import threading
-from configparser import ConfigParser
+from configparser import ConfigParser, SectionProxy
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pero_worker.clock import SystemClock
@@ -41,12 +42,12 @@ class DummyEngine:
     description: str = "dummy"
 
     def process(self, work: EngineInput) -> EngineOutput:
-        if fnmatch(work.name, self.kill):
+        if self.kill and fnmatchcase(work.name, self.kill):
             os.kill(os.getpid(), signal.SIGKILL)
-        if fnmatch(work.name, self.hang):
+        if self.hang and fnmatchcase(work.name, self.hang):
             logger.warning("hanging on %s", work.name)
             threading.Event().wait()
-        if fnmatch(work.name, self.fail):
+        if self.fail and fnmatchcase(work.name, self.fail):
             raise PageError(f"the dummy engine was told to fail on {work.name}")
         duration = work.size * self.scale + self.chance.uniform(self.least, self.most)
         self.clock.sleep(max(0.0, duration))
@@ -57,18 +58,32 @@ class DummyEngine:
 
 
 def load(config: ConfigParser, directory: Path, device: str) -> DummyEngine:
+    """StageError: a duration is no number."""
     section = config["WORKER"]
+    delta = _number(section, "TIME_DELTA", 0.0)
+    return DummyEngine(
+        clock=SystemClock(),
+        chance=random.Random(),  # noqa: S311 - durations, not secrets
+        scale=_number(section, "TIME_SCALE", 1.0),
+        least=_number(section, "TIME_DIFF_MIN", -delta),
+        most=_number(section, "TIME_DIFF_MAX", delta),
+        fail="*" if _text(section, "FAILTEST") else _text(section, "FAIL_NAME"),
+        kill=_text(section, "KILL_NAME"),
+        hang=_text(section, "HANG_NAME"),
+    )
+
+
+def _text(section: SectionProxy, key: str) -> str:
+    # Raw: a pattern of names may hold a per cent sign.
+    return section.get(key, "", raw=True).strip()
+
+
+def _number(section: SectionProxy, key: str, default: float) -> float:
+    text = _text(section, key)
     try:
-        delta = section.getfloat("TIME_DELTA", fallback=0.0)
-        return DummyEngine(
-            clock=SystemClock(),
-            chance=random.Random(),  # noqa: S311 - durations, not secrets
-            scale=section.getfloat("TIME_SCALE", fallback=1.0),
-            least=section.getfloat("TIME_DIFF_MIN", fallback=-delta),
-            most=section.getfloat("TIME_DIFF_MAX", fallback=delta),
-            fail="*" if section.get("FAILTEST", "").strip() else section.get("FAIL_NAME", ""),
-            kill=section.get("KILL_NAME", ""),
-            hang=section.get("HANG_NAME", ""),
-        )
-    except ValueError as error:
-        raise StageError(f"[WORKER] of a dummy stage: {error}") from error
+        number = float(text) if text else default
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise StageError(f"[WORKER] of a dummy stage: {key} must be a number of seconds, not {text!r}")
+    return number

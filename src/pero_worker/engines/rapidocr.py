@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pero_worker.engines.quads import Piece, Span, line_of, slope, spans_of
 from pero_worker.engines.reading_order import Box, reading_order
 from pero_worker.errors import StageError
-from pero_worker.page import Line, Page, Polygon, Region
+from pero_worker.page import Page, Region
 from pero_worker.ports import EngineInput, EngineOutput
 
 # The weights inside the wheel of rapidocr 3.10.0. The classifier turns good lines upside down: it is named only
@@ -23,15 +25,16 @@ _MODELS = {
     "Cls": ("ch_ppocr_mobile_v2.0_cls_mobile.onnx", "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c"),
 }
 _LEAST_SIDE = 16
-_BASELINE = 0.2
-"""Quadrilaterals have no baseline: it is taken to run a fifth of the height above the lower edge."""
+_ROTATED = 1.5
+"""Boxes this much higher than wide are read from top to bottom, turned by a quarter."""
+_SAME_SIZE = 2.0
+"""Text in one row is one line, unless one piece is this much higher than another (a logo, an initial)."""
 
 
 def load(config: ConfigParser, directory: Path, device: str) -> RapidOcrEngine:
     """StageError: rapidocr is not installed, or its weights are not those of the pinned release."""
     try:
-        import onnxruntime  # noqa: F401, PLC0415 - rapidocr imports it only on the first page
-        import rapidocr  # noqa: PLC0415
+        import rapidocr  # noqa: PLC0415 - ONNX Runtime costs a second
         from rapidocr.utils import download_file, process_img  # noqa: PLC0415
     except ImportError as error:
         raise StageError(f"rapidocr cannot be imported ({error}): pip install 'pero-worker[rapidocr]'") from error
@@ -42,6 +45,7 @@ def load(config: ConfigParser, directory: Path, device: str) -> RapidOcrEngine:
     download_file.DownloadFile.run = refuse
     parameters: dict[str, Any] = {
         "Global.use_cls": False,
+        "Global.return_word_box": True,
         "Global.log_level": "critical",
         "EngineConfig.onnxruntime.intra_op_num_threads": 1,
         "EngineConfig.onnxruntime.inter_op_num_threads": 1,
@@ -54,7 +58,10 @@ def load(config: ConfigParser, directory: Path, device: str) -> RapidOcrEngine:
     from rapidocr.ch_ppocr_det import utils as detector  # noqa: PLC0415
 
     impossible = (process_img.ResizeImgError, detector.ResizeImgError)
-    return RapidOcrEngine(rapidocr.RapidOCR(params=parameters), impossible)
+    reader = rapidocr.RapidOCR(params=parameters)
+    # Its word boxes are whole pixels, their scores out of step with them: we take the columns of the letters instead.
+    reader.calc_word_boxes = lambda images, boxes, recognised: recognised.word_results
+    return RapidOcrEngine(reader, impossible)
 
 
 def _verified(path: Path, digest: str) -> Path:
@@ -69,7 +76,7 @@ def _verified(path: Path, digest: str) -> Path:
 
 
 class RapidOcrEngine:
-    """`ports.Engine`: layout and text in one; lines without words."""
+    """`ports.Engine`: layout and text in one."""
 
     needs_image = True
 
@@ -87,46 +94,67 @@ class RapidOcrEngine:
             return EngineOutput(empty)
         try:
             # The flags on every call: those of an earlier one would stay set.
-            found = self._reader(image, use_det=True, use_cls=False, use_rec=True)
+            found = self._reader(image, use_det=True, use_cls=False, use_rec=True, return_word_box=True)
         except self._impossible:  # a picture of extreme shape has no text
+            return EngineOutput(empty)
+        if getattr(found, "boxes", None) is None or getattr(found, "txts", None) is None:
             return EngineOutput(empty)
         seconds = {
             phase: float(spent)
             for phase, spent in zip(("detect", "classify", "recognise"), found.elapse_list, strict=False)
             if spent is not None
         }
-        if getattr(found, "boxes", None) is None or found.txts is None:
-            return EngineOutput(empty, seconds=seconds)
-        return EngineOutput(_page(empty, found), seconds=seconds)
+        return EngineOutput(Page(work.name, width, height, _regions(_pieces(found))), seconds=seconds)
 
     def close(self) -> None:
         self._reader = None
 
 
-def _page(page: Page, found: Any) -> Page:
-    quads = [np.asarray(box, float) for box in found.boxes]
-    boxes = [Box(*quad.min(axis=0), *quad.max(axis=0)) for quad in quads]
+def _pieces(found: Any) -> list[Piece]:
+    infos = found.word_results
+    if len(infos) != len(found.txts):
+        infos = [None] * len(found.txts)
+    return [
+        Piece(_as_read(np.asarray(box, float)), text, float(score), _spans(text, info))
+        for box, text, score, info in zip(found.boxes, found.txts, found.scores, infos, strict=True)
+    ]
+
+
+def _as_read(quad: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The corners from where reading begins: rapidocr turns high boxes to the left before it reads them."""
+    width = max(np.linalg.norm(quad[0] - quad[1]), np.linalg.norm(quad[2] - quad[3]))
+    height = max(np.linalg.norm(quad[0] - quad[3]), np.linalg.norm(quad[1] - quad[2]))
+    return np.roll(quad, -1, axis=0) if height >= _ROTATED * width else quad
+
+
+def _spans(text: str, info: Any) -> tuple[Span, ...]:
+    columns = [column for word in getattr(info, "word_cols", ()) for column in word]
+    return spans_of(text, columns, getattr(info, "confs", ()), float(getattr(info, "line_txt_len", 0)))
+
+
+def _regions(pieces: list[Piece]) -> tuple[Region, ...]:
+    angle = -slope(pieces)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    straight = [piece.corners @ turn.T for piece in pieces]
+    groups = reading_order([Box(*quad.min(axis=0), *quad.max(axis=0)) for quad in straight])
     regions = []
-    for number, group in enumerate(reading_order(boxes)):
-        lines = tuple(
-            _line(f"r{number:03d}-l{place:03d}", quads[i], found.txts[i], float(found.scores[i]))
-            for place, i in enumerate(group)
-        )
-        left, top = np.min([quads[i].min(axis=0) for i in group], axis=0)
-        right, bottom = np.max([quads[i].max(axis=0) for i in group], axis=0)
-        outline = _points([[left, top], [right, top], [right, bottom], [left, bottom]])
-        regions.append(Region(f"r{number:03d}", outline, lines))
-    return Page(page.name, page.width, page.height, tuple(regions))
+    for number, rows in enumerate(groups):
+        name = f"r{number:03d}"
+        parts = [part for row in rows for part in _parts([pieces[i] for i in row])]
+        corners = np.concatenate([piece.corners for part in parts for piece in part])
+        (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        lines = tuple(line_of(f"{name}-l{place:03d}", part) for place, part in enumerate(parts))
+        regions.append(Region(name, ((left, top), (right, top), (right, bottom), (left, bottom)), lines))
+    return tuple(regions)
 
 
-def _line(name: str, quad: Any, text: str, score: float) -> Line:
-    top_left, top_right, bottom_right, bottom_left = quad
-    start = bottom_left + (top_left - bottom_left) * _BASELINE
-    end = bottom_right + (top_right - bottom_right) * _BASELINE
-    height = (np.linalg.norm(top_left - bottom_left) + np.linalg.norm(top_right - bottom_right)) / 2
-    heights = float(height * (1 - _BASELINE)), float(height * _BASELINE)
-    return Line(name, _points([start, end]), _points(quad), heights, text, min(1.0, max(0.0, score)))
-
-
-def _points(array: Any) -> Polygon:
-    return tuple((float(x), float(y)) for x, y in array)
+def _parts(row: list[Piece]) -> list[list[Piece]]:
+    """The lines in a row: text of about one size is one line, however wide the blank in it."""
+    parts = [row[:1]]
+    for piece in row[1:]:
+        last = parts[-1][-1]
+        if max(piece.height, last.height) < _SAME_SIZE * min(piece.height, last.height):
+            parts[-1].append(piece)
+        else:
+            parts.append([piece])
+    return parts

@@ -11,6 +11,10 @@ _FEWEST_ROWS = 4
 _SIDE = 0.2
 """A side of a gutter is a column when its boxes are this wide, as a share of both together: a column of prices or page
 numbers is not one, it belongs to the rows it stands in."""
+_APART = 0.5
+"""How much nearer to the text beyond a run its outermost row must be to belong there, in heights of the row."""
+_NEIGHBOURS = 4
+"""So many of the last rows a box may still belong to: rows of a skewed page overlap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,43 +31,53 @@ class Box:
         return self.right - self.left
 
     @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+    @property
     def middle(self) -> float:
         return (self.top + self.bottom) / 2
 
 
 Row = list[int]
+"""Indices of boxes that stand beside each other, from left to right."""
 
 
-def reading_order(boxes: Sequence[Box]) -> list[list[int]]:
-    """Groups of indices, each group in its order: rows top-down and left to right.
+def reading_order(boxes: Sequence[Box]) -> list[list[Row]]:
+    """Every index once, in groups of rows: groups and rows in their order, a row from left to right.
 
     A run of four or more rows with a common empty gutter and two wide sides is read column by column, also within
-    columns; each column is a group of its own.
+    columns; each column is a group of its own. Everything else is read row by row.
     """
-    return [group for group in _order(boxes, list(range(len(boxes)))) if group]
+    return [rows for rows in _groups(boxes, range(len(boxes))) if rows]
 
 
-def _order(boxes: Sequence[Box], indices: list[int]) -> Iterator[list[int]]:
+def _groups(boxes: Sequence[Box], indices: Sequence[int]) -> Iterator[list[Row]]:
     rows = _rows(boxes, indices)
     found = _longest_run(boxes, rows)
     if found is None:
-        yield [index for row in rows for index in row]
+        yield rows
         return
     first, last, gutter = found
-    run = [index for row in rows[first:last] for index in row]
-    yield from _order(boxes, [index for row in rows[:first] for index in row])
-    yield from _order(boxes, [index for index in run if boxes[index].right <= gutter])
-    yield from _order(boxes, [index for index in run if boxes[index].left >= gutter])
-    yield from _order(boxes, [index for row in rows[last:] for index in row])
+    run = _flat(rows[first:last])
+    yield from _groups(boxes, _flat(rows[:first]))
+    yield from _groups(boxes, [index for index in run if boxes[index].right <= gutter])
+    yield from _groups(boxes, [index for index in run if boxes[index].right > gutter])
+    yield from _groups(boxes, _flat(rows[last:]))
+
+
+def _flat(rows: Sequence[Row]) -> list[int]:
+    return [index for row in rows for index in row]
 
 
 def _rows(boxes: Sequence[Box], indices: Sequence[int]) -> list[Row]:
-    """Boxes beside each other make a row; each is compared with its nearest neighbour, for rows that are skewed."""
+    """Boxes beside each other make a row; each is compared with its nearest neighbour, for rows that are curved."""
     rows: list[Row] = []
     for index in sorted(indices, key=lambda i: boxes[i].middle):
-        for row in reversed(rows[-4:]):
-            nearest = min(row, key=lambda i, box=boxes[index]: _gap(boxes[i], box))  # type: ignore[misc]
-            if _beside(boxes[nearest], boxes[index]):
+        box = boxes[index]
+        for row in reversed(rows[-_NEIGHBOURS:]):
+            _, nearest = min((_gap(boxes[i], box), i) for i in row)
+            if _beside(boxes[nearest], box):
                 row.append(index)
                 break
         else:
@@ -75,12 +89,13 @@ def _rows(boxes: Sequence[Box], indices: Sequence[int]) -> list[Row]:
 
 
 def _gap(a: Box, b: Box) -> float:
+    """Pixels between two boxes, measured horizontally; negative when they overlap."""
     return max(a.left, b.left) - min(a.right, b.right)
 
 
 def _beside(a: Box, b: Box) -> bool:
     overlap = min(a.bottom, b.bottom) - max(a.top, b.top)
-    return overlap > 0.5 * min(a.bottom - a.top, b.bottom - b.top) and _gap(a, b) > -0.3 * min(a.width, b.width)
+    return overlap > 0.5 * min(a.height, b.height) and _gap(a, b) > -0.3 * min(a.width, b.width)
 
 
 def _longest_run(boxes: Sequence[Box], rows: Sequence[Row]) -> tuple[int, int, float] | None:
@@ -94,10 +109,14 @@ def _longest_run(boxes: Sequence[Box], rows: Sequence[Row]) -> tuple[int, int, f
 
 
 def _gutters(boxes: Sequence[Box], rows: Sequence[Row]) -> set[float]:
-    """Middles of the gaps in rows."""
-    return {
-        (boxes[a].right + boxes[b].left) / 2 for row in rows for a, b in pairwise(row) if boxes[b].left > boxes[a].right
-    }
+    """Middles of the gaps in rows, and between rows that follow each other: columns may be half a line apart."""
+    found = set()
+    for place in range(len(rows)):
+        near = sorted(_flat(rows[place : place + 2]), key=lambda i: boxes[i].left)
+        for a, b in pairwise(near):
+            if boxes[b].left > boxes[a].right:
+                found.add((boxes[a].right + boxes[b].left) / 2)
+    return found
 
 
 def _runs(boxes: Sequence[Box], rows: Sequence[Row], gutter: float) -> Iterator[tuple[int, int]]:
@@ -105,16 +124,38 @@ def _runs(boxes: Sequence[Box], rows: Sequence[Row], gutter: float) -> Iterator[
     for place in range(len(rows) + 1):
         if place < len(rows) and not any(boxes[i].left < gutter < boxes[i].right for i in rows[place]):
             continue
-        if place > start and _divided(boxes, rows[start:place], gutter):
-            yield start, place
+        first, last = _trimmed(boxes, rows, start, place)
+        if _divided(boxes, rows[first:last], gutter):
+            yield first, last
         start = place + 1
+
+
+def _trimmed(boxes: Sequence[Box], rows: Sequence[Row], first: int, last: int) -> tuple[int, int]:
+    """The run without outermost lone boxes that stand nearer to the text beyond it, as a heading of that text does."""
+    while 0 < first < last - 1 and _leaves(boxes, rows[first], rows[first - 1], rows[first + 1]):
+        first += 1
+    while first < last - 1 < len(rows) - 1 and _leaves(boxes, rows[last - 1], rows[last], rows[last - 2]):
+        last -= 1
+    return first, last
+
+
+def _leaves(boxes: Sequence[Box], row: Row, beyond: Row, within: Row) -> bool:
+    nearer = _distance(boxes, row, within) - _distance(boxes, row, beyond)
+    return len(row) == 1 and nearer > _APART * boxes[row[0]].height
+
+
+def _distance(boxes: Sequence[Box], one: Row, other: Row) -> float:
+    """Pixels between two rows, measured vertically; negative when they overlap."""
+    a, b = ((min(boxes[i].top for i in row), max(boxes[i].bottom for i in row)) for row in (one, other))
+    return max(a[0], b[0]) - min(a[1], b[1])
 
 
 def _divided(boxes: Sequence[Box], rows: Sequence[Row], gutter: float) -> bool:
     """Whether the gutter makes two columns of these rows: enough rows on both sides, and both sides wide."""
-    left = [boxes[i] for row in rows for i in row if boxes[i].right <= gutter]
-    right = [boxes[i] for row in rows for i in row if boxes[i].left >= gutter]
-    if min(len(left), len(right)) < _FEWEST_ROWS:
+    left = [[boxes[i] for i in row if boxes[i].right <= gutter] for row in rows]
+    right = [[boxes[i] for i in row if boxes[i].right > gutter] for row in rows]
+    if min(sum(map(bool, left)), sum(map(bool, right))) < _FEWEST_ROWS:
         return False
-    both = max(box.right for box in right) - min(box.left for box in left)
-    return min(median(box.width for box in left), median(box.width for box in right)) >= _SIDE * both
+    lefts, rights = ([box for row in side for box in row] for side in (left, right))
+    both = max(box.right for box in rights) - min(box.left for box in lefts)
+    return min(median(box.width for box in lefts), median(box.width for box in rights)) >= _SIDE * both

@@ -5,6 +5,7 @@ from __future__ import annotations
 from configparser import ConfigParser
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
 from pathlib import Path
 
 from pero_worker.errors import PeroWorkerError, StageError
@@ -12,8 +13,12 @@ from pero_worker.ports import Engine, EngineFactory
 from pero_worker.stage import Stage
 
 GROUP = "pero_worker.engines"
-# Package that must be there for the engine to run; plugins of others are taken at their word.
-_NEEDS = {"pero": "pero-ocr", "rapidocr": "rapidocr"}
+# The package that names the version, and modules that must be there for the engine to run (looked for, not imported);
+# plugins of others are taken at their word.
+_NEEDS = {
+    "pero": ("pero-ocr", ("pero_ocr", "torch")),
+    "rapidocr": ("rapidocr", ("rapidocr", "onnxruntime")),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +33,9 @@ class EngineInfo:
 
 def engine_name(config: ConfigParser) -> str:
     """Which engine a config.ini asks for: `[WORKER] DUMMY` as upstream, `[WORKER] ENGINE` of ours, else pero."""
-    if config.get("WORKER", "DUMMY", fallback="").strip():
+    if config.get("WORKER", "DUMMY", fallback="", raw=True).strip():
         return "dummy"
-    return config.get("WORKER", "ENGINE", fallback="pero").strip()
+    return config.get("WORKER", "ENGINE", fallback="", raw=True).strip() or "pero"
 
 
 def load_engine(stage: Stage, directory: Path, device: str) -> Engine:
@@ -59,8 +64,12 @@ def _plugins() -> dict[str, EntryPoint]:
 
 
 def _info(entry: EntryPoint) -> EngineInfo:
-    package = _NEEDS.get(entry.name) or (entry.dist.name if entry.dist else "")
+    own = entry.dist.name if entry.dist else ""
+    package, modules = _NEEDS.get(entry.name, (own, ()))
     try:
-        return EngineInfo(entry.name, version(package), available=True)
+        found = version(package)
     except (PackageNotFoundError, ValueError):
-        return EngineInfo(entry.name, "-", available=False, note=f"pip install 'pero-worker[{entry.name}]'")
+        found = ""
+    if found and all(find_spec(module) for module in modules):
+        return EngineInfo(entry.name, found, available=True)
+    return EngineInfo(entry.name, found or "-", available=False, note=f"pip install 'pero-worker[{entry.name}]'")

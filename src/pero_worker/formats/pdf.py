@@ -17,8 +17,8 @@ from pero_worker.errors import PageError
 from pero_worker.formats.documents import is_pdf, opened_file, read_page
 from pero_worker.formats.glyphless import ADVANCE, add_font
 from pero_worker.formats.images import dpi_of
-from pero_worker.formats.words import words_of
-from pero_worker.page import Page, Point, Word
+from pero_worker.formats.words import box_of, words_of
+from pero_worker.page import Page, Point, Polygon, Word
 
 _FONT = "/PeroWorkerText"
 _EXIF_ORIENTATION = 0x0112
@@ -56,6 +56,7 @@ def _images_as_pdf(source: Path, count: int, dpi: int) -> IO[bytes]:
     with opened_file(source) as picture:
         resolution = dpi_of(picture) or float(dpi)
         orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+        # A PDF page can be turned but not mirrored, and img2pdf turns only JPEG.
         as_it_is = orientation == 1 or (picture.format == "JPEG" and orientation in _TURNS)
 
     def size(columns: int, rows: int, _: tuple[float, float]) -> tuple[float, float, float, float]:
@@ -64,14 +65,14 @@ def _images_as_pdf(source: Path, count: int, dpi: int) -> IO[bytes]:
 
     options: dict[str, Any] = {"layout_fun": size, "rotation": img2pdf.Rotation.ifvalid, "first_frame_only": count == 1}
     target = io.BytesIO()
-    try:
-        if not as_it_is:
-            raise ValueError("a PDF page can be turned, not mirrored, and img2pdf turns only JPEG")
-        img2pdf.convert(str(source), outputstream=target, **options)
-    except Exception:  # img2pdf refuses much (transparency, 16 bits, WebP) with exceptions of many kinds
+    if as_it_is:
+        try:
+            img2pdf.convert(str(source), outputstream=target, **options)
+        except Exception:  # img2pdf refuses much (transparency, 16 bits, WebP) with exceptions of many kinds
+            as_it_is = False
+    if not as_it_is:
         target = io.BytesIO()
-        images = (_as_png(source, index, dpi) for index in range(count))
-        img2pdf.convert(list(images), outputstream=target, **options)
+        img2pdf.convert([_as_png(source, index, dpi) for index in range(count)], outputstream=target, **options)
     target.seek(0)
     return target
 
@@ -111,9 +112,9 @@ def _text(page: Page, place: _Placement) -> Iterator[bytes]:
 
 def _word(word: Word, place: _Placement, *, last: bool) -> bytes:
     """Text operators for a word. Its code is hexadecimal, so that no text can break out of the string."""
-    if len(word.polygon) != 4 or not word.text:
+    if not word.polygon or not word.text:
         return b""
-    top_left, top_right, bottom_right, bottom_left = word.polygon
+    top_left, top_right, bottom_right, bottom_left = _corners(word.polygon)
     start = place.point(_between(bottom_left, top_left, _BASELINE))
     end = place.point(_between(bottom_right, top_right, _BASELINE))
     foot, head = place.point(bottom_left), place.point(top_left)
@@ -128,6 +129,13 @@ def _word(word: Word, place: _Placement, *, last: bool) -> bytes:
         f"{_FONT} {size:.2f} Tf {stretch:.2f} Tz "
         f"{cosine:.5f} {sine:.5f} {-sine:.5f} {cosine:.5f} {start[0]:.2f} {start[1]:.2f} Tm <{code.hex()}{tail}> Tj"
     ).encode()
+
+
+def _corners(polygon: Polygon) -> Polygon:
+    if len(polygon) == 4:
+        return polygon
+    left, top, right, bottom = box_of(polygon)
+    return (left, top), (right, top), (right, bottom), (left, bottom)
 
 
 def _between(a: Point, b: Point, share: float) -> Point:

@@ -18,6 +18,7 @@ _BUNDLED = Path(pero_worker.__file__).parent / "pipelines"
 _CONFIG = "config.ini"
 _MANIFEST = "pipeline.toml"
 _STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_ARCHIVE_SUFFIX = re.compile(r"\.(zip|tgz|txz|tbz2?|tar(\.[a-z0-9]+)?)$", re.IGNORECASE)
 _RESERVED = frozenset({"out", "log"})
 
 
@@ -65,10 +66,11 @@ def _from_archive(archive: Path, cache: Path) -> Pipeline:
     folder = cache / digest
     if not folder.is_dir():
         unpack(archive, folder)
-    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    # What macOS adds to its zips does not count.
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
     if len(entries) == 1 and entries[0].is_dir() and not (folder / _CONFIG).exists():
         folder = entries[0]
-    return _from_folder(folder, archive.name.split(".")[0] or archive.name)
+    return _from_folder(folder, _ARCHIVE_SUFFIX.sub("", archive.name) or archive.name)
 
 
 def _from_folder(folder: Path, name: str) -> Pipeline:
@@ -94,7 +96,7 @@ def _stage(folder: Path, name: str) -> Stage:
     if not _STAGE_NAME.fullmatch(name) or name in _RESERVED:
         raise StageError(f"{name!r} is no name for a stage: letters, digits, '.', '_' and '-', and not 'out' or 'log'")
     try:
-        config = (folder / _CONFIG).read_text("utf-8")
+        config = (folder / _CONFIG).read_text("utf-8-sig")
     except FileNotFoundError:
         raise StageError(f"{folder} is no pipeline: it holds no {_CONFIG}") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, BinaryIO, cast
 
 from pero_worker.errors import StageError
 
 _BLOCK = 1 << 20
+_MOST_AT_ONCE = 4 * _BLOCK
+"""A tar header may claim any size, and tarfile reads headers whole: no single read may be longer than this."""
+_DECOMPRESSORS: dict[bytes, Callable[[IO[bytes]], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
+    b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+    b"]\0\0": lzma.LZMAFile,
+}
 _DAMAGED = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -25,7 +37,9 @@ _DAMAGED = (
     EOFError,
     OSError,
     ValueError,
-    NotImplementedError,
+    OverflowError,
+    struct.error,
+    RuntimeError,  # an encrypted zip, or a compression that is not known
 )
 
 
@@ -35,6 +49,11 @@ class Limits:
 
     files: int = 10_000
     bytes: int = 20_000_000_000
+    ratio: int = 200
+    """Most bytes out of one byte of the archive, beyond the first 100 MB; weights hardly shrink, bombs do."""
+
+    def bytes_of(self, archive: Path) -> int:
+        return min(self.bytes, 100_000_000 + self.ratio * archive.stat().st_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +63,17 @@ class _Member:
 
 
 def is_archive(path: Path) -> bool:
-    return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+    """Whether the file begins like one; it may still be damaged."""
+    if not path.is_file():
+        return False
+    if zipfile.is_zipfile(path):
+        return True
+    try:
+        with _decompressed(path) as stream:
+            tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), tarfile.ENCODING, "surrogateescape")
+    except _DAMAGED:
+        return False
+    return True
 
 
 def unpack(archive: Path, target: Path, limits: Limits | None = None) -> None:
@@ -53,8 +82,11 @@ def unpack(archive: Path, target: Path, limits: Limits | None = None) -> None:
     StageError: not an archive, damaged, or it holds what a model archive has no business to hold.
     """
     limits = limits or Limits()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=".unpack-", dir=target.parent))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=".unpack-", dir=target.parent))
+    except OSError as error:
+        raise StageError(f"cannot unpack {archive.name} in {target.parent}: {error.strerror}") from error
     try:
         _unpack_into(archive, unfinished, limits)
         unfinished.chmod(0o755)
@@ -70,7 +102,7 @@ def unpack(archive: Path, target: Path, limits: Limits | None = None) -> None:
 
 
 def _unpack_into(archive: Path, folder: Path, limits: Limits) -> None:
-    left = limits.bytes
+    left = most = limits.bytes_of(archive)
     for number, member in enumerate(_members(archive), 1):
         if number > limits.files:
             raise StageError(f"the archive {archive.name} holds more than {limits.files} files")
@@ -79,11 +111,13 @@ def _unpack_into(archive: Path, folder: Path, limits: Limits) -> None:
             path.mkdir(parents=True, exist_ok=True)
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            raise StageError(f"the archive {archive.name} is refused: it holds {member.name!r} twice")
         with path.open("xb") as target:
             while block := member.stream.read(_BLOCK):
                 left -= len(block)
                 if left < 0:
-                    raise StageError(f"the archive {archive.name} unpacks to more than {limits.bytes} bytes")
+                    raise StageError(f"the archive {archive.name} unpacks to more than {most} bytes")
                 target.write(block)
 
 
@@ -100,7 +134,7 @@ def _members(archive: Path) -> Iterator[_Member]:
                     with pack.open(info) as stream:
                         yield _Member(info.filename, stream)
         return
-    with tarfile.open(archive, "r:*") as tape:
+    with _decompressed(archive) as plain, tarfile.open(fileobj=cast("BinaryIO", plain), mode="r:") as tape:
         for entry in tape:
             if entry.isdir():
                 yield _Member(entry.name, None)
@@ -108,6 +142,33 @@ def _members(archive: Path) -> Iterator[_Member]:
                 yield _Member(entry.name, tape.extractfile(entry))
             else:
                 raise _not_plain(entry.name, archive)
+
+
+class _Bounded:
+    """A stream that refuses long reads."""
+
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile) -> None:
+        self._stream = stream
+        self.seek = stream.seek
+        self.tell = stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _MOST_AT_ONCE:
+            raise ValueError("a header claims to be longer than any should be")
+        return self._stream.read(size)
+
+
+@contextmanager
+def _decompressed(archive: Path) -> Iterator[_Bounded]:
+    with archive.open("rb") as stream:
+        start = stream.read(6)
+        stream.seek(0)
+        decompress = next((how for magic, how in _DECOMPRESSORS.items() if start.startswith(magic)), None)
+        if decompress is None:
+            yield _Bounded(stream)
+            return
+        with decompress(stream) as plain:
+            yield _Bounded(plain)
 
 
 def _not_plain(name: str, archive: Path) -> StageError:

@@ -1,0 +1,108 @@
+"""Text lines out of the quadrilaterals that a text detector gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pero_worker.page import Line, Point, Word
+
+_BASELINE = 0.8
+"""Quadrilaterals have no baseline: it is taken to run a fifth of the height above the lower edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A word on its line; `start` and `end` are shares 0..1 of the line's length."""
+
+    text: str
+    start: float
+    end: float
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text in one quadrilateral; `corners`, shape (4, 2), run clockwise from the corner above its first letter."""
+
+    corners: NDArray[np.float64]
+    text: str
+    confidence: float
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def height(self) -> float:
+        a, b, c, d = self.corners
+        return float(np.linalg.norm(a - d) + np.linalg.norm(b - c)) / 2
+
+    def point(self, along: float, down: float) -> Point:
+        """The place at these shares of the length and of the height, in pixels."""
+        a, b, c, d = self.corners
+        top, bottom = a + (b - a) * along, d + (c - d) * along
+        x, y = top + (bottom - top) * down
+        return float(x), float(y)
+
+
+def slope(pieces: Sequence[Piece]) -> float:
+    """The angle by which lines fall to the right, in radians: the median of the long ones, 0 when there are none."""
+    edges = [piece.corners[2] - piece.corners[3] for piece in pieces]
+    angles = [
+        float(np.arctan2(edge[1], edge[0]))
+        for piece, edge in zip(pieces, edges, strict=True)
+        if edge[0] > 4 * piece.height
+    ]
+    return median(angles) if angles else 0.0
+
+
+def spans_of(text: str, columns: Sequence[int], confidences: Sequence[float], length: float) -> tuple[Span, ...]:
+    """Words by the columns (of `length`) in which their letters were recognised; () when these do not fit the text.
+
+    `columns` has an entry a letter, `confidences` one a character, spaces included.
+    """
+    if len(columns) != len("".join(text.split())) or len(confidences) != len(text) or length <= 0:
+        return ()
+    centres = iter([(column + 0.5) / length for column in columns])
+    chances = iter([chance for character, chance in zip(text, confidences, strict=True) if not character.isspace()])
+    words = [(word, [next(centres) for _ in word], [next(chances) for _ in word]) for word in text.split()]
+    steps = [b - a for _, places, _ in words for a, b in pairwise(places)]
+    half = max(0.0, median(steps) if steps else 1 / len(text)) / 2
+    edges = [0.0, *((a[1][-1] + b[1][0]) / 2 for a, b in pairwise(words)), 1.0]
+    return tuple(
+        Span(word, max(edges[i], places[0] - half), min(edges[i + 1], places[-1] + half), sum(own) / len(own))
+        for i, (word, places, own) in enumerate(words)
+    )
+
+
+def line_of(name: str, pieces: Sequence[Piece]) -> Line:
+    """One line of pieces that stand beside each other, from left to right; at least one."""
+    height = max(piece.height for piece in pieces)
+    letters = [max(1, len(piece.text)) for piece in pieces]
+    confidence = sum(piece.confidence * n for piece, n in zip(pieces, letters, strict=True)) / sum(letters)
+    known = all(piece.spans for piece in pieces)
+    return Line(
+        name,
+        tuple(_edge(pieces, _BASELINE)),
+        (*_edge(pieces, 0.0), *reversed(_edge(pieces, 1.0))),
+        (height * _BASELINE, height * (1 - _BASELINE)),
+        " ".join(piece.text for piece in pieces),
+        min(1.0, max(0.0, confidence)),
+        tuple(_word(piece, span) for piece in pieces for span in piece.spans) if known else (),
+    )
+
+
+def _edge(pieces: Sequence[Piece], down: float) -> list[Point]:
+    points = [pieces[0].point(0.0, down), pieces[0].point(1.0, down)]
+    for piece in pieces[1:]:
+        # Boxes overlap a little; the edge never runs back.
+        points += [point for point in (piece.point(0.0, down), piece.point(1.0, down)) if point[0] > points[-1][0]]
+    return points
+
+
+def _word(piece: Piece, span: Span) -> Word:
+    corners = ((span.start, 0.0), (span.end, 0.0), (span.end, 1.0), (span.start, 1.0))
+    return Word(span.text, tuple(piece.point(along, down) for along, down in corners), span.confidence)
