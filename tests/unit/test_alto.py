@@ -89,3 +89,15 @@ def test_words_of_keeps_the_words_there_are_and_makes_none_of_blanks() -> None:
     assert words_of(line) == line.words
     assert words_of(replace(line, words=(), text="  ")) == ()
     assert words_of(replace(line, words=(), text=None)) == ()
+
+
+def test_confidences_out_of_range_do_not_make_the_page_invalid() -> None:
+    line = replace(page().regions[0].lines[0], confidence=1.4)
+    SCHEMA.assertValid(written(Page("a.png", 500, 500, (Region("r", line.polygon, (line,)),))))
+
+
+def test_words_of_an_upright_line_follow_its_baseline() -> None:
+    box = ((40.0, 0.0), (60.0, 0.0), (60.0, 100.0), (40.0, 100.0))
+    first, second = words_of(Line("l", ((50.0, 0.0), (50.0, 100.0)), box, (8.0, 2.0), "ab cd"))
+    assert first.polygon == ((58.0, 0.0), (58.0, 40.0), (48.0, 40.0), (48.0, 0.0))
+    assert second.polygon[0] == (58.0, 60.0)

@@ -249,3 +249,13 @@ def test_names_are_unique_whatever_the_files_are_called(
     assert len(found) == len(files)
     assert collisions(found) == []
     assert found == names(folder)
+
+
+def test_the_output_folder_among_other_arguments_is_left_out_but_may_be_named_alone(tmp_path: Path) -> None:
+    for name in ("a.png", "out/b.pdf"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    arguments = [str(path) for path in sorted(tmp_path.iterdir())]
+    out = tmp_path / "out"
+    assert [document.name for document in discover(arguments, exclude=out).documents] == ["a"]
+    assert [document.name for document in discover([str(out)], exclude=out).documents] == ["b"]

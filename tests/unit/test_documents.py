@@ -324,3 +324,26 @@ def test_the_image_of_a_pdf_page_outlives_the_document(tmp_path: Path) -> None:
     assert (first[:, :, 0] == 255).all()
     assert (first[:, :, 1:] == 0).all()
     assert all((other == 255).all() for other in others)
+
+
+def page_with_words(path: Path, render_mode: int) -> Path:
+    """A 612 x 792 page: a picture of 72 dpi all over, and a word above it."""
+    with pikepdf.new() as document:
+        paper = pikepdf.Stream(document, bytes([200]) * (612 * 792))
+        paper.Type, paper.Subtype = pikepdf.Name.XObject, pikepdf.Name.Image
+        paper.Width, paper.Height = 612, 792
+        paper.ColorSpace, paper.BitsPerComponent = pikepdf.Name.DeviceGray, 8
+        font = pikepdf.Dictionary(Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica)
+        words = f"q 612 0 0 792 0 0 cm /P Do Q BT /F 12 Tf {render_mode} Tr 50 700 Td (Hello) Tj ET"
+        page = document.add_blank_page(page_size=(612, 792))
+        page.Resources = pikepdf.Dictionary(XObject=pikepdf.Dictionary(P=paper), Font=pikepdf.Dictionary(F=font))
+        page.Contents = pikepdf.Stream(document, words.encode())
+        document.save(path)
+    return path
+
+
+@pytest.mark.parametrize(("render_mode", "dpi"), [(0, 150), (3, 72)], ids=["printed", "invisible OCR"])
+def test_a_coarse_picture_behind_printed_text_does_not_set_the_resolution(
+    tmp_path: Path, render_mode: int, dpi: int
+) -> None:
+    assert read_page(page_with_words(tmp_path / "x.pdf", render_mode), 0, dpi=150).dpi == pytest.approx(dpi)

@@ -268,3 +268,16 @@ def test_a_png_chunk_that_claims_4_gigabytes_takes_only_what_is_there() -> None:
     finally:
         assert tracemalloc.get_traced_memory()[1] < 3_000_000
         tracemalloc.stop()
+
+
+def test_the_range_of_floats_is_that_of_the_whole_picture_not_of_a_strip() -> None:
+    values = np.linspace(-5, 5, 1300, dtype=np.float32).repeat(2).reshape(1300, 2)
+    values[600] = np.nan, np.inf
+    column = decode_image(encoded(Pillow.fromarray(values), "TIFF"))[:, 0, 0]
+    assert (column[0], column[600], column[-1]) == (0, 0, 255)
+    assert (np.diff(np.delete(column, 600).astype(int)) >= 0).all()
+
+
+def test_floats_without_one_finite_value_are_black_or_white() -> None:
+    image = decode_image(encoded(Pillow.fromarray(np.full((3, 3), np.nan, np.float32)), "TIFF"))
+    assert set(image.ravel().tolist()) <= {0, 255}

@@ -344,3 +344,16 @@ def test_any_bytes_are_read_or_refused_with_a_page_error(data: bytes) -> None:
     except PageError:
         return
     assert all(math.isfinite(value) for line in record.lines() for point in line.polygon for value in point)
+
+
+SLANTED = '<Coords points="0,0 1000,200 1000,240 0,40"/>'
+
+
+def test_heights_of_a_slanted_line_are_measured_from_its_baseline() -> None:
+    line = only_line(line_xml(f'{SLANTED}<Baseline points="0,30 1000,230"/>'))
+    assert line.heights == pytest.approx((29.4, 9.8), abs=0.1)
+
+
+def test_a_baseline_made_for_a_slanted_line_is_slanted() -> None:
+    line = only_line(line_xml(SLANTED))
+    assert [y for _, y in line.baseline] == pytest.approx([32, 232])

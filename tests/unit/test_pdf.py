@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageDraw
 
-from pero_worker.errors import PageError
+from pero_worker.errors import OutputError, PageError
 from pero_worker.formats.pdf import write_searchable_pdf
 from pero_worker.page import Line, Page, Polygon, Region, Word
 
@@ -341,3 +342,87 @@ def test_an_encrypted_pdf_is_a_page_error(tmp_path: Path) -> None:
         pdf.save(source, encryption=pikepdf.Encryption(owner="owner", user="user"))
     with pytest.raises(PageError):
         searchable(source, page())
+
+
+@pytest.mark.parametrize("points", [2, 3, 5, 9])
+def test_a_word_of_any_number_of_corners_keeps_its_text(tmp_path: Path, points: int) -> None:
+    source = tmp_path / "scan.png"
+    picture().save(source)
+    line = line_of("first", "second")
+    words = tuple(Word(word.text, (word.polygon * 3)[:points]) for word in line.words)
+    line = replace(line, words=words)
+    with sheets(searchable(source, Page("p", WIDTH, HEIGHT, (Region("r", box(60, 100), (line,)),)))) as (sheet,):
+        assert text_of(sheet).split() == ["first", "second"]
+
+
+def test_control_characters_are_left_out_and_rare_letters_kept(tmp_path: Path) -> None:
+    source = tmp_path / "scan.png"
+    picture().save(source)
+    texts = {"first": "a\x00b\x07", "second": "\ud800x", "third": "\U00010400y"}
+    with sheets(searchable(source, page(texts=texts))) as (sheet,):
+        assert text_of(sheet).split() == ["ab", "x", "\U00010400y"]
+
+
+BOXES_IN_DISORDER = {
+    "corners swapped": {"/CropBox": pikepdf.Array([WIDTH, HEIGHT, 0, 0])},
+    "crop beyond the paper": {"/CropBox": pikepdf.Array([-500, -500, 3000, 3000])},
+    "no box at all": {"/CropBox": pikepdf.Array([5, 5, 5, 5])},
+    "not numbers": {"/CropBox": pikepdf.Array([pikepdf.Name.A])},
+    "turn is a name": {"/Rotate": pikepdf.Name.A},
+    "an odd turn": {"/Rotate": 45},
+}
+
+
+@pytest.mark.parametrize("entries", BOXES_IN_DISORDER.values(), ids=BOXES_IN_DISORDER)
+def test_boxes_in_disorder_are_taken_as_the_page_image_takes_them(tmp_path: Path, entries: dict[str, Any]) -> None:
+    source = tmp_path / "a.pdf"
+    with pikepdf.open(pdf_source(tmp_path / "b.pdf")) as pdf:
+        for name, value in entries.items():
+            pdf.pages[0].obj[name] = value
+        pdf.save(source)
+    with pikepdf.open(io.BytesIO(searchable(source, page()))) as pdf:
+        starts = [item.operands[4:] for item in pikepdf.parse_content_stream(pdf.pages[0], "Tm")]
+    placed_at = [float(value) for pair in starts for value in pair]
+    expected = [value for left, base in WORDS.values() for value in (left, HEIGHT - base)]
+    assert placed_at == pytest.approx(expected, abs=0.1)
+
+
+def test_a_fax_has_the_shape_it_had_on_paper(tmp_path: Path) -> None:
+    source = tmp_path / "fax.tif"
+    Pillow.new("1", (1728, 1078), 1).save(source, compression="group4", dpi=(204, 98))
+    with sheets(searchable(source, Page("p", 1728, 1078))) as (sheet,):
+        assert size_of(sheet) == pytest.approx((1728 * 72 / 204, 1078 * 72 / 98), abs=1)
+
+
+def test_a_failed_page_that_is_too_large_is_not_decoded_and_the_others_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "scan.tif"
+    picture("1").save(source, save_all=True, append_images=[Pillow.new("1", (3000, 3000))])
+    monkeypatch.setattr("pero_worker.formats.imagepdf.DEFAULT_MAX_PIXELS", 1_000_000)
+    data = searchable(source, page(), None)
+    with sheets(data) as (one, two):
+        assert_words_in_place(one)
+        assert text_of(two) == ""
+    with pikepdf.open(io.BytesIO(data)) as pdf:
+        assert [int(images_of(sheet)[0].Width) for sheet in pdf.pages] == [WIDTH, 1]
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    source = tmp_path / "scan.png"
+    picture().save(source)
+    assert searchable(source, page()) == searchable(source, page())
+
+
+def test_a_source_that_is_gone_is_a_page_error(tmp_path: Path) -> None:
+    with pytest.raises(PageError, match="cannot read"):
+        searchable(tmp_path / "gone.png", page())
+
+
+def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: Any) -> int:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match="No space left"):
+        write_searchable_pdf(pdf_source(tmp_path / "a.pdf"), [page()], Full(), dpi=DPI)

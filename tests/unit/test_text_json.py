@@ -105,3 +105,7 @@ def test_an_unknown_format_is_a_usage_error_that_names_the_valid_ones(names: str
     with pytest.raises(UsageError) as caught:
         parse_formats(names)
     assert all(known in str(caught.value) for known in (*FORMATS, PDF_FORMAT))
+
+
+def test_a_line_break_inside_a_line_does_not_make_two() -> None:
+    assert plain(Page("p", 9, 9, (Region("a", (), (line("a\nb\tc\u2028d"),)),))) == "a b c d\n"

@@ -37,7 +37,7 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
     sheet = _child(_child(root, "Layout"), "Page", ID="page", PHYSICAL_IMG_NR="1", **size)
     confidences = [line.confidence for line in page.lines() if line.confidence is not None]
     if confidences:
-        sheet.set("PC", f"{fmean(confidences):.3f}")
+        sheet.set("PC", f"{min(1.0, max(0.0, fmean(confidences))):.3f}")
     space = _child(sheet, "PrintSpace", ID="space", HPOS="0", VPOS="0", **size)
     for region in page.regions:
         _block(space, region, ids)

@@ -70,6 +70,8 @@ def discover(paths: Sequence[str], *, exclude: Path | None = None) -> Discovery:
                 # One file has one place, whichever way leads there ('..', links to folders).
                 found[path.parent.resolve() / path.name] = None
                 continue
+            if path.resolve() == results and len(paths) > 1:
+                continue  # As a shell expands 'scans/*'; alone it is meant.
             for file in _walk(path.resolve(), results):
                 if file.suffix.lower() in _EXTENSIONS:
                     found[file] = None

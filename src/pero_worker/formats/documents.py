@@ -148,6 +148,9 @@ def _render(document: Any, index: int, dpi: int, max_pixels: int) -> PageScan:
     try:
         width, height = page.get_size()
         resolution = _scan_dpi(page, width, height) or float(dpi)
+        if resolution < dpi and _has_visible_text(page):
+            # A coarse picture behind printed letters is paper, not a scan.
+            resolution = float(dpi)
         pixels = math.ceil(width * resolution / 72) * math.ceil(height * resolution / 72)
         if not 0 < pixels <= max_pixels:
             raise PageError(
@@ -169,6 +172,14 @@ def _render(document: Any, index: int, dpi: int, max_pixels: int) -> PageScan:
         raise PageError(f"page {index + 1} of the PDF cannot be rendered: {error}", permanent=True) from error
     finally:
         page.close()
+
+
+def _has_visible_text(page: Any) -> bool:
+    """Whether text is drawn, other than the invisible text that OCR lays over a scan."""
+    return any(
+        pdfium_c.FPDFTextObj_GetTextRenderMode(item.raw) != pdfium_c.FPDF_TEXTRENDERMODE_INVISIBLE
+        for item in page.get_objects(filter=(pdfium_c.FPDF_PAGEOBJ_TEXT,), max_depth=3)
+    )
 
 
 def _scan_dpi(page: Any, width: float, height: float) -> float | None:

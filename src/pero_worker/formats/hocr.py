@@ -47,7 +47,8 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
 def _line(paragraph: Element, line: Line, number: str) -> None:
     title = f"{_bbox(line.polygon or line.baseline)}{_baseline(line)}"
     element = _child(paragraph, "span", {"class": "ocr_line", "id": f"line_1_{number}", "title": title})
-    for count, word in enumerate(words_of(line), 1):
+    words = [word for word in words_of(line) if clean_text(word.text)]
+    for count, word in enumerate(words, 1):
         title = _bbox(word.polygon)
         if word.confidence is not None:
             title += f"; x_wconf {round(100 * min(1.0, max(0.0, word.confidence)))}"

@@ -89,11 +89,16 @@ def pixels_of(picture: Pillow.Image, max_pixels: int) -> Image:
     scale = _scale_of(picture)
     width, height = picture.size
     pixels = np.empty((height, width, 3), np.uint8)
-    # In strips: converting the whole picture at once would hold it in memory three times.
-    for top in range(0, height, _STRIP):
-        strip = picture.crop((0, top, width, min(height, top + _STRIP)))
+    for top, strip in _strips(picture):
         pixels[top : top + _STRIP] = np.asarray(_eight_bits(strip, scale))[:, :, ::-1]
     return pixels
+
+
+def _strips(picture: Pillow.Image) -> Iterator[tuple[int, Pillow.Image]]:
+    """The picture in pieces, each with its top: to convert it at once would hold it in memory three times."""
+    width, height = picture.size
+    for top in range(0, height, _STRIP):
+        yield top, picture.crop((0, top, width, min(height, top + _STRIP)))
 
 
 def dpi_of(picture: Pillow.Image) -> float | None:
@@ -136,15 +141,17 @@ def _scale_of(picture: Pillow.Image) -> tuple[float, float] | None:
 
 
 def _range_of(picture: Pillow.Image) -> tuple[float, float] | None:
+    if picture.mode != "F" and not picture.mode.startswith("I"):
+        return None
+    low, high = np.inf, -np.inf
+    for _, strip in _strips(picture):
+        values = np.asarray(strip, np.float32)
+        finite = np.isfinite(values)
+        low = min(low, float(values.min(initial=np.inf, where=finite)))
+        high = max(high, float(values.max(initial=-np.inf, where=finite)))
     if picture.mode == "F":
-        values = np.asarray(picture)
-        values = values[np.isfinite(values)]
-        low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-        return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
-    if picture.mode.startswith("I"):
-        highest = float(np.asarray(picture).max())
-        return (0.0, 255.0) if picture.mode == "I" and highest <= 255 else (0.0, max(65535.0, highest))
-    return None
+        return (low, high) if low < 0 or high > 1 else (0.0, 1.0)
+    return (0.0, 255.0) if picture.mode == "I" and high <= 255 else (0.0, max(65535.0, high))
 
 
 def _eight_bits(picture: Pillow.Image, scale: tuple[float, float] | None) -> Pillow.Image:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import PureWindowsPath
 from typing import TypeAlias
 
 from lxml import etree
@@ -77,7 +77,8 @@ def _side(sheet: Element, name: str) -> int:
 
 
 def _base_name(name: str) -> str:
-    return PurePosixPath(PureWindowsPath(name).as_posix()).name
+    last = PureWindowsPath(name).name
+    return "" if last == ".." else last
 
 
 def _reading_order(sheet: Element) -> Iterator[str]:
@@ -206,15 +207,31 @@ def _lower_edge(polygon: Polygon) -> Polygon:
     """A baseline for a line that has only an outline: straight, a fifth of the height above the lower edge."""
     if len(polygon) < 3:
         return ()
-    xs, ys = [x for x, _ in polygon], [y for _, y in polygon]
-    y = max(ys) - (max(ys) - min(ys)) / 5
-    return (min(xs), y), (max(xs), y)
+    left, right = min(x for x, _ in polygon), max(x for x, _ in polygon)
+    # A little inside, where a slanted outline has its full height.
+    ends = []
+    for x in (left + 0.1 * (right - left), right - 0.1 * (right - left)):
+        top, bottom = _extent_at(polygon, x)
+        ends.append((x, bottom - (bottom - top) / 5))
+    (ax, ay), (bx, by) = ends
+    slope = (by - ay) / (bx - ax) if ax < bx else 0.0
+    return (left, ay + slope * (left - ax)), (right, by + slope * (right - bx))
+
+
+def _extent_at(polygon: Polygon, x: float) -> tuple[float, float]:
+    """Highest and lowest point of an outline at `x`, which lies within it."""
+    levels = []
+    for (ax, ay), (bx, by) in zip(polygon, (*polygon[1:], polygon[0]), strict=True):
+        if min(ax, bx) <= x <= max(ax, bx):
+            levels += [ay + (by - ay) * (x - ax) / (bx - ax)] if ax != bx else [ay, by]
+    return min(levels), max(levels)
 
 
 def _heights_from(polygon: Polygon, baseline: Polygon) -> tuple[float, float] | None:
+    """How far the outline reaches above and below the line through the baseline's ends."""
     if len(polygon) < 3:
         return None
-    level = sum(y for _, y in baseline) / len(baseline)
-    above = level - min(y for _, y in polygon)
-    below = max(y for _, y in polygon) - level
-    return max(1.0, above), max(1.0, below)
+    (ax, ay), (bx, by) = baseline[0], baseline[-1]
+    length = math.dist(baseline[0], baseline[-1]) or 1.0
+    rises = [((by - ay) * (x - ax) - (bx - ax) * (y - ay)) / length for x, y in polygon]
+    return max(1.0, *rises), max(1.0, -min(rises))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 from pero_worker.page import Line, Point, Polygon, Word
@@ -32,19 +33,30 @@ def box_of(polygon: Polygon) -> tuple[int, int, int, int]:
 
 def _slice(line: Line, start: float, end: float) -> Polygon:
     """The part of the line between two fractions of its length, from ascender to descender."""
-    left, top, right, bottom = box_of(line.polygon or line.baseline)
-    if len(line.baseline) < 2 or line.heights is None:
+    if len(line.baseline) < 2 or line.heights is None or line.baseline[0] == line.baseline[-1]:
+        left, top, right, bottom = box_of(line.polygon or line.baseline)
         a, b = left + (right - left) * start, left + (right - left) * end
         return (a, top), (b, top), (b, bottom), (a, bottom)
     above, below = line.heights
     (ax, ay), (bx, by) = _at(line.baseline, start), _at(line.baseline, end)
-    return (ax, ay - above), (bx, by - above), (bx, by + below), (ax, ay + below)
+    (first_x, first_y), (last_x, last_y) = line.baseline[0], line.baseline[-1]
+    length = math.dist(line.baseline[0], line.baseline[-1])
+    ux, uy = (last_y - first_y) / length, (first_x - last_x) / length
+    return (
+        (ax + ux * above, ay + uy * above),
+        (bx + ux * above, by + uy * above),
+        (bx - ux * below, by - uy * below),
+        (ax - ux * below, ay - uy * below),
+    )
 
 
 def _at(baseline: Polygon, fraction: float) -> Point:
-    """The point at a fraction of the baseline's width."""
-    x = baseline[0][0] + (baseline[-1][0] - baseline[0][0]) * fraction
-    for (ax, ay), (bx, by) in pairwise(baseline):
-        if min(ax, bx) <= x <= max(ax, bx) and ax != bx:
-            return x, ay + (by - ay) * (x - ax) / (bx - ax)
-    return baseline[-1] if fraction > 0.5 else baseline[0]
+    """The point at a fraction of the baseline's length."""
+    steps = list(pairwise(baseline))
+    rest = fraction * sum(math.dist(a, b) for a, b in steps)
+    for a, b in steps:
+        step = math.dist(a, b)
+        if 0 < step >= rest:
+            return a[0] + (b[0] - a[0]) * rest / step, a[1] + (b[1] - a[1]) * rest / step
+        rest -= step
+    return baseline[-1]
