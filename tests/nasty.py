@@ -26,6 +26,17 @@ TEXT = (
     "but the file that carries the words.",
 )
 _FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSerif.ttf"
+EXIF_UNDONE_BY = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""How an upright picture is stored under each EXIF orientation."""
+
 Case = tuple[str, bytes, str]
 """File name, content, and what must come of it: text, empty, error or any."""
 

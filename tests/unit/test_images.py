@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from nasty import cases, draw_text_picture, encoded
+from nasty import EXIF_UNDONE_BY, cases, draw_text_picture, encoded
 from PIL import Image as Pillow
 
 from pero_worker.errors import PageError
@@ -94,17 +94,8 @@ def test_the_result_is_a_contiguous_array_of_its_own() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_each_exif_orientation_is_undone(orientation: int) -> None:
-    undone_by = {
-        2: Pillow.Transpose.FLIP_LEFT_RIGHT,
-        3: Pillow.Transpose.ROTATE_180,
-        4: Pillow.Transpose.FLIP_TOP_BOTTOM,
-        5: Pillow.Transpose.TRANSPOSE,
-        6: Pillow.Transpose.ROTATE_90,
-        7: Pillow.Transpose.TRANSVERSE,
-        8: Pillow.Transpose.ROTATE_270,
-    }
     upright = Pillow.fromarray(np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3))
-    stored = upright.transpose(undone_by[orientation]) if orientation > 1 else upright
+    stored = upright.transpose(EXIF_UNDONE_BY[orientation]) if orientation > 1 else upright
     exif = Pillow.Exif()
     exif[0x0112] = orientation
     image = decode_image(encoded(stored, "PNG", exif=exif.tobytes()))

@@ -10,6 +10,7 @@ from typing import Any
 import pikepdf
 import pypdfium2 as pdfium
 import pytest
+from nasty import EXIF_UNDONE_BY
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageDraw
 
@@ -191,19 +192,10 @@ def test_group_4_stays_group_4(tmp_path: Path) -> None:
 def test_what_is_seen_is_the_upright_picture(tmp_path: Path, suffix: str, orientation: int) -> None:
     """The red mark is where the upright picture has it, so that text and picture agree."""
     upright = picture("RGB")
-    undo = {
-        2: Pillow.Transpose.FLIP_LEFT_RIGHT,
-        3: Pillow.Transpose.ROTATE_180,
-        4: Pillow.Transpose.FLIP_TOP_BOTTOM,
-        5: Pillow.Transpose.TRANSPOSE,
-        6: Pillow.Transpose.ROTATE_90,
-        7: Pillow.Transpose.TRANSVERSE,
-        8: Pillow.Transpose.ROTATE_270,
-    }
     exif = Pillow.Exif()
     exif[0x0112] = orientation
     source = tmp_path / f"scan.{suffix}"
-    upright.transpose(undo[orientation]).save(source, exif=exif, dpi=(DPI, DPI))
+    upright.transpose(EXIF_UNDONE_BY[orientation]).save(source, exif=exif, dpi=(DPI, DPI))
     with sheets(searchable(source, page())) as (sheet,):
         seen_picture = sheet.render(scale=DPI / 72).to_pil().convert("RGB")
     assert seen_picture.size == pytest.approx(upright.size, abs=1)
