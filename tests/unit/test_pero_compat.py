@@ -20,6 +20,23 @@ page_parser = compat.import_pero()
 original_alpha_shape = page_parser.helpers.alpha_shape
 
 
+def test_rare_methods_are_imported_when_they_are_called() -> None:
+    program = """
+import configparser, sys
+from pero_worker.engines.pero.compat import import_pero
+page_parser = import_pero()
+assert not {"sklearn", "scipy.signal"} & sys.modules.keys()
+config = configparser.ConfigParser()
+config.read_dict({"LAYOUT_PARSER_1": {"METHOD": "REGION_SORTER_NAIVE"}})
+sorter = page_parser.NaiveRegionSorter(config["LAYOUT_PARSER_1"])
+assert "sklearn" in sys.modules
+finder = page_parser.EngineLineDetectorSimple()
+assert type(finder).__module__ == "pero_ocr.layout_engines.simple_baseline_engine"
+assert callable(page_parser.detect_lines_in_region) and "scipy.signal" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_multipolygons_iterate() -> None:
     parts = [shapely.box(0, 0, 1, 1), shapely.box(2, 2, 3, 3)]
     assert list(shapely.MultiPolygon(parts)) == parts

@@ -39,13 +39,19 @@ _MODULES = (
     "ocr_engine.transformer",
     "ocr_engine.transformer_ocr_engine",
 )
+# Rare methods whose libraries (scikit-learn, scipy.signal) take a third of the time to import everything.
+_LATE = {
+    "pero_ocr.layout_engines.line_in_region_detector": "detect_lines_in_region",
+    "pero_ocr.layout_engines.naive_sorter": "NaiveRegionSorter",
+    "pero_ocr.layout_engines.simple_baseline_engine": "EngineLineDetectorSimple",
+}
 
 
 def import_pero() -> Any:
     """The repaired module pero_ocr.document_ocr.page_parser; ImportError when pero-ocr is not installed."""
     with _lock:
         _replace_utils()
-        with no_warnings():
+        with no_warnings(), _late_imports():
             page_parser, *others = (importlib.import_module(f"pero_ocr.{name}") for name in _MODULES)
         for module in (page_parser, *others):
             _quiet(module)
@@ -65,6 +71,31 @@ def no_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def _late_imports() -> Iterator[None]:
+    """While it lasts, modules of `_LATE` are stand-ins that import the real ones when they are called."""
+    absent = {name: attribute for name, attribute in _LATE.items() if name not in sys.modules}
+    for name, attribute in absent.items():
+        stand_in = types.ModuleType(name)
+        stand_in.__dict__[attribute] = _called_late(name, attribute)
+        sys.modules[name] = stand_in
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
+def _called_late(name: str, attribute: str) -> Callable[..., Any]:
+    def call(*values: Any, **options: Any) -> Any:
+        with no_warnings():
+            module = importlib.import_module(name)
+        _quiet(module)
+        return getattr(module, attribute)(*values, **options)
+
+    return call
 
 
 def import_decoding() -> None:
