@@ -2,8 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from pero_worker.servers.daemon import Daemon
 
 # Speed is measured by benchmarks: a busy machine must not fail a test.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+SERVERS = "PERO_WORKER_TEST_SERVERS"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The folder of the servers that all processes of this run share."""
+    if not hasattr(config, "workerinput"):
+        os.environ[SERVERS] = tempfile.mkdtemp(prefix="pero-servers-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    folder = Path(os.environ.pop(SERVERS))
+    for pid_file in folder.glob("*/*.pid"):
+        Daemon(pid_file.stem, pid_file.parent).stop(signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)

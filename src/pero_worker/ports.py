@@ -43,13 +43,17 @@ class Delivery:
 
 
 class Broker(Protocol):
-    """Moves messages. Whoever got a delivery settles it exactly once: ack, give_back or set_aside."""
+    """Moves messages. Whoever got a delivery settles it exactly once: hand_on, ack, give_back or set_aside."""
 
     def get(self, queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:
-        """The next message of any of `queues`, or None after `timeout` seconds."""
+        """The next message of any of `queues`, or None after `timeout` seconds; TransientError: the broker is away."""
 
     def publish(self, queue: str, body: bytes, priority: int = 0) -> None:
         """Hands a message on; returns when the broker has it for good. RequestError: no such queue."""
+
+    def hand_on(self, delivery: Delivery, queue: str, body: bytes, priority: int = 0) -> None:
+        """Publishes what became of the delivery and, once the broker has it for good, acknowledges: a crash between
+        the two repeats the page, never loses it. TransientError: the delivery is not in hand any more."""
 
     def ack(self, delivery: Delivery) -> None: ...
 
@@ -75,10 +79,11 @@ class WorkerStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a worker is told to do: hold these stages, or stop."""
+    """What a worker is told to do: hold these stages, or stop. A new `revision` asks to try again what failed."""
 
     stages: tuple[str, ...] = ()
     enabled: bool = True
+    revision: int = 0
 
 
 class Coordinator(Protocol):

@@ -15,8 +15,8 @@ class Stage:
     """One processing stage.
 
     `config` is the text of config.ini, `version` any string that changes when the stage changes,
-    `archive` the URL of its model archive ('' = none), `directory` the unpacked model files when
-    they are local already.
+    `archive` the URL of its model archive, or its path on the model store's servers ('' = none), `directory` the
+    unpacked model files when they are local already, `archive_digest` the archive's SHA-256 in hexadecimal ('' = any).
     """
 
     name: str
@@ -24,6 +24,7 @@ class Stage:
     version: str
     archive: str = ""
     directory: Path | None = None
+    archive_digest: str = ""
 
     def parsed(self) -> ConfigParser:
         """The configuration; raises StageError when it is not an ini file."""

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pero_worker.errors import RequestError
+from pero_worker.errors import RequestError, TransientError
 from pero_worker.ports import Delivery
 
 
@@ -52,6 +52,13 @@ class MemoryBroker:
             if queue not in self._queues:
                 raise RequestError(f"there is no queue named {queue!r}")
             self._put(queue, _Message((-priority, next(self._numbers)), body))
+
+    def hand_on(self, delivery: Delivery, queue: str, body: bytes, priority: int = 0) -> None:
+        with self._changed:
+            if delivery.tag not in self._in_hand:
+                raise TransientError("the page was taken back from this worker")
+            self.publish(queue, body, priority)
+            del self._in_hand[delivery.tag]
 
     def ack(self, delivery: Delivery) -> None:
         with self._changed:

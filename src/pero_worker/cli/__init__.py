@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 import pero_worker
-from pero_worker.cli import listing, ocr
+from pero_worker.cli import listing, ocr, queues, servers, stage, watchdog, worker, workers
+from pero_worker.cli.access import cluster_command
 from pero_worker.errors import PeroWorkerError
 
 app = typer.Typer(
@@ -24,6 +25,12 @@ app = typer.Typer(
 app.command("ocr", epilog=ocr.EPILOG)(ocr.ocr)
 app.command("engines")(listing.engines)
 app.command("pipelines")(listing.pipelines)
+app.command("worker", epilog=worker.EPILOG)(cluster_command(worker.worker))
+app.command("watchdog", epilog=watchdog.EPILOG)(cluster_command(watchdog.watchdog))
+app.add_typer(stage.app, name="stage")
+app.add_typer(servers.app, name="servers")
+app.add_typer(workers.app, name="workers")
+app.command("queues")(cluster_command(queues.queues))
 
 
 def _version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ from pero_worker.errors import PeroWorkerError
 from pero_worker.ports import Assignment, Broker, Coordinator, Delivery, WorkerStatus
 from pero_worker.stage import Stage
 
-_BROKER_CALLS = frozenset({"get", "publish", "ack", "give_back", "set_aside"})
+_BROKER_CALLS = frozenset({"get", "publish", "hand_on", "ack", "give_back", "set_aside"})
 _COORDINATOR_CALLS = frozenset({"stage", "assignment", "report", "record_time"})
 
 
@@ -68,6 +68,9 @@ class RemoteBroker(_Remote):
 
     def publish(self, queue: str, body: bytes, priority: int = 0) -> None:
         self._call("publish", queue, body, priority)
+
+    def hand_on(self, delivery: Delivery, queue: str, body: bytes, priority: int = 0) -> None:
+        self._call("hand_on", delivery, queue, body, priority)
 
     def ack(self, delivery: Delivery) -> None:
         self._call("ack", delivery)

@@ -91,7 +91,7 @@ class Farm:
         ours, theirs = context.Pipe()
         # Not a daemon: engines may start processes of their own, which daemons are not allowed to.
         process = context.Process(target=run_worker, args=(theirs, settings), name=settings.name, daemon=False)
-        with _environment(_ONE_THREAD if settings.device == "cpu" else {}):
+        with single_threaded(settings.device):
             process.start()
         theirs.close()
         serve(ours, self._broker, self._coordinator)
@@ -99,7 +99,9 @@ class Farm:
 
 
 @contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def single_threaded(device: str) -> Iterator[None]:
+    """What starts meanwhile uses one thread a process on a CPU, and as many as it likes beside a GPU."""
+    values = _ONE_THREAD if device == "cpu" else {}
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -57,6 +57,15 @@ def bundled_pipelines() -> tuple[Pipeline, ...]:
     return tuple(_from_folder(path, path.name) for path in sorted(_BUNDLED.iterdir()) if path.is_dir())
 
 
+def content_folder(unpacked: Path) -> Path:
+    """Where an archive's files begin: many archives hold one folder with everything in it."""
+    # What macOS adds to its zips does not count.
+    entries = [entry for entry in unpacked.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
+    if len(entries) == 1 and entries[0].is_dir() and not (unpacked / _CONFIG).exists():
+        return entries[0]
+    return unpacked
+
+
 def _from_archive(archive: Path, cache: Path) -> Pipeline:
     try:
         with archive.open("rb") as stream:
@@ -66,11 +75,7 @@ def _from_archive(archive: Path, cache: Path) -> Pipeline:
     folder = cache / digest
     if not folder.is_dir():
         unpack(archive, folder)
-    # What macOS adds to its zips does not count.
-    entries = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
-    if len(entries) == 1 and entries[0].is_dir() and not (folder / _CONFIG).exists():
-        folder = entries[0]
-    return _from_folder(folder, _ARCHIVE_SUFFIX.sub("", archive.name) or archive.name)
+    return _from_folder(content_folder(folder), _ARCHIVE_SUFFIX.sub("", archive.name) or archive.name)
 
 
 def _from_folder(folder: Path, name: str) -> Pipeline:

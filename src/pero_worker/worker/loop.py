@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pero_worker.engines import load_engine
 from pero_worker.errors import RequestError, StageError, TransientError
-from pero_worker.ports import Broker, Coordinator, Delivery, ModelStore, WorkerStatus
+from pero_worker.ports import Assignment, Broker, Coordinator, Delivery, ModelStore, WorkerStatus
 from pero_worker.request import Request
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.worker.steps import LoadedStage, PageInHand, StageRunner, attempts_of
@@ -47,6 +47,7 @@ class Worker:
         self._settings = settings
         self._loaded: dict[str, LoadedStage] = {}
         self._refused: dict[str, str] = {}
+        self._revision = 0
         self._status: WorkerStatus | None = None
         self._back_off = settings.first_back_off
 
@@ -57,39 +58,57 @@ class Worker:
                 assignment = self._coordinator.assignment(self.name)
                 if not assignment.enabled:
                     break
-                self._hold(assignment.stages)
-                delivery = self._broker.get(tuple(self._loaded), self.name, self._settings.poll)
-                if delivery is None:
-                    if self._loaded:
-                        self._report(WorkerStatus.IDLE)
+                try:
+                    self._hold(assignment)
+                    delivery = self._broker.get(tuple(self._loaded), self.name, self._settings.poll)
+                except TransientError as error:
+                    self._wait_after(error, WorkerStatus.MQ_CONNECTION_FAILED)
                     continue
-                self._report(WorkerStatus.PROCESSING)
-                self._handle(delivery)
+                if delivery is not None:
+                    self._report(WorkerStatus.PROCESSING)
+                    self._handle(delivery)
+                elif not self._refused:
+                    self._report(WorkerStatus.IDLE)
         finally:
             for loaded in self._loaded.values():
                 loaded.engine.close()
             self._report(WorkerStatus.DEAD)
 
-    def _hold(self, names: tuple[str, ...]) -> None:
-        """Loads and drops stages until exactly those assigned are held; a stage that failed is not tried again
-        before its version changes."""
-        for name in [name for name in self._loaded if name not in names]:
+    def _hold(self, assignment: Assignment) -> None:
+        """Loads and drops stages until exactly those assigned are held, in their present version. A stage that failed
+        is not tried again before its version changes or a new assignment asks for it."""
+        if assignment.revision != self._revision:
+            self._revision = assignment.revision
+            self._refused.clear()
+        for name in [name for name in self._loaded if name not in assignment.stages]:
             self._loaded.pop(name).engine.close()
-        for name in names:
-            if name in self._loaded:
-                continue
+        for name in [name for name in self._refused if name not in assignment.stages]:
+            del self._refused[name]
+        for name in assignment.stages:
+            self._hold_one(name)
+
+    def _hold_one(self, name: str) -> None:
+        version = ""
+        try:
             stage = self._coordinator.stage(name)
-            if self._refused.get(name) == stage.version:
-                continue
+            version = stage.version
+            held = self._loaded.get(name)
+            if (held and held.stage.version == version) or self._refused.get(name) == version:
+                return
+            if held:
+                self._loaded.pop(name).engine.close()
             self._report(WorkerStatus.CONFIGURING)
-            try:
-                engine = load_engine(stage, self._models.directory(stage), self._settings.device)
-            except StageError as error:
-                self._refused[name] = stage.version
+            engine = load_engine(stage, self._models.directory(stage), self._settings.device)
+        except StageError as error:
+            if self._refused.get(name) != version:
                 self._report(WorkerStatus.CONFIGURATION_FAILED, str(error))
                 logger.error("stage %s cannot be loaded: %s", name, error)
-            else:
-                self._loaded[name] = LoadedStage(stage, engine)
+            self._refused[name] = version
+            if held := self._loaded.pop(name, None):
+                held.engine.close()
+        else:
+            self._refused.pop(name, None)
+            self._loaded[name] = LoadedStage(stage, engine)
 
     def _handle(self, delivery: Delivery) -> None:
         try:
@@ -104,7 +123,8 @@ class Worker:
             try:
                 request = self._through_held_stages(page)
             except TransientError as error:
-                self._wait_after(delivery, error)
+                self._broker.give_back(delivery)
+                self._wait_after(error, WorkerStatus.PROCESSING_FAILED)
                 return
         self._hand_on(delivery, request)
 
@@ -131,22 +151,19 @@ class Worker:
             page.deaths = 0
 
     def _hand_on(self, delivery: Delivery, request: Request) -> None:
-        """Publishes, and only then acknowledges: a crash between the two repeats the page, never loses it."""
         try:
-            self._broker.publish(request.destination, encode_request(request), request.priority)
+            self._broker.hand_on(delivery, request.destination, encode_request(request), request.priority)
         except RequestError as error:
             self._broker.set_aside(delivery, str(error))
-            return
         except TransientError as error:
-            self._wait_after(delivery, error)
-            return
-        self._broker.ack(delivery)
-        self._back_off = self._settings.first_back_off
+            self._broker.give_back(delivery)
+            self._wait_after(error, WorkerStatus.MQ_CONNECTION_FAILED)
+        else:
+            self._back_off = self._settings.first_back_off
 
-    def _wait_after(self, delivery: Delivery, error: TransientError) -> None:
-        self._broker.give_back(delivery)
-        self._report(WorkerStatus.PROCESSING_FAILED, str(error))
-        logger.warning("page given back, waiting %.1f s: %s", self._back_off, error)
+    def _wait_after(self, error: TransientError, status: WorkerStatus) -> None:
+        self._report(status, str(error))
+        logger.warning("waiting %.1f s: %s", self._back_off, error)
         self._runner.clock.sleep(self._back_off)
         self._back_off = min(2 * self._back_off, self._settings.longest_back_off)
 

@@ -1,0 +1,101 @@
+"""Options that every command of a cluster has, in one place."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pero_worker.cluster.settings import Given, given_in, read_settings, split_servers
+from pero_worker.errors import UsageError
+
+_PANEL = "Where the cluster is"
+
+_OPTIONS: dict[str, Any] = {
+    "zookeeper": Annotated[
+        list[str] | None,
+        typer.Option(
+            "-z",
+            "--zookeeper",
+            envvar="PERO_WORKER_ZOOKEEPER",
+            help="HOST[:PORT], several times or with commas; HOST/ROOT for a farm of its own. [127.0.0.1:2181]",
+            rich_help_panel=_PANEL,
+        ),
+    ],
+    "user": Annotated[
+        str, typer.Option(envvar="PERO_WORKER_USER", help="For ZooKeeper, RabbitMQ and store.", rich_help_panel=_PANEL)
+    ],
+    "password_file": Annotated[
+        Path | None,
+        typer.Option(
+            envvar="PERO_WORKER_PASSWORD_FILE",
+            help="Holds the password (or set PERO_WORKER_PASSWORD).",
+            rich_help_panel=_PANEL,
+        ),
+    ],
+    "ca_cert": Annotated[
+        str,
+        typer.Option(envvar="PERO_WORKER_CA_CERT", help="PEM file of the authority: use TLS.", rich_help_panel=_PANEL),
+    ],
+    "vhost": Annotated[
+        str,
+        typer.Option(envvar="PERO_WORKER_VHOST", help="Of RabbitMQ. [pero, or else /]", rich_help_panel=_PANEL),
+    ],
+    "config_file": Annotated[
+        Path | None,
+        typer.Option(
+            "--config-file",
+            envvar="PERO_WORKER_CONFIG",
+            help="TOML, or upstream's worker.ini, for what is not said here.",
+            rich_help_panel=_PANEL,
+        ),
+    ],
+}
+_DEFAULTS: dict[str, Any] = {"user": "", "ca_cert": "", "vhost": ""}
+
+
+def cluster_command(function: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options above; it receives them as `given: Given`, its first parameter."""
+
+    @wraps(function)
+    def command(*arguments: Any, **options: Any) -> None:
+        said = {name: options.pop(name) for name in _OPTIONS}
+        function(_given(**said), *arguments, **options)
+
+    signature = inspect.signature(function, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "given"]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(name), annotation=annotation)
+        for name, annotation in _OPTIONS.items()
+    ]
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + shared
+    command.__dict__["__signature__"] = signature.replace(parameters=parameters)
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _given(
+    zookeeper: list[str] | None,
+    user: str,
+    password_file: Path | None,
+    ca_cert: str,
+    vhost: str,
+    config_file: Path | None,
+) -> Given:
+    password = _password(password_file)
+    said = Given(split_servers(zookeeper or ()), user, password, ca_cert, vhost)
+    return said.over(given_in(read_settings(config_file, "WORKER", "WATCHDOG"))) if config_file else said
+
+
+def _password(file: Path | None) -> str:
+    if file is None:
+        return os.environ.get("PERO_WORKER_PASSWORD", "")
+    try:
+        return file.read_text("utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the password in {file}: {error}") from error

@@ -1,0 +1,51 @@
+"""`pero-worker servers`: where workers find RabbitMQ and the model store."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from pero_worker.cli.access import cluster_command
+from pero_worker.cluster.servers import FTP, KINDS, MONITORING, MQ, add_servers, list_names, remove_servers
+from pero_worker.cluster.settings import Given, cluster_access
+from pero_worker.coordinators.session import session
+
+app = typer.Typer(help="The servers registered in ZooKeeper.", no_args_is_help=True)
+
+
+class Kind(StrEnum):
+    mq = MQ
+    mq_monitoring = MONITORING
+    ftp = FTP
+
+
+KindArgument = Annotated[Kind, typer.Argument(help="mq (RabbitMQ), mq_monitoring (its web interface) or ftp (models).")]
+Names = Annotated[list[str], typer.Argument(help="HOST, HOST:PORT or [IPv6]:PORT.")]
+
+
+@app.command("list")
+@cluster_command
+def list_(given: Given) -> None:
+    """List them."""
+    with session(cluster_access(given).zookeeper) as client:
+        for kind in KINDS:
+            for name in list_names(client, kind):
+                typer.echo(f"{kind:14} {name}")
+
+
+@app.command(epilog="[bold]Example[/bold]\n\n  pero-worker servers add mq rabbit.example.org:5672")
+@cluster_command
+def add(given: Given, kind: KindArgument, names: Names) -> None:
+    """Register servers."""
+    with session(cluster_access(given).zookeeper) as client:
+        add_servers(client, kind.value, names)
+
+
+@app.command()
+@cluster_command
+def remove(given: Given, kind: KindArgument, names: Names) -> None:
+    """Forget servers; `all` forgets all."""
+    with session(cluster_access(given).zookeeper) as client:
+        remove_servers(client, kind.value, names)

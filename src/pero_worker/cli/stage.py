@@ -1,0 +1,126 @@
+"""`pero-worker stage`: the stages of a cluster and its output queues."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pero_worker.cli.access import cluster_command
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.access import open_farm
+from pero_worker.cluster.servers import FTP, list_names
+from pero_worker.cluster.settings import Given, cluster_access, store_access
+from pero_worker.cluster.stages import StageChange, read_record, remove_stage, save_stage, stage_names
+from pero_worker.cluster.upload import archive_of, digest_of, upload_archive
+from pero_worker.coordinators.session import session
+from pero_worker.errors import UsageError
+
+app = typer.Typer(help="Stages: what is done to pages, with which model.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(metavar="NAME")]
+Config = Annotated[Path | None, typer.Option("-c", "--config", help="config.ini of the stage.", metavar="FILE")]
+Remote = Annotated[
+    str | None, typer.Option("-r", "--remote-path", help="Model archive in the store: a path or URL.", metavar="PATH")
+]
+Version = Annotated[str | None, typer.Option(help="Name of this version.", show_default="the time")]
+Priority = Annotated[int | None, typer.Option(help="More is served sooner; -1 disables the stage.")]
+
+
+@app.command(
+    epilog="[bold]Examples[/bold]\n\n  pero-worker stage add ocr -c config.ini -r models/ocr.tar.xz\n\n"
+    "  pero-worker stage add out     (an output queue)"
+)
+@cluster_command
+def add(
+    given: Given,
+    name: Name,
+    config: Config = None,
+    remote_path: Remote = None,
+    version: Version = None,
+    priority: Priority = None,
+) -> None:
+    """Create a stage, or change what is said of one; without options, an output queue."""
+    change = StageChange(_read(config) if config else None, remote_path, version, priority)
+    with open_farm(cluster_access(given)) as farm:
+        save_stage(farm.zookeeper, farm.broker, name, change, SystemClock().now())
+    typer.echo(f"stage {name} is saved" if change != StageChange() else f"output queue {name} is there")
+
+
+@app.command(
+    epilog="[bold]Examples[/bold]\n\n  pero-worker stage upload ocr model/      (a folder with a config.ini)\n\n"
+    "  pero-worker stage upload ocr model.tar.xz -r models/ocr-2.tar.xz"
+)
+@cluster_command
+def upload(
+    given: Given,
+    name: Name,
+    model: Annotated[Path, typer.Argument(help="A folder or archive with the model's files.", metavar="MODEL")],
+    config: Config = None,
+    remote_path: Remote = None,
+    version: Version = None,
+) -> None:
+    """Put a model into the store and create or upgrade its stage; workers take it up between two pages."""
+    with open_farm(cluster_access(given)) as farm, archive_of(model) as (archive, found):
+        text = _read(config) if config else found
+        if text is None:
+            raise UsageError(f"{model} holds no config.ini: name one with --config")
+        digest = digest_of(archive)
+        target = remote_path or f"stages/{name}/{digest[:12]}{''.join(archive.suffixes[-2:])}"
+        servers = list_names(farm.zookeeper, FTP)
+        upload_archive(servers, target, archive, store_access(given))
+        change = StageChange(text, target, version or digest[:12], archive_digest=digest)
+        save_stage(farm.zookeeper, farm.broker, name, change, SystemClock().now())
+    typer.echo(f"{model} is in the store as {target}, stage {name} has version {version or digest[:12]}")
+
+
+@app.command("list")
+@cluster_command
+def list_(given: Given, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """List the stages."""
+    with session(cluster_access(given).zookeeper) as client:
+        records = [read_record(client, name) for name in stage_names(client)]
+    if as_json:
+        typer.echo(json.dumps([asdict(record) for record in records], default=str))
+        return
+    for record in records:
+        note = " disabled" if record.disabled else ""
+        typer.echo(f"{record.name:24} {record.version or '-':34} {record.archive or '-'}{note}")
+
+
+@app.command()
+@cluster_command
+def show(given: Given, name: Name) -> None:
+    """Print all that is known of a stage, its config.ini last."""
+    with session(cluster_access(given).zookeeper) as client:
+        record = read_record(client, name)
+    mean = f"{record.mean_seconds:.3f} s" if record.mean_seconds is not None else "not known yet"
+    typer.echo(f"name          {record.name}\nversion       {record.version or '-'}")
+    typer.echo(f"archive       {record.archive or '-'}\npriority      {-1 if record.disabled else record.priority}")
+    typer.echo(f"mean time     {mean}\nwaiting since {record.waiting_since or '-'}\n\n{record.config}")
+
+
+@app.command()
+@cluster_command
+def remove(
+    given: Given,
+    name: Name,
+    keep_config: Annotated[bool, typer.Option("-k", "--keep-config", help="Remove the queue only.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even when pages wait in its queue.")] = False,
+) -> None:
+    """Remove a stage and its queue."""
+    with open_farm(cluster_access(given)) as farm:
+        state = farm.broker.state(name)
+        if state is not None and state.messages and not force:
+            raise UsageError(f"{state.messages} pages wait in {name} and would be lost: use --force if they may be")
+        lost = remove_stage(farm.zookeeper, farm.broker, name, keep_config=keep_config)
+    typer.echo(f"stage {name} is removed" + (f", and {lost} pages with it" if lost else ""))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from error

@@ -1,0 +1,60 @@
+"""`pero-worker watchdog`: plans which worker serves which stage."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import uuid
+from typing import Annotated
+
+import typer
+
+from pero_worker.cli.worker import log_to_stderr
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.access import open_farm
+from pero_worker.cluster.pool import stop_on_signals
+from pero_worker.cluster.settings import Given, cluster_access
+from pero_worker.watchdog.policy import plan, work
+from pero_worker.watchdog.service import Watchdog
+
+EPILOG = """
+[bold]Examples[/bold]
+
+  pero-worker watchdog -z zoo1.example.org
+
+  pero-worker watchdog -z zoo1.example.org --dry-run
+
+Start it on two machines: one leads, the other takes over when it goes.
+"""
+
+
+def watchdog(
+    given: Given,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print one plan, change nothing.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
+) -> None:
+    """Assign workers to stages, until told to stop."""
+    log_to_stderr(verbose)
+    stopped = threading.Event()
+    stop_on_signals(stopped)
+    clock = SystemClock()
+    with open_farm(cluster_access(given)) as farm:
+
+        def length(queue: str) -> int | None:
+            state = farm.broker.state(queue)
+            return None if state is None else state.messages
+
+        service = Watchdog(farm.zookeeper, length, clock)
+        if not dry_run:
+            service.run(f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}", stopped)
+            return
+        stages, workers = service.snapshot()
+        for stage in stages:
+            typer.echo(f"stage {stage.name}: {stage.messages} pages, {work(stage):.1f} s of work")
+        for worker in workers:
+            typer.echo(f"worker {worker.name}: serves {worker.stage or 'nothing'}")
+        decided = plan(stages, workers, clock.now())
+        for move in decided.moves:
+            typer.echo(f"would send {move.worker} to {move.stage}: {move.reason}")
+        if not decided.moves:
+            typer.echo("would change nothing")

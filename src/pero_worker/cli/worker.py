@@ -1,0 +1,76 @@
+"""`pero-worker worker`: joins a cluster from this machine."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import threading
+import uuid
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+import typer
+
+from pero_worker.cluster.pool import run_pool, stop_on_signals
+from pero_worker.cluster.settings import Given, cluster_access, store_access
+from pero_worker.cluster.worker import ClusterWorkerSettings, run_worker
+from pero_worker.formats.images import DEFAULT_MAX_PIXELS
+from pero_worker.local.devices import choose_devices
+
+EPILOG = """
+[bold]Examples[/bold]
+
+  pero-worker worker -z zoo1.example.org
+
+  pero-worker worker -z zoo1,zoo2,zoo3 --jobs 4 --id gpu-room-2
+
+SIGTERM and Ctrl-C end it after the page in hand; a page that takes longer than --grace goes back to its queue.
+"""
+
+
+def worker(
+    given: Given,
+    id: Annotated[str, typer.Option("-i", "--id", help="Name, unique in the cluster.", show_default="random")] = "",
+    jobs: Annotated[
+        int, typer.Option("-j", "--jobs", min=0, help="Workers, a process each; 0 = one per core or GPU.")
+    ] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for model archives.", show_default="in the user's cache")
+    ] = None,
+    grace: Annotated[float, typer.Option(min=0, help="Seconds for the page in hand when told to stop.")] = 5.0,
+    max_attempts: Annotated[int, typer.Option(min=1, help="Tries before a page is given up.")] = 3,
+    max_megapixels: Annotated[int, typer.Option(min=1, help="Refuse larger pages.")] = DEFAULT_MAX_PIXELS // 1_000_000,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
+) -> None:
+    """Serve the stages that the watchdog assigns, until told to stop."""
+    log_to_stderr(verbose)
+    devices = choose_devices(device, jobs or None, sys.maxsize)
+    name = id or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+    settings = [
+        ClusterWorkerSettings(
+            name=name if len(devices) == 1 else f"{name}-{number}",
+            cache=cache or Path(platformdirs.user_cache_dir("pero-worker")) / "stages",
+            device=one,
+            max_pixels=max_megapixels * 1_000_000,
+            max_attempts=max_attempts,
+            grace=grace,
+        )
+        for number, one in enumerate(devices, 1)
+    ]
+    stopped = threading.Event()
+    stop_on_signals(stopped)
+    if len(settings) == 1:
+        run_worker(settings[0], cluster_access(given), store_access(given), stopped)
+    else:
+        run_pool(settings, cluster_access(given), store_access(given), stopped)
+
+
+def log_to_stderr(verbose: bool) -> None:
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )

@@ -1,0 +1,60 @@
+"""`pero-worker workers`: the workers of a cluster, and commands to them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from pero_worker.cli.access import cluster_command
+from pero_worker.cluster import workers as farm_workers
+from pero_worker.cluster.settings import Given, cluster_access
+from pero_worker.cluster.stages import read_record
+from pero_worker.coordinators.session import session
+
+app = typer.Typer(help="The workers: who they are, and what they should do.", no_args_is_help=True)
+Worker = Annotated[str, typer.Argument(metavar="WORKER")]
+
+
+@app.command("list")
+@cluster_command
+def list_(given: Given, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """List the workers with status, stage, host and pages done."""
+    with session(cluster_access(given).zookeeper) as client:
+        states = farm_workers.read_workers(client)
+    if as_json:
+        typer.echo(json.dumps([asdict(state) for state in states], default=str))
+        return
+    for state in states:
+        pages, host = state.facts.get("pages", "-"), state.facts.get("host", "-")
+        message = f"  {state.message}" if state.message else ""
+        typer.echo(f"{state.name:32} {state.status:20} {state.stage or '-':20} {host:20} {pages:>8}{message}")
+
+
+@app.command()
+@cluster_command
+def stop(given: Given, workers: Annotated[list[str], typer.Argument(metavar="WORKER...")]) -> None:
+    """Have workers end after the page in hand."""
+    with session(cluster_access(given).zookeeper) as client:
+        for worker in workers:
+            farm_workers.stop(client, worker)
+
+
+@app.command()
+@cluster_command
+def remove(given: Given, workers: Annotated[list[str], typer.Argument(metavar="WORKER...")]) -> None:
+    """Forget workers that are gone."""
+    with session(cluster_access(given).zookeeper) as client:
+        for worker in workers:
+            farm_workers.remove(client, worker)
+
+
+@app.command()
+@cluster_command
+def assign(given: Given, worker: Worker, stage: Annotated[str, typer.Argument(metavar="STAGE")]) -> None:
+    """Have a worker serve a stage; a running watchdog may send it elsewhere later."""
+    with session(cluster_access(given).zookeeper) as client:
+        read_record(client, stage)
+        farm_workers.assign(client, worker, stage)

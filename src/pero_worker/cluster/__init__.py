@@ -1,0 +1,1 @@
+"""What people do with a farm of workers: set it up, look at it, send pages in and take results out."""

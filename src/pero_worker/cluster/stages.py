@@ -1,0 +1,155 @@
+"""Stages in ZooKeeper: read, saved as upstream saves them, removed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import NodeExistsError, NoNodeError
+
+from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.coordinators.session import asked
+from pero_worker.errors import StageError, UsageError
+from pero_worker.stage import parse_config
+from pero_worker.wire import tree as wire
+from pero_worker.wire.tree import TREE
+
+LARGEST_CONFIG = 900_000
+"""Bytes. ZooKeeper refuses nodes of more than 1 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """A stage as it stands in ZooKeeper. `mean_seconds` None = no page done yet."""
+
+    name: str
+    config: str = ""
+    archive: str = ""
+    version: str = ""
+    priority: int = 0
+    disabled: bool = False
+    mean_seconds: float | None = None
+    waiting_since: datetime | None = None
+    archive_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StageChange:
+    """What to change of a stage; None = leave it as it is. `version` None and a new config or archive = `now`."""
+
+    config: str | None = None
+    archive: str | None = None
+    version: str | None = None
+    priority: int | None = None
+    archive_digest: str | None = None
+    keep_version: bool = False
+
+
+def stage_names(client: KazooClient) -> tuple[str, ...]:
+    """Stages with a configuration, in the order of their names."""
+    try:
+        return tuple(sorted(asked(client, lambda: client.get_children_async(TREE.stages))))
+    except NoNodeError:
+        return ()
+
+
+def read_record(client: KazooClient, name: str) -> StageRecord:
+    """StageError: no such stage."""
+
+    def leaf(leaf_name: str) -> bytes:
+        try:
+            value: bytes = asked(client, lambda: client.get_async(TREE.stage(name, leaf_name)))[0]
+        except NoNodeError:
+            return b""
+        return value
+
+    if asked(client, lambda: client.exists_async(TREE.stage(wire.check_name(name)))) is None:
+        known = ", ".join(stage_names(client)) or "none"
+        raise StageError(f"there is no stage {name!r}; known: {known}")
+    priority = leaf("administrative_priority")
+    return StageRecord(
+        name=name,
+        config=wire.decode_text(leaf("config")),
+        archive=wire.decode_text(leaf("config_path")),
+        version=wire.decode_text(leaf("config_version")),
+        priority=wire.decode_priority(priority),
+        disabled=wire.decode_flag(leaf("disabled")),
+        mean_seconds=wire.decode_seconds(leaf("avg_msg_time")),
+        waiting_since=wire.decode_time(leaf("waiting_since")),
+        archive_digest=wire.decode_text(leaf("archive_digest")),
+    )
+
+
+def save_stage(client: KazooClient, broker: RabbitBroker, name: str, change: StageChange, now: datetime) -> None:
+    """Creates or changes a stage. One without any configuration is an output queue."""
+    wire.check_name(name)
+    if change.config is not None:
+        parse_config(change.config, name)
+        if len(change.config.encode()) > LARGEST_CONFIG:
+            raise UsageError(f"the configuration of {name} is larger than {LARGEST_CONFIG // 1000} kB")
+    if change.priority is not None and change.priority < -1:
+        raise UsageError(f"priority {change.priority}: 0 or more, or -1 to disable the stage")
+    values = _values(change, now)
+    if values:
+        _write(client, name, values)
+    broker.declare(name)
+
+
+def remove_stage(client: KazooClient, broker: RabbitBroker, name: str, *, keep_config: bool = False) -> int:
+    """Removes queue and configuration; returns how many messages went with the queue."""
+    state = broker.state(wire.check_name(name))
+    exists = client.exists(TREE.stage(name)) is not None
+    if state is None and not exists:
+        raise StageError(f"there is neither a stage nor a queue {name!r}")
+    if exists and not keep_config:
+        client.delete(TREE.stage(name), recursive=True)
+    if state is not None:
+        broker.delete(name)
+    return state.messages if state else 0
+
+
+def _values(change: StageChange, now: datetime) -> dict[str, bytes]:
+    values: dict[str, bytes] = {}
+    if change.config is not None:
+        values["config"] = wire.encode_text(change.config)
+    if change.archive is not None:
+        values["config_path"] = wire.encode_text(change.archive)
+        values["archive_digest"] = wire.encode_text(change.archive_digest or "")
+    if change.priority is not None:
+        values["administrative_priority"] = wire.encode_priority(max(change.priority, 0))
+        values["disabled"] = wire.encode_flag(change.priority == -1)
+    renewed = change.config is not None or change.archive is not None
+    if change.version is not None or (renewed and not change.keep_version):
+        wanted = now.isoformat() if change.version in {None, "now"} else str(change.version)
+        # Last in the transaction: whoever watches the version finds the rest in place.
+        values["config_version"] = wire.encode_text(wanted)
+    return values
+
+
+def _write(client: KazooClient, name: str, values: dict[str, bytes]) -> None:
+    # Upstream's watchdog skips a stage that lacks one of these, its workers stumble over the lock.
+    defaults = {
+        "config": b"",
+        "config_path": b"",
+        "config_version": b"",
+        "administrative_priority": wire.encode_priority(0),
+        "avg_msg_time": b"",
+        "avg_msg_time_lock": b"",
+        "waiting_since": b"",
+    }
+    client.ensure_path(TREE.stages)
+    transaction = client.transaction()
+    if client.exists(TREE.stage(name)) is None:
+        transaction.create(TREE.stage(name))
+    for leaf, value in {**defaults, **values}.items():
+        path = TREE.stage(name, leaf)
+        if client.exists(path) is None:
+            transaction.create(path, value)
+        elif leaf in values:
+            transaction.set_data(path, value)
+    for result in transaction.commit():
+        if isinstance(result, NodeExistsError):
+            raise UsageError(f"stage {name} was changed by somebody else at this moment: try again")
+        if isinstance(result, Exception):
+            raise UsageError(f"stage {name} could not be written: {type(result).__name__}")

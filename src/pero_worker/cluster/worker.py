@@ -1,0 +1,112 @@
+"""A worker of a cluster: the worker of `worker/loop.py`, given the servers' sides of its ports."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pero_worker
+from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.access import ClusterAccess, broker_access
+from pero_worker.cluster.servers import FTP, list_names
+from pero_worker.coordinators.session import session
+from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
+from pero_worker.engines import installed_engines
+from pero_worker.models.location import StoreAccess
+from pero_worker.models.store import ArchiveStore
+from pero_worker.ports import WorkerStatus
+from pero_worker.worker.loop import Worker, WorkerSettings
+from pero_worker.worker.payloads import ImageReader
+from pero_worker.worker.steps import StageRunner
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterWorkerSettings:
+    """`grace`: seconds that a page in hand may take after the worker was told to stop, before it is given back."""
+
+    name: str
+    cache: Path
+    device: str = "cpu"
+    max_pixels: int = 0
+    max_attempts: int = 3
+    grace: float = 5.0
+    cache_age: timedelta = timedelta(days=90)
+
+
+def run_worker(
+    settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAccess, stopped: threading.Event
+) -> None:
+    """Works until `stopped`, or until ZooKeeper says so.
+
+    UsageError: the name is in use; TransientError: there is no ZooKeeper.
+    """
+    clock = SystemClock()
+    facts = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "device": settings.device,
+        "engines": [f"{engine.name} {engine.version}" for engine in installed_engines() if engine.available],
+        "version": pero_worker.__version__,
+        "started": clock.now().isoformat(timespec="seconds"),
+    }
+    with session(access.zookeeper) as client:
+        servers = broker_access(client, access.broker)
+        coordinator = ZooKeeperCoordinator(client, settings.name, clock, facts=facts)
+        broker = RabbitBroker(servers)
+
+        def look_up() -> None:
+            if not coordinator.assignment(settings.name).enabled:
+                stopped.set()
+            broker.wake()
+
+        coordinator.watch(look_up)
+        models = ArchiveStore(settings.cache, lambda: list_names(client, FTP), store)
+        models.clean(settings.cache_age)
+        runner = StageRunner(settings.name, ImageReader(settings.max_pixels), clock, max_attempts=settings.max_attempts)
+        worker = Worker(
+            settings.name,
+            broker=broker,
+            coordinator=coordinator,
+            models=models,
+            runner=runner,
+            settings=WorkerSettings(device=settings.device),
+        )
+        # A page that takes longer than the grace is given back by closing the connection under it.
+        finished = threading.Event()
+        guard = threading.Thread(
+            target=_end_after_grace, args=(stopped, finished, settings, broker, coordinator), daemon=True
+        )
+        guard.start()
+        try:
+            worker.run(stopped.is_set)
+        finally:
+            finished.set()
+            broker.close()
+            coordinator.close()
+            models.close()
+
+
+def _end_after_grace(
+    stopped: threading.Event,
+    finished: threading.Event,
+    settings: ClusterWorkerSettings,
+    broker: RabbitBroker,
+    coordinator: ZooKeeperCoordinator,
+) -> None:
+    stopped.wait()
+    broker.wake()
+    if finished.wait(settings.grace):
+        return
+    logger.warning("the page in hand takes longer than %.0f s and is given back", settings.grace)
+    broker.close()
+    coordinator.report(settings.name, WorkerStatus.DEAD, "stopped with a page in hand, which was given back")
+    coordinator.close()
+    os._exit(0)

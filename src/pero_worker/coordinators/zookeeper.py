@@ -1,0 +1,273 @@
+"""ZooKeeper as a worker's `ports.Coordinator`: what it is told, and what it tells.
+
+Assignments and stages come through watches and are kept, so that a worker goes on while ZooKeeper is away; what it
+reports meanwhile is written when ZooKeeper is back.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from kazoo.client import KazooClient, KazooState
+from kazoo.exceptions import BadVersionError, KazooException, NodeExistsError, NoNodeError
+from kazoo.recipe.watchers import DataWatch
+
+from pero_worker.coordinators.session import AWAY, asked
+from pero_worker.errors import StageError, TransientError, UsageError
+from pero_worker.ports import Assignment, Clock, WorkerStatus
+from pero_worker.stage import Stage
+from pero_worker.wire import tree as wire
+from pero_worker.wire.tree import TREE
+
+logger = logging.getLogger(__name__)
+PAGES_A_MEAN = 10
+"""Pages whose mean time goes into a stage's average at once, as upstream's workers do it."""
+
+
+@dataclass(slots=True)
+class _Times:
+    total: float = 0.0
+    pages: int = 0
+
+
+@dataclass(slots=True)
+class _Told:
+    """What ZooKeeper should say about this worker."""
+
+    status: str = ""
+    message: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class ZooKeeperCoordinator:
+    """For one worker, which is registered at once and told nothing before `watch`."""
+
+    def __init__(
+        self,
+        client: KazooClient,
+        worker: str,
+        clock: Clock,
+        *,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Registers the worker. UsageError: a worker of this name is connected already."""
+        self._client = client
+        self._worker = wire.check_name(worker, "worker")
+        self._clock = clock
+        self._changed: Callable[[], None] = lambda: None
+        self._lock = threading.Lock()
+        self._assignment = Assignment()
+        self._stages: dict[str, Stage] = {}
+        self._watched: set[str] = set()
+        self._times: dict[str, _Times] = {}
+        self._means: list[tuple[str, float]] = []
+        self._told = _Told(facts={"pages": 0, **(facts or {})})
+        self._behind = threading.Event()
+        self._closed = threading.Event()
+        self._register()
+        client.add_listener(self._on_state)
+        self._writer = threading.Thread(target=self._write_behind, name="zookeeper", daemon=True)
+        self._writer.start()
+
+    def watch(self, changed: Callable[[], None] = lambda: None) -> None:
+        """Begins to follow what the worker is told; `changed` is called from kazoo's thread when there is news."""
+        DataWatch(self._client, self._path("queue"), self._on_queue)
+        DataWatch(self._client, self._path("enabled"), self._on_enabled)
+        self._changed = changed
+
+    # -- ports.Coordinator -------------------------------------------------------------------------------------
+
+    def stage(self, name: str) -> Stage:
+        """TransientError: not known yet, and ZooKeeper is away."""
+        with self._lock:
+            known = self._stages.get(name)
+        if known is not None:
+            return known
+        self._watch_version(name)
+        stage = read_stage(self._client, name)
+        with self._lock:
+            self._stages[name] = stage
+        return stage
+
+    def assignment(self, worker: str) -> Assignment:
+        with self._lock:
+            return self._assignment
+
+    def report(self, worker: str, status: WorkerStatus, message: str = "") -> None:
+        with self._lock:
+            self._told.status, self._told.message = status.value, message
+            if status is not WorkerStatus.PROCESSING:
+                self._take_means(at_least=1)
+        self._behind.set()
+
+    def record_time(self, stage: str, seconds: float) -> None:
+        with self._lock:
+            times = self._times.setdefault(stage, _Times())
+            times.total += seconds
+            times.pages += 1
+            self._told.facts["pages"] += 1
+            self._take_means(at_least=PAGES_A_MEAN + 1)
+            due = bool(self._means)
+        if due:
+            self._behind.set()
+
+    # -- the inside --------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Writes what is left to tell, if ZooKeeper is there; the session is the caller's to end."""
+        self._closed.set()
+        self._behind.set()
+        self._writer.join(5)
+        try:
+            if self._client.connected:
+                self._write()
+                self._write_means()
+                self._client.delete(self._path("status/connected"))
+        except (KazooException, *AWAY) as error:
+            logger.debug("the end of worker %s is not written down: %s", self._worker, error)
+
+    def _path(self, leaf: str) -> str:
+        return TREE.worker(self._worker, leaf)
+
+    def _register(self) -> None:
+        self._client.ensure_path(self._path("status"))
+        self._be_connected(first=True)
+        self._client.ensure_path(self._path("queue"))
+        for leaf, value in (
+            ("status", wire.encode_text(WorkerStatus.STARTING)),
+            ("unlock_time", wire.encode_time(None)),
+            ("enabled", wire.encode_flag(True)),
+        ):
+            self._client.ensure_path(self._path(leaf))
+            self._client.set(self._path(leaf), value)
+
+    def _be_connected(self, first: bool = False) -> None:
+        path = self._path("status/connected")
+        try:
+            self._client.create(path, wire.encode_flag(True), ephemeral=True)
+        except NodeExistsError:
+            stat = self._client.exists(path)
+            if stat and stat.ephemeralOwner == self._client.client_id[0]:
+                return
+            if first:
+                raise UsageError(
+                    f"a worker named {self._worker!r} is connected already: choose another --id, or wait "
+                    "until its session has ended"
+                ) from None
+            # What an earlier session of this same process left.
+            self._client.delete(path)
+            self._client.create(path, wire.encode_flag(True), ephemeral=True)
+
+    def _on_state(self, state: str) -> None:
+        if state == KazooState.CONNECTED:
+            self._behind.set()
+
+    def _on_queue(self, value: bytes | None, stat: Any) -> None:
+        name = wire.decode_text(value or b"")
+        with self._lock:
+            self._assignment = Assignment(
+                (name,) if name else (), self._assignment.enabled, stat.version + 1 if stat else 0
+            )
+            # A command to serve a stage, also the one that is served already, is a reason to look again.
+            self._stages.pop(name, None)
+        self._changed()
+
+    def _on_enabled(self, value: bytes | None, _stat: Any) -> None:
+        with self._lock:
+            old = self._assignment
+            self._assignment = Assignment(old.stages, wire.decode_flag(value or b""), old.revision)
+        self._changed()
+
+    def _watch_version(self, name: str) -> None:
+        with self._lock:
+            if name in self._watched:
+                return
+            self._watched.add(name)
+
+        def look_again(_value: bytes | None, _stat: Any) -> None:
+            with self._lock:
+                self._stages.pop(name, None)
+            self._changed()
+
+        # The first call comes at once, from this thread, and finds nothing to forget.
+        DataWatch(self._client, TREE.stage(name, "config_version"), look_again)
+
+    def _take_means(self, at_least: int) -> None:
+        for name in [name for name, times in self._times.items() if times.pages >= at_least]:
+            times = self._times.pop(name)
+            self._means.append((name, times.total / times.pages))
+
+    def _write_means(self) -> None:
+        with self._lock:
+            means, self._means = self._means, []
+        for name, mean in means:
+            try:
+                self._record_mean(name, mean)
+            except (TransientError, KazooException) as error:
+                logger.debug("the mean time of stage %s is not written down: %s", name, error)
+
+    def _record_mean(self, stage: str, mean: float) -> None:
+        """Half the old average, half the new mean; checked by version in place of upstream's lock."""
+        path = TREE.stage(stage, "avg_msg_time")
+        for _ in range(3):
+            value, stat = asked(self._client, lambda: self._client.get_async(path))
+            old = wire.decode_seconds(value)
+            new = mean if old is None else (mean + old) / 2
+            try:
+                value, version = wire.encode_seconds(new), stat.version
+                asked(self._client, partial(self._client.set_async, path, value, version))
+            except BadVersionError:
+                continue
+            return
+
+    def _write_behind(self) -> None:
+        while not self._closed.is_set():
+            self._behind.wait()
+            self._behind.clear()
+            if self._closed.is_set() or not self._client.connected:
+                continue
+            try:
+                self._be_connected()
+                self._write()
+                self._write_means()
+            except (KazooException, TransientError, *AWAY) as error:
+                logger.debug("status of worker %s is not written down: %s", self._worker, error)
+                self._clock.sleep(0.2)
+                self._behind.set()
+
+    def _write(self) -> None:
+        with self._lock:
+            told = {
+                "status": self._told.status.encode(),
+                "message": wire.encode_text(self._told.message[:4000]),
+                "info": wire.encode_info(self._told.facts),
+            }
+        for leaf, value in told.items():
+            try:
+                self._client.set(self._path(leaf), value)
+            except NoNodeError:
+                self._client.ensure_path(self._path(leaf))
+                self._client.set(self._path(leaf), value)
+
+
+def read_stage(client: KazooClient, name: str) -> Stage:
+    """StageError: no such stage; TransientError: ZooKeeper is away."""
+
+    def leaf(leaf_name: str) -> str:
+        try:
+            value, _ = asked(client, lambda: client.get_async(TREE.stage(name, leaf_name)))
+        except NoNodeError:
+            return ""
+        return wire.decode_text(value)
+
+    # The version first: if the stage changes meanwhile, the watch on the version has the new one read again.
+    version = leaf("config_version")
+    config = leaf("config")
+    if not config:
+        raise StageError(f"there is no stage {name!r}, or it has no configuration: see pero-worker stage list")
+    return Stage(name, config, version, leaf("config_path"), archive_digest=leaf("archive_digest"))

@@ -1,0 +1,145 @@
+"""Cache entries that processes of one machine share: folders that appear whole, and stay while somebody uses them.
+
+Beside the folder KEY lie KEY.lock, held shared by every user and exclusively by whoever makes or removes the entry,
+and KEY.tmp, whatever is being made or removed. The lock file's modification time is the time of the last use.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+
+@dataclass(slots=True)
+class Hold:
+    """Keeps the folder `entry.folder` from being removed until it is released, or the process ends."""
+
+    entry: Entry
+    _lock: BinaryIO
+
+    def touch(self, now: float) -> None:
+        os.utime(self._lock.fileno(), (now, now))
+
+    def release(self) -> None:
+        self._lock.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The entry `key` in the folder `place`. All methods raise OSError when the disk does not play along."""
+
+    place: Path
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        return self.place / self.key
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.place / f"{self.key}.lock"
+
+    @property
+    def _temporary(self) -> Path:
+        return self.place / f"{self.key}.tmp"
+
+    def hold(self, make: Callable[[Path], Path]) -> Hold:
+        """Waits for whoever makes the entry, or has `make` do it in an empty folder and return the finished one."""
+        self.place.mkdir(parents=True, exist_ok=True)
+        while True:
+            lock = self._locked(fcntl.LOCK_SH)
+            if self.folder.is_dir():
+                return Hold(self, lock)
+            lock.close()
+            with self._locked(fcntl.LOCK_EX):
+                if not self.folder.is_dir():
+                    self._make(make)
+            # Between the locks somebody may clean: look again.
+
+    def remove_unused(self) -> bool:
+        """Removes the entry with its lock; False when it is in use."""
+        try:
+            lock = self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        with lock:
+            self._drop_temporary()
+            if self.folder.is_dir():
+                # At once, so that a crash leaves no half of a folder under its name.
+                self.folder.rename(self._temporary)
+                self._drop_temporary()
+            self._lock_file.unlink(missing_ok=True)
+        return True
+
+    def remove_leftovers(self) -> None:
+        """Removes what a crash left of an entry in the making; nothing while somebody makes it."""
+        if not self.folder.is_dir():
+            self.remove_unused()
+            return
+        if self._temporary.is_dir():
+            try:
+                with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    self._drop_temporary()
+            except BlockingIOError:
+                return
+
+    def size(self) -> int:
+        """Bytes of the entry's files."""
+        try:
+            return sum(path.lstat().st_size for path in self.folder.rglob("*"))
+        except FileNotFoundError:  # another cleaner is at it
+            return 0
+
+    def last_use(self) -> float:
+        """Seconds since the epoch."""
+        try:
+            return self._lock_file.stat().st_mtime
+        except FileNotFoundError:  # another cleaner was here
+            return 0.0
+
+    def _make(self, make: Callable[[Path], Path]) -> None:
+        self._drop_temporary()
+        self._temporary.mkdir()
+        try:
+            finished = make(self._temporary)
+            for path in finished.rglob("*"):
+                _flush(path)
+            finished.rename(self.folder)
+        finally:
+            self._drop_temporary()
+
+    def _drop_temporary(self) -> None:
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _locked(self, kind: int) -> BinaryIO:
+        """BlockingIOError: with LOCK_NB, when somebody else has it."""
+        while True:
+            lock = self._lock_file.open("ab")
+            try:
+                fcntl.flock(lock, kind)
+                if os.path.samestat(os.fstat(lock.fileno()), self._lock_file.stat()):
+                    return lock
+            except FileNotFoundError:
+                pass
+            except BaseException:
+                lock.close()
+                raise
+            # A cleaner removed the file while we waited for it.
+            lock.close()
+
+
+def entries(cache: Path) -> list[Entry]:
+    """All entries in the folders of `cache`, unfinished ones too."""
+    return [Entry(lock.parent, lock.name.removesuffix(".lock")) for lock in sorted(cache.glob("*/*.lock"))]
+
+
+def _flush(path: Path) -> None:
+    # A machine that loses power must not leave empty files in a finished entry: they would be believed for ever.
+    if path.is_file():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

@@ -1,0 +1,142 @@
+"""Where a file of the model store lies: URLs, and servers named the way upstream names them."""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pero_worker.errors import StageError, TransientError, UsageError
+from pero_worker.wire.servers import parse_server
+
+PROTOCOLS = ("ftp", "ftps", "sftp", "s3", "http", "https", "file")
+_USUAL_PORT = {"ftp": 21, "ftps": 21, "sftp": 22}
+_GREETING_SECONDS = 5.0
+_LOGIN_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAccess:
+    """How this machine identifies itself to model stores, and how it knows them.
+
+    `user` and `password` are for FTP, FTPS and SFTP; without a password SFTP tries the user's keys. A URL's own
+    login wins. S3 takes its credentials and endpoint from the usual AWS_* variables. Without `ca_cert` (PEM, for FTPS
+    and HTTPS) the system's authorities are trusted. `ftp_tls` speaks FTPS to FTP servers named without a protocol.
+    `timeout` bounds, in seconds, connecting and every wait for the next bytes.
+    """
+
+    user: str = ""
+    password: str = field(default="", repr=False)
+    ca_cert: Path | None = None
+    known_hosts: Path = Path("~/.ssh/known_hosts")
+    trust_new_hosts: bool = False
+    ftp_tls: bool = False
+    timeout: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """One file on one server. As text it shows no login."""
+
+    protocol: str
+    host: str  # the bucket, for S3
+    path: str
+    port: int | None = None
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    @property
+    def server(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port is None else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.protocol}://{self.server}/{self.path.lstrip('/')}"
+
+
+def is_url(text: str) -> bool:
+    return "://" in text
+
+
+def without_login(text: str) -> str:
+    """Any text fit for a log: URLs lose their user:password@."""
+    return _LOGIN_IN_URL.sub("", text)
+
+
+def locate(server: str, path: str, access: StoreAccess) -> Location:
+    """The file `path` of `server`; a `path` that is a URL needs no server, and a server may be a URL to begin with.
+
+    `host`, `host:port` and `[v6]:port` are FTP or SFTP servers: 22 is SFTP, 21 or no port FTP, and any other port is
+    asked once. StageError: no such address or protocol; TransientError: the server asked is away.
+    """
+    if not path or not path.isprintable():
+        raise StageError(f"{without_login(path)!r} is no path of a file in a model store")
+    if is_url(path):
+        return _from_url(path, access)
+    if is_url(server):
+        return _from_url(f"{server.rstrip('/')}/{path.lstrip('/')}", access)
+    try:
+        parsed = parse_server(server)
+    except UsageError as error:
+        raise StageError(f"model store: {error}") from error
+    if parsed.port in {None, 21}:
+        protocol = "ftp"
+    elif parsed.port == 22:
+        protocol = "sftp"
+    else:
+        protocol = greeted_protocol(parsed.host, parsed.port, min(access.timeout, _GREETING_SECONDS))
+    if protocol == "ftp" and access.ftp_tls:
+        protocol = "ftps"
+    return Location(protocol, parsed.host, path, parsed.port or 21, access.user, access.password)
+
+
+def _from_url(url: str, access: StoreAccess) -> Location:
+    protocol, _, rest = url.partition("://")
+    protocol = protocol.lower()
+    authority, _, path = rest.partition("/")
+    if protocol not in PROTOCOLS:
+        known = ", ".join(f"{name}://" for name in PROTOCOLS)
+        raise StageError(f"{without_login(url)}: model archives come from {known} or a server's path")
+    try:
+        parts = urlsplit(f"//{authority}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise StageError(f"{without_login(url)}: {error}") from error
+    if not path or not (host or protocol == "file"):
+        raise StageError(f"{without_login(url)} names no file on a server")
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if protocol in _USUAL_PORT:
+        if not user:
+            user, password = access.user, access.password
+        return Location(protocol, host, "/" + unquote(path), port or _USUAL_PORT[protocol], user, password)
+    if protocol == "file":
+        if host not in {"", "localhost"}:
+            raise StageError(f"{url} names a file of another machine: write file:///path")
+        return Location(protocol, "", "/" + unquote(path))
+    # Bucket names keep their case, which hostname does not.
+    host = authority.rpartition("@")[2] if protocol == "s3" else host
+    return Location(protocol, host, path, None if protocol == "s3" else port, user, password)
+
+
+@lru_cache(maxsize=256)
+def greeted_protocol(host: str, port: int, timeout: float) -> str:
+    """'sftp' or 'ftp', by the server's first bytes. Remembered; `greeted_protocol.cache_clear()` forgets."""
+    greeting = b""
+    try:
+        with socket.create_connection((host, port), timeout) as connection:
+            while len(greeting) < 4 and (more := connection.recv(4 - len(greeting))):
+                greeting += more
+    except OSError as error:
+        raise TransientError(f"the model store {host} port {port} is away: {error}") from error
+    if greeting == b"SSH-":
+        return "sftp"
+    if re.fullmatch(rb"\d{3}[ -]", greeting):
+        return "ftp"
+    if not greeting:
+        raise TransientError(
+            f"the model store {host} port {port} closes connections at once: it is overloaded or starting"
+        )
+    raise StageError(f"{host} port {port} speaks neither SFTP nor FTP: correct the list of model store servers")

@@ -1,0 +1,165 @@
+"""The machine's model store: archives fetched once, unpacked safely, shared by all workers, cleaned by age and size."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+from pero_worker.clock import SystemClock
+from pero_worker.errors import StageError, TransientError
+from pero_worker.models.entries import Entry, Hold, entries
+from pero_worker.models.location import StoreAccess, without_login
+from pero_worker.models.pipelines import content_folder
+from pero_worker.models.remote import fetch
+from pero_worker.models.unpack import Limits, unpack
+from pero_worker.ports import Clock
+from pero_worker.stage import Stage
+
+_CONFIG = "config.ini"
+_ONCE = "-once-"
+"""In the key of an entry without a version: it serves one worker once."""
+
+
+class ArchiveStore:
+    """`ports.ModelStore` for archives on servers. One thread uses it; other processes share the folder `cache`.
+
+    `servers` are asked anew for every archive. A folder is kept for this store until the same stage is asked for
+    again, `release`, `close`, or the end of the process.
+    """
+
+    def __init__(
+        self,
+        cache: Path,
+        servers: Callable[[], Sequence[str]],
+        access: StoreAccess,
+        *,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._cache = cache
+        self._servers = servers
+        self._access = access
+        self._clock = clock or SystemClock()
+        self._limits = limits or Limits()
+        self._holds: dict[str, Hold] = {}
+        self.clean()
+
+    def directory(self, stage: Stage) -> Path:
+        """The folder with the stage's files and its config.ini, the same until the stage changes.
+
+        StageError: the archive is missing, refused or damaged; TransientError: the servers are away, or the disk full.
+        """
+        if stage.directory is not None:
+            return stage.directory
+        entry = Entry(self._cache / _folder_name(stage.name), _key(stage))
+        try:
+            hold = entry.hold(lambda folder: self._make(stage, folder))
+            hold.touch(self._clock.now().timestamp())
+        except OSError as error:
+            raise TransientError(f"cannot write the model cache {self._cache}: {error.strerror}") from error
+        self.release(stage.name)
+        self._holds[stage.name] = hold
+        return entry.folder
+
+    def release(self, stage: str) -> None:
+        """The folder of the stage so named is not used here any more."""
+        hold = self._holds.pop(stage, None)
+        if hold is None:
+            return
+        self._guarded(lambda: hold.touch(self._clock.now().timestamp()))
+        hold.release()
+        if _ONCE in hold.entry.key:
+            self._guarded(hold.entry.remove_unused)
+
+    def close(self) -> None:
+        """Releases all folders."""
+        for stage in list(self._holds):
+            self.release(stage)
+
+    def clean(self, max_age: timedelta | None = None, max_bytes: int | None = None) -> tuple[str, ...]:
+        """Removes what is not in use: leftovers of crashes, entries last used before `max_age`, then the least
+        recently used ones until all take at most `max_bytes`. Returns the removed ones' names.
+
+        TransientError: the disk does not let it.
+        """
+        removed: list[str] = []
+        self._guarded(lambda: self._clean(max_age, max_bytes, removed))
+        return tuple(removed)
+
+    def _clean(self, max_age: timedelta | None, max_bytes: int | None, removed: list[str]) -> None:
+        oldest = self._clock.now().timestamp() - max_age.total_seconds() if max_age is not None else None
+        kept: list[tuple[float, int, Entry]] = []
+        for entry in entries(self._cache):
+            entry.remove_leftovers()
+            if not entry.folder.is_dir():
+                continue
+            used = entry.last_use()
+            outdated = _ONCE in entry.key or (oldest is not None and used < oldest)
+            if outdated and entry.remove_unused():
+                removed.append(_name(entry))
+            elif max_bytes is not None:
+                kept.append((used, entry.size(), entry))
+        total = sum(size for _, size, _ in kept)
+        for _, size, entry in sorted(kept, key=lambda item: item[0]):
+            if max_bytes is None or total <= max_bytes:
+                break
+            if entry.remove_unused():
+                removed.append(_name(entry))
+                total -= size
+
+    def _make(self, stage: Stage, folder: Path) -> Path:
+        finished = folder / "unpacked"
+        if stage.archive:
+            archive = folder / "archive"
+            fetch(
+                self._servers(),
+                stage.archive,
+                archive,
+                self._access,
+                digest=stage.archive_digest,
+                most_bytes=self._limits.bytes,
+            )
+            unpack(archive, finished, self._limits)
+            archive.unlink()
+            finished = _content(finished, stage.config)
+        else:
+            finished.mkdir()
+        config = finished / _CONFIG
+        if config.is_dir():
+            raise StageError(f"the archive {without_login(stage.archive)} is refused: {_CONFIG} is a folder in it")
+        if stage.config or not config.exists():
+            config.write_text(stage.config, "utf-8")
+        return finished
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except OSError as error:
+            raise TransientError(f"cannot clean the model cache {self._cache}: {error.strerror}") from error
+
+
+def _content(unpacked: Path, config: str) -> Path:
+    """The single folder of an archive counts as its top, unless the configuration's paths begin with its name."""
+    top = content_folder(unpacked)
+    return unpacked if f"{top.name}/" in config else top
+
+
+def _key(stage: Stage) -> str:
+    """Different whenever the folder's content may be."""
+    parts = (stage.name, stage.version, stage.archive, stage.archive_digest.lower(), stage.config)
+    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+    # Upstream never reuses an archive without a version.
+    return f"{key}{_ONCE}{uuid4().hex}" if stage.archive and not stage.version else key
+
+
+def _folder_name(stage: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", stage)[:100].lstrip(".") or "stage"
+
+
+def _name(entry: Entry) -> str:
+    return f"{entry.place.name}/{entry.key}"

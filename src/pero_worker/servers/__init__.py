@@ -1,0 +1,1 @@
+"""Private RabbitMQ, ZooKeeper, FTP and SFTP servers on this machine: `pero-worker up`, and the tests."""

@@ -1,0 +1,115 @@
+"""A RabbitMQ of one's own from Debian's package, with the management plugin; loopback only.
+
+Debian's wrapper scripts want systemd's user and folders, so the server behind them is called, with everything it
+would otherwise take from the machine set to `folder`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pero_worker.servers.daemon import Daemon, answers, free_port
+
+_SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+
+
+@dataclass(frozen=True, slots=True)
+class RabbitServer:
+    """`port` is AMQP, `management` the HTTP interface; `extra` are lines for rabbitmq.conf."""
+
+    folder: Path
+    port: int
+    management: int
+    distribution: int
+    epmd: int
+    vhost: str = "/"
+    extra: str = ""
+
+    @classmethod
+    def on_free_ports(
+        cls, folder: Path, port: int = 0, management: int = 0, *, vhost: str = "/", extra: str = ""
+    ) -> RabbitServer:
+        amqp = free_port(port)
+        http = free_port(management, [amqp])
+        distribution = free_port(0, [amqp, http])
+        epmd = free_port(0, [amqp, http, distribution])
+        return cls(folder, amqp, http, distribution, epmd, vhost, extra)
+
+    @property
+    def daemon(self) -> Daemon:
+        return Daemon("rabbitmq", self.folder)
+
+    def start(self) -> None:
+        """Starts the server on what `folder` holds already, if anything, and waits until it can be used."""
+        for name in ("mnesia", "log", "home"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        (self.folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.default = 127.0.0.1:{self.port}\n"
+            f"management.tcp.ip = 127.0.0.1\n"
+            f"management.tcp.port = {self.management}\n"
+            f"default_vhost = {self.vhost}\n"
+            "log.console = false\n"
+            "collect_statistics_interval = 1000\n"
+            f"{self.extra}\n"
+        )
+        (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
+        epmd = Daemon("epmd", self.folder)
+        if epmd.pid is None:
+            # Else the server starts one that outlives it and belongs to nobody.
+            epmd.start(["epmd", "-address", "127.0.0.1", "-port", str(self.epmd)], {})
+            epmd.wait_until(lambda: answers(self.epmd))
+        self.daemon.start([_SERVER], self._environment())
+        self.daemon.wait_until(self._ready, timeout=120)
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> bool:
+        stopped = self.daemon.stop(signal_number)
+        Daemon("epmd", self.folder).stop()
+        return stopped
+
+    def api(self, method: str, path: str, body: Mapping[str, object] | None = None) -> object:
+        """One call of the management interface, as guest."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.management}/api/{path}", method=method, data=json.dumps(body or {}).encode()
+        )
+        request.add_header("Authorization", "Basic " + base64.b64encode(b"guest:guest").decode())
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def _ready(self) -> bool:
+        try:
+            self.api("GET", "queues")
+        except (urllib.error.URLError, OSError):
+            return False
+        return True
+
+    def _environment(self) -> dict[str, str]:
+        folder = self.folder
+        return {
+            "HOME": str(folder / "home"),
+            "RABBITMQ_NODENAME": f"pero{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self.distribution),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "ERL_EPMD_PORT": str(self.epmd),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
+            "RABBITMQ_GENERATED_CONFIG_DIR": str(folder / "generated"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+            # Makes the script turn into the Erlang process, so that its pid is the server's.
+            "RUNNING_UNDER_SYSTEMD": "true",
+            "LC_ALL": "C.UTF-8",
+        }

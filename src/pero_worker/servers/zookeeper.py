@@ -1,0 +1,61 @@
+"""A ZooKeeper of one's own from Debian's package; loopback only."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from pero_worker.servers.daemon import Daemon, free_port
+
+_JARS = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar"
+
+
+@dataclass(frozen=True, slots=True)
+class ZooKeeperServer:
+    """`tick` in milliseconds: sessions last 2 to 20 of them; `extra` are lines for zoo.cfg, `jvm` options of java."""
+
+    folder: Path
+    port: int
+    tick: int = 2000
+    extra: str = ""
+    jvm: tuple[str, ...] = ()
+
+    @classmethod
+    def on_free_port(cls, folder: Path, port: int = 0, tick: int = 2000) -> ZooKeeperServer:
+        return cls(folder, free_port(port), tick)
+
+    @property
+    def daemon(self) -> Daemon:
+        return Daemon("zookeeper", self.folder)
+
+    def start(self) -> None:
+        """Starts the server on what `folder` holds already, if anything, and waits until it can be used."""
+        (self.folder / "data").mkdir(parents=True, exist_ok=True)
+        configuration = self.folder / "zoo.cfg"
+        configuration.write_text(
+            f"tickTime={self.tick}\n"
+            f"dataDir={self.folder / 'data'}\n"
+            f"clientPort={self.port}\n"
+            "clientPortAddress=127.0.0.1\n"
+            "maxClientCnxns=0\n"
+            "admin.enableServer=false\n"
+            "4lw.commands.whitelist=ruok\n"
+            f"{self.extra}\n"
+        )
+        java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-Dzookeeper.jmx.log4j.disable=true", *self.jvm]
+        main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+        self.daemon.start([*java, "-cp", f"{self.folder}:{_JARS}", main, str(configuration)], {})
+        self.daemon.wait_until(self._ready)
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> bool:
+        return self.daemon.stop(signal_number)
+
+    def _ready(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 0.5) as connection:
+                connection.sendall(b"ruok")
+                return connection.recv(4) == b"imok"
+        except OSError:
+            return False

@@ -1,0 +1,103 @@
+"""Real servers: one RabbitMQ and one ZooKeeper a run, started when the first test asks; a vhost and a root a test."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.access import ClusterAccess
+from pero_worker.cluster.servers import MQ, add_servers
+from pero_worker.cluster.stages import StageChange, save_stage
+from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.servers.rabbitmq import RabbitServer
+from pero_worker.servers.zookeeper import ZooKeeperServer
+from pero_worker.wire.servers import Server
+
+
+def _shared(name: str, make: Callable[[Path], Any]) -> Any:
+    """The run's one server `name`: whoever comes first starts it, the others read where it is."""
+    base = Path(os.environ["PERO_WORKER_TEST_SERVERS"])
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        state = base / f"{name}.json"
+        if state.exists():
+            kind = RabbitServer if name == "rabbitmq" else ZooKeeperServer
+            values = json.loads(state.read_text())
+            return kind(**{**values, "folder": Path(values["folder"])})
+        server = make(base / name)
+        server.start()
+        state.write_text(json.dumps(asdict(server), default=str))
+        return server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> RabbitServer:
+    server: RabbitServer = _shared("rabbitmq", RabbitServer.on_free_ports)
+    return server
+
+
+@pytest.fixture(scope="session")
+def zookeeper() -> ZooKeeperServer:
+    server: ZooKeeperServer = _shared("zookeeper", ZooKeeperServer.on_free_port)
+    return server
+
+
+@dataclass(frozen=True)
+class TestFarm:
+    """A vhost and a ZooKeeper root that belong to one test."""
+
+    __test__ = False
+
+    zookeeper: str
+    vhost: str
+    access: ClusterAccess
+    rabbitmq: RabbitServer
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:
+        with session(self.access.zookeeper) as client:
+            yield client
+
+    @contextmanager
+    def broker(self, **options: Any) -> Iterator[RabbitBroker]:
+        broker = RabbitBroker(self.access.broker, **options)
+        try:
+            broker.wait_connected(10)
+            yield broker
+        finally:
+            broker.close()
+
+    def add_stage(self, name: str, config: str | None = None, **change: Any) -> None:
+        """`config` None makes an output queue."""
+        with self.client() as client, self.broker() as broker:
+            save_stage(client, broker, name, StageChange(config=config, **change), SystemClock().now())
+
+    def environment(self) -> dict[str, str]:
+        """Of a command that works on this farm."""
+        return {**os.environ, "PERO_WORKER_VHOST": self.vhost, "PERO_WORKER_ZOOKEEPER": self.zookeeper}
+
+
+@pytest.fixture
+def farm(rabbitmq: RabbitServer, zookeeper: ZooKeeperServer) -> Iterator[TestFarm]:
+    name = f"t{uuid.uuid4().hex[:12]}"
+    rabbitmq.api("PUT", f"vhosts/{name}")
+    rabbitmq.api("PUT", f"permissions/{name}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
+    access = ClusterAccess(
+        ZooKeeperAccess((f"127.0.0.1:{zookeeper.port}/{name}",)),
+        BrokerAccess((Server("127.0.0.1", rabbitmq.port),), vhost=name),
+    )
+    with session(access.zookeeper) as client:
+        add_servers(client, MQ, [f"127.0.0.1:{rabbitmq.port}"])
+    yield TestFarm(f"127.0.0.1:{zookeeper.port}/{name}", name, access, rabbitmq)
+    rabbitmq.api("DELETE", f"vhosts/{name}")

@@ -1,0 +1,211 @@
+"""Workers and watchdog of ours on real servers, pages through dummy stages."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pero_worker.clock import SystemClock
+from pero_worker.cluster import workers
+from pero_worker.cluster.worker import ClusterWorkerSettings, run_worker
+from pero_worker.coordinators.session import session
+from pero_worker.errors import UsageError
+from pero_worker.models.location import StoreAccess
+from pero_worker.ports import WorkerStatus
+from pero_worker.request import Payload, Request
+from pero_worker.watchdog.service import Watchdog
+from pero_worker.wire.requests import decode_request, encode_request
+from pero_worker.wire.tree import TREE
+
+if TYPE_CHECKING:
+    from cluster.conftest import TestFarm
+
+DUMMY = "[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\n"
+
+
+def until(condition: Callable[[], object], timeout: float = 30) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
+
+
+@contextmanager
+def running_worker(farm: TestFarm, tmp_path: Path, name: str = "w1", **settings: object) -> Iterator[threading.Event]:
+    stopped = threading.Event()
+    options = ClusterWorkerSettings(name, tmp_path / "cache", max_pixels=10**8, **settings)  # type: ignore[arg-type]
+    thread = threading.Thread(target=run_worker, args=(options, farm.access, StoreAccess(), stopped))
+    thread.start()
+    with farm.client() as client:
+        until(lambda: status_of(client, name) == WorkerStatus.IDLE)
+    try:
+        yield stopped
+    finally:
+        stopped.set()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def running_watchdog(farm: TestFarm) -> Iterator[None]:
+    stopped = threading.Event()
+    with session(farm.access.zookeeper) as client, farm.broker() as broker:
+
+        def length(queue: str) -> int | None:
+            state = broker.state(queue)
+            return None if state is None else state.messages
+
+        watchdog = Watchdog(client, length, SystemClock(), interval=0.1)
+        thread = threading.Thread(target=watchdog.run, args=("dog", stopped))
+        thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+def page(number: int, *stages: str) -> bytes:
+    return encode_request(Request(f"r{number}", f"p{number}", stages, (Payload(f"{number}.png", b"image"),)))
+
+
+def collect(farm: TestFarm, count: int, queue: str = "out") -> list[Request]:
+    found = []
+    with farm.broker() as broker:
+        while len(found) < count:
+            delivery = broker.get([queue], "test", 30)
+            assert delivery is not None, f"only {len(found)} of {count} pages came out"
+            found.append(decode_request(delivery.body))
+            broker.ack(delivery)
+    return found
+
+
+def test_pages_go_through_three_stages(farm: TestFarm, tmp_path: Path) -> None:
+    for name in ("s1", "s2", "s3"):
+        farm.add_stage(name, DUMMY, version="7")
+    farm.add_stage("out")
+    with running_watchdog(farm), running_worker(farm, tmp_path), running_worker(farm, tmp_path, "w2"):
+        with farm.broker() as broker:
+            for number in range(20):
+                broker.publish("s1", page(number, "s1", "s2", "s3", "out"))
+        done = collect(farm, 20)
+    assert {request.uuid for request in done} == {f"r{number}" for number in range(20)}
+    for request in done:
+        assert request.stages == ("out",)
+        assert [(log.stage, log.status, log.version) for log in request.logs] == [
+            ("s1", "OK", "7"),
+            ("s2", "OK", "7"),
+            ("s3", "OK", "7"),
+        ]
+
+
+def test_a_worker_obeys_what_stands_in_zookeeper(farm: TestFarm, tmp_path: Path) -> None:
+    """As any watchdog or controller writes it there."""
+    farm.add_stage("s1", DUMMY)
+    farm.add_stage("out")
+    with farm.client() as client, running_worker(farm, tmp_path):
+        assert client.get("/pero/worker/status/w1/enabled")[0] == b"true"
+        assert client.get("/pero/worker/status/w1/unlock_time")[0] == b""
+        assert client.get("/pero/worker/status/w1/status/connected")[0] == b"true"
+        client.set("/pero/worker/status/w1/queue", b"s1")
+        with farm.broker() as broker:
+            broker.publish("s1", page(1, "s1", "out"))
+        assert collect(farm, 1)[0].logs[0].host_id == "w1"
+        client.set("/pero/worker/status/w1/enabled", b"false")
+        until(lambda: status_of(client, "w1") == WorkerStatus.DEAD)
+        until(lambda: client.exists("/pero/worker/status/w1/status/connected") is None)
+
+
+def test_a_new_version_is_taken_up_between_two_pages(farm: TestFarm, tmp_path: Path) -> None:
+    farm.add_stage("s1", DUMMY, version="1")
+    farm.add_stage("out")
+    with farm.client() as client, farm.broker() as broker, running_worker(farm, tmp_path):
+        client.set("/pero/worker/status/w1/queue", b"s1")
+        broker.publish("s1", page(1, "s1", "out"))
+        assert collect(farm, 1)[0].logs[0].version == "1"
+        farm.add_stage("s1", DUMMY, version="2")
+        versions = []
+
+        def taken_up() -> bool:
+            broker.publish("s1", page(2, "s1", "out"))
+            versions.append(collect(farm, 1)[0].logs[0].version)
+            return versions[-1] == "2"
+
+        until(taken_up)
+
+
+def test_a_stage_that_cannot_be_loaded_is_reported_and_tried_again_when_asked(farm: TestFarm, tmp_path: Path) -> None:
+    farm.add_stage("bad", "[WORKER]\nENGINE = nonesuch\n")
+    with farm.client() as client, running_worker(farm, tmp_path):
+        client.set("/pero/worker/status/w1/queue", b"bad")
+        until(lambda: status_of(client, "w1") == WorkerStatus.CONFIGURATION_FAILED)
+        assert "no engine 'nonesuch'" in workers.read_worker(client, "w1").message
+        farm.add_stage("bad", DUMMY)
+        farm.add_stage("out")
+        with farm.broker() as broker:
+            broker.publish("bad", page(1, "bad", "out"))
+        assert collect(farm, 1)[0].logs[0].status == "OK"
+
+
+def test_the_name_of_a_worker_is_its_own(farm: TestFarm, tmp_path: Path) -> None:
+    with farm.client() as client, running_worker(farm, tmp_path):
+        options = ClusterWorkerSettings("w1", tmp_path / "cache")
+        with pytest.raises(UsageError, match="connected already"):
+            run_worker(options, farm.access, StoreAccess(), threading.Event())
+        assert status_of(client, "w1") == WorkerStatus.IDLE
+
+
+def test_what_cannot_be_used_is_set_aside_and_the_worker_goes_on(farm: TestFarm, tmp_path: Path) -> None:
+    farm.add_stage("s1", DUMMY)
+    farm.add_stage("out")
+    with farm.client() as client, farm.broker() as broker, running_worker(farm, tmp_path):
+        for body in (b"\xff garbage", page(1, "s1"), page(2, "s1", "nowhere"), page(3, "s1", "out")):
+            broker.publish("s1", body)
+        client.set("/pero/worker/status/w1/queue", b"s1")
+        assert collect(farm, 1)[0].uuid == "r3"
+        state = broker.state("pero.dead")
+        assert state is not None and state.messages == 3
+
+
+def test_the_mean_time_is_written_as_upstream_reads_it(farm: TestFarm, tmp_path: Path) -> None:
+    farm.add_stage("s1", DUMMY)
+    farm.add_stage("out")
+    with farm.client() as client, farm.broker() as broker, running_worker(farm, tmp_path):
+        client.set("/pero/worker/status/w1/queue", b"s1")
+        for number in range(12):
+            broker.publish("s1", page(number, "s1", "out"))
+        collect(farm, 12)
+        until(lambda: client.get(TREE.stage("s1", "avg_msg_time"))[0])
+        assert 0 < float.fromhex(client.get("/pero/queue/s1/avg_msg_time")[0].decode()) < 1
+
+
+def test_a_long_page_is_given_back_after_the_grace(farm: TestFarm, tmp_path: Path) -> None:
+    """In a process of its own, which ends hard."""
+    farm.add_stage("slow", "[WORKER]\nDUMMY = yes\nTIME_SCALE = 100\n")
+    command = [sys.executable, "-m", "pero_worker", "worker", "--id", "w1", "--grace", "0.2", "--cache", str(tmp_path)]
+    with farm.client() as client, farm.broker() as broker:
+        broker.publish("slow", page(1, "slow", "out"))
+        process = subprocess.Popen(command, env=farm.environment())
+        until(lambda: status_of(client, "w1") == WorkerStatus.IDLE)
+        client.set("/pero/worker/status/w1/queue", b"slow")
+        until(lambda: status_of(client, "w1") == WorkerStatus.PROCESSING)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert status_of(client, "w1") == WorkerStatus.DEAD
+        assert not workers.read_worker(client, "w1").connected
+        delivery = broker.get(["slow"], "test", 10)
+        assert delivery is not None and delivery.body == page(1, "slow", "out")
+
+
+def status_of(client: object, worker: str) -> str:
+    return workers.read_worker(client, worker).status  # type: ignore[arg-type]

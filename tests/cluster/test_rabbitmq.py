@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
+from pero_worker.errors import RequestError, TransientError
+from pero_worker.ports import Delivery
+from pero_worker.wire.queues import DEAD_LETTERS, ORIGIN, REASON
+from pero_worker.wire.servers import Server
+
+if TYPE_CHECKING:
+    from cluster.conftest import TestFarm
+
+
+def take(broker: RabbitBroker, *queues: str) -> Delivery:
+    delivery = broker.get(queues, "w", 10)
+    assert delivery is not None
+    return delivery
+
+
+def test_a_message_goes_from_stage_to_stage(farm: TestFarm) -> None:
+    with farm.broker() as broker:
+        broker.declare("a")
+        broker.declare("b")
+        broker.publish("a", b"page")
+        delivery = take(broker, "a")
+        assert (delivery.queue, delivery.body) == ("a", b"page")
+        broker.hand_on(delivery, "b", b"done")
+        state = broker.state("a")
+        assert state is not None and state.messages == 0
+        assert take(broker, "b").body == b"done"
+
+
+def test_what_is_in_hand_returns_when_its_holder_goes(farm: TestFarm) -> None:
+    with farm.broker() as other:
+        other.declare("a")
+        other.publish("a", b"page")
+        with farm.broker() as broker:
+            take(broker, "a")
+            assert other.get(["a"], "other", 0.05) is None
+        assert take(other, "a").body == b"page"
+
+
+def test_no_more_is_held_than_is_worked_on_over_all_stages(farm: TestFarm) -> None:
+    with farm.broker() as one, farm.broker() as two:
+        for name in "ab":
+            one.declare(name)
+            one.publish(name, name.encode())
+        first = take(one, "a", "b")
+        second = take(two, "a", "b")
+        assert {first.queue, second.queue} == {"a", "b"}
+
+
+def test_give_back_leaves_the_page_to_another(farm: TestFarm) -> None:
+    with farm.broker() as one, farm.broker() as two:
+        one.declare("a")
+        one.publish("a", b"page")
+        one.give_back(take(one, "a"))
+        one.get([], "w", 0)
+        assert take(two, "a").body == b"page"
+
+
+def test_priorities(farm: TestFarm) -> None:
+    with farm.broker() as broker:
+        broker.declare("a")
+        for body, priority in ((b"bulk", 0), (b"urgent", 1), (b"odd", 300), (b"negative", -3)):
+            broker.publish("a", body, priority)
+        bodies = []
+        for _ in range(4):
+            delivery = take(broker, "a")
+            bodies.append(delivery.body)
+            broker.ack(delivery)
+        assert set(bodies[:2]) == {b"urgent", b"odd"}
+
+
+def test_a_missing_queue_is_an_error_of_the_request_and_the_page_stays_in_hand(farm: TestFarm) -> None:
+    with farm.broker() as broker:
+        broker.declare("a")
+        broker.publish("a", b"page")
+        delivery = take(broker, "a")
+        with pytest.raises(RequestError, match="no queue 'nowhere'"):
+            broker.hand_on(delivery, "nowhere", b"done")
+        broker.set_aside(delivery, "no queue 'nowhere'")
+        found = broker.take(DEAD_LETTERS)
+        assert found is not None
+        letter, headers = found
+        assert letter.body == b"page"
+        assert headers == {REASON: "no queue 'nowhere'", ORIGIN: "a"}
+
+
+def test_serving_a_queue_that_is_not_there_says_so(farm: TestFarm) -> None:
+    with farm.broker() as broker, pytest.raises(TransientError, match="no queue 'nowhere'"):
+        broker.get(["nowhere"], "w", 5)
+
+
+def test_a_lost_connection_is_made_again_and_the_page_is_not_handed_on_twice(farm: TestFarm) -> None:
+    with farm.broker() as broker, farm.broker() as other:
+        broker.declare("a")
+        broker.declare("b")
+        broker.publish("a", b"page")
+        delivery = take(broker, "a")
+        for name in connections_of(farm):
+            farm.rabbitmq.api("DELETE", f"connections/{name}")
+        assert take(other, "a").body == b"page"
+        with pytest.raises(TransientError):
+            broker.hand_on(delivery, "b", b"done")
+        broker.give_back(delivery)
+        state = other.state("b")
+        assert state is not None and state.messages == 0
+        broker.publish("b", b"later")
+
+
+def connections_of(farm: TestFarm) -> list[str]:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        listed = farm.rabbitmq.api("GET", f"vhosts/{farm.vhost}/connections")
+        assert isinstance(listed, list)
+        if len(listed) >= 2:
+            return [entry["name"].replace(" ", "%20").replace(">", "%3E") for entry in listed]
+        time.sleep(0.05)
+    raise AssertionError("the management plugin lists no connections")
+
+
+def test_wake_ends_the_wait(farm: TestFarm) -> None:
+    with farm.broker() as broker:
+        broker.declare("a")
+        timer = threading.Timer(0.1, broker.wake)
+        timer.start()
+        assert broker.get(["a"], "w", 60) is None
+        timer.join()
+
+
+def test_no_server_and_a_wrong_password_say_what_is_wrong(farm: TestFarm) -> None:
+    port = farm.access.broker.servers[0].port
+    for access, words in (
+        (BrokerAccess((Server("127.0.0.1", 1),)), "refused"),
+        (BrokerAccess((Server("127.0.0.1", port),), password="wrong"), "user or password"),
+        (BrokerAccess((Server("127.0.0.1", port),), vhost="none"), "vhost"),
+    ):
+        broker = RabbitBroker(access)
+        try:
+            with pytest.raises(TransientError, match=words):
+                broker.wait_connected(2)
+        finally:
+            broker.close()

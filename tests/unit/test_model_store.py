@@ -1,0 +1,326 @@
+"""The machine's cache of model archives, and the names of places in model stores."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pero_worker.errors import StageError, TransientError, UsageError
+from pero_worker.models.entries import Entry
+from pero_worker.models.location import locate, without_login
+from pero_worker.models.remote import StoreAccess, fetch, remove, upload
+from pero_worker.models.store import ArchiveStore
+from pero_worker.models.unpack import Limits
+from pero_worker.stage import Stage
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+    def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[ArchiveStore]:
+    store = opened(tmp_path, clock)
+    yield store
+    store.close()
+
+
+def opened(tmp_path: Path, clock: Clock | None = None) -> ArchiveStore:
+    return ArchiveStore(tmp_path / "cache", lambda: (), StoreAccess(), clock=clock, limits=Limits(bytes=1_000_000))
+
+
+def packed(path: Path, files: dict[str, str]) -> str:
+    """The URL of an archive made of `files`."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text.encode())
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return f"file://{path}"
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def names(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "cache").glob("*/*") if path.suffix != ".lock")
+
+
+def test_a_stage_without_archive_is_its_configuration(store: ArchiveStore, tmp_path: Path) -> None:
+    folder = store.directory(Stage("dummy stage/ß", "[WORKER]\nDUMMY = yes\n", ""))
+    assert files(folder) == {"config.ini": "[WORKER]\nDUMMY = yes\n"}
+    assert folder.parent == tmp_path / "cache" / "dummy_stage__"
+    assert store.directory(Stage("dummy stage/ß", "[WORKER]\nDUMMY = yes\n", "")) == folder
+
+
+def test_a_stage_that_is_here_already_stays(store: ArchiveStore, tmp_path: Path) -> None:
+    assert store.directory(Stage("ocr", "", "1", directory=tmp_path)) == tmp_path
+
+
+def test_the_coordinators_configuration_wins(store: ArchiveStore, tmp_path: Path) -> None:
+    url = packed(tmp_path / "a.tar.gz", {"config.ini": "old", "model.bin": "weights"})
+    assert files(store.directory(Stage("ocr", "new", "1", url))) == {"config.ini": "new", "model.bin": "weights"}
+    assert files(store.directory(Stage("ocr", "", "1", url))) == {"config.ini": "old", "model.bin": "weights"}
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        ("[OCR]\nOCR_JSON = ./ocr.json\n", {"config.ini", "ocr.json", "sub/x"}),
+        ("[OCR]\nOCR_JSON = ./ocr_v2/ocr.json\n", {"config.ini", "ocr_v2/ocr.json", "ocr_v2/sub/x", "._mac"}),
+    ],
+)
+def test_a_single_folder_is_the_top_unless_the_configuration_names_it(
+    config: str, found: set[str], store: ArchiveStore, tmp_path: Path
+) -> None:
+    url = packed(tmp_path / "a.tar.gz", {"ocr_v2/ocr.json": "{}", "ocr_v2/sub/x": "", "._mac": ""})
+    assert set(files(store.directory(Stage("ocr", config, "1", url)))) == found
+
+
+def test_an_archive_is_fetched_again_when_anything_of_the_stage_changed(store: ArchiveStore, tmp_path: Path) -> None:
+    url = packed(tmp_path / "a.tar.gz", {"model.bin": "first"})
+    stage = Stage("ocr", "[A]", "1", url)
+    first = store.directory(stage)
+    packed(tmp_path / "a.tar.gz", {"model.bin": "second"})
+    assert store.directory(stage) == first
+    for changed in (
+        replace(stage, version="2"),
+        replace(stage, config="[B]"),
+        replace(stage, archive=f"file://localhost{tmp_path}/a.tar.gz"),
+        replace(stage, archive_digest=hashlib.sha256((tmp_path / "a.tar.gz").read_bytes()).hexdigest()),
+    ):
+        assert (store.directory(changed) / "model.bin").read_text() == "second"
+    assert (store.directory(stage) / "model.bin").read_text() == "first"
+    assert len(names(tmp_path)) == 5
+
+
+def test_without_a_version_an_archive_is_fetched_every_time(store: ArchiveStore, tmp_path: Path) -> None:
+    stage = Stage("ocr", "[A]", "", packed(tmp_path / "a.tar.gz", {"model.bin": "first"}))
+    first, other = store.directory(stage), opened(tmp_path)
+    packed(tmp_path / "a.tar.gz", {"model.bin": "second"})
+    assert (other.directory(stage) / "model.bin").read_text() == "second"
+    assert (first / "model.bin").read_text() == "first"
+    assert (store.directory(stage) / "model.bin").read_text() == "second"
+    assert not first.exists()
+    other.close()
+    store.release("ocr")
+    assert not names(tmp_path)
+
+
+def test_a_wrong_digest_is_refused(store: ArchiveStore, tmp_path: Path) -> None:
+    url = packed(tmp_path / "a.tar.gz", {"model.bin": "x"})
+    with pytest.raises(StageError, match="SHA-256 is .* the stage expects 00"):
+        store.directory(Stage("ocr", "", "1", url, archive_digest="0" * 64))
+    assert not names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"../../evil": "x"}, "points outside"),
+        ({"model.bin": "0" * 2_000_000}, "more than 1000000 bytes"),
+        ({"config.ini/x": ""}, "config.ini is a folder"),
+        (None, "cannot be unpacked"),
+    ],
+)
+def test_bad_archives_leave_nothing(
+    content: dict[str, str] | None, message: str, store: ArchiveStore, tmp_path: Path
+) -> None:
+    url = packed(tmp_path / "a.tar.gz", content or {})
+    if content is None:
+        (tmp_path / "a.tar.gz").write_bytes(b"no archive")
+    with pytest.raises(StageError, match=message):
+        store.directory(Stage("ocr", "[A]", "1", url))
+    assert not names(tmp_path)
+    packed(tmp_path / "a.tar.gz", {"model.bin": "repaired"})
+    assert (store.directory(Stage("ocr", "[A]", "1", url)) / "model.bin").read_text() == "repaired"
+
+
+def test_servers_are_asked_anew_and_none_is_transient(tmp_path: Path) -> None:
+    servers: list[str] = []
+    packed(tmp_path / "a.tar.gz", {"model.bin": "x"})
+    store = ArchiveStore(tmp_path / "cache", lambda: servers, StoreAccess())
+    with pytest.raises(TransientError, match=r"no model store has been named yet: a.tar.gz"):
+        store.directory(Stage("ocr", "", "1", "a.tar.gz"))
+    servers.append(f"file://{tmp_path}")
+    assert (store.directory(Stage("ocr", "", "1", "a.tar.gz")) / "model.bin").exists()
+    store.close()
+
+
+def test_what_a_crash_left_is_removed_at_the_next_start(store: ArchiveStore, tmp_path: Path) -> None:
+    finished = store.directory(Stage("ocr", "[A]", "1"))
+    place = finished.parent
+    for key in ("unfinished", finished.name):
+        (place / f"{key}.tmp/unpacked").mkdir(parents=True)
+        (place / f"{key}.lock").touch()
+    (place / "0123-once-4567").mkdir()
+    (place / "0123-once-4567.lock").touch()
+    with (place / "making.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (place / "making.tmp").mkdir()
+        opened(tmp_path)
+        assert names(tmp_path) == sorted([finished.name, f"{finished.name}.tmp", "making.tmp"])
+    store.close()
+    opened(tmp_path)
+    assert names(tmp_path) == [finished.name]
+    assert sorted(path.name for path in place.iterdir()) == sorted([finished.name, f"{finished.name}.lock"])
+
+
+def test_a_crash_while_making_is_made_good(tmp_path: Path) -> None:
+    def crash(folder: Path) -> Path:
+        (folder / "half").touch()
+        os.rename(folder, tmp_path / "ocr/key.stolen")  # noqa: PTH104 - as if nothing cleaned up behind it
+        raise KeyboardInterrupt
+
+    def make(folder: Path) -> Path:
+        assert not list(folder.iterdir())
+        (folder / "done").mkdir()
+        return folder / "done"
+
+    entry = Entry(tmp_path / "ocr", "key")
+    with pytest.raises(KeyboardInterrupt):
+        entry.hold(crash)
+    (tmp_path / "ocr/key.stolen").rename(tmp_path / "ocr/key.tmp")
+    hold = entry.hold(make)
+    assert entry.folder.is_dir()
+    assert not entry.remove_unused()
+    hold.release()
+    assert entry.remove_unused()
+    assert not list((tmp_path / "ocr").iterdir())
+
+
+def test_cleaning_by_age_spares_what_is_in_use(store: ArchiveStore, clock: Clock, tmp_path: Path) -> None:
+    old, used = store.directory(Stage("old", "[A]", "1")), store.directory(Stage("used", "[A]", "1"))
+    store.release("old")
+    clock.sleep(3600)
+    new = store.directory(Stage("new", "[A]", "1"))
+    store.release("new")
+    assert store.clean(timedelta(hours=2)) == ()
+    assert store.clean(timedelta(minutes=59)) == (f"old/{old.name}",)
+    assert (old.exists(), used.exists(), new.exists()) == (False, True, True)
+    store.release("used")
+    assert store.clean(timedelta(minutes=59)) == ()  # used until now
+    clock.sleep(3600)
+    assert len(store.clean(timedelta(minutes=59))) == 2
+    assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+
+
+def test_cleaning_by_size_takes_the_least_recently_used(store: ArchiveStore, clock: Clock) -> None:
+    folders: dict[str, Path] = {}
+    for name in ("a", "b", "c", "d"):
+        folders[name] = store.directory(Stage(name, "0" * 1000, "1"))
+        clock.sleep(1)
+    for name in ("d", "b", "c"):
+        store.release(name)
+        clock.sleep(1)
+    assert store.clean(max_bytes=4000) == ()
+    assert store.clean(max_bytes=2500) == (f"d/{folders['d'].name}", f"b/{folders['b'].name}")
+    assert store.clean(max_bytes=0) == (f"c/{folders['c'].name}",)
+    assert folders["a"].exists()
+
+
+def test_a_cache_that_cannot_be_written_is_transient(tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    with pytest.raises(TransientError, match="cannot write the model cache"):
+        opened(tmp_path).directory(Stage("ocr", "[A]", "1"))
+
+
+@pytest.mark.parametrize(
+    ("server", "path", "found"),
+    [
+        ("store", "a b.tar", "ftp://store:21/a b.tar"),
+        ("store:21", "/x/a.tar", "ftp://store:21/x/a.tar"),
+        ("[::1]:22", "a.tar", "sftp://[::1]:22/a.tar"),
+        ("", "ftp://u:p@store/a%20b.tar", "ftp://store:21/a b.tar"),
+        ("", "SFTP://store:2022/a#b.tar", "sftp://store:2022/a#b.tar"),
+        ("", "ftps://[::1]/a.tar", "ftps://[::1]:21/a.tar"),
+        ("sftp://store/base/", "/a.tar", "sftp://store:22/base/a.tar"),
+        ("", "s3://Bucket/key/a b.tar", "s3://Bucket/key/a b.tar"),
+        ("", "https://u:p@store:8080/a%20b.tar?x=1", "https://store:8080/a%20b.tar?x=1"),
+        ("", "file:///x/a.tar", "file:///x/a.tar"),
+    ],
+)
+def test_places(server: str, path: str, found: str) -> None:
+    assert str(locate(server, path, StoreAccess("me", "secret"))) == found
+
+
+def test_whose_login_goes_where() -> None:
+    access = StoreAccess("me", "secret")
+    logins: Callable[[str], tuple[str, str]] = lambda url: (  # noqa: E731
+        (place := locate("", url, access)).user,
+        place.password,
+    )
+    assert logins("sftp://store/a") == ("me", "secret")
+    assert logins("sftp://u:p%40@store/a") == ("u", "p@")
+    assert logins("https://store/a") == ("", "")
+    assert logins("s3://bucket/a") == ("", "")
+    assert locate("store", "a", replace(access, ftp_tls=True)).protocol == "ftps"
+    assert "secret" not in repr(access)
+    assert "secret" not in repr(locate("store", "a", access))
+
+
+@pytest.mark.parametrize(
+    ("server", "path"),
+    [
+        ("", "gopher://u:secret@store/a"),
+        ("", "ftp://u:secret@store:99999/a"),
+        ("", "ftp://u:secret@store"),
+        ("", "ftp://u:secret@store/"),
+        ("", "sftp:///a"),
+        ("", "file://store/a"),
+        ("store", "a\r\nDELE b"),
+        ("store", ""),
+        ("st/ore", "a"),
+    ],
+)
+def test_places_that_are_none(server: str, path: str) -> None:
+    with pytest.raises(StageError) as error:
+        locate(server, path, StoreAccess())
+    assert "secret" not in str(error.value)
+
+
+def test_texts_lose_their_logins() -> None:
+    assert without_login("from ftp://u:p@a/b@c and http://x/y") == "from ftp://a/b@c and http://x/y"
+
+
+def test_a_folder_as_a_store(tmp_path: Path) -> None:
+    (tmp_path / "source").write_text("x")
+    url = f"file://{tmp_path}/models/new/a.tar"
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/other").touch()
+    upload("", url, tmp_path / "source", StoreAccess())
+    fetch((), url, tmp_path / "got", StoreAccess())
+    assert (tmp_path / "got").read_text() == "x"
+    remove("", url, StoreAccess())
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["other"]
+    with pytest.raises(StageError, match="does not exist"):
+        remove("", url, StoreAccess())
+    with pytest.raises(StageError, match="longer than 0 bytes"):
+        fetch((), f"file://{tmp_path}/source", tmp_path / "got", StoreAccess(), most_bytes=0)
+    with pytest.raises(UsageError, match="cannot upload"):
+        upload("", url, tmp_path / "none", StoreAccess())
