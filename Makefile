@@ -22,7 +22,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo test lint bench-quality bench-local clean
+.PHONY: help demo install test lint bench-quality bench-local clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -31,7 +31,9 @@ demo: $(DEMO)/.stamp-scans $(DEMO)/.stamp-drawn ## set up everything, then read 
 	$(BIN)/pero-worker ocr $(DEMO)/scans -o demo-out --formats page,alto,text,pdf
 	@$(BIN)/python demo/show.py demo-out
 
-test: lint ## lint, then all tests
+install: $(VENV)/.stamp-program ## the program in .venv
+
+test: lint $(DEMO)/.stamp-scans ## lint, then all tests
 	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.stamp-test ## ruff and mypy
@@ -58,14 +60,14 @@ $(BIN)/pip:
 
 $(VENV)/.stamp-program: pyproject.toml | $(BIN)/pip
 	@echo 'installing the program: some 2 GB, a few minutes'
-	$(PIP_INSTALL) -e '.[pero,rapidocr]'
+	$(PIP_INSTALL) -e '.[pero,rapidocr,servers]'
 	@$(CHECK_ENV)
 	@touch $@
 
 $(VENV)/.stamp-test: pyproject.toml | $(BIN)/pip
-	scripts/apt-install.sh fonts-dejavu-core
+	scripts/apt-install.sh fonts-dejavu-core rabbitmq-server zookeeper
 	@echo 'installing the program and what its tests need: some 2 GB, a few minutes'
-	$(PIP_INSTALL) -e '.[pero,rapidocr,test]'
+	$(PIP_INSTALL) -e '.[pero,rapidocr,servers,test]'
 	@$(CHECK_ENV)
 	@touch $(VENV)/.stamp-program $@
 

@@ -52,7 +52,11 @@ class StageLog:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`stages[0]` is the stage the page waits in; the last name is the output queue."""
+    """`stages[0]` is the stage the page waits in; the last name is the output queue.
+
+    Ours: `job` names what the page was published with, `source` where its results belong, a relative path without
+    extension ('' = from a program that says neither).
+    """
 
     uuid: str
     page_uuid: str
@@ -61,6 +65,8 @@ class Request:
     logs: tuple[StageLog, ...] = ()
     priority: int = 0
     start_time: datetime | None = None
+    job: str = ""
+    source: str = ""
     extra: bytes = field(default=b"", repr=False)
 
     @property

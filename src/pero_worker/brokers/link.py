@@ -54,6 +54,7 @@ class Link:
         self.consuming: BlockingChannel = connection.channel()
         # Over all consumers of the channel: a worker with several stages still holds no more pages than it works on.
         self.consuming.basic_qos(prefetch_count=prefetch, global_qos=True)
+        self.consuming.add_on_cancel_callback(self._cancelled)
         self._publishing = self._confirming_channel()
 
     def loop(self, closing: threading.Event) -> None:
@@ -124,6 +125,10 @@ class Link:
             self.consuming.basic_consume(name, partial(self._received, name), consumer_tag=tag)
             self._consumed[name] = tag
         return bool(dropped)
+
+    def _cancelled(self, method: Any) -> None:
+        """RabbitMQ ends a consumer when its queue is deleted."""
+        self._consumed = {name: tag for name, tag in self._consumed.items() if tag != method.method.consumer_tag}
 
     def _received(self, queue: str, _channel: object, method: Any, _properties: object, body: bytes) -> None:
         self._arrive(self, queue, method.delivery_tag, body)

@@ -148,6 +148,11 @@ class RabbitBroker:
         """One message and its headers without waiting; None when the queue is empty. RequestError: no such queue."""
         return self._call(lambda link: self._take(link, queue))
 
+    @property
+    def has_arrivals(self) -> bool:
+        """Whether `get` would return at once."""
+        return not self._arrived.empty()
+
     def wake(self) -> None:
         """Ends the wait of a thread in `get`."""
         self._arrived.put(None)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import pero_worker
-from pero_worker.cli import listing, ocr, queues, servers, stage, watchdog, worker, workers
+from pero_worker.cli import listing, ocr, publish, queues, servers, stage, status, updown, watchdog, worker, workers
 from pero_worker.cli.access import cluster_command
 from pero_worker.errors import PeroWorkerError
 
@@ -30,6 +30,11 @@ app.command("watchdog", epilog=watchdog.EPILOG)(cluster_command(watchdog.watchdo
 app.add_typer(stage.app, name="stage")
 app.add_typer(servers.app, name="servers")
 app.add_typer(workers.app, name="workers")
+app.command("publish", epilog=publish.PUBLISH_EPILOG)(cluster_command(publish.publish_command))
+app.command("download", epilog=publish.DOWNLOAD_EPILOG)(cluster_command(publish.download_command))
+app.command("status", epilog=status.EPILOG)(cluster_command(status.status))
+app.command("up", epilog=updown.UP_EPILOG)(updown.up)
+app.command("down")(updown.down)
 app.command("queues")(cluster_command(queues.queues))
 
 

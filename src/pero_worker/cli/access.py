@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ from pero_worker.cluster.settings import Given, given_in, read_settings, split_s
 from pero_worker.errors import UsageError
 
 _PANEL = "Where the cluster is"
+_SECTIONS = ("WORKER", "WATCHDOG")
 
 _OPTIONS: dict[str, Any] = {
     "zookeeper": Annotated[
@@ -59,13 +60,16 @@ _OPTIONS: dict[str, Any] = {
 _DEFAULTS: dict[str, Any] = {"user": "", "ca_cert": "", "vhost": ""}
 
 
-def cluster_command(function: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options above; it receives them as `given: Given`, its first parameter."""
+def cluster_command(function: Callable[..., None], sections: Sequence[str] = _SECTIONS) -> Callable[..., None]:
+    """Gives a command the options above; it receives them as `given: Given`, its first parameter.
+
+    `sections`: of an ini file, the first that is there is read.
+    """
 
     @wraps(function)
     def command(*arguments: Any, **options: Any) -> None:
         said = {name: options.pop(name) for name in _OPTIONS}
-        function(_given(**said), *arguments, **options)
+        function(_given(**said, sections=sections), *arguments, **options)
 
     signature = inspect.signature(function, eval_str=True)
     own = [parameter for name, parameter in signature.parameters.items() if name != "given"]
@@ -79,6 +83,25 @@ def cluster_command(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def given_from_environment(zookeeper: str) -> Given:
+    """For a command that has but one option of these."""
+
+    def said(name: str) -> str:
+        return os.environ.get(f"PERO_WORKER_{name}", "")
+
+    def file(name: str) -> Path | None:
+        return Path(said(name)) if said(name) else None
+
+    return _given(
+        [zookeeper],
+        user=said("USER"),
+        password_file=file("PASSWORD_FILE"),
+        ca_cert=said("CA_CERT"),
+        vhost=said("VHOST"),
+        config_file=file("CONFIG"),
+    )
+
+
 def _given(
     zookeeper: list[str] | None,
     user: str,
@@ -86,10 +109,11 @@ def _given(
     ca_cert: str,
     vhost: str,
     config_file: Path | None,
+    sections: Sequence[str] = _SECTIONS,
 ) -> Given:
     password = _password(password_file)
     said = Given(split_servers(zookeeper or ()), user, password, ca_cert, vhost)
-    return said.over(given_in(read_settings(config_file, "WORKER", "WATCHDOG"))) if config_file else said
+    return said.over(given_in(read_settings(config_file, *sections))) if config_file else said
 
 
 def _password(file: Path | None) -> str:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import platformdirs
 import typer
 
+from pero_worker.cli.access import given_from_environment
 from pero_worker.cli.progress import Progress, print_summary
 from pero_worker.clock import SystemClock
-from pero_worker.errors import ExitCode
+from pero_worker.cluster.access import open_farm
+from pero_worker.cluster.settings import cluster_access
+from pero_worker.cluster.workforce import ClusterWorkforce, pipeline_of
+from pero_worker.errors import ExitCode, UsageError
 from pero_worker.formats import parse_formats
 from pero_worker.formats.discover import discover
 from pero_worker.formats.images import DEFAULT_MAX_PIXELS
 from pero_worker.local.outputs import OutputFolder
 from pero_worker.local.run import RunOptions, Summary, run
+from pero_worker.local.workforce import LocalSettings, LocalWorkforce, Workforce
 from pero_worker.models.pipelines import load_pipeline
 
 EPILOG = """
@@ -31,6 +38,8 @@ EPILOG = """
   pero-worker ocr scans/ -o out --pipeline rapidocr --jobs 4
 
   pero-worker ocr scans/ -o out --pipeline my-model.tar.xz --device cuda
+
+  pero-worker ocr scans/ -o out --cluster zoo1.example.org --stages layout,ocr
 
 Run the same command again and it goes on where it stopped. OUT/report.jsonl says what became of every page.
 
@@ -62,21 +71,46 @@ def ocr(
         int, typer.Option(min=1, help="Refuse larger pages, before they are decoded.")
     ] = DEFAULT_MAX_PIXELS // 1_000_000,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
+    cluster: Annotated[
+        str, typer.Option(help="ZooKeeper of a cluster that does the work.", metavar="HOST[:PORT]")
+    ] = "",
+    stages: Annotated[
+        str, typer.Option(help="With --cluster: its stages in their order, with commas.", metavar="NAMES")
+    ] = "",
 ) -> None:
     """Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."""
     signal.signal(signal.SIGTERM, _as_interrupt)
-    options = RunOptions(parse_formats(formats), dpi, device, jobs, max_megapixels * 1_000_000)
+    wanted = parse_formats(formats)
     found = discover(paths, exclude=output)
-    loaded = load_pipeline(pipeline, cache=Path(platformdirs.user_cache_dir("pero-worker")) / "pipelines")
     folder = OutputFolder(output)
     try:
-        with Progress(visible=not quiet and sys.stderr.isatty()) as progress:
-            summary = run(found.documents, loaded, folder, options, progress, SystemClock())
+        with ExitStack() as stack:
+            progress = Progress(visible=not quiet and sys.stderr.isatty())
+            if cluster:
+                workforce, name, version = stack.enter_context(_cluster(cluster, stages, folder, dpi))
+            else:
+                loaded = load_pipeline(pipeline, cache=Path(platformdirs.user_cache_dir("pero-worker")) / "pipelines")
+                settings = LocalSettings(dpi, device, jobs, max_megapixels * 1_000_000, 3, folder.worker_log)
+                workforce, name, version = LocalWorkforce(loaded, settings, SystemClock()), loaded.name, loaded.version
+            stack.enter_context(progress)
+            options = RunOptions(name, version, wanted, dpi)
+            summary = run(found.documents, workforce, folder, options, progress, SystemClock())
     finally:
         folder.close()
     if not quiet:
         print_summary(summary, folder.root, found.skipped)
     _leave(summary)
+
+
+@contextmanager
+def _cluster(zookeeper: str, stages: str, folder: OutputFolder, dpi: int) -> Iterator[tuple[Workforce, str, str]]:
+    """The rest of how to reach it is in the environment, as for the other commands."""
+    names = [name.strip() for name in stages.split(",") if name.strip()]
+    if not names:
+        raise UsageError("--cluster needs --stages: which of the cluster's stages a page goes through, as layout,ocr")
+    with open_farm(cluster_access(given_from_environment(zookeeper))) as farm:
+        name, version = pipeline_of(farm.zookeeper, names)
+        yield ClusterWorkforce(farm.broker, names, folder.job_id, SystemClock(), dpi=dpi), name, version
 
 
 def _leave(summary: Summary) -> None:

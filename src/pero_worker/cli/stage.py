@@ -14,7 +14,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_farm
 from pero_worker.cluster.servers import FTP, list_names
 from pero_worker.cluster.settings import Given, cluster_access, store_access
-from pero_worker.cluster.stages import StageChange, read_record, remove_stage, save_stage, stage_names
+from pero_worker.cluster.stages import StageChange, read_config, read_record, remove_stage, save_stage, stage_names
 from pero_worker.cluster.upload import archive_of, digest_of, upload_archive
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
@@ -43,7 +43,7 @@ def add(
     priority: Priority = None,
 ) -> None:
     """Create a stage, or change what is said of one; without options, an output queue."""
-    change = StageChange(_read(config) if config else None, remote_path, version, priority)
+    change = StageChange(read_config(config) if config else None, remote_path, version, priority)
     with open_farm(cluster_access(given)) as farm:
         save_stage(farm.zookeeper, farm.broker, name, change, SystemClock().now())
     typer.echo(f"stage {name} is saved" if change != StageChange() else f"output queue {name} is there")
@@ -64,7 +64,7 @@ def upload(
 ) -> None:
     """Put a model into the store and create or upgrade its stage; workers take it up between two pages."""
     with open_farm(cluster_access(given)) as farm, archive_of(model) as (archive, found):
-        text = _read(config) if config else found
+        text = read_config(config) if config else found
         if text is None:
             raise UsageError(f"{model} holds no config.ini: name one with --config")
         digest = digest_of(archive)
@@ -117,10 +117,3 @@ def remove(
             raise UsageError(f"{state.messages} pages wait in {name} and would be lost: use --force if they may be")
         lost = remove_stage(farm.zookeeper, farm.broker, name, keep_config=keep_config)
     typer.echo(f"stage {name} is removed" + (f", and {lost} pages with it" if lost else ""))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from error

@@ -11,7 +11,7 @@ import typer
 
 from pero_worker.cli.worker import log_to_stderr
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_farm
+from pero_worker.cluster.access import ClusterAccess, open_farm
 from pero_worker.cluster.pool import stop_on_signals
 from pero_worker.cluster.settings import Given, cluster_access
 from pero_worker.watchdog.policy import plan, work
@@ -35,10 +35,15 @@ def watchdog(
 ) -> None:
     """Assign workers to stages, until told to stop."""
     log_to_stderr(verbose)
+    run_watchdog(cluster_access(given), dry_run=dry_run)
+
+
+def run_watchdog(access: ClusterAccess, *, dry_run: bool) -> None:
+    """Until SIGTERM or Ctrl-C, or for one plan."""
     stopped = threading.Event()
     stop_on_signals(stopped)
     clock = SystemClock()
-    with open_farm(cluster_access(given)) as farm:
+    with open_farm(access) as farm:
 
         def length(queue: str) -> int | None:
             state = farm.broker.state(queue)

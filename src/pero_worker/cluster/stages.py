@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError, NoNodeError
@@ -44,6 +45,14 @@ class StageChange:
     priority: int | None = None
     archive_digest: str | None = None
     keep_version: bool = False
+
+
+def read_config(path: Path) -> str:
+    """The text of a config.ini. UsageError: it cannot be read."""
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from error
 
 
 def stage_names(client: KazooClient) -> tuple[str, ...]:

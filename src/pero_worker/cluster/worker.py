@@ -30,7 +30,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ClusterWorkerSettings:
-    """`grace`: seconds that a page in hand may take after the worker was told to stop, before it is given back."""
+    """`grace`: seconds that a page in hand may take after the worker was told to stop, before it is given back.
+
+    `log_queue` '' = no log lines to RabbitMQ; `stores` empty = those registered in ZooKeeper.
+    """
 
     name: str
     cache: Path
@@ -39,6 +42,8 @@ class ClusterWorkerSettings:
     max_attempts: int = 3
     grace: float = 5.0
     cache_age: timedelta = timedelta(days=90)
+    log_queue: str = ""
+    stores: tuple[str, ...] = ()
 
 
 def run_worker(
@@ -68,7 +73,7 @@ def run_worker(
             broker.wake()
 
         coordinator.watch(look_up)
-        models = ArchiveStore(settings.cache, lambda: list_names(client, FTP), store)
+        models = ArchiveStore(settings.cache, lambda: settings.stores or list_names(client, FTP), store)
         models.clean(settings.cache_age)
         runner = StageRunner(settings.name, ImageReader(settings.max_pixels), clock, max_attempts=settings.max_attempts)
         worker = Worker(

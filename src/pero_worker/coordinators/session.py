@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import ssl
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,9 +19,11 @@ from kazoo.exceptions import (
     KazooException,
     NoAuthError,
     OperationTimeoutError,
+    SessionClosedRequireSaslError,
     SessionExpiredError,
 )
-from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
+from kazoo.protocol.connection import ConnectionDropped
 from kazoo.retry import KazooRetry
 
 from pero_worker.errors import TransientError, UsageError
@@ -64,30 +68,85 @@ def connect(access: ZooKeeperAccess) -> KazooClient:
     """A started client, which reconnects by itself with growing pauses. TransientError: no server answers."""
     retry = KazooRetry(max_tries=-1, delay=0.2, backoff=2, max_jitter=0.5, max_delay=5)
     sasl = {"mechanism": "DIGEST-MD5", "username": access.user, "password": access.password} if access.user else None
+    handler = _Handler()
     client = KazooClient(
         access.hosts,
         timeout=access.session_timeout,
+        handler=handler,
         connection_retry=retry,
         command_retry=KazooRetry(max_tries=3, delay=0.1, backoff=2, max_delay=2),
         sasl_options=sasl,
         use_ssl=bool(access.ca_cert),
         ca=access.ca_cert or None,
         verify_certs=bool(access.ca_cert),
+        check_hostname=bool(access.ca_cert),
     )
+    _log_in_patiently(client, handler)
+    deadline = time.monotonic() + access.patience
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "No chroot path exists")
             client.start(timeout=access.patience)
+            _wait_for_login(client, handler, deadline)
         if client.chroot:
             client.ensure_path("/")
     except (KazooTimeoutError, KazooException) as error:
         _stop(client)
-        hint = ", or user or password is wrong" if access.user else ""
+        if isinstance(handler.problem or error, AuthFailedError | SessionClosedRequireSaslError):
+            wrong = "user or password is wrong" if access.user else "it wants a user and a password"
+            raise TransientError(f"ZooKeeper at {access.hosts} refuses us: {wrong}") from error
+        if isinstance(handler.problem, ssl.SSLError):
+            raise TransientError(
+                f"no safe connection to ZooKeeper at {access.hosts}: {handler.problem}; check the CA certificate, "
+                "and that the server's is for this name"
+            ) from error
         raise TransientError(
-            f"no ZooKeeper at {access.hosts} ({type(error).__name__}{hint}): start it (pero-worker up), "
+            f"no ZooKeeper at {access.hosts} ({handler.problem or type(error).__name__}): start it (pero-worker up), "
             "or say where it is with -z HOST[:PORT]"
         ) from error
     return client
+
+
+class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
+    """Remembers why the last connection could not be made, which kazoo only logs."""
+
+    problem: Exception | None = None
+
+    def create_connection(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            connection = super().create_connection(*arguments, **options)
+        except Exception as error:
+            self.problem = error
+            raise
+        self.problem = None
+        return connection
+
+
+def _log_in_patiently(client: Any, handler: _Handler) -> None:
+    """kazoo gives up for ever when a login fails, also when it is the server that goes down just then."""
+    log_in = client._connection._authenticate_with_sasl
+
+    def patient(host: str, timeout: float) -> None:
+        try:
+            log_in(host, timeout)
+        except (AuthFailedError, SessionClosedRequireSaslError) as error:
+            handler.problem = error
+            raise ConnectionDropped("the login failed") from error
+
+    client._connection._authenticate_with_sasl = patient
+
+
+def _wait_for_login(client: Any, handler: _Handler, deadline: float) -> None:
+    """To kazoo a client is connected before its login is through."""
+    while True:
+        try:
+            client.exists_async("/").get(timeout=max(deadline - time.monotonic(), 0.01))
+        except (ConnectionLoss, SessionExpiredError):
+            if handler.problem is not None or time.monotonic() > deadline:
+                raise
+            client.handler.sleep_func(0.05)
+        else:
+            return
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -39,12 +39,14 @@ class Collector:
     def wants_pdf(self) -> bool:
         return PDF_FORMAT in self.formats
 
-    def collect(self, task: PageTask, request: Request) -> PageRecord:
-        """Writes the page's files and returns its record."""
-        last = request.logs[-1]
-        attempts = max(1, *(log.attempt for log in request.logs))
-        if request.failed:
-            return self.failure(task, last.failure_class or "page", last.log.splitlines()[0], attempts, last.engine)
+    def collect(self, task: PageTask, request: Request, page_id: str = "") -> PageRecord:
+        """Writes the page's files and returns its record. PageError: the PAGE XML in the request is broken."""
+        last = request.logs[-1] if request.logs else None
+        attempts = max([1, *(log.attempt for log in request.logs)])
+        if last is not None and request.failed:
+            text = (last.log.strip() or "failed without a word").splitlines()[0]
+            failure = self.failure(task, last.failure_class or "page", text, page_id=page_id)
+            return replace(failure, attempts=attempts, engine=last.engine, worker=last.host_id)
         content = parts_of(request.results).page
         page = pagexml.read(content.content) if content else None
         outputs = self._write(task, page) if page else {}
@@ -53,16 +55,11 @@ class Collector:
         for log in request.logs:
             for phase, duration in log.seconds.items():
                 seconds[phase] = round(seconds.get(phase, 0.0) + duration, 4)
-        return PageRecord(
-            page=task.name,
-            source=_printable(str(task.document.path)),
-            page_index=task.index,
-            status=PageStatus.DONE,
-            fingerprint=task.fingerprint,
-            finished=self.clock.now().isoformat(timespec="seconds"),
+        return replace(
+            self._record(task, PageStatus.DONE, page_id),
             attempts=attempts,
-            engine=last.engine,
-            worker=last.host_id,
+            engine=last.engine if last else "",
+            worker=last.host_id if last else "",
             seconds=seconds,
             lines=sum(1 for _ in page.lines()) if page else 0,
             confidence_mean=round(fmean(confidences), 4) if confidences else None,
@@ -70,18 +67,18 @@ class Collector:
             outputs=outputs,
         )
 
-    def failure(self, task: PageTask, error_class: str, error: str, attempts: int = 1, engine: str = "") -> PageRecord:
+    def failure(self, task: PageTask, error_class: str, error: str, *, page_id: str = "") -> PageRecord:
+        return replace(self._record(task, PageStatus.FAILED, page_id), error_class=error_class, error=error)
+
+    def _record(self, task: PageTask, status: PageStatus, page_id: str) -> PageRecord:
         return PageRecord(
             page=task.name,
             source=_printable(str(task.document.path)),
             page_index=task.index,
-            status=PageStatus.FAILED,
+            status=status,
             fingerprint=task.fingerprint,
             finished=self.clock.now().isoformat(timespec="seconds"),
-            attempts=attempts,
-            engine=engine,
-            error_class=error_class,
-            error=error,
+            page_id=page_id,
         )
 
     def pdf_is_stale(self, planned: PlannedDocument) -> bool:

@@ -31,7 +31,7 @@ class Fingerprint:
 @dataclass(frozen=True, slots=True)
 class PageRecord:
     """A line of the report. Confidences are 0..1, `seconds` maps phases and 'total' to seconds, `page_index` is
-    from 0; `outputs` are paths relative to the output folder."""
+    from 0; `outputs` are paths relative to the output folder, `page_id` is what the page was called on its way."""
 
     page: str
     source: str
@@ -49,6 +49,7 @@ class PageRecord:
     outputs: Mapping[str, str] = field(default_factory=dict)
     error_class: str = ""
     error: str = ""
+    page_id: str = ""
 
 
 class Journal:
@@ -71,6 +72,10 @@ class Journal:
             and record.fingerprint == fingerprint
             and all(name in record.outputs and (self._folder.root / record.outputs[name]).is_file() for name in formats)
         )
+
+    def records(self) -> tuple[PageRecord, ...]:
+        """The latest of every page."""
+        return tuple(self._records.values())
 
     def add(self, record: PageRecord) -> None:
         self._records[record.page] = record

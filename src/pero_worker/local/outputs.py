@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -41,6 +42,14 @@ class OutputFolder:
     @property
     def worker_log(self) -> Path:
         return self._state / "workers.log"
+
+    @property
+    def job_id(self) -> str:
+        """The name of this folder's job in a cluster, the same from run to run."""
+        file = self._state / "job"
+        if not file.is_file():
+            self.write(file, uuid.uuid4().hex[:16].encode())
+        return file.read_text().strip()
 
     @property
     def report(self) -> Path:

@@ -10,7 +10,6 @@ from pero_worker.errors import PageError
 from pero_worker.formats.discover import SourceDocument, page_name
 from pero_worker.formats.documents import count_pages
 from pero_worker.local.journal import Fingerprint
-from pero_worker.models.pipelines import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +22,15 @@ class PageTask:
     fingerprint: Fingerprint
 
     @property
+    def is_whole_file(self) -> bool:
+        """Whether the document is this one page."""
+        return self.name == self.document.name
+
+    @property
     def image_name(self) -> str:
         """The file name that results call the image by; pages of one file are told apart by number."""
         safe = self.document.path.name.encode("utf-8", "replace").decode()
-        if self.name == self.document.name:
+        if self.is_whole_file:
             return safe
         path = Path(safe)
         return f"{path.stem}_{self.index + 1:04d}{path.suffix}"
@@ -41,15 +45,14 @@ class PlannedDocument:
     error: str = ""
 
 
-def plan(documents: tuple[SourceDocument, ...], pipeline: Pipeline, dpi: int) -> Iterator[PlannedDocument]:
+def plan(documents: tuple[SourceDocument, ...], pipeline: str, version: str, dpi: int) -> Iterator[PlannedDocument]:
     """Opens every document far enough to count its pages."""
-    version = "+".join(stage.version for stage in pipeline.stages)
     for document in documents:
         error, count = "", 1
-        fingerprint = Fingerprint(0, 0, pipeline.name, version, dpi)
+        fingerprint = Fingerprint(0, 0, pipeline, version, dpi)
         try:
             status = document.path.stat()
-            fingerprint = Fingerprint(status.st_size, status.st_mtime_ns, pipeline.name, version, dpi)
+            fingerprint = Fingerprint(status.st_size, status.st_mtime_ns, pipeline, version, dpi)
             count = count_pages(document.path)
         except PageError as problem:
             error = str(problem)

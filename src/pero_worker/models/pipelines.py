@@ -30,6 +30,11 @@ class Pipeline:
     stages: tuple[Stage, ...]
     description: str = ""
 
+    @property
+    def version(self) -> str:
+        """Changes when any of the stages does."""
+        return "+".join(stage.version for stage in self.stages)
+
 
 def load_pipeline(name_or_path: str, *, cache: Path) -> Pipeline:
     """A bundled name, a folder, a config.ini, or an archive (unpacked below `cache`, once).

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from pero_worker.servers.daemon import Daemon, free_port
 
-_JARS = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar"
+# The two of Netty are missing in the Class-Path of Debian's zookeeper.jar; TLS needs them.
+_JARS = ":".join(
+    f"/usr/share/java/{name}.jar" for name in ("zookeeper", "slf4j-simple", "netty-codec", "netty-resolver")
+)
 
 
 @dataclass(frozen=True, slots=True)

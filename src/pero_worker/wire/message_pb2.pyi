@@ -5,22 +5,19 @@ The wire form of a page: identical to DCGM/pero-worker's, plus fields numbered f
 (docs/wire.md). Regenerate: python -m grpc_tools.protoc -I. --python_out=. --mypy_out=. message.proto
 """
 
-import builtins as _builtins
-import sys
-import typing as _typing
 from collections import abc as _abc
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+import builtins as _builtins
+import sys
+import typing as _typing
 
 if sys.version_info >= (3, 11):
-    from typing import Never as _Never
-    from typing import TypeAlias as _TypeAlias
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing import Never as _Never
-    from typing import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -41,13 +38,13 @@ class Data(_message.Message):
         content: _builtins.bytes = ...,
         reference: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "name", b"name", "reference", b"reference"]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "name", b"name", "reference", b"reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Data: _TypeAlias = Data
+Global___Data: _TypeAlias = Data  # noqa: Y015
 
 @_typing.final
 class StageLog(_message.Message):
@@ -67,9 +64,9 @@ class StageLog(_message.Message):
             key: _builtins.str = ...,
             value: _builtins.float = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -113,36 +110,13 @@ class StageLog(_message.Message):
         seconds: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         attempt: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "attempt",
-        b"attempt",
-        "end",
-        b"end",
-        "engine",
-        b"engine",
-        "failure_class",
-        b"failure_class",
-        "host_id",
-        b"host_id",
-        "log",
-        b"log",
-        "seconds",
-        b"seconds",
-        "stage",
-        b"stage",
-        "start",
-        b"start",
-        "status",
-        b"status",
-        "version",
-        b"version",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "end", b"end", "engine", b"engine", "failure_class", b"failure_class", "host_id", b"host_id", "log", b"log", "seconds", b"seconds", "stage", b"stage", "start", b"start", "status", b"status", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___StageLog: _TypeAlias = StageLog
+Global___StageLog: _TypeAlias = StageLog  # noqa: Y015
 
 @_typing.final
 class ProcessingRequest(_message.Message):
@@ -155,9 +129,13 @@ class ProcessingRequest(_message.Message):
     PROCESSING_STAGES_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
     LOGS_FIELD_NUMBER: _builtins.int
+    JOB_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     uuid: _builtins.str
     page_uuid: _builtins.str
     priority: _builtins.int
+    job: _builtins.str
+    source: _builtins.str
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -176,26 +154,13 @@ class ProcessingRequest(_message.Message):
         processing_stages: _abc.Iterable[_builtins.str] | None = ...,
         results: _abc.Iterable[Global___Data] | None = ...,
         logs: _abc.Iterable[Global___StageLog] | None = ...,
+        job: _builtins.str = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "logs",
-        b"logs",
-        "page_uuid",
-        b"page_uuid",
-        "priority",
-        b"priority",
-        "processing_stages",
-        b"processing_stages",
-        "results",
-        b"results",
-        "start_time",
-        b"start_time",
-        "uuid",
-        b"uuid",
-    ]
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "logs", b"logs", "page_uuid", b"page_uuid", "priority", b"priority", "processing_stages", b"processing_stages", "results", b"results", "source", b"source", "start_time", b"start_time", "uuid", b"uuid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ProcessingRequest: _TypeAlias = ProcessingRequest
+Global___ProcessingRequest: _TypeAlias = ProcessingRequest  # noqa: Y015

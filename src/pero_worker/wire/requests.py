@@ -34,6 +34,8 @@ def decode_request(body: bytes) -> Request:
         logs=tuple(_log(entry) for entry in message.logs),
         priority=message.priority,
         start_time=_time(message.start_time) if message.HasField("start_time") else None,
+        job=message.job,
+        source=message.source,
         extra=_unknown(message),
     )
 
@@ -43,6 +45,7 @@ def encode_request(request: Request) -> bytes:
     message.uuid = request.uuid
     message.page_uuid = request.page_uuid
     message.priority = request.priority
+    message.job, message.source = request.job, request.source
     if request.start_time is not None:
         message.start_time.FromDatetime(request.start_time)
     message.processing_stages.extend(request.stages)

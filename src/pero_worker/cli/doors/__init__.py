@@ -1,0 +1,1 @@
+"""Upstream's command lines, flag by flag, as doors to what `pero-worker` does (contract, section d)."""

@@ -1,0 +1,142 @@
+"""`pero-worker log`: what all workers log, collected in one place."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.cli.access import cluster_command
+from pero_worker.cli.worker import log_to_stderr
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.access import broker_access
+from pero_worker.cluster.logd import empty_queue, run_log_daemon
+from pero_worker.cluster.logfollow import follow_folder
+from pero_worker.cluster.pool import stop_on_signals
+from pero_worker.cluster.settings import Given, cluster_access, read_settings
+from pero_worker.coordinators.session import session
+from pero_worker.errors import UsageError
+from pero_worker.wire.queues import LOG_QUEUE
+
+DEFAULT_MINUTES = 24 * 60
+_SECTIONS = ("LOGD", "WORKER")
+_EPILOG = """
+[bold]Examples[/bold]
+
+  pero-worker log daemon -z zoo1.example.org -o /var/log/pero --rotate 1440 --keep 30
+
+  pero-worker log daemon --config-file worker.ini
+
+In a configuration file, section LOGD: output_dir, log_rotation_period (minutes), number_of_files, log_queue.
+"""
+_EPILOG_FOLLOW = """
+[bold]Examples[/bold]
+
+  pero-worker log follow -o /var/log/pero
+
+  pero-worker log follow -z zoo1.example.org
+
+With -o it reads the daemon's files, like tail -f, and disturbs nobody. Without -o it takes the lines off the queue
+itself, for a farm without a daemon: they are printed here and kept nowhere. While a daemon runs that is refused.
+"""
+
+app = typer.Typer(help="The workers' log lines, from RabbitMQ's queue `log`.", no_args_is_help=True)
+
+Folder = Annotated[Path | None, typer.Option("-o", "--output-dir", help="The daemon's folder.", metavar="DIR")]
+QueueName = Annotated[str, typer.Option("-q", "--log-queue", help="The queue.", show_default=LOG_QUEUE)]
+
+
+def daemon(
+    given: Given,
+    context: typer.Context,
+    output_dir: Folder = None,
+    rotate: Annotated[
+        float | None, typer.Option(min=0, help="Minutes until a new file; 0 = never.", show_default="1440")
+    ] = None,
+    keep: Annotated[int | None, typer.Option(min=0, help="Files to keep; 0 = all.", show_default="0")] = None,
+    queue: QueueName = "",
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
+) -> None:
+    """Write what workers log to files pero_TIME.log, until told to stop."""
+    log_to_stderr(verbose)
+    values = _configured(context)
+    folder = output_dir or _folder(values)
+    if folder is None:
+        raise UsageError("say where the files go: -o DIR, or output_dir in a configuration file")
+    minutes = _number(values, "log_rotation_period", DEFAULT_MINUTES) if rotate is None else rotate
+    kept = int(_number(values, "number_of_files", 0)) if keep is None else keep
+    stopped = threading.Event()
+    stop_on_signals(stopped)
+    broker = _broker(given, prefetch=200)
+    try:
+        run_log_daemon(broker, folder, minutes, kept, stopped, _queue(queue, values), SystemClock())
+    finally:
+        broker.close()
+
+
+def follow(
+    given: Given,
+    context: typer.Context,
+    output_dir: Folder = None,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Earlier lines to begin with, with -o.")] = 10,
+    queue: QueueName = "",
+) -> None:
+    """Print log lines as they come, until told to stop."""
+    values = _configured(context)
+    stopped = threading.Event()
+    stop_on_signals(stopped)
+    folder = output_dir or _folder(values)
+    if folder is not None:
+        for line in follow_folder(folder, lines, stopped):
+            typer.echo(line)
+        return
+    name = _queue(queue, values)
+    broker = _broker(given, prefetch=1)
+    try:
+        broker.wait_connected(15)
+        state = broker.state(name)
+        if state is not None and state.consumers:
+            raise UsageError(f"a log daemon empties the queue {name!r}: follow the files it writes, with -o DIR")
+        empty_queue(broker, name, typer.echo, stopped)
+    finally:
+        broker.close()
+
+
+app.command(epilog=_EPILOG)(cluster_command(daemon, _SECTIONS))
+app.command(epilog=_EPILOG_FOLLOW)(cluster_command(follow, _SECTIONS))
+
+
+def _configured(context: typer.Context) -> dict[str, str]:
+    path = context.params.get("config_file")
+    return read_settings(Path(path), *_SECTIONS) if path else {}
+
+
+def _folder(values: dict[str, str]) -> Path | None:
+    return Path(values["output_dir"]) if values.get("output_dir") else None
+
+
+def _queue(said: str, values: dict[str, str]) -> str:
+    return said or values.get("log_queue") or LOG_QUEUE
+
+
+def _number(values: dict[str, str], key: str, usual: float) -> float:
+    text = values.get(key) or str(usual)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < float("inf"):
+        raise UsageError(f"{key} = {text} in the configuration is no number from 0 on")
+    return number
+
+
+def _broker(given: Given, prefetch: int) -> RabbitBroker:
+    access = cluster_access(given)
+    if access.broker.servers:
+        return RabbitBroker(access.broker, prefetch=prefetch)
+    # Where RabbitMQ is stands in ZooKeeper, which is not needed any more then.
+    with session(access.zookeeper) as client:
+        return RabbitBroker(broker_access(client, access.broker), prefetch=prefetch)

@@ -1,0 +1,147 @@
+"""`pero-worker publish` and `pero-worker download`: pages into a cluster, results out of it."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import threading
+import uuid
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.access import open_farm
+from pero_worker.cluster.download import Downloaded, download
+from pero_worker.cluster.layouts import RequestFolders, ResultTree, safe_name
+from pero_worker.cluster.pool import stop_on_signals
+from pero_worker.cluster.publish import Published, Sending, SentPages, publish
+from pero_worker.cluster.settings import Given, cluster_access, split_servers
+from pero_worker.errors import ExitCode
+from pero_worker.formats import parse_formats
+from pero_worker.formats.discover import discover
+from pero_worker.local.outputs import OutputFolder
+
+PUBLISH_EPILOG = """
+[bold]Examples[/bold]
+
+  pero-worker publish scans/ --stages layout,ocr,out
+
+  pero-worker publish box7.pdf 'box8/*.tif' --stages ocr,out --job box7-8 --priority 1
+
+The same --job again sends only what was not sent before. pero-worker ocr --cluster sends, waits and downloads in one.
+"""
+DOWNLOAD_EPILOG = """
+[bold]Examples[/bold]
+
+  pero-worker download out -o results/ --formats page,alto,text
+
+  pero-worker download out -o results/ --keep-running
+
+  pero-worker download out -o results/ --layout requests      (folders as upstream writes them)
+"""
+
+
+def publish_command(
+    given: Given,
+    paths: Annotated[
+        list[str], typer.Argument(help="Images, PDFs, folders (searched through) or patterns.", metavar="PATH...")
+    ],
+    stages: Annotated[
+        list[str], typer.Option("-s", "--stages", help="In their order, the output queue last.", metavar="NAMES")
+    ],
+    job: Annotated[str, typer.Option("-j", "--job", help="Name on every page.", show_default="random")] = "",
+    priority: Annotated[int, typer.Option(min=0, max=255, help="1 goes before 0.")] = 0,
+    dpi: Annotated[int, typer.Option(min=36, max=2400, help="Resolution for PDF pages that are not scans.")] = 300,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
+) -> None:
+    """Send pages into the cluster."""
+    found = discover(paths)
+    sending = Sending(job or uuid.uuid4().hex[:16], split_servers(stages), priority, dpi)
+    sent = SentPages(Path(platformdirs.user_state_dir("pero-worker")) / "jobs" / safe_name(sending.job))
+    published = Published()
+    visible = not quiet and sys.stderr.isatty()
+    try:
+        with open_farm(cluster_access(given)) as farm, _bar(visible) as bar:
+            task = bar.add_task("publishing", total=len(found.documents))
+            publish(
+                found.documents,
+                farm.broker,
+                sending,
+                sent,
+                SystemClock(),
+                published,
+                lambda number: bar.update(task, completed=number),
+            )
+    finally:
+        sent.close()
+        if not quiet:
+            before = f", {published.before} sent before" if published.before else ""
+            typer.echo(f"{published.pages} pages sent as job {sending.job}{before}, {len(published.failed)} not sent")
+            for name, reason in published.failed:
+                typer.echo(f"  not sent: {name}: {reason}")
+    if published.failed:
+        raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
+
+
+def download_command(
+    given: Given,
+    queue: Annotated[str, typer.Argument(help="The output queue.", metavar="QUEUE")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.", metavar="DIR")],
+    keep_running: Annotated[
+        bool, typer.Option("-k", "--keep-running", help="Wait for more when the queue is empty.")
+    ] = False,
+    formats: Annotated[
+        str, typer.Option("-f", "--formats", help="Comma-separated: page, alto, text, hocr, json.")
+    ] = "page,alto,text",
+    layout: Annotated[
+        str, typer.Option(help="tree (names as published) or requests (a folder each, as upstream).")
+    ] = "tree",
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No summary.")] = False,
+) -> None:
+    """Take results out of an output queue; each page is written once, however often it is delivered."""
+    if layout not in {"tree", "requests"}:
+        raise typer.BadParameter("choose tree or requests", param_hint="--layout")
+    wanted = parse_formats(formats)
+    stopped = threading.Event()
+    stop_on_signals(stopped)
+    clock = SystemClock()
+    downloaded = Downloaded()
+    writer = RequestFolders(output) if layout == "requests" else ResultTree(OutputFolder(output), wanted, clock)
+    try:
+        with open_farm(cluster_access(given)) as farm:
+            download(
+                farm.broker, queue, writer, clock, keep_running=keep_running, stopped=stopped, downloaded=downloaded
+            )
+    finally:
+        writer.close()
+        if not quiet:
+            print_downloaded(downloaded, output)
+    if downloaded.failed:
+        raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
+
+
+def print_downloaded(downloaded: Downloaded, folder: Path) -> None:
+    """What came, on stdout."""
+    more = f", {downloaded.duplicates} delivered before" if downloaded.duplicates else ""
+    more += f", {downloaded.refused} messages set aside" if downloaded.refused else ""
+    typer.echo(f"{downloaded.pages} pages in {folder}, {len(downloaded.failed)} of them failed{more}")
+    for name, reason in downloaded.failed[:20]:
+        typer.echo(f"  failed: {name}: {reason}")
+    for stage, seconds in downloaded.seconds.items():
+        typer.echo(f"  stage {stage}: {len(seconds)} runs, mean {statistics.fmean(seconds):.3f} s")
+
+
+def _bar(visible: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not visible,
+    )

@@ -1,0 +1,63 @@
+"""`pero-worker status`: what runs, how long still, what failed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.access import open_farm
+from pero_worker.cluster.settings import Given, cluster_access
+from pero_worker.cluster.status import FarmState, look
+
+EPILOG = "[bold]Examples[/bold]\n\n  pero-worker status --watch\n\n  pero-worker status --json | jq .stages"
+
+
+def status(
+    given: Given,
+    watch: Annotated[bool, typer.Option("-w", "--watch", help="Keep showing it, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Stages with their queues, workers with what they do, and who leads."""
+    with open_farm(cluster_access(given)) as farm:
+        if as_json:
+            typer.echo(as_json_text(look(farm)))
+        elif watch:
+            with Live(shown(look(farm)), console=Console(), refresh_per_second=4) as live:
+                while True:
+                    SystemClock().sleep(1)
+                    live.update(shown(look(farm)))
+        else:
+            Console(highlight=False).print(shown(look(farm)))
+
+
+def as_json_text(state: FarmState) -> str:
+    stages = [{**asdict(stage), "rate": stage.rate, "seconds_left": stage.seconds_left} for stage in state.stages]
+    return json.dumps({**asdict(state), "stages": stages}, default=str)
+
+
+def shown(state: FarmState) -> Group:
+    stages = Table("stage", "waiting", "workers", "s/page", "pages/s", "left", "version", box=None, pad_edge=False)
+    for stage in state.stages:
+        waiting = "no queue" if stage.messages is None else str(stage.messages)
+        left = "" if stage.seconds_left is None else str(timedelta(seconds=round(stage.seconds_left)))
+        mean = "" if stage.mean_seconds is None else f"{stage.mean_seconds:.2f}"
+        rate = "" if stage.rate is None else f"{stage.rate:.2f}"
+        name = f"{stage.name} (disabled)" if stage.disabled else stage.name
+        stages.add_row(*map(Text, (name, waiting, str(stage.workers), mean, rate, left, stage.version)))
+    workers = Table("worker", "status", "stage", "host", "pages", "message", box=None, pad_edge=False)
+    for worker in state.workers:
+        host, pages = str(worker.facts.get("host", "")), str(worker.facts.get("pages", ""))
+        message = worker.message.splitlines()[0] if worker.message else ""
+        workers.add_row(*map(Text, (worker.name, worker.status, worker.stage, host, pages, message)))
+    lead = f"watchdog: {state.leader}" if state.leader else "watchdog: none leads (pero-worker watchdog)"
+    dead = f"{state.dead_letters} unusable messages in pero.dead" if state.dead_letters else ""
+    return Group(stages, Text(), workers, Text(), Text(lead), Text(dead))

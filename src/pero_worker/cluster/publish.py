@@ -1,0 +1,115 @@
+"""Sends pages into the cluster, remembering what was sent, so that an interrupted job can be taken up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+
+from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.cluster.sending import request_for
+from pero_worker.cluster.workforce import publish_surely
+from pero_worker.errors import OutputError, PageError, StageError, UsageError
+from pero_worker.formats.discover import SourceDocument
+from pero_worker.local.plan import PageTask, plan
+from pero_worker.ports import Clock
+from pero_worker.wire.requests import encode_request
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """`stages` end with the output queue; `dpi` is of PDF pages that are not scans."""
+
+    job: str
+    stages: tuple[str, ...]
+    priority: int = 0
+    dpi: int = 300
+
+
+@dataclass(slots=True)
+class Published:
+    pages: int = 0
+    before: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+class SentPages:
+    """The ids of a job's pages that RabbitMQ has confirmed, one a line in a file."""
+
+    def __init__(self, file: Path) -> None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._known = set(file.read_text().split()) if file.exists() else set()
+            self._stream = file.open("a")
+        except OSError as error:
+            raise OutputError(f"cannot remember what was published in {file}: {error.strerror}") from error
+
+    def __contains__(self, page_id: str) -> bool:
+        return page_id in self._known
+
+    def add(self, page_id: str) -> None:
+        self._known.add(page_id)
+        self._stream.write(page_id + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def publish(
+    documents: Sequence[SourceDocument],
+    broker: RabbitBroker,
+    sending: Sending,
+    sent: SentPages,
+    clock: Clock,
+    published: Published,
+    tell: Callable[[int], None] = lambda _documents: None,
+) -> None:
+    """Sends every page of `documents` that was not sent before; one image is in memory at a time."""
+    check_route(broker, sending.stages)
+    for number, planned in enumerate(plan(tuple(documents), "+".join(sending.stages), "", sending.dpi), 1):
+        if planned.error:
+            published.failed.append((planned.document.name, planned.error))
+        for task in planned.pages if not planned.error else ():
+            page_id = page_id_of(sending.job, task)
+            if page_id in sent:
+                published.before += 1
+                continue
+            try:
+                _send(task, page_id, broker, sending, clock)
+            except PageError as error:
+                published.failed.append((task.name, str(error)))
+            else:
+                sent.add(page_id)
+                published.pages += 1
+        tell(number)
+
+
+def check_route(broker: RabbitBroker, stages: Sequence[str]) -> None:
+    """UsageError, StageError: pages sent along `stages` could not arrive."""
+    if len(stages) < 2:
+        raise UsageError("name at least one stage, and the output queue last: --stages ocr,out")
+    for name in stages:
+        if broker.state(name) is None:
+            raise StageError(f"there is no queue {name!r}: create it with pero-worker stage add {name}")
+
+
+def page_id_of(job: str, task: PageTask) -> str:
+    """The same whenever the same file is sent with the same job: 32 hexadecimal digits, as upstream's ids."""
+    parts = json.dumps([job, task.name, task.index, astuple(task.fingerprint)])
+    return hashlib.sha256(parts.encode()).hexdigest()[:32]
+
+
+def _send(task: PageTask, page_id: str, broker: RabbitBroker, sending: Sending, clock: Clock) -> None:
+    request = request_for(
+        task,
+        sending.stages,
+        job=sending.job,
+        page_id=page_id,
+        now=clock.now(),
+        dpi=sending.dpi,
+        priority=sending.priority,
+    )
+    publish_surely(broker, sending.stages[0], encode_request(request), sending.priority, clock)

@@ -1,0 +1,256 @@
+"""TLS and passwords on real servers: who is let in, who is not, and what those are told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
+from pero_worker.cluster.access import ClusterAccess, open_farm
+from pero_worker.cluster.servers import MQ, add_servers
+from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.errors import TransientError
+from pero_worker.servers.daemon import free_port
+from pero_worker.servers.rabbitmq import RabbitServer
+from pero_worker.servers.zookeeper import ZooKeeperServer
+from pero_worker.wire.servers import Server
+
+USER, PASSWORD = "pero", 'dlouhé "heslo" \\ s mezerou'
+ZOO_PASSWORD = "dlouhe-heslo_s.ruznymi+znaky"
+PATIENCE = 4.0
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """`server` is for localhost and 127.0.0.1, `stranger` for another host; `other_ca` signed neither."""
+
+    folder: Path
+
+    @property
+    def ca(self) -> str:
+        return str(self.folder / "ca.pem")
+
+    @property
+    def other_ca(self) -> str:
+        return str(self.folder / "other-ca.pem")
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    folder = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    trustme.CA(key_type=trustme.KeyType.ECDSA).cert_pem.write_to_path(folder / "other-ca.pem")
+    for name, hosts in (("server", ["localhost", "127.0.0.1"]), ("stranger", ["zoo.example.org"])):
+        issued = authority.issue_cert(*hosts, key_type=trustme.KeyType.ECDSA)
+        key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+        text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (folder / f"{name}.pem").write_bytes(text + b"".join(part.bytes() for part in issued.cert_chain_pems))
+    return Certificates(folder)
+
+
+@dataclass(frozen=True)
+class Ports:
+    plain: int
+    tls: int
+
+
+@pytest.fixture(scope="module")
+def rabbit(certificates: Certificates) -> Iterator[Ports]:
+    tls = free_port()
+    pem = certificates.folder / "server.pem"
+    server = RabbitServer.on_free_ports(
+        server_folder("rabbitmq"),
+        extra=f"listeners.ssl.default = 127.0.0.1:{tls}\n"
+        f"ssl_options.cacertfile = {certificates.ca}\n"
+        f"ssl_options.certfile = {pem}\n"
+        f"ssl_options.keyfile = {pem}\n"
+        "ssl_options.verify = verify_none\n"
+        "ssl_options.fail_if_no_peer_cert = false\n",
+    )
+    try:
+        server.start()
+        server.api("PUT", f"users/{USER}", {"password": PASSWORD, "tags": ""})
+        server.api("PUT", "vhosts/pero")
+        server.api("PUT", f"permissions/pero/{USER}", {"configure": ".*", "write": ".*", "read": ".*"})
+        yield Ports(server.port, tls)
+    finally:
+        server.stop(9)
+        shutil.rmtree(server.folder)
+
+
+def zookeeper_server(certificates: Certificates, name: str) -> tuple[ZooKeeperServer, Ports]:
+    folder = server_folder(f"zookeeper-{name}")
+    plain = free_port()
+    tls = free_port(0, [plain])
+    (folder / "jaas.conf").write_text(
+        "Server {\n  org.apache.zookeeper.server.auth.DigestLoginModule required\n"
+        f'  user_{USER}="{ZOO_PASSWORD}";\n}};\n'
+    )
+    extra = (
+        f"secureClientPort={tls}\n"
+        "secureClientPortAddress=127.0.0.1\n"
+        "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\n"
+        f"ssl.keyStore.location={certificates.folder / name}.pem\n"
+        "ssl.keyStore.type=PEM\n"
+        f"ssl.trustStore.location={certificates.ca}\n"
+        "ssl.trustStore.type=PEM\n"
+        "ssl.clientAuth=none\n"
+        "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider\n"
+        "enforce.auth.enabled=true\n"
+        "enforce.auth.schemes=sasl\n"
+    )
+    login = f"-Djava.security.auth.login.config={folder / 'jaas.conf'}"
+    return ZooKeeperServer(folder, plain, extra=extra, jvm=(login,)), Ports(plain, tls)
+
+
+@pytest.fixture(scope="module")
+def zoo(certificates: Certificates) -> Iterator[Ports]:
+    server, ports = zookeeper_server(certificates, "server")
+    try:
+        server.start()
+        yield ports
+    finally:
+        server.stop(9)
+        shutil.rmtree(server.folder)
+
+
+def server_folder(name: str) -> Path:
+    """In the run's folder, where the end of the run stops what a broken test leaves."""
+    folder = Path(os.environ["PERO_WORKER_TEST_SERVERS"]) / f"secure-{name}-{os.getpid()}"
+    folder.mkdir()
+    return folder
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 40
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+
+
+def rabbit_access(ports: Ports, certificates: Certificates) -> BrokerAccess:
+    return BrokerAccess(
+        (Server("localhost", ports.tls),), USER, PASSWORD, ca_cert=certificates.ca, patience=PATIENCE, longest_pause=0.5
+    )
+
+
+def zoo_access(ports: Ports, certificates: Certificates) -> ZooKeeperAccess:
+    return ZooKeeperAccess((f"localhost:{ports.tls}",), USER, ZOO_PASSWORD, certificates.ca, patience=PATIENCE)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_both_are_reached_by_tls_with_a_password(
+    rabbit: Ports, zoo: Ports, certificates: Certificates, host: str
+) -> None:
+    access = ClusterAccess(
+        replace(zoo_access(zoo, certificates), servers=(f"{host}:{zoo.tls}",)),
+        replace(rabbit_access(rabbit, certificates), servers=()),
+    )
+    with session(access.zookeeper) as client:
+        add_servers(client, MQ, [f"{host}:{rabbit.tls}"])
+    with open_farm(access) as farm:
+        farm.broker.declare("a")
+        farm.broker.publish("a", b"page")
+        delivery = farm.broker.get(["a"], "w", 10)
+        assert delivery is not None and delivery.body == b"page"
+        farm.broker.ack(delivery)
+        assert farm.zookeeper.exists(f"/pero/worker/config/mq_servers/{host}:{rabbit.tls}")
+
+
+def rabbit_refusal(access: BrokerAccess) -> str:
+    began = time.monotonic()
+    broker = RabbitBroker(access)
+    try:
+        with pytest.raises(TransientError) as caught:
+            broker.publish("a", b"page")
+    finally:
+        broker.close()
+    assert time.monotonic() - began < PATIENCE + 3
+    return str(caught.value)
+
+
+def test_rabbitmq_refuses_and_is_refused(rabbit: Ports, certificates: Certificates) -> None:
+    good = rabbit_access(rabbit, certificates)
+    assert "certificate verify failed" in rabbit_refusal(replace(good, ca_cert=certificates.other_ca))
+    assert "user or password is wrong" in rabbit_refusal(replace(good, password="wrong"))
+    assert "Hostname mismatch" in rabbit_refusal(replace(good, servers=(Server("localhost.localdomain", rabbit.tls),)))
+
+
+def test_tls_and_none_do_not_mix_on_rabbitmq(rabbit: Ports, certificates: Certificates) -> None:
+    good = rabbit_access(rabbit, certificates)
+    for access in (
+        replace(good, servers=(Server("localhost", rabbit.plain),)),
+        replace(good, ca_cert=""),
+        replace(good, ca_cert=str(certificates.folder / "none.pem")),
+    ):
+        reason = rabbit_refusal(access).partition("cannot be used: ")[2]
+        assert reason and "not connected yet" not in reason
+
+
+def zoo_refusal(access: ZooKeeperAccess) -> str:
+    began = time.monotonic()
+    with pytest.raises(TransientError) as caught, session(access):
+        raise AssertionError("it was let in")
+    assert time.monotonic() - began < access.patience + 3
+    return str(caught.value)
+
+
+def test_zookeeper_refuses_and_is_refused(zoo: Ports, certificates: Certificates) -> None:
+    good = zoo_access(zoo, certificates)
+    assert "user or password is wrong" in zoo_refusal(replace(good, password="wrong"))
+    assert "user or password is wrong" in zoo_refusal(replace(good, user="nobody"))
+    assert "wants a user" in zoo_refusal(replace(good, user="", password=""))
+    assert "certificate verify failed" in zoo_refusal(replace(good, ca_cert=certificates.other_ca))
+
+
+def test_zookeeper_with_the_certificate_of_another_host_is_refused(certificates: Certificates) -> None:
+    server, ports = zookeeper_server(certificates, "stranger")
+    try:
+        server.start()
+        assert "Hostname mismatch" in zoo_refusal(zoo_access(ports, certificates))
+    finally:
+        server.stop(9)
+
+
+def test_tls_and_none_do_not_mix_on_zookeeper(zoo: Ports, certificates: Certificates) -> None:
+    good = replace(zoo_access(zoo, certificates), patience=2.0)
+    zoo_refusal(replace(good, servers=(f"localhost:{zoo.plain}",)))
+    zoo_refusal(replace(good, ca_cert=""))
+
+
+def test_a_server_that_never_answers_is_given_up(certificates: Certificates) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        address = (f"127.0.0.1:{port}",)
+        zoo_refusal(ZooKeeperAccess(address, USER, ZOO_PASSWORD, certificates.ca, patience=2))
+        zoo_refusal(ZooKeeperAccess(address, patience=2))
+
+
+def test_a_session_outlives_a_restart_of_a_server_with_passwords(certificates: Certificates) -> None:
+    server, ports = zookeeper_server(certificates, "server")
+    try:
+        server.start()
+        with session(zoo_access(ports, certificates)) as client:
+            client.create("/kept")
+            jaas = server.folder / "jaas.conf"
+            text = jaas.read_text()
+            server.stop(9)
+            jaas.write_text(text.replace(ZOO_PASSWORD, "changed"))
+            server.start()
+            wait_until(lambda: "failed" in server.daemon.log.read_text())
+            server.stop(9)
+            jaas.write_text(text)
+            server.start()
+            wait_until(lambda: client.connected and client.retry(client.exists, "/kept"))
+    finally:
+        server.stop(9)

@@ -1,0 +1,6 @@
+"""A door to pero-worker with upstream's flags: python watchdog/worker_watchdog.py --help"""
+
+from pero_worker.cli.doors.common import run
+from pero_worker.cli.doors.watchdog import main
+
+run(main)

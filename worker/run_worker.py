@@ -1,0 +1,6 @@
+"""A door to pero-worker with upstream's flags: python worker/run_worker.py --help"""
+
+from pero_worker.cli.doors.common import run
+from pero_worker.cli.doors.worker import main
+
+run(main)

@@ -1,0 +1,8 @@
+"""A door to pero-worker with upstream's flags: python worker/worker_watchdog.py --help"""
+
+from functools import partial
+
+from pero_worker.cli.doors.common import run
+from pero_worker.cli.doors.watchdog import main
+
+run(partial(main, seed=True))
