@@ -69,7 +69,7 @@ class RequestFolders:
         shutil.rmtree(self._unfinished.parent, ignore_errors=True)
 
     def _files(self, request: Request, name: str, body: bytes) -> Iterable[tuple[str, bytes]]:
-        files = {f"{name}_info.txt": info_text(request).encode()}
+        files = {f"{name}_info.txt": info_text(request).encode("utf-8", "replace")}
         for payload in request.results:
             files[_free(safe_name(payload.name or "result"), files)] = payload.content
         for log in request.logs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 import time
 import warnings
@@ -68,7 +69,7 @@ def connect(access: ZooKeeperAccess) -> KazooClient:
     """A started client, which reconnects by itself with growing pauses. TransientError: no server answers."""
     retry = KazooRetry(max_tries=-1, delay=0.2, backoff=2, max_jitter=0.5, max_delay=5)
     sasl = {"mechanism": "DIGEST-MD5", "username": access.user, "password": access.password} if access.user else None
-    handler = _Handler()
+    handler = _Handler(access.patience)
     client = KazooClient(
         access.hosts,
         timeout=access.session_timeout,
@@ -108,13 +109,25 @@ def connect(access: ZooKeeperAccess) -> KazooClient:
 
 
 class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
-    """Remembers why the last connection could not be made, which kazoo only logs."""
+    """Connects in kazoo's place, which would trust the system's authorities, too, and leave failed sockets open.
 
-    problem: Exception | None = None
+    `problem`: why the last attempt failed, which kazoo only logs.
+    """
 
-    def create_connection(self, *arguments: Any, **options: Any) -> Any:
+    def __init__(self, patience: float) -> None:
+        super().__init__()
+        self.problem: Exception | None = None
+        self._patience = patience
+
+    def create_connection(
+        self, address: tuple[str, int], hostname: str, timeout: float, use_ssl: bool, ca: str | None, **_: object
+    ) -> socket.socket:
         try:
-            connection = super().create_connection(*arguments, **options)
+            connection = socket.create_connection(address, min(timeout, self._patience))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if use_ssl:
+                with connection:  # closed if what follows fails, else the new socket has taken it over
+                    connection = ssl.create_default_context(cafile=ca).wrap_socket(connection, server_hostname=hostname)
         except Exception as error:
             self.problem = error
             raise

@@ -1,0 +1,57 @@
+"""`pero-worker set-up`: certificates, passwords and configurations of a new farm."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.setup import Ports, SetUp, make_set_up
+
+EPILOG = """
+[bold]Example[/bold]
+
+  pero-worker set-up farm/ --host ocr.example.org --host 10.0.0.7
+"""
+
+
+def set_up(
+    folder: Annotated[Path, typer.Argument(help="Where the files go.", metavar="DIR")],
+    host: Annotated[
+        list[str], typer.Option("--host", help="Name or address of the servers' machine, several times; first counts.")
+    ],
+    clients_at: Annotated[
+        Path | None, typer.Option(help="The folder in which workers' machines will have the clients' files.")
+    ] = None,
+    zookeeper_port: Annotated[int, typer.Option(min=1, max=65535)] = Ports().zookeeper,
+    amqp_port: Annotated[int, typer.Option(min=1, max=65535)] = Ports().amqp,
+    management_port: Annotated[int, typer.Option(min=1, max=65535)] = Ports().management,
+    sftp_port: Annotated[int, typer.Option(min=1, max=65535)] = Ports().sftp,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there, also the passwords.")] = False,
+) -> None:
+    """Make what RabbitMQ, ZooKeeper, a model store and all clients need to talk by TLS, with passwords."""
+    ports = Ports(zookeeper_port, amqp_port, management_port, sftp_port)
+    made = make_set_up(
+        SetUp(folder, tuple(host), ports, clients_at=clients_at), SystemClock(), secrets.token_bytes, force=force
+    )
+    for path in made.files:
+        typer.echo(f"made {path}")
+    client = folder / "client.toml"
+    typer.echo(
+        f"""
+Start the servers on {host[0]}, and tell the workers where they are:
+
+  docker compose -f {folder / "compose.yaml"} up -d
+  pero-worker servers add mq {host[0]}:{amqp_port} --config-file {client}
+  pero-worker servers add ftp {host[0]}:{sftp_port} --config-file {client}
+
+Workers' machines need ca.pem, known_hosts and client.toml in {(clients_at or folder).absolute()}:
+
+  pero-worker worker --config-file {(clients_at or folder) / "client.toml"}
+
+RabbitMQ's web interface: https://{host[0]}:{management_port}, user admin, password in {folder / "admin.password"}.
+Keep {folder / "ca.key"} where no server runs."""
+    )

@@ -1,0 +1,201 @@
+"""Pages in and results out, as users do it: `publish`, `download`, `ocr --cluster`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from cluster.test_farm import DUMMY, page, running_watchdog, running_worker, until
+from nasty import draw_text_picture
+
+from pero_worker.wire.queues import DEAD_LETTERS
+from pero_worker.wire.requests import decode_request, encode_request
+
+if TYPE_CHECKING:
+    from cluster.conftest import TestFarm
+
+RAPIDOCR = "[WORKER]\nENGINE = rapidocr\n"
+
+
+def run(farm: TestFarm, *arguments: object, expect: int = 0) -> str:
+    command = [sys.executable, "-m", "pero_worker", *map(str, arguments)]
+    environment = farm.environment() | _state
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == expect, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+_state: dict[str, str] = {}
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path) -> Iterator[None]:
+    """What was published is remembered in a folder of the test's own."""
+    _state["XDG_STATE_HOME"] = str(tmp_path / "state")
+    yield
+    _state.clear()
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    folder = tmp_path / "scans"
+    picture = draw_text_picture()
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        picture.save(folder / name / "page1.jpg", dpi=(150, 150))
+    picture.convert("L").save(folder / "book.pdf", resolution=150)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
+    return folder
+
+
+def files(folder: Path) -> set[str]:
+    found = (path for path in folder.rglob("*") if path.is_file() and ".pero-worker" not in path.parts)
+    return {path.relative_to(folder).as_posix() for path in found}
+
+
+def test_results_come_back_under_the_original_names(farm: TestFarm, scans: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rapidocr")
+    farm.add_stage("ocr", RAPIDOCR)
+    farm.add_stage("out")
+    said = run(farm, "publish", scans, "--stages", "ocr,out", "--job", "box", expect=3)
+    assert "3 pages sent as job box" in said and "broken" in said
+    again = run(farm, "publish", scans, "--stages", "ocr,out", "--job", "box", expect=3)
+    assert "0 pages sent as job box, 3 sent before" in again
+    out = tmp_path / "out"
+    with running_watchdog(farm), running_worker(farm, tmp_path), farm.broker() as broker:
+        until(lambda: (state := broker.state("out")) and state.messages == 3, 120)
+    said = run(farm, "download", "out", "-o", out, "-f", "page,text")
+    assert "3 pages in" in said and "stage ocr: 3 runs" in said
+    names = ("a/page1", "b/page1", "book")
+    assert files(out) == {f"{name}{suffix}" for name in names for suffix in (".page.xml", ".txt")} | {"report.jsonl"}
+    assert (out / "a/page1.txt").read_text().strip()
+
+
+def test_a_second_delivery_is_recognised_and_a_failed_page_listed(farm: TestFarm, tmp_path: Path) -> None:
+    farm.add_stage("s1", DUMMY + "FAILTEST = yes\n")
+    farm.add_stage("out")
+    with farm.client() as client, farm.broker() as broker, running_worker(farm, tmp_path):
+        broker.publish("s1", page(1, "s1", "out"))
+        client.set("/pero/worker/status/w1/queue", b"s1")
+        until(lambda: (state := broker.state("out")) and state.messages == 1)
+        delivery = broker.get(["out"], "test", 10)
+        assert delivery is not None
+        for _ in range(2):
+            broker.publish("out", delivery.body)
+        broker.publish("out", b"\xff garbage")
+        broker.ack(delivery)
+    request = decode_request(delivery.body)
+    assert [log.attempt for log in request.logs] == [1, 2, 3]
+    said = run(farm, "download", "out", "-o", tmp_path / "tree", expect=3)
+    assert "1 pages" in said and "1 of them failed, 1 delivered before, 1 messages set aside" in said
+    with farm.broker() as broker:
+        for _ in range(2):
+            broker.publish("out", encode_request(request))
+        dead = broker.state(DEAD_LETTERS)
+        assert dead is not None and dead.messages == 1
+    said = run(farm, "download", "out", "-o", tmp_path / "requests", "--layout", "requests", expect=3)
+    assert "1 pages" in said and "1 delivered before" in said
+    assert "Status        : Failed" in (tmp_path / "requests/r1/s1.log").read_text()
+
+
+def test_ocr_on_the_cluster_is_ocr_on_one_machine(farm: TestFarm, scans: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rapidocr")
+    farm.add_stage("ocr", RAPIDOCR)
+    formats = ["-f", "page,text,pdf"]
+    with running_watchdog(farm), running_worker(farm, tmp_path):
+        there = run(
+            farm,
+            "ocr",
+            scans,
+            "-o",
+            tmp_path / "there",
+            *formats,
+            "--cluster",
+            farm.zookeeper,
+            "--stages",
+            "ocr",
+            expect=3,
+        )
+        assert "3 pages done" in there and "1 failed" in there
+        again = run(
+            farm,
+            "ocr",
+            scans,
+            "-o",
+            tmp_path / "there",
+            *formats,
+            "--cluster",
+            farm.zookeeper,
+            "--stages",
+            "ocr",
+            expect=3,
+        )
+        assert "3 done before" in again
+    run(farm, "ocr", scans, "-o", tmp_path / "here", *formats, "--pipeline", "rapidocr", "--jobs", 1, expect=3)
+    assert files(tmp_path / "there") == files(tmp_path / "here")
+    for name in ("a/page1.txt", "book.txt"):
+        assert (tmp_path / "there" / name).read_text() == (tmp_path / "here" / name).read_text()
+    with farm.client() as client:
+        assert client.exists("/pero/worker/status/w1") is not None
+    queues = farm.rabbitmq.api("GET", f"queues/{farm.vhost}")
+    assert isinstance(queues, list)
+    until(lambda: not [q for q in farm.rabbitmq.api("GET", f"queues/{farm.vhost}") if q["name"].startswith("job.")])  # type: ignore[attr-defined,union-attr]
+
+
+def test_download_keeps_running_until_told_to_stop(farm: TestFarm, tmp_path: Path) -> None:
+    farm.add_stage("out")
+    command = [
+        sys.executable,
+        "-m",
+        "pero_worker",
+        "download",
+        "out",
+        "-o",
+        str(tmp_path),
+        "-k",
+        "--layout",
+        "requests",
+    ]
+    process = subprocess.Popen(command, env=farm.environment(), stdout=subprocess.PIPE, text=True)
+    with farm.broker() as broker:
+        for number in range(3):
+            broker.publish("out", page(number, "out"))
+            until(lambda number=number: (tmp_path / f"r{number}").is_dir())  # type: ignore[misc]
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=15)
+    assert process.returncode == 0 and said.startswith("3 pages")
+
+
+def test_what_cannot_be_done_is_said_in_one_line(farm: TestFarm, scans: Path, tmp_path: Path) -> None:
+    assert "no queue 'nowhere'" in run(farm, "publish", scans, "--stages", "nowhere,out", expect=5)
+    assert "output queue last" in run(farm, "publish", scans, "--stages", "out", expect=2)
+    assert "no queue 'nowhere'" in run(farm, "download", "nowhere", "-o", tmp_path / "out", expect=5)
+    assert "no stage 'nowhere'" in run(
+        farm, "ocr", scans, "-o", tmp_path / "o", "--cluster", farm.zookeeper, "--stages", "nowhere", expect=5
+    )
+    assert "--stages" in run(farm, "ocr", scans, "-o", tmp_path / "o", "--cluster", farm.zookeeper, expect=2)
+    assert "start it" in run(farm, "status", "-z", "127.0.0.1:1", expect=6)
+
+
+def test_status(farm: TestFarm, tmp_path: Path) -> None:
+    farm.add_stage("s1", DUMMY, version="7")
+    with running_watchdog(farm), running_worker(farm, tmp_path):
+        until(lambda: json.loads(run(farm, "status", "--json"))["leader"] == "dog")
+        state = json.loads(run(farm, "status", "--json"))
+        assert state["stages"][0]["name"] == "s1" and state["stages"][0]["messages"] == 0
+        assert state["workers"][0]["name"] == "w1" and state["workers"][0]["status"] == "IDLE"
+        shown = run(farm, "status")
+        assert "s1" in shown and "w1" in shown and "watchdog: dog" in shown
+        assert "w1" in run(farm, "workers", "list")
+        assert "s1" in run(farm, "queues")
+        run(farm, "workers", "stop", "w1")
+        until(lambda: "DEAD" in run(farm, "workers", "list"))
+        run(farm, "workers", "remove", "w1")
+        assert "w1" not in run(farm, "workers", "list")

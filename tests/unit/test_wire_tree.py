@@ -1,0 +1,100 @@
+"""Golden values of what stands in ZooKeeper, from a dump of a farm of upstream's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pero_worker.errors import StageError, UsageError
+from pero_worker.wire import tree
+from pero_worker.wire.servers import Server, parse_server
+from pero_worker.wire.tree import TREE
+
+
+def test_paths() -> None:
+    assert TREE.servers("mq") == "/pero/worker/config/mq_servers"
+    assert TREE.servers("mq_monitoring") == "/pero/worker/config/mq_monitoring_servers"
+    assert TREE.servers("ftp") == "/pero/worker/config/ftp_servers"
+    assert TREE.worker("w1", "status/connected") == "/pero/worker/status/w1/status/connected"
+    assert TREE.stage("s1", "avg_msg_time") == "/pero/queue/s1/avg_msg_time"
+
+
+def test_seconds() -> None:
+    assert tree.decode_seconds(b"0x1.12d35d3ec3b9ap-9") == float.fromhex("0x1.12d35d3ec3b9ap-9")
+    assert tree.encode_seconds(0.403125) == b"0x1.9cccccccccccdp-2"
+    assert tree.decode_seconds(b"") is None
+    for nonsense in (b"soon", b"\xff", b"nan", b"inf", b"-0x1p0", b"0x1p99999"):
+        assert tree.decode_seconds(nonsense) is None
+
+
+@given(st.floats(min_value=0, allow_infinity=False))
+def test_seconds_survive(value: float) -> None:
+    assert tree.decode_seconds(tree.encode_seconds(value)) == value
+
+
+def test_priorities_of_any_length() -> None:
+    assert tree.decode_priority(b"\0" * 27 + b"\3") == 3
+    assert tree.decode_priority(b"\0" * 23 + b"\3") == 3
+    assert tree.decode_priority(b"") == 0
+    assert tree.encode_priority(3) == b"\0" * 27 + b"\3"
+
+
+def test_times() -> None:
+    moment = datetime(2026, 11, 24, 16, 51, 2, 116297, UTC)
+    assert tree.encode_time(moment) == b"2026-11-24T16:51:02.116297+00:00"
+    assert tree.encode_time(moment.astimezone(timezone(timedelta(hours=1)))) == b"2026-11-24T16:51:02.116297+00:00"
+    assert tree.decode_time(b"2026-11-24T16:51:02.116297+00:00") == moment
+    assert tree.decode_time(b"2026-11-24T16:51:02.116297") == moment
+    assert tree.encode_time(None) == b""
+    for nothing in (b"", b"yesterday", b"\xff"):
+        assert tree.decode_time(nothing) is None
+
+
+def test_flags() -> None:
+    assert (tree.encode_flag(True), tree.encode_flag(False)) == (b"true", b"false")
+    assert not any(tree.decode_flag(value) for value in (b"", b"false", b"True", b"1"))
+
+
+def test_facts() -> None:
+    assert tree.decode_info(tree.encode_info({"pages": 3})) == {"pages": 3}
+    for nonsense in (b"", b"[1]", b"{", b"\xff"):
+        assert tree.decode_info(nonsense) == {}
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\0", "a\n", "a\x85", "x" * 201, "amq.x", "zookeeper"])
+def test_names_that_cannot_be(name: str) -> None:
+    with pytest.raises(StageError):
+        tree.check_name(name)
+
+
+def test_names_that_can_be() -> None:
+    for name in ("out", "ocr 2", "čeština", "a.b-c_d"):
+        assert tree.check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("127.0.0.1", Server("127.0.0.1")),
+        ("127.0.0.1:65535", Server("127.0.0.1", 65535)),
+        ("zoo1.example.org:2181", Server("zoo1.example.org", 2181)),
+        ("rabbit_mq", Server("rabbit_mq")),
+        ("[::1]:5672", Server("::1", 5672)),
+        ("[::1]", Server("::1")),
+        ("fe80::1", Server("fe80::1")),
+    ],
+)
+def test_servers(text: str, server: Server) -> None:
+    assert parse_server(text) == server
+    assert parse_server(str(server)) == server
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", ":5672", "a b", "host:", "host:x", "host:0", "host:65536", "-a", "[::1", "a/b", "http://a"]
+)
+def test_what_is_no_server(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_server(text)
