@@ -73,6 +73,7 @@ class RabbitBroker:
         self._closing = threading.Event()
         self._ready = threading.Event()
         self._link: Link | None = None
+        self._serving: tuple[int, tuple[str, ...]] = (0, ())
         self._reason = "not connected yet"
         self._thread = threading.Thread(target=self._keep_connected, name="rabbitmq", daemon=True)
         self._thread.start()
@@ -82,7 +83,7 @@ class RabbitBroker:
     def get(self, queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:
         """TransientError when RabbitMQ is away, or one of the queues."""
         deadline = time.monotonic() + timeout
-        dropped = self._call(lambda link: link.consume(tuple(queues), consumer), wait=timeout)
+        dropped = self._serve(tuple(queues), consumer, timeout)
         while True:
             left = 0.0 if dropped else deadline - time.monotonic()
             try:
@@ -176,6 +177,19 @@ class RabbitBroker:
             raise TransientError(f"RabbitMQ at {self._where()} cannot be used: {self._reason}")
 
     # -- the inside --------------------------------------------------------------------------------------------
+
+    def _serve(self, queues: tuple[str, ...], consumer: str, timeout: float) -> bool:
+        """Whether a queue that was served is not any more."""
+        link = self._link
+        if link is not None and self._serving == (link.number, queues):
+            return False
+
+        def consume(link: Link) -> tuple[bool, int]:
+            return link.consume(queues, consumer), link.number
+
+        dropped, number = self._call(consume, wait=timeout)
+        self._serving = (number, queues)
+        return dropped
 
     def _call(self, action: Callable[[Link], T], wait: float | None = None) -> T:
         self.wait_connected(self._access.patience if wait is None else wait)

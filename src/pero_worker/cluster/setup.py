@@ -87,7 +87,9 @@ def make_set_up(given: SetUp, clock: Clock, randbytes: Callable[[int], bytes], *
         # ZooKeeper reads both from one file.
         "zookeeper.pem": server.key + server.certificate + authority.pair.certificate,
         "ssh_host_ed25519_key": host_key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()),
-        "known_hosts": "".join(f"[{host}]:{given.ports.sftp} {public}\n" for host in (*hosts, *ALWAYS)).encode(),
+        "known_hosts": "".join(
+            f"{_ssh_name(host, given.ports.sftp)} {public}\n" for host in (*hosts, *ALWAYS)
+        ).encode(),
         "users.conf": f"{templates.USER}:{password}:1000:1000:models\n".encode(),
         "rabbitmq.conf": templates.rabbitmq(at, given.ports).encode(),
         "definitions.json": _definitions(password, admin_password, randbytes),
@@ -102,8 +104,8 @@ def make_set_up(given: SetUp, clock: Clock, randbytes: Callable[[int], bytes], *
     there = [name for name in files if (given.folder / name).exists()]
     if there and not force:
         raise UsageError(
-            f"{given.folder} has {', '.join(there)} already: choose another folder, or --force to make new certificates "
-            "and passwords, which no running server and no client knows"
+            f"{given.folder} has {', '.join(there)} already: choose another folder, or --force to make new "
+            "certificates and passwords, which no running server and no client knows"
         )
     try:
         given.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -125,6 +127,11 @@ def checked_hosts(hosts: Sequence[str]) -> tuple[str, ...]:
     if not servers:
         raise UsageError("name the machine on which the servers will run: --host NAME")
     return tuple(dict.fromkeys(server.host for server in servers))
+
+
+def _ssh_name(host: str, port: int) -> str:
+    """As it stands in known_hosts."""
+    return host if port == 22 else f"[{host}]:{port}"
 
 
 def _password(randbytes: Callable[[int], bytes]) -> str:

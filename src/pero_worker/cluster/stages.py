@@ -10,12 +10,22 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.coordinators.session import asked
+from pero_worker.coordinators.session import asked, read_leaves
 from pero_worker.errors import StageError, UsageError
 from pero_worker.stage import parse_config
 from pero_worker.wire import tree as wire
 from pero_worker.wire.tree import TREE
 
+_LEAVES = (
+    "config",
+    "config_path",
+    "config_version",
+    "administrative_priority",
+    "disabled",
+    "avg_msg_time",
+    "waiting_since",
+    "archive_digest",
+)
 LARGEST_CONFIG = 900_000
 """Bytes. ZooKeeper refuses nodes of more than 1 MB."""
 
@@ -65,28 +75,21 @@ def stage_names(client: KazooClient) -> tuple[str, ...]:
 
 def read_record(client: KazooClient, name: str) -> StageRecord:
     """StageError: no such stage."""
-
-    def leaf(leaf_name: str) -> bytes:
-        try:
-            value: bytes = asked(client, lambda: client.get_async(TREE.stage(name, leaf_name)))[0]
-        except NoNodeError:
-            return b""
-        return value
-
-    if asked(client, lambda: client.exists_async(TREE.stage(wire.check_name(name)))) is None:
+    found = read_leaves(client, TREE.stage(wire.check_name(name)), _LEAVES)
+    if not found and asked(client, lambda: client.exists_async(TREE.stage(name))) is None:
         known = ", ".join(stage_names(client)) or "none"
         raise StageError(f"there is no stage {name!r}; known: {known}")
-    priority = leaf("administrative_priority")
+    values = {leaf: value for leaf, (value, _) in found.items()}
     return StageRecord(
         name=name,
-        config=wire.decode_text(leaf("config")),
-        archive=wire.decode_text(leaf("config_path")),
-        version=wire.decode_text(leaf("config_version")),
-        priority=wire.decode_priority(priority),
-        disabled=wire.decode_flag(leaf("disabled")),
-        mean_seconds=wire.decode_seconds(leaf("avg_msg_time")),
-        waiting_since=wire.decode_time(leaf("waiting_since")),
-        archive_digest=wire.decode_text(leaf("archive_digest")),
+        config=wire.decode_text(values.get("config", b"")),
+        archive=wire.decode_text(values.get("config_path", b"")),
+        version=wire.decode_text(values.get("config_version", b"")),
+        priority=wire.decode_priority(values.get("administrative_priority", b"")),
+        disabled=wire.decode_flag(values.get("disabled", b"")),
+        mean_seconds=wire.decode_seconds(values.get("avg_msg_time", b"")),
+        waiting_since=wire.decode_time(values.get("waiting_since", b"")),
+        archive_digest=wire.decode_text(values.get("archive_digest", b"")),
     )
 
 

@@ -166,7 +166,7 @@ services:
     restart: unless-stopped
     ports: ["{ports.sftp}:22"]
     volumes:
-      - {{type: volume, source: models, target: /home/{USER}/models}}
+      - {{type: volume, source: models, target: /home/{USER}}}
       - ./users.conf:/etc/sftp/users.conf:ro
       - ./ssh_host_ed25519_key:/etc/ssh/ssh_host_ed25519_key:ro
 volumes:

@@ -10,7 +10,7 @@ from typing import Any
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
-from pero_worker.coordinators.session import asked
+from pero_worker.coordinators.session import asked, read_leaves
 from pero_worker.errors import UsageError
 from pero_worker.ports import WorkerStatus
 from pero_worker.wire import tree as wire
@@ -46,18 +46,11 @@ def worker_names(client: KazooClient) -> tuple[str, ...]:
 
 
 def read_worker(client: KazooClient, name: str) -> WorkerState:
-    # All questions at once: a farm has many workers, and each answer takes a round trip.
     leaves = ("status", "queue", "enabled", "unlock_time", "message", "info", "status/connected")
-    pending = {leaf: client.get_async(TREE.worker(name, leaf)) for leaf in leaves}
-    values: dict[str, bytes] = {}
-    once_connected = False
-    for leaf, answer in pending.items():
-        try:
-            values[leaf], stat = asked(client, lambda answer=answer: answer)  # type: ignore[misc]
-        except NoNodeError:
-            continue
-        # The seed's workers never have a node `connected`: of them the status is all there is.
-        once_connected = once_connected or (leaf == "status" and stat.cversion > 0)
+    found = read_leaves(client, TREE.worker(name), leaves)
+    values = {leaf: value for leaf, (value, _) in found.items()}
+    # The seed's workers never have a node `connected`: of them the status is all there is.
+    once_connected = "status" in found and found["status"][1].cversion > 0
     status = wire.decode_text(values.get("status", b""))
     connected = "status/connected" in values
     vanished = once_connected and not connected and status != WorkerStatus.DEAD

@@ -18,10 +18,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """`poll` bounds how long a worker without pages takes to notice that it was told to stop, in seconds."""
+    """`poll` bounds how long a worker without pages takes to notice that it was told to stop, `linger` how long after
+    a page it waits for the next before it is idle; in seconds."""
 
     device: str = "cpu"
     poll: float = 1.0
+    linger: float = 0.05
     first_back_off: float = 0.5
     longest_back_off: float = 30.0
 
@@ -60,7 +62,7 @@ class Worker:
                     break
                 try:
                     self._hold(assignment)
-                    delivery = self._broker.get(tuple(self._loaded), self.name, self._settings.poll)
+                    delivery = self._broker.get(tuple(self._loaded), self.name, self._patience())
                 except TransientError as error:
                     self._wait_after(error, WorkerStatus.MQ_CONNECTION_FAILED)
                     continue
@@ -73,6 +75,10 @@ class Worker:
             for loaded in self._loaded.values():
                 loaded.engine.close()
             self._report(WorkerStatus.DEAD)
+
+    def _patience(self) -> float:
+        """Right after a page the next one is expected at once: the worker is idle, and says so, when none comes."""
+        return self._settings.linger if self._status is WorkerStatus.PROCESSING else self._settings.poll
 
     def _hold(self, assignment: Assignment) -> None:
         """Loads and drops stages until exactly those assigned are held, in their present version. A stage that failed

@@ -1,0 +1,221 @@
+"""One farm with upstream: its programs played by bare pika, kazoo and protobuf, as the contract says they act."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pika
+import pytest
+from cluster.test_farm import DUMMY, page, running_watchdog, running_worker, status_of, until
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
+
+from pero_worker.cluster.workers import ZK_CONNECTION_FAILED, read_worker
+from pero_worker.ports import WorkerStatus
+
+if TYPE_CHECKING:
+    from cluster.conftest import TestFarm
+
+SEED, NEWEST = {"x-max-priority": 1}, {"x-max-priority": 1, "x-queue-type": "classic"}
+QUEUE_NODES = (
+    "config",
+    "config_path",
+    "config_version",
+    "administrative_priority",
+    "avg_msg_time",
+    "avg_msg_time_lock",
+    "waiting_since",
+)
+STRING, BYTES, MESSAGE, INT32 = 9, 12, 11, 5
+
+
+def upstream_request_class() -> Any:
+    """upstream's ProcessingRequest, built from its field numbers, without any field of ours."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="upstream.proto", package="upstream", syntax="proto3", dependency=["google/protobuf/timestamp.proto"]
+    )
+    fields = {
+        "Data": [("name", STRING), ("content", BYTES)],
+        "StageLog": [
+            ("host_id", STRING),
+            ("stage", STRING),
+            ("start", ".google.protobuf.Timestamp"),
+            ("end", ".google.protobuf.Timestamp"),
+            ("status", STRING),
+            ("log", STRING),
+            ("version", STRING),
+        ],
+        "ProcessingRequest": [
+            ("uuid", STRING),
+            ("page_uuid", STRING),
+            ("priority", INT32),
+            ("start_time", ".google.protobuf.Timestamp"),
+            ("processing_stages", [STRING]),
+            ("results", [".upstream.Data"]),
+            ("logs", [".upstream.StageLog"]),
+        ],
+    }
+    for name, members in fields.items():
+        message = file.message_type.add(name=name)
+        for number, (field, kind) in enumerate(members, 1):
+            repeated = isinstance(kind, list)
+            of = kind[0] if isinstance(kind, list) else kind
+            entry = message.field.add(name=field, number=number, label=3 if repeated else 1)
+            entry.type = MESSAGE if isinstance(of, str) else of
+            if isinstance(of, str):
+                entry.type_name = of
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("upstream.ProcessingRequest"))
+
+
+UpstreamRequest = upstream_request_class()
+
+
+@contextmanager
+def channel(farm: TestFarm) -> Iterator[Any]:
+    parameters = pika.ConnectionParameters("127.0.0.1", farm.rabbitmq.port, farm.vhost)
+    connection = pika.BlockingConnection(parameters)
+    try:
+        yield connection.channel()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("arguments", [SEED, NEWEST])
+def test_upstreams_publisher_feeds_and_empties_our_farm(
+    farm: TestFarm, tmp_path: Path, arguments: dict[str, Any]
+) -> None:
+    with channel(farm) as ch:
+        for name in ("s1", "out"):
+            ch.queue_declare(name, durable=True, arguments=arguments)
+    farm.add_stage("s1", DUMMY, version="7")
+    farm.add_stage("out")
+    request = UpstreamRequest(uuid="u1", page_uuid="p1", priority=1, processing_stages=["s1", "out"])
+    request.results.add(name="a.jpg", content=b"image")
+    request.start_time.FromDatetime(datetime(2026, 1, 1, tzinfo=UTC))
+    with running_watchdog(farm), running_worker(farm, tmp_path), channel(farm) as ch:
+        ch.confirm_delivery()
+        properties = pika.BasicProperties(delivery_mode=2, priority=1)
+        ch.basic_publish("", "s1", request.SerializeToString(), properties, mandatory=True)
+        method, received, body = next(ch.consume("out", inactivity_timeout=30))
+        assert method is not None, "nothing came out"
+        ch.basic_ack(method.delivery_tag)
+        assert (received.delivery_mode, received.priority, received.headers) == (2, 1, None)
+    done = UpstreamRequest.FromString(body)
+    assert (done.uuid, done.page_uuid, list(done.processing_stages)) == ("u1", "p1", ["out"])
+    assert [(data.name, data.content) for data in done.results] == [("a.jpg", b"image")]
+    (log,) = done.logs
+    assert (log.host_id, log.stage, log.status, log.version) == ("w1", "s1", "OK", "7")
+
+
+def test_upstreams_declarations_of_our_queues_are_accepted(farm: TestFarm) -> None:
+    farm.add_stage("s1", DUMMY)
+    farm.add_stage("out")
+    with channel(farm) as ch:
+        for arguments in (SEED, NEWEST):
+            for name in ("s1", "out"):
+                ch.queue_declare(name, durable=True, arguments=arguments)
+
+
+def test_our_stages_are_what_upstreams_watchdog_needs(farm: TestFarm) -> None:
+    farm.add_stage("s1", DUMMY, archive="models/s1.tar.xz", priority=3)
+    with farm.client() as client:
+        values = {leaf: client.get(f"/pero/queue/s1/{leaf}")[0] for leaf in QUEUE_NODES}
+        assert values["config"] == DUMMY.encode()
+        assert values["config_path"] == b"models/s1.tar.xz"
+        assert datetime.fromisoformat(values["config_version"].decode()).tzinfo is not None
+        assert int.from_bytes(values["administrative_priority"], "big") == 3
+        assert values["avg_msg_time"] == values["avg_msg_time_lock"] == values["waiting_since"] == b""
+        assert client.exists("/pero/queue/out") is None
+
+
+def upstream_stage(farm: TestFarm, name: str) -> None:
+    """As upstream's script writes it, long numbers and all."""
+    with farm.client() as client, channel(farm) as ch:
+        values = {"config": DUMMY.encode(), "administrative_priority": bytes(24), "avg_msg_time": (0.5).hex().encode()}
+        for leaf in QUEUE_NODES:
+            client.create(f"/pero/queue/{name}/{leaf}", values.get(leaf, b""), makepath=True)
+        ch.queue_declare(name, durable=True, arguments=SEED)
+
+
+def upstream_worker(client: Any, name: str, *, status: bytes, seed: bool = False) -> None:
+    base = f"/pero/worker/status/{name}"
+    for leaf, value in (("status", status), ("queue", b""), ("enabled", b"true"), ("unlock_time", b"")):
+        client.create(f"{base}/{leaf}", value, makepath=True)
+    if not seed:
+        client.create(f"{base}/status/connected", b"true", ephemeral=True)
+
+
+@pytest.mark.parametrize("seed", [True, False])
+def test_our_watchdog_commands_upstreams_worker(farm: TestFarm, seed: bool) -> None:
+    upstream_stage(farm, "s1")
+    with farm.client() as client, farm.broker() as broker, running_watchdog(farm):
+        upstream_worker(client, "theirs", status=b"IDLE", seed=seed)
+        broker.publish("s1", page(1, "s1", "out"))
+        until(lambda: client.get("/pero/worker/status/theirs/queue")[0] == b"s1")
+        unlock = datetime.fromisoformat(client.get("/pero/worker/status/theirs/unlock_time")[0].decode())
+        assert timedelta(seconds=10) < unlock - datetime.now(UTC) < timedelta(seconds=16)
+
+
+def test_our_watchdog_says_since_when_a_stage_waits(farm: TestFarm) -> None:
+    upstream_stage(farm, "s1")
+    with farm.client() as client, farm.broker() as broker, running_watchdog(farm):
+        broker.publish("s1", page(1, "s1", "out"))
+        until(lambda: client.get("/pero/queue/s1/waiting_since")[0])
+        since = datetime.fromisoformat(client.get("/pero/queue/s1/waiting_since")[0].decode())
+        assert datetime.now(UTC) - since < timedelta(minutes=1)
+        upstream_worker(client, "theirs", status=b"IDLE")
+        until(lambda: client.get("/pero/queue/s1/waiting_since")[0] == b"")
+
+
+def test_a_dead_worker_of_the_newest_upstream_is_not_taken_for_an_idle_one(farm: TestFarm) -> None:
+    upstream_stage(farm, "s1")
+    with farm.client() as client:
+        with farm.client() as theirs:
+            upstream_worker(theirs, "theirs", status=b"IDLE")
+            assert read_worker(client, "theirs").status == "IDLE"
+        until(lambda: read_worker(client, "theirs").status == ZK_CONNECTION_FAILED)
+        upstream_worker(client, "seeds", status=b"IDLE", seed=True)
+        assert read_worker(client, "seeds").status == "IDLE"
+        with farm.broker() as broker, running_watchdog(farm):
+            broker.publish("s1", page(1, "s1", "out"))
+            until(lambda: client.get("/pero/worker/status/seeds/queue")[0] == b"s1")
+            assert client.get("/pero/worker/status/theirs/queue")[0] == b""
+
+
+def test_upstreams_controller_commands_our_worker(farm: TestFarm, tmp_path: Path) -> None:
+    """Switch, switch to the same again, shutdown: writes of plain values, and nothing else."""
+    farm.add_stage("s1", DUMMY)
+    farm.add_stage("s2", DUMMY)
+    with farm.client() as client, running_worker(farm, tmp_path):
+        for name in ("s1", "s2", "s2"):
+            client.set("/pero/worker/status/w1/queue", name.encode())
+            until(lambda name=name: consumers(farm, name) == 1)  # type: ignore[misc]
+        assert consumers(farm, "s1") == 0
+        client.set("/pero/worker/status/w1/enabled", b"false")
+        until(lambda: status_of(client, "w1") == WorkerStatus.DEAD)
+
+
+def consumers(farm: TestFarm, queue: str) -> int:
+    with farm.broker() as broker:
+        state = broker.state(queue)
+        return state.consumers if state else -1
+
+
+def test_a_page_that_failed_travels_as_upstreams(farm: TestFarm, tmp_path: Path) -> None:
+    farm.add_stage("s1", DUMMY + "FAILTEST = yes\n")
+    farm.add_stage("s2", DUMMY)
+    farm.add_stage("out")
+    with farm.client() as client, farm.broker() as broker, running_worker(farm, tmp_path), channel(farm) as ch:
+        broker.publish("s1", page(1, "s1", "s2", "out"))
+        client.set("/pero/worker/status/w1/queue", b"s1")
+        method, _, body = next(ch.consume("out", inactivity_timeout=30))
+        assert method is not None, "nothing came out"
+    done = UpstreamRequest.FromString(body)
+    assert list(done.processing_stages) == ["s2", "out"]
+    assert {log.status for log in done.logs} == {"Failed"} and done.logs[-1].log
