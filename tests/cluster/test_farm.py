@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -205,6 +206,19 @@ def test_a_long_page_is_given_back_after_the_grace(farm: TestFarm, tmp_path: Pat
         assert not workers.read_worker(client, "w1").connected
         delivery = broker.get(["slow"], "test", 10)
         assert delivery is not None and delivery.body == page(1, "slow", "out")
+
+
+def test_a_workers_log_goes_to_the_queue(farm: TestFarm, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="pero_worker")
+    farm.add_stage("s1", DUMMY)
+    farm.add_stage("out")
+    farm.add_stage("log")
+    with farm.client() as client, farm.broker() as broker, running_worker(farm, tmp_path, log_queue="log"):
+        broker.publish("s1", page(1, "s1", "out"))
+        client.set("/pero/worker/status/w1/queue", b"s1")
+        delivery = broker.get(["log"], "test", 30)
+        assert delivery is not None
+        assert re.fullmatch(rb".* w1 INFO page r1: stage s1 done in 0\.\d\d s", delivery.body), delivery.body
 
 
 def status_of(client: object, worker: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -20,6 +21,13 @@ def take(broker: RabbitBroker, *queues: str) -> Delivery:
     delivery = broker.get(queues, "w", 10)
     assert delivery is not None
     return delivery
+
+
+def take_although_lost(broker: RabbitBroker, *queues: str) -> Delivery:
+    """As a worker does: a call that is under way when the connection goes is told so."""
+    while True:
+        with contextlib.suppress(TransientError):
+            return take(broker, *queues)
 
 
 def test_a_message_goes_from_stage_to_stage(farm: TestFarm) -> None:
@@ -105,7 +113,7 @@ def test_a_lost_connection_is_made_again_and_the_page_is_not_handed_on_twice(far
         delivery = take(broker, "a")
         for name in connections_of(farm):
             farm.rabbitmq.api("DELETE", f"connections/{name}")
-        assert take(other, "a").body == b"page"
+        assert take_although_lost(other, "a").body == b"page"
         with pytest.raises(TransientError):
             broker.hand_on(delivery, "b", b"done")
         broker.give_back(delivery)

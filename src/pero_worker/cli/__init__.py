@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 import pero_worker
-from pero_worker.cli import listing, ocr, publish, queues, servers, stage, status, updown, watchdog, worker, workers
+from pero_worker.cli import (
+    listing,
+    log,
+    ocr,
+    publish,
+    queues,
+    servers,
+    setup,
+    stage,
+    status,
+    updown,
+    watchdog,
+    worker,
+    workers,
+)
 from pero_worker.cli.access import cluster_command
 from pero_worker.errors import PeroWorkerError
 
@@ -33,6 +47,8 @@ app.add_typer(workers.app, name="workers")
 app.command("publish", epilog=publish.PUBLISH_EPILOG)(cluster_command(publish.publish_command))
 app.command("download", epilog=publish.DOWNLOAD_EPILOG)(cluster_command(publish.download_command))
 app.command("status", epilog=status.EPILOG)(cluster_command(status.status))
+app.add_typer(log.app, name="log")
+app.command("set-up", epilog=setup.EPILOG)(setup.set_up)
 app.command("up", epilog=updown.UP_EPILOG)(updown.up)
 app.command("down")(updown.down)
 app.command("queues")(cluster_command(queues.queues))

@@ -43,6 +43,9 @@ def worker(
     grace: Annotated[float, typer.Option(min=0, help="Seconds for the page in hand when told to stop.")] = 5.0,
     max_attempts: Annotated[int, typer.Option(min=1, help="Tries before a page is given up.")] = 3,
     max_megapixels: Annotated[int, typer.Option(min=1, help="Refuse larger pages.")] = DEFAULT_MAX_PIXELS // 1_000_000,
+    log_queue: Annotated[
+        str, typer.Option("-q", "--log-queue", help="Send log lines to this queue (see pero-worker log).")
+    ] = "",
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
 ) -> None:
     """Serve the stages that the watchdog assigns, until told to stop."""
@@ -57,6 +60,7 @@ def worker(
             max_pixels=max_megapixels * 1_000_000,
             max_attempts=max_attempts,
             grace=grace,
+            log_queue=log_queue,
         )
         for number, one in enumerate(devices, 1)
     ]
@@ -69,8 +73,8 @@ def worker(
 
 
 def log_to_stderr(verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
+    """Warnings, or all that happens. What goes to a log queue is more in any case."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.INFO if verbose else logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", handlers=[handler])
+    logging.getLogger("pero_worker").setLevel(logging.INFO)

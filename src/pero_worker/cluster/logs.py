@@ -158,9 +158,11 @@ class LogSender(logging.Handler):
 
 
 @contextmanager
-def sending_logs(broker: LogBroker, worker: str, clock: Clock, level: int = logging.INFO) -> Iterator[LogSender]:
+def sending_logs(
+    broker: LogBroker, worker: str, clock: Clock, level: int = logging.INFO, queue_name: str = LOG_QUEUE
+) -> Iterator[LogSender]:
     """Sends what the program logs meanwhile, from `level` on, as `worker`; levels of loggers stay as they are."""
-    sender = LogSender(broker, worker, clock)
+    sender = LogSender(broker, worker, clock, queue_name=queue_name)
     sender.setLevel(level)
     logger = logging.getLogger("pero_worker")
     logger.addHandler(sender)

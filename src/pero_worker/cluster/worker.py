@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,13 +15,14 @@ import pero_worker
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, broker_access
+from pero_worker.cluster.logs import sending_logs
 from pero_worker.cluster.servers import FTP, list_names
 from pero_worker.coordinators.session import session
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
 from pero_worker.engines import installed_engines
 from pero_worker.models.location import StoreAccess
 from pero_worker.models.store import ArchiveStore
-from pero_worker.ports import WorkerStatus
+from pero_worker.ports import Clock, WorkerStatus
 from pero_worker.worker.loop import Worker, WorkerSettings
 from pero_worker.worker.payloads import ImageReader
 from pero_worker.worker.steps import StageRunner
@@ -91,12 +93,19 @@ def run_worker(
         )
         guard.start()
         try:
-            worker.run(stopped.is_set)
+            with _logs(broker, settings, clock):
+                worker.run(stopped.is_set)
         finally:
             finished.set()
             broker.close()
             coordinator.close()
             models.close()
+
+
+def _logs(broker: RabbitBroker, settings: ClusterWorkerSettings, clock: Clock) -> AbstractContextManager[object]:
+    if not settings.log_queue:
+        return nullcontext()
+    return sending_logs(broker, settings.name, clock, queue_name=settings.log_queue)
 
 
 def _end_after_grace(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pero_worker.engines import load_engine
 from pero_worker.errors import RequestError, StageError, TransientError
 from pero_worker.ports import Assignment, Broker, Coordinator, Delivery, ModelStore, WorkerStatus
-from pero_worker.request import Request
+from pero_worker.request import Request, StageLog, StageStatus
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.worker.steps import LoadedStage, PageInHand, StageRunner, attempts_of
 
@@ -149,8 +149,9 @@ class Worker:
             waiting_in = page.request.stages
             page.request = self._runner.run(page, loaded)
             done = page.request.stages != waiting_in and not page.request.failed
+            log = page.request.logs[-1]
+            _tell(page.request, log)
             if done:
-                log = page.request.logs[-1]
                 self._coordinator.record_time(loaded.stage.name, log.seconds.get("total", 0.0))
             if not done or len(page.request.stages) < 2 or page.request.stage not in self._loaded:
                 return page.request
@@ -177,3 +178,12 @@ class Worker:
         if message or status is not self._status:
             self._coordinator.report(self.name, status, message)
             self._status = status
+
+
+def _tell(request: Request, log: StageLog) -> None:
+    name = request.source or request.uuid
+    if log.status == StageStatus.OK:
+        logger.info("page %s: stage %s done in %.2f s", name, log.stage, log.seconds.get("total", 0.0))
+    else:
+        reason = log.log.splitlines()[0] if log.log else ""
+        logger.warning("page %s: stage %s failed, attempt %d: %s", name, log.stage, log.attempt, reason)
