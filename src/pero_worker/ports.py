@@ -34,12 +34,17 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message in hand. `attempts` counts the earlier deliveries during which the worker died without a word."""
+    """A message in hand.
+
+    `attempts` counts the earlier deliveries during which the worker died without a word, where the broker knows;
+    `redelivered`: somebody had it before, and it is not known what became of him.
+    """
 
     tag: int
     queue: str
     body: bytes
     attempts: int = 0
+    redelivered: bool = False
 
 
 class Broker(Protocol):
@@ -95,6 +100,12 @@ class Coordinator(Protocol):
     def assignment(self, worker: str) -> Assignment: ...
 
     def report(self, worker: str, status: WorkerStatus, message: str = "") -> None: ...
+
+    def begin_suspect(self, page: str) -> int:
+        """Notes that a page is tried that may have killed a worker; how many workers died on it in such tries."""
+
+    def end_suspect(self, page: str, *, survived: bool) -> None:
+        """The worker lives. `survived`: the try came to an end; else it was broken off through no fault of the page."""
 
     def record_time(self, stage: str, seconds: float) -> None:
         """One page of `stage` took `seconds`."""

@@ -100,6 +100,14 @@ class Request:
         """This request after its stage failed for good: it goes to the output queue, the stages not done are kept."""
         return replace(self, stages=self.stages[1:], logs=(*self.logs, log))
 
+    def undelivered(self, reason: str) -> Request:
+        """This request, failed because it could not be delivered: it goes to the output queue."""
+        last = self.logs[-1]
+        text = f"{last.log.rstrip()}\n{reason}".lstrip()
+        log = replace(last, status=StageStatus.FAILED, log=text, failure_class=last.failure_class or "request")
+        stages = self.stages if self.stage != last.stage or len(self.stages) < 2 else self.stages[1:]
+        return replace(self, stages=stages, logs=(*self.logs[:-1], log))
+
     def to_be_retried(self, log: StageLog) -> Request:
         """This request after a failed attempt; it stays in its stage."""
         return replace(self, logs=(*self.logs, log))

@@ -41,7 +41,7 @@ class Link:
         connection: BlockingConnection,
         number: int,
         prefetch: int,
-        arrive: Callable[[Link, str, int, bytes], None],
+        arrive: Callable[[Link, str, int, bytes, bool], None],
     ) -> None:
         self.number = number
         self._connection = connection
@@ -131,7 +131,7 @@ class Link:
         self._consumed = {name: tag for name, tag in self._consumed.items() if tag != method.method.consumer_tag}
 
     def _received(self, queue: str, _channel: object, method: Any, _properties: object, body: bytes) -> None:
-        self._arrive(self, queue, method.delivery_tag, body)
+        self._arrive(self, queue, method.delivery_tag, body, method.redelivered)
 
     def publish(self, queue: str, body: bytes, priority: int, headers: dict[str, str] | None = None) -> None:
         properties = pika.BasicProperties(

@@ -264,13 +264,13 @@ class RabbitBroker:
             client_properties={"connection_name": "pero-worker"},
         )
 
-    def _arrive(self, link: Link, queue: str, tag: int, body: bytes) -> None:
-        self._arrived.put(_Arrival(link.number, self._delivery(link, queue, tag, body)))
+    def _arrive(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool) -> None:
+        self._arrived.put(_Arrival(link.number, self._delivery(link, queue, tag, body, redelivered)))
 
-    def _delivery(self, link: Link, queue: str, tag: int, body: bytes) -> Delivery:
+    def _delivery(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool = False) -> Delivery:
         number = next(self._numbers)
         self._held[number] = (link.number, tag)
-        return Delivery(number, queue, body)
+        return Delivery(number, queue, body, redelivered=redelivered)
 
     def _take(self, link: Link, queue: str) -> tuple[Delivery, dict[str, Any]] | None:
         found = link.take(queue)

@@ -10,6 +10,7 @@ import typer
 
 import pero_worker
 from pero_worker.cli import (
+    dead,
     listing,
     log,
     ocr,
@@ -47,6 +48,7 @@ app.add_typer(workers.app, name="workers")
 app.command("publish", epilog=publish.PUBLISH_EPILOG)(cluster_command(publish.publish_command))
 app.command("download", epilog=publish.DOWNLOAD_EPILOG)(cluster_command(publish.download_command))
 app.command("status", epilog=status.EPILOG)(cluster_command(status.status))
+app.add_typer(dead.app, name="dead")
 app.add_typer(log.app, name="log")
 app.command("set-up", epilog=setup.EPILOG)(setup.set_up)
 app.command("up", epilog=updown.UP_EPILOG)(updown.up)

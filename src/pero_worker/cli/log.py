@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +11,11 @@ import typer
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cli.access import cluster_command
-from pero_worker.cli.worker import log_to_stderr
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import broker_access
 from pero_worker.cluster.logd import empty_queue, run_log_daemon
 from pero_worker.cluster.logfollow import follow_folder
-from pero_worker.cluster.pool import stop_on_signals
+from pero_worker.cluster.pool import log_to_stderr, stop_on_signals
 from pero_worker.cluster.settings import Given, cluster_access, read_settings
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
@@ -61,7 +61,7 @@ def daemon(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
 ) -> None:
     """Write what workers log to files pero_TIME.log, until told to stop."""
-    log_to_stderr(verbose)
+    log_to_stderr(logging.INFO if verbose else logging.WARNING)
     values = _configured(context)
     folder = output_dir or _folder(values)
     if folder is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import uuid
@@ -9,10 +10,9 @@ from typing import Annotated
 
 import typer
 
-from pero_worker.cli.worker import log_to_stderr
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_farm
-from pero_worker.cluster.pool import stop_on_signals
+from pero_worker.cluster.pool import log_to_stderr, stop_on_signals
 from pero_worker.cluster.settings import Given, cluster_access
 from pero_worker.watchdog.policy import plan, work
 from pero_worker.watchdog.service import Watchdog
@@ -34,7 +34,7 @@ def watchdog(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
 ) -> None:
     """Assign workers to stages, until told to stop."""
-    log_to_stderr(verbose)
+    log_to_stderr(logging.INFO if verbose else logging.WARNING)
     run_watchdog(cluster_access(given), dry_run=dry_run)
 
 

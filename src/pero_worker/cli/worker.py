@@ -13,9 +13,9 @@ from typing import Annotated
 import platformdirs
 import typer
 
-from pero_worker.cluster.pool import run_pool, stop_on_signals
+from pero_worker.cluster.pool import log_to_stderr, run_pool, stop_on_signals
 from pero_worker.cluster.settings import Given, cluster_access, store_access
-from pero_worker.cluster.worker import ClusterWorkerSettings, run_worker
+from pero_worker.cluster.worker import ClusterWorkerSettings
 from pero_worker.formats.images import DEFAULT_MAX_PIXELS
 from pero_worker.local.devices import choose_devices
 
@@ -43,13 +43,17 @@ def worker(
     grace: Annotated[float, typer.Option(min=0, help="Seconds for the page in hand when told to stop.")] = 5.0,
     max_attempts: Annotated[int, typer.Option(min=1, help="Tries before a page is given up.")] = 3,
     max_megapixels: Annotated[int, typer.Option(min=1, help="Refuse larger pages.")] = DEFAULT_MAX_PIXELS // 1_000_000,
+    max_memory: Annotated[
+        float, typer.Option(min=0, help="GB; a process that takes more is started anew between pages. 0 = any.")
+    ] = 16.0,
     log_queue: Annotated[
         str, typer.Option("-q", "--log-queue", help="Send log lines to this queue (see pero-worker log).")
     ] = "",
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
 ) -> None:
     """Serve the stages that the watchdog assigns, until told to stop."""
-    log_to_stderr(verbose)
+    level = logging.INFO if verbose else logging.WARNING
+    log_to_stderr(level)
     devices = choose_devices(device, jobs or None, sys.maxsize)
     name = id or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     settings = [
@@ -61,20 +65,13 @@ def worker(
             max_attempts=max_attempts,
             grace=grace,
             log_queue=log_queue,
+            log_level=level,
+            most_memory=round(max_memory * 1e9),
         )
         for number, one in enumerate(devices, 1)
     ]
     stopped = threading.Event()
     stop_on_signals(stopped)
-    if len(settings) == 1:
-        run_worker(settings[0], cluster_access(given), store_access(given), stopped)
-    else:
-        run_pool(settings, cluster_access(given), store_access(given), stopped)
-
-
-def log_to_stderr(verbose: bool) -> None:
-    """Warnings, or all that happens. What goes to a log queue is more in any case."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setLevel(logging.INFO if verbose else logging.WARNING)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", handlers=[handler])
-    logging.getLogger("pero_worker").setLevel(logging.INFO)
+    status = run_pool(settings, cluster_access(given), store_access(given), stopped)
+    if status:
+        raise typer.Exit(status)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.worker import ClusterWorkerSettings, run_worker
 from pero_worker.errors import ExitCode, PeroWorkerError
 from pero_worker.local.farm import single_threaded
 from pero_worker.models.location import StoreAccess
+from pero_worker.worker.timelimit import RECYCLED
 
+logger = logging.getLogger(__name__)
 _LONGEST_PAUSE = 30.0
 
 
@@ -28,20 +33,40 @@ class _Member:
 
 def run_pool(
     settings: Sequence[ClusterWorkerSettings], access: ClusterAccess, store: StoreAccess, stopped: threading.Event
-) -> None:
-    """Until `stopped`, or until every worker was stopped from afar."""
+) -> int:
+    """Until `stopped`, until every worker was stopped from afar, or one cannot even begin; its exit status then."""
+    context = multiprocessing.get_context("spawn")
+    joined = context.Event()
     members = [_Member(one) for one in settings]
+
+    def start(member: _Member) -> None:
+        member.process = context.Process(target=_member, args=(member.settings, access, store, joined))
+        with single_threaded(member.settings.device):
+            member.process.start()
+
     for member in members:
-        member.process = _start(member.settings, access, store)
+        start(member)
     running = list(members)
     while running and not stopped.is_set():
         wait([member.process.sentinel for member in running if member.process], timeout=0.5)
         for member in [m for m in running if m.process and not m.process.is_alive()]:
-            if member.process and member.process.exitcode == ExitCode.OK:
+            status = (member.process and member.process.exitcode) or 0
+            if status == ExitCode.OK:
                 running.remove(member)
-            elif not stopped.wait(member.pause):
-                member.pause = min(2 * member.pause, _LONGEST_PAUSE)
-                member.process = _start(member.settings, access, store)
+            elif not joined.is_set() and status in {ExitCode.USAGE, ExitCode.UNAVAILABLE}:
+                _end(members)
+                return status
+            else:
+                logger.warning("worker %s ended (%d) and is started anew", member.settings.name, status)
+                if status != RECYCLED:
+                    stopped.wait(member.pause)
+                    member.pause = min(2 * member.pause, _LONGEST_PAUSE)
+                start(member)
+    _end(members)
+    return ExitCode.OK
+
+
+def _end(members: Sequence[_Member]) -> None:
     for member in members:
         if member.process and member.process.is_alive():
             member.process.terminate()
@@ -57,18 +82,29 @@ def stop_on_signals(stopped: threading.Event) -> None:
         signal.signal(number, lambda *_: stopped.set())
 
 
-def _start(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAccess) -> BaseProcess:
-    process = multiprocessing.get_context("spawn").Process(target=_member, args=(settings, access, store))
-    with single_threaded(settings.device):
-        process.start()
-    return process
+def log_to_stderr(level: int) -> None:
+    """What is at least `level`; a log queue is told more."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(level)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", handlers=[handler])
+    logging.getLogger("pero_worker").setLevel(min(level, logging.INFO))
 
 
-def _member(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAccess) -> None:
+def _member(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAccess, joined: Event) -> None:
     stopped = threading.Event()
     stop_on_signals(stopped)
+    threading.Thread(target=_stop_without_parent, args=(stopped,), daemon=True).start()
+    log_to_stderr(settings.log_level)
     try:
-        run_worker(settings, access, store, stopped)
+        again = run_worker(settings, access, store, stopped, joined.set)
     except PeroWorkerError as error:
-        print(f"pero-worker: {settings.name}: {error}", flush=True)  # noqa: T201 - the process's own last word
+        print(f"pero-worker: {settings.name}: {error}", file=sys.stderr, flush=True)  # noqa: T201 - its last word
         raise SystemExit(error.exit_code) from error
+    raise SystemExit(RECYCLED if again else ExitCode.OK)
+
+
+def _stop_without_parent(stopped: threading.Event) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        stopped.set()

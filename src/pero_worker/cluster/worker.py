@@ -6,10 +6,12 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pero_worker
 from pero_worker.brokers.rabbitmq import RabbitBroker
@@ -34,7 +36,8 @@ logger = logging.getLogger(__name__)
 class ClusterWorkerSettings:
     """`grace`: seconds that a page in hand may take after the worker was told to stop, before it is given back.
 
-    `log_queue` '' = no log lines to RabbitMQ; `stores` empty = those registered in ZooKeeper.
+    `log_queue` '' = no log lines to RabbitMQ; `stores` empty = those registered in ZooKeeper; a process that takes more
+    than `most_memory` bytes between two pages is started anew (0 = never).
     """
 
     name: str
@@ -46,12 +49,20 @@ class ClusterWorkerSettings:
     cache_age: timedelta = timedelta(days=90)
     log_queue: str = ""
     stores: tuple[str, ...] = ()
+    most_memory: int = 0
+    log_level: int = logging.WARNING
 
 
 def run_worker(
-    settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAccess, stopped: threading.Event
-) -> None:
-    """Works until `stopped`, or until ZooKeeper says so.
+    settings: ClusterWorkerSettings,
+    access: ClusterAccess,
+    store: StoreAccess,
+    stopped: threading.Event,
+    joined: Callable[[], None] = lambda: None,
+) -> bool:
+    """Works until `stopped`, or until ZooKeeper says so; whether it should be started anew.
+
+    `joined` is called when the cluster has accepted the worker.
 
     UsageError: the name is in use; TransientError: there is no ZooKeeper.
     """
@@ -66,7 +77,8 @@ def run_worker(
     }
     with session(access.zookeeper) as client:
         servers = broker_access(client, access.broker)
-        coordinator = ZooKeeperCoordinator(client, settings.name, clock, facts=facts)
+        coordinator = ZooKeeperCoordinator(client, settings.name, clock, facts=facts, gone=_is_gone)
+        joined()
         broker = RabbitBroker(servers)
 
         def look_up() -> None:
@@ -94,12 +106,23 @@ def run_worker(
         guard.start()
         try:
             with _logs(broker, settings, clock):
-                worker.run(stopped.is_set)
+                worker.run(lambda: stopped.is_set() or _too_large(settings))
         finally:
             finished.set()
             broker.close()
             coordinator.close()
             models.close()
+    return not stopped.is_set()
+
+
+def _is_gone(facts: Mapping[str, Any]) -> bool:
+    """Whether a worker that was on this machine has ended."""
+    return facts.get("host") == socket.gethostname() and not Path(f"/proc/{facts.get('pid')}").exists()
+
+
+def _too_large(settings: ClusterWorkerSettings) -> bool:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return 0 < settings.most_memory < pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _logs(broker: RabbitBroker, settings: ClusterWorkerSettings, clock: Clock) -> AbstractContextManager[object]:

@@ -39,6 +39,12 @@ class MemoryCoordinator:
         with self._lock:
             self._reports[worker] = WorkerReport(status, message)
 
+    def begin_suspect(self, page: str) -> int:
+        return 0  # The memory broker counts by itself.
+
+    def end_suspect(self, page: str, *, survived: bool) -> None:
+        pass
+
     def record_time(self, stage: str, seconds: float) -> None:
         with self._lock:
             total, pages = self._seconds.get(stage, (0.0, 0))

@@ -54,8 +54,12 @@ class ZooKeeperCoordinator:
         clock: Clock,
         *,
         facts: Mapping[str, Any] | None = None,
+        gone: Callable[[Mapping[str, Any]], bool] = lambda _facts: False,
     ) -> None:
-        """Registers the worker. UsageError: a worker of this name is connected already."""
+        """Registers the worker. UsageError: a worker of this name is connected already.
+
+        `gone` tells from another worker's facts that its process has ended, though ZooKeeper does not know it yet.
+        """
         self._client = client
         self._worker = wire.check_name(worker, "worker")
         self._clock = clock
@@ -69,7 +73,7 @@ class ZooKeeperCoordinator:
         self._told = _Told(facts={"pages": 0, **(facts or {})})
         self._behind = threading.Event()
         self._closed = threading.Event()
-        self._register()
+        self._register(gone)
         client.add_listener(self._on_state)
         self._writer = threading.Thread(target=self._write_behind, name="zookeeper", daemon=True)
         self._writer.start()
@@ -105,6 +109,27 @@ class ZooKeeperCoordinator:
                 self._take_means(at_least=1)
         self._behind.set()
 
+    def begin_suspect(self, page: str) -> int:
+        path = f"{TREE.suspects}/{page}"
+        try:
+            asked(self._client, lambda: self._client.create_async(path, b"1", makepath=True))
+        except NodeExistsError:
+            value, _ = asked(self._client, lambda: self._client.get_async(path))
+            deaths = int(value) if value.isdigit() else 0
+            asked(self._client, lambda: self._client.set_async(path, b"%d" % (deaths + 1)))
+            # The death that made it a suspect was not written down.
+            return deaths + 1
+        return 0
+
+    def end_suspect(self, page: str, *, survived: bool) -> None:
+        path = f"{TREE.suspects}/{page}"
+        value, _ = asked(self._client, lambda: self._client.get_async(path))
+        left = 0 if survived or not value.isdigit() else int(value) - 1
+        if left:
+            asked(self._client, lambda: self._client.set_async(path, b"%d" % left))
+        else:
+            asked(self._client, lambda: self._client.delete_async(path))
+
     def record_time(self, stage: str, seconds: float) -> None:
         with self._lock:
             times = self._times.setdefault(stage, _Times())
@@ -127,24 +152,34 @@ class ZooKeeperCoordinator:
             if self._client.connected:
                 self._write()
                 self._write_means()
-                self._client.delete(self._path("status/connected"))
+                self._leave()
         except (KazooException, *AWAY) as error:
             logger.debug("the end of worker %s is not written down: %s", self._worker, error)
 
     def _path(self, leaf: str) -> str:
         return TREE.worker(self._worker, leaf)
 
-    def _register(self) -> None:
+    def _register(self, gone: Callable[[Mapping[str, Any]], bool]) -> None:
         self._client.ensure_path(self._path("status"))
+        self._client.ensure_path(self._path("info"))
+        if gone(wire.decode_info(self._client.get(self._path("info"))[0])):
+            self._leave()
         self._be_connected(first=True)
         self._client.ensure_path(self._path("queue"))
         for leaf, value in (
             ("status", wire.encode_text(WorkerStatus.STARTING)),
+            ("info", wire.encode_info(self._told.facts)),
             ("unlock_time", wire.encode_time(None)),
             ("enabled", wire.encode_flag(True)),
         ):
             self._client.ensure_path(self._path(leaf))
             self._client.set(self._path(leaf), value)
+
+    def _leave(self) -> None:
+        try:
+            self._client.delete(self._path("status/connected"))
+        except NoNodeError:
+            logger.debug("worker %s was not connected", self._worker)
 
     def _be_connected(self, first: bool = False) -> None:
         path = self._path("status/connected")

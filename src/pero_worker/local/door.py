@@ -96,5 +96,11 @@ class RemoteCoordinator(_Remote):
     def report(self, worker: str, status: WorkerStatus, message: str = "") -> None:
         self._call("report", worker, status, message)
 
+    def begin_suspect(self, page: str) -> int:
+        return 0  # The memory broker counts by itself.
+
+    def end_suspect(self, page: str, *, survived: bool) -> None:
+        pass
+
     def record_time(self, stage: str, seconds: float) -> None:
         self._call("record_time", stage, seconds)

@@ -16,6 +16,7 @@ from pero_worker.errors import StageError
 from pero_worker.local.door import serve
 from pero_worker.local.process import ProcessSettings, run_worker
 from pero_worker.ports import WorkerStatus
+from pero_worker.worker.timelimit import RECYCLED
 
 _IDLE_DEATHS_ALLOWED = 3
 # One torch, BLAS and OpenMP thread a process: on the same cores, processes beat threads by far (docs/benchmarks.md).
@@ -63,7 +64,8 @@ class Farm:
             exit_code = member.process.exitcode or 0
             member.process.close()
             gone(exit_code, pages)
-            self._idle_deaths = 0 if pages else self._idle_deaths + 1
+            if exit_code != RECYCLED:
+                self._idle_deaths = 0 if pages else self._idle_deaths + 1
             if self._idle_deaths >= _IDLE_DEATHS_ALLOWED:
                 raise StageError(
                     f"worker processes die before they take a page (exit code {exit_code}); "

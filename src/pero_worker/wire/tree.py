@@ -37,6 +37,11 @@ class Tree:
         """Ours: candidates for the watchdog's lead."""
         return f"{self.root}/watchdog/election"
 
+    @property
+    def suspects(self) -> str:
+        """Ours: pages that may have killed a worker, each with the number of its dead."""
+        return f"{self.root}/suspects"
+
     def servers(self, kind: str) -> str:
         """`kind` is mq, mq_monitoring or ftp: the names of the children are the addresses."""
         return f"{self.root}/worker/config/{kind}_servers"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 
 from pero_worker.engines import load_engine
 from pero_worker.errors import RequestError, StageError, TransientError
@@ -12,6 +15,7 @@ from pero_worker.ports import Assignment, Broker, Coordinator, Delivery, ModelSt
 from pero_worker.request import Request, StageLog, StageStatus
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.worker.steps import LoadedStage, PageInHand, StageRunner, attempts_of
+from pero_worker.worker.timelimit import RECYCLED, limit_of, time_limit
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +30,7 @@ class WorkerSettings:
     linger: float = 0.05
     first_back_off: float = 0.5
     longest_back_off: float = 30.0
+    end_process: Callable[[], None] = lambda: os._exit(RECYCLED)
 
 
 class Worker:
@@ -114,25 +119,28 @@ class Worker:
                 held.engine.close()
         else:
             self._refused.pop(name, None)
-            self._loaded[name] = LoadedStage(stage, engine)
+            self._loaded[name] = LoadedStage(stage, engine, limit_of(stage))
 
     def _handle(self, delivery: Delivery) -> None:
         try:
             request = self._checked(delivery)
         except RequestError as error:
-            self._broker.set_aside(delivery, str(error))
+            self._set_aside(delivery, str(error))
             return
-        page = PageInHand(request, deaths=delivery.attempts)
-        if page.deaths and attempts_of(page) > self._runner.max_attempts:
-            request = self._runner.give_up(page, self._loaded[request.stage])
+        suspect = _key(request) if delivery.redelivered else ""
+        page = PageInHand(request, deaths=delivery.attempts + self._begin_suspect(suspect))
+        try:
+            if page.deaths and attempts_of(page) > self._runner.max_attempts:
+                request = self._runner.give_up(page, self._loaded[request.stage])
+                _tell(request, request.logs[-1])
+            else:
+                request = self._through_held_stages(page, delivery, suspect)
+        except TransientError as error:
+            self._broker.give_back(delivery)
+            self._end_suspect(suspect, survived=False)
+            self._wait_after(error, WorkerStatus.PROCESSING_FAILED)
         else:
-            try:
-                request = self._through_held_stages(page)
-            except TransientError as error:
-                self._broker.give_back(delivery)
-                self._wait_after(error, WorkerStatus.PROCESSING_FAILED)
-                return
-        self._hand_on(delivery, request)
+            self._end_suspect(suspect, survived=self._hand_on(delivery, request))
 
     def _checked(self, delivery: Delivery) -> Request:
         request = decode_request(delivery.body)
@@ -142,12 +150,13 @@ class Worker:
             raise RequestError(f"the request names no output queue after stage {request.stage!r}")
         return request
 
-    def _through_held_stages(self, page: PageInHand) -> Request:
+    def _through_held_stages(self, page: PageInHand, delivery: Delivery, suspect: str) -> Request:
         """On from stage to stage without a trip through the broker, as long as the stages are held here."""
         while True:
             loaded = self._loaded[page.request.stage]
             waiting_in = page.request.stages
-            page.request = self._runner.run(page, loaded)
+            with time_limit(loaded.time_limit, partial(self._leave_behind, page, loaded, delivery, suspect)):
+                page.request = self._runner.run(page, loaded)
             done = page.request.stages != waiting_in and not page.request.failed
             log = page.request.logs[-1]
             _tell(page.request, log)
@@ -157,16 +166,63 @@ class Worker:
                 return page.request
             page.deaths = 0
 
-    def _hand_on(self, delivery: Delivery, request: Request) -> None:
+    def _leave_behind(self, page: PageInHand, loaded: LoadedStage, delivery: Delivery, suspect: str) -> None:
+        """From the timer's thread: counts the page as failed and ends the process, which hangs in the engine."""
+        request = self._runner.too_slow(page, loaded)
+        _tell(request, request.logs[-1])
         try:
-            self._broker.hand_on(delivery, request.destination, encode_request(request), request.priority)
-        except RequestError as error:
-            self._broker.set_aside(delivery, str(error))
+            self._end_suspect(suspect, survived=self._hand_on(delivery, request))
+        finally:
+            self._settings.end_process()
+
+    def _hand_on(self, delivery: Delivery, request: Request) -> bool:
+        """Whether the page is off our hands. One that cannot go where it should goes to the output queue as failed,
+        without the new results if they are what is too large; if that is impossible, it is set aside whole."""
+        reason = ""
+        for way in self._ways_out(delivery, request):
+            candidate = way.undelivered(reason) if reason else way
+            try:
+                self._broker.hand_on(delivery, candidate.destination, encode_request(candidate), candidate.priority)
+            except RequestError as error:
+                reason = str(error)
+                logger.error("page %s: %s", request.source or request.uuid, error)
+            except TransientError as error:
+                self._broker.give_back(delivery)
+                self._wait_after(error, WorkerStatus.MQ_CONNECTION_FAILED)
+                return False
+            else:
+                self._back_off = self._settings.first_back_off
+                return True
+        return self._set_aside(delivery, reason)
+
+    def _ways_out(self, delivery: Delivery, request: Request) -> Iterator[Request]:
+        yield request
+        yield request
+        yield replace(request, results=decode_request(delivery.body).results)
+
+    def _set_aside(self, delivery: Delivery, reason: str) -> bool:
+        logger.error("a message from %s is set aside: %s", delivery.queue, reason)
+        try:
+            self._broker.set_aside(delivery, reason)
         except TransientError as error:
             self._broker.give_back(delivery)
             self._wait_after(error, WorkerStatus.MQ_CONNECTION_FAILED)
-        else:
-            self._back_off = self._settings.first_back_off
+            return False
+        return True
+
+    def _begin_suspect(self, page: str) -> int:
+        try:
+            return self._coordinator.begin_suspect(page) if page else 0
+        except TransientError as error:
+            logger.warning("it is not known how many workers died on this page: %s", error)
+            return 0
+
+    def _end_suspect(self, page: str, *, survived: bool) -> None:
+        try:
+            if page:
+                self._coordinator.end_suspect(page, survived=survived)
+        except TransientError as error:
+            logger.warning("this page may be charged with a death that was none: %s", error)
 
     def _wait_after(self, error: TransientError, status: WorkerStatus) -> None:
         self._report(status, str(error))
@@ -187,3 +243,8 @@ def _tell(request: Request, log: StageLog) -> None:
     else:
         reason = log.log.splitlines()[0] if log.log else ""
         logger.warning("page %s: stage %s failed, attempt %d: %s", name, log.stage, log.attempt, reason)
+
+
+def _key(request: Request) -> str:
+    """Names a page in a stage, for a node in ZooKeeper: whatever ids came over the wire."""
+    return hashlib.sha256("\0".join((request.uuid, request.page_uuid, request.stage)).encode()).hexdigest()[:32]

@@ -18,10 +18,11 @@ from pero_worker.worker.payloads import ImageReader, parts_of, with_results
 
 @dataclass(frozen=True, slots=True)
 class LoadedStage:
-    """A stage that this worker holds ready."""
+    """A stage that this worker holds ready; a page may take `time_limit` seconds, 0 = any."""
 
     stage: Stage
     engine: Engine
+    time_limit: float = 0.0
 
 
 @dataclass(slots=True)
@@ -68,6 +69,11 @@ class StageRunner:
         attempts = attempts_of(page) - 1
         reason = f"given up after {attempts} attempts: the worker process died on this page {page.deaths} times"
         return page.request.given_up(self._log(loaded, self.clock.now(), attempts, failure=reason))
+
+    def too_slow(self, page: PageInHand, loaded: LoadedStage) -> Request:
+        """The request after a try that took longer than the stage allows."""
+        reason = f"the page took longer than {loaded.time_limit:g} s, the TIME_LIMIT of stage {loaded.stage.name}"
+        return self._after_failure(page, loaded, self.clock.now(), reason)
 
     def _process(self, page: PageInHand, engine: Engine) -> tuple[tuple[Payload, ...], Mapping[str, float]]:
         parts = parts_of(page.request.results)

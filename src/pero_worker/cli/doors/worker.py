@@ -11,16 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from pero_worker.cli.doors.common import add_login, given, parser
-from pero_worker.cluster.pool import stop_on_signals
+from pero_worker.cluster.pool import run_pool, stop_on_signals
 from pero_worker.cluster.settings import cluster_access, read_settings, store_access
-from pero_worker.cluster.worker import ClusterWorkerSettings, run_worker
+from pero_worker.cluster.worker import ClusterWorkerSettings
 from pero_worker.errors import UsageError
 from pero_worker.formats.images import DEFAULT_MAX_PIXELS
 from pero_worker.local.devices import choose_devices
 from pero_worker.wire.queues import LOG_QUEUE
 
 
-def main(arguments: Sequence[str], *, seed: bool = False) -> None:
+def main(arguments: Sequence[str], *, seed: bool = False) -> int:
     """`seed`: user and password are for the model store alone, as there was no other login then."""
     made = parser("Processes pages of the stage that the watchdog assigns.")
     add_login(made, "the model store" if seed else "ZooKeeper, RabbitMQ and the model store")
@@ -49,8 +49,9 @@ def main(arguments: Sequence[str], *, seed: bool = False) -> None:
         max_pixels=DEFAULT_MAX_PIXELS,
         log_queue="" if silent else options.log_queue or values.get("log_queue", "") or LOG_QUEUE,
         stores=tuple(options.ftp_servers),
+        log_level=logging.getLogger().level,
     )
     stopped = threading.Event()
     stop_on_signals(stopped)
     access = cluster_access(replace(where, brokers=tuple(options.broker_servers)))
-    run_worker(settings, access, store_access(login), stopped)
+    return run_pool([settings], access, store_access(login), stopped)

@@ -1,0 +1,58 @@
+"""Ends a page that takes too long: an engine that hangs cannot be stopped, only left behind with its process."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from pero_worker.errors import StageError
+from pero_worker.stage import Stage
+
+RECYCLED = 75
+"""Exit status of a worker process that wants to be started anew (EX_TEMPFAIL)."""
+
+
+@contextmanager
+def time_limit(seconds: float, expired: Callable[[], None]) -> Iterator[None]:
+    """Calls `expired`, from another thread, when the block takes longer than `seconds` (0 = no limit).
+
+    `expired` must end the process: the block never returns after it was called.
+    """
+    if not seconds:
+        yield
+        return
+    lock = threading.Lock()
+    state = {"done": False, "fired": False}
+
+    def fire() -> None:
+        with lock:
+            if state["done"]:
+                return
+            state["fired"] = True
+        expired()
+
+    timer = threading.Timer(seconds, fire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        with lock:
+            state["done"] = True
+        if state["fired"]:
+            threading.Event().wait()
+
+
+def limit_of(stage: Stage) -> float:
+    """Seconds from `[WORKER] TIME_LIMIT`, 0 when there is none. StageError: it is no number."""
+    text = stage.parsed().get("WORKER", "TIME_LIMIT", fallback="0", raw=True)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise StageError(f"stage {stage.name}: TIME_LIMIT = {text} is no number of seconds")
+    return seconds
