@@ -134,7 +134,7 @@ def test_without_a_version_an_archive_is_fetched_every_time(store: ArchiveStore,
 
 def test_a_wrong_digest_is_refused(store: ArchiveStore, tmp_path: Path) -> None:
     url = packed(tmp_path / "a.tar.gz", {"model.bin": "x"})
-    with pytest.raises(StageError, match="SHA-256 is .* the stage expects 00"):
+    with pytest.raises(StageError, match=r"SHA-256 is .* the stage expects 00"):
         store.directory(Stage("ocr", "", "1", url, archive_digest="0" * 64))
     assert not names(tmp_path)
 

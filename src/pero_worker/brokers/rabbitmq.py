@@ -48,7 +48,7 @@ class BrokerAccess:
     heartbeat: int = 60
     patience: float = 60.0
     """Seconds a call waits for an answer."""
-    longest_pause: float = 15.0
+    longest_pause: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)

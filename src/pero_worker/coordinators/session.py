@@ -69,7 +69,7 @@ class ZooKeeperAccess:
 
 def connect(access: ZooKeeperAccess) -> KazooClient:
     """A started client, which reconnects by itself with growing pauses. TransientError: no server answers."""
-    retry = KazooRetry(max_tries=-1, delay=0.2, backoff=2, max_jitter=0.5, max_delay=5)
+    retry = KazooRetry(max_tries=-1, delay=0.2, backoff=2, max_jitter=0.5, max_delay=3)
     sasl = {"mechanism": "DIGEST-MD5", "username": access.user, "password": access.password} if access.user else None
     handler = _Handler(access.patience)
     client = KazooClient(

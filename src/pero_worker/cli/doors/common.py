@@ -24,7 +24,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def add_login(made: argparse.ArgumentParser, use: str) -> None:
-    made.add_argument("-u", "--user", default="", metavar="USER", help=f"for {use}")
+    made.add_argument("-u", "--user", "--username", default="", metavar="USER", help=f"for {use}")
     made.add_argument("-p", "--password", default="", metavar="PASSWORD", help=f"for {use}")
     made.add_argument("-e", "--ca-cert", default="", metavar="PEM", help="authority of the servers' certificates: TLS")
 

@@ -1,0 +1,6 @@
+"""A door to pero-worker with upstream's flags: python scripts/controller.py --help"""
+
+from pero_worker.cli.doors.common import run
+from pero_worker.cli.doors.controller import main
+
+run(main)

@@ -1,0 +1,6 @@
+"""A door to pero-worker with upstream's flags: python scripts/dummy_msg_generator.py --help"""
+
+from pero_worker.cli.doors.common import run
+from pero_worker.cli.doors.dummy_msg_generator import main
+
+run(main)

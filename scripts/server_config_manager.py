@@ -1,0 +1,6 @@
+"""A door to pero-worker with upstream's flags: python scripts/server_config_manager.py --help"""
+
+from pero_worker.cli.doors.common import run
+from pero_worker.cli.doors.server_config_manager import main
+
+run(main)

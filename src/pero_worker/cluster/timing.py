@@ -1,0 +1,87 @@
+"""How long pages took: in every stage, between the stages, altogether; from what their requests tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from pero_worker.errors import NoInputError, RequestError
+from pero_worker.request import Request, StageStatus
+from pero_worker.wire.requests import decode_request
+
+MESSAGE_FILE = "message_body"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    start: datetime
+    end: datetime
+
+    @property
+    def seconds(self) -> float:
+        """Below zero when two machines' clocks differ by more than it took."""
+        return (self.end - self.start).total_seconds()
+
+
+@dataclass(slots=True)
+class StageTimes:
+    """`runs` and `waits` of pages that are done, `failed`: attempts of all pages."""
+
+    runs: list[Span] = field(default_factory=list)
+    waits: list[Span] = field(default_factory=list)
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class Timing:
+    """`pages`: from being sent to the end of the last stage, of pages that are done."""
+
+    pages: list[Span] = field(default_factory=list)
+    failed: int = 0
+    stages: dict[str, StageTimes] = field(default_factory=dict)
+    pipelines: dict[tuple[str, ...], list[Span]] = field(default_factory=dict)
+
+    def add(self, request: Request) -> None:
+        logs = request.logs
+        for log in logs:
+            if log.status != StageStatus.OK:
+                self._stage(log.stage).failed += 1
+        if request.failed:
+            self.failed += 1
+            return
+        before = request.start_time
+        for log in logs:
+            if log.status == StageStatus.OK:
+                self._stage(log.stage).runs.append(Span(log.start, log.end))
+            if before is not None:
+                self._stage(log.stage).waits.append(Span(before, log.start))
+            before = log.end
+        if not logs:
+            return
+        whole = Span(request.start_time or logs[0].start, max(log.end for log in logs))
+        self.pages.append(whole)
+        pipeline = tuple(log.stage for log in logs if log.status == StageStatus.OK)
+        self.pipelines.setdefault(pipeline, []).append(whole)
+
+    def _stage(self, name: str) -> StageTimes:
+        return self.stages.setdefault(name, StageTimes())
+
+
+def saved_requests(folder: Path) -> Iterator[tuple[Path, Request | str]]:
+    """The messages that a download with --save-message left in folders in `folder`; for a broken one, why it is.
+
+    NoInputError: there is no such folder.
+    """
+    try:
+        files = sorted(path / MESSAGE_FILE for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise NoInputError(f"cannot read the folder {folder}: {error.strerror}") from error
+    for file in files:
+        try:
+            yield file, decode_request(file.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # Not a page's folder, or saved without its message.
+        except (OSError, RequestError) as error:
+            yield file, str(error)
