@@ -3,4 +3,5 @@
 from pero_worker.cli.doors.common import run
 from pero_worker.cli.doors.controller import main
 
-run(main)
+if __name__ == "__main__":
+    run(main)

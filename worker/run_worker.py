@@ -3,4 +3,6 @@
 from pero_worker.cli.doors.common import run
 from pero_worker.cli.doors.worker import main
 
-run(main)
+# The guard is for the processes that a worker starts: they import this file.
+if __name__ == "__main__":
+    run(main)

@@ -5,4 +5,6 @@ from functools import partial
 from pero_worker.cli.doors.common import run
 from pero_worker.cli.doors.worker import main
 
-run(partial(main, seed=True))
+# The guard is for the processes that a worker starts: they import this file.
+if __name__ == "__main__":
+    run(partial(main, seed=True))

@@ -5,4 +5,5 @@ from functools import partial
 from pero_worker.cli.doors.common import run
 from pero_worker.cli.doors.watchdog import main
 
-run(partial(main, seed=True))
+if __name__ == "__main__":
+    run(partial(main, seed=True))

@@ -159,7 +159,7 @@ def test_our_watchdog_commands_upstreams_worker(farm: TestFarm, seed: bool) -> N
         broker.publish("s1", page(1, "s1", "out"))
         until(lambda: client.get("/pero/worker/status/theirs/queue")[0] == b"s1")
         unlock = datetime.fromisoformat(client.get("/pero/worker/status/theirs/unlock_time")[0].decode())
-        assert timedelta(seconds=10) < unlock - datetime.now(UTC) < timedelta(seconds=16)
+        assert timedelta(0) < unlock - datetime.now(UTC) < timedelta(minutes=2)
 
 
 def test_our_watchdog_says_since_when_a_stage_waits(farm: TestFarm) -> None:

@@ -56,6 +56,8 @@ class Link:
         self.consuming.basic_qos(prefetch_count=prefetch, global_qos=True)
         self.consuming.add_on_cancel_callback(self._cancelled)
         self._publishing = self._confirming_channel()
+        # What is asked of a queue that is not there closes the channel.
+        self._asking: BlockingChannel = connection.channel()
 
     def loop(self, closing: threading.Event) -> None:
         while not closing.is_set():
@@ -113,6 +115,10 @@ class Link:
         if lost:
             raise lost
 
+    def serves(self, queues: tuple[str, ...]) -> bool:
+        """Whether exactly `queues` are delivered; may be asked from any thread."""
+        return set(queues) == set(self._consumed)
+
     def consume(self, queues: tuple[str, ...], consumer: str) -> bool:
         """Has messages of exactly `queues` delivered; whether one that was served is not any more."""
         dropped = [name for name in self._consumed if name not in queues]
@@ -149,15 +155,17 @@ class Link:
                 raise RequestError(f"RabbitMQ refuses a message of {len(body)} bytes: {error.reply_text}") from error
             raise
 
-    def declare(self, queue: str) -> None:
+    def declare(self, queue: str, expires: int = 0) -> None:
         # Whatever arguments an existing queue has, they are left alone: a second declaration could be refused.
         if self.state(queue) is None:
-            arguments = dict(wire.QUEUE_ARGUMENTS)
+            arguments = {**wire.QUEUE_ARGUMENTS, **({"x-expires": 1000 * expires} if expires else {})}
             self.temporary(lambda channel: channel.queue_declare(queue, durable=True, arguments=arguments))
 
     def state(self, queue: str) -> QueueState | None:
+        if not self._asking.is_open:
+            self._asking = self._connection.channel()
         try:
-            method: Any = self.temporary(lambda channel: channel.queue_declare(queue, passive=True)).method
+            method: Any = self._asking.queue_declare(queue, passive=True).method
         except amqp.ChannelClosedByBroker as error:
             if error.reply_code == 404:
                 return None

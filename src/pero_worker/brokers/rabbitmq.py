@@ -73,7 +73,6 @@ class RabbitBroker:
         self._closing = threading.Event()
         self._ready = threading.Event()
         self._link: Link | None = None
-        self._serving: tuple[int, tuple[str, ...]] = (0, ())
         self._reason = "not connected yet"
         self._thread = threading.Thread(target=self._keep_connected, name="rabbitmq", daemon=True)
         self._thread.start()
@@ -134,9 +133,10 @@ class RabbitBroker:
 
     # -- for administration ------------------------------------------------------------------------------------
 
-    def declare(self, queue: str) -> None:
-        """Makes the queue of a stage; one that is there already stays as it is."""
-        self._call(lambda link: link.declare(queue))
+    def declare(self, queue: str, expires: int = 0) -> None:
+        """Makes a queue; one that is there already stays as it is. `expires`: seconds after which RabbitMQ deletes it
+        when nobody has used it, 0 = never."""
+        self._call(lambda link: link.declare(queue, expires))
 
     def state(self, queue: str) -> QueueState | None:
         """Exact numbers; None when there is no such queue."""
@@ -181,15 +181,9 @@ class RabbitBroker:
     def _serve(self, queues: tuple[str, ...], consumer: str, timeout: float) -> bool:
         """Whether a queue that was served is not any more."""
         link = self._link
-        if link is not None and self._serving == (link.number, queues):
+        if link is not None and link.serves(queues):
             return False
-
-        def consume(link: Link) -> tuple[bool, int]:
-            return link.consume(queues, consumer), link.number
-
-        dropped, number = self._call(consume, wait=timeout)
-        self._serving = (number, queues)
-        return dropped
+        return self._call(lambda link: link.consume(queues, consumer), wait=timeout)
 
     def _call(self, action: Callable[[Link], T], wait: float | None = None) -> T:
         self.wait_connected(self._access.patience if wait is None else wait)

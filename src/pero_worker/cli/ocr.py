@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from pero_worker.cli.access import given_from_environment
 from pero_worker.cli.progress import Progress, print_summary
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_farm
-from pero_worker.cluster.settings import cluster_access
+from pero_worker.cluster.settings import Given, cluster_access, split_servers
 from pero_worker.cluster.workforce import ClusterWorkforce, pipeline_of
 from pero_worker.errors import ExitCode, UsageError
 from pero_worker.formats import parse_formats
@@ -79,38 +80,64 @@ def ocr(
     ] = "",
 ) -> None:
     """Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."""
+
+    @contextmanager
+    def here(folder: OutputFolder) -> Iterator[Crew]:
+        loaded = load_pipeline(pipeline, cache=Path(platformdirs.user_cache_dir("pero-worker")) / "pipelines")
+        settings = LocalSettings(dpi, device, jobs, max_megapixels * 1_000_000, 3, folder.worker_log)
+        yield Crew(LocalWorkforce(loaded, settings, SystemClock()), loaded.name, loaded.version)
+
+    def there(folder: OutputFolder) -> AbstractContextManager[Crew]:
+        names = split_servers([stages])
+        if not names:
+            raise UsageError("--cluster needs --stages: which of its stages a page goes through, as layout,ocr")
+        return on_cluster(given_from_environment(cluster), names, folder, dpi)
+
+    run_documents(paths, output, parse_formats(formats), there if cluster else here, dpi=dpi, quiet=quiet)
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Who does the work, and the name and version of what is done."""
+
+    workforce: Workforce
+    pipeline: str
+    version: str
+
+
+@contextmanager
+def on_cluster(
+    given: Given, stages: Sequence[str], folder: OutputFolder, dpi: int, priority: int = 0
+) -> Iterator[Crew]:
+    """The cluster's `stages` as the crew of the job that `folder` stands for."""
+    with open_farm(cluster_access(given)) as farm:
+        name, version = pipeline_of(farm.zookeeper, stages)
+        crew = ClusterWorkforce(farm.broker, stages, folder.job_id, SystemClock(), dpi=dpi, priority=priority)
+        yield Crew(crew, name, version)
+
+
+def run_documents(
+    paths: Sequence[str],
+    output: Path,
+    formats: tuple[str, ...],
+    crew: Callable[[OutputFolder], AbstractContextManager[Crew]],
+    *,
+    dpi: int,
+    quiet: bool,
+) -> None:
+    """From paths to results, with progress and a summary; ends the program when something failed."""
     signal.signal(signal.SIGTERM, _as_interrupt)
-    wanted = parse_formats(formats)
     found = discover(paths, exclude=output)
     folder = OutputFolder(output)
     try:
-        with ExitStack() as stack:
-            progress = Progress(visible=not quiet and sys.stderr.isatty())
-            if cluster:
-                workforce, name, version = stack.enter_context(_cluster(cluster, stages, folder, dpi))
-            else:
-                loaded = load_pipeline(pipeline, cache=Path(platformdirs.user_cache_dir("pero-worker")) / "pipelines")
-                settings = LocalSettings(dpi, device, jobs, max_megapixels * 1_000_000, 3, folder.worker_log)
-                workforce, name, version = LocalWorkforce(loaded, settings, SystemClock()), loaded.name, loaded.version
-            stack.enter_context(progress)
-            options = RunOptions(name, version, wanted, dpi)
-            summary = run(found.documents, workforce, folder, options, progress, SystemClock())
+        with crew(folder) as who, Progress(visible=not quiet and sys.stderr.isatty()) as progress:
+            options = RunOptions(who.pipeline, who.version, formats, dpi)
+            summary = run(found.documents, who.workforce, folder, options, progress, SystemClock())
     finally:
         folder.close()
     if not quiet:
         print_summary(summary, folder.root, found.skipped)
     _leave(summary)
-
-
-@contextmanager
-def _cluster(zookeeper: str, stages: str, folder: OutputFolder, dpi: int) -> Iterator[tuple[Workforce, str, str]]:
-    """The rest of how to reach it is in the environment, as for the other commands."""
-    names = [name.strip() for name in stages.split(",") if name.strip()]
-    if not names:
-        raise UsageError("--cluster needs --stages: which of the cluster's stages a page goes through, as layout,ocr")
-    with open_farm(cluster_access(given_from_environment(zookeeper))) as farm:
-        name, version = pipeline_of(farm.zookeeper, names)
-        yield ClusterWorkforce(farm.broker, names, folder.job_id, SystemClock(), dpi=dpi), name, version
 
 
 def _leave(summary: Summary) -> None:

@@ -6,6 +6,7 @@ import statistics
 import sys
 import threading
 import uuid
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pero_worker.cli.ocr import Crew, on_cluster, run_documents
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_farm
 from pero_worker.cluster.download import Downloaded, download
@@ -21,7 +23,7 @@ from pero_worker.cluster.layouts import RequestFolders, ResultTree, safe_name
 from pero_worker.cluster.pool import stop_on_signals
 from pero_worker.cluster.publish import Published, Sending, SentPages, publish
 from pero_worker.cluster.settings import Given, cluster_access, split_servers
-from pero_worker.errors import ExitCode
+from pero_worker.errors import ExitCode, UsageError
 from pero_worker.formats import parse_formats
 from pero_worker.formats.discover import discover
 from pero_worker.local.outputs import OutputFolder
@@ -30,6 +32,8 @@ PUBLISH_EPILOG = """
 [bold]Examples[/bold]
 
   pero-worker publish scans/ --stages layout,ocr,out
+
+  pero-worker publish scans/ --stages layout,ocr,out --wait -o text/
 
   pero-worker publish box7.pdf 'box8/*.tif' --stages ocr,out --job box7-8 --priority 1
 
@@ -57,9 +61,27 @@ def publish_command(
     job: Annotated[str, typer.Option("-j", "--job", help="Name on every page.", show_default="random")] = "",
     priority: Annotated[int, typer.Option(min=0, max=255, help="1 goes before 0.")] = 0,
     dpi: Annotated[int, typer.Option(min=36, max=2400, help="Resolution for PDF pages that are not scans.")] = 300,
+    wait: Annotated[
+        bool, typer.Option("-w", "--wait", help="Follow the job to its end; results go to --output.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="With --wait.", metavar="DIR")] = None,
+    formats: Annotated[
+        str, typer.Option("-f", "--formats", help="With --wait: page, alto, text, hocr, json, pdf; or all.")
+    ] = "page,alto,text",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Send pages into the cluster."""
+    if wait:
+        if output is None:
+            raise UsageError("--wait needs --output: the folder for the results")
+        # The job's results come through a queue of its own, so that nobody else takes them.
+        names = split_servers(stages)[:-1]
+
+        def crew(folder: OutputFolder) -> AbstractContextManager[Crew]:
+            return on_cluster(given, names, folder, dpi, priority)
+
+        run_documents(paths, output, parse_formats(formats), crew, dpi=dpi, quiet=quiet)
+        return
     found = discover(paths)
     sending = Sending(job or uuid.uuid4().hex[:16], split_servers(stages), priority, dpi)
     sent = SentPages(Path(platformdirs.user_state_dir("pero-worker")) / "jobs" / safe_name(sending.job))

@@ -14,6 +14,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_farm
 from pero_worker.cluster.pool import log_to_stderr, stop_on_signals
 from pero_worker.cluster.settings import Given, cluster_access
+from pero_worker.watchdog.mirror import Mirror
 from pero_worker.watchdog.policy import plan, work
 from pero_worker.watchdog.service import Watchdog
 
@@ -53,12 +54,17 @@ def run_watchdog(access: ClusterAccess, *, dry_run: bool) -> None:
         if not dry_run:
             service.run(f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}", stopped)
             return
-        stages, workers = service.snapshot()
-        for stage in stages:
+        mirror = Mirror(farm.zookeeper, lambda: None)
+        try:
+            mirror.wait(10)
+            seen = service.snapshot(mirror)
+        finally:
+            mirror.close()
+        for stage in seen.stages:
             typer.echo(f"stage {stage.name}: {stage.messages} pages, {work(stage):.1f} s of work")
-        for worker in workers:
+        for worker in seen.workers:
             typer.echo(f"worker {worker.name}: serves {worker.stage or 'nothing'}")
-        decided = plan(stages, workers, clock.now())
+        decided = plan(seen.stages, seen.workers, clock.now())
         for move in decided.moves:
             typer.echo(f"would send {move.worker} to {move.stage}: {move.reason}")
         if not decided.moves:

@@ -10,6 +10,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -91,7 +92,7 @@ class Management:
         if password:
             body["password"] = password
         elif found is not None:
-            body |= {key: found[key] for key in ("password_hash", "hashing_algorithm") if found.get(key)}
+            body |= {key: found[key] for key in ("password_hash", "hashing_algorithm") if found.get(key) is not None}
         self._tell("PUT", _path("users", name), body)
 
     def remove_user(self, name: str) -> None:
@@ -151,9 +152,9 @@ class Management:
             with error:
                 raise self._refused(server, path, error) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
+            reason = str(getattr(error, "reason", None) or error) or type(error).__name__
             raise TransientError(
-                f"RabbitMQ's management interface at {scheme}://{server} does not answer: {reason or type(error).__name__}"
+                f"RabbitMQ's management interface at {scheme}://{server} does not answer: {reason}"
             ) from error
 
     def _refused(self, server: Server, path: str, error: urllib.error.HTTPError) -> TransientError | UsageError:
@@ -162,10 +163,8 @@ class Management:
         if error.code == 404:
             return _NotFound(f"RabbitMQ at {server} knows no {path}")
         reason = error.reason
-        try:
+        with suppress(OSError, http.client.HTTPException, ValueError, AttributeError):
             reason = json.loads(error.read(100_000)).get("reason") or reason
-        except (OSError, http.client.HTTPException, ValueError, AttributeError):
-            pass
         text = f"RabbitMQ's management interface at {server} answers {error.code} to {path}: {reason}"
         return TransientError(text) if error.code >= 500 else UsageError(text)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError, NoNodeError
@@ -16,7 +18,7 @@ from pero_worker.stage import parse_config
 from pero_worker.wire import tree as wire
 from pero_worker.wire.tree import TREE
 
-_LEAVES = (
+LEAVES = (
     "config",
     "config_path",
     "config_version",
@@ -75,10 +77,15 @@ def stage_names(client: KazooClient) -> tuple[str, ...]:
 
 def read_record(client: KazooClient, name: str) -> StageRecord:
     """StageError: no such stage."""
-    found = read_leaves(client, TREE.stage(wire.check_name(name)), _LEAVES)
+    found = read_leaves(client, TREE.stage(wire.check_name(name)), LEAVES)
     if not found and asked(client, lambda: client.exists_async(TREE.stage(name))) is None:
         known = ", ".join(stage_names(client)) or "none"
         raise StageError(f"there is no stage {name!r}; known: {known}")
+    return record_from(name, found)
+
+
+def record_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> StageRecord:
+    """From the stage's nodes `LEAVES`, as far as they are there: value and stat of each."""
     values = {leaf: value for leaf, (value, _) in found.items()}
     return StageRecord(
         name=name,

@@ -20,6 +20,9 @@ ZK_CONNECTION_FAILED = "ZK_CONNECTION_FAILED"
 """Never written: a worker that is not connected and did not say it is dead."""
 
 
+LEAVES = ("status", "queue", "enabled", "unlock_time", "message", "info", "status/connected")
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerState:
     """`status` is a `WorkerStatus`, ZK_CONNECTION_FAILED, or whatever else stands there; `facts` are ours."""
@@ -46,8 +49,11 @@ def worker_names(client: KazooClient) -> tuple[str, ...]:
 
 
 def read_worker(client: KazooClient, name: str) -> WorkerState:
-    leaves = ("status", "queue", "enabled", "unlock_time", "message", "info", "status/connected")
-    found = read_leaves(client, TREE.worker(name), leaves)
+    return state_from(name, read_leaves(client, TREE.worker(name), LEAVES))
+
+
+def state_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> WorkerState:
+    """From the worker's nodes `LEAVES`, as far as they are there: value and stat of each."""
     values = {leaf: value for leaf, (value, _) in found.items()}
     # The seed's workers never have a node `connected`: of them the status is all there is.
     once_connected = "status" in found and found["status"][1].cversion > 0

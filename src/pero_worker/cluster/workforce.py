@@ -17,6 +17,8 @@ from pero_worker.ports import Clock
 from pero_worker.wire.requests import decode_request, encode_request
 
 _PAGES_AHEAD = 200
+_FORGOTTEN = 14 * 86400
+"""Seconds after which the results of a job that nobody goes on with are thrown away."""
 _BYTES_AHEAD = 500_000_000
 """Of pages in the cluster that belong to this run: workers never wait for more, and RabbitMQ is not filled up."""
 
@@ -45,7 +47,7 @@ class ClusterWorkforce:
             for stage in self._stages:
                 if self._broker.state(stage) is None:
                     raise StageError(f"the cluster has no stage {stage!r}: see pero-worker stage list")
-            self._broker.declare(self._queue)
+            self._broker.declare(self._queue, expires=_FORGOTTEN)
         return 0
 
     def wants_more(self) -> bool:

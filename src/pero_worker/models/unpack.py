@@ -35,6 +35,7 @@ _DAMAGED = (
     lzma.LZMAError,
     zlib.error,
     EOFError,
+    IndexError,  # an entry of a zip without a name
     OSError,
     ValueError,
     OverflowError,

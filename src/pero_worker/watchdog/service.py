@@ -8,23 +8,24 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
 
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException, NoNodeError
-from kazoo.recipe.watchers import ChildrenWatch, DataWatch
 
-from pero_worker.cluster.stages import read_record, stage_names
-from pero_worker.cluster.workers import WorkerState, read_workers
+from pero_worker.cluster.workers import WorkerState
 from pero_worker.coordinators.session import AWAY
-from pero_worker.errors import StageError, TransientError
+from pero_worker.errors import TransientError
 from pero_worker.ports import Clock, WorkerStatus
-from pero_worker.watchdog.policy import Move, Plan, StageView, WorkerView, plan, unlock_time
+from pero_worker.watchdog.janitor import tidy
+from pero_worker.watchdog.mirror import Mirror
+from pero_worker.watchdog.policy import Move, StageView, WorkerView, plan, unlock_time
 from pero_worker.wire import tree as wire
 from pero_worker.wire.tree import TREE
 
 logger = logging.getLogger(__name__)
+_TIDYING = 3600.0
+_DEBOUNCE = 0.01
 
 _AVAILABLE = {
     WorkerStatus.IDLE,
@@ -33,6 +34,12 @@ _AVAILABLE = {
     WorkerStatus.CONFIGURATION_FAILED,
     WorkerStatus.MQ_CONNECTION_FAILED,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    stages: list[StageView]
+    workers: list[WorkerView]
 
 
 class Watchdog:
@@ -46,8 +53,7 @@ class Watchdog:
         self._clock = clock
         self._interval = interval
         self._news = threading.Event()
-        self._watched: set[str] = set()
-        self._leads = False
+        self._told: dict[str, tuple[str, int]] = {}
 
     def run(self, name: str, stopped: threading.Event) -> None:
         """Waits for the lead, leads until it is lost, and again, until `stopped`."""
@@ -74,88 +80,86 @@ class Watchdog:
                 self._news.set()
 
         self._client.add_listener(listen)
+        self._told.clear()
+        mirror = Mirror(self._client, self._news.set)
         logger.info("watchdog %s leads", name)
-        self._leads = True
-        self._client.ensure_path(TREE.workers)
-        ChildrenWatch(self._client, TREE.workers, self._watch_workers)
+        next_tidying = self._clock.monotonic()
         try:
             while not stopped.is_set() and not lost.is_set():
+                pause = self._interval
                 try:
-                    self.round()
+                    mirror.wait(10)
+                    pause = self._pause_after(self.round(mirror))
+                    if self._clock.monotonic() >= next_tidying:
+                        tidy(self._client, self._clock.now())
+                        next_tidying = self._clock.monotonic() + _TIDYING
                 except (TransientError, KazooException, *AWAY) as error:
                     logger.warning("this round is left out: %s", error or type(error).__name__)
                     stopped.wait(1.0)
-                self._news.wait(self._interval)
+                self._news.wait(pause)
+                # What changes together is looked at together.
+                stopped.wait(_DEBOUNCE)
                 self._news.clear()
         finally:
-            self._leads = False
             self._client.remove_listener(listen)
+            mirror.close()
 
-    def round(self) -> Plan:
+    def round(self, mirror: Mirror) -> Snapshot:
         """One look, one plan, carried out."""
-        stages, workers = self.snapshot()
-        decided = plan(stages, workers, self._clock.now())
-        by_name = {stage.name: stage for stage in stages}
+        seen = self.snapshot(mirror)
+        decided = plan(seen.stages, seen.workers, self._clock.now())
+        by_name = {stage.name: stage for stage in seen.stages}
         for move in decided.moves:
             self._tell(move, by_name[move.stage])
         for name, since in decided.waiting_since:
             self._client.set(TREE.stage(name, "waiting_since"), wire.encode_time(since))
-        return decided
+        return seen
 
-    def snapshot(self) -> tuple[list[StageView], list[WorkerView]]:
+    def snapshot(self, mirror: Mirror) -> Snapshot:
         stages: list[StageView] = []
-        for name in stage_names(self._client):
-            try:
-                record = read_record(self._client, name)
-            except StageError:
-                continue
-            messages = self._lengths(name)
-            if messages is None or not record.config:
-                continue
-            seconds, since = record.mean_seconds, record.waiting_since
-            stages.append(StageView(name, messages, seconds, record.priority, record.disabled, since))
-        return stages, [view for state in read_workers(self._client) if (view := _view(state))]
+        for record in mirror.stages():
+            messages = self._lengths(record.name)
+            if messages is not None:
+                stages.append(
+                    StageView(
+                        record.name,
+                        messages,
+                        record.mean_seconds,
+                        record.priority,
+                        record.disabled,
+                        record.waiting_since,
+                    )
+                )
+        return Snapshot(stages, [view for found in mirror.workers() if (view := self._view(*found))])
+
+    def _view(self, state: WorkerState, version: int) -> WorkerView | None:
+        """None for a worker that cannot be told anything."""
+        if state.dead or not state.enabled or state.status not in _AVAILABLE:
+            return None
+        stage, told_version = self._told.get(state.name, ("", -1))
+        # What we told it a moment ago may not have come back through the watch yet.
+        current = stage if told_version > version else state.stage
+        return WorkerView(
+            state.name,
+            current,
+            busy=state.status == WorkerStatus.PROCESSING,
+            loading=state.status == WorkerStatus.CONFIGURING or told_version > version,
+            failed=state.status == WorkerStatus.CONFIGURATION_FAILED and told_version <= version,
+            unlock_time=state.unlock_time,
+        )
+
+    def _pause_after(self, seen: Snapshot) -> float:
+        """A worker without work should get it the moment a page comes; when all have some, there is time."""
+        idle = any(not (worker.busy or worker.loading) for worker in seen.workers)
+        return self._interval if idle else 4 * self._interval
 
     def _tell(self, move: Move, stage: StageView) -> None:
+        until = unlock_time(stage, self._clock.now())
         try:
-            self._client.set(
-                TREE.worker(move.worker, "unlock_time"), wire.encode_time(unlock_time(stage, self._clock.now()))
-            )
-            self._client.set(TREE.worker(move.worker, "queue"), wire.encode_text(move.stage))
+            self._client.set(TREE.worker(move.worker, "unlock_time"), wire.encode_time(until))
+            stat = self._client.set(TREE.worker(move.worker, "queue"), wire.encode_text(move.stage))
         except NoNodeError:
             logger.info("worker %s is gone", move.worker)
         else:
+            self._told[move.worker] = (move.stage, stat.version)
             logger.info("worker %s serves %s: %s", move.worker, move.stage, move.reason)
-
-    def _watch_workers(self, names: list[str]) -> bool:
-        for name in names:
-            if name not in self._watched:
-                self._watched.add(name)
-                DataWatch(self._client, TREE.worker(name, "status"), partial(self._on_status, name))
-        self._news.set()
-        return self._leads
-
-    def _on_status(self, name: str, _value: bytes | None, stat: Any) -> bool:
-        self._news.set()
-        if stat is None:
-            self._watched.discard(name)
-        return stat is not None
-
-
-def _cancel_when(stopped: threading.Event, election: Any) -> None:
-    stopped.wait()
-    election.cancel()
-
-
-def _view(state: WorkerState) -> WorkerView | None:
-    """None for a worker that cannot be told anything."""
-    if state.dead or not state.enabled or state.status not in _AVAILABLE:
-        return None
-    return WorkerView(
-        state.name,
-        state.stage,
-        busy=state.status == WorkerStatus.PROCESSING,
-        loading=state.status == WorkerStatus.CONFIGURING,
-        failed=state.status == WorkerStatus.CONFIGURATION_FAILED,
-        unlock_time=state.unlock_time,
-    )

@@ -1,0 +1,71 @@
+"""What stands in ZooKeeper about stages and workers, kept up to date by watches: looking at it costs no traffic."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kazoo.client import KazooClient
+from kazoo.recipe.cache import TreeCache, TreeEvent
+
+from pero_worker.cluster import stages, workers
+from pero_worker.cluster.stages import StageRecord
+from pero_worker.cluster.workers import WorkerState
+from pero_worker.errors import TransientError
+from pero_worker.wire.tree import TREE
+
+
+class Mirror:
+    """`changed` is called, from a thread of kazoo's, whenever something is different."""
+
+    def __init__(self, client: KazooClient, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._ready = {folder: threading.Event() for folder in (TREE.stages, TREE.workers)}
+        self._caches = {folder: TreeCache(client, folder) for folder in self._ready}
+        for folder, cache in self._caches.items():
+            client.ensure_path(folder)
+            cache.listen(lambda event, folder=folder: self._on_event(folder, event))
+            cache.start()
+
+    def wait(self, timeout: float) -> None:
+        """TransientError: not everything has been read after `timeout` seconds."""
+        if not all(ready.wait(timeout) for ready in self._ready.values()):
+            raise TransientError(f"ZooKeeper's tree could not be read in {timeout:.0f} s")
+
+    def close(self) -> None:
+        for cache in self._caches.values():
+            cache.close()
+
+    def stages(self) -> list[StageRecord]:
+        """Those with a configuration."""
+        found = (
+            stages.record_from(name, self._leaves(TREE.stage(name), stages.LEAVES)) for name in self._names(TREE.stages)
+        )
+        return [record for record in found if record.config]
+
+    def workers(self) -> list[tuple[WorkerState, int]]:
+        """Each with the version of its node `queue`."""
+        result: list[tuple[WorkerState, int]] = []
+        for name in self._names(TREE.workers):
+            found = self._leaves(TREE.worker(name), workers.LEAVES)
+            version = found["queue"][1].version if "queue" in found else -1
+            result.append((workers.state_from(name, found), version))
+        return result
+
+    def _names(self, folder: str) -> list[str]:
+        return sorted(self._caches[folder].get_children(folder, default=()) or ())
+
+    def _leaves(self, folder: str, leaves: Sequence[str]) -> dict[str, tuple[bytes, Any]]:
+        cache = self._caches[folder.rpartition("/")[0]]
+        found: dict[str, tuple[bytes, Any]] = {}
+        for leaf in leaves:
+            node = cache.get_data(f"{folder}/{leaf}")
+            if node is not None:
+                found[leaf] = (node.data, node.stat)
+        return found
+
+    def _on_event(self, folder: str, event: Any) -> None:
+        if event.event_type == TreeEvent.INITIALIZED:
+            self._ready[folder].set()
+        self._changed()

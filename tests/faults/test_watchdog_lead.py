@@ -1,0 +1,118 @@
+"""Any number of watchdogs, one lead: it moves when the leader dies or is cut off, and never are there two."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from cluster.conftest import farm, rabbitmq, zookeeper  # noqa: F401 - fixtures
+from cluster.test_farm import DUMMY, page, until
+from faults.proxy import Proxy
+
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.status import leader
+from pero_worker.coordinators.session import session
+from pero_worker.watchdog.janitor import tidy
+from pero_worker.watchdog.service import Watchdog
+
+if TYPE_CHECKING:
+    from cluster.conftest import TestFarm
+
+
+def test_a_killed_leader_is_followed_by_the_standby(farm: TestFarm) -> None:
+    command = [sys.executable, "-m", "pero_worker", "watchdog"]
+    with farm.client() as client:
+        first = subprocess.Popen(command, env=farm.environment())
+        until(lambda: leader(client))
+        name = leader(client)
+        second = subprocess.Popen(command, env=farm.environment())
+        until(lambda: len(client.get_children("/pero/watchdog/election")) == 2)
+        assert leader(client) == name
+        first.kill()
+        first.wait()
+        until(lambda: leader(client) not in {"", name})
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(15) == 0
+        until(lambda: leader(client) == "")
+
+
+@contextmanager
+def watchdog_through(farm: TestFarm, port: int, name: str) -> Iterator[list[str]]:
+    """A watchdog whose way to ZooKeeper is `port`; the list grows by its name with every look it takes while it leads."""
+    looks: list[str] = []
+    stopped = threading.Event()
+    root = farm.zookeeper.partition("/")[2]
+    access = replace(farm.access.zookeeper, servers=(f"127.0.0.1:{port}/{root}",))
+
+    def length(queue: str) -> int:
+        looks.append(name)
+        return 0
+
+    with session(access) as client:
+        watchdog = Watchdog(client, length, SystemClock(), interval=0.05)
+        thread = threading.Thread(target=watchdog.run, args=(name, stopped))
+        thread.start()
+        try:
+            yield looks
+        finally:
+            stopped.set()
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+def test_a_leader_that_is_cut_off_stops_before_another_leads(farm: TestFarm) -> None:
+    farm.add_stage("s1", DUMMY)
+    port = farm.access.zookeeper.servers[0].partition("/")[0].rpartition(":")[2]
+    proxy = Proxy(int(port))
+    try:
+        with farm.client() as client, watchdog_through(farm, proxy.port, "cut off") as first:
+            until(lambda: first)
+            with watchdog_through(farm, int(port), "standby") as second:
+                until(lambda: len(client.get_children("/pero/watchdog/election")) == 2)
+                assert not second
+                proxy.refusing = True
+                proxy.held = True
+                until(lambda: second, 60)
+                before = len(first)
+                count = len(second)
+                until(lambda: len(second) > count + 20)
+                assert len(first) == before, "it acts although it does not lead"
+                assert leader(client) == "standby"
+                proxy.refusing = proxy.held = False
+                proxy.cut()
+                until(lambda: len(client.get_children("/pero/watchdog/election")) == 2, 60)
+                assert leader(client) == "standby"
+    finally:
+        proxy.close()
+
+
+def test_a_new_watchdog_takes_up_the_farm_as_it_is(farm: TestFarm) -> None:
+    farm.add_stage("s1", DUMMY)
+    with farm.client() as client, farm.broker() as broker:
+        broker.publish("s1", page(1, "s1", "out"))
+        base = "/pero/worker/status/w1"
+        for leaf, value in (("status", b"PROCESSING"), ("queue", b"s1"), ("enabled", b"true"), ("unlock_time", b"")):
+            client.create(f"{base}/{leaf}", value, makepath=True)
+        with watchdog_through(farm, int(farm.zookeeper.partition("/")[0].rpartition(":")[2]), "new") as looks:
+            until(lambda: len(looks) > 5)
+        assert client.get(f"{base}/queue")[1].version == 0, "a worker at work was told what it does already"
+
+
+def test_what_is_long_dead_is_cleared_away(farm: TestFarm) -> None:
+    with farm.client() as client:
+        for name, status in (("dead", b"DEAD"), ("alive", b"IDLE")):
+            client.create(f"/pero/worker/status/{name}/status", status, makepath=True)
+            client.create(f"/pero/worker/status/{name}/queue", b"")
+        client.create("/pero/suspects/page", b"1", makepath=True)
+        now = datetime.now(UTC)
+        assert tidy(client, now + timedelta(hours=1)) == 0
+        assert tidy(client, now + timedelta(days=8)) == 2
+        assert client.get_children("/pero/worker/status") == ["alive"]
+        assert client.get_children("/pero/suspects") == []
