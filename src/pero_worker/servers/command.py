@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import errno
 import os
 import signal
 import socket
@@ -57,10 +58,12 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=100)
-    except (socket.gaierror, OverflowError) as error:
+    except OverflowError as error:
         raise UsageError(f"cannot listen on {host} port {port}: {error}") from error
     except OSError as error:
-        raise TransientError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+        # create_server hides what kind of error it was; only a port that is taken may become free.
+        kind = TransientError if error.errno == errno.EADDRINUSE else UsageError
+        raise kind(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
 
 
 def announce(listener: socket.socket) -> None:
