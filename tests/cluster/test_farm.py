@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -161,8 +162,9 @@ def test_a_stage_that_cannot_be_loaded_is_reported_and_tried_again_when_asked(fa
 def test_the_name_of_a_worker_is_its_own(farm: TestFarm, tmp_path: Path) -> None:
     with farm.client() as client, running_worker(farm, tmp_path):
         options = ClusterWorkerSettings("w1", tmp_path / "cache")
+        access = replace(farm.access, zookeeper=replace(farm.access.zookeeper, session_timeout=0.5))
         with pytest.raises(UsageError, match="connected already"):
-            run_worker(options, farm.access, StoreAccess(), threading.Event())
+            run_worker(options, access, StoreAccess(), threading.Event())
         assert status_of(client, "w1") == WorkerStatus.IDLE
 
 
@@ -190,22 +192,29 @@ def test_the_mean_time_is_written_as_upstream_reads_it(farm: TestFarm, tmp_path:
         assert 0 < float.fromhex(client.get("/pero/queue/s1/avg_msg_time")[0].decode()) < 1
 
 
-def test_a_long_page_is_given_back_after_the_grace(farm: TestFarm, tmp_path: Path) -> None:
-    """In a process of its own, which ends hard."""
+def test_a_long_page_is_given_back_after_the_grace_and_not_charged(farm: TestFarm, tmp_path: Path) -> None:
+    """In processes of their own, which end hard; the second gets the page as one that somebody had before."""
     farm.add_stage("slow", "[WORKER]\nDUMMY = yes\nTIME_SCALE = 100\n")
     command = [sys.executable, "-m", "pero_worker", "worker", "--id", "w1", "--grace", "0.2", "--cache", str(tmp_path)]
     with farm.client() as client, farm.broker() as broker:
         broker.publish("slow", page(1, "slow", "out"))
-        process = subprocess.Popen(command, env=farm.environment())
-        until(lambda: status_of(client, "w1") == WorkerStatus.IDLE)
-        client.set("/pero/worker/status/w1/queue", b"slow")
-        until(lambda: status_of(client, "w1") == WorkerStatus.PROCESSING)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-        assert status_of(client, "w1") == WorkerStatus.DEAD
-        assert not workers.read_worker(client, "w1").connected
+        for suspects in (0, 1):
+            process = subprocess.Popen(command, env=farm.environment())
+            until(lambda: status_of(client, "w1") in {WorkerStatus.IDLE, WorkerStatus.PROCESSING})
+            client.set("/pero/worker/status/w1/queue", b"slow")
+            until(lambda: status_of(client, "w1") == WorkerStatus.PROCESSING)
+            until(lambda suspects=suspects: len(children(client, TREE.suspects)) == suspects)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+            assert status_of(client, "w1") == WorkerStatus.DEAD
+            assert not workers.read_worker(client, "w1").connected
+            assert children(client, TREE.suspects) == []
         delivery = broker.get(["slow"], "test", 10)
         assert delivery is not None and delivery.body == page(1, "slow", "out")
+
+
+def children(client: Any, path: str) -> list[str]:
+    return list(client.get_children(path)) if client.exists(path) else []
 
 
 def test_a_workers_log_goes_to_the_queue(farm: TestFarm, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

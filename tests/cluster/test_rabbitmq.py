@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pero_worker.brokers.link import Link
 from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
 from pero_worker.errors import RequestError, TransientError
 from pero_worker.ports import Delivery
@@ -120,6 +121,29 @@ def test_a_lost_connection_is_made_again_and_the_page_is_not_handed_on_twice(far
         state = other.state("b")
         assert state is not None and state.messages == 0
         broker.publish("b", b"later")
+
+
+def test_no_error_whatever_ends_the_thread_that_keeps_the_connection(
+    farm: TestFarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pika raises more than its own errors when a connection breaks at the wrong moment."""
+    broken = iter([AttributeError("'NoneType' object has no attribute 'poll'")])
+    loop = Link.loop
+
+    def loop_that_breaks(link: Link, closing: threading.Event) -> None:
+        for error in broken:
+            raise error
+        loop(link, closing)
+
+    monkeypatch.setattr(Link, "loop", loop_that_breaks)
+    with farm.broker() as broker:
+        broker.wait_connected(10)
+        for _ in range(20):
+            with contextlib.suppress(TransientError):
+                broker.declare("a")
+                broker.publish("a", b"page")
+                break
+        assert take_although_lost(broker, "a").body == b"page"
 
 
 def connections_of(farm: TestFarm) -> list[str]:

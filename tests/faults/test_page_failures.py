@@ -111,7 +111,9 @@ def test_a_worker_that_grows_is_started_anew_between_pages(farm: TestFarm, tmp_p
         with worker_process(farm, tmp_path, "--max-memory", "0.00001"):
             until(lambda: client.exists("/pero/worker/status/w1/info"))
             first = until_fact(client, "pid", None)
+            broker.publish("s1", page(0, "s1", "out"))
             until_fact(client, "pid", first)
+        assert not collect(farm, 1)[0].failed
         with worker_process(farm, tmp_path):
             broker.publish("s1", page(1, "s1", "out"))
             assert not collect(farm, 1)[0].failed

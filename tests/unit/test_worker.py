@@ -78,7 +78,7 @@ class Bench:
             coordinator=self.coordinator,
             models=NoModels(),
             runner=runner,
-            settings=WorkerSettings(poll=0),
+            settings=WorkerSettings(poll=0, jitter=lambda: 1.0),
         )
 
     def load(self, stage: Stage, directory: Path, device: str) -> Engine:
@@ -196,7 +196,29 @@ def test_transient_trouble_gives_the_page_back_uncounted_and_backs_off(monkeypat
     bench.put("ocr", "out")
     bench.run()
     assert [log.attempt for log in bench.result().logs] == [1]
-    assert bench.clock.slept == [0.5, 1.0]
+    assert bench.clock.slept == [0.25, 0.25, 0.25]
+
+
+def test_a_worker_that_waits_for_a_server_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, ocr=recognise)
+
+    def away(queues: object, consumer: str, timeout: float) -> None:
+        raise TransientError("RabbitMQ is away")
+
+    monkeypatch.setattr(bench.broker, "get", away)
+    bench.worker.run(lambda: sum(bench.clock.slept) >= 10)
+    assert max(bench.clock.slept) <= 0.25
+    assert sum(bench.clock.slept) == 10
+
+
+def test_no_page_waits_in_hand_while_a_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, ocr=recognise)
+    calls: list[object] = []
+    get = bench.broker.get
+    monkeypatch.setattr(bench.broker, "get", lambda queues, *more: (calls.append(queues), get(queues, *more))[1])
+    monkeypatch.setattr(loop, "load_engine", lambda *_: (calls.append("load"), bench.engines["ocr"])[1])
+    bench.run(1)
+    assert calls == [(), "load", ("ocr",)]
 
 
 @pytest.mark.parametrize(

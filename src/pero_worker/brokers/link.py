@@ -143,6 +143,8 @@ class Link:
         properties = pika.BasicProperties(
             delivery_mode=wire.PERSISTENT, priority=wire.priority(priority), headers=headers
         )
+        if not self._publishing.is_open:
+            self._publishing = self._confirming_channel()
         try:
             self._publishing.basic_publish("", queue, body, properties, mandatory=True)
         except amqp.UnroutableError:
@@ -150,7 +152,6 @@ class Link:
         except amqp.NackError:
             raise TransientError(f"RabbitMQ cannot take a message for {queue!r} now") from None
         except amqp.ChannelClosedByBroker as error:
-            self._publishing = self._confirming_channel()
             if error.reply_code in _REFUSED_BY_SIZE:
                 raise RequestError(f"RabbitMQ refuses a message of {len(body)} bytes: {error.reply_text}") from error
             raise

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -31,6 +32,12 @@ from pero_worker.wire.servers import AMQP_PORT, AMQP_TLS_PORT, Server
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_LOST = "the connection was lost while the page was in hand: RabbitMQ gives it to another worker"
+_FIRST_PAUSE = 0.1
+_LASTING = 10.0
+"""Seconds: after a connection that was lost sooner, the pauses go on growing."""
+_ENDING = 3.0
+"""Seconds: `close` does not wait longer for a server that does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +53,12 @@ class BrokerAccess:
     vhost: str = ""
     ca_cert: str = ""
     heartbeat: int = 60
+    """Seconds; a server that wants to hear of its clients more often is obeyed."""
     patience: float = 60.0
     """Seconds a call waits for an answer."""
-    longest_pause: float = 3.0
+    reconnection: float = 3.0
+    """Seconds a call waits for a connection that is lost: whoever calls can tell, and stop."""
+    longest_pause: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +175,7 @@ class RabbitBroker:
         if link is not None:
             link.interrupt()
         self.wake()
-        self._thread.join(10)
+        self._thread.join(_ENDING)
 
     @property
     def connected(self) -> bool:
@@ -186,7 +196,7 @@ class RabbitBroker:
         return self._call(lambda link: link.consume(queues, consumer), wait=timeout)
 
     def _call(self, action: Callable[[Link], T], wait: float | None = None) -> T:
-        self.wait_connected(self._access.patience if wait is None else wait)
+        self.wait_connected(self._access.reconnection if wait is None else wait)
         link = self._link
         if link is None:
             raise TransientError(f"the connection to RabbitMQ was lost: {self._reason}")
@@ -199,31 +209,34 @@ class RabbitBroker:
             raise TransientError(f"the connection to RabbitMQ was lost: {self._reason}") from None
 
     def _keep_connected(self) -> None:
-        pause = 0.1
+        pause = _FIRST_PAUSE
         number = 0
         while not self._closing.is_set():
             number += 1
+            begun = time.monotonic()
             try:
-                link = self._connect(number)
-            except (amqp.AMQPError, OSError, ssl.SSLError) as error:
+                self._use(self._connect(number))
+            except Exception as error:  # pika raises more than its own errors when a connection breaks
                 self._reason = explain(error)
-                # Many clients that lost the same server do not return at the same moment.
-                self._closing.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311
-                pause = min(2 * pause, self._access.longest_pause)
-                continue
-            pause = 0.1
-            self._held.clear()
-            self._link = link
-            self._ready.set()
-            try:
-                link.loop(self._closing)
-            except (amqp.AMQPError, OSError) as error:
-                self._reason = explain(error)
-                logger.warning("connection to RabbitMQ lost: %s", self._reason)
-            finally:
-                self._ready.clear()
-                self._link = None
-                link.end()
+                if time.monotonic() - begun > _LASTING:
+                    pause = _FIRST_PAUSE
+            # Many clients that lost the same server do not return at the same moment.
+            self._closing.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311
+            pause = min(2 * pause, self._access.longest_pause)
+
+    def _use(self, link: Link) -> None:
+        self._held.clear()
+        self._link = link
+        self._ready.set()
+        try:
+            link.loop(self._closing)
+        except Exception as error:
+            logger.warning("connection to RabbitMQ lost: %s", explain(error))
+            raise
+        finally:
+            self._ready.clear()
+            self._link = None
+            link.end()
 
     def _connect(self, number: int) -> Link:
         problems: list[Exception] = []
@@ -236,8 +249,16 @@ class RabbitBroker:
                     if not isinstance(error, amqp.ProbableAccessDeniedError | amqp.ConnectionClosedByBroker):
                         break
                 else:
-                    return Link(connection, number, self._prefetch, self._arrive)
+                    return self._linked(connection, number)
         raise problems[-1]
+
+    def _linked(self, connection: BlockingConnection, number: int) -> Link:
+        try:
+            return Link(connection, number, self._prefetch, self._arrive)
+        except Exception:
+            with suppress(Exception):
+                connection.close()
+            raise
 
     def _parameters(self, server: Server, vhost: str) -> pika.ConnectionParameters:
         access = self._access
@@ -250,7 +271,7 @@ class RabbitBroker:
             port=server.port or (AMQP_TLS_PORT if access.ca_cert else AMQP_PORT),
             virtual_host=vhost,
             credentials=pika.PlainCredentials(access.user, access.password),
-            heartbeat=access.heartbeat,
+            heartbeat=lambda _connection, wanted: min(wanted or access.heartbeat, access.heartbeat),
             ssl_options=tls,
             socket_timeout=10,
             stack_timeout=15,
@@ -288,15 +309,15 @@ class RabbitBroker:
             settle(link, self._tag(link, delivery))
             del self._held[delivery.tag]
 
+        if self._link is None:
+            raise TransientError(_LOST)
         self._call(run)
 
     def _tag(self, link: Link, delivery: Delivery) -> int:
         """The delivery's tag on this connection: one that came over an earlier connection is not ours any more."""
         connection, tag = self._held.get(delivery.tag, (0, 0))
         if connection != link.number:
-            raise TransientError(
-                "the connection was lost while the page was in hand: RabbitMQ gives it to another worker"
-            )
+            raise TransientError(_LOST)
         return tag
 
     def _where(self) -> str:

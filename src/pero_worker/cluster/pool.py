@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -21,14 +23,31 @@ from pero_worker.models.location import StoreAccess
 from pero_worker.worker.timelimit import RECYCLED
 
 logger = logging.getLogger(__name__)
+_LOOK = 0.2
+"""Seconds between two looks whether to stop."""
+_FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
+_LASTING = 20.0
+"""Seconds: a process that lived so long was not broken from the beginning."""
 
 
 @dataclass(slots=True)
-class _Member:
+class Member:
+    """`begun` is when the process was started; without one it is started at `due`."""
+
     settings: ClusterWorkerSettings
     process: BaseProcess | None = None
-    pause: float = 0.5
+    begun: float = 0.0
+    due: float = 0.0
+    pause: float = _FIRST_PAUSE
+
+    def put_off(self, status: int, now: float) -> None:
+        """A process that dies again and again is started ever later."""
+        self.process = None
+        if now - self.begun > _LASTING:
+            self.pause = _FIRST_PAUSE
+        self.due = now if status == RECYCLED else now + self.pause
+        self.pause = self.pause if status == RECYCLED else min(2 * self.pause, _LONGEST_PAUSE)
 
 
 def run_pool(
@@ -37,18 +56,19 @@ def run_pool(
     """Until `stopped`, until every worker was stopped from afar, or one cannot even begin; its exit status then."""
     context = multiprocessing.get_context("spawn")
     joined = context.Event()
-    members = [_Member(one) for one in settings]
+    members = [Member(one) for one in settings]
 
-    def start(member: _Member) -> None:
-        member.process = context.Process(target=_member, args=(member.settings, access, store, joined))
+    def start(member: Member) -> None:
+        member.begun = time.monotonic()
+        member.process = context.Process(target=_run, args=(member.settings, access, store, joined))
         with single_threaded(member.settings.device):
             member.process.start()
 
-    for member in members:
-        start(member)
     running = list(members)
     while running and not stopped.is_set():
-        wait([member.process.sentinel for member in running if member.process], timeout=0.5)
+        for member in [m for m in running if m.process is None and m.due <= time.monotonic()]:
+            start(member)
+        wait([member.process.sentinel for member in running if member.process], timeout=_LOOK)
         for member in [m for m in running if m.process and not m.process.is_alive()]:
             status = (member.process and member.process.exitcode) or 0
             if status == ExitCode.OK:
@@ -58,15 +78,12 @@ def run_pool(
                 return status
             else:
                 logger.warning("worker %s ended (%d) and is started anew", member.settings.name, status)
-                if status != RECYCLED:
-                    stopped.wait(member.pause)
-                    member.pause = min(2 * member.pause, _LONGEST_PAUSE)
-                start(member)
+                member.put_off(status, time.monotonic())
     _end(members)
     return ExitCode.OK
 
 
-def _end(members: Sequence[_Member]) -> None:
+def _end(members: Sequence[Member]) -> None:
     for member in members:
         if member.process and member.process.is_alive():
             member.process.terminate()
@@ -90,10 +107,11 @@ def log_to_stderr(level: int) -> None:
     logging.getLogger("pero_worker").setLevel(min(level, logging.INFO))
 
 
-def _member(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAccess, joined: Event) -> None:
+def _run(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAccess, joined: Event) -> None:
     stopped = threading.Event()
     stop_on_signals(stopped)
     threading.Thread(target=_stop_without_parent, args=(stopped,), daemon=True).start()
+    threading.Thread(target=_end_in_time, args=(stopped, settings.grace), daemon=True).start()
     log_to_stderr(settings.log_level)
     try:
         again = run_worker(settings, access, store, stopped, joined.set)
@@ -108,3 +126,10 @@ def _stop_without_parent(stopped: threading.Event) -> None:
     if parent is not None:
         wait([parent.sentinel])
         stopped.set()
+
+
+def _end_in_time(stopped: threading.Event, grace: float) -> None:
+    """Whatever holds the process up: a server that does not answer, or a model that is being loaded."""
+    stopped.wait()
+    time.sleep(max(grace - _LOOK, 1.0))
+    os._exit(0)

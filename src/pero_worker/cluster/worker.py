@@ -30,14 +30,16 @@ from pero_worker.worker.payloads import ImageReader
 from pero_worker.worker.steps import StageRunner
 
 logger = logging.getLogger(__name__)
+_FINISHING = 0.8
+"""Part of the grace that a page may take; the rest is for giving it back."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterWorkerSettings:
-    """`grace`: seconds that a page in hand may take after the worker was told to stop, before it is given back.
+    """`grace`: seconds in which the worker ends when it is told to; a page that takes longer is given back.
 
     `log_queue` '' = no log lines to RabbitMQ; `stores` empty = those registered in ZooKeeper; a process that takes more
-    than `most_memory` bytes between two pages is started anew (0 = never).
+    than `most_memory` bytes after a page is started anew (0 = never).
     """
 
     name: str
@@ -77,7 +79,9 @@ def run_worker(
     }
     with session(access.zookeeper) as client:
         servers = broker_access(client, access.broker)
-        coordinator = ZooKeeperCoordinator(client, settings.name, clock, facts=facts, gone=_is_gone)
+        coordinator = ZooKeeperCoordinator(
+            client, settings.name, clock, facts=facts, gone=_is_gone, patience=access.zookeeper.session_timeout
+        )
         joined()
         broker = RabbitBroker(servers)
 
@@ -101,12 +105,12 @@ def run_worker(
         # A page that takes longer than the grace is given back by closing the connection under it.
         finished = threading.Event()
         guard = threading.Thread(
-            target=_end_after_grace, args=(stopped, finished, settings, broker, coordinator), daemon=True
+            target=_end_after_grace, args=(stopped, finished, settings, broker, coordinator, worker), daemon=True
         )
         guard.start()
         try:
             with _logs(broker, settings, clock):
-                worker.run(lambda: stopped.is_set() or _too_large(settings))
+                worker.run(lambda: stopped.is_set() or (worker.handled > 0 and _too_large(settings)))
         finally:
             finished.set()
             broker.close()
@@ -137,12 +141,14 @@ def _end_after_grace(
     settings: ClusterWorkerSettings,
     broker: RabbitBroker,
     coordinator: ZooKeeperCoordinator,
+    worker: Worker,
 ) -> None:
     stopped.wait()
     broker.wake()
-    if finished.wait(settings.grace):
+    if finished.wait(settings.grace * _FINISHING):
         return
-    logger.warning("the page in hand takes longer than %.0f s and is given back", settings.grace)
+    logger.warning("the page in hand takes too long to wait for it, and is given back")
+    worker.leave_page()
     broker.close()
     coordinator.report(settings.name, WorkerStatus.DEAD, "stopped with a page in hand, which was given back")
     coordinator.close()

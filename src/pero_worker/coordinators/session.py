@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,7 @@ from pero_worker.wire.servers import ZOOKEEPER_PORT, parse_server
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
+_ENDING = 2.0
 AWAY = (ConnectionLoss, ConnectionClosedError, SessionExpiredError, OperationTimeoutError, KazooTimeoutError)
 
 
@@ -69,7 +71,7 @@ class ZooKeeperAccess:
 
 def connect(access: ZooKeeperAccess) -> KazooClient:
     """A started client, which reconnects by itself with growing pauses. TransientError: no server answers."""
-    retry = KazooRetry(max_tries=-1, delay=0.2, backoff=2, max_jitter=0.5, max_delay=3)
+    retry = KazooRetry(max_tries=-1, delay=0.2, backoff=2, max_jitter=0.5, max_delay=2)
     sasl = {"mechanism": "DIGEST-MD5", "username": access.user, "password": access.password} if access.user else None
     handler = _Handler(access.patience)
     client = KazooClient(
@@ -174,6 +176,13 @@ def session(access: ZooKeeperAccess) -> Iterator[KazooClient]:
 
 
 def _stop(client: Any) -> None:
+    """Does not wait for a server that does not answer: kazoo would, for ten seconds and more."""
+    thread = threading.Thread(target=_end, args=(client,), name="ending", daemon=True)
+    thread.start()
+    thread.join(_ENDING)
+
+
+def _end(client: Any) -> None:
     try:
         client.stop()
     except Exception as error:  # kazoo raises of its own accord when it never was connected

@@ -14,9 +14,11 @@ from functools import partial
 from typing import Any
 
 from kazoo.client import KazooClient, KazooState
-from kazoo.exceptions import BadVersionError, KazooException, NodeExistsError, NoNodeError
+from kazoo.exceptions import BadVersionError, KazooException, NoNodeError
 from kazoo.recipe.watchers import DataWatch
 
+from pero_worker.coordinators import suspects
+from pero_worker.coordinators.presence import Presence
 from pero_worker.coordinators.session import AWAY, asked
 from pero_worker.errors import StageError, TransientError, UsageError
 from pero_worker.ports import Assignment, Clock, WorkerStatus
@@ -55,8 +57,9 @@ class ZooKeeperCoordinator:
         *,
         facts: Mapping[str, Any] | None = None,
         gone: Callable[[Mapping[str, Any]], bool] = lambda _facts: False,
+        patience: float = 0.0,
     ) -> None:
-        """Registers the worker. UsageError: a worker of this name is connected already.
+        """Registers the worker. UsageError: a worker of this name is connected, and still is after `patience` seconds.
 
         `gone` tells from another worker's facts that its process has ended, though ZooKeeper does not know it yet.
         """
@@ -73,7 +76,9 @@ class ZooKeeperCoordinator:
         self._told = _Told(facts={"pages": 0, **(facts or {})})
         self._behind = threading.Event()
         self._closed = threading.Event()
-        self._register(gone)
+        self._presence = Presence(client, worker)
+        self._superseded = False
+        self._register(gone, patience)
         client.add_listener(self._on_state)
         self._writer = threading.Thread(target=self._write_behind, name="zookeeper", daemon=True)
         self._writer.start()
@@ -92,8 +97,14 @@ class ZooKeeperCoordinator:
             known = self._stages.get(name)
         if known is not None:
             return known
-        self._watch_version(name)
-        stage = read_stage(self._client, name)
+        if not self._client.connected:
+            # To begin a watch would wait for ever.
+            raise TransientError("the connection to ZooKeeper is lost")
+        try:
+            self._watch_version(name)
+            stage = read_stage(self._client, name)
+        except AWAY as error:
+            raise TransientError(f"ZooKeeper does not answer ({type(error).__name__})") from error
         with self._lock:
             self._stages[name] = stage
         return stage
@@ -110,25 +121,10 @@ class ZooKeeperCoordinator:
         self._behind.set()
 
     def begin_suspect(self, page: str) -> int:
-        path = f"{TREE.suspects}/{page}"
-        try:
-            asked(self._client, lambda: self._client.create_async(path, b"1", makepath=True))
-        except NodeExistsError:
-            value, _ = asked(self._client, lambda: self._client.get_async(path))
-            deaths = int(value) if value.isdigit() else 0
-            asked(self._client, lambda: self._client.set_async(path, b"%d" % (deaths + 1)))
-            # The death that made it a suspect was not written down.
-            return deaths + 1
-        return 0
+        return suspects.begin(self._client, page)
 
     def end_suspect(self, page: str, *, survived: bool) -> None:
-        path = f"{TREE.suspects}/{page}"
-        value, _ = asked(self._client, lambda: self._client.get_async(path))
-        left = 0 if survived or not value.isdigit() else int(value) - 1
-        if left:
-            asked(self._client, lambda: self._client.set_async(path, b"%d" % left))
-        else:
-            asked(self._client, lambda: self._client.delete_async(path))
+        suspects.end(self._client, page, survived=survived)
 
     def record_time(self, stage: str, seconds: float) -> None:
         with self._lock:
@@ -149,22 +145,22 @@ class ZooKeeperCoordinator:
         self._behind.set()
         self._writer.join(5)
         try:
-            if self._client.connected:
+            if self._client.connected and not self._superseded:
                 self._write()
                 self._write_means()
-                self._leave()
+                self._presence.leave()
         except (KazooException, *AWAY) as error:
             logger.debug("the end of worker %s is not written down: %s", self._worker, error)
 
     def _path(self, leaf: str) -> str:
         return TREE.worker(self._worker, leaf)
 
-    def _register(self, gone: Callable[[Mapping[str, Any]], bool]) -> None:
+    def _register(self, gone: Callable[[Mapping[str, Any]], bool], patience: float) -> None:
         self._client.ensure_path(self._path("status"))
         self._client.ensure_path(self._path("info"))
         if gone(wire.decode_info(self._client.get(self._path("info"))[0])):
-            self._leave()
-        self._be_connected(first=True)
+            self._presence.leave()
+        self._presence.claim(patience, self._clock)
         self._client.ensure_path(self._path("queue"))
         for leaf, value in (
             ("status", wire.encode_text(WorkerStatus.STARTING)),
@@ -175,28 +171,13 @@ class ZooKeeperCoordinator:
             self._client.ensure_path(self._path(leaf))
             self._client.set(self._path(leaf), value)
 
-    def _leave(self) -> None:
-        try:
-            self._client.delete(self._path("status/connected"))
-        except NoNodeError:
-            logger.debug("worker %s was not connected", self._worker)
-
-    def _be_connected(self, first: bool = False) -> None:
-        path = self._path("status/connected")
-        try:
-            self._client.create(path, wire.encode_flag(True), ephemeral=True)
-        except NodeExistsError:
-            stat = self._client.exists(path)
-            if stat and stat.ephemeralOwner == self._client.client_id[0]:
-                return
-            if first:
-                raise UsageError(
-                    f"a worker named {self._worker!r} is connected already: choose another --id, or wait "
-                    "until its session has ended"
-                ) from None
-            # What an earlier session of this same process left.
-            self._client.delete(path)
-            self._client.create(path, wire.encode_flag(True), ephemeral=True)
+    def _give_up_name(self, error: UsageError) -> None:
+        """While this worker was cut off, or stood still, another has begun under its name: that one goes on."""
+        logger.error("this worker ends: %s", error)
+        self._superseded = True
+        with self._lock:
+            self._assignment = Assignment(enabled=False)
+        self._changed()
 
     def _on_state(self, state: str) -> None:
         if state == KazooState.CONNECTED:
@@ -215,14 +196,14 @@ class ZooKeeperCoordinator:
     def _on_enabled(self, value: bytes | None, _stat: Any) -> None:
         with self._lock:
             old = self._assignment
-            self._assignment = Assignment(old.stages, wire.decode_flag(value or b""), old.revision)
+            enabled = wire.decode_flag(value or b"") and not self._superseded
+            self._assignment = Assignment(old.stages, enabled, old.revision)
         self._changed()
 
     def _watch_version(self, name: str) -> None:
         with self._lock:
             if name in self._watched:
                 return
-            self._watched.add(name)
 
         def look_again(_value: bytes | None, _stat: Any) -> None:
             with self._lock:
@@ -231,6 +212,8 @@ class ZooKeeperCoordinator:
 
         # The first call comes at once, from this thread, and finds nothing to forget.
         DataWatch(self._client, TREE.stage(name, "config_version"), look_again)
+        with self._lock:
+            self._watched.add(name)
 
     def _take_means(self, at_least: int) -> None:
         for name in [name for name, times in self._times.items() if times.pages >= at_least]:
@@ -261,15 +244,17 @@ class ZooKeeperCoordinator:
             return
 
     def _write_behind(self) -> None:
-        while not self._closed.is_set():
+        while not self._closed.is_set() and not self._superseded:
             self._behind.wait()
             self._behind.clear()
             if self._closed.is_set() or not self._client.connected:
                 continue
             try:
-                self._be_connected()
+                self._presence.keep()
                 self._write()
                 self._write_means()
+            except UsageError as error:
+                self._give_up_name(error)
             except (KazooException, TransientError, *AWAY) as error:
                 logger.debug("status of worker %s is not written down: %s", self._worker, error)
                 self._clock.sleep(0.2)

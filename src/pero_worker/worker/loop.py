@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,18 +20,23 @@ from pero_worker.worker.steps import LoadedStage, PageInHand, StageRunner, attem
 from pero_worker.worker.timelimit import RECYCLED, limit_of, time_limit
 
 logger = logging.getLogger(__name__)
+_STEP = 0.25
+"""Seconds after which a worker that waits looks whether it should stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """`poll` bounds how long a worker without pages takes to notice that it was told to stop, `linger` how long after
-    a page it waits for the next before it is idle; in seconds."""
+    a page it waits for the next before it is idle; `longest_back_off` how long after its return a server is still
+    taken to be away; in seconds."""
 
     device: str = "cpu"
     poll: float = 1.0
     linger: float = 0.05
-    first_back_off: float = 0.5
-    longest_back_off: float = 30.0
+    first_back_off: float = 0.25
+    longest_back_off: float = 2.0
+    jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.0)  # noqa: S311
+    """Part of the back-off that is waited: many workers that lost the same server do not return at one moment."""
     end_process: Callable[[], None] = lambda: os._exit(RECYCLED)
 
 
@@ -57,8 +64,13 @@ class Worker:
         self._revision = 0
         self._status: WorkerStatus | None = None
         self._back_off = settings.first_back_off
+        self._stopped: Callable[[], bool] = lambda: False
+        self._suspect = ""
+        self.handled = 0
+        """Messages that were taken since the start."""
 
     def run(self, stopped: Callable[[], bool]) -> None:
+        self._stopped = stopped
         self._report(WorkerStatus.STARTING)
         try:
             while not stopped():
@@ -74,12 +86,17 @@ class Worker:
                 if delivery is not None:
                     self._report(WorkerStatus.PROCESSING)
                     self._handle(delivery)
+                    self.handled += 1
                 elif not self._refused:
                     self._report(WorkerStatus.IDLE)
         finally:
             for loaded in self._loaded.values():
                 loaded.engine.close()
             self._report(WorkerStatus.DEAD)
+
+    def leave_page(self) -> None:
+        """From another thread that is about to end the process: the page in hand is not to blame for it."""
+        self._end_suspect(survived=False)
 
     def _patience(self) -> float:
         """Right after a page the next one is expected at once: the worker is idle, and says so, when none comes."""
@@ -108,6 +125,9 @@ class Worker:
                 return
             if held:
                 self._loaded.pop(name).engine.close()
+            # A page that came meanwhile would wait for the model, which may take minutes.
+            with suppress(TransientError):
+                self._broker.get((), self.name, 0)
             self._report(WorkerStatus.CONFIGURING)
             engine = load_engine(stage, self._models.directory(stage), self._settings.device)
         except StageError as error:
@@ -127,20 +147,19 @@ class Worker:
         except RequestError as error:
             self._set_aside(delivery, str(error))
             return
-        suspect = _key(request) if delivery.redelivered else ""
-        page = PageInHand(request, deaths=delivery.attempts + self._begin_suspect(suspect))
+        page = PageInHand(request, deaths=delivery.attempts + self._begin_suspect(delivery, request))
         try:
             if page.deaths and attempts_of(page) > self._runner.max_attempts:
                 request = self._runner.give_up(page, self._loaded[request.stage])
                 _tell(request, request.logs[-1])
             else:
-                request = self._through_held_stages(page, delivery, suspect)
+                request = self._through_held_stages(page, delivery)
         except TransientError as error:
             self._broker.give_back(delivery)
-            self._end_suspect(suspect, survived=False)
+            self._end_suspect(survived=False)
             self._wait_after(error, WorkerStatus.PROCESSING_FAILED)
         else:
-            self._end_suspect(suspect, survived=self._hand_on(delivery, request))
+            self._end_suspect(survived=self._hand_on(delivery, request))
 
     def _checked(self, delivery: Delivery) -> Request:
         request = decode_request(delivery.body)
@@ -150,12 +169,12 @@ class Worker:
             raise RequestError(f"the request names no output queue after stage {request.stage!r}")
         return request
 
-    def _through_held_stages(self, page: PageInHand, delivery: Delivery, suspect: str) -> Request:
+    def _through_held_stages(self, page: PageInHand, delivery: Delivery) -> Request:
         """On from stage to stage without a trip through the broker, as long as the stages are held here."""
         while True:
             loaded = self._loaded[page.request.stage]
             waiting_in = page.request.stages
-            with time_limit(loaded.time_limit, partial(self._leave_behind, page, loaded, delivery, suspect)):
+            with time_limit(loaded.time_limit, partial(self._leave_behind, page, loaded, delivery)):
                 page.request = self._runner.run(page, loaded)
             done = page.request.stages != waiting_in and not page.request.failed
             log = page.request.logs[-1]
@@ -166,12 +185,12 @@ class Worker:
                 return page.request
             page.deaths = 0
 
-    def _leave_behind(self, page: PageInHand, loaded: LoadedStage, delivery: Delivery, suspect: str) -> None:
+    def _leave_behind(self, page: PageInHand, loaded: LoadedStage, delivery: Delivery) -> None:
         """From the timer's thread: counts the page as failed and ends the process, which hangs in the engine."""
         request = self._runner.too_slow(page, loaded)
         _tell(request, request.logs[-1])
         try:
-            self._end_suspect(suspect, survived=self._hand_on(delivery, request))
+            self._end_suspect(survived=self._hand_on(delivery, request))
         finally:
             self._settings.end_process()
 
@@ -210,14 +229,19 @@ class Worker:
             return False
         return True
 
-    def _begin_suspect(self, page: str) -> int:
+    def _begin_suspect(self, delivery: Delivery, request: Request) -> int:
+        """How many workers died on the page, as far as is known."""
+        if not delivery.redelivered:
+            return 0
+        self._suspect = _key(request)
         try:
-            return self._coordinator.begin_suspect(page) if page else 0
+            return self._coordinator.begin_suspect(self._suspect)
         except TransientError as error:
             logger.warning("it is not known how many workers died on this page: %s", error)
             return 0
 
-    def _end_suspect(self, page: str, *, survived: bool) -> None:
+    def _end_suspect(self, *, survived: bool) -> None:
+        page, self._suspect = self._suspect, ""
         try:
             if page:
                 self._coordinator.end_suspect(page, survived=survived)
@@ -226,9 +250,13 @@ class Worker:
 
     def _wait_after(self, error: TransientError, status: WorkerStatus) -> None:
         self._report(status, str(error))
-        logger.warning("waiting %.1f s: %s", self._back_off, error)
-        self._runner.clock.sleep(self._back_off)
+        seconds = self._back_off * self._settings.jitter()
         self._back_off = min(2 * self._back_off, self._settings.longest_back_off)
+        logger.warning("waiting %.1f s: %s", seconds, error)
+        while seconds > 0 and not self._stopped():
+            step = min(seconds, _STEP)
+            self._runner.clock.sleep(step)
+            seconds -= step
 
     def _report(self, status: WorkerStatus, message: str = "") -> None:
         if message or status is not self._status:

@@ -1,0 +1,55 @@
+"""Notes in ZooKeeper on pages that may have killed a worker: RabbitMQ does not count deaths.
+
+A page that somebody had before is noted while it is tried. A note that is still there when the page comes again is
+one death more.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError
+
+from pero_worker.coordinators.session import asked
+from pero_worker.errors import TransientError
+from pero_worker.wire.tree import TREE
+
+_TRIES = 5
+
+
+def begin(client: KazooClient, page: str) -> int:
+    """Notes that `page` is tried; how many workers died on it before."""
+    path = f"{TREE.suspects}/{page}"
+    for _ in range(_TRIES):
+        try:
+            asked(client, lambda: client.create_async(path, b"1", makepath=True))
+        except NodeExistsError:
+            # The death that made it a suspect was not written down: those that were, and one.
+            with suppress(NoNodeError, BadVersionError):
+                return _change(client, path, 1)
+        else:
+            return 0
+    raise TransientError("others change what is known of this page all the time")
+
+
+def end(client: KazooClient, page: str, *, survived: bool) -> None:
+    """As `ports.Coordinator.end_suspect`. Another worker that had the page, too, may have taken the note away."""
+    path = f"{TREE.suspects}/{page}"
+    for _ in range(_TRIES):
+        try:
+            if survived or _change(client, path, -1) <= 0:
+                asked(client, lambda: client.delete_async(path))
+        except NoNodeError:
+            return
+        except BadVersionError:
+            continue
+        return
+
+
+def _change(client: KazooClient, path: str, by: int) -> int:
+    """The number of dead on a page, changed. BadVersionError: somebody else was quicker."""
+    value, stat = asked(client, lambda: client.get_async(path))
+    number = (int(value) if value.isdigit() else 0) + by
+    asked(client, lambda: client.set_async(path, b"%d" % max(number, 0), stat.version))
+    return number

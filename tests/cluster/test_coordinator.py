@@ -1,0 +1,62 @@
+"""What a worker keeps in ZooKeeper: its name, and notes on pages that may have killed somebody."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from cluster.test_farm import until
+
+from pero_worker.clock import SystemClock
+from pero_worker.coordinators import suspects
+from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
+from pero_worker.errors import UsageError
+from pero_worker.ports import WorkerStatus
+
+if TYPE_CHECKING:
+    from cluster.conftest import TestFarm
+
+
+def test_deaths_of_a_page_are_counted_by_the_notes_that_stay(farm: TestFarm) -> None:
+    with farm.client() as client:
+        assert suspects.begin(client, "page") == 0
+        # Two workers died, the first without a note.
+        assert suspects.begin(client, "page") == 2
+        assert suspects.begin(client, "page") == 3
+        # This one was cut off: no death.
+        suspects.end(client, "page", survived=False)
+        assert suspects.begin(client, "page") == 3
+        suspects.end(client, "page", survived=True)
+        assert suspects.begin(client, "page") == 0
+        suspects.end(client, "page", survived=False)
+        assert client.get_children("/pero/suspects") == []
+
+
+def test_a_note_that_another_worker_took_away_is_no_trouble(farm: TestFarm) -> None:
+    with farm.client() as client:
+        suspects.begin(client, "page")
+        for survived in (True, True, False):
+            suspects.end(client, "page", survived=survived)
+        assert client.get_children("/pero/suspects") == []
+
+
+def test_a_worker_whose_name_another_took_ends_and_leaves_it_alone(farm: TestFarm) -> None:
+    """As one that stood still for longer than its session lasts."""
+    told = threading.Event()
+    path = "/pero/worker/status/w1/status/connected"
+    with farm.client() as client, farm.client() as second:
+        first = ZooKeeperCoordinator(client, "w1", SystemClock())
+        first.watch(told.set)
+        told.clear()
+        with pytest.raises(UsageError, match="connected already"):
+            ZooKeeperCoordinator(second, "w1", SystemClock(), patience=0.3)
+        client.delete(path)
+        other = ZooKeeperCoordinator(second, "w1", SystemClock())
+        first.report("w1", WorkerStatus.IDLE)
+        until(told.is_set)
+        assert not first.assignment("w1").enabled
+        assert other.assignment("w1").enabled
+        first.close()
+        assert second.exists(path).ephemeralOwner == second.client_id[0]
+        other.close()
