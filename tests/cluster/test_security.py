@@ -14,11 +14,17 @@ from pathlib import Path
 import pytest
 import trustme
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from kazoo.client import KazooClient
+from kazoo.exceptions import NoAuthError
 
 from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
+from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_farm
+from pero_worker.cluster.acl import protect
 from pero_worker.cluster.servers import MQ, add_servers
+from pero_worker.cluster.stages import StageChange, save_stage
 from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
 from pero_worker.errors import TransientError
 from pero_worker.servers.daemon import free_port
 from pero_worker.servers.rabbitmq import RabbitServer
@@ -96,7 +102,7 @@ def zookeeper_server(certificates: Certificates, name: str) -> tuple[ZooKeeperSe
     tls = free_port(0, [plain])
     (folder / "jaas.conf").write_text(
         "Server {\n  org.apache.zookeeper.server.auth.DigestLoginModule required\n"
-        f'  user_{USER}="{ZOO_PASSWORD}";\n}};\n'
+        f'  user_{USER}="{ZOO_PASSWORD}"\n  user_other="{ZOO_PASSWORD}";\n}};\n'
     )
     extra = (
         f"secureClientPort={tls}\n"
@@ -255,3 +261,70 @@ def test_a_session_outlives_a_restart_of_a_server_with_passwords(certificates: C
             wait_until(lambda: client.connected and client.retry(client.exists, "/kept"))
     finally:
         server.stop(9)
+
+
+def as_upstream_does(ports: Ports, certificates: Certificates, user: str) -> KazooClient:
+    """Logs in, and says nothing of whose the nodes are that it makes."""
+    sasl = {"mechanism": "DIGEST-MD5", "username": user, "password": ZOO_PASSWORD}
+    client = KazooClient(f"localhost:{ports.tls}", sasl_options=sasl, use_ssl=True, ca=certificates.ca)
+    client.start(15)
+    return client
+
+
+def owners(client: KazooClient) -> set[str]:
+    """Of all nodes of the farm."""
+    found: set[str] = set()
+    waiting = ["/pero"]
+    while waiting:
+        path = waiting.pop()
+        found |= {f"{acl.id.scheme}:{acl.id.id}:{'+'.join(acl.acl_list)}" for acl in client.get_acls(path)[0]}
+        waiting += [f"{path}/{name}" for name in client.get_children(path)]
+    return found
+
+
+def test_nodes_belong_to_the_user_who_made_them(rabbit: Ports, zoo: Ports, certificates: Certificates) -> None:
+    access = ClusterAccess(zoo_access(zoo, certificates), rabbit_access(rabbit, certificates))
+    with session(access.zookeeper) as client:
+        client.delete("/pero", recursive=True)
+    with open_farm(access) as farm:
+        add_servers(farm.zookeeper, MQ, [f"localhost:{rabbit.tls}"])
+        save_stage(farm.zookeeper, farm.broker, "ocr", StageChange("[WORKER]\nDUMMY = yes\n"), SystemClock().now())
+        worker = ZooKeeperCoordinator(farm.zookeeper, "w1", SystemClock())
+        worker.begin_suspect("page")
+        election = farm.zookeeper.Election("/pero/watchdog/election", "dog")
+        election.run(lambda: None)
+        assert owners(farm.zookeeper) == {"sasl:pero:ALL"}
+        upstream, other = (as_upstream_does(zoo, certificates, user) for user in (USER, "other"))
+        try:
+            # With the same login upstream's parts can do all they do.
+            upstream.set("/pero/worker/status/w1/queue", b"ocr")
+            upstream.create("/pero/worker/status/w2/status", b"IDLE", makepath=True)
+            upstream.delete("/pero/worker/status/w2", recursive=True)
+            for attempt in (
+                lambda: other.get("/pero/queue/ocr/config"),
+                lambda: other.set("/pero/queue/ocr/config", b"evil"),
+                lambda: other.create("/pero/worker/config/mq_servers/evil.example.org"),
+                lambda: other.delete("/pero/worker/status/w1/status/connected"),
+            ):
+                with pytest.raises(NoAuthError):
+                    attempt()
+            assert protect(farm.zookeeper, USER, open_to_all=True) > 10
+            assert owners(other) == {"world:anyone:ALL"}
+            assert protect(farm.zookeeper, USER) > 10
+            with pytest.raises(NoAuthError):
+                other.get("/pero/queue/ocr/config")
+        finally:
+            for one in (upstream, other):
+                one.stop()
+                one.close()
+        worker.close()
+    refused = replace(access.zookeeper, user="other")
+    with pytest.raises(TransientError, match="whose the nodes are"), session(refused) as client:
+        add_servers(client, MQ, ["evil.example.org"])
+
+
+def test_open_nodes_are_everybodys_although_their_maker_logged_in(zoo: Ports, certificates: Certificates) -> None:
+    access = replace(zoo_access(zoo, certificates), servers=(f"localhost:{zoo.tls}/shared",), open_nodes=True)
+    with session(access) as client:
+        add_servers(client, MQ, ["localhost"])
+        assert owners(client) == {"world:anyone:ALL"}

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pero_worker.cluster.settings import Given, given_in, read_settings, split_servers
+from pero_worker.cluster.settings import Given, flag, given_in, read_settings, split_servers
 from pero_worker.errors import UsageError
 
 _PANEL = "Where the cluster is"
@@ -47,6 +47,15 @@ _OPTIONS: dict[str, Any] = {
         str,
         typer.Option(envvar="PERO_WORKER_VHOST", help="Of RabbitMQ. [pero, or else /]", rich_help_panel=_PANEL),
     ],
+    "open_nodes": Annotated[
+        bool,
+        typer.Option(
+            "--open-nodes",
+            envvar="PERO_WORKER_OPEN_NODES",
+            help="With a login: let everybody use the ZooKeeper nodes made, for parts that do not log in.",
+            rich_help_panel=_PANEL,
+        ),
+    ],
     "config_file": Annotated[
         Path | None,
         typer.Option(
@@ -57,7 +66,7 @@ _OPTIONS: dict[str, Any] = {
         ),
     ],
 }
-_DEFAULTS: dict[str, Any] = {"user": "", "ca_cert": "", "vhost": ""}
+_DEFAULTS: dict[str, Any] = {"user": "", "ca_cert": "", "vhost": "", "open_nodes": False}
 
 
 def cluster_command(function: Callable[..., None], sections: Sequence[str] = _SECTIONS) -> Callable[..., None]:
@@ -98,6 +107,7 @@ def given_from_environment(zookeeper: str) -> Given:
         password_file=file("PASSWORD_FILE"),
         ca_cert=said("CA_CERT"),
         vhost=said("VHOST"),
+        open_nodes=flag(said("OPEN_NODES")),
         config_file=file("CONFIG"),
     )
 
@@ -108,11 +118,12 @@ def _given(
     password_file: Path | None,
     ca_cert: str,
     vhost: str,
+    open_nodes: bool,
     config_file: Path | None,
     sections: Sequence[str] = _SECTIONS,
 ) -> Given:
     password = _password(password_file)
-    said = Given(split_servers(zookeeper or ()), user, password, ca_cert, vhost)
+    said = Given(split_servers(zookeeper or ()), user, password, ca_cert, vhost, open_nodes=open_nodes)
     return said.over(given_in(read_settings(config_file, *sections))) if config_file else said
 
 

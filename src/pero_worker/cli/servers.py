@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pero_worker.cli.access import cluster_command
+from pero_worker.cluster.acl import protect as protect_nodes
 from pero_worker.cluster.servers import FTP, KINDS, MONITORING, MQ, add_servers, list_names, remove_servers
 from pero_worker.cluster.settings import Given, cluster_access
 from pero_worker.coordinators.session import session
@@ -49,3 +50,14 @@ def remove(given: Given, kind: KindArgument, names: Names) -> None:
     """Forget servers; `all` forgets all."""
     with session(cluster_access(given).zookeeper) as client:
         remove_servers(client, kind.value, names)
+
+
+@app.command()
+@cluster_command
+def protect(
+    given: Given, open_to_all: Annotated[bool, typer.Option("--open", help="Give them to everybody instead.")] = False
+) -> None:
+    """Give all of the farm's nodes in ZooKeeper to the user who is logged in: those that were made without a login."""
+    access = cluster_access(given).zookeeper
+    with session(access) as client:
+        typer.echo(f"{protect_nodes(client, access.user, open_to_all=open_to_all)} nodes")

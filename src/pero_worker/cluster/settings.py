@@ -25,7 +25,10 @@ _STORE_LOGIN = ("pero", "pero")
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the user said; empty = not said. One user and password serve ZooKeeper, RabbitMQ and the model store."""
+    """What the user said; empty = not said. One user and password serve ZooKeeper, RabbitMQ and the model store.
+
+    `open_nodes`: as in `ZooKeeperAccess`.
+    """
 
     zookeeper: tuple[str, ...] = ()
     user: str = ""
@@ -34,6 +37,7 @@ class Given:
     vhost: str = ""
     brokers: tuple[str, ...] = ()
     known_hosts: str = ""
+    open_nodes: bool = False
 
     def over(self, other: Given) -> Given:
         """This, and where it says nothing, `other`."""
@@ -45,6 +49,7 @@ class Given:
             self.vhost or other.vhost,
             self.brokers or other.brokers,
             self.known_hosts or other.known_hosts,
+            self.open_nodes or other.open_nodes,
         )
 
 
@@ -59,6 +64,7 @@ def cluster_access(given: Given) -> ClusterAccess:
             given.user if given.password else "",
             given.password,
             given.ca_cert,
+            given.open_nodes,
         ),
         BrokerAccess(
             tuple(parse_server(server) for server in given.brokers), user, password, given.vhost, given.ca_cert
@@ -119,7 +125,13 @@ def given_in(values: Mapping[str, str]) -> Given:
         values.get("vhost", ""),
         split_servers([values.get("broker_servers", "")]),
         values.get("known_hosts", ""),
+        flag(values.get("open_nodes", "")),
     )
+
+
+def flag(text: str) -> bool:
+    """Whether a setting of yes or no, in the environment or a file, says yes."""
+    return text.strip().lower() in {"1", "true", "yes", "on"}
 
 
 def _plain(value: object) -> str:

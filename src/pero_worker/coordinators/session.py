@@ -29,6 +29,7 @@ from kazoo.exceptions import (
 from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 from kazoo.protocol.connection import ConnectionDropped
 from kazoo.retry import KazooRetry
+from kazoo.security import make_acl
 
 from pero_worker.errors import TransientError, UsageError
 from pero_worker.wire.servers import ZOOKEEPER_PORT, parse_server
@@ -39,6 +40,8 @@ logging.getLogger("kazoo").setLevel(logging.CRITICAL)
 T = TypeVar("T")
 _ENDING = 2.0
 AWAY = (ConnectionLoss, ConnectionClosedError, SessionExpiredError, OperationTimeoutError, KazooTimeoutError)
+REFUSED = (NoAuthError, AuthFailedError)
+_REFUSAL = "ZooKeeper refuses this user: check user and password, and whose the nodes are (pero-worker servers protect)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,14 @@ class ZooKeeperAccess:
     """`servers` as HOST, HOST:PORT; `/path` after the last one is a root that the whole farm lies in.
 
     `ca_cert`: PEM file of the authority that signed the servers' certificates; '' = no TLS.
+    `open_nodes`: what is made with a login is everybody's all the same, as upstream's nodes are.
     """
 
     servers: tuple[str, ...] = ("127.0.0.1:2181",)
     user: str = ""
     password: str = field(default="", repr=False)
     ca_cert: str = ""
+    open_nodes: bool = False
     session_timeout: float = 10.0
     patience: float = 10.0
     """Seconds to wait for the first connection, and for an answer."""
@@ -81,6 +86,7 @@ def connect(access: ZooKeeperAccess) -> KazooClient:
         connection_retry=retry,
         command_retry=KazooRetry(max_tries=3, delay=0.1, backoff=2, max_delay=2),
         sasl_options=sasl,
+        default_acl=[make_acl("sasl", access.user, all=True)] if access.user and not access.open_nodes else None,
         use_ssl=bool(access.ca_cert),
         ca=access.ca_cert or None,
         verify_certs=bool(access.ca_cert),
@@ -168,9 +174,14 @@ def _wait_for_login(client: Any, handler: _Handler, deadline: float) -> None:
 
 @contextmanager
 def session(access: ZooKeeperAccess) -> Iterator[KazooClient]:
+    """TransientError also for what goes wrong with ZooKeeper inside, unless it is dealt with there."""
     client = connect(access)
     try:
         yield client
+    except AWAY as error:
+        raise TransientError(f"ZooKeeper at {access.hosts} went away ({type(error).__name__}): try again") from error
+    except REFUSED as error:
+        raise TransientError(_REFUSAL) from error
     finally:
         _stop(client)
 
@@ -203,8 +214,8 @@ def asked(client: Any, question: Callable[[], T], patience: float = 10.0) -> T:
         answer: T = pending.get(timeout=patience)
     except AWAY as error:
         raise TransientError(f"ZooKeeper does not answer ({type(error).__name__})") from error
-    except (NoAuthError, AuthFailedError) as error:
-        raise TransientError("ZooKeeper refuses this user: check user and password") from error
+    except REFUSED as error:
+        raise TransientError(_REFUSAL) from error
     return answer
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pero_worker.cluster.settings import Given, given_in, read_server_file, read_settings, split_servers
+from pero_worker.cluster.settings import Given, flag, given_in, read_server_file, read_settings, split_servers
 from pero_worker.errors import PeroWorkerError
 
 
@@ -41,6 +41,7 @@ def given(options: argparse.Namespace, *sections: str) -> Given:
         os.environ.get("PERO_WORKER_CA_CERT", ""),
         os.environ.get("PERO_WORKER_VHOST", ""),
         known_hosts=os.environ.get("PERO_WORKER_KNOWN_HOSTS", ""),
+        open_nodes=flag(os.environ.get("PERO_WORKER_OPEN_NODES", "")),
     )
     said = Given(
         split_servers(servers),
