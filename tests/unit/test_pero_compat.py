@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,18 @@ def test_memories_of_the_page_before_are_dropped() -> None:
     assert net.last_downsample == 4
     assert not hasattr(line_filter, "predictions")
     assert (decoder.last_h, decoder.last_line) == (None, None)
+
+
+def test_what_other_threads_draw_changes_no_page() -> None:
+    nothing = SimpleNamespace(decoder=None)
+    compat.forget_last_page(nothing)
+    first = page_parser.helpers.random.uniform(0, 1)
+    random.seed(7)
+    before = random.getstate()
+    compat.forget_last_page(nothing)
+    assert random.getstate() == before
+    random.random()
+    assert page_parser.helpers.random.uniform(0, 1) == first
 
 
 def test_an_engine_loads_inside_a_daemonic_process() -> None:

@@ -49,6 +49,9 @@ class Collector:
             return replace(failure, attempts=attempts, engine=last.engine, worker=last.host_id)
         content = parts_of(request.results).page
         page = pagexml.read(content.content) if content else None
+        if page is not None:
+            # A page out of a PDF went through a cluster as a PNG.
+            page = replace(page, name=task.image_name)
         outputs = self._write(task, page) if page else {}
         confidences = [line.confidence for line in page.lines() if line.confidence is not None] if page else []
         seconds: dict[str, float] = {}
