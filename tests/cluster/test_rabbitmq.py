@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,7 @@ from pero_worker.brokers.link import Link
 from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
 from pero_worker.errors import RequestError, TransientError
 from pero_worker.ports import Delivery
+from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.wire.queues import DEAD_LETTERS, ORIGIN, REASON
 from pero_worker.wire.servers import Server
 
@@ -99,6 +102,30 @@ def test_a_missing_queue_is_an_error_of_the_request_and_the_page_stays_in_hand(f
         letter, headers = found
         assert letter.body == b"page"
         assert headers == {REASON: "no queue 'nowhere'", ORIGIN: "a"}
+
+
+def test_large_scans_go_through(farm: TestFarm) -> None:
+    """RabbitMQ 4 takes 16 MiB when nothing is configured."""
+    with farm.broker() as broker:
+        broker.declare("a")
+        broker.publish("a", bytes(17 << 20))
+        assert len(take(broker, "a").body) == 17 << 20
+
+
+def test_what_is_too_large_is_an_error_of_the_request_with_its_remedy(tmp_path: Path) -> None:
+    server = RabbitServer.on_free_ports(tmp_path, extra="max_message_size = 1000000")
+    server.start()
+    broker = RabbitBroker(BrokerAccess((Server("127.0.0.1", server.port),)))
+    try:
+        broker.wait_connected(10)
+        broker.declare("a")
+        with pytest.raises(RequestError, match="max_message_size"):
+            broker.publish("a", bytes(2_000_000))
+        broker.publish("a", b"small")
+        assert take(broker, "a").body == b"small"
+    finally:
+        broker.close()
+        server.stop(signal.SIGKILL)
 
 
 def test_serving_a_queue_that_is_not_there_says_so(farm: TestFarm) -> None:

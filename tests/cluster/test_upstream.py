@@ -116,6 +116,9 @@ def test_upstreams_publisher_feeds_and_empties_our_farm(
 def test_upstreams_declarations_of_our_queues_are_accepted(farm: TestFarm) -> None:
     farm.add_stage("s1", DUMMY)
     farm.add_stage("out")
+    for name in ("s1", "out"):
+        declared = farm.rabbitmq.api("GET", f"queues/{farm.vhost}/{name}")
+        assert isinstance(declared, dict) and declared["arguments"] == NEWEST
     with channel(farm) as ch:
         for arguments in (SEED, NEWEST):
             for name in ("s1", "out"):

@@ -53,6 +53,8 @@ class Link:
         self._consumed: dict[str, str] = {}
         self.consuming: BlockingChannel = connection.channel()
         # Over all consumers of the channel: a worker with several stages still holds no more pages than it works on.
+        # RabbitMQ 4.3 (or `deprecated_features.permit.global_qos = false`) takes it as a limit for each consumer: then
+        # one page of every stage may be held.
         self.consuming.basic_qos(prefetch_count=prefetch, global_qos=True)
         self.consuming.add_on_cancel_callback(self._cancelled)
         self._publishing = self._confirming_channel()
@@ -153,7 +155,10 @@ class Link:
             raise TransientError(f"RabbitMQ cannot take a message for {queue!r} now") from None
         except amqp.ChannelClosedByBroker as error:
             if error.reply_code in _REFUSED_BY_SIZE:
-                raise RequestError(f"RabbitMQ refuses a message of {len(body)} bytes: {error.reply_text}") from error
+                raise RequestError(
+                    f"RabbitMQ refuses a message of {len(body)} bytes ({error.reply_text}): set max_message_size = "
+                    f"{wire.LARGEST_MESSAGE} in its rabbitmq.conf, or send a smaller image"
+                ) from error
             raise
 
     def declare(self, queue: str, expires: int = 0) -> None:

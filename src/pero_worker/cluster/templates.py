@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pero_worker.wire.queues import LARGEST_MESSAGE, LONGEST_PAGE
+
 if TYPE_CHECKING:
     from pero_worker.cluster.setup import Ports
 
@@ -54,6 +56,8 @@ management.ssl.cacertfile = {at}/ca.pem
 management.ssl.certfile = {at}/server.pem
 management.ssl.keyfile = {at}/server.key
 load_definitions = {at}/definitions.json
+max_message_size = {LARGEST_MESSAGE}
+consumer_timeout = {LONGEST_PAGE}
 """
 
 
@@ -130,7 +134,7 @@ def compose(ports: Ports) -> str:
     return f"""\
 services:
   rabbitmq:
-    image: rabbitmq:3.13-management
+    image: rabbitmq:4-management
     hostname: rabbitmq  # RabbitMQ's data belong to this name
     restart: unless-stopped
     user: root

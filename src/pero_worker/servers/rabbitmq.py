@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import signal
 import urllib.error
 import urllib.request
@@ -16,8 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pero_worker.servers.daemon import Daemon, answers, free_port
+from pero_worker.wire.queues import LARGEST_MESSAGE, LONGEST_PAGE
 
-_SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+SERVER_VARIABLE = "PERO_WORKER_RABBITMQ"
+"""Names the server's program in the environment, where it is not that of Debian's package."""
+_DEBIANS = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class RabbitServer:
             f"default_vhost = {self.vhost}\n"
             "log.console = false\n"
             "collect_statistics_interval = 1000\n"
+            f"max_message_size = {LARGEST_MESSAGE}\n"
+            f"consumer_timeout = {LONGEST_PAGE}\n"
             f"{self.extra}\n"
         )
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
@@ -65,7 +71,7 @@ class RabbitServer:
             # Else the server starts one that outlives it and belongs to nobody.
             epmd.start(["epmd", "-address", "127.0.0.1", "-port", str(self.epmd)], {})
             epmd.wait_until(lambda: answers(self.epmd))
-        self.daemon.start([_SERVER], self._environment())
+        self.daemon.start([os.environ.get(SERVER_VARIABLE) or _DEBIANS], self._environment())
         self.daemon.wait_until(self._ready, timeout=120)
 
     def stop(self, signal_number: int = signal.SIGTERM) -> bool:

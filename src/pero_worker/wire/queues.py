@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-QUEUE_ARGUMENTS: Mapping[str, object] = MappingProxyType({"x-max-priority": 1})
-"""Of every stage and output queue; equal, for RabbitMQ, to upstream's newest that name `x-queue-type: classic`, too."""
+QUEUE_ARGUMENTS: Mapping[str, object] = MappingProxyType({"x-max-priority": 1, "x-queue-type": "classic"})
+"""Of every stage and output queue, as upstream's newest. For RabbitMQ they equal the seed's, which name no type; but a
+virtual host may have another type as its default."""
 
 DEAD_LETTERS = "pero.dead"
 """Ours: messages that cannot be used, with the headers REASON and ORIGIN."""
@@ -22,6 +23,11 @@ DEFAULT_VHOSTS = ("/", "pero")
 
 PERSISTENT = 2
 """Delivery mode."""
+
+LARGEST_MESSAGE = 536_870_912
+"""Bytes: the most that RabbitMQ's `max_message_size` can be. RabbitMQ 4 begins with 16 MiB, less than a large scan."""
+LONGEST_PAGE = 86_400_000
+"""Milliseconds for `consumer_timeout`: RabbitMQ takes a page away from a worker that has had it for 30 minutes."""
 
 
 def priority(value: int) -> int:
