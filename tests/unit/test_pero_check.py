@@ -57,6 +57,7 @@ def test_a_sound_stage_passes(folder: Path) -> None:
         ("LAYOUT_PARSER_1", "METHOD", "MAGIC", "MAGIC"),
         ("LAYOUT_PARSER_1", "MODEL_PATH", "gone.pt", r"gone\.pt"),
         ("LINE_CROPPER", "LINE_HEIGHT", "48", "must be 40"),
+        ("WORKER", "SORT_LINES", "perhaps", "SORT_LINES must be yes or no"),
         ("OCR", "OCR_JSON", "gone.json", r"gone\.json"),
         ("PAGE_PARSER", "RUN_OCR", "perhaps", "yes or no"),
         ("PAGE_PARSER", "RUN_LINE_CROPPER", "no", "RUN_LINE_CROPPER"),
@@ -65,7 +66,7 @@ def test_a_sound_stage_passes(folder: Path) -> None:
 )
 def test_a_wrong_value_is_named(folder: Path, section: str, key: str, value: str, message: str) -> None:
     broken = config()
-    broken[section][key] = value
+    broken.read_dict({section: {key: value}})
     with pytest.raises(StageError, match=message):
         check_config(broken, folder, cpu=True)
 

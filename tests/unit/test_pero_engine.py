@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -48,8 +49,9 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def lines_only() -> Engine:
-    """Crops and reads the lines of the page it is given."""
-    return load(stage(PAGE_PARSER={"RUN_LAYOUT_PARSER": "no"}), PIPELINE, "cpu")
+    """Crops and reads the lines of the page it is given, and keeps all of them as they come."""
+    keep = {"SORT_LINES": "no", "DROP_FALSE_LINES": "no"}
+    return load(stage(PAGE_PARSER={"RUN_LAYOUT_PARSER": "no"}, WORKER=keep), PIPELINE, "cpu")
 
 
 @pytest.fixture
@@ -161,6 +163,16 @@ def test_a_very_long_line_keeps_its_end(lines_only: Engine) -> None:
     assert line.text.endswith("rests.")
     assert line.words[-1].polygon[1][0] > 4500
     assert result.page.regions[0].kind == "paragraph"
+
+
+def test_the_bundled_pipeline_reads_prices_with_their_titles(engine: Engine) -> None:
+    titles = drawn("Morning in the hills", "Ships at anchor", "The old mill", "A walk by the lake")
+    prices = drawn("250", "400", "175", "320", width=300)
+    read = [line.text or "" for line in run(engine, np.hstack([titles, prices])).page.lines()]
+    text = " ".join(" ".join(read).split())
+    price = r"\w{3}"  # which digits it read is not the point
+    order = f"Morning in the hills {price} Ships at anchor {price} The old mill {price} A walk by the lake {price}"
+    assert re.fullmatch(order, text)
 
 
 def test_lines_that_cannot_be_cropped_do_not_stop_the_page(lines_only: Engine) -> None:

@@ -7,6 +7,7 @@ from configparser import ConfigParser, SectionProxy
 from pathlib import Path
 from typing import Any
 
+from pero_worker.engines.pero import tidy
 from pero_worker.errors import StageError
 
 LAYOUT_SECTIONS = tuple(f"LAYOUT_PARSER_{number}" for number in range(1, 10))
@@ -46,6 +47,9 @@ def check_config(config: ConfigParser, directory: Path, *, cpu: bool) -> None:
     if _flag(steps, "RUN_DECODER"):
         _require(_section(config, "DECODER"), "TYPE")
         _ocr_json(_section(config, "OCR"), directory)
+    if config.has_section(tidy.SECTION):
+        for key in (tidy.SORT, tidy.DROP):
+            _flag(config[tidy.SECTION], key)
 
 
 def _check_layout(section: SectionProxy, directory: Path, cpu: bool) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pero_worker.engines.pero import compat, speed
 from pero_worker.engines.pero.check import check_config
 from pero_worker.engines.pero.logits import load_logits
+from pero_worker.engines.pero.tidy import Tidying
 from pero_worker.engines.pero.words import Frames, Rails, words_of
 from pero_worker.errors import PageError, PeroWorkerError, StageError, TransientError
 from pero_worker.page import Page, Word
@@ -48,6 +49,7 @@ class PeroEngine:
         if target.type == "cpu":
             torch.set_num_threads(1)
         check_config(config, directory, cpu=target.type == "cpu")
+        self._tidying = Tidying.of(config)
         with compat.no_warnings():
             self._parser = _load(config, directory, target)
             speed.quicken(self._parser, page_parser.helpers)
@@ -61,7 +63,7 @@ class PeroEngine:
             raise PageError("the pero-ocr engine needs the page's image: send it along", permanent=True)
         try:
             with torch.inference_mode(), np.errstate(all="ignore"), compat.no_warnings():
-                return _Run(self._parser, work, work.image).finish()
+                return _Run(self._parser, work, work.image).finish(self._tidying)
         except PeroWorkerError:
             raise
         except torch.AcceleratorError as error:
@@ -84,7 +86,7 @@ class _Run:
         self.rails: dict[int, Rails] = {}
         self.seconds: dict[str, float] = {}
 
-    def finish(self) -> EngineOutput:
+    def finish(self, tidying: Tidying) -> EngineOutput:
         parser = self.parser
         if parser.run_layout_parser and min(self.image.shape[:2]) >= SMALLEST_SIDE:
             with self._phase("layout"):
@@ -101,7 +103,7 @@ class _Run:
                 self._decode()
         with self._phase("words"):
             words = self._words()
-        page = convert.from_layout(self.layout, self.page, words)
+        page = tidying(convert.from_layout(self.layout, self.page, words))
         return EngineOutput(page, self.layout.save_logits_bytes() if parser.run_ocr else None, self.seconds)
 
     @contextmanager

@@ -1,0 +1,152 @@
+"""Reading order and false lines: what the bundled pipelines ask for in [WORKER], and pero-ocr knows nothing of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from configparser import ConfigParser
+from dataclasses import dataclass, replace
+from statistics import fmean, median
+
+from pero_worker.engines.reading_order import Box, reading_order
+from pero_worker.page import Line, Page, Point, Region
+
+SECTION = "WORKER"
+SORT, DROP = "SORT_LINES", "DROP_FALSE_LINES"
+_UNSURE = 0.6
+"""A line without letters and digits is believed from this confidence on."""
+_SPECKS = frozenset(".,:;'`´’‘‚·•\"“”„-")
+"""What a speck, or a blank the layout took for a line, is read as."""
+_LEAST_MARKS = 3
+_COVERED = 0.6
+"""A line is found twice when a longer one covers this share of it."""
+_LONG = 4.0
+"""Only baselines this many times as long as the line is high tell the slope of the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tidying:
+    """Which of the two to do; neither unless the configuration says so, for pero-ocr does neither."""
+
+    sort_lines: bool = False
+    drop_false_lines: bool = False
+
+    @classmethod
+    def of(cls, config: ConfigParser) -> Tidying:
+        """ValueError: a value is not yes or no."""
+        if not config.has_section(SECTION):
+            return cls()
+        section = config[SECTION]
+        return cls(
+            bool(section.getboolean(SORT, raw=True, fallback=False)),
+            bool(section.getboolean(DROP, raw=True, fallback=False)),
+        )
+
+    def __call__(self, page: Page) -> Page:
+        if self.drop_false_lines:
+            page = without_false_lines(page)
+        return sorted_lines(page) if self.sort_lines else page
+
+
+def without_false_lines(page: Page) -> Page:
+    """Drops lines read as nothing or as specks, lines found twice, and the regions that are then empty."""
+    lines = list(page.lines())
+    kept = [place for place, line in enumerate(lines) if line.text is None or not _is_noise(line)]
+    boxes = _boxes(lines)
+    kept_once = set(kept) - set(_found_twice([(place, boxes[place]) for place in kept]))
+    places = iter(range(len(lines)))
+    regions = (
+        replace(region, lines=tuple(line for line in region.lines if next(places) in kept_once))
+        for region in page.regions
+    )
+    return replace(page, regions=tuple(region for region in regions if region.lines))
+
+
+def _is_noise(line: Line) -> bool:
+    text = "".join((line.text or "").split())
+    if any(character.isalnum() for character in text):
+        return False
+    marks = len(text) < _LEAST_MARKS and _SPECKS.issuperset(text) and text != "-"
+    return marks or not text or (line.confidence is not None and line.confidence < _UNSURE)
+
+
+def _found_twice(boxes: Sequence[tuple[int, Box]]) -> Iterator[int]:
+    rows = sorted(boxes, key=lambda item: item[1].top)
+    for place, (index, box) in enumerate(rows):
+        for other_index, other in rows[place + 1 :]:
+            if other.top >= box.bottom:
+                break
+            wide = _shared(box.left, box.right, other.left, other.right)
+            high = _shared(box.top, box.bottom, other.top, other.bottom)
+            shorter, least = min((index, box), (other_index, other), key=lambda item: item[1].width)
+            if wide * high > _COVERED * least.width * least.height:
+                yield shorter
+
+
+def _shared(low: float, high: float, other_low: float, other_high: float) -> float:
+    return max(0.0, min(high, other_high) - max(low, other_low))
+
+
+def sorted_lines(page: Page) -> Page:
+    """Lines in the order in which a reader would take them; regions whose lines then alternate become one.
+
+    A region that is read in one go keeps its outline and id; one without lines comes last.
+    """
+    lines = list(page.lines())
+    homes = [place for place, region in enumerate(page.regions) for _ in region.lines]
+    order = [index for rows in reading_order(_boxes(lines)) for row in rows for index in row]
+    regions = [
+        _joined([page.regions[home] for home in dict.fromkeys(homes[i] for i in run)], [lines[i] for i in run])
+        for run in _runs(order, homes)
+    ]
+    return replace(page, regions=(*regions, *(region for region in page.regions if not region.lines)))
+
+
+def _runs(order: Sequence[int], homes: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Cuts the order of lines wherever no region goes on."""
+    last = {homes[index]: place for place, index in enumerate(order)}
+    start = end = 0
+    for place, index in enumerate(order):
+        end = max(end, last[homes[index]])
+        if place == end:
+            yield order[start : place + 1]
+            start = end = place + 1
+
+
+def _joined(regions: Sequence[Region], lines: Sequence[Line]) -> Region:
+    if len(regions) == 1:
+        return replace(regions[0], lines=tuple(lines))
+    points = [point for region in regions for point in region.polygon]
+    if not points:
+        return replace(regions[0], lines=tuple(lines))
+    (left, top), (right, bottom) = (tuple(map(pick, zip(*points, strict=True))) for pick in (min, max))
+    outline = ((left, top), (right, top), (right, bottom), (left, bottom))
+    return Region(regions[0].id, outline, tuple(lines), regions[0].kind)
+
+
+def _boxes(lines: Sequence[Line]) -> list[Box]:
+    """The box of every line, on the page turned upright."""
+    angle = -_slope(lines)
+    boxes = []
+    for line in lines:
+        points = [_turned(point, angle) for point in line.baseline or line.polygon] or [(0.0, 0.0)]
+        xs, ys = zip(*points, strict=True)
+        above, below = line.heights or (0.0, 0.0)
+        boxes.append(Box(min(xs), fmean(ys) - above, max(xs), fmean(ys) + below))
+    return boxes
+
+
+def _slope(lines: Sequence[Line]) -> float:
+    """The angle by which lines fall to the right, in radians; 0 when none is long."""
+    angles = []
+    for line in lines:
+        if len(line.baseline) > 1 and line.heights is not None:
+            (x, y), (end_x, end_y) = line.baseline[0], line.baseline[-1]
+            if end_x - x > _LONG * sum(line.heights):
+                angles.append(math.atan2(end_y - y, end_x - x))
+    return median(angles) if angles else 0.0
+
+
+def _turned(point: Point, angle: float) -> Point:
+    x, y = point
+    return x * math.cos(angle) - y * math.sin(angle), x * math.sin(angle) + y * math.cos(angle)
