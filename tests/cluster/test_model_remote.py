@@ -132,7 +132,9 @@ def away() -> Iterator[str]:
 
 def test_a_file_goes_there_and_back_and_away(served: Served, source: Path, tmp_path: Path) -> None:
     path = served.url("models/new folder/a%20b.tar")
-    upload("", path.replace(" ", "%20"), source, served.access)
+    told: list[int] = []
+    upload("", path.replace(" ", "%20"), source, served.access, told.append)
+    assert told[-1] == len(CONTENT)
     assert [file.name for file in served.root.rglob("*") if file.is_file()] == ["a b.tar"]
     fetch((), path, tmp_path / "got", served.access, digest=hashlib.sha256(CONTENT).hexdigest().upper())
     assert (tmp_path / "got").read_bytes() == CONTENT
@@ -394,7 +396,9 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_s3(s3: str, source: Path, tmp_path: Path, away: str, monkeypatch: pytest.MonkeyPatch) -> None:
     access, url, got = StoreAccess(timeout=5), "s3://models/ocr/a b#1.tar", tmp_path / "got"
-    upload("", url, source, access)
+    told: list[int] = []
+    upload("", url, source, access, told.append)
+    assert told[-1] == len(CONTENT)
     fetch((), url, got, access)
     assert got.read_bytes() == CONTENT
     with pytest.raises(StageError, match="longer than"):

@@ -181,11 +181,16 @@ def test_what_cannot_be_done_is_said_in_one_line(farm: TestFarm, scans: Path, tm
     assert "no queue 'nowhere'" in run(farm, "publish", scans, "--stages", "nowhere,out", expect=5)
     assert "output queue last" in run(farm, "publish", scans, "--stages", "out", expect=2)
     assert "no queue 'nowhere'" in run(farm, "download", "nowhere", "-o", tmp_path / "out", expect=5)
+    assert not (tmp_path / "out").exists() and not (tmp_path / "state").exists(), "nothing was begun"
+    assert "no such queue" in run(farm, "queues", "nowhere")
     assert "no stage 'nowhere'" in run(
         farm, "ocr", scans, "-o", tmp_path / "o", "--cluster", farm.zookeeper, "--stages", "nowhere", expect=5
     )
     assert "--stages" in run(farm, "ocr", scans, "-o", tmp_path / "o", "--cluster", farm.zookeeper, expect=2)
     assert "start it" in run(farm, "status", "-z", "127.0.0.1:1", expect=6)
+    assert "correct the name" in run(farm, "status", "-z", "nobody.invalid", expect=6)
+    assert "no name for a stage" in run(farm, "stage", "upload", "../up", scans, expect=5)
+    assert "no config.ini" in run(farm, "stage", "upload", "up", scans, expect=2)
 
 
 def test_status(farm: TestFarm, tmp_path: Path) -> None:

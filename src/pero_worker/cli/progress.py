@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import TracebackType
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.progress import Progress as RichProgress
 
 from pero_worker.local.journal import PageRecord, PageStatus
@@ -69,6 +80,27 @@ class Progress:
     def _say(self, text: str) -> None:
         if self._visible:
             self._bar.console.print(text, markup=False, highlight=False)
+
+
+def count_bar(*, visible: bool) -> RichProgress:
+    """For so many of so many."""
+    return _bar(visible, MofNCompleteColumn())
+
+
+def bytes_bar(*, visible: bool) -> RichProgress:
+    """For a file on its way."""
+    return _bar(visible, DownloadColumn(), TransferSpeedColumn())
+
+
+def _bar(visible: bool, *columns: ProgressColumn) -> RichProgress:
+    return RichProgress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *columns,
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not (visible and sys.stderr.isatty()),
+    )
 
 
 def print_summary(summary: Summary, folder: Path, skipped: int) -> None:

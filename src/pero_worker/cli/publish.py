@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import threading
 import uuid
 from contextlib import AbstractContextManager
@@ -12,16 +11,15 @@ from typing import Annotated
 
 import platformdirs
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pero_worker.cli.ocr import Crew, on_cluster, run_documents
+from pero_worker.cli.progress import count_bar
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_farm
-from pero_worker.cluster.download import Downloaded, download
+from pero_worker.cluster.download import Downloaded, download, messages_in
 from pero_worker.cluster.layouts import RequestFolders, ResultTree, safe_name
 from pero_worker.cluster.pool import stop_on_signals
-from pero_worker.cluster.publish import Published, Sending, SentPages, publish
+from pero_worker.cluster.publish import Published, Sending, SentPages, check_route, publish
 from pero_worker.cluster.settings import Given, cluster_access, split_servers
 from pero_worker.errors import ExitCode, UsageError
 from pero_worker.formats import parse_formats
@@ -84,28 +82,26 @@ def publish_command(
         return
     found = discover(paths)
     sending = Sending(job or uuid.uuid4().hex[:16], split_servers(stages), priority, dpi)
-    sent = SentPages(Path(platformdirs.user_state_dir("pero-worker")) / "jobs" / safe_name(sending.job))
     published = Published()
-    visible = not quiet and sys.stderr.isatty()
-    try:
-        with open_farm(cluster_access(given)) as farm, _bar(visible) as bar:
-            task = bar.add_task("publishing", total=len(found.documents))
-            publish(
-                found.documents,
-                farm.broker,
-                sending,
-                sent,
-                SystemClock(),
-                published,
-                lambda number: bar.update(task, completed=number),
-            )
-    finally:
-        sent.close()
-        if not quiet:
-            before = f", {published.before} sent before" if published.before else ""
-            typer.echo(f"{published.pages} pages sent as job {sending.job}{before}, {len(published.failed)} not sent")
-            for name, reason in published.failed:
-                typer.echo(f"  not sent: {name}: {reason}")
+    with open_farm(cluster_access(given)) as farm:
+        check_route(farm.broker, sending.stages)
+        sent = SentPages(Path(platformdirs.user_state_dir("pero-worker")) / "jobs" / safe_name(sending.job))
+        try:
+            with count_bar(visible=not quiet) as bar:
+                task = bar.add_task("publishing", total=len(found.documents))
+                publish(
+                    found.documents,
+                    farm.broker,
+                    sending,
+                    sent,
+                    SystemClock(),
+                    published,
+                    lambda number: bar.update(task, completed=number),
+                )
+        finally:
+            sent.close()
+            if not quiet:
+                print_published(published, sending.job)
     if published.failed:
         raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
 
@@ -123,7 +119,7 @@ def download_command(
     layout: Annotated[
         str, typer.Option(help="tree (names as published) or requests (a folder each, as upstream).")
     ] = "tree",
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No summary.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Take results out of an output queue; each page is written once, however often it is delivered."""
     if layout not in {"tree", "requests"}:
@@ -133,18 +129,36 @@ def download_command(
     stop_on_signals(stopped)
     clock = SystemClock()
     downloaded = Downloaded()
-    writer = RequestFolders(output) if layout == "requests" else ResultTree(OutputFolder(output), wanted, clock)
-    try:
-        with open_farm(cluster_access(given)) as farm:
-            download(
-                farm.broker, queue, writer, clock, keep_running=keep_running, stopped=stopped, downloaded=downloaded
-            )
-    finally:
-        writer.close()
-        if not quiet:
-            print_downloaded(downloaded, output)
+    with open_farm(cluster_access(given)) as farm:
+        waiting = messages_in(farm.broker, queue)
+        writer = RequestFolders(output) if layout == "requests" else ResultTree(OutputFolder(output), wanted, clock)
+        try:
+            with count_bar(visible=not quiet) as bar:
+                task = bar.add_task("downloading", total=None if keep_running else waiting)
+                download(
+                    farm.broker,
+                    queue,
+                    writer,
+                    clock,
+                    keep_running=keep_running,
+                    stopped=stopped,
+                    downloaded=downloaded,
+                    tell=lambda _request: bar.advance(task),
+                )
+        finally:
+            writer.close()
+            if not quiet:
+                print_downloaded(downloaded, output)
     if downloaded.failed:
         raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
+
+
+def print_published(published: Published, job: str) -> None:
+    """What was sent, on stdout."""
+    before = f", {published.before} sent before" if published.before else ""
+    typer.echo(f"{published.pages} pages sent as job {job}{before}, {len(published.failed)} not sent")
+    for name, reason in published.failed:
+        typer.echo(f"  not sent: {name}: {reason}")
 
 
 def print_downloaded(downloaded: Downloaded, folder: Path) -> None:
@@ -156,14 +170,3 @@ def print_downloaded(downloaded: Downloaded, folder: Path) -> None:
         typer.echo(f"  failed: {name}: {reason}")
     for stage, seconds in downloaded.seconds.items():
         typer.echo(f"  stage {stage}: {len(seconds)} runs, mean {statistics.fmean(seconds):.3f} s")
-
-
-def _bar(visible: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not visible,
-    )

@@ -21,5 +21,7 @@ def queues(
         wanted = dict.fromkeys((*stage_names(farm.zookeeper), *(names or ("out",)), LOG_QUEUE, DEAD_LETTERS))
         for name in wanted:
             state = farm.broker.state(name)
+            if state is None and name in (names or ()):
+                typer.echo(f"{name:24} there is no such queue")
             if state is not None:
                 typer.echo(f"{name:24} {state.messages:>8} waiting {state.consumers:>4} consumers")

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pero_worker.cli.access import cluster_command
+from pero_worker.cli.progress import bytes_bar
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_farm
 from pero_worker.cluster.servers import FTP, list_names
@@ -18,6 +19,8 @@ from pero_worker.cluster.stages import StageChange, read_config, read_record, re
 from pero_worker.cluster.upload import archive_of, digest_of, upload_archive
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
+from pero_worker.stage import parse_config
+from pero_worker.wire.tree import check_name
 
 app = typer.Typer(help="Stages: what is done to pages, with which model.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="NAME")]
@@ -51,26 +54,32 @@ def add(
 
 @app.command(
     epilog="[bold]Examples[/bold]\n\n  pero-worker stage upload ocr model/      (a folder with a config.ini)\n\n"
-    "  pero-worker stage upload ocr model.tar.xz -r models/ocr-2.tar.xz"
+    "  pero-worker stage upload ocr model.tar.xz -r models/ocr-2.tar.xz\n\n"
+    "  pero-worker stage upload ocr print-latin (a bundled pipeline: see pero-worker pipelines)"
 )
 @cluster_command
 def upload(
     given: Given,
     name: Name,
-    model: Annotated[Path, typer.Argument(help="A folder or archive with the model's files.", metavar="MODEL")],
+    model: Annotated[
+        Path, typer.Argument(help="A folder or archive with the model's files, or a bundled pipeline.", metavar="MODEL")
+    ],
     config: Config = None,
     remote_path: Remote = None,
     version: Version = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
 ) -> None:
     """Put a model into the store and create or upgrade its stage; workers take it up between two pages."""
-    with open_farm(cluster_access(given)) as farm, archive_of(model) as (archive, found):
-        text = read_config(config) if config else found
-        if text is None:
-            raise UsageError(f"{model} holds no config.ini: name one with --config")
+    check_name(name)
+    given_config = read_config(config) if config else None
+    with open_farm(cluster_access(given)) as farm, archive_of(model, given_config) as (archive, text):
+        parse_config(text, name)
         digest = digest_of(archive)
         target = remote_path or f"stages/{name}/{digest[:12]}{''.join(archive.suffixes[-2:])}"
         servers = list_names(farm.zookeeper, FTP)
-        upload_archive(servers, target, archive, store_access(given))
+        with bytes_bar(visible=not quiet) as bar:
+            task = bar.add_task("uploading", total=archive.stat().st_size)
+            upload_archive(servers, target, archive, store_access(given), lambda size: bar.update(task, completed=size))
         change = StageChange(text, target, version or digest[:12], archive_digest=digest)
         save_stage(farm.zookeeper, farm.broker, name, change, SystemClock().now())
     typer.echo(f"{model} is in the store as {target}, stage {name} has version {version or digest[:12]}")

@@ -43,12 +43,10 @@ def download(
     downloaded: Downloaded,
     tell: Callable[[Request], None] = lambda _request: None,
 ) -> None:
-    """Until the queue is empty, or for ever with `keep_running`, or until `stopped`. StageError: no such queue.
+    """Until the queue is empty, or for ever with `keep_running`, or until `stopped`.
 
     A page is acknowledged after it is written: what a crash leaves is delivered again and recognised.
     """
-    if broker.state(queue) is None:
-        raise StageError(f"there is no queue {queue!r}: see pero-worker queues")
     while not stopped.is_set():
         try:
             if not keep_running and not _waits(broker, queue):
@@ -59,6 +57,14 @@ def download(
             continue
         if delivery is not None:
             _take(broker, delivery, layout, downloaded, tell)
+
+
+def messages_in(broker: RabbitBroker, queue: str) -> int:
+    """How many wait there. StageError: no such queue."""
+    state = broker.state(queue)
+    if state is None:
+        raise StageError(f"there is no queue {queue!r}: see pero-worker queues")
+    return state.messages
 
 
 def _waits(broker: RabbitBroker, queue: str) -> bool:

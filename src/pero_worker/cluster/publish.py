@@ -67,8 +67,8 @@ def publish(
     published: Published,
     tell: Callable[[int], None] = lambda _documents: None,
 ) -> None:
-    """Sends every page of `documents` that was not sent before; one image is in memory at a time."""
-    check_route(broker, sending.stages)
+    """Sends every page of `documents` that was not sent before; one image is in memory at a time. What does not get
+    through is in `published`."""
     for number, planned in enumerate(plan(tuple(documents), "+".join(sending.stages), "", sending.dpi), 1):
         if planned.error:
             published.failed.append((planned.document.name, planned.error))
@@ -93,7 +93,10 @@ def check_route(broker: RabbitBroker, stages: Sequence[str]) -> None:
         raise UsageError("name at least one stage, and the output queue last: --stages ocr,out")
     for name in stages:
         if broker.state(name) is None:
-            raise StageError(f"there is no queue {name!r}: create it with pero-worker stage add {name}")
+            raise StageError(
+                f"there is no queue {name!r}: correct the name (pero-worker stage list), or create it with "
+                f"pero-worker stage add {name}"
+            )
 
 
 def page_id_of(job: str, task: PageTask) -> str:

@@ -78,6 +78,7 @@ def connect(access: ZooKeeperAccess) -> KazooClient:
     """A started client, which reconnects by itself with growing pauses. TransientError: no server answers."""
     retry = KazooRetry(max_tries=-1, delay=0.2, backoff=2, max_jitter=0.5, max_delay=2)
     sasl = {"mechanism": "DIGEST-MD5", "username": access.user, "password": access.password} if access.user else None
+    _look_up(access)
     handler = _Handler(access.patience)
     client = KazooClient(
         access.hosts,
@@ -112,10 +113,23 @@ def connect(access: ZooKeeperAccess) -> KazooClient:
                 "and that the server's is for this name"
             ) from error
         raise TransientError(
-            f"no ZooKeeper at {access.hosts} ({handler.problem or type(error).__name__}): start it (pero-worker up), "
+            f"no ZooKeeper at {access.hosts} ({handler.problem or 'no answer'}): start it (pero-worker up), "
             "or say where it is with -z HOST[:PORT]"
         ) from error
     return client
+
+
+def _look_up(access: ZooKeeperAccess) -> None:
+    """kazoo waits in silence for a name that nobody knows. TransientError: none of the servers has an address."""
+    names = [parse_server(part).host for part in access.hosts.partition("/")[0].split(",")]
+    for name in names:
+        try:
+            socket.getaddrinfo(name, None)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+        else:
+            return
+    raise TransientError(f"ZooKeeper at {access.hosts} cannot be found ({reason}): correct the name after -z")
 
 
 class _Handler(SequentialThreadingHandler):  # type: ignore[misc]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pero_worker.errors import PeroWorkerError, StageError, TransientError, UsageError
 from pero_worker.models.location import Location, StoreAccess, greeted_protocol, is_url, locate
-from pero_worker.models.transports import connect
+from pero_worker.models.transports import Progress, connect
 
 __all__ = ["StoreAccess", "fetch", "remove", "upload"]
 
@@ -51,15 +51,17 @@ def fetch(
     raise StageError(text) from failures[-1]
 
 
-def upload(server: str, path: str, source: Path, access: StoreAccess) -> None:
+def upload(server: str, path: str, source: Path, access: StoreAccess, progress: Progress = lambda _size: None) -> None:
     """Puts the file `source` at `path`, replacing what is there; other readers see the old or the new file.
+
+    `progress` is told the bytes sent so far.
 
     StageError, TransientError: as `fetch`. UsageError: `source` cannot be read.
     """
     if not source.is_file() or not os.access(source, os.R_OK):
         raise UsageError(f"cannot upload {source}: it is no file that can be read")
     with connect(locate(server, path, access), access) as transport:
-        transport.upload(source)
+        transport.upload(source, progress)
 
 
 def remove(server: str, path: str, access: StoreAccess) -> None:

@@ -14,7 +14,7 @@ from pero_worker.cli.doors.common import given, parser
 from pero_worker.cli.publish import print_downloaded
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_farm
-from pero_worker.cluster.download import Downloaded, download
+from pero_worker.cluster.download import Downloaded, download, messages_in
 from pero_worker.cluster.layouts import RequestFolders
 from pero_worker.cluster.pool import stop_on_signals
 from pero_worker.cluster.publish import check_route
@@ -98,6 +98,7 @@ def _download(broker: RabbitBroker, options: argparse.Namespace) -> int:
     stopped = threading.Event()
     stop_on_signals(stopped)
     downloaded = Downloaded()
+    messages_in(broker, options.download)
     layout = RequestFolders(options.directory, save_message=options.save_message)
     try:
         download(

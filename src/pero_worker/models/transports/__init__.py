@@ -23,7 +23,7 @@ class Transport(Protocol):
 
     def download(self, target: Path, progress: Progress) -> None: ...
 
-    def upload(self, source: Path) -> None:
+    def upload(self, source: Path, progress: Progress) -> None:
         """Replaces the file at once where the protocol can; parent folders are made."""
 
     def remove(self) -> None:

@@ -69,7 +69,7 @@ class Ftp:
 
             self._ftp.retrbinary(f"RETR {self._location.path}", store, _BLOCK)
 
-    def upload(self, source: Path) -> None:
+    def upload(self, source: Path, progress: Progress) -> None:
         path = self._location.path
         temporary = unfinished(path)
         with self._explained(), source.open("rb") as file:
@@ -77,7 +77,7 @@ class Ftp:
                 with suppress(ftplib.error_perm):  # it exists
                     self._ftp.mkd(folder)
             try:
-                self._ftp.storbinary(f"STOR {temporary}", file, _BLOCK)
+                self._ftp.storbinary(f"STOR {temporary}", file, _BLOCK, lambda _block: progress(file.tell()))
                 try:
                     self._ftp.rename(temporary, path)
                 except ftplib.error_perm:  # some servers rename onto no existing file

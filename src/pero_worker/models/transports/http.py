@@ -53,7 +53,7 @@ class Http:
         with self._explained():
             self._files.get_file(str(self._location), str(target), callback=Meter(progress))
 
-    def upload(self, source: Path) -> None:
+    def upload(self, source: Path, progress: Progress) -> None:
         raise self._read_only()
 
     def remove(self) -> None:

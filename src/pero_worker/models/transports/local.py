@@ -38,12 +38,13 @@ class Local:
                 file.write(block)
                 progress(file.tell())
 
-    def upload(self, source: Path) -> None:
+    def upload(self, source: Path, progress: Progress) -> None:
         with self._explained():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(unfinished(self._location.path))
             try:
                 shutil.copyfile(source, temporary)
+                progress(temporary.stat().st_size)
                 temporary.replace(self._path)
             finally:
                 temporary.unlink(missing_ok=True)

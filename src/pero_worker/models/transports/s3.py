@@ -50,9 +50,9 @@ class S3:
             # One part at a time: parts fetched together are held in memory.
             self._files.get_file(self._object, str(target), callback=Meter(progress), max_concurrency=1)
 
-    def upload(self, source: Path) -> None:
+    def upload(self, source: Path, progress: Progress) -> None:
         with self._explained():
-            self._files.put_file(str(source), self._object)
+            self._files.put_file(str(source), self._object, callback=Meter(progress))
 
     def remove(self) -> None:
         with self._explained():

@@ -82,7 +82,7 @@ class Sftp:
             if size != about.st_size:
                 raise TransientError(f"{self._location} came with {size} bytes instead of {about.st_size}")
 
-    def upload(self, source: Path) -> None:
+    def upload(self, source: Path, progress: Progress) -> None:
         path = self._location.path
         temporary = unfinished(path)
         with self._explained(), source.open("rb") as file:
@@ -90,7 +90,7 @@ class Sftp:
                 with suppress(OSError):  # it exists; another reason shows when the file is written
                     self._files.mkdir(folder)
             try:
-                self._files.putfo(file, temporary)
+                self._files.putfo(file, temporary, callback=lambda done, _: progress(done))
                 self._rename(temporary, path)
             except OSError:
                 with suppress(OSError, EOFError, paramiko.SSHException):
