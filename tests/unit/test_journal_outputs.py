@@ -91,3 +91,40 @@ def test_the_last_word_counts_and_torn_lines_do_no_harm(folder: OutputFolder) ->
         pass
     lines = [json.loads(line) for line in folder.report.read_text().splitlines()]
     assert [(line["page"], line["status"], line["lines"]) for line in lines] == [("a/p", "done", 7)]
+
+
+def test_a_record_after_a_torn_line_is_not_lost(folder: OutputFolder) -> None:
+    folder.report.write_text('{"page": "torn", "sour')
+    with closing(Journal(folder)) as journal:
+        journal.add(record(outputs={}))
+    with closing(Journal(folder)) as again:
+        assert again.finished("a/p", PRINT, ())
+
+
+def test_pages_are_known_by_what_they_were_called_on_their_way(folder: OutputFolder) -> None:
+    with closing(Journal(folder)) as journal:
+        assert journal.page_id("a/p") is None
+        journal.add(record(page_id="x1"))
+        journal.add(record(page="b", page_id="x2", status=PageStatus.FAILED))
+    with closing(Journal(folder)) as again:
+        assert (again.page_id("a/p"), again.page_id("b"), again.page_id("c")) == ("x1", "x2", None)
+        assert again.has_page_id("x2")
+        assert not again.has_page_id("x3")
+        assert again.failed == 1
+        again.add(record(page="b", page_id="x2"))
+        assert again.failed == 0
+
+
+def test_the_report_is_copied_only_when_it_must_be(folder: OutputFolder) -> None:
+    with closing(Journal(folder)) as journal:
+        journal.add(record())
+    before = folder.report.stat().st_ino
+    journal = Journal(folder)
+    journal.add(record(lines=2))
+    journal.close(compact=False)
+    assert folder.report.stat().st_ino == before
+    assert len(folder.report.read_bytes().splitlines()) == 2
+    with closing(Journal(folder)):
+        pass
+    assert len(folder.report.read_bytes().splitlines()) == 1
+    assert not folder.index.exists()

@@ -24,8 +24,6 @@ from rich.progress import Progress as RichProgress
 from pero_worker.local.journal import PageRecord, PageStatus
 from pero_worker.local.run import Summary
 
-_FAILURES_SHOWN = 20
-
 
 class Progress:
     """`local.run.Observer` on the terminal; says nothing when not `visible`."""
@@ -42,8 +40,8 @@ class Progress:
             disable=not visible,
         )
         self._visible = visible
-        self._task: TaskID = self._bar.add_task("opening", total=None, note="")
-        self._failed = 0
+        self._task: TaskID = self._bar.add_task("pages", total=None, note="")
+        self._workers = self._finished_before = self._failed = 0
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -54,21 +52,19 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def opened(self, documents: int, total: int) -> None:
-        self._bar.update(self._task, completed=documents, total=total)
+    def started(self, workers: int) -> None:
+        self._workers = workers
+        self._show()
 
-    def planned(self, pages: int, finished_before: int, workers: int) -> None:
-        self._bar.remove_task(self._task)
-        note = f"{finished_before} done before" if finished_before else f"{workers} workers"
-        self._task = self._bar.add_task("pages", total=pages, note=note)
+    def expects(self, pages: int, finished_before: int) -> None:
+        self._finished_before = finished_before
+        self._show(total=pages)
 
     def page_settled(self, record: PageRecord) -> None:
         if record.status is PageStatus.FAILED:
             self._failed += 1
             self._say(f"failed: {record.page}: {record.error}")
-        task = next((t for t in self._bar.tasks if t.id == self._task), None)
-        speed = f"{task.speed:.2f} pages/s" if task and task.speed else ""
-        self._bar.update(self._task, advance=1, note=f"{speed} {self._failed} failed" if self._failed else speed)
+        self._show(advance=1)
 
     def worker_died(self, exit_code: int, pages: int) -> None:
         self._say(f"a worker process died ({_why(exit_code)}); {pages} page(s) taken back, restarting it")
@@ -76,6 +72,17 @@ class Progress:
     def binding(self, documents: int) -> None:
         if documents:
             self._bar.update(self._task, description=f"pages; making {documents} PDFs")
+
+    def _show(self, *, total: float | None = None, advance: float = 0) -> None:
+        (task,) = self._bar.tasks
+        numbers = {
+            f"{task.speed or 0:.2f} pages/s": task.speed,
+            f"{self._workers} workers": self._workers,
+            f"{self._finished_before} done before": self._finished_before,
+            f"{self._failed} failed": self._failed,
+        }
+        note = ", ".join(text for text, number in numbers.items() if number)
+        self._bar.update(self._task, total=total, advance=advance, note=note)
 
     def _say(self, text: str) -> None:
         if self._visible:
@@ -107,11 +114,11 @@ def print_summary(summary: Summary, folder: Path, skipped: int) -> None:
     """What the run came to, on stdout."""
     speed = f", {summary.done / summary.seconds:.2f} pages/s" if summary.done and summary.seconds else ""
     before = f", {summary.finished_before} done before" if summary.finished_before else ""
-    typer.echo(f"{summary.done} pages done in {summary.seconds:.1f} s{speed}{before}, {len(summary.failed)} failed")
-    for record in summary.failed[:_FAILURES_SHOWN]:
+    typer.echo(f"{summary.done} pages done in {summary.seconds:.1f} s{speed}{before}, {summary.failed} failed")
+    for record in summary.failures:
         typer.echo(f"  failed: {record.page}: {record.error}")
-    if len(summary.failed) > _FAILURES_SHOWN:
-        typer.echo(f"  and {len(summary.failed) - _FAILURES_SHOWN} more")
+    if summary.failed > len(summary.failures):
+        typer.echo(f"  and {summary.failed - len(summary.failures)} more")
     for name, reason in summary.unbound:
         typer.echo(f"  no PDF: {name}: {reason}")
     if skipped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -29,7 +30,7 @@ class Downloaded:
     duplicates: int = 0
     refused: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
-    seconds: dict[str, list[float]] = field(default_factory=dict)
+    seconds: dict[str, array[float]] = field(default_factory=dict)
 
 
 def download(
@@ -98,7 +99,8 @@ def _take(
                 (request.source or request.uuid, f"{last.stage}: {(last.log.strip() or 'failed').splitlines()[0]}")
             )
         for log in request.logs:
-            downloaded.seconds.setdefault(log.stage, []).append((log.end - log.start).total_seconds())
+            seconds = (log.end - log.start).total_seconds()
+            downloaded.seconds.setdefault(log.stage, array("d")).append(seconds)
     else:
         downloaded.duplicates += 1
     tell(request)

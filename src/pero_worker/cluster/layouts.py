@@ -15,7 +15,7 @@ from pero_worker.errors import OutputError, PageError, RequestError, UsageError
 from pero_worker.formats import PDF_FORMAT
 from pero_worker.formats.discover import SourceDocument
 from pero_worker.local.collect import Collector
-from pero_worker.local.journal import Fingerprint, Journal, PageStatus
+from pero_worker.local.journal import Fingerprint, Journal
 from pero_worker.local.outputs import OutputFolder
 from pero_worker.local.plan import PageTask
 from pero_worker.ports import Clock
@@ -88,21 +88,13 @@ class ResultTree:
         self._folder = folder
         self._collector = Collector(folder, formats, clock, f"pero-worker {pero_worker.__version__}")
         self._journal = Journal(folder)
-        self._names = {record.page: record.page_id for record in self._journal.records()}
-        self._known = {record.page_id for record in self._journal.records() if record.page_id}
 
     def write(self, request: Request, body: bytes) -> bool:
         page_id = request.page_uuid or request.uuid or hashlib.sha256(body).hexdigest()
-        if page_id in self._known:
+        if self._journal.has_page_id(page_id):
             return False
         task = self._task(request, page_id)
-        try:
-            record = self._collector.collect(task, request, page_id)
-        except PageError as error:
-            record = self._collector.failure(task, error.failure_class, str(error), page_id=page_id)
-        self._journal.add(record)
-        self._names[record.page] = page_id
-        self._known.add(page_id)
+        self._journal.add(self._collector.collect(task, request, page_id))
         return True
 
     def close(self) -> None:
@@ -111,7 +103,7 @@ class ResultTree:
 
     @property
     def failed(self) -> int:
-        return sum(record.status is PageStatus.FAILED for record in self._journal.records())
+        return self._journal.failed
 
     def _task(self, request: Request, page_id: str) -> PageTask:
         try:
@@ -120,7 +112,7 @@ class ResultTree:
         except PageError:
             image_name, size = "", 0
         name = safe_path(request.source) if request.source else safe_name(Path(image_name).stem or page_id)
-        if self._names.get(name, page_id) != page_id:
+        if self._journal.page_id(name) not in {None, page_id}:
             # Another page of this name is here already, from another job.
             name = f"{name}_{safe_name(page_id)[:12]}"
         stages = [log for log in request.logs if log.stage]

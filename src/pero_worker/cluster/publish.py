@@ -8,14 +8,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cluster.sending import request_for
 from pero_worker.cluster.workforce import publish_surely
 from pero_worker.errors import OutputError, PageError, StageError, UsageError
-from pero_worker.formats.discover import SourceDocument
+from pero_worker.formats.discover import Documents
 from pero_worker.local.plan import PageTask, plan
 from pero_worker.ports import Clock
 from pero_worker.wire.requests import encode_request
+
+_LINE = 33
+"""Bytes of an id (`page_id_of`) with its newline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +41,41 @@ class Published:
 
 
 class SentPages:
-    """The ids of a job's pages that RabbitMQ has confirmed, one a line in a file."""
+    """The ids of a job's pages that RabbitMQ has confirmed, one a line in a file.
+
+    Those of earlier runs are looked up, `_LINE` bytes a page in memory; what is added is not asked for again.
+    """
 
     def __init__(self, file: Path) -> None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._known = set(file.read_text().split()) if file.exists() else set()
-            self._stream = file.open("a")
+            self._stream = file.open("ab+")
+            whole = self._stream.tell() // _LINE * _LINE
+            self._stream.truncate(whole)  # A torn line at the end is a page to be sent again.
+            self._stream.seek(0)
+            self._known = np.sort(np.frombuffer(self._stream.read(whole), f"S{_LINE}"))
         except OSError as error:
             raise OutputError(f"cannot remember what was published in {file}: {error.strerror}") from error
 
     def __contains__(self, page_id: str) -> bool:
-        return page_id in self._known
+        line = _sent_line(page_id)
+        place = int(np.searchsorted(self._known, line))
+        return place < len(self._known) and bool(self._known[place] == line)
 
     def add(self, page_id: str) -> None:
-        self._known.add(page_id)
-        self._stream.write(page_id + "\n")
+        self._stream.write(_sent_line(page_id))
         self._stream.flush()
 
     def close(self) -> None:
         self._stream.close()
 
 
+def _sent_line(page_id: str) -> bytes:
+    return page_id.encode() + b"\n"
+
+
 def publish(
-    documents: Sequence[SourceDocument],
+    documents: Documents,
     broker: RabbitBroker,
     sending: Sending,
     sent: SentPages,
@@ -69,7 +85,7 @@ def publish(
 ) -> None:
     """Sends every page of `documents` that was not sent before; one image is in memory at a time. What does not get
     through is in `published`."""
-    for number, planned in enumerate(plan(tuple(documents), "+".join(sending.stages), "", sending.dpi), 1):
+    for number, planned in enumerate(plan(documents, "+".join(sending.stages), "", sending.dpi), 1):
         if planned.error:
             published.failed.append((planned.document.name, planned.error))
         for task in planned.pages if not planned.error else ():

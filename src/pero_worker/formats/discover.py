@@ -7,8 +7,9 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pero_worker.errors import NoInputError
@@ -47,11 +48,54 @@ class SourceDocument:
     name: str
 
 
+class Documents:
+    """What was found, in order. A run may have millions: they are kept as file names, folder by folder, and made into
+    documents each time they are asked for."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, list[str]] = {}
+        self._root = Path()
+
+    def __iter__(self) -> Iterator[SourceDocument]:
+        for folder, name in self._folder_names.items():
+            yield from _named(folder, name, self._in(folder))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, folder: Path, names: Iterable[str]) -> None:
+        """Takes in files of `folder`, which is absolute. A file has one place, however often it is added."""
+        # Joined, a name costs its letters; as a string of its own it would cost 60 bytes more.
+        if joined := "/".join(names):
+            self._files.setdefault(folder, []).append(joined)
+
+    def name_from(self, root: Path | None) -> None:
+        """Names begin below `root`, None: below what all files have in common."""
+        self._root = root or Path(os.path.commonpath(self._files))
+
+    def _in(self, folder: Path) -> list[str]:
+        return list(dict.fromkeys("/".join(self._files[folder]).split("/")))
+
+    @cached_property
+    def _count(self) -> int:
+        return sum(len(self._in(folder)) for folder in self._files)
+
+    @cached_property
+    def _folder_names(self) -> dict[Path, str]:
+        """Each folder's own, also for file systems that ignore case."""
+        taken: set[str] = set()
+        names = {}
+        for folder in self._files:
+            name = _portable(os.path.relpath(folder, self._root))
+            names[folder] = _unique(name, folder, taken)
+        return names
+
+
 @dataclass(frozen=True, slots=True)
 class Discovery:
     """`skipped` counts the files in folders that are not images by their extension."""
 
-    documents: tuple[SourceDocument, ...]
+    documents: Documents
     skipped: int
 
 
@@ -61,26 +105,25 @@ def discover(paths: Sequence[str], *, exclude: Path | None = None) -> Discovery:
     Names are relative to the folder when one folder is named, else to what all paths have in common, so that the
     input's tree is kept. NoInputError: a path is not there, or nothing is found.
     """
-    found: dict[Path, None] = {}
+    found = Documents()
     skipped = 0
     results = exclude.resolve() if exclude else None
     for argument in paths:
         for path in _expand(argument, results):
             if not path.is_dir():
                 # One file has one place, whichever way leads there ('..', links to folders).
-                found[path.parent.resolve() / path.name] = None
+                found.add(path.parent.resolve(), [path.name])
                 continue
             if path.resolve() == results and len(paths) > 1:
                 continue  # As a shell expands 'scans/*'; alone it is meant.
-            for file in _walk(path.resolve(), results):
-                if file.suffix.lower() in _EXTENSIONS:
-                    found[file] = None
-                else:
-                    skipped += 1
-    if not found:
+            for folder, names in _walk(path.resolve(), results):
+                images = [name for name in names if Path(name).suffix.lower() in _EXTENSIONS]
+                found.add(folder, images)
+                skipped += len(names) - len(images)
+    if not len(found):
         raise NoInputError(f"no images or PDFs in {', '.join(paths)}")
-    root = _root(paths, list(found))
-    return Discovery(tuple(_named(list(found), root)), skipped)
+    found.name_from(Path(paths[0]).resolve() if len(paths) == 1 and Path(paths[0]).is_dir() else None)
+    return Discovery(found, skipped)
 
 
 def page_name(document_name: str, index: int, count: int) -> str:
@@ -97,7 +140,7 @@ def _expand(argument: str, exclude: Path | None) -> list[Path]:
             raise NoInputError(f"{argument} is a link to something that is not there")
         return [path]
     if glob.has_magic(argument):
-        matches = sorted(map(Path, glob.glob(argument, recursive=True)), key=_natural)
+        matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True), key=_natural)]
         if exclude:
             matches = [match for match in matches if not match.resolve().is_relative_to(exclude)]
         if matches:
@@ -107,32 +150,23 @@ def _expand(argument: str, exclude: Path | None) -> list[Path]:
     raise NoInputError(f"{argument} does not exist")
 
 
-def _walk(folder: Path, exclude: Path | None) -> Iterator[Path]:
+def _walk(folder: Path, exclude: Path | None) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder with the files in it, sorted; hidden ones and `exclude` are left out."""
     for base, folders, files in os.walk(folder):
         here = Path(base)
-        folders[:] = sorted(
-            (name for name in folders if not name.startswith(".") and here / name != exclude),
-            key=lambda name: _natural(Path(name)),
-        )
-        for name in sorted(files, key=lambda name: _natural(Path(name))):
-            if not name.startswith("."):
-                yield here / name
+        shown = (name for name in folders if not name.startswith(".") and here / name != exclude)
+        folders[:] = sorted(shown, key=_natural)
+        yield here, sorted((name for name in files if not name.startswith(".")), key=_natural)
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
+def _natural(name: str) -> list[tuple[int, int, str]]:
     """Sorts page2 before page10."""
-    pieces = re.split(r"([0-9]+)", str(path))
+    pieces = re.split(r"([0-9]+)", name)
     return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece.lower()) for piece in pieces if piece]
 
 
-def _root(paths: Sequence[str], files: list[Path]) -> Path:
-    if len(paths) == 1 and Path(paths[0]).is_dir():
-        return Path(paths[0]).resolve()
-    return Path(os.path.commonpath([file.parent for file in files]))
-
-
-def _named(files: list[Path], root: Path) -> Iterator[SourceDocument]:
-    whole = [_portable(os.path.relpath(file, root)) for file in files]
+def _named(folder: Path, folder_name: str, files: list[str]) -> Iterator[SourceDocument]:
+    whole = [_portable(name) for name in files]
     short = [_without_extension(name) for name in whole]
     uses = Counter(name.casefold() for name in short)
     taken: set[str] = set()
@@ -143,11 +177,16 @@ def _named(files: list[Path], root: Path) -> Iterator[SourceDocument]:
         return uses[bare.casefold()] > 1 or (numbered is not None and uses[numbered[1]] > 0)
 
     for file, full, bare in zip(files, whole, short, strict=True):
-        name = _bounded(full if ambiguous(bare) else bare)
-        while name.casefold() in taken:
-            name = _bounded(f"{name}_{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}")
-        taken.add(name.casefold())
-        yield SourceDocument(file, name)
+        name = _unique(_bounded(full if ambiguous(bare) else bare), folder / file, taken)
+        yield SourceDocument(folder / file, f"{folder_name}/{name}" if folder_name else name)
+
+
+def _unique(name: str, path: Path, taken: set[str]) -> str:
+    """`name`, or a longer one made with `path`, that differs from those `taken` in more than case; takes it."""
+    while name.casefold() in taken:
+        name = _bounded(f"{name}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}")
+    taken.add(name.casefold())
+    return name
 
 
 def _portable(name: str) -> str:
@@ -155,9 +194,8 @@ def _portable(name: str) -> str:
 
 
 def _without_extension(name: str) -> str:
-    folder, slash, file = name.rpartition("/")
-    stem, dot, extension = file.rpartition(".")
-    return folder + slash + (stem if dot and stem and f".{extension.lower()}" in _EXTENSIONS else file)
+    stem, dot, extension = name.rpartition(".")
+    return stem if dot and stem and f".{extension.lower()}" in _EXTENSIONS else name
 
 
 def _bounded(name: str) -> str:

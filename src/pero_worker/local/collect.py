@@ -40,7 +40,13 @@ class Collector:
         return PDF_FORMAT in self.formats
 
     def collect(self, task: PageTask, request: Request, page_id: str = "") -> PageRecord:
-        """Writes the page's files and returns its record. PageError: the PAGE XML in the request is broken."""
+        """Writes the page's files and returns its record; a result that cannot be read is a failure of its page."""
+        try:
+            return self._collect(task, request, page_id)
+        except PageError as error:
+            return self.failure(task, error.failure_class, str(error), page_id=page_id)
+
+    def _collect(self, task: PageTask, request: Request, page_id: str) -> PageRecord:
         last = request.logs[-1] if request.logs else None
         attempts = max([1, *(log.attempt for log in request.logs)])
         if last is not None and request.failed:

@@ -52,6 +52,11 @@ class OutputFolder:
         return file.read_text().strip()
 
     @property
+    def index(self) -> Path:
+        """Of the report, while a run lasts."""
+        return self._state / "report.sqlite"
+
+    @property
     def report(self) -> Path:
         return self.root / "report.jsonl"
 

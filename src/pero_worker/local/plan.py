@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +45,8 @@ class PlannedDocument:
     error: str = ""
 
 
-def plan(documents: tuple[SourceDocument, ...], pipeline: str, version: str, dpi: int) -> Iterator[PlannedDocument]:
-    """Opens every document far enough to count its pages."""
+def plan(documents: Iterable[SourceDocument], pipeline: str, version: str, dpi: int) -> Iterator[PlannedDocument]:
+    """Opens one document after the other, far enough to count its pages."""
     for document in documents:
         error, count = "", 1
         fingerprint = Fingerprint(0, 0, pipeline, version, dpi)

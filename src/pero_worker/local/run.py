@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Protocol
 
 import pero_worker
 from pero_worker.errors import PageError
-from pero_worker.formats.discover import SourceDocument
+from pero_worker.formats.discover import Documents
 from pero_worker.local.collect import Collector
 from pero_worker.local.journal import Journal, PageRecord, PageStatus
 from pero_worker.local.outputs import OutputFolder
@@ -19,6 +21,10 @@ from pero_worker.local.workforce import Outcome, Workforce
 from pero_worker.ports import Clock
 
 _POLL = 0.1
+_LOOK_AHEAD = 256
+"""Pages; as many processes are started as there are pages for."""
+_PDFS_AHEAD = 100
+_FAILURES_KEPT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +40,11 @@ class RunOptions:
 class Observer(Protocol):
     """Is told what happens; prints it, or not."""
 
-    def opened(self, documents: int, total: int) -> None: ...
+    def started(self, workers: int) -> None:
+        """0: not known."""
 
-    def planned(self, pages: int, finished_before: int, workers: int) -> None: ...
+    def expects(self, pages: int, finished_before: int) -> None:
+        """As far as documents are opened; one that is not counts as a page to do."""
 
     def page_settled(self, record: PageRecord) -> None: ...
 
@@ -47,18 +55,19 @@ class Observer(Protocol):
 
 @dataclass(slots=True)
 class Summary:
-    """What a run came to; `failed` holds the pages' records, `unbound` (document, reason) of PDFs not made."""
+    """What a run came to; `failures` are the first of the `failed`, `unbound` (document, reason) of PDFs not made."""
 
     done: int = 0
     finished_before: int = 0
-    failed: list[PageRecord] = field(default_factory=list)
+    failed: int = 0
+    failures: list[PageRecord] = field(default_factory=list)
     unbound: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
     interrupted: bool = False
 
 
 def run(
-    documents: Sequence[SourceDocument],
+    documents: Documents,
     workforce: Workforce,
     folder: OutputFolder,
     options: RunOptions,
@@ -77,15 +86,23 @@ def run(
     job = _Run(workforce, options, observer, new_id, collector, journal)
     begun = clock.monotonic()
     try:
-        job.plan(documents)
-        job.recognise()
+        job.recognise(documents)
         job.finish()
     except KeyboardInterrupt:
         job.abandon()
     finally:
-        journal.close()
+        journal.close(compact=not job.summary.interrupted)
         job.summary.seconds = clock.monotonic() - begun
     return job.summary
+
+
+@dataclass(slots=True)
+class _Open:
+    """A document of which pages are on their way; `failed` are the names of those that failed."""
+
+    planned: PlannedDocument
+    unsettled: int
+    failed: set[str] = field(default_factory=set)
 
 
 class _Run:
@@ -104,33 +121,19 @@ class _Run:
         self._new_id = new_id
         self._collector = collector
         self._journal = journal
-        self._to_do: list[PageTask] = []
-        self._open: dict[str, PlannedDocument] = {}
-        self._unsettled: dict[str, int] = {}
-        self._failed: set[str] = set()
+        self._expected = 0
+        self._open: dict[str, _Open] = {}
         self._binder = ThreadPoolExecutor(1, "binder")
-        self._bindings: list[tuple[str, Future[None]]] = []
+        self._bindings: deque[tuple[str, Future[None]]] = deque()
         self.summary = Summary()
 
-    def plan(self, documents: Sequence[SourceDocument]) -> None:
-        for number, planned in enumerate(self._opened(documents), 1):
-            self._observer.opened(number, len(documents))
-            if planned.error:
-                self._settle(self._collector.failure(planned.pages[0], PageError.failure_class, planned.error))
-                continue
-            page_formats = self._collector.page_formats
-            missing = [p for p in planned.pages if not self._journal.finished(p.name, p.fingerprint, page_formats)]
-            self.summary.finished_before += len(planned.pages) - len(missing)
-            self._to_do.extend(missing)
-            self._open[planned.document.name] = planned
-            self._unsettled[planned.document.name] = len(missing)
-            if not missing:
-                self._bind(planned)
-
-    def recognise(self) -> None:
-        workers = self._workforce.start(len(self._to_do), self._observer.worker_died)
-        self._observer.planned(len(self._to_do), self.summary.finished_before, workers)
-        waiting = iter(self._to_do)
+    def recognise(self, documents: Documents) -> None:
+        """Opens documents as workers want more: a run may have millions of pages."""
+        self._expected = len(documents)
+        tasks = self._missing(documents)
+        first = tuple(islice(tasks, _LOOK_AHEAD))
+        self._observer.started(self._workforce.start(len(first), self._observer.worker_died))
+        waiting = chain(first, tasks)
         handed_in: dict[str, PageTask] = {}
         try:
             self._feed(waiting, handed_in)
@@ -147,12 +150,9 @@ class _Run:
 
     def finish(self) -> None:
         """Waits for the PDFs."""
-        self._observer.binding(sum(not future.done() for _, future in self._bindings))
-        for name, future in self._bindings:
-            try:
-                future.result()
-            except PageError as error:
-                self.summary.unbound.append((name, str(error)))
+        self._observer.binding(len(self._bindings))
+        while self._bindings:
+            self._await_binding()
         self._binder.shutdown()
 
     def abandon(self) -> None:
@@ -160,9 +160,23 @@ class _Run:
         self.summary.interrupted = True
         self._binder.shutdown(wait=False, cancel_futures=True)
 
-    def _opened(self, documents: Sequence[SourceDocument]) -> Iterator[PlannedDocument]:
+    def _missing(self, documents: Documents) -> Iterator[PageTask]:
         options = self._options
-        return plan(tuple(documents), options.pipeline, options.version, options.dpi)
+        for planned in plan(documents, options.pipeline, options.version, options.dpi):
+            if planned.error:
+                self._settle(self._collector.failure(planned.pages[0], PageError.failure_class, planned.error))
+                continue
+            page_formats = self._collector.page_formats
+            missing = [p for p in planned.pages if not self._journal.finished(p.name, p.fingerprint, page_formats)]
+            self._expected += len(missing) - 1
+            self.summary.finished_before += len(planned.pages) - len(missing)
+            self._observer.expects(self._expected, self.summary.finished_before)
+            document = _Open(planned, len(missing))
+            if missing:
+                self._open[planned.document.name] = document
+                yield from missing
+            else:
+                self._bind(document)
 
     def _feed(self, waiting: Iterator[PageTask], handed_in: dict[str, PageTask]) -> None:
         while self._workforce.wants_more():
@@ -190,18 +204,30 @@ class _Run:
         if record.status is PageStatus.DONE:
             self.summary.done += 1
         else:
-            self.summary.failed.append(record)
-            self._failed.add(record.page)
+            self.summary.failed += 1
+            if self.summary.failed <= _FAILURES_KEPT:
+                self.summary.failures.append(record)
         self._observer.page_settled(record)
         if task is not None:
-            name = task.document.name
-            self._unsettled[name] -= 1
-            if not self._unsettled[name]:
-                self._bind(self._open[name])
+            document = self._open[task.document.name]
+            document.unsettled -= 1
+            if record.status is PageStatus.FAILED:
+                document.failed.add(record.page)
+            if not document.unsettled:
+                del self._open[task.document.name]
+                self._bind(document)
 
-    def _bind(self, planned: PlannedDocument) -> None:
-        del self._open[planned.document.name]
-        if self._collector.wants_pdf and self._collector.pdf_is_stale(planned):
-            failed = frozenset(task.name for task in planned.pages if task.name in self._failed)
-            future = self._binder.submit(self._collector.bind, planned, failed, self._options.dpi)
-            self._bindings.append((planned.document.name, future))
+    def _bind(self, document: _Open) -> None:
+        if not self._collector.wants_pdf or not self._collector.pdf_is_stale(document.planned):
+            return
+        future = self._binder.submit(self._collector.bind, document.planned, document.failed, self._options.dpi)
+        self._bindings.append((document.planned.document.name, future))
+        while self._bindings and (self._bindings[0][1].done() or len(self._bindings) > _PDFS_AHEAD):
+            self._await_binding()
+
+    def _await_binding(self) -> None:
+        name, future = self._bindings.popleft()
+        try:
+            future.result()
+        except PageError as error:
+            self.summary.unbound.append((name, str(error)))

@@ -1,0 +1,128 @@
+"""A run over documents, with a workforce that answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pero_worker.clock import SystemClock
+from pero_worker.formats import pagexml
+from pero_worker.formats.discover import discover
+from pero_worker.local import run as module
+from pero_worker.local.farm import Gone
+from pero_worker.local.journal import PageRecord
+from pero_worker.local.outputs import OutputFolder
+from pero_worker.local.plan import PageTask
+from pero_worker.local.run import RunOptions, Summary, run
+from pero_worker.local.workforce import Outcome
+from pero_worker.page import Page
+from pero_worker.request import Payload, Request
+
+XML = pagexml.write(Page("p", 20, 10), created=SystemClock().now(), creator="test")
+
+
+class Workforce:
+    """Holds one page at a time; what becomes of those in `xml` is their PAGE XML there, else an empty page."""
+
+    def __init__(self, xml: dict[str, bytes]) -> None:
+        self.xml = xml
+        self.taken: list[str] = []
+        self.in_hand: list[Outcome] = []
+
+    def start(self, pages: int, gone: Gone) -> int:
+        return 1
+
+    def wants_more(self) -> bool:
+        return not self.in_hand
+
+    def hand_in(self, page_id: str, task: PageTask) -> None:
+        self.taken.append(task.name)
+        results = (Payload("a.png", b"image"), Payload("a.png_page.xml", self.xml.get(task.name, XML)))
+        self.in_hand.append(Outcome(page_id, Request(page_id, page_id, ("out",), results)))
+
+    def outcomes(self, timeout: float) -> Sequence[Outcome]:
+        found, self.in_hand = self.in_hand, []
+        return found
+
+    def stop(self, finished: bool) -> None:
+        assert finished
+
+
+class Observer:
+    def __init__(self) -> None:
+        self.expected: list[tuple[int, int]] = []
+        self.settled = 0
+
+    def started(self, workers: int) -> None:
+        pass
+
+    def expects(self, pages: int, finished_before: int) -> None:
+        self.expected.append((pages, finished_before))
+
+    def page_settled(self, record: PageRecord) -> None:
+        self.settled += 1
+
+    def worker_died(self, exit_code: int, pages: int) -> None:
+        raise AssertionError
+
+    def binding(self, documents: int) -> None:
+        pass
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """Thirty images, a TIFF of three pages, and something broken."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    picture = Image.new("L", (20, 10))
+    for number in range(30):
+        picture.save(folder / f"{number}.png")
+    picture.save(folder / "three.tif", save_all=True, append_images=[picture, picture])
+    (folder / "broken.png").write_bytes(b"\x89PNG broken")
+    return folder
+
+
+def go(scans: Path, workforce: Workforce, observer: Observer, formats: str = "text") -> Summary:
+    documents = discover([str(scans)]).documents
+    options = RunOptions("p", "1", tuple(formats.split(",")), 300)
+    with closing(OutputFolder(scans.parent / "out")) as folder:
+        return run(documents, workforce, folder, options, observer, SystemClock())
+
+
+def test_documents_are_opened_as_workers_want_pages(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOOK_AHEAD", 4)
+    opened: list[int] = []
+
+    class Watching(Workforce):
+        def hand_in(self, page_id: str, task: PageTask) -> None:
+            opened.append(len(observer.expected))
+            super().hand_in(page_id, task)
+
+    observer = Observer()
+    summary = go(scans, Watching({}), observer)
+    assert opened[:8] == [4, 4, 4, 4, 5, 6, 7, 8]
+    assert (summary.done, summary.failed) == (33, 1)
+    assert observer.expected[0] == (32, 0), "a document counts as one page until it is opened"
+    assert observer.expected[-1] == (34, 0)
+    assert observer.settled == 34
+
+
+def test_the_next_run_does_what_failed(scans: Path) -> None:
+    first = go(scans, Workforce({"three_0002": b"<no"}), Observer())
+    assert (first.done, first.failed) == (32, 2)
+    assert {record.page for record in first.failures} == {"broken", "three_0002"}
+    again, observer = Workforce({}), Observer()
+    second = go(scans, again, observer)
+    assert again.taken == ["three_0002"]
+    assert (second.done, second.failed, second.finished_before) == (1, 1, 32)
+    assert observer.expected[-1] == (2, 32)
+
+
+def test_the_summary_names_the_first_failures(scans: Path) -> None:
+    summary = go(scans, Workforce({str(number): b"<no" for number in range(30)}), Observer())
+    assert summary.failed == 31
+    assert len(summary.failures) == 20
