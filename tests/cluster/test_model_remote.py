@@ -26,7 +26,7 @@ import trustme
 from pero_worker.errors import StageError, TransientError, UsageError
 from pero_worker.models.location import greeted_protocol
 from pero_worker.models.remote import StoreAccess, fetch, remove, upload
-from pero_worker.models.store import ArchiveStore
+from pero_worker.models.store import ArchiveStore, Keep
 from pero_worker.servers.sftp import host_key
 from pero_worker.stage import Stage
 
@@ -449,11 +449,11 @@ def test_processes_that_ask_at_once_download_once(source: Path, tmp_path: Path) 
         assert len(folders) == len(requests) == 1
         assert (Path(folders.pop()) / "model.bin").read_bytes() == CONTENT
         with ArchiveStoreAt(tmp_path / "cache") as store:
-            assert store.clean(max_bytes=0) == ()  # in use
+            assert store.clean(Keep(bytes=0)) == ()  # in use
         for user in users:
             user.communicate()
         with ArchiveStoreAt(tmp_path / "cache") as store:
-            assert len(store.clean(max_bytes=0)) == 1
+            assert len(store.clean(Keep(bytes=0))) == 1
 
 
 class ArchiveStoreAt(AbstractContextManager[ArchiveStore]):

@@ -18,7 +18,7 @@ from pero_worker.errors import StageError, TransientError, UsageError
 from pero_worker.models.entries import Entry
 from pero_worker.models.location import locate, without_login
 from pero_worker.models.remote import StoreAccess, fetch, remove, upload
-from pero_worker.models.store import ArchiveStore
+from pero_worker.models.store import ArchiveStore, Keep
 from pero_worker.models.unpack import Limits
 from pero_worker.stage import Stage
 
@@ -220,13 +220,13 @@ def test_cleaning_by_age_spares_what_is_in_use(store: ArchiveStore, clock: Clock
     clock.sleep(3600)
     new = store.directory(Stage("new", "[A]", "1"))
     store.release("new")
-    assert store.clean(timedelta(hours=2)) == ()
-    assert store.clean(timedelta(minutes=59)) == (f"old/{old.name}",)
+    assert store.clean(Keep(timedelta(hours=2))) == ()
+    assert store.clean(Keep(timedelta(minutes=59))) == (f"old/{old.name}",)
     assert (old.exists(), used.exists(), new.exists()) == (False, True, True)
     store.release("used")
-    assert store.clean(timedelta(minutes=59)) == ()  # used until now
+    assert store.clean(Keep(timedelta(minutes=59))) == ()  # used until now
     clock.sleep(3600)
-    assert len(store.clean(timedelta(minutes=59))) == 2
+    assert len(store.clean(Keep(timedelta(minutes=59)))) == 2
     assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
 
@@ -238,10 +238,24 @@ def test_cleaning_by_size_takes_the_least_recently_used(store: ArchiveStore, clo
     for name in ("d", "b", "c"):
         store.release(name)
         clock.sleep(1)
-    assert store.clean(max_bytes=4000) == ()
-    assert store.clean(max_bytes=2500) == (f"d/{folders['d'].name}", f"b/{folders['b'].name}")
-    assert store.clean(max_bytes=0) == (f"c/{folders['c'].name}",)
+    assert store.clean(Keep(bytes=4000)) == ()
+    assert store.clean(Keep(bytes=2500)) == (f"d/{folders['d'].name}", f"b/{folders['b'].name}")
+    assert store.clean(Keep(bytes=0)) == (f"c/{folders['c'].name}",)
     assert folders["a"].exists()
+
+
+@pytest.mark.parametrize(("keep", "left"), [(Keep(bytes=2500), 2), (Keep(age=timedelta(seconds=90)), 3)])
+def test_a_store_that_goes_on_for_long_stays_within_its_bounds(
+    tmp_path: Path, clock: Clock, keep: Keep, left: int
+) -> None:
+    """A worker lives for months, and stages come in new versions: a minute apart here, a thousand bytes each."""
+    store = ArchiveStore(tmp_path / "cache", lambda: (), StoreAccess(), clock=clock, keep=keep)
+    archive = packed(tmp_path / "a.tar.gz", {"model": "0" * 1000})
+    for version in ("1", "2", "3", "4", "5"):
+        assert store.directory(Stage("ocr", "[A]", version, archive)).is_dir()
+        clock.sleep(60)
+    store.close()
+    assert len(names(tmp_path)) == left
 
 
 def test_a_cache_that_cannot_be_written_is_transient(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from pero_worker.cluster.settings import Given, cluster_access, store_access
 from pero_worker.cluster.worker import ClusterWorkerSettings
 from pero_worker.formats.images import DEFAULT_MAX_PIXELS
 from pero_worker.local.devices import choose_devices
+from pero_worker.models.store import Keep
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -40,6 +42,10 @@ def worker(
     cache: Annotated[
         Path | None, typer.Option(help="Folder for model archives.", show_default="in the user's cache")
     ] = None,
+    cache_days: Annotated[int, typer.Option(min=1, help="Forget models that were not used for so long.")] = 90,
+    cache_size: Annotated[
+        float, typer.Option(min=0, help="GB of models to keep; of those not in use the least recently used go first.")
+    ] = 100.0,
     grace: Annotated[float, typer.Option(min=0, help="Seconds for the page in hand when told to stop.")] = 5.0,
     max_attempts: Annotated[int, typer.Option(min=1, help="Tries before a page is given up.")] = 3,
     max_megapixels: Annotated[int, typer.Option(min=1, help="Refuse larger pages.")] = DEFAULT_MAX_PIXELS // 1_000_000,
@@ -60,6 +66,7 @@ def worker(
         ClusterWorkerSettings(
             name=name if len(devices) == 1 else f"{name}-{number}",
             cache=cache or Path(platformdirs.user_cache_dir("pero-worker")) / "stages",
+            keep=Keep(timedelta(days=cache_days), round(cache_size * 1e9)),
             device=one,
             max_pixels=max_megapixels * 1_000_000,
             max_attempts=max_attempts,

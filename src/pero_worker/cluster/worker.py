@@ -23,13 +23,14 @@ from pero_worker.coordinators.session import session
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
 from pero_worker.engines import installed_engines
 from pero_worker.models.location import StoreAccess
-from pero_worker.models.store import ArchiveStore
+from pero_worker.models.store import ArchiveStore, Keep
 from pero_worker.ports import Clock, WorkerStatus
 from pero_worker.worker.loop import Worker, WorkerSettings
 from pero_worker.worker.payloads import ImageReader
 from pero_worker.worker.steps import StageRunner
 
 logger = logging.getLogger(__name__)
+_KEEP = Keep(timedelta(days=90), 100_000_000_000)
 _FINISHING = 0.8
 """Part of the grace that a page may take; the rest is for giving it back."""
 
@@ -48,7 +49,7 @@ class ClusterWorkerSettings:
     max_pixels: int = 0
     max_attempts: int = 3
     grace: float = 5.0
-    cache_age: timedelta = timedelta(days=90)
+    keep: Keep = _KEEP
     log_queue: str = ""
     stores: tuple[str, ...] = ()
     most_memory: int = 0
@@ -91,8 +92,9 @@ def run_worker(
             broker.wake()
 
         coordinator.watch(look_up)
-        models = ArchiveStore(settings.cache, lambda: settings.stores or list_names(client, FTP), store)
-        models.clean(settings.cache_age)
+        models = ArchiveStore(
+            settings.cache, lambda: settings.stores or list_names(client, FTP), store, keep=settings.keep
+        )
         runner = StageRunner(settings.name, ImageReader(settings.max_pixels), clock, max_attempts=settings.max_attempts)
         worker = Worker(
             settings.name,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -20,16 +22,27 @@ from pero_worker.models.unpack import Limits, unpack
 from pero_worker.ports import Clock
 from pero_worker.stage import Stage
 
+logger = logging.getLogger(__name__)
 _CONFIG = "config.ini"
 _ONCE = "-once-"
 """In the key of an entry without a version: it serves one worker once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What stays of what is not in use: entries used within `age`, the most recently used up to `bytes` in all; None =
+    any."""
+
+    age: timedelta | None = None
+    bytes: int | None = None
 
 
 class ArchiveStore:
     """`ports.ModelStore` for archives on servers. One thread uses it; other processes share the folder `cache`.
 
     `servers` are asked anew for every archive. A folder is kept for this store until the same stage is asked for
-    again, `release`, `close`, or the end of the process.
+    again, `release`, `close`, or the end of the process; then `keep` decides, at the start of a store and whenever an
+    archive came.
     """
 
     def __init__(
@@ -40,14 +53,17 @@ class ArchiveStore:
         *,
         clock: Clock | None = None,
         limits: Limits | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self._cache = cache
         self._servers = servers
         self._access = access
         self._clock = clock or SystemClock()
         self._limits = limits or Limits()
+        self._keep = keep or Keep()
         self._holds: dict[str, Hold] = {}
-        self.clean()
+        self._news = False
+        self.clean(self._keep)
 
     def directory(self, stage: Stage) -> Path:
         """The folder with the stage's files and its config.ini, the same until the stage changes.
@@ -64,6 +80,12 @@ class ArchiveStore:
             raise TransientError(f"cannot write the model cache {self._cache}: {error.strerror}") from error
         self.release(stage.name)
         self._holds[stage.name] = hold
+        if self._news:
+            self._news = False
+            try:
+                self.clean(self._keep)
+            except TransientError as error:
+                logger.warning("%s", error)
         return entry.folder
 
     def release(self, stage: str) -> None:
@@ -81,18 +103,17 @@ class ArchiveStore:
         for stage in list(self._holds):
             self.release(stage)
 
-    def clean(self, max_age: timedelta | None = None, max_bytes: int | None = None) -> tuple[str, ...]:
-        """Removes what is not in use: leftovers of crashes, entries last used before `max_age`, then the least
-        recently used ones until all take at most `max_bytes`. Returns the removed ones' names.
+    def clean(self, keep: Keep) -> tuple[str, ...]:
+        """Removes leftovers of crashes and what `keep` does not want. Returns the names of the entries that went.
 
         TransientError: the disk does not let it.
         """
         removed: list[str] = []
-        self._guarded(lambda: self._clean(max_age, max_bytes, removed))
+        self._guarded(lambda: self._clean(keep, removed))
         return tuple(removed)
 
-    def _clean(self, max_age: timedelta | None, max_bytes: int | None, removed: list[str]) -> None:
-        oldest = self._clock.now().timestamp() - max_age.total_seconds() if max_age is not None else None
+    def _clean(self, keep: Keep, removed: list[str]) -> None:
+        oldest = self._clock.now().timestamp() - keep.age.total_seconds() if keep.age is not None else None
         kept: list[tuple[float, int, Entry]] = []
         for entry in entries(self._cache):
             entry.remove_leftovers()
@@ -102,11 +123,11 @@ class ArchiveStore:
             outdated = _ONCE in entry.key or (oldest is not None and used < oldest)
             if outdated and entry.remove_unused():
                 removed.append(_name(entry))
-            elif max_bytes is not None:
+            elif keep.bytes is not None:
                 kept.append((used, entry.size(), entry))
         total = sum(size for _, size, _ in kept)
         for _, size, entry in sorted(kept, key=lambda item: item[0]):
-            if max_bytes is None or total <= max_bytes:
+            if keep.bytes is None or total <= keep.bytes:
                 break
             if entry.remove_unused():
                 removed.append(_name(entry))
@@ -125,6 +146,7 @@ class ArchiveStore:
                 most_bytes=self._limits.bytes,
             )
             unpack(archive, finished, self._limits)
+            self._news = True
             archive.unlink()
             finished = _content(finished, stage.config)
         else:

@@ -47,6 +47,8 @@ class S3:
 
     def download(self, target: Path, progress: Progress) -> None:
         with self._explained():
+            # Asked before: a transfer that is broken off leaves its connection open.
+            progress(self._files.info(self._object)["size"] or 0)
             # One part at a time: parts fetched together are held in memory.
             self._files.get_file(self._object, str(target), callback=Meter(progress), max_concurrency=1)
 
