@@ -18,6 +18,7 @@ import pytest
 
 from pero_worker.clock import SystemClock
 from pero_worker.cluster import workers
+from pero_worker.cluster.servers import MQ, set_servers
 from pero_worker.cluster.worker import ClusterWorkerSettings, run_worker
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
@@ -144,6 +145,30 @@ def test_a_new_version_is_taken_up_between_two_pages(farm: TestFarm, tmp_path: P
             return versions[-1] == "2"
 
         until(taken_up)
+
+
+def test_a_worker_follows_rabbitmq_to_another_server(farm: TestFarm, tmp_path: Path) -> None:
+    """Upstream's workers watch the list of servers, too."""
+    farm.add_stage("s1", DUMMY)
+    farm.add_stage("out")
+    stopped = threading.Event()
+    access = replace(farm.access, broker=replace(farm.access.broker, servers=()))
+    with farm.client() as client, farm.broker() as broker:
+        set_servers(client, MQ, ["127.0.0.1:1"])
+        options = ClusterWorkerSettings("w1", tmp_path / "cache")
+        thread = threading.Thread(target=run_worker, args=(options, access, StoreAccess(), stopped))
+        thread.start()
+        try:
+            until(lambda: status_of(client, "w1") == WorkerStatus.MQ_CONNECTION_FAILED)
+            assert "127.0.0.1:1" in workers.read_worker(client, "w1").message
+            set_servers(client, MQ, [f"127.0.0.1:{farm.rabbitmq.port}"])
+            client.set("/pero/worker/status/w1/queue", b"s1")
+            broker.publish("s1", page(1, "s1", "out"))
+            assert collect(farm, 1)[0].uuid == "r1"
+        finally:
+            stopped.set()
+            thread.join(20)
+    assert not thread.is_alive()
 
 
 def test_a_stage_that_cannot_be_loaded_is_reported_and_tried_again_when_asked(farm: TestFarm, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import pika
@@ -32,6 +32,7 @@ from pero_worker.wire.servers import AMQP_PORT, AMQP_TLS_PORT, Server
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+NO_SERVER = "register RabbitMQ with: pero-worker servers add mq HOST[:PORT]"
 _LOST = "the connection was lost while the page was in hand: RabbitMQ gives it to another worker"
 _FIRST_PAUSE = 0.1
 _LASTING = 10.0
@@ -71,10 +72,7 @@ class RabbitBroker:
     """One connection. Threads may share it; each call blocks the caller alone."""
 
     def __init__(self, access: BrokerAccess, *, prefetch: int = 1) -> None:
-        if not access.servers:
-            raise TransientError(
-                "no RabbitMQ server is known: register one with: pero-worker servers add mq HOST[:PORT]"
-            )
+        """Without servers it waits for `use`."""
         self._access = access
         self._prefetch = prefetch
         self._arrived: queue.SimpleQueue[_Arrival | None] = queue.SimpleQueue()
@@ -168,6 +166,10 @@ class RabbitBroker:
         """Ends the wait of a thread in `get`."""
         self._arrived.put(None)
 
+    def use(self, servers: tuple[Server, ...]) -> None:
+        """Where RabbitMQ is from now on; a connection that there is stays."""
+        self._access = replace(self._access, servers=servers)
+
     def close(self) -> None:
         """Messages in hand return to their queues."""
         self._closing.set()
@@ -184,7 +186,7 @@ class RabbitBroker:
     def wait_connected(self, timeout: float) -> None:
         """TransientError with the reason when there is no connection after `timeout` seconds."""
         if not self._ready.wait(timeout):
-            raise TransientError(f"RabbitMQ at {self._where()} cannot be used: {self._reason}")
+            raise TransientError(f"{self._where()} cannot be used: {self._reason}")
 
     # -- the inside --------------------------------------------------------------------------------------------
 
@@ -204,7 +206,7 @@ class RabbitBroker:
         try:
             return future.result(self._access.patience)
         except FutureTimeoutError:
-            raise TransientError(f"RabbitMQ at {self._where()} does not answer") from None
+            raise TransientError(f"{self._where()} does not answer") from None
         except CancelledError:
             raise TransientError(f"the connection to RabbitMQ was lost: {self._reason}") from None
 
@@ -239,7 +241,7 @@ class RabbitBroker:
             link.end()
 
     def _connect(self, number: int) -> Link:
-        problems: list[Exception] = []
+        problems: list[Exception] = [TransientError(f"no server is registered: {NO_SERVER}")]
         for server in random.sample(self._access.servers, len(self._access.servers)):
             for vhost in [self._access.vhost] if self._access.vhost else reversed(wire.DEFAULT_VHOSTS):
                 try:
@@ -321,4 +323,4 @@ class RabbitBroker:
         return tag
 
     def _where(self) -> str:
-        return ", ".join(map(str, self._access.servers))
+        return f"RabbitMQ at {', '.join(map(str, self._access.servers)) or 'no known server'}"

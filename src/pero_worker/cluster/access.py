@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from kazoo.client import KazooClient
+from kazoo.recipe.watchers import ChildrenWatch
 
-from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
-from pero_worker.cluster.servers import MQ, list_servers
+from pero_worker.brokers.rabbitmq import NO_SERVER, BrokerAccess, RabbitBroker
+from pero_worker.cluster.servers import MQ, list_servers, parse_names
 from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.errors import TransientError
 from pero_worker.wire.servers import Server
+from pero_worker.wire.tree import TREE
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,21 @@ class Farm:
 
 
 def broker_access(client: KazooClient, access: BrokerAccess) -> BrokerAccess:
+    """With the servers that are registered, unless some are named. TransientError: there is none."""
     servers: tuple[Server, ...] = access.servers or list_servers(client, MQ)
+    if not servers:
+        raise TransientError(f"no RabbitMQ server is known: {NO_SERVER}")
     return replace(access, servers=servers)
+
+
+def follow_servers(client: KazooClient, broker: RabbitBroker) -> None:
+    """Has `broker` connect to the servers that are registered when it connects, also those to come."""
+
+    def look(names: list[str]) -> None:
+        broker.use(parse_names(names, MQ))
+
+    client.ensure_path(TREE.servers(MQ))
+    ChildrenWatch(client, TREE.servers(MQ), look)
 
 
 @contextmanager
@@ -41,6 +57,8 @@ def open_farm(access: ClusterAccess, *, wait: float = 15.0) -> Iterator[Farm]:
     with session(access.zookeeper) as client:
         broker = RabbitBroker(broker_access(client, access.broker))
         try:
+            if not access.broker.servers:
+                follow_servers(client, broker)
             broker.wait_connected(wait)
             yield Farm(client, broker)
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError, NoNodeError
@@ -29,9 +29,13 @@ def list_names(client: KazooClient, kind: str) -> tuple[str, ...]:
 
 
 def list_servers(client: KazooClient, kind: str) -> tuple[Server, ...]:
+    return parse_names(list_names(client, kind), kind)
+
+
+def parse_names(names: Iterable[str], kind: str) -> tuple[Server, ...]:
     """Those that can be; others are named in the log and left out."""
     servers: list[Server] = []
-    for name in list_names(client, kind):
+    for name in sorted(names):
         try:
             servers.append(parse_server(name))
         except UsageError as error:

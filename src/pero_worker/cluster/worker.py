@@ -16,7 +16,7 @@ from typing import Any
 import pero_worker
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import ClusterAccess, broker_access
+from pero_worker.cluster.access import ClusterAccess, follow_servers
 from pero_worker.cluster.logs import sending_logs
 from pero_worker.cluster.servers import FTP, list_names
 from pero_worker.coordinators.session import session
@@ -79,12 +79,13 @@ def run_worker(
         "started": clock.now().isoformat(timespec="seconds"),
     }
     with session(access.zookeeper) as client:
-        servers = broker_access(client, access.broker)
         coordinator = ZooKeeperCoordinator(
             client, settings.name, clock, facts=facts, gone=_is_gone, patience=access.zookeeper.session_timeout
         )
         joined()
-        broker = RabbitBroker(servers)
+        broker = RabbitBroker(access.broker)
+        if not access.broker.servers:
+            follow_servers(client, broker)
 
         def look_up() -> None:
             if not coordinator.assignment(settings.name).enabled:
