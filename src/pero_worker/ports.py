@@ -110,6 +110,9 @@ class Coordinator(Protocol):
     def record_time(self, stage: str, seconds: float) -> None:
         """One page of `stage` took `seconds`."""
 
+    def record_failure(self, text: str) -> None:
+        """A page failed, or a message could not be used: `text` says which and why, in a line."""
+
 
 class ModelStore(Protocol):
     """Brings a stage's model files to this machine."""

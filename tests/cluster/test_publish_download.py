@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -15,6 +17,7 @@ import pytest
 from cluster.test_farm import DUMMY, page, running_watchdog, running_worker, until
 from nasty import draw_text_picture
 
+from pero_worker.cluster.workers import read_worker
 from pero_worker.wire.queues import DEAD_LETTERS
 from pero_worker.wire.requests import decode_request, encode_request
 
@@ -151,6 +154,42 @@ def test_ocr_on_the_cluster_is_ocr_on_one_machine(farm: TestFarm, scans: Path, t
     queues = farm.rabbitmq.api("GET", f"queues/{farm.vhost}")
     assert isinstance(queues, list)
     until(lambda: not [q for q in farm.rabbitmq.api("GET", f"queues/{farm.vhost}") if q["name"].startswith("job.")])  # type: ignore[attr-defined,union-attr]
+
+
+def test_status_tells_what_failed_last(farm: TestFarm, tmp_path: Path) -> None:
+    farm.add_stage("s1", DUMMY + "FAILTEST = yes\n")
+    farm.add_stage("out")
+    with farm.client() as client, farm.broker() as broker, running_worker(farm, tmp_path):
+        client.set("/pero/worker/status/w1/queue", b"s1")
+        broker.publish("s1", b"\xff garbage")
+        until(lambda: "is set aside" in read_worker(client, "w1").last_error)
+        broker.publish("s1", page(1, "s1", "out"))
+        until(lambda: read_worker(client, "w1").failures == 4)  # three tries of the page
+        assert "page r1, stage s1: the dummy engine was told to fail" in read_worker(client, "w1").last_error
+        assert "page r1" in run(farm, "workers", "list")
+        (worker,) = json.loads(run(farm, "status", "--json"))["workers"]
+        assert worker["facts"]["last_error"]["text"].startswith("page r1")
+
+
+def test_status_goes_on_until_told_to_stop(farm: TestFarm) -> None:
+    """On a terminal, where it shows what changes."""
+    farm.add_stage("s1", DUMMY)
+    terminal, theirs = pty.openpty()
+    command = [sys.executable, "-m", "pero_worker", "status", "--watch"]
+    process = subprocess.Popen(command, env=farm.environment() | {"TERM": "xterm"}, stdout=theirs)
+    os.close(theirs)
+
+    def shown(text: bytes) -> bool:
+        seen.extend(os.read(terminal, 10_000))
+        return text in seen
+
+    seen = bytearray()
+    until(lambda: shown(b"s1"))
+    farm.add_stage("s2", DUMMY)
+    until(lambda: shown(b"s2"))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(15) == 0
+    os.close(terminal)
 
 
 def test_download_keeps_running_until_told_to_stop(farm: TestFarm, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated
@@ -17,6 +18,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_farm
 from pero_worker.cluster.settings import Given, cluster_access
 from pero_worker.cluster.status import FarmState, look
+from pero_worker.errors import TransientError
 
 EPILOG = "[bold]Examples[/bold]\n\n  pero-worker status --watch\n\n  pero-worker status --json | jq .stages"
 
@@ -31,10 +33,13 @@ def status(
         if as_json:
             typer.echo(as_json_text(look(farm)))
         elif watch:
-            with Live(shown(look(farm)), console=Console(), refresh_per_second=4) as live:
+            with suppress(KeyboardInterrupt), Live(shown(look(farm)), console=Console(), refresh_per_second=4) as live:
                 while True:
                     SystemClock().sleep(1)
-                    live.update(shown(look(farm)))
+                    try:
+                        live.update(shown(look(farm)))
+                    except TransientError as error:
+                        live.update(Text(f"waiting: {error}"))
         else:
             Console(highlight=False).print(shown(look(farm)))
 
@@ -53,11 +58,11 @@ def shown(state: FarmState) -> Group:
         rate = "" if stage.rate is None else f"{stage.rate:.2f}"
         name = f"{stage.name} (disabled)" if stage.disabled else stage.name
         stages.add_row(*map(Text, (name, waiting, str(stage.workers), mean, rate, left, stage.version)))
-    workers = Table("worker", "status", "stage", "host", "pages", "message", box=None, pad_edge=False)
+    workers = Table("worker", "status", "stage", "host", "pages", "failed", "last error", box=None, pad_edge=False)
     for worker in state.workers:
         host, pages = str(worker.facts.get("host", "")), str(worker.facts.get("pages", ""))
-        message = worker.message.splitlines()[0] if worker.message else ""
-        workers.add_row(*map(Text, (worker.name, worker.status, worker.stage, host, pages, message)))
+        failed = str(worker.failures or "")
+        workers.add_row(*map(Text, (worker.name, worker.status, worker.stage, host, pages, failed, worker.last_error)))
     lead = f"watchdog: {state.leader}" if state.leader else "watchdog: none leads (pero-worker watchdog)"
     dead = f"{state.dead_letters} unusable messages in pero.dead" if state.dead_letters else ""
     return Group(stages, Text(), workers, Text(), Text(lead), Text(dead))

@@ -21,7 +21,7 @@ Worker = Annotated[str, typer.Argument(metavar="WORKER")]
 @app.command("list")
 @cluster_command
 def list_(given: Given, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """List the workers with status, stage, host and pages done."""
+    """List the workers with status, stage, host, pages done and last error."""
     with session(cluster_access(given).zookeeper) as client:
         states = farm_workers.read_workers(client)
     if as_json:
@@ -29,7 +29,7 @@ def list_(given: Given, as_json: Annotated[bool, typer.Option("--json", help="Fo
         return
     for state in states:
         pages, host = state.facts.get("pages", "-"), state.facts.get("host", "-")
-        message = f"  {state.message}" if state.message else ""
+        message = f"  {state.last_error}" if state.last_error else ""
         typer.echo(f"{state.name:32} {state.status:20} {state.stage or '-':20} {host:20} {pages:>8}{message}")
 
 

@@ -37,6 +37,20 @@ class WorkerState:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def failures(self) -> int:
+        """Failed tries since it started."""
+        found = self.facts.get("failures", 0)
+        return found if isinstance(found, int) else 0
+
+    @property
+    def last_error(self) -> str:
+        """What it waits for or could not load now, else its last failed page and when that was; '' = nothing."""
+        if self.message:
+            return self.message.splitlines()[0]
+        found = self.facts.get("last_error")
+        return f"{found.get('when', '')} {found.get('text', '')}" if isinstance(found, dict) else ""
+
+    @property
     def dead(self) -> bool:
         return self.status in {WorkerStatus.DEAD, ZK_CONNECTION_FAILED}
 

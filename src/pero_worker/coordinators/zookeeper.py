@@ -27,6 +27,8 @@ from pero_worker.wire import tree as wire
 from pero_worker.wire.tree import TREE
 
 logger = logging.getLogger(__name__)
+_LONGEST_ERROR = 300
+"""Characters."""
 PAGES_A_MEAN = 10
 """Pages whose mean time goes into a stage's average at once, as upstream's workers do it."""
 
@@ -73,7 +75,7 @@ class ZooKeeperCoordinator:
         self._watched: set[str] = set()
         self._times: dict[str, _Times] = {}
         self._means: list[tuple[str, float]] = []
-        self._told = _Told(facts={"pages": 0, **(facts or {})})
+        self._told = _Told(facts={"pages": 0, "failures": 0, **(facts or {})})
         self._behind = threading.Event()
         self._closed = threading.Event()
         self._presence = Presence(client, worker)
@@ -136,6 +138,13 @@ class ZooKeeperCoordinator:
             due = bool(self._means)
         if due:
             self._behind.set()
+
+    def record_failure(self, text: str) -> None:
+        when = self._clock.now().isoformat(timespec="seconds")
+        with self._lock:
+            self._told.facts["failures"] += 1
+            self._told.facts["last_error"] = {"when": when, "text": text[:_LONGEST_ERROR]}
+        self._behind.set()
 
     # -- the inside --------------------------------------------------------------------------------------------
 

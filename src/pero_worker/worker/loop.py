@@ -151,7 +151,7 @@ class Worker:
         try:
             if page.deaths and attempts_of(page) > self._runner.max_attempts:
                 request = self._runner.give_up(page, self._loaded[request.stage])
-                _tell(request, request.logs[-1])
+                self._tell(request, request.logs[-1])
             else:
                 request = self._through_held_stages(page, delivery)
         except TransientError as error:
@@ -178,7 +178,7 @@ class Worker:
                 page.request = self._runner.run(page, loaded)
             done = page.request.stages != waiting_in and not page.request.failed
             log = page.request.logs[-1]
-            _tell(page.request, log)
+            self._tell(page.request, log)
             if done:
                 self._coordinator.record_time(loaded.stage.name, log.seconds.get("total", 0.0))
             if not done or len(page.request.stages) < 2 or page.request.stage not in self._loaded:
@@ -188,7 +188,7 @@ class Worker:
     def _leave_behind(self, page: PageInHand, loaded: LoadedStage, delivery: Delivery) -> None:
         """From the timer's thread: counts the page as failed and ends the process, which hangs in the engine."""
         request = self._runner.too_slow(page, loaded)
-        _tell(request, request.logs[-1])
+        self._tell(request, request.logs[-1])
         try:
             self._end_suspect(survived=self._hand_on(delivery, request))
         finally:
@@ -219,8 +219,18 @@ class Worker:
         yield request
         yield replace(request, results=decode_request(delivery.body).results)
 
+    def _tell(self, request: Request, log: StageLog) -> None:
+        name = request.source or request.uuid
+        if log.status == StageStatus.OK:
+            logger.info("page %s: stage %s done in %.2f s", name, log.stage, log.seconds.get("total", 0.0))
+            return
+        reason = log.log.splitlines()[0] if log.log else ""
+        logger.warning("page %s: stage %s failed, attempt %d: %s", name, log.stage, log.attempt, reason)
+        self._coordinator.record_failure(f"page {name}, stage {log.stage}: {reason}")
+
     def _set_aside(self, delivery: Delivery, reason: str) -> bool:
         logger.error("a message from %s is set aside: %s", delivery.queue, reason)
+        self._coordinator.record_failure(f"a message from {delivery.queue} is set aside: {reason}")
         try:
             self._broker.set_aside(delivery, reason)
         except TransientError as error:
@@ -262,15 +272,6 @@ class Worker:
         if message or status is not self._status:
             self._coordinator.report(self.name, status, message)
             self._status = status
-
-
-def _tell(request: Request, log: StageLog) -> None:
-    name = request.source or request.uuid
-    if log.status == StageStatus.OK:
-        logger.info("page %s: stage %s done in %.2f s", name, log.stage, log.seconds.get("total", 0.0))
-    else:
-        reason = log.log.splitlines()[0] if log.log else ""
-        logger.warning("page %s: stage %s failed, attempt %d: %s", name, log.stage, log.attempt, reason)
 
 
 def _key(request: Request) -> str:
