@@ -101,3 +101,13 @@ def test_words_of_an_upright_line_follow_its_baseline() -> None:
     first, second = words_of(Line("l", ((50.0, 0.0), (50.0, 100.0)), box, (8.0, 2.0), "ab cd"))
     assert first.polygon == ((58.0, 0.0), (58.0, 40.0), (48.0, 40.0), (48.0, 0.0))
     assert second.polygon[0] == (58.0, 60.0)
+
+
+def test_words_that_an_engine_did_not_place_run_as_their_script_does() -> None:
+    def lefts(text: str) -> list[float]:
+        outline = ((0, 20), (900, 20), (900, 60), (0, 60))
+        line = Line("l", ((0, 50), (900, 50)), outline, (30.0, 10.0), text)
+        return [word.polygon[0][0] for word in words_of(line)]
+
+    assert lefts("one two three") == sorted(lefts("one two three"))
+    assert lefts("שלום עולם 1938") == sorted(lefts("שלום עולם 1938"), reverse=True)

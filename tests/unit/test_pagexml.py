@@ -357,3 +357,10 @@ def test_heights_of_a_slanted_line_are_measured_from_its_baseline() -> None:
 def test_a_baseline_made_for_a_slanted_line_is_slanted() -> None:
     line = only_line(line_xml(SLANTED))
     assert [y for _, y in line.baseline] == pytest.approx([32, 232])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_place_that_is_no_number_is_the_pages_failure(value: float) -> None:
+    region = Region("r", ((0.0, 0.0), (value, 1.0), (1.0, 1.0)))
+    with pytest.raises(PageError, match="no number"):
+        pagexml.write(Page("a.png", 10, 10, (region,)), created=CREATED, creator="test")

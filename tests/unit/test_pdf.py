@@ -418,3 +418,18 @@ def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
 
     with pytest.raises(OutputError, match="No space left"):
         write_searchable_pdf(pdf_source(tmp_path / "a.pdf"), [page()], Full(), dpi=DPI)
+
+
+def test_words_that_run_leftward_come_out_as_they_are_read(tmp_path: Path) -> None:
+    source = tmp_path / "scan.png"
+    picture().save(source)
+    words = ["שלום", "(עולם)", "طيب", "1938", "سنة٢٠٢٣", "א12ב"]
+    lefts = [60 + 90 * place for place in reversed(range(len(words)))]
+    placed_words = tuple(
+        Word(text, ((left, 70), (left + 70, 70), (left + 70, 110), (left, 110)))
+        for text, left in zip(words, lefts, strict=True)
+    )
+    line = Line("l", ((60, 100), (600, 100)), box(60, 100), (30.0, 10.0), " ".join(words), 0.9, placed_words)
+    given = replace(page(), regions=(Region("r", box(60, 300), (line, line_of("third"))),))
+    with sheets(searchable(source, given)) as (sheet,):
+        assert text_of(sheet).split() == [*words, "third"]

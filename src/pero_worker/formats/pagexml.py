@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeAlias
 
 from lxml import etree
 
+from pero_worker.errors import PageError
 from pero_worker.formats.pagexml_read import read
 from pero_worker.formats.xmltext import Ids, clean_text
 from pero_worker.page import Line, Page, Point, Region, Word
@@ -43,7 +45,7 @@ Element: TypeAlias = etree._Element
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
     """The page as PAGE XML. Coordinates are rounded and clipped to the page; ids that are invalid or not unique
-    are replaced; line heights go into `custom` as pero-ocr reads them."""
+    are replaced; line heights go into `custom` as pero-ocr reads them. PageError: a coordinate is no number."""
     root = etree.Element(
         f"{{{NAMESPACE}}}PcGts",
         {f"{{{_XSI}}}schemaLocation": f"{NAMESPACE} {NAMESPACE}/pagecontent.xsd"},
@@ -117,6 +119,8 @@ def _points(points: Sequence[Point], page: Page) -> str:
 
 
 def _clip(value: float, size: int) -> int:
+    if not math.isfinite(value):
+        raise PageError("the engine put something at a place that is no number")
     return min(max(0, round(value)), size)
 
 

@@ -16,7 +16,7 @@ from pero_worker.errors import OutputError, PageError
 from pero_worker.formats.documents import is_pdf
 from pero_worker.formats.glyphless import ADVANCE, add_font
 from pero_worker.formats.imagepdf import images_as_pdf
-from pero_worker.formats.words import box_of, words_of
+from pero_worker.formats.words import box_of, from_left_to_right, words_of
 from pero_worker.formats.xmltext import clean_text
 from pero_worker.page import Line, Page, Point, Word
 
@@ -102,7 +102,7 @@ def _word(word: Word, line: Line, place: _Placement, *, last: bool) -> bytes:
     size = max(1.0, math.dist(start, head))
     length = max(0.1, math.dist(start, end))
     angle = math.atan2(end[1] - start[1], end[0] - start[0])
-    code = text.encode("utf-16-be")
+    code = from_left_to_right(text).encode("utf-16-be")
     stretch = 100 * length / (ADVANCE * size * len(code) / 2)
     space = "" if last else "0020"
     cosine, sine = math.cos(angle), math.sin(angle)

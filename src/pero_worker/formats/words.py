@@ -1,11 +1,16 @@
-"""Words of a line, also where the engine gave none."""
+"""Words of a line, also where the engine gave none, and how their characters stand from left to right."""
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+import unicodedata
+from itertools import groupby, pairwise
 
 from pero_worker.page import Line, Point, Polygon, Word
+
+_LEFTWARD = frozenset({"R", "AL"})
+_RIGHTWARD = frozenset({"L", "EN", "AN"})
+_MIRRORED = str.maketrans("()[]{}<>«»‹›", ")(][}{><»«›‹")
 
 
 def words_of(line: Line) -> tuple[Word, ...]:
@@ -13,14 +18,34 @@ def words_of(line: Line) -> tuple[Word, ...]:
     if line.words or not line.text or not line.text.strip():
         return line.words
     length = len(line.text)
+    leftward = _is_leftward(line.text)
     words = []
     place = 0
     for piece in line.text.split(" "):
         if piece:
-            polygon = _slice(line, place / length, (place + len(piece)) / length)
+            start, end = place / length, (place + len(piece)) / length
+            polygon = _slice(line, 1 - end, 1 - start) if leftward else _slice(line, start, end)
             words.append(Word(piece, polygon, line.confidence))
         place += len(piece) + 1
     return tuple(words)
+
+
+def from_left_to_right(word: str) -> str:
+    """The characters of a word as they stand on paper: of Hebrew and Arabic the last comes first, numbers apart."""
+    if not _is_leftward(word):
+        return word
+    runs = ["".join(run) for _, run in groupby(word, _runs_rightward)]
+    return "".join(run if _runs_rightward(run[0]) else run[::-1].translate(_MIRRORED) for run in reversed(runs))
+
+
+def _is_leftward(text: str) -> bool:
+    """By the first letter, as Unicode's rule P2 has it."""
+    directions = map(unicodedata.bidirectional, text)
+    return next((direction in _LEFTWARD for direction in directions if direction in _LEFTWARD | {"L"}), False)
+
+
+def _runs_rightward(character: str) -> bool:
+    return unicodedata.bidirectional(character) in _RIGHTWARD
 
 
 def box_of(polygon: Polygon) -> tuple[int, int, int, int]:
