@@ -11,7 +11,23 @@ from pero_worker.formats import alto, pagexml
 from pero_worker.formats.words import words_of
 from pero_worker.page import Line, Page, Region
 
-SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).parents[1] / "schemas" / "alto-4.2-subset.xsd"))
+SCHEMAS = Path(__file__).parents[1] / "schemas"
+
+
+class _Imports(etree.Resolver):
+    """ALTO's schema imports XLink's from the network."""
+
+    def resolve(self, url: str, public_id: str | None, context: object) -> object:
+        return self.resolve_filename(str(SCHEMAS / url.rpartition("/")[2]), context)
+
+
+def schema() -> etree.XMLSchema:
+    parser = etree.XMLParser(no_network=True)
+    parser.resolvers.add(_Imports())
+    return etree.XMLSchema(etree.parse(SCHEMAS / "alto-4-2.xsd", parser))
+
+
+SCHEMA = schema()
 NAMESPACES = {"a": alto.NAMESPACE}
 
 
