@@ -13,6 +13,7 @@ import pero_worker
 
 pytest.importorskip("pero_ocr")
 shapely = pytest.importorskip("shapely")
+torch = pytest.importorskip("torch")
 
 from pero_worker.engines.pero import compat, speed  # noqa: E402
 
@@ -125,3 +126,13 @@ def test_alpha_shapes_are_those_of_pero_ocr(count: int) -> None:
     points = (np.random.default_rng(count).random((count, 2)) * 1000).astype(np.float32)
     assert original_alpha_shape is not speed.alpha_shape
     assert speed.alpha_shape(points, 150.0).equals(original_alpha_shape(points, 150.0))
+
+
+def test_what_follows_the_last_layer_is_computed_in_float32() -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Sigmoid()).eval()
+    with compat.no_warnings():
+        prepared = speed._prepared(torch.jit.script(model), half=True)
+    with torch.inference_mode():
+        found = prepared(torch.rand(1, 3, 40, 40))
+    assert found.dtype is torch.float32
+    assert not torch.equal(found, found.bfloat16().float())

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 import pero_worker
-from pero_worker.engines.pero import load
+from pero_worker.engines.pero import load, speed
 from pero_worker.errors import PageError, StageError
 from pero_worker.page import Line, Page, Region
 from pero_worker.ports import Engine, EngineInput, EngineOutput
@@ -274,3 +274,24 @@ def test_missing_packages_name_the_remedy(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(StageError, match=r"pip install 'pero-worker\[pero\]'"):
         load(stage(), PIPELINE, "cpu")
     logging.getLogger("pero_worker").debug("torch is back after this test")
+
+
+def test_bfloat16_is_used_where_the_processor_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = drawn(
+        "The quick brown fox", "jumps over the lazy dog", size=48
+    )  # letters that layout need not look at twice
+    pages = {}
+    for precision, able in (("float32", True), ("bfloat16", False), ("bfloat16", True)):
+        monkeypatch.setattr(speed, "_multiplies_bfloat16", lambda able=able: able)
+        pages[precision, able] = run(load(stage(WORKER={"PRECISION": precision}), PIPELINE, "cpu"), image).page
+    exact, half = pages["float32", True], pages["bfloat16", True]
+    assert pages["bfloat16", False] == exact
+    assert half != exact
+    for line, other in zip(exact.lines(), half.lines(), strict=True):
+        assert other.text == line.text
+        assert other.heights == pytest.approx(line.heights, abs=0.5)
+
+
+def test_another_precision_is_a_stage_error() -> None:
+    with pytest.raises(StageError, match="PRECISION = float16 is neither float32 nor bfloat16"):
+        load(stage(WORKER={"PRECISION": "float16"}), PIPELINE, "cpu")

@@ -50,9 +50,10 @@ class PeroEngine:
             torch.set_num_threads(1)
         check_config(config, directory, cpu=target.type == "cpu")
         self._tidying = Tidying.of(config)
+        bfloat16 = speed.wants_bfloat16(config)
         with compat.no_warnings():
             self._parser = _load(config, directory, target)
-            speed.quicken(self._parser, page_parser.helpers)
+            speed.quicken(self._parser, page_parser.helpers, bfloat16=bfloat16)
 
     def close(self) -> None:
         self._parser = None
