@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from configparser import ConfigParser
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -108,3 +109,12 @@ def test_per_cent_signs_are_plain_text(key: str) -> None:
 def test_durations_are_finite(value: str) -> None:
     with pytest.raises(StageError, match="TIME_SCALE"):
         dummy(f"TIME_SCALE = {value}")
+
+
+def test_a_dummy_stage_can_add_a_line_to_the_page() -> None:
+    work = EngineInput("a.png", 5)
+    first = dummy("TIME_SCALE = 0\nLINE = layout").process(work)
+    second = dummy("TIME_SCALE = 0\nLINE = ocr").process(replace(work, page=first.page))
+    assert second.page is not None
+    assert [line.text for line in second.page.lines()] == ["layout: a.png, 5 bytes", "ocr: a.png, 5 bytes"]
+    assert dummy("TIME_SCALE = 0").process(work).page is None

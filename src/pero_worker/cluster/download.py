@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -86,7 +87,8 @@ def _take(
         fresh = layout.write(request, delivery.body)
     except RequestError as error:
         downloaded.refused += 1
-        broker.set_aside(delivery, str(error))
+        with suppress(TransientError):  # It will come again.
+            broker.set_aside(delivery, str(error))
         return
     except BaseException:
         broker.give_back(delivery)
@@ -104,7 +106,5 @@ def _take(
     else:
         downloaded.duplicates += 1
     tell(request)
-    try:
+    with suppress(TransientError):  # It will come again, and is known then.
         broker.ack(delivery)
-    except TransientError:
-        return  # It will come again, and is known then.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from kazoo.client import KazooClient
 
@@ -78,15 +79,14 @@ class ClusterWorkforce:
             return ()
 
         def settle() -> None:
-            try:
+            with suppress(TransientError):  # It will come again, and is known then.
                 self._broker.ack(delivery)
-            except TransientError:
-                return  # It will come again, and is known then.
 
         try:
             request = decode_request(delivery.body)
         except RequestError as error:
-            self._broker.set_aside(delivery, str(error))
+            with suppress(TransientError):
+                self._broker.set_aside(delivery, str(error))
             return ()
         self._in_cluster.pop(request.page_uuid, None)
         return (Outcome(request.page_uuid, request, settle=settle),)

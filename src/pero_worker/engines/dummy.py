@@ -3,7 +3,7 @@
 Keys of `[WORKER]` that upstream has too: DUMMY (any text), TIME_SCALE (seconds a byte of the image, default 1),
 TIME_DELTA (d: +-d seconds at random), TIME_DIFF_MIN and TIME_DIFF_MAX (instead of -d and d), FAILTEST (any text: every
 page fails). Ours, patterns of image names: FAIL_NAME (the page fails), KILL_NAME (the process dies), HANG_NAME (the
-page never ends).
+page never ends); and LINE (text of a line that is added to the page, so that a result tells which stages made it).
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ import random
 import signal
 import threading
 from configparser import ConfigParser, SectionProxy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pero_worker.clock import SystemClock
 from pero_worker.errors import PageError, StageError
+from pero_worker.page import Line, Page, Region
 from pero_worker.ports import Clock, EngineInput, EngineOutput
 
 logger = logging.getLogger(__name__)
+_SIDE = 1000
+"""Pixels, of a page that no stage has measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class DummyEngine:
-    """`ports.Engine`; results are left unchanged."""
+    """`ports.Engine`; results are left unchanged, unless there is a `line` to add."""
 
     clock: Clock
     chance: random.Random
@@ -38,6 +41,7 @@ class DummyEngine:
     fail: str = ""
     kill: str = ""
     hang: str = ""
+    line: str = ""
     needs_image: bool = False
     description: str = "dummy"
 
@@ -51,10 +55,19 @@ class DummyEngine:
             raise PageError(f"the dummy engine was told to fail on {work.name}")
         duration = work.size * self.scale + self.chance.uniform(self.least, self.most)
         self.clock.sleep(max(0.0, duration))
-        return EngineOutput()
+        return EngineOutput(self._page(work) if self.line else None)
 
     def close(self) -> None:
         """Nothing to give up."""
+
+    def _page(self, work: EngineInput) -> Page:
+        """What stages before made of it, and a line below."""
+        before = work.page or Page(work.name, _SIDE, _SIDE)
+        top = 20.0 * (len(before.regions) + 1)
+        box = ((10.0, top), (_SIDE - 10.0, top), (_SIDE - 10.0, top + 15), (10.0, top + 15))
+        number = len(before.regions) + 1
+        line = Line(f"l{number}", box[3:1:-1], box, (12.0, 3.0), f"{self.line}: {work.name}, {work.size} bytes", 1.0)
+        return replace(before, regions=(*before.regions, Region(f"r{number}", box, (line,))))
 
 
 def load(config: ConfigParser, directory: Path, device: str) -> DummyEngine:
@@ -70,6 +83,7 @@ def load(config: ConfigParser, directory: Path, device: str) -> DummyEngine:
         fail="*" if _text(section, "FAILTEST") else _text(section, "FAIL_NAME"),
         kill=_text(section, "KILL_NAME"),
         hang=_text(section, "HANG_NAME"),
+        line=_text(section, "LINE"),
     )
 
 

@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import signal
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -71,7 +72,7 @@ class RabbitServer:
             # Else the server starts one that outlives it and belongs to nobody.
             epmd.start(["epmd", "-address", "127.0.0.1", "-port", str(self.epmd)], {})
             epmd.wait_until(lambda: answers(self.epmd))
-        self.daemon.start([os.environ.get(SERVER_VARIABLE) or _DEBIANS], self._environment())
+        self.daemon.start([str(_program())], self._environment())
         self.daemon.wait_until(self._ready, timeout=120)
 
     def stop(self, signal_number: int = signal.SIGTERM) -> bool:
@@ -90,6 +91,15 @@ class RabbitServer:
             text = answer.read()
         return json.loads(text) if text else None
 
+    def control(self, *arguments: str) -> None:
+        """One call of rabbitmqctl, of a second or so; its last words are in the error when it fails."""
+        command = [_program().with_name("rabbitmqctl"), "-n", self._node, *arguments]
+        subprocess.run(command, env={**os.environ, **self._environment()}, check=True, capture_output=True)  # noqa: S603
+
+    @property
+    def _node(self) -> str:
+        return f"pero{self.port}@localhost"
+
     def _ready(self) -> bool:
         try:
             self.api("GET", "queues")
@@ -101,7 +111,7 @@ class RabbitServer:
         folder = self.folder
         return {
             "HOME": str(folder / "home"),
-            "RABBITMQ_NODENAME": f"pero{self.port}@localhost",
+            "RABBITMQ_NODENAME": self._node,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(self.distribution),
@@ -119,3 +129,7 @@ class RabbitServer:
             "RUNNING_UNDER_SYSTEMD": "true",
             "LC_ALL": "C.UTF-8",
         }
+
+
+def _program() -> Path:
+    return Path(os.environ.get(SERVER_VARIABLE) or _DEBIANS)
