@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,9 @@ from cluster.test_farm import until
 
 from pero_worker.clock import SystemClock
 from pero_worker.coordinators import suspects
+from pero_worker.coordinators.session import ZooKeeperAccess, connect
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
-from pero_worker.errors import UsageError
+from pero_worker.errors import TransientError, UsageError
 from pero_worker.ports import WorkerStatus
 
 if TYPE_CHECKING:
@@ -54,9 +56,26 @@ def test_a_worker_whose_name_another_took_ends_and_leaves_it_alone(farm: TestFar
         client.delete(path)
         other = ZooKeeperCoordinator(second, "w1", SystemClock())
         first.report("w1", WorkerStatus.IDLE)
-        until(told.is_set)
-        assert not first.assignment("w1").enabled
+        until(lambda: not first.assignment("w1").enabled)
+        assert told.is_set()
         assert other.assignment("w1").enabled
         first.close()
         assert second.exists(path).ephemeralOwner == second.client_id[0]
         other.close()
+
+
+def test_a_server_that_takes_a_connection_and_says_nothing_is_tried_again() -> None:
+    """As ZooKeeper does in the moment when it starts; kazoo would wait for as long as a session lasts."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        access = ZooKeeperAccess((f"127.0.0.1:{silent.getsockname()[1]}",), session_timeout=600, patience=20)
+        trying = threading.Thread(target=in_vain, args=(access,))
+        trying.start()
+        with silent.accept()[0], silent.accept()[0]:
+            pass
+    trying.join()
+
+
+def in_vain(access: ZooKeeperAccess) -> None:
+    with pytest.raises(TransientError):
+        connect(access)

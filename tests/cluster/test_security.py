@@ -25,7 +25,7 @@ from pero_worker.cluster.servers import MQ, add_servers
 from pero_worker.cluster.stages import StageChange, save_stage
 from pero_worker.coordinators.session import ZooKeeperAccess, session
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
-from pero_worker.errors import TransientError
+from pero_worker.errors import RequestError, TransientError
 from pero_worker.servers.daemon import free_port
 from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.servers.zookeeper import ZooKeeperServer
@@ -83,7 +83,8 @@ def rabbit(certificates: Certificates) -> Iterator[Ports]:
         f"ssl_options.certfile = {pem}\n"
         f"ssl_options.keyfile = {pem}\n"
         "ssl_options.verify = verify_none\n"
-        "ssl_options.fail_if_no_peer_cert = false\n",
+        "ssl_options.fail_if_no_peer_cert = false\n"
+        "max_message_size = 100000\n",
     )
     try:
         server.start()
@@ -173,6 +174,24 @@ def test_both_are_reached_by_tls_with_a_password(
         assert delivery is not None and delivery.body == b"page"
         farm.broker.ack(delivery)
         assert farm.zookeeper.exists(f"/pero/worker/config/mq_servers/{host}:{rabbit.tls}")
+
+
+def test_a_message_that_is_too_large_is_an_error_of_the_request(rabbit: Ports, certificates: Certificates) -> None:
+    """Here, because this server is nobody else's."""
+    broker = RabbitBroker(rabbit_access(rabbit, certificates))
+    try:
+        broker.declare("large")
+        broker.publish("large", b"page")
+        delivery = broker.get(["large"], "w", 10)
+        assert delivery is not None
+        for _ in range(2):
+            with pytest.raises(RequestError, match="refuses a message of 200000 bytes"):
+                broker.hand_on(delivery, "large", b"x" * 200_000)
+        broker.hand_on(delivery, "large", b"small")
+        following = broker.get(["large"], "w", 10)
+        assert following is not None and following.body == b"small"
+    finally:
+        broker.close()
 
 
 def rabbit_refusal(access: BrokerAccess) -> str:

@@ -10,6 +10,7 @@ that are none. Prints what was injected and how long the farm took to finish the
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import shutil
 import statistics
@@ -22,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from faults.chaos_farm import WATCHDOGS, FarmUnderFire, in_thread, records_of
+from faults.chaos_farm import WATCHDOGS, FarmUnderFire, in_thread
 from faults.chaos_pages import BAD, GARBAGE, GOOD, HANGING, KILLER, Pipeline, dummies, files_of, undisturbed
 from faults.chaos_pages import messages as messages_of
 
@@ -151,10 +152,10 @@ class Run:
             queues = (*self.farm.pipeline.stages, "out")
             while True:
                 left = {name: state.messages for name in queues if (state := broker.state(name)) and state.messages}
-                workers = read_workers(client)  # type: ignore[arg-type]
+                workers = read_workers(client)
                 if not all(worker.status == "IDLE" for worker in workers):
                     left["workers that are not idle"] = 1
-                if client.get_children("/pero/watchdog/election")[WATCHDOGS:]:  # type: ignore[attr-defined]
+                if client.get_children("/pero/watchdog/election")[WATCHDOGS:]:
                     left["watchdogs that are gone"] = 1
                 if not left or time.monotonic() > deadline:
                     break
@@ -168,15 +169,15 @@ class Run:
                 self.outcome.lost += [f"{missing} messages that are none"]
             if extra := len(found - expected):
                 left["dead letters of good pages"] = extra
-            if client.exists("/pero/suspects"):  # type: ignore[attr-defined]
-                self.outcome.suspects = len(client.get_children("/pero/suspects"))  # type: ignore[attr-defined]
+            if client.exists("/pero/suspects"):
+                self.outcome.suspects = len(client.get_children("/pero/suspects"))
 
     def judge(self) -> None:
         outcome = self.outcome
-        records = {str(record["page"]): record for record in records_of(self.farm.results)}
+        records = {record["page"]: record for record in map(json.loads, self.farm.report.splitlines())}
         expected, found = files_of(self.farm.folder / "undisturbed"), files_of(self.farm.results)
         done = {name for name, record in records.items() if record["status"] == "done"}
-        outcome.failed = sorted((name, str(records[name]["error"])) for name in set(records) - done)
+        outcome.failed = sorted((name, records[name]["error"]) for name in set(records) - done)
         names = {message.name for message in self.sent if message.kind != GARBAGE}
         outcome.lost += sorted(names - set(records))
         outcome.duplicated = sorted(set(found) - set(expected)) + sorted(set(records) - names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import resource
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from faults.chaos_pages import Pipeline
 from faults.proxy import Proxy
@@ -134,7 +134,7 @@ class FarmUnderFire:
         self.store.wait_until(lambda: answers(self.store_port))
 
     @contextmanager
-    def connected(self) -> Iterator[tuple[object, RabbitBroker]]:
+    def connected(self) -> Iterator[tuple[Any, RabbitBroker]]:
         """Not through the proxies: the harness has no faults."""
         with session(ZooKeeperAccess((f"127.0.0.1:{self.zookeeper.port}",))) as client:
             broker = RabbitBroker(BrokerAccess((Server("127.0.0.1", self.rabbit.port),)))
@@ -174,19 +174,22 @@ class FarmUnderFire:
                 self.start(name)
 
     @property
-    def finished(self) -> int:
-        """Pages in the report."""
+    def report(self) -> bytes:
+        """What the download says of every page, a line each."""
         try:
-            return (self.results / "report.jsonl").read_bytes().count(b"\n")
+            return (self.results / "report.jsonl").read_bytes()
         except FileNotFoundError:
-            return 0
+            return b""
+
+    @property
+    def finished(self) -> int:
+        return self.report.count(b"\n")
 
     def stop_all(self) -> dict[str, float]:
         """Seconds until each process had ended after SIGTERM; one that does not end well is a surprise."""
         seconds: dict[str, float] = {}
         for name, member in self.members.items():
-            process = member.process
-            assert process is not None
+            process = self.process(name)
             begun = time.monotonic()
             process.send_signal(signal.SIGTERM)
             try:
@@ -217,13 +220,17 @@ class FarmUnderFire:
 
     # -- faults ------------------------------------------------------------------------------------------------
 
+    def process(self, name: str) -> subprocess.Popen[bytes]:
+        process = self.members[name].process
+        assert process is not None
+        return process
+
     def any_worker(self) -> str:
         return f"worker{self.chance.randrange(WORKERS)}"
 
     def processes_of(self, name: str) -> list[int]:
         """Of a worker: those that have pages in hand."""
-        process = self.members[name].process
-        return children(process.pid) if process else []
+        return children(self.process(name).pid)
 
     def kill_worker(self) -> None:
         for pid in self.processes_of(self.any_worker()):
@@ -305,23 +312,22 @@ class FarmUnderFire:
         self.versions += 1
         with self.connected() as (client, broker):
             change = StageChange(version=str(self.versions))
-            save_stage(client, broker, list(self.pipeline.stages)[-1], change, SystemClock().now())  # type: ignore[arg-type]
+            save_stage(client, broker, list(self.pipeline.stages)[-1], change, SystemClock().now())
         time.sleep(2)
         self.start_store()
 
     def fill_disk(self) -> None:
         """A quota: no file of the process that downloads may grow. It ends, and is started when there is room again."""
-        member = self.members["download"]
-        assert member.process is not None
-        member.expected = True
-        limits = resource.prlimit(member.process.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(member.process.pid, resource.RLIMIT_FSIZE, (0, limits[1]))
+        self.members["download"].expected = True
+        process = self.process("download")
+        _, most = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, most))
         try:
-            status = member.process.wait(60)
+            status = process.wait(60)
         except subprocess.TimeoutExpired:
             status = -1
-            member.process.kill()
-            member.process.wait()
+            process.kill()
+            process.wait()
         if status != ExitCode.OUTPUT:
             self.surprises.append(f"download ended with {status} on a full disk")
         self.start("download")
@@ -349,11 +355,6 @@ def send(pid: int, number: int) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
-
-
-def records_of(folder: Path) -> list[dict[str, object]]:
-    """The report of a download."""
-    return [json.loads(line) for line in (folder / "report.jsonl").read_text().splitlines()]
 
 
 def in_thread(target: Callable[[], None]) -> threading.Thread:

@@ -35,6 +35,7 @@ class Proxy:
         self._closing = False
         self.held = False
         self.refusing = False
+        self.hanging_up = False
         self.delay = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -89,6 +90,9 @@ class Proxy:
         try:
             client, _ = self._listener.accept()
         except OSError:
+            return
+        if self.hanging_up:
+            client.close()
             return
         try:
             server = socket.create_connection(("127.0.0.1", self._to), 2)

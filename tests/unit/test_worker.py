@@ -11,9 +11,9 @@ import pytest
 
 from pero_worker.brokers.memory import MemoryBroker
 from pero_worker.coordinators.memory import MemoryCoordinator
-from pero_worker.errors import PageError, StageError, TransientError
+from pero_worker.errors import PageError, RequestError, StageError, TransientError
 from pero_worker.page import Page
-from pero_worker.ports import Engine, EngineInput, EngineOutput, WorkerStatus
+from pero_worker.ports import Delivery, Engine, EngineInput, EngineOutput, WorkerStatus
 from pero_worker.request import Payload, Request
 from pero_worker.stage import Stage
 from pero_worker.wire.requests import decode_request, encode_request
@@ -197,6 +197,26 @@ def test_transient_trouble_gives_the_page_back_uncounted_and_backs_off(monkeypat
     bench.run()
     assert [log.attempt for log in bench.result().logs] == [1]
     assert bench.clock.slept == [0.25, 0.25, 0.25]
+
+
+def test_results_that_are_too_large_are_left_behind_and_the_page_comes_out_as_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(monkeypatch, ocr=lambda work: EngineOutput(Page(work.name, 10, 10), b"x" * 10_000))
+    hand_on = bench.broker.hand_on
+
+    def bounded(delivery: Delivery, queue: str, body: bytes, priority: int = 0) -> None:
+        if len(body) > 5_000:
+            raise RequestError(f"RabbitMQ refuses a message of {len(body)} bytes")
+        hand_on(delivery, queue, body, priority)
+
+    monkeypatch.setattr(bench.broker, "hand_on", bounded)
+    bench.put("ocr", "out")
+    bench.run()
+    result = bench.result()
+    assert result.failed and "refuses a message" in result.logs[-1].log
+    assert [payload.name for payload in result.results] == ["a.png"]
+    assert bench.broker.take_dead_letters() == []
 
 
 def test_a_worker_that_waits_for_a_server_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

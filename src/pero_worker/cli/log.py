@@ -15,7 +15,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import broker_access
 from pero_worker.cluster.logd import empty_queue, run_log_daemon
 from pero_worker.cluster.logfollow import follow_folder
-from pero_worker.cluster.pool import log_to_stderr, stop_on_signals
+from pero_worker.cluster.pool import end_in_time, log_to_stderr, stop_on_signals
 from pero_worker.cluster.settings import Given, cluster_access, read_settings
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
@@ -70,6 +70,7 @@ def daemon(
     kept = int(_number(values, "number_of_files", 0)) if keep is None else keep
     stopped = threading.Event()
     stop_on_signals(stopped)
+    end_in_time(stopped)
     broker = _broker(given, prefetch=200)
     try:
         run_log_daemon(broker, folder, minutes, kept, stopped, _queue(queue, values), SystemClock())
@@ -88,6 +89,7 @@ def follow(
     values = _configured(context)
     stopped = threading.Event()
     stop_on_signals(stopped)
+    end_in_time(stopped)
     folder = output_dir or _folder(values)
     if folder is not None:
         for line in follow_folder(folder, lines, stopped):

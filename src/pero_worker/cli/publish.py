@@ -18,7 +18,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_farm
 from pero_worker.cluster.download import Downloaded, download, messages_in
 from pero_worker.cluster.layouts import RequestFolders, ResultTree, safe_name
-from pero_worker.cluster.pool import stop_on_signals
+from pero_worker.cluster.pool import end_in_time, stop_on_signals
 from pero_worker.cluster.publish import Published, Sending, SentPages, check_route, publish
 from pero_worker.cluster.settings import Given, cluster_access, split_servers
 from pero_worker.errors import ExitCode, UsageError
@@ -127,6 +127,7 @@ def download_command(
     wanted = parse_formats(formats)
     stopped = threading.Event()
     stop_on_signals(stopped)
+    end_in_time(stopped)
     clock = SystemClock()
     downloaded = Downloaded()
     with open_farm(cluster_access(given)) as farm:

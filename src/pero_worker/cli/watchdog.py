@@ -12,7 +12,7 @@ import typer
 
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_farm
-from pero_worker.cluster.pool import log_to_stderr, stop_on_signals
+from pero_worker.cluster.pool import end_in_time, log_to_stderr, stop_on_signals
 from pero_worker.cluster.settings import Given, cluster_access
 from pero_worker.watchdog.mirror import Mirror
 from pero_worker.watchdog.policy import plan, work
@@ -43,6 +43,7 @@ def run_watchdog(access: ClusterAccess, *, dry_run: bool) -> None:
     """Until SIGTERM or Ctrl-C, or for one plan."""
     stopped = threading.Event()
     stop_on_signals(stopped)
+    end_in_time(stopped)
     clock = SystemClock()
     with open_farm(access) as farm:
 

@@ -99,6 +99,18 @@ def stop_on_signals(stopped: threading.Event) -> None:
         signal.signal(number, lambda *_: stopped.set())
 
 
+def end_in_time(stopped: threading.Event, seconds: float = 4.6) -> None:
+    """Ends the process so soon after `stopped`, whatever holds it up: a server that does not answer, or a model that is
+    being loaded. What is in hand goes back by itself."""
+
+    def end() -> None:
+        stopped.wait()
+        time.sleep(seconds)
+        os._exit(ExitCode.OK)
+
+    threading.Thread(target=end, daemon=True).start()
+
+
 def log_to_stderr(level: int) -> None:
     """What is at least `level`; a log queue is told more."""
     handler = logging.StreamHandler(sys.stderr)
@@ -111,7 +123,7 @@ def _run(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAcc
     stopped = threading.Event()
     stop_on_signals(stopped)
     threading.Thread(target=_stop_without_parent, args=(stopped,), daemon=True).start()
-    threading.Thread(target=_end_in_time, args=(stopped, settings.grace), daemon=True).start()
+    end_in_time(stopped, max(settings.grace - 2 * _LOOK, 1.0))
     log_to_stderr(settings.log_level)
     try:
         again = run_worker(settings, access, store, stopped, joined.set)
@@ -126,10 +138,3 @@ def _stop_without_parent(stopped: threading.Event) -> None:
     if parent is not None:
         wait([parent.sentinel])
         stopped.set()
-
-
-def _end_in_time(stopped: threading.Event, grace: float) -> None:
-    """Whatever holds the process up: a server that does not answer, or a model that is being loaded."""
-    stopped.wait()
-    time.sleep(max(grace - _LOOK, 1.0))
-    os._exit(0)

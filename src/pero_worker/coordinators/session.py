@@ -39,6 +39,8 @@ logging.getLogger("kazoo").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
 _ENDING = 2.0
+_HANDSHAKE = 3.0
+"""Seconds for a server to take a connection and to say hello."""
 AWAY = (ConnectionLoss, ConnectionClosedError, SessionExpiredError, OperationTimeoutError, KazooTimeoutError)
 REFUSED = (NoAuthError, AuthFailedError)
 _REFUSAL = "ZooKeeper refuses this user: check user and password, and whose the nodes are (pero-worker servers protect)"
@@ -79,7 +81,7 @@ def connect(access: ZooKeeperAccess) -> KazooClient:
     retry = KazooRetry(max_tries=-1, delay=0.2, backoff=2, max_jitter=0.5, max_delay=2)
     sasl = {"mechanism": "DIGEST-MD5", "username": access.user, "password": access.password} if access.user else None
     _look_up(access)
-    handler = _Handler(access.patience)
+    handler = _Handler()
     client = KazooClient(
         access.hosts,
         timeout=access.session_timeout,
@@ -94,6 +96,7 @@ def connect(access: ZooKeeperAccess) -> KazooClient:
         check_hostname=bool(access.ca_cert),
     )
     _log_in_patiently(client, handler)
+    _shake_hands_briefly(client)
     deadline = time.monotonic() + access.patience
     try:
         with warnings.catch_warnings():
@@ -138,16 +141,15 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
     `problem`: why the last attempt failed, which kazoo only logs.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.problem: Exception | None = None
-        self._patience = patience
 
     def create_connection(
         self, address: tuple[str, int], hostname: str, timeout: float, use_ssl: bool, ca: str | None, **_: object
     ) -> socket.socket:
         try:
-            connection = socket.create_connection(address, min(timeout, self._patience))
+            connection = socket.create_connection(address, min(timeout, _HANDSHAKE))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if use_ssl:
                 with connection:  # closed if what follows fails, else the new socket has taken it over
@@ -171,6 +173,12 @@ def _log_in_patiently(client: Any, handler: _Handler) -> None:
             raise ConnectionDropped("the login failed") from error
 
     client._connection._authenticate_with_sasl = patient
+
+
+def _shake_hands_briefly(client: Any) -> None:
+    """A server that only just starts may take a connection and forget it; kazoo would wait as long as a session."""
+    ask = client._connection._invoke
+    client._connection._invoke = lambda timeout, *question, **more: ask(min(timeout, _HANDSHAKE), *question, **more)
 
 
 def _wait_for_login(client: Any, handler: _Handler, deadline: float) -> None:

@@ -44,7 +44,7 @@ class ZooKeeperServer:
             "clientPortAddress=127.0.0.1\n"
             "maxClientCnxns=0\n"
             "admin.enableServer=false\n"
-            "4lw.commands.whitelist=ruok\n"
+            "4lw.commands.whitelist=ruok,srvr\n"
             f"{self.extra}\n"
         )
         java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-Dzookeeper.jmx.log4j.disable=true", *self.jvm]
@@ -58,7 +58,8 @@ class ZooKeeperServer:
     def _ready(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), 0.5) as connection:
-                connection.sendall(b"ruok")
-                return connection.recv(4) == b"imok"
+                # `ruok` is answered before it serves anybody.
+                connection.sendall(b"srvr")
+                return connection.recv(100).startswith(b"Zookeeper version")
         except OSError:
             return False
