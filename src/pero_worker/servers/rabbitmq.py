@@ -93,7 +93,7 @@ class RabbitServer:
 
     def control(self, *arguments: str) -> None:
         """One call of rabbitmqctl, of a second or so; its last words are in the error when it fails."""
-        command = [_program().with_name("rabbitmqctl"), "-n", self._node, *arguments]
+        command = [str(_program().with_name("rabbitmqctl")), "-n", self._node, *arguments]
         subprocess.run(command, env={**os.environ, **self._environment()}, check=True, capture_output=True)  # noqa: S603
 
     @property
