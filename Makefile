@@ -22,7 +22,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo install test test-rabbitmq4 lint bench-quality bench-local bench-farm bench-away chaos fuzz clean
+.PHONY: help demo install test acceptance test-rabbitmq4 lint bench-quality bench-local bench-farm bench-away chaos fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -40,6 +40,9 @@ lint: $(VENV)/.stamp-test ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+acceptance: $(VENV)/.stamp-test $(DEMO)/.stamp-scans ## upstream's README typed in, kept in docs/acceptance.md
+	PERO_WORKER_ACCEPTANCE_LOG=docs/acceptance.md $(BIN)/python -m pytest -n 0 -q tests/cluster/test_seed_readme.py
 
 test-rabbitmq4: $(VENV)/.stamp-test ## the cluster's tests with RabbitMQ 4 of Debian 13 (as root)
 	tests/rabbitmq4.sh build/rabbitmq4
