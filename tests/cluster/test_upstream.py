@@ -1,89 +1,23 @@
-"""One farm with upstream: its programs played by bare pika, kazoo and protobuf, as the contract says they act."""
+"""One farm with upstream, whose programs are played as the contract says they act (`upstream.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pika
 import pytest
-from cluster.test_farm import DUMMY, page, running_watchdog, running_worker, status_of, until
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
+from cluster.test_farm import DUMMY, collect, page, running_watchdog, running_worker, status_of, until
+from cluster.upstream import NEWEST, QUEUE_NODES, SEED, UpstreamRequest, channel
+from cluster.upstream import Watchdog as UpstreamWatchdog
+from cluster.upstream import Worker as UpstreamWorker
 
 from pero_worker.cluster.workers import ZK_CONNECTION_FAILED, read_worker
 from pero_worker.ports import WorkerStatus
 
 if TYPE_CHECKING:
     from cluster.conftest import TestFarm
-
-SEED, NEWEST = {"x-max-priority": 1}, {"x-max-priority": 1, "x-queue-type": "classic"}
-QUEUE_NODES = (
-    "config",
-    "config_path",
-    "config_version",
-    "administrative_priority",
-    "avg_msg_time",
-    "avg_msg_time_lock",
-    "waiting_since",
-)
-STRING, BYTES, MESSAGE, INT32 = 9, 12, 11, 5
-
-
-def upstream_request_class() -> Any:
-    """upstream's ProcessingRequest, built from its field numbers, without any field of ours."""
-    file = descriptor_pb2.FileDescriptorProto(
-        name="upstream.proto", package="upstream", syntax="proto3", dependency=["google/protobuf/timestamp.proto"]
-    )
-    fields = {
-        "Data": [("name", STRING), ("content", BYTES)],
-        "StageLog": [
-            ("host_id", STRING),
-            ("stage", STRING),
-            ("start", ".google.protobuf.Timestamp"),
-            ("end", ".google.protobuf.Timestamp"),
-            ("status", STRING),
-            ("log", STRING),
-            ("version", STRING),
-        ],
-        "ProcessingRequest": [
-            ("uuid", STRING),
-            ("page_uuid", STRING),
-            ("priority", INT32),
-            ("start_time", ".google.protobuf.Timestamp"),
-            ("processing_stages", [STRING]),
-            ("results", [".upstream.Data"]),
-            ("logs", [".upstream.StageLog"]),
-        ],
-    }
-    for name, members in fields.items():
-        message = file.message_type.add(name=name)
-        for number, (field, kind) in enumerate(members, 1):
-            repeated = isinstance(kind, list)
-            of = kind[0] if isinstance(kind, list) else kind
-            entry = message.field.add(name=field, number=number, label=3 if repeated else 1)
-            entry.type = MESSAGE if isinstance(of, str) else of
-            if isinstance(of, str):
-                entry.type_name = of
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("upstream.ProcessingRequest"))
-
-
-UpstreamRequest = upstream_request_class()
-
-
-@contextmanager
-def channel(farm: TestFarm) -> Iterator[Any]:
-    parameters = pika.ConnectionParameters("127.0.0.1", farm.rabbitmq.port, farm.vhost)
-    connection = pika.BlockingConnection(parameters)
-    try:
-        yield connection.channel()
-    finally:
-        connection.close()
 
 
 @pytest.mark.parametrize("arguments", [SEED, NEWEST])
@@ -152,6 +86,41 @@ def upstream_worker(client: Any, name: str, *, status: bytes, seed: bool = False
         client.create(f"{base}/{leaf}", value, makepath=True)
     if not seed:
         client.create(f"{base}/status/connected", b"true", ephemeral=True)
+
+
+@pytest.mark.parametrize("seed", [True, False])
+def test_our_watchdog_keeps_upstreams_worker_at_work(farm: TestFarm, seed: bool) -> None:
+    """Through two stages, and again after all queues were empty: the newest upstream's idle worker has to be told."""
+    for name in ("s1", "s2"):
+        farm.add_stage(name, DUMMY)
+    farm.add_stage("out")
+    with running_watchdog(farm), UpstreamWorker(farm, "theirs", seed=seed), farm.broker() as broker:
+        for turn in range(3):
+            for number in range(5):
+                broker.publish("s1", page(10 * turn + number, "s1", "s2", "out"))
+            done = collect(farm, 5)
+            assert {request.uuid for request in done} == {f"r{10 * turn + number}" for number in range(5)}
+            assert {log.host_id for request in done for log in request.logs} == {"theirs"}
+            broker.publish("s2", page(99, "s2", "out"))
+            assert collect(farm, 1)[0].uuid == "r99"
+
+
+def test_upstreams_watchdog_keeps_our_worker_at_work(farm: TestFarm, tmp_path: Path) -> None:
+    for name in ("s1", "s2"):
+        farm.add_stage(name, DUMMY)
+    farm.add_stage("out")
+    with (
+        UpstreamWatchdog(farm),
+        running_worker(farm, tmp_path),
+        UpstreamWorker(farm, "theirs"),
+        farm.broker() as broker,
+    ):
+        for turn in range(2):
+            for number in range(10):
+                broker.publish("s1", page(10 * turn + number, "s1", "s2", "out"))
+            done = collect(farm, 10)
+            assert {request.uuid for request in done} == {f"r{10 * turn + number}" for number in range(10)}
+            assert {log.status for request in done for log in request.logs} == {"OK"}
 
 
 @pytest.mark.parametrize("seed", [True, False])
