@@ -32,13 +32,15 @@ class StageView:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """A worker that can be told something. `failed`: it could not load its stage."""
+    """A worker that can be told something. `failed`: it could not load its stage; `sleeps`: it is one of the newest
+    upstream's, has ended its turn with its queue, and begins another only when it is told."""
 
     name: str
     stage: str = ""
     busy: bool = False
     loading: bool = False
     failed: bool = False
+    sleeps: bool = False
     unlock_time: datetime | None = None
 
 

@@ -6,8 +6,9 @@ Workers' reports wake it through ZooKeeper's watches; queues are asked for their
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kazoo.client import KazooClient, KazooState
@@ -19,13 +20,15 @@ from pero_worker.errors import TransientError
 from pero_worker.ports import Clock, WorkerStatus
 from pero_worker.watchdog.janitor import tidy
 from pero_worker.watchdog.mirror import Mirror
-from pero_worker.watchdog.policy import Move, StageView, WorkerView, plan, unlock_time
+from pero_worker.watchdog.policy import Move, StageView, WorkerView, plan, unlock_time, work
 from pero_worker.wire import tree as wire
 from pero_worker.wire.tree import TREE
 
 logger = logging.getLogger(__name__)
 _TIDYING = 3600.0
 _DEBOUNCE = 0.01
+_UNTIL_AWAKE = 2.0
+"""Seconds that a worker has to begin what it was told."""
 
 _AVAILABLE = {
     WorkerStatus.IDLE,
@@ -54,6 +57,7 @@ class Watchdog:
         self._interval = interval
         self._news = threading.Event()
         self._told: dict[str, tuple[str, int]] = {}
+        self._told_at: dict[str, float] = {}
 
     def run(self, name: str, stopped: threading.Event) -> None:
         """Waits for the lead, leads until it is lost, and again, until `stopped`."""
@@ -111,9 +115,19 @@ class Watchdog:
         by_name = {stage.name: stage for stage in seen.stages}
         for move in decided.moves:
             self._tell(move, by_name[move.stage])
+        self._wake(seen, by_name)
         for name, since in decided.waiting_since:
             self._client.set(TREE.stage(name, "waiting_since"), wire.encode_time(since))
         return seen
+
+    def _wake(self, seen: Snapshot, stages: Mapping[str, StageView]) -> None:
+        """Tells workers that sleep although there is work for them their stage again."""
+        for worker in seen.workers:
+            stage = stages.get(worker.stage)
+            if not worker.sleeps or stage is None or not work(stage):
+                continue
+            if self._clock.monotonic() - self._told_at.get(worker.name, -math.inf) >= _UNTIL_AWAKE:
+                self._tell(Move(worker.name, worker.stage, "it sleeps although pages wait"), stage)
 
     def snapshot(self, mirror: Mirror) -> Snapshot:
         stages: list[StageView] = []
@@ -145,6 +159,7 @@ class Watchdog:
             busy=state.status == WorkerStatus.PROCESSING,
             loading=state.status == WorkerStatus.CONFIGURING or told_version > version,
             failed=state.status == WorkerStatus.CONFIGURATION_FAILED and told_version <= version,
+            sleeps=state.connected and not state.facts and state.status == WorkerStatus.IDLE,
             unlock_time=state.unlock_time,
         )
 
@@ -162,4 +177,5 @@ class Watchdog:
             logger.info("worker %s is gone", move.worker)
         else:
             self._told[move.worker] = (move.stage, stat.version)
+            self._told_at[move.worker] = self._clock.monotonic()
             logger.info("worker %s serves %s: %s", move.worker, move.stage, move.reason)
