@@ -1,0 +1,1 @@
+"""Training of the bundled models from Debian and npm packages alone; not installed with the program."""

@@ -1,0 +1,144 @@
+"""The loop both networks are trained in: schedule, averaged weights, checkpoints to go on from, a written record."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Batch = TypeVar("Batch")
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how fast: training ends after `minutes` of work or `steps`, whatever is first; 0 is no limit."""
+
+    minutes: float = 0.0
+    steps: int = 0
+    rate: float = 2e-3
+    warm_up: int = 150
+    average: float = 0.998
+    """Share of the averaged weights that a step keeps; the averaged weights are validated and exported."""
+    validate_every: float = 120.0
+    """Seconds of work between validations; a checkpoint is written at each."""
+
+    def share(self, step: int, seconds: float) -> float:
+        """How much of the training is done, 0..1."""
+        by_time = seconds / (60 * self.minutes) if self.minutes else 0.0
+        return max(by_time, step / self.steps if self.steps else 0.0)
+
+    def rate_at(self, step: int, share: float) -> float:
+        falling = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+        return self.rate * min(1.0, (step + 1) / self.warm_up) * falling
+
+
+@dataclass(slots=True)
+class Progress:
+    """What is done so far; saved with the weights."""
+
+    step: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+    starts: int = 0
+
+
+def train(
+    net: nn.Module,
+    batches: Callable[[int], Iterator[Batch]],
+    loss_of: Callable[[nn.Module, Batch], tuple[Tensor, int]],
+    validate: Callable[[nn.Module], dict[str, float]],
+    schedule: Schedule,
+    folder: Path,
+    about: dict[str, Any],
+    tell: Callable[[str], None],
+) -> nn.Module:
+    """Trains `net` and returns its averaged weights as a net; a run that was cut off goes on at its last checkpoint.
+
+    `batches` gets the number of the start, so that a run that goes on sees other data. `loss_of` returns the loss and
+    the number of examples in it. `folder` gets checkpoint.pt and record.json: `about`, and the curve of `validate`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    learning = [weight for weight in net.parameters() if weight.requires_grad]
+    optimiser = torch.optim.AdamW(learning, lr=schedule.rate, weight_decay=1e-4, betas=(0.9, 0.98))
+    mean = copy.deepcopy(net).eval()
+    progress, curve = Progress(), list[dict[str, Any]]()
+    saved = folder / "checkpoint.pt"
+    if saved.is_file():
+        state = torch.load(saved, map_location=next(net.parameters()).device, weights_only=True)
+        net.load_state_dict(state["net"])
+        mean.load_state_dict(state["mean"])
+        optimiser.load_state_dict(state["optimiser"])
+        progress, curve = Progress(**state["progress"]), state["curve"]
+        tell(f"going on at step {progress.step}")
+    progress.starts += 1
+    source = batches(progress.starts)
+    lately, told, validated = 0.0, -math.inf, progress.seconds
+    while (share := schedule.share(progress.step, progress.seconds)) < 1:
+        began = time.monotonic()
+        for group in optimiser.param_groups:
+            group["lr"] = schedule.rate_at(progress.step, share)
+        loss, examples = loss_of(net, next(source))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimiser.step()
+        progress.step += 1
+        progress.examples += examples
+        _average(mean, net, min(schedule.average, progress.step / (progress.step + 10)))
+        lately = loss.item() if progress.step == 1 else 0.95 * lately + 0.05 * loss.item()
+        progress.seconds += time.monotonic() - began
+        if progress.seconds - told > 20:
+            told = progress.seconds
+            rate = progress.examples / progress.seconds
+            tell(f"{share:4.0%}  step {progress.step}  loss {lately:.3f}  {rate:.1f} examples/s")
+        if progress.seconds - validated > schedule.validate_every:
+            validated = progress.seconds
+            _note(curve, progress, validate(mean), tell)
+            _save(folder, net, mean, optimiser, progress, curve, about, schedule)
+    if not curve or curve[-1]["step"] != progress.step:
+        _note(curve, progress, validate(mean), tell)
+        _save(folder, net, mean, optimiser, progress, curve, about, schedule)
+    return mean
+
+
+@torch.no_grad()
+def _average(mean: nn.Module, net: nn.Module, keep: float) -> None:
+    for kept, new in zip(mean.state_dict().values(), net.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(new, 1 - keep)
+        else:
+            kept.copy_(new)
+
+
+def _note(
+    curve: list[dict[str, Any]], progress: Progress, scores: dict[str, float], tell: Callable[[str], None]
+) -> None:
+    curve.append(asdict(progress) | scores)
+    tell("      " + "  ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+
+
+def _save(
+    folder: Path,
+    net: nn.Module,
+    mean: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+    curve: list[dict[str, Any]],
+    about: dict[str, Any],
+    schedule: Schedule,
+) -> None:
+    state = {"net": net.state_dict(), "mean": mean.state_dict(), "optimiser": optimiser.state_dict()}
+    unfinished = folder / "checkpoint.new"
+    torch.save(state | {"progress": asdict(progress), "curve": curve}, unfinished)
+    os.replace(unfinished, folder / "checkpoint.pt")  # noqa: PTH105 - replaces in one step
+    record = about | {"schedule": asdict(schedule), "torch": torch.__version__, "curve": curve}
+    (folder / "record.json").write_text(json.dumps(record, ensure_ascii=False, indent=1), "utf-8")

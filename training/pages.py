@@ -1,0 +1,371 @@
+"""Drawn pages of many layouts, and the five maps a ParseNet learns from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageDraw
+
+from training import fonts, ink
+from training.fonts import Face
+from training.sources import Sources
+
+Points = NDArray[np.float64]
+"""(n, 2): x and y in pixels."""
+_TALLER, _DEEPER = 1.1, 1.15
+"""Lines reach a little beyond the letters, as pero-ocr's crops do."""
+
+
+@dataclass(slots=True)
+class Drawn:
+    """A page under the pen, then a picture; what is no text (pictures, rules, blots) is in none of the lists."""
+
+    image: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((1, 1, 3), np.uint8))
+    baselines: list[Points] = field(default_factory=list)
+    heights: list[tuple[float, float]] = field(default_factory=list)
+    regions: list[Points] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Where on the page a block may stand."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+
+class PageMaker:
+    """Draws pages without end."""
+
+    def __init__(self, sources: Sources, seed: int) -> None:
+        self.sources = sources
+        self.rng = np.random.default_rng(seed)
+
+    def __call__(self, width: int, height: int, size: float) -> Drawn:
+        """A page of body text `size` pixels high (a font size)."""
+        rng = self.rng
+        self._sheet = Pillow.new("L", (width, height), 0)
+        self._pen = ImageDraw.Draw(self._sheet)
+        self._page = Drawn()
+        self._face = self.sources.face(self._kind())
+        side, edge = rng.uniform(0.04, 0.13) * width, rng.uniform(0.04, 0.1) * height
+        area = Area(side, edge, width - side, height - edge)
+        layouts: list[Callable[[Area, float], None]] = [self._columns, self._title_page, self._catalogue, self._letter]
+        layouts[int(rng.choice(4, p=[0.62, 0.1, 0.16, 0.12]))](area, size)
+        page = self._page
+        inked = ink.pressed(rng, ink.covered(self._sheet), 0.6)
+        behind = None
+        if rng.random() < 0.12:
+            behind = cv2.GaussianBlur(np.ascontiguousarray(inked[:, ::-1]), (0, 0), rng.uniform(0.7, 2))
+        page.image = ink.on_paper(rng, inked, 0.8, behind)
+        self._scan(page)
+        return page
+
+    def _kind(self) -> str:
+        kinds = self.sources.kinds
+        return self.sources.random.choices(list(kinds), list(kinds.values()))[0]
+
+    # -- layouts --------------------------------------------------------------------------------------------------
+
+    def _columns(self, area: Area, size: float) -> None:
+        """Running head, one to three columns of paragraphs, footnotes, notes in the margin."""
+        rng = self.rng
+        top, bottom = area.top, area.bottom
+        if rng.random() < 0.4:
+            top = (
+                self._row([(self.sources.text(self._face, 3, 25), rng.choice(["left", "centre"]))], area, top, size)
+                + size
+            )
+        if rng.random() < 0.3:
+            bottom -= 5 * size
+            self._rule(area.left, area.left + area.width * rng.uniform(0.2, 1), bottom, size)
+            notes = Area(area.left, bottom + size * 0.6, area.right, area.bottom)
+            self._paragraph(notes, size * 0.8, int(rng.integers(1, 4)))
+        margin = rng.uniform(6, 9) * size if rng.random() < 0.12 else 0.0
+        count = int(rng.choice([1, 1, 2, 2, 3]))
+        gutter = rng.uniform(1.0, 3.5) * size
+        width = (area.width - margin - gutter * (count - 1)) / count
+        while count > 1 and width < 7 * size:
+            count -= 1
+            width = (area.width - margin - gutter * (count - 1)) / count
+        for column in range(count):
+            left = area.left + margin + column * (width + gutter)
+            if column and rng.random() < 0.3:
+                self._pen.line(
+                    [(left - gutter / 2, top), (left - gutter / 2, bottom)], fill=200, width=1 + int(size / 14)
+                )
+            self._fill(Area(left, top, left + width, bottom), size)
+        if margin > 0:
+            y = top
+            while y < bottom - 6 * size:
+                note = Area(area.left, y, area.left + margin - size, bottom)
+                y = self._paragraph(note, size * 0.8, int(rng.integers(1, 4))) + rng.uniform(2, 12) * size
+
+    def _fill(self, area: Area, size: float) -> None:
+        """Paragraphs, headings, tables, pictures and rules, one below the other."""
+        rng, y = self.rng, area.top
+        while y < area.bottom - 2 * size:
+            rest = Area(area.left, y, area.right, area.bottom)
+            kind = rng.random()
+            if kind < 0.06:
+                y = self._picture(rest, size)
+            elif kind < 0.16:
+                y = self._paragraph(rest, size * rng.uniform(1.15, 1.8), int(rng.integers(1, 3)), align="centre")
+            elif kind < 0.22 and area.width > 15 * size:
+                y = self._table(rest, size)
+            else:
+                align = str(rng.choice(["justified", "justified", "left"]))
+                y = self._paragraph(
+                    rest, size * float(rng.choice([1, 1, 1, 0.85])), int(rng.integers(2, 14)), align=align
+                )
+            y += size * rng.uniform(0.35, 1.6)
+            if rng.random() < 0.06:
+                self._rule(area.left, area.right, y - size * 0.2, size)
+                y += size * 0.4
+
+    def _title_page(self, area: Area, size: float) -> None:
+        """Few centred lines of very different sizes, spaced or not, between rules and an ornament."""
+        rng, y = self.rng, area.top + self.rng.uniform(0, 0.15) * (area.bottom - area.top)
+        while y < area.bottom - 4 * size:
+            large = size * rng.choice([0.7, 1, 1, 1.5, 2.2, 3.2])
+            spaced = large * rng.uniform(0.1, 0.5) if rng.random() < 0.35 else 0.0
+            text = self.sources.text(self._face, 3, max(4, int(area.width / large * 1.2)))
+            y = self._row([(text, "centre")], area, y, large, spaced) + large * rng.uniform(0.3, 3)
+            if rng.random() < 0.15:
+                half = area.width * rng.uniform(0.05, 0.3)
+                self._rule((area.left + area.right) / 2 - half, (area.left + area.right) / 2 + half, y, size)
+                y += size
+            if rng.random() < 0.08:
+                y = self._picture(Area(area.left + area.width / 3, y, area.right - area.width / 3, area.bottom), size)
+
+    def _catalogue(self, area: Area, size: float) -> None:
+        """Entries with numbers or prices at the right edge, perhaps after leaders, under centred names."""
+        rng, y = self.rng, area.top
+        leaders, named = rng.random() < 0.4, rng.random() < 0.6
+        while y < area.bottom - 3 * size:
+            if named and rng.random() < 0.5:
+                y = (
+                    self._row([(self.sources.text(self._face, 6, 25), "centre")], area, y + size * 0.4, size)
+                    + size * 0.2
+                )
+            for _ in range(int(rng.integers(1, 4))):
+                text = f"{rng.integers(1, 400)}. {self.sources.text(self._face, 5, int(area.width / size))}"
+                text += " " + ". " * int(rng.integers(3, 12)) if leaders else ""
+                price = f"{rng.integers(1, 3000)}{rng.choice(['', '.-', '. 50.', ' fr.'])}"
+                y = self._row([(text.strip(), "left"), (price, "right")], area, y, size) + size * 0.15
+
+    def _letter(self, area: Area, size: float) -> None:
+        """Letterhead, date at the right, address, paragraphs of one line distance, closing."""
+        rng, y = self.rng, area.top
+        for _ in range(int(rng.integers(0, 3))):
+            text = self.sources.text(self._face, 6, 30)
+            y = self._row([(text, "centre")], area, y, size * rng.uniform(0.8, 1.6)) + size * 0.3
+        y = self._row([(self.sources.text(self._face, 6, 20), "right")], area, y + size, size) + size
+        for _ in range(int(rng.integers(0, 4))):
+            y = self._row([(self.sources.text(self._face, 6, 20), "left")], area, y, size) + size * 0.3
+        apart = rng.uniform(1.2, 2.2)
+        while y < area.bottom - 6 * size and rng.random() < 0.85:
+            y = self._paragraph(Area(area.left, y, area.right, area.bottom), size, int(rng.integers(2, 9)), apart=apart)
+            y += size * rng.uniform(0.3, 1.5)
+        self._row([(self.sources.text(self._face, 6, 20), "right")], area, y + size, size)
+
+    # -- blocks; each returns the y below it -----------------------------------------------------------------------
+
+    def _paragraph(
+        self, area: Area, size: float, most: int, *, align: str = "justified", apart: float | None = None
+    ) -> float:
+        """Up to `most` lines of running text, the first one indented; `apart` is the line distance in font sizes."""
+        rng = self.rng
+        face = self._face if rng.random() < 0.85 else self.sources.face(self._kind())
+        font = fonts.load(self.sources.path(face), max(6, int(size)))
+        distance = (apart or rng.uniform(1.05, 1.5)) * size * max(1.0, face.ascender + face.descender)
+        blank = font.getlength(" ")
+        words = self.sources.text(face, 40, 200).split()
+        indent = blank * rng.uniform(2, 10) if align != "centre" and rng.random() < 0.7 else 0.0
+        y = area.top + face.ascender * size
+        first = len(self._page.baselines)
+        for number in range(most):
+            if y + face.descender * size > area.bottom:
+                break
+            left = area.left + (indent if number == 0 else 0)
+            row: list[str] = []
+            while font.getlength(" ".join([*row, words[0]])) <= area.right - left:
+                row.append(words.pop(0))
+                if not words:
+                    words = self.sources.text(face, 40, 200).split()
+            if not row:
+                words = self.sources.text(face, 40, 200).split()
+                continue
+            if number == most - 1:
+                row = row[: int(rng.integers(1, len(row) + 1))]
+            length = font.getlength(" ".join(row))
+            if align == "centre":
+                left += (area.right - left - length) / 2
+            step = blank
+            if align == "justified" and number < most - 1 and len(row) > 1:
+                step += (area.right - left - length) / (len(row) - 1)
+            x = left
+            for word in row:
+                self._pen.text((x, y), word, fill=255, font=font, anchor="ls")
+                x += font.getlength(word) + step
+            self._add(left, x - step, y, face, size)
+            y += distance
+        self._outline(first, size)
+        return y - distance + face.descender * size
+
+    def _row(self, parts: list[tuple[str, str]], area: Area, top: float, size: float, spaced: float = 0.0) -> float:
+        """Texts in one row, each a line of its own: at the left, in the centre, at the right."""
+        face, first = self._face, len(self._page.baselines)
+        font = fonts.load(self.sources.path(face), max(6, int(size)))
+        y = top + face.ascender * size
+        if y + face.descender * size < area.bottom:
+            free = area.left
+            for text, align in parts:
+                while text and font.getlength(text) + spaced * len(text) > area.right - free:
+                    text = text[:-1]  # noqa: PLW2901
+                length = font.getlength(text) + spaced * max(0, len(text) - 1)
+                share = {"left": 0.0, "centre": 0.5, "right": 1.0}[align]
+                left = x = max(free, area.left + (area.width - length) * share)
+                for letter in text if spaced else [text]:
+                    self._pen.text((x, y), letter, fill=255, font=font, anchor="ls")
+                    x += font.getlength(letter) + spaced
+                if text.strip():
+                    self._add(left, x - spaced, y, face, size)
+                free = x + size
+        for place in range(first, len(self._page.baselines)):
+            self._outline(place, size, place + 1)
+        return y + face.descender * size
+
+    def _table(self, area: Area, size: float) -> float:
+        """Rows of short cells, with or without rules between them."""
+        rng, y = self.rng, area.top
+        columns, ruled = int(rng.integers(2, 5)), rng.random() < 0.6
+        width = area.width / columns
+        for _ in range(int(rng.integers(2, 7))):
+            if y > area.bottom - 2 * size:
+                break
+            below = y
+            for column in range(columns):
+                cell = Area(
+                    area.left + column * width + size / 2, y, area.left + (column + 1) * width - size / 2, area.bottom
+                )
+                text = str(rng.integers(1, 9999)) if rng.random() < 0.5 else self.sources.text(self._face, 2, 12)
+                below = self._row([(text, str(rng.choice(["left", "right"])))], cell, y + size * 0.3, size)
+            y = below
+            if ruled:
+                self._rule(area.left, area.right, y + size * 0.15, size)
+                y += size * 0.3
+        return y
+
+    def _picture(self, area: Area, size: float) -> float:
+        rng = self.rng
+        height = rng.uniform(3, 9) * size
+        if area.top + height > area.bottom:
+            return area.bottom
+        width = max(8, int(rng.uniform(0.4, 1) * area.width))
+        grey = ink.clouds(rng, (int(height), width), int(rng.integers(2, 30)), 60) + rng.uniform(60, 200)
+        self._sheet.paste(Pillow.fromarray(np.clip(grey, 0, 255).astype(np.uint8)), (int(area.left), int(area.top)))
+        return area.top + height + size
+
+    def _rule(self, left: float, right: float, y: float, size: float) -> None:
+        self._pen.line([(left, y), (right, y)], fill=int(self.rng.integers(120, 256)), width=1 + int(size / 14))
+
+    # -- what was drawn --------------------------------------------------------------------------------------------
+
+    def _add(self, left: float, right: float, y: float, face: Face, size: float) -> None:
+        self._page.baselines.append(np.array([[left, y], [(left + right) / 2, y], [right, y]]))
+        self._page.heights.append((face.ascender * size * _TALLER, face.descender * size * _DEEPER))
+
+    def _outline(self, first: int, size: float, end: int | None = None) -> None:
+        """The lines from `first` on are a region."""
+        lines = list(zip(self._page.baselines[first:end], self._page.heights[first:end], strict=True))
+        if not lines:
+            return
+        room = size * 0.15
+        left = min(baseline[0, 0] for baseline, _ in lines) - room
+        right = max(baseline[-1, 0] for baseline, _ in lines) + room
+        top = min(baseline[0, 1] - above for baseline, (above, _) in lines) - room
+        bottom = max(baseline[0, 1] + below for baseline, (_, below) in lines) + room
+        self._page.regions.append(np.array([[left, top], [right, top], [right, bottom], [left, bottom]]))
+
+    def _scan(self, page: Drawn) -> None:
+        """Turns, bends, darkens an edge, compresses."""
+        rng = self.rng
+        height, width = page.image.shape[:2]
+        if rng.random() < 0.7:
+            matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.normal(0, 0.9), 1.0)
+            matrix[0, 1] += rng.normal(0, 0.01)
+            page.image = _same(cv2.warpAffine(page.image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE))
+            page.baselines = [points @ matrix[:, :2].T + matrix[:, 2] for points in page.baselines]
+            page.regions = [points @ matrix[:, :2].T + matrix[:, 2] for points in page.regions]
+        if rng.random() < 0.25:
+            self._bend(page)
+        if rng.random() < 0.2:
+            edge, dark = int(rng.uniform(0.005, 0.06) * width), int(rng.integers(0, 60))
+            page.image = np.rot90(page.image, turns := int(rng.integers(0, 4))).copy()
+            page.image[:edge] = dark
+            page.image = np.rot90(page.image, -turns).copy()
+        if rng.random() < 0.4:
+            page.image = ink.jpeg(rng, page.image, 30)
+
+    def _bend(self, page: Drawn) -> None:
+        """The curl of a page near the binding: columns of pixels are moved down, the more the nearer."""
+        height, width = page.image.shape[:2]
+        depth, reach = self.rng.uniform(0.004, 0.02) * height, self.rng.uniform(0.2, 0.6)
+        at_left = self.rng.random() < 0.5
+
+        def moved(x: Points) -> Points:
+            near = (1 - x / width if not at_left else x / width) / reach
+            return np.asarray(depth * np.clip(1 - near, 0, 1) ** 2)
+
+        columns = np.arange(width, dtype=float)
+        rows = np.arange(height, dtype=float)[:, None] - moved(columns)
+        grid = np.broadcast_to(columns, rows.shape).astype(np.float32), rows.astype(np.float32)
+        page.image = _same(cv2.remap(page.image, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        bent = []
+        for points in page.baselines:
+            x = np.linspace(points[0, 0], points[-1, 0], 9)
+            y = np.interp(x, points[:, 0], points[:, 1])
+            bent.append(np.stack([x, y + moved(x)], 1))
+        page.baselines = bent
+        page.regions = [points + np.stack([np.zeros(len(points)), moved(points[:, 0])], 1) for points in page.regions]
+
+
+def _same(image: object) -> NDArray[np.uint8]:
+    return np.asarray(image, np.uint8)
+
+
+def maps(
+    page: Drawn, side: int, scale: float, corner: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """ParseNet's targets (5, side, side) for the square of the reduced page that begins at `corner`, and where (side,
+    side) heights are to be learnt: ascender, descender, baseline, ends of baselines, borders of regions."""
+    target = np.zeros((5, side, side), np.float32)
+    taught = np.zeros((side, side), np.uint8)
+
+    def fixed(points: Points) -> NDArray[np.int32]:  # OpenCV's 4 binary places
+        return np.asarray(np.round((points * scale - np.asarray(corner)) * 16), np.int32)
+
+    for outline in page.regions:
+        cv2.polylines(target[4], [fixed(outline)], True, 1.0, 3, cv2.LINE_AA, 4)
+    for points, heights in zip(page.baselines, page.heights, strict=True):
+        line, above, below = fixed(points), heights[0] * scale, heights[1] * scale
+        cv2.polylines(target[0], [line], False, above, 7, cv2.LINE_8, 4)
+        cv2.polylines(target[1], [line], False, below, 7, cv2.LINE_8, 4)
+        cv2.polylines(taught, [line], False, 1, 7, cv2.LINE_8, 4)
+        cv2.polylines(target[2], [line], False, 1.0, 3, cv2.LINE_AA, 4)
+        reach = max(3.0, 0.35 * (above + below)) * 16
+        for x, y in (line[0], line[-1]):
+            cv2.line(target[3], (x, int(y - reach)), (x, int(y + reach * 0.6)), 1.0, 3, cv2.LINE_AA, 4)
+    return target, taught

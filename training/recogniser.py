@@ -1,0 +1,142 @@
+"""Training of the line recogniser on drawn lines."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from rapidfuzz.distance import Levenshtein
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from training.alphabet import BLANK, CHARACTERS, INDEX
+from training.fonts import BLACKLETTER, ROMAN, TYPEWRITER
+from training.lines import LineMaker, padded
+from training.nets import LINE_HEIGHT, Recogniser
+from training.sources import FIGURES, Sources
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""uint8 pixels (n, LINE_HEIGHT, w, 3), the classes of all texts in a row, and the length of each text."""
+Line = tuple[np.ndarray, str]
+_BLANK = 0.06
+"""Share of crops without text, whose reading is the empty line."""
+_POOL = 6
+"""Lines are drawn for so many batches at once and sorted by width, so that little of a batch is padding."""
+
+
+class LineBatches(IterableDataset[Batch]):
+    """Batches of about `columns` columns of pixels, without end; each loader process draws others."""
+
+    def __init__(self, data: Path, seed: int, columns: int, longest: int, figures: float) -> None:
+        self.data, self.seed, self.columns, self.longest, self.figures = data, seed, columns, longest, figures
+
+    def from_start(self, number: int) -> LineBatches:
+        """Others, for a training that goes on."""
+        return LineBatches(self.data, self.seed + number, self.columns, self.longest, self.figures)
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        seed = self.seed * 1000 + (worker.id if worker else 0)
+        sources = Sources(self.data, seed, figures=self.figures)
+        maker = LineMaker(sources, LINE_HEIGHT, seed, longest=self.longest, blank=_BLANK)
+        shuffler = random.Random(seed)  # noqa: S311 - no secrets here
+        while True:
+            pool: list[Line] = []
+            while sum(crop.shape[1] + 64 for crop, _ in pool) < self.columns * _POOL:
+                pool.append(maker())
+            pool.sort(key=lambda line: line[0].shape[1])
+            batches: list[list[Line]] = [[]]
+            for line in pool:
+                if batches[-1] and (line[0].shape[1] + 96) * (len(batches[-1]) + 1) > self.columns:
+                    batches.append([])
+                batches[-1].append(line)
+            shuffler.shuffle(batches)
+            yield from map(_batch, batches)
+
+
+def _batch(lines: list[Line]) -> Batch:
+    texts = [[INDEX[character] for character in text] for _, text in lines]
+    pixels = torch.from_numpy(padded([crop for crop, _ in lines]))
+    classes = torch.tensor(list(chain.from_iterable(texts)), dtype=torch.long)
+    return pixels, classes, torch.tensor([len(text) for text in texts])
+
+
+def batches(dataset: LineBatches, workers: int) -> Iterator[Batch]:
+    return iter(DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None))
+
+
+def loss_of(net: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    """The CTC loss of a batch, and its number of lines."""
+    pixels, classes, lengths = batch
+    logits = _forward(net, pixels)
+    chances = logits.float().log_softmax(1).permute(2, 0, 1)
+    frames = torch.full((len(pixels),), chances.shape[0], dtype=torch.long)
+    classes = classes.to(chances.device)
+    return nn.functional.ctc_loss(chances, classes, frames, lengths, BLANK, zero_infinity=True), len(pixels)
+
+
+def _forward(net: nn.Module, pixels: Tensor) -> Tensor:
+    weight = next(net.parameters())
+    x = pixels.to(weight.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+    with torch.autocast(weight.device.type, torch.bfloat16):
+        if weight.device.type != "cpu" or not net.training:
+            return net(x)
+        # Autocast leaves an LSTM in float32 on a CPU, where it takes half the time of a step.
+        features, rnn = net.features(x).bfloat16(), net.rnn
+        state = features.new_zeros(2 * rnn.num_layers, len(x), rnn.hidden_size)
+        weights = [part.bfloat16() for part in rnn._flat_weights]
+        read = torch.lstm(features, (state, state), weights, True, rnn.num_layers, rnn.dropout, True, True, True)[0]
+        return net.out(net.drop(read)).permute(0, 2, 1)
+
+
+def texts_of(logits: Tensor) -> list[str]:
+    """The greedy reading of logits (n, classes, frames)."""
+    texts = []
+    for frames in logits.argmax(1).cpu().numpy():
+        changes = frames[np.concatenate([[True], frames[1:] != frames[:-1]])]
+        texts.append("".join(CHARACTERS[index] for index in changes if index != BLANK))
+    return texts
+
+
+@torch.inference_mode()
+def error_rate(net: nn.Module, lines: list[Line], at_once: int = 16) -> float:
+    """Edit distance over length of the truth, all lines together."""
+    device = next(net.parameters()).device
+    errors = 0
+    ordered = sorted(lines, key=lambda line: line[0].shape[1])
+    for start in range(0, len(ordered), at_once):
+        some = ordered[start : start + at_once]
+        pixels = torch.from_numpy(padded([crop for crop, _ in some])).to(device).permute(0, 3, 1, 2).float() / 255
+        read = texts_of(net(pixels))
+        errors += sum(Levenshtein.distance(text, own) for (_, text), own in zip(some, read, strict=True))
+    return errors / sum(len(text) for _, text in lines)
+
+
+class Validation:
+    """Lines of texts and families kept out of training, for each kind of face."""
+
+    def __init__(self, data: Path, lines: int, figures: float = FIGURES) -> None:
+        self.sets: dict[str, list[Line]] = {}
+        for kind in (BLACKLETTER, TYPEWRITER, ROMAN):
+            sources = Sources(data, 99, training=False, kinds={kind: 1.0}, figures=figures)
+            if not sources.kinds:
+                continue
+            maker = LineMaker(sources, LINE_HEIGHT, 99, shortest=5, longest=60)
+            self.sets[kind] = [maker() for _ in range(lines)]
+
+    def __call__(self, net: nn.Module) -> dict[str, float]:
+        """The CER of each set."""
+        return {kind: error_rate(net, lines) for kind, lines in self.sets.items()}
+
+
+def tune(net: Recogniser) -> None:
+    """Keeps what trained weights have learnt about pixels: the statistics of batches, and the first two convolutions,
+    which are a fifth of the work of a step."""
+    net.conv[:3].requires_grad_(False)
+    for part in net.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eval()
