@@ -4,16 +4,18 @@
 set -euo pipefail
 
 dir=$(realpath -m "${1:?name a folder}")
-[[ ! -x $dir/rabbitmq-server ]] || exit 0
-"$(dirname "$0")/../scripts/apt-install.sh" debootstrap
-if [[ ! -x $dir/debian/usr/lib/rabbitmq/bin/rabbitmq-server ]]; then
+bin=/usr/lib/rabbitmq/bin
+if [[ ! -x $dir/debian$bin/rabbitmq-server ]]; then
+    "$(dirname "$0")/../scripts/apt-install.sh" debootstrap
     debootstrap --variant=minbase --include=rabbitmq-server trixie "$dir/debian" >/dev/null
 fi
-# In mounts of its own, which end with it, the server sees the folder that tests work in.
-cat >"$dir/rabbitmq-server" <<END
+for program in rabbitmq-server rabbitmqctl; do
+    # In mounts of its own, which end with it, the program sees the folder that tests work in.
+    cat >"$dir/$program" <<END
 #!/bin/bash
 exec unshare --mount bash -c '
     for place in /proc /dev "\${TMPDIR:-/tmp}"; do mount --rbind "\$place" "$dir/debian\$place"; done
-    exec chroot "$dir/debian" /usr/lib/rabbitmq/bin/rabbitmq-server'
+    exec chroot "$dir/debian" $bin/$program "\$@"' $program "\$@"
 END
-chmod +x "$dir/rabbitmq-server"
+    chmod +x "$dir/$program"
+done

@@ -4,7 +4,7 @@ import contextlib
 import signal
 import threading
 import time
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -112,20 +112,46 @@ def test_large_scans_go_through(farm: TestFarm) -> None:
         assert len(take(broker, "a").body) == 17 << 20
 
 
-def test_what_is_too_large_is_an_error_of_the_request_with_its_remedy(tmp_path: Path) -> None:
-    server = RabbitServer.on_free_ports(tmp_path, extra="max_message_size = 1000000")
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
+    server = RabbitServer.on_free_ports(tmp_path_factory.mktemp("rabbitmq"), extra="max_message_size = 1000000")
     server.start()
+    yield server
+    server.stop(signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def connected(server: RabbitServer) -> Iterator[RabbitBroker]:
+    """As guest, and with no word about the virtual host."""
     broker = RabbitBroker(BrokerAccess((Server("127.0.0.1", server.port),)))
     try:
         broker.wait_connected(10)
+        yield broker
+    finally:
+        broker.close()
+
+
+def test_what_is_too_large_is_an_error_of_the_request_with_its_remedy(own_server: RabbitServer) -> None:
+    with connected(own_server) as broker:
         broker.declare("a")
         with pytest.raises(RequestError, match="max_message_size"):
             broker.publish("a", bytes(2_000_000))
         broker.publish("a", b"small")
         assert take(broker, "a").body == b"small"
-    finally:
-        broker.close()
-        server.stop(signal.SIGKILL)
+
+
+def test_upstreams_virtual_hosts_are_found(own_server: RabbitServer) -> None:
+    """The newest has `pero`, the first release the default one."""
+    with connected(own_server) as broker:
+        broker.declare("in the default one")
+    own_server.api("PUT", "vhosts/pero")
+    own_server.api("PUT", "permissions/pero/guest", {"configure": ".*", "write": ".*", "read": ".*"})
+    with connected(own_server) as broker:
+        assert broker.state("in the default one") is None
+        broker.declare("in pero")
+    queues = own_server.api("GET", "queues")
+    assert isinstance(queues, list)
+    assert {queue["vhost"] for queue in queues if queue["name"].startswith("in ")} == {"/", "pero"}
 
 
 def test_serving_a_queue_that_is_not_there_says_so(farm: TestFarm) -> None:

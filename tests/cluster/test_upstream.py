@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,6 +172,20 @@ def test_upstreams_controller_commands_our_worker(farm: TestFarm, tmp_path: Path
         assert consumers(farm, "s1") == 0
         client.set("/pero/worker/status/w1/enabled", b"false")
         until(lambda: status_of(client, "w1") == WorkerStatus.DEAD)
+
+
+def test_the_same_command_again_is_a_new_try(farm: TestFarm, tmp_path: Path) -> None:
+    """Upstream's worker acts on every write to its node `queue`: it is how one has a failed stage tried again."""
+    farm.add_stage("s1", DUMMY, archive=f"file://{tmp_path}/model.tar", version="1")
+    farm.add_stage("out")
+    with farm.client() as client, farm.broker() as broker, running_worker(farm, tmp_path):
+        client.set("/pero/worker/status/w1/queue", b"s1")
+        until(lambda: status_of(client, "w1") == WorkerStatus.CONFIGURATION_FAILED)
+        with tarfile.open(tmp_path / "model.tar", "w") as archive:
+            archive.addfile(tarfile.TarInfo("model"))
+        client.set("/pero/worker/status/w1/queue", b"s1")
+        broker.publish("s1", page(1, "s1", "out"))
+        assert collect(farm, 1)[0].uuid == "r1"
 
 
 def consumers(farm: TestFarm, queue: str) -> int:

@@ -32,7 +32,8 @@ def main(arguments: Sequence[str]) -> None:
     made.add_argument("-r", "--remote-path", metavar="PATH", help="of the model archive in the store")
     made.add_argument("-n", "--name", metavar="STAGE", help="of the stage or output queue")
     made.add_argument("-a", "--administrative-priority", type=int, metavar="N", help="0 or more; -1 disables")
-    made.add_argument("-f", "--file", type=Path, metavar="FILE", help="archive to upload to --remote-path")
+    made.add_argument("-f", "--file", type=Path, metavar="FILE", help="archive to upload")
+    made.add_argument("-t", "--target-file", metavar="PATH", help="where --file goes in the store [--remote-path]")
     made.add_argument("-d", "--delete", action="store_true", help="delete instead")
     made.add_argument("-k", "--keep-config", action="store_true", help="with --delete: the queue only")
     for kind in ("mq", "ftp", "monitoring"):
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
         change = _change(options)
         if options.file:
             names = servers.list_names(client, servers.FTP)
-            upload_archive(names, options.remote_path, options.file, store_access(login))
+            upload_archive(names, options.target_file or options.remote_path, options.file, store_access(login))
             change = replace(change, archive_digest=digest_of(options.file))
         broker = RabbitBroker(broker_access(client, access.broker))
         try:
@@ -63,11 +64,12 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _change(options: argparse.Namespace) -> StageChange:
-    if options.file and not options.remote_path:
-        raise UsageError("--file needs --remote-path: where the archive goes in the store")
+    archive = options.remote_path or options.target_file
+    if options.file and not archive:
+        raise UsageError("--file needs --target-file or --remote-path: where the archive goes in the store")
     return StageChange(
         config=read_config(options.config) if options.config else None,
-        archive=options.remote_path,
+        archive=archive,
         priority=options.administrative_priority,
     )
 
