@@ -9,7 +9,8 @@ import pytest
 
 HOME = Path(__file__).parents[2]
 NAMED = re.findall(
-    r"`((?:unit|cluster|faults|local|fuzz)/test_[a-z_]+\.py)(?:::(test_[a-z0-9_]+))?`", (HOME / "docs/wire.md").read_text()
+    r"`((?:unit|cluster|faults|local|fuzz)/test_[a-z_]+\.py)(?:::(test_[a-z0-9_]+))?`",
+    (HOME / "docs/wire.md").read_text(),
 )
 
 
