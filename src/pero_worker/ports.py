@@ -105,7 +105,9 @@ class Coordinator(Protocol):
         """Notes that a page is tried that may have killed a worker; how many workers died on it in such tries."""
 
     def end_suspect(self, page: str, *, survived: bool) -> None:
-        """The worker lives. `survived`: the try came to an end; else it was broken off through no fault of the page."""
+        """The worker lives. `survived`: the try came to an end; else it was broken off through no fault of the page.
+
+        Never fails: what cannot be written down now is written later."""
 
     def record_time(self, stage: str, seconds: float) -> None:
         """One page of `stage` took `seconds`."""

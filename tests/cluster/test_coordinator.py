@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import socket
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from cluster.test_farm import until
+from faults.proxy import Proxy
 
 from pero_worker.clock import SystemClock
 from pero_worker.coordinators import suspects
-from pero_worker.coordinators.session import ZooKeeperAccess, connect
+from pero_worker.coordinators.session import ZooKeeperAccess, connect, session
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
 from pero_worker.errors import TransientError, UsageError
 from pero_worker.ports import WorkerStatus
@@ -41,6 +43,26 @@ def test_a_note_that_another_worker_took_away_is_no_trouble(farm: TestFarm) -> N
         for survived in (True, True, False):
             suspects.end(client, "page", survived=survived)
         assert client.get_children("/pero/suspects") == []
+
+
+def test_what_could_not_be_written_down_is_when_zookeeper_is_back(farm: TestFarm) -> None:
+    address, _, root = farm.zookeeper.partition("/")
+    proxy = Proxy(int(address.rpartition(":")[2]))
+    try:
+        access = replace(farm.access.zookeeper, servers=(f"127.0.0.1:{proxy.port}/{root}",))
+        with farm.client() as client, session(access) as far:
+            worker = ZooKeeperCoordinator(far, "w1", SystemClock())
+            assert worker.begin_suspect("page") == 0
+            proxy.refusing = True
+            proxy.cut()
+            until(lambda: not far.connected)
+            worker.end_suspect("page", survived=False)
+            assert client.get_children("/pero/suspects") == ["page"]
+            proxy.refusing = False
+            until(lambda: client.get_children("/pero/suspects") == [])
+            worker.close()
+    finally:
+        proxy.close()
 
 
 def test_a_worker_whose_name_another_took_ends_and_leaves_it_alone(farm: TestFarm) -> None:

@@ -47,7 +47,8 @@ def settle(
                 continue
             try:
                 if replay:
-                    broker.hand_on(delivery, letter.origin, letter.body)
+                    priority = letter.request.priority if letter.request else 0
+                    broker.hand_on(delivery, letter.origin, letter.body, priority)
                 else:
                     broker.ack(delivery)
             except RequestError as error:

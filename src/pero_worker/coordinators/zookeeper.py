@@ -75,6 +75,7 @@ class ZooKeeperCoordinator:
         self._watched: set[str] = set()
         self._times: dict[str, _Times] = {}
         self._means: list[tuple[str, float]] = []
+        self._cleared: list[tuple[str, bool]] = []
         self._told = _Told(facts={"pages": 0, "failures": 0, **(facts or {})})
         self._behind = threading.Event()
         self._closed = threading.Event()
@@ -126,7 +127,12 @@ class ZooKeeperCoordinator:
         return suspects.begin(self._client, page)
 
     def end_suspect(self, page: str, *, survived: bool) -> None:
-        suspects.end(self._client, page, survived=survived)
+        try:
+            suspects.end(self._client, page, survived=survived)
+        except TransientError as error:
+            logger.warning("until this is written down, a page is charged with a death that was none: %s", error)
+            with self._lock:
+                self._cleared.append((page, survived))
 
     def record_time(self, stage: str, seconds: float) -> None:
         with self._lock:
@@ -156,9 +162,10 @@ class ZooKeeperCoordinator:
         try:
             if self._client.connected and not self._superseded:
                 self._write()
+                self._write_cleared()
                 self._write_means()
                 self._presence.leave()
-        except (KazooException, *AWAY) as error:
+        except (KazooException, TransientError, *AWAY) as error:
             logger.debug("the end of worker %s is not written down: %s", self._worker, error)
 
     def _path(self, leaf: str) -> str:
@@ -229,6 +236,13 @@ class ZooKeeperCoordinator:
             times = self._times.pop(name)
             self._means.append((name, times.total / times.pages))
 
+    def _write_cleared(self) -> None:
+        while self._cleared:
+            page, survived = self._cleared[0]
+            suspects.end(self._client, page, survived=survived)
+            with self._lock:
+                del self._cleared[0]
+
     def _write_means(self) -> None:
         with self._lock:
             means, self._means = self._means, []
@@ -261,6 +275,7 @@ class ZooKeeperCoordinator:
             try:
                 self._presence.keep()
                 self._write()
+                self._write_cleared()
                 self._write_means()
             except UsageError as error:
                 self._give_up_name(error)

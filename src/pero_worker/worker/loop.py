@@ -145,7 +145,7 @@ class Worker:
         try:
             request = self._checked(delivery)
         except RequestError as error:
-            self._set_aside(delivery, str(error))
+            self._settle(delivery, partial(self._set_aside, delivery, str(error)))
             return
         page = PageInHand(request, deaths=delivery.attempts + self._begin_suspect(delivery, request))
         try:
@@ -155,11 +155,24 @@ class Worker:
             else:
                 request = self._through_held_stages(page, delivery)
         except TransientError as error:
-            self._broker.give_back(delivery)
-            self._end_suspect(survived=False)
-            self._wait_after(error, WorkerStatus.PROCESSING_FAILED)
+            self._return(delivery, error, WorkerStatus.PROCESSING_FAILED)
         else:
-            self._end_suspect(survived=self._hand_on(delivery, request))
+            self._settle(delivery, partial(self._hand_on, delivery, request))
+
+    def _settle(self, delivery: Delivery, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except TransientError as error:
+            self._return(delivery, error, WorkerStatus.MQ_CONNECTION_FAILED)
+        else:
+            self._end_suspect(survived=True)
+            self._back_off = self._settings.first_back_off
+
+    def _return(self, delivery: Delivery, error: TransientError, status: WorkerStatus) -> None:
+        # First the note: another worker may have the page in a moment.
+        self._end_suspect(survived=False)
+        self._broker.give_back(delivery)
+        self._wait_after(error, status)
 
     def _checked(self, delivery: Delivery) -> Request:
         request = decode_request(delivery.body)
@@ -190,13 +203,13 @@ class Worker:
         request = self._runner.too_slow(page, loaded)
         self._tell(request, request.logs[-1])
         try:
-            self._end_suspect(survived=self._hand_on(delivery, request))
+            self._settle(delivery, partial(self._hand_on, delivery, request))
         finally:
             self._settings.end_process()
 
-    def _hand_on(self, delivery: Delivery, request: Request) -> bool:
-        """Whether the page is off our hands. One that cannot go where it should goes to the output queue as failed,
-        without the new results if they are what is too large; if that is impossible, it is set aside whole."""
+    def _hand_on(self, delivery: Delivery, request: Request) -> None:
+        """A page that cannot go where it should goes to the output queue as failed, without the new results if they
+        are what is too large; if that is impossible, it is set aside whole."""
         reason = ""
         for way in self._ways_out(delivery, request):
             candidate = way.undelivered(reason) if reason else way
@@ -205,14 +218,9 @@ class Worker:
             except RequestError as error:
                 reason = str(error)
                 logger.error("page %s: %s", request.source or request.uuid, error)
-            except TransientError as error:
-                self._broker.give_back(delivery)
-                self._wait_after(error, WorkerStatus.MQ_CONNECTION_FAILED)
-                return False
             else:
-                self._back_off = self._settings.first_back_off
-                return True
-        return self._set_aside(delivery, reason)
+                return
+        self._set_aside(delivery, reason)
 
     def _ways_out(self, delivery: Delivery, request: Request) -> Iterator[Request]:
         yield request
@@ -228,16 +236,10 @@ class Worker:
         logger.warning("page %s: stage %s failed, attempt %d: %s", name, log.stage, log.attempt, reason)
         self._coordinator.record_failure(f"page {name}, stage {log.stage}: {reason}")
 
-    def _set_aside(self, delivery: Delivery, reason: str) -> bool:
+    def _set_aside(self, delivery: Delivery, reason: str) -> None:
         logger.error("a message from %s is set aside: %s", delivery.queue, reason)
         self._coordinator.record_failure(f"a message from {delivery.queue} is set aside: {reason}")
-        try:
-            self._broker.set_aside(delivery, reason)
-        except TransientError as error:
-            self._broker.give_back(delivery)
-            self._wait_after(error, WorkerStatus.MQ_CONNECTION_FAILED)
-            return False
-        return True
+        self._broker.set_aside(delivery, reason)
 
     def _begin_suspect(self, delivery: Delivery, request: Request) -> int:
         """How many workers died on the page, as far as is known."""
@@ -252,11 +254,8 @@ class Worker:
 
     def _end_suspect(self, *, survived: bool) -> None:
         page, self._suspect = self._suspect, ""
-        try:
-            if page:
-                self._coordinator.end_suspect(page, survived=survived)
-        except TransientError as error:
-            logger.warning("this page may be charged with a death that was none: %s", error)
+        if page:
+            self._coordinator.end_suspect(page, survived=survived)
 
     def _wait_after(self, error: TransientError, status: WorkerStatus) -> None:
         self._report(status, str(error))
