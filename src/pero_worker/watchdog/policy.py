@@ -1,135 +1,224 @@
-"""The plan: which worker should serve which stage. Pure: no I/O, no clock, no randomness.
+"""The plan: which worker should hold which stages. Pure: no I/O, no clock, no randomness.
 
-A worker without work is sent where the most work waits per worker, workers on their way counted. A worker that has
-work is taken away only for a stage that nobody serves and that has waited for long enough to be worth a change.
+Stages are looked at in the order of their need: the time until their pages are done, as things stand, times their
+priority; stages of owners that have less than their share of the workers come first. The neediest gets
+
+1. a worker that holds nothing;
+2. a worker that has no work, if its own stages can lend it (`_lends`); with enough memory it goes on holding them;
+3. if nobody serves the stage: a worker that has work, at once where its memory holds both, else when the stage has
+   waited, and the worker has served, for many times what loading takes.
+
+Then workers that have work go from stages that are done early without them to stages that are done late with them, and
+from owners with too much to owners with too little; and workers that have none go where most of them are used.
+
+Loading is the price of each move: one is made only for a backlog that takes longer than loading the stage.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import heapq
+from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
-UNKNOWN_SECONDS = 1.0
-"""Assumed of a page of a stage that nobody has measured."""
-PAGES_A_TURN = 10
-SHORTEST_TURN = timedelta(seconds=10)
-"""A worker serves a stage for the time of ten pages, and for ten seconds, before it is taken away (as upstream)."""
+from pero_worker.watchdog.field import Field, Stage, Worker
+from pero_worker.watchdog.snapshot import Move, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class StageView:
-    """A stage as the policy sees it: `messages` wait in its queue."""
+class Tuning:
+    """`turn`, `patience`: of a stage that nobody serves, see `_ripe`; `worth`: what a worker must do elsewhere for
+    each second of the ways there and back; `margin`: by what part of the time a stage must be done sooner to give up a
+    worker that has work; `in_use`: below this use nobody is sent to a stage without a backlog; `tries`: candidates
+    looked at for one stage."""
 
-    name: str
-    messages: int
-    seconds: float | None = None
-    priority: int = 0
-    disabled: bool = False
-    waiting_since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerView:
-    """A worker that can be told something. `failed`: it could not load its stage; `sleeps`: it is one of the newest
-    upstream's, has ended its turn with its queue, and begins another only when it is told."""
-
-    name: str
-    stage: str = ""
-    busy: bool = False
-    loading: bool = False
-    failed: bool = False
-    sleeps: bool = False
-    unlock_time: datetime | None = None
+    turn: float = 10.0
+    patience: float = 2.0
+    worth: float = 2.0
+    margin: float = 0.2
+    in_use: float = 0.4
+    tries: int = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
-    worker: str
-    stage: str
-    reason: str
+TUNING = Tuning()
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """`waiting_since` holds the changes: a time when a stage begins to wait, None when it is served again."""
-
-    moves: tuple[Move, ...]
-    waiting_since: tuple[tuple[str, datetime | None], ...]
+def plan(snapshot: Snapshot, tuning: Tuning = TUNING) -> tuple[Move, ...]:
+    """The moves that are worth making now, with their reasons; none when all is well."""
+    return _Planner(Field(snapshot), tuning).run()
 
 
-def plan(stages: Sequence[StageView], workers: Sequence[WorkerView], now: datetime) -> Plan:
-    by_name = {stage.name: stage for stage in stages}
-    serving = Counter(worker.stage for worker in workers if worker.stage and not worker.failed)
-    refused = {(worker.stage, worker.name) for worker in workers if worker.failed}
-    moves: list[Move] = []
+class _Planner:
+    """`_free`: workers that hold nothing; `_idle` and `_busy`: those without and with work, by what they hold."""
 
-    def score(stage: StageView) -> float:
-        waiting = 0.0 if serving[stage.name] or not stage.waiting_since else _seconds(now - stage.waiting_since)
-        return work(stage) / (serving[stage.name] + 1) + waiting * (stage.priority + 1)
+    def __init__(self, field: Field, tuning: Tuning) -> None:
+        self._field = field
+        self._tuning = tuning
+        self._moves: dict[str, Move] = {}
+        self._free: list[Worker] = []
+        self._idle: dict[tuple[str, ...], list[Worker]] = defaultdict(list)
+        self._busy: dict[tuple[str, ...], list[Worker]] = defaultdict(list)
+        # Who has served longest goes first.
+        for worker in sorted(field.workers, key=lambda worker: (worker.view.serving, worker.view.name)):
+            if worker.view.loading:
+                continue
+            if not worker.holds:
+                self._free.append(worker)
+            else:
+                (self._idle if field.has_no_work(worker) else self._busy)[worker.holds].append(worker)
 
-    def send(worker: WorkerView, stage: StageView, reason: str) -> None:
-        if not worker.failed:
-            serving[worker.stage] -= 1
-        serving[stage.name] += 1
-        moves.append(Move(worker.name, stage.name, reason))
+    def run(self) -> tuple[Move, ...]:
+        self._help_the_needy()
+        self._balance()
+        self._settle()
+        for worker in self._free:
+            if worker.view.holds:
+                self._moves[worker.view.name] = Move(worker.view.name, (), "what it held is not to be served")
+        return tuple(self._moves.values())
 
-    for worker in sorted(workers, key=lambda worker: worker.name):
-        if not _free(worker, by_name):
-            continue
-        candidates = [stage for stage in stages if work(stage) and (stage.name, worker.name) not in refused]
-        if candidates:
-            best = max(candidates, key=lambda stage: (score(stage), stage.name))
-            send(worker, best, f"it is free; {best.messages} pages wait for {best.name}")
-    if not moves:
-        starving = [stage for stage in stages if work(stage) and not serving[stage.name] and stage.waiting_since]
-        for stage in sorted(starving, key=score, reverse=True):
-            if donor := _donor(workers, by_name, serving, now):
-                send(donor, stage, f"nobody serves {stage.name}, {stage.messages} pages wait")
-                break
-    changes: list[tuple[str, datetime | None]] = []
-    for stage in stages:
-        waits = bool(work(stage)) and serving[stage.name] <= 0
-        if waits and stage.waiting_since is None:
-            changes.append((stage.name, now))
-        elif not waits and stage.waiting_since is not None:
-            changes.append((stage.name, None))
-    return Plan(tuple(moves), tuple(changes))
+    def _help_the_needy(self) -> None:
+        stages = list(self._field.stages.values())
+        needy = [(self._need(stage), number) for number, stage in enumerate(stages) if stage.pages]
+        heapq.heapify(needy)
+        while needy:
+            need, number = heapq.heappop(needy)
+            stage = stages[number]
+            if need < (now := self._need(stage)) or self._take_free(stage) or self._take_idle(stage):
+                # It needs less than it did: others may come first.
+                heapq.heappush(needy, (max(now, self._need(stage)), number))
+            else:
+                self._take_in_turn(stage)
 
+    def _need(self, stage: Stage) -> tuple[bool, bool, float]:
+        """The smaller, the needier."""
+        owner = stage.view.owner
+        sated = self._field.held_by_owner[owner] >= self._field.fair[owner]
+        if stage.holders:
+            return (sated, True, -stage.weight * stage.drain)
+        return (sated, False, -stage.weight * (stage.pages * stage.view.seconds("") + stage.view.unserved))
 
-def work(stage: StageView) -> float:
-    """Seconds of one worker that wait in the queue."""
-    return 0.0 if stage.disabled else stage.messages * max(stage.seconds or UNKNOWN_SECONDS, 1e-6)
+    # -- who could help ----------------------------------------------------------------------------------------
 
+    def _take_free(self, stage: Stage) -> bool:
+        """A worker that holds nothing has nothing to lose: a page that no other has in hand is enough."""
+        if stage.pages <= stage.holders:
+            return False
+        worker = next((worker for worker in self._free if worker.may_hold(stage)), None)
+        if worker is None:
+            return False
+        self._free.remove(worker)
+        return self._move(worker, stage, "it held nothing")
 
-def unlock_time(stage: StageView, now: datetime) -> datetime:
-    """Until when a worker sent to `stage` now should stay there."""
-    return now + timedelta(seconds=PAGES_A_TURN * (stage.seconds or UNKNOWN_SECONDS)) + SHORTEST_TURN
-
-
-def _free(worker: WorkerView, stages: dict[str, StageView]) -> bool:
-    if worker.loading or worker.busy:
+    def _take_idle(self, stage: Stage) -> bool:
+        groups = [holds for holds, group in self._idle.items() if group and stage.name not in holds]
+        for holds in heapq.nsmallest(self._tuning.tries, groups, key=self._use):
+            worker = next((worker for worker in reversed(self._idle[holds]) if worker.may_hold(stage)), None)
+            if worker is None or not self._pays(worker, stage):
+                continue
+            kept = self._field.kept(worker, stage)
+            if all(name in kept or self._lends(worker, self._field.stages[name], stage) for name in holds):
+                self._idle[holds].remove(worker)
+                return self._move(worker, stage, "it had no work")
         return False
-    own = stages.get(worker.stage)
-    return worker.failed or own is None or not work(own)
 
+    def _take_in_turn(self, stage: Stage) -> bool:
+        if stage.holders or not stage.view.waiting:
+            return False
+        donors = [worker for group in self._busy.values() for worker in group[-self._tuning.tries :]]
+        donors = [worker for worker in donors if worker.may_hold(stage)]
+        for worker in heapq.nsmallest(self._tuning.tries, donors, key=self._loss):
+            beside = set(self._field.kept(worker, stage)) == set(worker.holds)
+            if beside or self._ripe(worker, stage):
+                self._busy[worker.holds].remove(worker)
+                return self._move(worker, stage, "it can hold both" if beside else "it is this stage's turn")
+        return False
 
-def _donor(
-    workers: Sequence[WorkerView], stages: dict[str, StageView], serving: Counter[str], now: datetime
-) -> WorkerView | None:
-    """Of the workers whose turn is over, one from the stage that has the least work left for each of its workers."""
-    ready = [
-        worker
-        for worker in workers
-        if not worker.loading and worker.stage in stages and (worker.unlock_time is None or worker.unlock_time <= now)
-    ]
-    return min(
-        ready,
-        key=lambda worker: (work(stages[worker.stage]) / max(serving[worker.stage], 1), worker.name),
-        default=None,
-    )
+    def _balance(self) -> None:
+        """Workers that have work move from stages that are done early to stages that are done late."""
+        stages = list(self._field.stages.values())
+        late = [(-stage.weight * stage.drain, number) for number, stage in enumerate(stages) if stage.holders]
+        heapq.heapify(late)
+        early = [(self._loss(group[-1]), holds) for holds, group in self._busy.items() if group and len(holds) == 1]
+        heapq.heapify(early)
+        while late and early:
+            number, stage = late[0][1], stages[late[0][1]]
+            worker, holds = self._balancing(stage, early)
+            if worker is None:
+                heapq.heappop(late)
+                continue
+            reason = f"{holds[0]} is done in {self._field.done_without(worker, holds[0]):.0f} s without it"
+            self._busy[holds].remove(worker)
+            self._move(worker, stage, reason)
+            heapq.heapreplace(late, (-stage.weight * stage.drain, number))
+            early = [entry for entry in early if entry[1] != holds]
+            if self._busy[holds]:
+                early.append((self._loss(self._busy[holds][-1]), holds))
+            heapq.heapify(early)
 
+    def _balancing(
+        self, stage: Stage, early: list[tuple[float, tuple[str, ...]]]
+    ) -> tuple[Worker | None, tuple[str, ...]]:
+        """A worker that should go to the stage, of those whose stages are done earliest without them."""
+        shorter = 1 - self._tuning.margin
+        for loss, holds in heapq.nsmallest(self._tuning.tries, early):
+            worker, lender = self._busy[holds][-1], self._field.stages[holds[0]]
+            if stage is lender or not worker.may_hold(stage) or not self._pays(worker, stage):
+                continue
+            with_it = self._field.done_with(worker, stage)
+            sooner = with_it < stage.drain * shorter and loss < with_it * shorter
+            if self._field.is_due(lender, stage) or (sooner and self._field.may_give(lender, stage)):
+                return worker, holds
+        return None, ()
 
-def _seconds(span: timedelta) -> float:
-    return max(span.total_seconds(), 0.0)
+    def _settle(self) -> None:
+        """Workers without work move from the stage that is used least to the one that is used most."""
+        used = sorted(self._field.stages.values(), key=lambda stage: (-stage.use, stage.name))
+        groups = sorted((holds for holds, group in self._idle.items() if group and len(holds) == 1), key=self._use)
+        for holds, stage in zip(groups, used, strict=False):
+            worker, lender = self._idle[holds][-1], self._field.stages[holds[0]]
+            others = self._field.others(worker, lender.name)
+            use = lender.inflow / others if others else float("inf")
+            if stage.use < self._tuning.in_use or use >= stage.use * (1 - 2 * self._tuning.margin):
+                break
+            if worker.may_hold(stage) and worker.view.serving >= self._tuning.turn * worker.load(stage):
+                self._idle[holds].remove(worker)
+                self._move(worker, stage, f"{lender.name} is used to {lender.use:.0%}, {stage.name} to {stage.use:.0%}")
+
+    # -- what it would cost ------------------------------------------------------------------------------------
+
+    def _pays(self, worker: Worker, stage: Stage) -> bool:
+        """Whether the pages that wait here take longer than loading the stage, and there is one for the worker."""
+        if not stage.holders:
+            return stage.view.waiting > 0
+        return stage.backlog > max(worker.load(stage), stage.view.seconds(worker.view.kind))
+
+    def _lends(self, worker: Worker, lender: Stage, stage: Stage) -> bool:
+        """Whether the worker's own stage can do without it: either for good, or for so long that what the worker does
+        in the time that it would have been idle is worth the way there and back."""
+        deadline = stage.drain * stage.weight / lender.weight
+        part, others = worker.parts[lender.name], self._field.others(worker, lender.name)
+        if not part or (self._field.done_without(worker, lender.name) <= deadline and lender.inflow <= others):
+            return True
+        away = (deadline - lender.drain) * lender.capacity / part
+        needed = max(0.0, min(1.0, (lender.inflow - others) / part))
+        return away * (1 - needed) > self._tuning.worth * (worker.load(stage) + worker.load(lender))
+
+    def _ripe(self, worker: Worker, stage: Stage) -> bool:
+        """Whether it is time for a turn: then at most a tenth of the worker's time goes into loading."""
+        load = worker.load(stage)
+        waited = stage.view.unserved * stage.weight
+        return waited >= self._tuning.patience * load and worker.view.serving >= self._tuning.turn * load
+
+    def _loss(self, worker: Worker) -> float:
+        """Seconds until all the worker's stages are done without it."""
+        return max(self._field.done_without(worker, name) for name in worker.holds)
+
+    def _use(self, holds: tuple[str, ...]) -> float:
+        return max(self._field.stages[name].use for name in holds)
+
+    def _move(self, worker: Worker, stage: Stage, why: str) -> bool:
+        doing = f"done in {stage.drain:.0f} s" if stage.holders else f"served by nobody for {stage.view.unserved:.0f} s"
+        reason = f"{why}; {stage.name}: {stage.pages:.0f} pages, {doing}, {worker.load(stage):.1f} s to load"
+        holds = (stage.name, *(self._field.kept(worker, stage) if worker.holds else ()))
+        self._field.give(worker, holds)
+        self._moves[worker.view.name] = Move(worker.view.name, holds, reason)
+        return True

@@ -1,0 +1,71 @@
+"""Estimates from what was seen: how many pages a second come into a stage from outside. Pure: times are passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp
+
+FAST, SLOW = 60.0, 600.0
+"""Seconds. A rate is believed when both the last minute and the last ten show it: a heap that is published at once is
+no stream, and a stream that has ended is soon forgotten."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    at: float
+    waiting: int
+    done: float = 0.0
+    fast: float = 0.0
+    slow: float = 0.0
+
+
+class Flow:
+    """One for a farm. `seen` is told what there is, every now and then."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, _Seen] = {}
+        self._since: dict[str, float] = {}
+
+    def seen(
+        self,
+        now: float,
+        waiting: Mapping[str, int],
+        working: Mapping[str, float],
+        onward: Mapping[str, Mapping[str, float]],
+    ) -> None:
+        """`now` in seconds; `waiting` pages by stage; `working`: pages a second that its workers are doing at this
+        moment, by stage; `onward`: see `StageView`."""
+        done: dict[str, float] = {}
+        for name in waiting:
+            old = self._stages.get(name)
+            done[name] = working.get(name, 0.0) * (now - old.at) if old else 0.0
+        fed: dict[str, float] = {}
+        for name, pages in done.items():
+            for after, share in onward.get(name, {}).items():
+                fed[after] = fed.get(after, 0.0) + share * pages
+        for name, pages in waiting.items():
+            old = self._stages.get(name)
+            if old is None:
+                self._stages[name] = _Seen(now, pages)
+                continue
+            span = now - old.at
+            if span <= 0:
+                continue
+            # What came is what is there more, and what went; what the stages before sent is not from outside.
+            rate = (pages - old.waiting + done[name] - fed.get(name, 0.0)) / span
+            old.fast += (rate - old.fast) * (1 - exp(-span / FAST))
+            old.slow += (rate - old.slow) * (1 - exp(-span / SLOW))
+            old.at, old.waiting = now, pages
+
+    def arrivals(self, stage: str) -> float:
+        """Pages a second from outside."""
+        seen = self._stages.get(stage)
+        return max(0.0, min(seen.fast, seen.slow)) if seen else 0.0
+
+    def unserved(self, now: float, stage: str, waits: bool) -> float:
+        """Seconds since the stage began to wait for a worker; `waits`: whether it does."""
+        if not waits:
+            self._since.pop(stage, None)
+            return 0.0
+        return now - self._since.setdefault(stage, now)
