@@ -109,8 +109,14 @@ class Coordinator(Protocol):
 
         Never fails: what cannot be written down now is written later."""
 
-    def record_time(self, stage: str, seconds: float) -> None:
-        """One page of `stage` took `seconds`."""
+    def report_stages(self, worker: str, held: Sequence[str], refused: Mapping[str, str]) -> None:
+        """The stages that are loaded, and those that could not be, with the reasons."""
+
+    def record_time(self, stage: str, seconds: float, onward: str) -> None:
+        """One page of `stage` took `seconds` and goes on to the queue `onward`."""
+
+    def record_load(self, stage: str, seconds: float, memory: int) -> None:
+        """Loading `stage` took `seconds`, and it takes `memory` bytes."""
 
     def record_failure(self, text: str) -> None:
         """A page failed, or a message could not be used: `text` says which and why, in a line."""

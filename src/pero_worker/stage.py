@@ -31,6 +31,18 @@ class Stage:
         return parse_config(self.config, self.name)
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a stage costs a worker of one kind, None where nobody has measured it.
+
+    `seconds`: of a page; `load_seconds`: of loading; `memory`: bytes that it takes while it is loaded.
+    """
+
+    seconds: float | None = None
+    load_seconds: float | None = None
+    memory: int | None = None
+
+
 def parse_config(text: str, name: str) -> ConfigParser:
     parser = ConfigParser()
     try:

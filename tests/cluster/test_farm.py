@@ -62,12 +62,7 @@ def running_worker(farm: TestFarm, tmp_path: Path, name: str = "w1", **settings:
 def running_watchdog(farm: TestFarm) -> Iterator[None]:
     stopped = threading.Event()
     with session(farm.access.zookeeper) as client, farm.broker() as broker:
-
-        def length(queue: str) -> int | None:
-            state = broker.state(queue)
-            return None if state is None else state.messages
-
-        watchdog = Watchdog(client, length, SystemClock(), interval=0.1)
+        watchdog = Watchdog(client, broker.lengths, SystemClock(), interval=0.1)
         thread = threading.Thread(target=watchdog.run, args=("dog", stopped))
         thread.start()
         try:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -51,12 +51,12 @@ def watchdog_through(farm: TestFarm, port: int, name: str) -> Iterator[list[str]
     root = farm.zookeeper.partition("/")[2]
     access = replace(farm.access.zookeeper, servers=(f"127.0.0.1:{port}/{root}",))
 
-    def length(queue: str) -> int:
+    def lengths(queues: Sequence[str]) -> dict[str, int]:
         looks.append(name)
-        return 0
+        return dict.fromkeys(queues, 0)
 
     with session(access) as client:
-        watchdog = Watchdog(client, length, SystemClock(), interval=0.05)
+        watchdog = Watchdog(client, lengths, SystemClock(), interval=0.05)
         thread = threading.Thread(target=watchdog.run, args=(name, stopped))
         thread.start()
         try:

@@ -150,6 +150,14 @@ class RabbitBroker:
         """Exact numbers; None when there is no such queue."""
         return self._call(lambda link: link.state(queue))
 
+    def lengths(self, queues: Sequence[str]) -> dict[str, int]:
+        """Messages that are ready in each queue that there is."""
+
+        def ask(link: Link) -> dict[str, int]:
+            return {name: state.messages for name in queues if (state := link.state(name)) is not None}
+
+        return self._call(ask)
+
     def delete(self, queue: str) -> None:
         self._call(lambda link: link.temporary(lambda channel: channel.queue_delete(queue)))
 

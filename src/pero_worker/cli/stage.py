@@ -44,9 +44,20 @@ def add(
     remote_path: Remote = None,
     version: Version = None,
     priority: Priority = None,
+    needs: Annotated[str | None, typer.Option(help="Label that its workers must have: cuda, or one of yours.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Whose it is: owners get equal parts of the workers.")] = None,
+    share: Annotated[float | None, typer.Option(help="The owner's part, 2 = twice an ordinary one.")] = None,
 ) -> None:
     """Create a stage, or change what is said of one; without options, an output queue."""
-    change = StageChange(read_config(config) if config else None, remote_path, version, priority)
+    change = StageChange(
+        read_config(config) if config else None,
+        remote_path,
+        version,
+        priority,
+        needs=needs,
+        owner=owner,
+        share=share,
+    )
     with open_farm(cluster_access(given)) as farm:
         save_stage(farm.zookeeper, farm.broker, name, change, SystemClock().now())
     typer.echo(f"stage {name} is saved" if change != StageChange() else f"output queue {name} is there")

@@ -6,17 +6,22 @@ import logging
 import socket
 import threading
 import uuid
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pero_worker.cli.access import cluster_command
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_farm
 from pero_worker.cluster.pool import end_in_time, log_to_stderr, stop_on_signals
 from pero_worker.cluster.settings import Given, cluster_access
 from pero_worker.watchdog.mirror import Mirror
-from pero_worker.watchdog.policy import plan, work
+from pero_worker.watchdog.policy import plan
 from pero_worker.watchdog.service import Watchdog
+from pero_worker.watchdog.snapshot import Snapshot
+from pero_worker.watchdog.trace import Recorder
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -25,48 +30,70 @@ EPILOG = """
 
   pero-worker watchdog -z zoo1.example.org --dry-run
 
+  pero-worker watchdog --record trace.jsonl     (then: pero-worker watchdog replay trace.jsonl)
+
 Start it on two machines: one leads, the other takes over when it goes.
 """
 
+app = typer.Typer(invoke_without_command=True, epilog=EPILOG)
 
+
+@app.callback(epilog=EPILOG)
+@cluster_command
 def watchdog(
     given: Given,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print one plan, change nothing.")] = False,
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print one plan and why, change nothing.")] = False,
+    record: Annotated[
+        Path | None, typer.Option(help="Append what is seen and decided to this file.", metavar="FILE")
+    ] = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
 ) -> None:
     """Assign workers to stages, until told to stop."""
-    log_to_stderr(logging.INFO if verbose else logging.WARNING)
-    run_watchdog(cluster_access(given), dry_run=dry_run)
+    if context.invoked_subcommand is None:
+        log_to_stderr(logging.INFO if verbose else logging.WARNING)
+        run_watchdog(cluster_access(given), dry_run=dry_run, record=record)
 
 
-def run_watchdog(access: ClusterAccess, *, dry_run: bool) -> None:
+def run_watchdog(access: ClusterAccess, *, dry_run: bool, record: Path | None = None) -> None:
     """Until SIGTERM or Ctrl-C, or for one plan."""
     stopped = threading.Event()
     stop_on_signals(stopped)
     end_in_time(stopped)
     clock = SystemClock()
-    with open_farm(access) as farm:
-
-        def length(queue: str) -> int | None:
-            state = farm.broker.state(queue)
-            return None if state is None else state.messages
-
-        service = Watchdog(farm.zookeeper, length, clock)
-        if not dry_run:
-            service.run(f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}", stopped)
+    with ExitStack() as stack:
+        farm = stack.enter_context(open_farm(access))
+        if dry_run:
+            _show(_look(Watchdog(farm.zookeeper, farm.broker.lengths, clock), farm.zookeeper))
             return
-        mirror = Mirror(farm.zookeeper, lambda: None)
-        try:
-            mirror.wait(10)
-            seen = service.snapshot(mirror)
-        finally:
-            mirror.close()
-        for stage in seen.stages:
-            typer.echo(f"stage {stage.name}: {stage.messages} pages, {work(stage):.1f} s of work")
-        for worker in seen.workers:
-            typer.echo(f"worker {worker.name}: serves {worker.stage or 'nothing'}")
-        decided = plan(seen.stages, seen.workers, clock.now())
-        for move in decided.moves:
-            typer.echo(f"would send {move.worker} to {move.stage}: {move.reason}")
-        if not decided.moves:
-            typer.echo("would change nothing")
+        name = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+        if record is None:
+            service = Watchdog(farm.zookeeper, farm.broker.lengths, clock)
+        else:
+            recorder = stack.enter_context(Recorder(record, clock))
+            service = Watchdog(farm.zookeeper, farm.broker.lengths, clock, record=recorder)
+        service.run(name, stopped)
+
+
+def _look(service: Watchdog, zookeeper: object) -> Snapshot:
+    mirror = Mirror(zookeeper, lambda: None)
+    try:
+        mirror.wait(10)
+        return service.look(mirror)
+    finally:
+        mirror.close()
+
+
+def _show(seen: Snapshot) -> None:
+    for stage in seen.stages:
+        why_not = "disabled" if stage.disabled else stage.quarantine
+        pages = f"{stage.waiting} pages wait, {stage.seconds(''):.2f} s each, {stage.load_seconds(''):.1f} s to load"
+        typer.echo(f"stage {stage.name}: {pages}" + (f"; not served: {why_not}" if why_not else ""))
+    for worker in seen.workers:
+        doing = "loading" if worker.loading else "busy" if worker.busy else "idle"
+        typer.echo(f"worker {worker.name}: {doing}, holds {', '.join(worker.holds) or 'nothing'}")
+    moves = plan(seen)
+    for move in moves:
+        typer.echo(f"would have {move.worker} hold {', '.join(move.stages) or 'nothing'}: {move.reason}")
+    if not moves:
+        typer.echo("would change nothing")

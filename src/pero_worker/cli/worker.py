@@ -52,6 +52,15 @@ def worker(
     max_memory: Annotated[
         float, typer.Option(min=0, help="GB; a process that takes more is started anew between pages. 0 = any.")
     ] = 16.0,
+    model_memory: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="GB for models; as many stages as fit are held at once. 0 = one.", show_default="a fair part"
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="What stages may ask for (stage add --needs); may be repeated.")
+    ] = None,
     log_queue: Annotated[
         str, typer.Option("-q", "--log-queue", help="Send log lines to this queue (see pero-worker log).")
     ] = "",
@@ -74,6 +83,9 @@ def worker(
             log_queue=log_queue,
             log_level=level,
             most_memory=round(max_memory * 1e9),
+            beside=devices.count(one),
+            model_memory=None if model_memory is None else round(model_memory * 1e9),
+            labels=tuple(label or ()),
         )
         for number, one in enumerate(devices, 1)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pero_worker.coordinators.session import asked, read_leaves
 from pero_worker.errors import StageError, UsageError
 from pero_worker.stage import parse_config
 from pero_worker.wire import tree as wire
+from pero_worker.wire.measured import Measured, decode_measured
 from pero_worker.wire.tree import TREE
 
 LEAVES = (
@@ -27,14 +28,18 @@ LEAVES = (
     "avg_msg_time",
     "waiting_since",
     "archive_digest",
+    "measured",
+    "sharing",
 )
 LARGEST_CONFIG = 900_000
 """Bytes. ZooKeeper refuses nodes of more than 1 MB."""
+LARGEST_SHARE = 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """A stage as it stands in ZooKeeper. `mean_seconds` None = no page done yet."""
+    """A stage as it stands in ZooKeeper. `mean_seconds` None = no page done yet; `needs`: label that its workers must
+    have; `owner` and his `share` of the farm beside other owners."""
 
     name: str
     config: str = ""
@@ -45,6 +50,10 @@ class StageRecord:
     mean_seconds: float | None = None
     waiting_since: datetime | None = None
     archive_digest: str = ""
+    measured: Measured = field(default_factory=Measured)
+    needs: str = ""
+    owner: str = ""
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,9 @@ class StageChange:
     priority: int | None = None
     archive_digest: str | None = None
     keep_version: bool = False
+    needs: str | None = None
+    owner: str | None = None
+    share: float | None = None
 
 
 def read_config(path: Path) -> str:
@@ -97,7 +109,19 @@ def record_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> StageRecor
         mean_seconds=wire.decode_seconds(values.get("avg_msg_time", b"")),
         waiting_since=wire.decode_time(values.get("waiting_since", b"")),
         archive_digest=wire.decode_text(values.get("archive_digest", b"")),
+        measured=decode_measured(values.get("measured", b"")),
+        **_sharing(values.get("sharing", b"")),
     )
+
+
+def _sharing(value: bytes) -> dict[str, Any]:
+    """What of it makes sense."""
+    found = wire.decode_info(value)
+    sharing: dict[str, Any] = {name: found[name] for name in ("needs", "owner") if isinstance(found.get(name), str)}
+    share = found.get("share")
+    if isinstance(share, int | float) and 0 < share < LARGEST_SHARE:
+        sharing["share"] = float(share)
+    return sharing
 
 
 def save_stage(client: KazooClient, broker: RabbitBroker, name: str, change: StageChange, now: datetime) -> None:
@@ -109,7 +133,13 @@ def save_stage(client: KazooClient, broker: RabbitBroker, name: str, change: Sta
             raise UsageError(f"the configuration of {name} is larger than {LARGEST_CONFIG // 1000} kB")
     if change.priority is not None and change.priority < -1:
         raise UsageError(f"priority {change.priority}: 0 or more, or -1 to disable the stage")
+    if change.share is not None and not 0 < change.share < LARGEST_SHARE:
+        raise UsageError(f"share {change.share:g}: a number above 0, 1 is an owner's ordinary part")
     values = _values(change, now)
+    said = {name: value for name in ("needs", "owner", "share") if (value := getattr(change, name)) is not None}
+    if said:
+        old = read_leaves(client, TREE.stage(name), ("sharing",)).get("sharing", (b"",))[0]
+        values["sharing"] = wire.encode_info({**wire.decode_info(old), **said})
     if values:
         _write(client, name, values)
     broker.declare(name)

@@ -17,6 +17,7 @@ import pero_worker
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, follow_servers
+from pero_worker.cluster.footprint import for_models, in_use, kind_of
 from pero_worker.cluster.logs import sending_logs
 from pero_worker.cluster.servers import FTP, list_names
 from pero_worker.coordinators.session import session
@@ -40,7 +41,9 @@ class ClusterWorkerSettings:
     """`grace`: seconds in which the worker ends when it is told to; a page that takes longer is given back.
 
     `log_queue` '' = no log lines to RabbitMQ; `stores` empty = those registered in ZooKeeper; a process that takes more
-    than `most_memory` bytes after a page is started anew (0 = never).
+    than `most_memory` bytes after a page is started anew (0 = never). `beside`: workers that share the device;
+    `model_memory`: bytes for models, None = the device's, shared; 0 = one stage at a time. `labels`: what stages may
+    ask for, beside the kind of device.
     """
 
     name: str
@@ -53,6 +56,9 @@ class ClusterWorkerSettings:
     log_queue: str = ""
     stores: tuple[str, ...] = ()
     most_memory: int = 0
+    beside: int = 1
+    model_memory: int | None = None
+    labels: tuple[str, ...] = ()
     log_level: int = logging.WARNING
 
 
@@ -74,6 +80,9 @@ def run_worker(
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "device": settings.device,
+        "kind": kind_of(settings.device),
+        "labels": sorted({kind_of(settings.device), *settings.labels}),
+        "memory": _model_memory(settings),
         "engines": [f"{engine.name} {engine.version}" for engine in installed_engines() if engine.available],
         "version": pero_worker.__version__,
         "started": clock.now().isoformat(timespec="seconds"),
@@ -103,7 +112,7 @@ def run_worker(
             coordinator=coordinator,
             models=models,
             runner=runner,
-            settings=WorkerSettings(device=settings.device),
+            settings=WorkerSettings(device=settings.device, memory_in_use=lambda: in_use(settings.device)),
         )
         # A page that takes longer than the grace is given back by closing the connection under it.
         finished = threading.Event()
@@ -128,8 +137,18 @@ def _is_gone(facts: Mapping[str, Any]) -> bool:
 
 
 def _too_large(settings: ClusterWorkerSettings) -> bool:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return 0 < settings.most_memory < pages * os.sysconf("SC_PAGE_SIZE")
+    return 0 < settings.most_memory < in_use("cpu")
+
+
+def _model_memory(settings: ClusterWorkerSettings) -> int | None:
+    """None: one stage at a time."""
+    memory = settings.model_memory
+    if memory is None:
+        memory = for_models(settings.device, settings.beside)
+    if memory and settings.most_memory and kind_of(settings.device) == "cpu":
+        # A worker that is started anew loads its models again.
+        memory = min(memory, settings.most_memory // 2)
+    return memory or None
 
 
 def _logs(broker: RabbitBroker, settings: ClusterWorkerSettings, clock: Clock) -> AbstractContextManager[object]:

@@ -20,16 +20,18 @@ ZK_CONNECTION_FAILED = "ZK_CONNECTION_FAILED"
 """Never written: a worker that is not connected and did not say it is dead."""
 
 
-LEAVES = ("status", "queue", "enabled", "unlock_time", "message", "info", "status/connected")
+LEAVES = ("status", "queue", "stages", "enabled", "unlock_time", "message", "info", "status/connected")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """`status` is a `WorkerStatus`, ZK_CONNECTION_FAILED, or whatever else stands there; `facts` are ours."""
+    """`status` is a `WorkerStatus`, ZK_CONNECTION_FAILED, or whatever else stands there; `stages`: what it is told to
+    hold, `stage` the first of them; `takes_lists`: it can be told several; `facts` are ours."""
 
     name: str
     status: str
-    stage: str = ""
+    stages: tuple[str, ...] = ()
+    takes_lists: bool = False
     enabled: bool = True
     connected: bool = False
     unlock_time: datetime | None = None
@@ -49,6 +51,10 @@ class WorkerState:
             return self.message.splitlines()[0]
         found = self.facts.get("last_error")
         return f"{found.get('when', '')} {found.get('text', '')}" if isinstance(found, dict) else ""
+
+    @property
+    def stage(self) -> str:
+        return self.stages[0] if self.stages else ""
 
     @property
     def dead(self) -> bool:
@@ -77,7 +83,8 @@ def state_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> WorkerState
     return WorkerState(
         name=name,
         status=ZK_CONNECTION_FAILED if vanished else status,
-        stage=wire.decode_text(values.get("queue", b"")),
+        stages=wire.held_stages(values.get("queue", b""), values.get("stages", b"")),
+        takes_lists="stages" in values,
         enabled=wire.decode_flag(values.get("enabled", b"")),
         connected=connected,
         unlock_time=wire.decode_time(values.get("unlock_time", b"")),
@@ -91,7 +98,9 @@ def read_workers(client: KazooClient) -> tuple[WorkerState, ...]:
 
 
 def assign(client: KazooClient, worker: str, stage: str) -> None:
-    """Has the worker serve `stage` ('' = none). UsageError: no such worker."""
+    """Has the worker serve `stage` alone ('' = nothing). UsageError: no such worker."""
+    if client.exists(TREE.worker(wire.check_name(worker, "worker"), "stages")) is not None:
+        _set(client, worker, "stages", b"")
     _set(client, worker, "queue", wire.encode_text(stage))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pero_worker.errors import StageError
@@ -45,7 +45,13 @@ class MemoryCoordinator:
     def end_suspect(self, page: str, *, survived: bool) -> None:
         pass
 
-    def record_time(self, stage: str, seconds: float) -> None:
+    def report_stages(self, worker: str, held: Sequence[str], refused: Mapping[str, str]) -> None:
+        pass  # It is the same for all, and nobody plans.
+
+    def record_load(self, stage: str, seconds: float, memory: int) -> None:
+        pass
+
+    def record_time(self, stage: str, seconds: float, onward: str) -> None:
         with self._lock:
             total, pages = self._seconds.get(stage, (0.0, 0))
             self._seconds[stage] = (total + seconds, pages + 1)

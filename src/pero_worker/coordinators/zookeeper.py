@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from kazoo.client import KazooClient, KazooState
-from kazoo.exceptions import BadVersionError, KazooException, NoNodeError
+from kazoo.exceptions import KazooException, NoNodeError
 from kazoo.recipe.watchers import DataWatch
 
 from pero_worker.coordinators import suspects
 from pero_worker.coordinators.presence import Presence
 from pero_worker.coordinators.session import AWAY, asked
+from pero_worker.coordinators.statistics import Statistics
 from pero_worker.errors import StageError, TransientError, UsageError
 from pero_worker.ports import Assignment, Clock, WorkerStatus
 from pero_worker.stage import Stage
@@ -29,14 +29,6 @@ from pero_worker.wire.tree import TREE
 logger = logging.getLogger(__name__)
 _LONGEST_ERROR = 300
 """Characters."""
-PAGES_A_MEAN = 10
-"""Pages whose mean time goes into a stage's average at once, as upstream's workers do it."""
-
-
-@dataclass(slots=True)
-class _Times:
-    total: float = 0.0
-    pages: int = 0
 
 
 @dataclass(slots=True)
@@ -73,8 +65,7 @@ class ZooKeeperCoordinator:
         self._assignment = Assignment()
         self._stages: dict[str, Stage] = {}
         self._watched: set[str] = set()
-        self._times: dict[str, _Times] = {}
-        self._means: list[tuple[str, float]] = []
+        self._statistics = Statistics(client, str((facts or {}).get("kind", "cpu")))
         self._cleared: list[tuple[str, bool]] = []
         self._told = _Told(facts={"pages": 0, "failures": 0, **(facts or {})})
         self._behind = threading.Event()
@@ -119,8 +110,13 @@ class ZooKeeperCoordinator:
     def report(self, worker: str, status: WorkerStatus, message: str = "") -> None:
         with self._lock:
             self._told.status, self._told.message = status.value, message
-            if status is not WorkerStatus.PROCESSING:
-                self._take_means(at_least=1)
+        if status is not WorkerStatus.PROCESSING:
+            self._statistics.end_run()
+        self._behind.set()
+
+    def report_stages(self, worker: str, held: Sequence[str], refused: Mapping[str, str]) -> None:
+        with self._lock:
+            self._told.facts.update(stages=list(held), refused={name: text[:500] for name, text in refused.items()})
         self._behind.set()
 
     def begin_suspect(self, page: str) -> int:
@@ -134,16 +130,15 @@ class ZooKeeperCoordinator:
             with self._lock:
                 self._cleared.append((page, survived))
 
-    def record_time(self, stage: str, seconds: float) -> None:
+    def record_time(self, stage: str, seconds: float, onward: str) -> None:
         with self._lock:
-            times = self._times.setdefault(stage, _Times())
-            times.total += seconds
-            times.pages += 1
             self._told.facts["pages"] += 1
-            self._take_means(at_least=PAGES_A_MEAN + 1)
-            due = bool(self._means)
-        if due:
+        if self._statistics.page(stage, seconds, onward):
             self._behind.set()
+
+    def record_load(self, stage: str, seconds: float, memory: int) -> None:
+        self._statistics.load(stage, seconds, memory)
+        self._behind.set()
 
     def record_failure(self, text: str) -> None:
         when = self._clock.now().isoformat(timespec="seconds")
@@ -163,7 +158,7 @@ class ZooKeeperCoordinator:
             if self._client.connected and not self._superseded:
                 self._write()
                 self._write_cleared()
-                self._write_means()
+                self._statistics.write()
                 self._presence.leave()
         except (KazooException, TransientError, *AWAY) as error:
             logger.debug("the end of worker %s is not written down: %s", self._worker, error)
@@ -178,6 +173,7 @@ class ZooKeeperCoordinator:
             self._presence.leave()
         self._presence.claim(patience, self._clock)
         self._client.ensure_path(self._path("queue"))
+        self._client.ensure_path(self._path("stages"))
         for leaf, value in (
             ("status", wire.encode_text(WorkerStatus.STARTING)),
             ("info", wire.encode_info(self._told.facts)),
@@ -200,14 +196,21 @@ class ZooKeeperCoordinator:
             self._behind.set()
 
     def _on_queue(self, value: bytes | None, stat: Any) -> None:
-        name = wire.decode_text(value or b"")
+        stages = wire.held_stages(value or b"", self._several())
         with self._lock:
-            self._assignment = Assignment(
-                (name,) if name else (), self._assignment.enabled, stat.version + 1 if stat else 0
-            )
+            self._assignment = Assignment(stages, self._assignment.enabled, stat.version + 1 if stat else 0)
             # A command to serve a stage, also the one that is served already, is a reason to look again.
-            self._stages.pop(name, None)
+            for name in stages:
+                self._stages.pop(name, None)
         self._changed()
+
+    def _several(self) -> bytes:
+        """The list that was written together with the node `queue`, if ours wrote it."""
+        try:
+            value, _ = asked(self._client, lambda: self._client.get_async(self._path("stages")))
+        except (NoNodeError, TransientError):
+            return b""
+        return bytes(value)
 
     def _on_enabled(self, value: bytes | None, _stat: Any) -> None:
         with self._lock:
@@ -231,40 +234,12 @@ class ZooKeeperCoordinator:
         with self._lock:
             self._watched.add(name)
 
-    def _take_means(self, at_least: int) -> None:
-        for name in [name for name, times in self._times.items() if times.pages >= at_least]:
-            times = self._times.pop(name)
-            self._means.append((name, times.total / times.pages))
-
     def _write_cleared(self) -> None:
         while self._cleared:
             page, survived = self._cleared[0]
             suspects.end(self._client, page, survived=survived)
             with self._lock:
                 del self._cleared[0]
-
-    def _write_means(self) -> None:
-        with self._lock:
-            means, self._means = self._means, []
-        for name, mean in means:
-            try:
-                self._record_mean(name, mean)
-            except (TransientError, KazooException) as error:
-                logger.debug("the mean time of stage %s is not written down: %s", name, error)
-
-    def _record_mean(self, stage: str, mean: float) -> None:
-        """Half the old average, half the new mean; checked by version in place of upstream's lock."""
-        path = TREE.stage(stage, "avg_msg_time")
-        for _ in range(3):
-            value, stat = asked(self._client, lambda: self._client.get_async(path))
-            old = wire.decode_seconds(value)
-            new = mean if old is None else (mean + old) / 2
-            try:
-                value, version = wire.encode_seconds(new), stat.version
-                asked(self._client, partial(self._client.set_async, path, value, version))
-            except BadVersionError:
-                continue
-            return
 
     def _write_behind(self) -> None:
         while not self._closed.is_set() and not self._superseded:
@@ -276,7 +251,7 @@ class ZooKeeperCoordinator:
                 self._presence.keep()
                 self._write()
                 self._write_cleared()
-                self._write_means()
+                self._statistics.write()
             except UsageError as error:
                 self._give_up_name(error)
             except (KazooException, TransientError, *AWAY) as error:

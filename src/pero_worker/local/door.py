@@ -6,7 +6,7 @@ Both ends are processes of one program run by one user, so the pipe's pickles ar
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -102,8 +102,14 @@ class RemoteCoordinator(_Remote):
     def end_suspect(self, page: str, *, survived: bool) -> None:
         pass
 
-    def record_time(self, stage: str, seconds: float) -> None:
-        self._call("record_time", stage, seconds)
+    def report_stages(self, worker: str, held: Sequence[str], refused: Mapping[str, str]) -> None:
+        pass  # It is the same for all, and nobody plans.
+
+    def record_time(self, stage: str, seconds: float, onward: str) -> None:
+        self._call("record_time", stage, seconds, onward)
+
+    def record_load(self, stage: str, seconds: float, memory: int) -> None:
+        pass
 
     def record_failure(self, text: str) -> None:
         pass  # The report has it.

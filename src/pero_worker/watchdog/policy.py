@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pero_worker.watchdog.field import Field, Stage, Worker
@@ -137,7 +138,9 @@ class _Planner:
         stages = list(self._field.stages.values())
         late = [(-stage.weight * stage.drain, number) for number, stage in enumerate(stages) if stage.holders]
         heapq.heapify(late)
-        early = [(self._loss(group[-1]), holds) for holds, group in self._busy.items() if group and len(holds) == 1]
+        early: list[tuple[float, tuple[str, ...]]] = [
+            (self._loss(group[-1]), holds) for holds, group in self._busy.items() if group and len(holds) == 1
+        ]
         heapq.heapify(early)
         while late and early:
             number, stage = late[0][1], stages[late[0][1]]
@@ -155,7 +158,7 @@ class _Planner:
             heapq.heapify(early)
 
     def _balancing(
-        self, stage: Stage, early: list[tuple[float, tuple[str, ...]]]
+        self, stage: Stage, early: Sequence[tuple[float, tuple[str, ...]]]
     ) -> tuple[Worker | None, tuple[str, ...]]:
         """A worker that should go to the stage, of those whose stages are done earliest without them."""
         shorter = 1 - self._tuning.margin

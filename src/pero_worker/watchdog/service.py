@@ -6,58 +6,58 @@ Workers' reports wake it through ZooKeeper's watches; queues are asked for their
 from __future__ import annotations
 
 import logging
-import math
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
 
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException, NoNodeError
 
-from pero_worker.cluster.workers import WorkerState
+from pero_worker.cluster.stages import StageRecord
 from pero_worker.coordinators.session import AWAY
 from pero_worker.errors import TransientError
-from pero_worker.ports import Clock, WorkerStatus
+from pero_worker.ports import Clock
 from pero_worker.watchdog.janitor import tidy
 from pero_worker.watchdog.mirror import Mirror
-from pero_worker.watchdog.policy import Move, StageView, WorkerView, plan, unlock_time, work
+from pero_worker.watchdog.observer import Observer, Told
+from pero_worker.watchdog.policy import TUNING, plan
+from pero_worker.watchdog.snapshot import Move, Snapshot, WorkerView
 from pero_worker.wire import tree as wire
 from pero_worker.wire.tree import TREE
 
 logger = logging.getLogger(__name__)
 _TIDYING = 3600.0
 _DEBOUNCE = 0.01
-_UNTIL_AWAKE = 2.0
-"""Seconds that a worker has to begin what it was told."""
-
-_AVAILABLE = {
-    WorkerStatus.IDLE,
-    WorkerStatus.PROCESSING,
-    WorkerStatus.CONFIGURING,
-    WorkerStatus.CONFIGURATION_FAILED,
-    WorkerStatus.MQ_CONNECTION_FAILED,
-}
+_SHORTEST_TURN = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    stages: list[StageView]
-    workers: list[WorkerView]
+class LeadLostError(TransientError):
+    """Another watchdog may lead: nothing more must be told."""
 
 
 class Watchdog:
-    """`lengths` tells how many messages wait in a queue, None when there is none; `interval`: seconds between looks."""
+    """`lengths`: as for `Observer`; `interval`: seconds between looks, more when a look takes long; `record` is told
+    what was seen and decided."""
 
     def __init__(
-        self, client: KazooClient, lengths: Callable[[str], int | None], clock: Clock, *, interval: float = 0.25
+        self,
+        client: KazooClient,
+        lengths: Callable[[Sequence[str]], Mapping[str, int]],
+        clock: Clock,
+        *,
+        interval: float = 0.25,
+        record: Callable[[Snapshot, Sequence[Move]], None] = lambda _seen, _moves: None,
     ) -> None:
         self._client = client
-        self._lengths = lengths
         self._clock = clock
         self._interval = interval
+        self._record = record
         self._news = threading.Event()
-        self._told: dict[str, tuple[str, int]] = {}
-        self._told_at: dict[str, float] = {}
+        self._told: dict[str, Told] = {}
+        self._observer = Observer(lengths, clock)
+        self._warned: dict[str, str] = {}
+        self._place = ""
 
     def run(self, name: str, stopped: threading.Event) -> None:
         """Waits for the lead, leads until it is lost, and again, until `stopped`."""
@@ -69,12 +69,12 @@ class Watchdog:
             )
             canceller.start()
             try:
-                election.run(self._lead, name, stopped)
+                election.run(self._lead, name, election, stopped)
             except (KazooException, *AWAY) as error:
                 logger.warning("the lead is lost: %s", error or type(error).__name__)
                 stopped.wait(0.5)
 
-    def _lead(self, name: str, stopped: threading.Event) -> None:
+    def _lead(self, name: str, election: Any, stopped: threading.Event) -> None:
         lost = threading.Event()
 
         def listen(state: str) -> None:
@@ -85,6 +85,7 @@ class Watchdog:
 
         self._client.add_listener(listen)
         self._told.clear()
+        self._place = f"{TREE.election}/{election.lock.node}"
         mirror = Mirror(self._client, self._news.set)
         logger.info("watchdog %s leads", name)
         next_tidying = self._clock.monotonic()
@@ -93,10 +94,14 @@ class Watchdog:
                 pause = self._interval
                 try:
                     mirror.wait(10)
-                    pause = self._pause_after(self.round(mirror))
+                    begun = self._clock.monotonic()
+                    pause = self._pause_after(self.round(mirror), self._clock.monotonic() - begun)
                     if self._clock.monotonic() >= next_tidying:
                         tidy(self._client, self._clock.now())
                         next_tidying = self._clock.monotonic() + _TIDYING
+                except LeadLostError:
+                    logger.warning("another watchdog leads")
+                    return
                 except (TransientError, KazooException, *AWAY) as error:
                     logger.warning("this round is left out: %s", error or type(error).__name__)
                     stopped.wait(1.0)
@@ -110,72 +115,65 @@ class Watchdog:
 
     def round(self, mirror: Mirror) -> Snapshot:
         """One look, one plan, carried out."""
-        seen = self.snapshot(mirror)
-        decided = plan(seen.stages, seen.workers, self._clock.now())
-        by_name = {stage.name: stage for stage in seen.stages}
-        for move in decided.moves:
-            self._tell(move, by_name[move.stage])
-        self._wake(seen, by_name)
-        for name, since in decided.waiting_since:
-            self._client.set(TREE.stage(name, "waiting_since"), wire.encode_time(since))
+        records = mirror.stages()
+        seen = self._observer.look(records, mirror.workers(), self._told)
+        moves = plan(seen)
+        self._record(seen, moves)
+        present = {worker.name: worker for worker in seen.workers}
+        self._told = {name: told for name, told in self._told.items() if name in present}
+        for move in moves:
+            self._tell(move, present[move.worker], seen)
+        self._note_waiting(records, seen, moves)
+        self._warn(seen)
         return seen
 
-    def _wake(self, seen: Snapshot, stages: Mapping[str, StageView]) -> None:
-        """Tells workers that sleep although there is work for them their stage again."""
-        for worker in seen.workers:
-            stage = stages.get(worker.stage)
-            if not worker.sleeps or stage is None or not work(stage):
-                continue
-            if self._clock.monotonic() - self._told_at.get(worker.name, -math.inf) >= _UNTIL_AWAKE:
-                self._tell(Move(worker.name, worker.stage, "it sleeps although pages wait"), stage)
+    def look(self, mirror: Mirror) -> Snapshot:
+        """One look, and nothing else."""
+        return self._observer.look(mirror.stages(), mirror.workers(), {})
 
-    def snapshot(self, mirror: Mirror) -> Snapshot:
-        stages: list[StageView] = []
-        for record in mirror.stages():
-            messages = self._lengths(record.name)
-            if messages is not None:
-                stages.append(
-                    StageView(
-                        record.name,
-                        messages,
-                        record.mean_seconds,
-                        record.priority,
-                        record.disabled,
-                        record.waiting_since,
-                    )
-                )
-        return Snapshot(stages, [view for found in mirror.workers() if (view := self._view(*found))])
-
-    def _view(self, state: WorkerState, version: int) -> WorkerView | None:
-        """None for a worker that cannot be told anything."""
-        if state.dead or not state.enabled or state.status not in _AVAILABLE:
-            return None
-        stage, told_version = self._told.get(state.name, ("", -1))
-        # What we told it a moment ago may not have come back through the watch yet.
-        current = stage if told_version > version else state.stage
-        return WorkerView(
-            state.name,
-            current,
-            busy=state.status == WorkerStatus.PROCESSING,
-            loading=state.status == WorkerStatus.CONFIGURING or told_version > version,
-            failed=state.status == WorkerStatus.CONFIGURATION_FAILED and told_version <= version,
-            sleeps=state.connected and not state.facts and state.status == WorkerStatus.IDLE,
-            unlock_time=state.unlock_time,
-        )
-
-    def _pause_after(self, seen: Snapshot) -> float:
+    def _pause_after(self, seen: Snapshot, took: float) -> float:
         """A worker without work should get it the moment a page comes; when all have some, there is time."""
         idle = any(not (worker.busy or worker.loading) for worker in seen.workers)
-        return self._interval if idle else 4 * self._interval
+        return max(self._interval if idle else 4 * self._interval, 4 * took)
 
-    def _tell(self, move: Move, stage: StageView) -> None:
-        until = unlock_time(stage, self._clock.now())
-        try:
-            self._client.set(TREE.worker(move.worker, "unlock_time"), wire.encode_time(until))
-            stat = self._client.set(TREE.worker(move.worker, "queue"), wire.encode_text(move.stage))
-        except NoNodeError:
+    def _tell(self, move: Move, worker: WorkerView, seen: Snapshot) -> None:
+        """All of it or nothing, and nothing when another watchdog may lead."""
+        until = self._clock.now() + timedelta(seconds=self._turn(move, seen))
+        transaction = self._client.transaction()
+        transaction.check(self._place, 0)
+        transaction.set_data(TREE.worker(move.worker, "unlock_time"), wire.encode_time(until))
+        if worker.memory is not None:
+            transaction.set_data(TREE.worker(move.worker, "stages"), wire.encode_names(move.stages))
+        transaction.set_data(TREE.worker(move.worker, "queue"), wire.encode_text("".join(move.stages[:1])))
+        results = transaction.commit()
+        if isinstance(results[0], NoNodeError):
+            raise LeadLostError("the lead is lost")
+        if any(isinstance(result, Exception) for result in results):
             logger.info("worker %s is gone", move.worker)
-        else:
-            self._told[move.worker] = (move.stage, stat.version)
-            self._told_at[move.worker] = self._clock.monotonic()
-            logger.info("worker %s serves %s: %s", move.worker, move.stage, move.reason)
+            return
+        self._told[move.worker] = Told(move.stages, results[-1].version)
+        logger.info("worker %s holds %s: %s", move.worker, ", ".join(move.stages) or "nothing", move.reason)
+
+    def _turn(self, move: Move, seen: Snapshot) -> float:
+        """Seconds for which upstream's watchdog, if it should follow, leaves the worker there."""
+        load = next((stage.load_seconds("") for stage in seen.stages if stage.name in move.stages[:1]), 0.0)
+        return max(_SHORTEST_TURN, TUNING.turn * load)
+
+    def _note_waiting(self, records: Sequence[StageRecord], seen: Snapshot, moves: Sequence[Move]) -> None:
+        """Since when pages wait for a stage that nobody serves: for the next watchdog, and for upstream's."""
+        holds = {worker.name: worker.holds for worker in seen.workers} | {move.worker: move.stages for move in moves}
+        served = {name for stages in holds.values() for name in stages}
+        since = {record.name: record.waiting_since for record in records}
+        for stage in seen.stages:
+            waits = bool(stage.waiting) and stage.name not in served and not stage.disabled
+            if waits != (since[stage.name] is not None):
+                value = wire.encode_time(self._clock.now() if waits else None)
+                self._client.set(TREE.stage(stage.name, "waiting_since"), value)
+
+    def _warn(self, seen: Snapshot) -> None:
+        """Says once why a stage is left alone."""
+        for stage in seen.stages:
+            if stage.quarantine != self._warned.get(stage.name, ""):
+                if stage.quarantine:
+                    logger.warning("nobody is sent to stage %s: %s", stage.name, stage.quarantine)
+                self._warned[stage.name] = stage.quarantine

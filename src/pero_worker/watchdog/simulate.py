@@ -16,7 +16,8 @@ from typing import Protocol
 
 from pero_worker.watchdog.flow import Flow
 from pero_worker.watchdog.policy import plan
-from pero_worker.watchdog.snapshot import Cost, Move, Snapshot, StageView, WorkerView
+from pero_worker.stage import Cost
+from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pero_worker.stage import Cost
+
 UNKNOWN_SECONDS = 1.0
 """Assumed of a page of a stage that nobody has measured."""
 UNKNOWN_LOAD = 5.0
 """Assumed of loading a stage that nobody has loaded yet, in seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a stage costs a worker of one kind. `memory`: bytes while it is loaded; None = not measured."""
-
-    seconds: float | None = None
-    load_seconds: float | None = None
-    memory: int | None = None
+UNKNOWN_MEMORY = 2_000_000_000
+"""Assumed of a stage whose size is not measured, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +24,8 @@ class StageView:
 
     `costs` by kind of worker; `arrivals`: pages a second that come from outside, not from a stage before; `onward`: the
     share of its pages that go on to each other stage; `unserved`: seconds that pages have waited while nobody served
-    the stage; `needs`: the label a worker must have ('' = any); `owner` and `share`: whose it is, and the owner's part of
-    the farm beside other owners' parts; `quarantine`: why no worker may be sent ('' = they may).
+    the stage; `needs`: the label a worker must have ('' = any); `owner` and `share`: whose it is, and the owner's part
+    of the farm beside other owners' parts; `quarantine`: why no worker may be sent ('' = they may).
     """
 
     name: str
@@ -54,8 +49,7 @@ class StageView:
         return self._known(kind, "load_seconds", UNKNOWN_LOAD)
 
     def memory(self, kind: str) -> float:
-        """Infinite while it is not known: such a stage is loaded alone."""
-        return self._known(kind, "memory", float("inf"))
+        return self._known(kind, "memory", UNKNOWN_MEMORY)
 
     def _known(self, kind: str, what: str, default: float) -> float:
         costs = self.costs

@@ -7,7 +7,7 @@ folders they lie in, or ignores what it does not know there (docs/wire.md).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -47,12 +47,12 @@ class Tree:
         return f"{self.root}/worker/config/{kind}_servers"
 
     def worker(self, worker: str, leaf: str = "") -> str:
-        """`leaf`: status, status/connected, queue, enabled, unlock_time; ours: info, message."""
+        """`leaf`: status, status/connected, queue, enabled, unlock_time; ours: info, message, stages."""
         return f"{self.workers}/{worker}" + (f"/{leaf}" if leaf else "")
 
     def stage(self, stage: str, leaf: str = "") -> str:
         """`leaf`: config, config_path, config_version, administrative_priority, avg_msg_time, avg_msg_time_lock,
-        waiting_since; ours: archive_digest, disabled."""
+        waiting_since; ours: archive_digest, disabled, measured, sharing."""
         return f"{self.stages}/{stage}" + (f"/{leaf}" if leaf else "")
 
 
@@ -122,6 +122,29 @@ def decode_info(value: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return facts if isinstance(facts, dict) else {}
+
+
+def encode_names(names: Sequence[str]) -> bytes:
+    """Ours: names of stages as JSON."""
+    return json.dumps(list(names)).encode("utf-8")
+
+
+def decode_names(value: bytes) -> tuple[str, ...]:
+    try:
+        names = json.loads(value) if value else []
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+
+
+def held_stages(queue: bytes, stages: bytes) -> tuple[str, ...]:
+    """What a worker is told to hold. `queue` is upstream's command and counts: a list of ours, in the node `stages`,
+    belongs to it only when it begins with the same stage."""
+    name = decode_text(queue)
+    several = decode_names(stages)
+    if not name:
+        return ()
+    return several if several[:1] == (name,) else (name,)
 
 
 def check_name(name: str, what: str = "stage") -> str:

@@ -13,8 +13,9 @@ from functools import partial
 
 from pero_worker.engines import load_engine
 from pero_worker.errors import RequestError, StageError, TransientError
-from pero_worker.ports import Assignment, Broker, Coordinator, Delivery, ModelStore, WorkerStatus
+from pero_worker.ports import Assignment, Broker, Coordinator, Delivery, Engine, ModelStore, WorkerStatus
 from pero_worker.request import Request, StageLog, StageStatus
+from pero_worker.stage import Stage
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.worker.steps import LoadedStage, PageInHand, StageRunner, attempts_of
 from pero_worker.worker.timelimit import RECYCLED, limit_of, time_limit
@@ -28,7 +29,7 @@ _STEP = 0.25
 class WorkerSettings:
     """`poll` bounds how long a worker without pages takes to notice that it was told to stop, `linger` how long after
     a page it waits for the next before it is idle; `longest_back_off` how long after its return a server is still
-    taken to be away; in seconds."""
+    taken to be away; in seconds. `memory_in_use`: bytes of the device that this process has."""
 
     device: str = "cpu"
     poll: float = 1.0
@@ -37,6 +38,7 @@ class WorkerSettings:
     longest_back_off: float = 2.0
     jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.0)  # noqa: S311
     """Part of the back-off that is waited: many workers that lost the same server do not return at one moment."""
+    memory_in_use: Callable[[], int] = lambda: 0
     end_process: Callable[[], None] = lambda: os._exit(RECYCLED)
 
 
@@ -60,7 +62,8 @@ class Worker:
         self._runner = runner
         self._settings = settings
         self._loaded: dict[str, LoadedStage] = {}
-        self._refused: dict[str, str] = {}
+        self._refused: dict[str, tuple[str, str]] = {}
+        self._told_stages: tuple[tuple[str, ...], dict[str, str]] = ((), {})
         self._revision = 0
         self._status: WorkerStatus | None = None
         self._back_off = settings.first_back_off
@@ -87,7 +90,7 @@ class Worker:
                     self._report(WorkerStatus.PROCESSING)
                     self._handle(delivery)
                     self.handled += 1
-                elif not self._refused:
+                elif self._loaded or not self._refused:
                     self._report(WorkerStatus.IDLE)
         finally:
             for loaded in self._loaded.values():
@@ -114,6 +117,13 @@ class Worker:
             del self._refused[name]
         for name in assignment.stages:
             self._hold_one(name)
+        self._tell_stages()
+
+    def _tell_stages(self) -> None:
+        told = (tuple(self._loaded), {name: reason for name, (_, reason) in self._refused.items()})
+        if told != self._told_stages:
+            self._told_stages = told
+            self._coordinator.report_stages(self.name, *told)
 
     def _hold_one(self, name: str) -> None:
         version = ""
@@ -121,7 +131,7 @@ class Worker:
             stage = self._coordinator.stage(name)
             version = stage.version
             held = self._loaded.get(name)
-            if (held and held.stage.version == version) or self._refused.get(name) == version:
+            if (held and held.stage.version == version) or self._refused.get(name, (None, ""))[0] == version:
                 return
             if held:
                 self._loaded.pop(name).engine.close()
@@ -129,17 +139,25 @@ class Worker:
             with suppress(TransientError):
                 self._broker.get((), self.name, 0)
             self._report(WorkerStatus.CONFIGURING)
-            engine = load_engine(stage, self._models.directory(stage), self._settings.device)
+            engine = self._load(stage)
         except StageError as error:
-            if self._refused.get(name) != version:
+            if self._refused.get(name, (None, ""))[0] != version:
                 self._report(WorkerStatus.CONFIGURATION_FAILED, str(error))
                 logger.error("stage %s cannot be loaded: %s", name, error)
-            self._refused[name] = version
+            self._refused[name] = (version, str(error))
             if held := self._loaded.pop(name, None):
                 held.engine.close()
         else:
             self._refused.pop(name, None)
             self._loaded[name] = LoadedStage(stage, engine, limit_of(stage))
+
+    def _load(self, stage: Stage) -> Engine:
+        clock = self._runner.clock
+        begun, before = clock.monotonic(), self._settings.memory_in_use()
+        engine = load_engine(stage, self._models.directory(stage), self._settings.device)
+        taken = max(0, self._settings.memory_in_use() - before)
+        self._coordinator.record_load(stage.name, clock.monotonic() - begun, taken)
+        return engine
 
     def _handle(self, delivery: Delivery) -> None:
         try:
@@ -193,7 +211,8 @@ class Worker:
             log = page.request.logs[-1]
             self._tell(page.request, log)
             if done:
-                self._coordinator.record_time(loaded.stage.name, log.seconds.get("total", 0.0))
+                seconds = log.seconds.get("total", 0.0)
+                self._coordinator.record_time(loaded.stage.name, seconds, page.request.stage)
             if not done or len(page.request.stages) < 2 or page.request.stage not in self._loaded:
                 return page.request
             page.deaths = 0

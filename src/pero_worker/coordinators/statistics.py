@@ -1,0 +1,110 @@
+"""What a worker measures of its stages, written to ZooKeeper a few pages at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import BadVersionError, KazooException, NodeExistsError, NoNodeError
+
+from pero_worker.coordinators.session import asked
+from pero_worker.errors import TransientError
+from pero_worker.wire import tree as wire
+from pero_worker.wire.measured import Measured, decode_measured, encode_measured
+from pero_worker.wire.tree import TREE
+
+logger = logging.getLogger(__name__)
+PAGES_A_MEAN = 10
+"""Pages whose mean time goes into a stage's average at once, as upstream's workers do it."""
+_TRIES = 5
+
+
+@dataclass(slots=True)
+class _Run:
+    """`onward`: pages by the queue they went to."""
+
+    seconds: float = 0.0
+    pages: int = 0
+    onward: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def mean(self) -> float:
+        return self.seconds / self.pages
+
+
+class Statistics:
+    """Of one worker of `kind`. Thread-safe; `write` alone asks ZooKeeper."""
+
+    def __init__(self, client: KazooClient, kind: str) -> None:
+        self._client = client
+        self._kind = kind
+        self._lock = threading.Lock()
+        self._runs: dict[str, _Run] = {}
+        self._pending: list[tuple[str, _Run | tuple[float, int]]] = []
+
+    def page(self, stage: str, seconds: float, onward: str) -> bool:
+        """Whether there is enough to be written."""
+        with self._lock:
+            run = self._runs.setdefault(stage, _Run())
+            run.seconds += seconds
+            run.pages += 1
+            run.onward[onward] += 1
+            if run.pages > PAGES_A_MEAN:
+                self._pending.append((stage, self._runs.pop(stage)))
+            return bool(self._pending)
+
+    def load(self, stage: str, seconds: float, memory: int) -> None:
+        with self._lock:
+            self._pending.append((stage, (seconds, memory)))
+
+    def end_run(self) -> None:
+        """What was measured so far is to be written, however few pages it comes from."""
+        with self._lock:
+            self._pending.extend(self._runs.items())
+            self._runs = {}
+
+    def write(self) -> None:
+        with self._lock:
+            pending, self._pending = self._pending, []
+        for stage, what in pending:
+            try:
+                if isinstance(what, _Run):
+                    self._update(stage, "avg_msg_time", partial(_mean_with, what.mean))
+                    add = partial(Measured.with_pages, kind=self._kind, seconds=what.mean, onward=what.onward)
+                else:
+                    add = partial(Measured.with_load, kind=self._kind, seconds=what[0], memory=what[1])
+                self._update(stage, "measured", partial(_changed, add))
+            except (TransientError, KazooException) as error:
+                logger.debug("what was measured of stage %s is not written down: %s", stage, error)
+
+    def _update(self, stage: str, leaf: str, change: Callable[[bytes], bytes]) -> None:
+        """Checked by the node's version, in place of upstream's lock."""
+        path = TREE.stage(stage, leaf)
+        for _ in range(_TRIES):
+            try:
+                value, stat = asked(self._client, lambda: self._client.get_async(path))
+                asked(self._client, partial(self._client.set_async, path, change(value), stat.version))
+            except BadVersionError:
+                continue
+            except NoNodeError:
+                # A stage that is gone is not made again.
+                try:
+                    asked(self._client, partial(self._client.create_async, path, change(b"")))
+                except NodeExistsError:
+                    continue
+            return
+
+
+def _changed(change: Callable[[Measured], Measured], value: bytes) -> bytes:
+    return encode_measured(change(decode_measured(value)))
+
+
+def _mean_with(mean: float, value: bytes) -> bytes:
+    """Half the old average, half the new mean."""
+    old = wire.decode_seconds(value)
+    return wire.encode_seconds(mean if old is None else (mean + old) / 2)

@@ -1,0 +1,151 @@
+"""Puts together what the policy sees: nodes of ZooKeeper, lengths of queues, and what was seen before."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from pero_worker.cluster.stages import StageRecord
+from pero_worker.cluster.workers import WorkerState
+from pero_worker.ports import Clock, WorkerStatus
+from pero_worker.stage import Cost
+from pero_worker.watchdog.flow import Flow
+from pero_worker.watchdog.refusals import Refusals, quarantine
+from pero_worker.watchdog.snapshot import Snapshot, StageView, WorkerView
+
+_AVAILABLE = {
+    WorkerStatus.IDLE,
+    WorkerStatus.PROCESSING,
+    WorkerStatus.CONFIGURING,
+    WorkerStatus.CONFIGURATION_FAILED,
+    WorkerStatus.MQ_CONNECTION_FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a worker was told last, as version `version` of its node `queue`."""
+
+    stages: tuple[str, ...]
+    version: int
+
+
+class Observer:
+    """`lengths` tells how many messages wait in each of the queues that there are."""
+
+    def __init__(self, lengths: Callable[[Sequence[str]], Mapping[str, int]], clock: Clock) -> None:
+        self._lengths = lengths
+        self._clock = clock
+        self._flow = Flow()
+        self._refusals = Refusals()
+        self._since: dict[str, tuple[tuple[str, ...], float]] = {}
+
+    def look(
+        self, records: Sequence[StageRecord], states: Sequence[tuple[WorkerState, int]], told: Mapping[str, Told]
+    ) -> Snapshot:
+        """`states`: workers, each with the version of its node `queue`; `told`: what may not have come back yet."""
+        now = self._clock.monotonic()
+        lengths = self._lengths([record.name for record in records])
+        self._note_refusals(records, [state for state, _ in states], now)
+        refused = {record.name: self._refusals.of_stage(record.name, record.version, now) for record in records}
+        workers = [view for state, version in states if (view := self._worker(state, version, told, now))]
+        self._since = {view.name: self._since[view.name] for view in workers}
+        workers = [
+            replace(view, refused=frozenset(name for name, who in refused.items() if view.name in who))
+            for view in workers
+        ]
+        present = [record for record in records if record.name in lengths]
+        self._see(now, present, lengths, workers)
+        holders = {name: set[str]() for name in lengths}
+        for view in workers:
+            for name in view.holds:
+                if name in holders and not view.loading and name not in view.refused:
+                    holders[name].add(view.name)
+        stages = [
+            self._stage(
+                record,
+                lengths[record.name],
+                quarantine(refused[record.name], {view.name for view in workers}, holders[record.name]),
+            )
+            for record in present
+        ]
+        return Snapshot(tuple(stages), tuple(workers))
+
+    def _worker(self, state: WorkerState, version: int, told: Mapping[str, Told], now: float) -> WorkerView | None:
+        """None for a worker that cannot be told anything."""
+        if state.dead or not state.enabled or state.status not in _AVAILABLE:
+            return None
+        ours = told.get(state.name)
+        # What it was told a moment ago may not have come back through the watch yet.
+        fresh = ours is not None and ours.version > version
+        holds = ours.stages if ours is not None and fresh else state.stages
+        if self._since.get(state.name, ((), 0.0))[0] != holds or state.name not in self._since:
+            self._since[state.name] = (holds, now)
+        facts = state.facts
+        memory, labels = facts.get("memory"), facts.get("labels")
+        return WorkerView(
+            state.name,
+            holds,
+            busy=state.status == WorkerStatus.PROCESSING,
+            loading=state.status == WorkerStatus.CONFIGURING or fresh,
+            kind=str(facts.get("kind", "cpu")),
+            labels=frozenset(map(str, labels)) if isinstance(labels, list) else frozenset(),
+            memory=memory if state.takes_lists and isinstance(memory, int) else None,
+            serving=now - self._since[state.name][1],
+        )
+
+    def _note_refusals(self, records: Sequence[StageRecord], states: Sequence[WorkerState], now: float) -> None:
+        versions = {record.name: record.version for record in records}
+        for state in states:
+            found = state.facts.get("refused")
+            refused = found if isinstance(found, dict) else {}
+            if state.status == WorkerStatus.CONFIGURATION_FAILED and not refused:
+                refused = {state.stage: state.message}
+            for name, reason in refused.items():
+                if name in versions:
+                    self._refusals.note(state.name, name, versions[name], str(reason), now)
+
+    def _see(
+        self, now: float, records: Sequence[StageRecord], lengths: Mapping[str, int], workers: Sequence[WorkerView]
+    ) -> None:
+        working: Counter[str] = Counter()
+        seconds = {record.name: record for record in records}
+        for view in workers:
+            for name in view.holds if view.busy else ():
+                if name in seconds:
+                    pace = _view(seconds[name]).seconds(view.kind)
+                    working[name] += 1 / len(view.holds) / pace  # type: ignore[assignment]
+        onward = {record.name: record.measured.onward for record in records}
+        self._flow.seen(now, lengths, working, onward)
+
+    def _stage(self, record: StageRecord, waiting: int, why_not: str) -> StageView:
+        return replace(
+            _view(record),
+            waiting=waiting,
+            arrivals=self._flow.arrivals(record.name),
+            unserved=_seconds_since(record.waiting_since, self._clock.now()),
+            quarantine=why_not,
+        )
+
+
+def _view(record: StageRecord) -> StageView:
+    costs = dict(record.measured.kinds)
+    if record.mean_seconds is not None and not any(cost.seconds for cost in costs.values()):
+        # Upstream's workers measure no more than this.
+        costs[""] = Cost(seconds=record.mean_seconds)
+    return StageView(
+        record.name,
+        costs=costs,
+        onward=record.measured.onward,
+        priority=record.priority,
+        disabled=record.disabled,
+        needs=record.needs,
+        owner=record.owner,
+        share=record.share,
+    )
+
+
+def _seconds_since(moment: datetime | None, now: datetime) -> float:
+    return max(0.0, (now - moment).total_seconds()) if moment else 0.0

@@ -1,0 +1,52 @@
+"""Remembers which workers could not load which stage, so that they are not sent there again and again. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+FORGOTTEN = 600.0
+"""Seconds after which a worker may try again: what it lacked may be there now."""
+QUARANTINE = 2
+"""So many workers that cannot load a stage, and none that holds it: the stage is at fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    version: str
+    reason: str
+    at: float
+
+
+class Refusals:
+    """Times are in seconds, by the caller's clock."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, _Refusal]] = {}
+
+    def note(self, worker: str, stage: str, version: str, reason: str, now: float) -> None:
+        """The worker could not load this version of the stage."""
+        known = self._found.setdefault(stage, {}).get(worker)
+        if known is None or known.version != version:
+            self._found[stage][worker] = _Refusal(version, reason, now)
+
+    def of_stage(self, stage: str, version: str, now: float) -> dict[str, str]:
+        """The workers that cannot load it, with their reasons; another version is another stage."""
+        found = {
+            worker: refusal
+            for worker, refusal in self._found.get(stage, {}).items()
+            if refusal.version == version and now - refusal.at < FORGOTTEN
+        }
+        self._found[stage] = found
+        return {worker: refusal.reason for worker, refusal in found.items()}
+
+
+def quarantine(refused: dict[str, str], workers: Collection[str], holders: Collection[str]) -> str:
+    """Why nobody should be sent to a stage that `refused` could not load; '' = they should.
+
+    `workers`: all that could be sent; `holders`: those that have loaded it.
+    """
+    present = [worker for worker in refused if worker in workers]
+    if holders or not present or len(present) < min(QUARANTINE, len(workers)):
+        return ""
+    return refused[present[-1]] or "it cannot be loaded"

@@ -1,0 +1,89 @@
+"""What workers have measured of a stage, for the watchdog: the node `measured`, ours, as JSON.
+
+{"kinds": {"cpu": {"seconds": 1.5, "load_seconds": 4.0, "memory": 300000000}}, "onward": {"ocr": 1.0}}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from pero_worker.stage import Cost
+
+LARGEST = 100_000
+"""Bytes of the node, and no more names in it than fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """`kinds`: costs by kind of worker; `onward`: the share of the pages that went to each next queue."""
+
+    kinds: Mapping[str, Cost] = field(default_factory=dict)
+    onward: Mapping[str, float] = field(default_factory=dict)
+
+    def with_pages(self, kind: str, seconds: float, onward: Mapping[str, int]) -> Measured:
+        """After some pages more: their mean time, and how many went where."""
+        cost = self.kinds.get(kind, Cost())
+        total = sum(onward.values())
+        shares = {name: count / total for name, count in onward.items()} if total else dict(self.onward)
+        if self.onward:
+            shares = {
+                name: _mean(self.onward.get(name, 0.0), shares.get(name, 0.0)) for name in {*self.onward, *shares}
+            }
+        kinds = {**self.kinds, kind: replace(cost, seconds=_mean(cost.seconds, seconds))}
+        # What almost never happens is forgotten.
+        return Measured(kinds, {name: share for name, share in sorted(shares.items()) if share > 0.01})
+
+    def with_load(self, kind: str, seconds: float, memory: int) -> Measured:
+        """After it was loaded once more."""
+        cost = self.kinds.get(kind, Cost())
+        known = memory if cost.memory is None else (cost.memory + memory) // 2
+        loaded = replace(cost, load_seconds=_mean(cost.load_seconds, seconds), memory=known)
+        return Measured({**self.kinds, kind: loaded}, self.onward)
+
+
+def encode_measured(value: Measured) -> bytes:
+    kinds = {kind: asdict(cost) for kind, cost in value.kinds.items()}
+    return json.dumps({"kinds": kinds, "onward": dict(value.onward)}, sort_keys=True).encode()
+
+
+def decode_measured(value: bytes) -> Measured:
+    """Whatever cannot be read was not measured."""
+    if not value or len(value) > LARGEST:
+        return Measured()
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return Measured()
+    return Measured(
+        {kind: _cost(cost) for kind, cost in _items(found, "kinds")},
+        {name: number for name, share in _items(found, "onward") if (number := _number(share)) is not None},
+    )
+
+
+def _items(found: Any, name: str) -> list[tuple[str, Any]]:
+    part = found.get(name) if isinstance(found, dict) else None
+    return list(part.items()) if isinstance(part, dict) else []
+
+
+def _cost(found: Any) -> Cost:
+    values = found if isinstance(found, dict) else {}
+    memory = _number(values.get("memory"))
+    return Cost(
+        _number(values.get("seconds")),
+        _number(values.get("load_seconds")),
+        None if memory is None else int(memory),
+    )
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < 1e15 and math.isfinite(value) else None
+
+
+def _mean(old: float | None, new: float) -> float:
+    return new if old is None else (old + new) / 2
