@@ -22,6 +22,8 @@ _AVAILABLE = {
     WorkerStatus.CONFIGURATION_FAILED,
     WorkerStatus.MQ_CONNECTION_FAILED,
 }
+_SETTLED = 2.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,10 @@ class Observer:
         """`states`: workers, each with the version of its node `queue`; `told`: what may not have come back yet."""
         now = self._clock.monotonic()
         lengths = self._lengths([record.name for record in records])
-        self._note_refusals(records, [state for state, _ in states], now)
-        refused = {record.name: self._refusals.of_stage(record.name, record.version, now) for record in records}
         workers = [view for state, version in states if (view := self._worker(state, version, told, now))]
         self._since = {view.name: self._since[view.name] for view in workers}
+        self._note_refusals(records, [state for state, _ in states], {view.name: view for view in workers}, now)
+        refused = {record.name: self._refusals.of_stage(record.name, record.version, now) for record in records}
         workers = [
             replace(view, refused=frozenset(name for name, who in refused.items() if view.name in who))
             for view in workers
@@ -96,13 +98,21 @@ class Observer:
             serving=now - self._since[state.name][1],
         )
 
-    def _note_refusals(self, records: Sequence[StageRecord], states: Sequence[WorkerState], now: float) -> None:
+    def _note_refusals(
+        self,
+        records: Sequence[StageRecord],
+        states: Sequence[WorkerState],
+        views: Mapping[str, WorkerView],
+        now: float,
+    ) -> None:
         versions = {record.name: record.version for record in records}
         for state in states:
-            found = state.facts.get("refused")
-            refused = found if isinstance(found, dict) else {}
-            if state.status == WorkerStatus.CONFIGURATION_FAILED and not refused:
-                refused = {state.stage: state.message}
+            refused = state.facts.get("refused")
+            if not isinstance(refused, dict):
+                # Upstream's workers say it by their status, which for a moment is still that of the stage before.
+                view = views.get(state.name)
+                failed = state.status == WorkerStatus.CONFIGURATION_FAILED and view and view.serving >= _SETTLED
+                refused = {state.stage: state.message} if failed else {}
             for name, reason in refused.items():
                 if name in versions:
                     self._refusals.note(state.name, name, versions[name], str(reason), now)

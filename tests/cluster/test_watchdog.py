@@ -1,0 +1,138 @@
+"""What our watchdog and our workers tell each other beyond upstream's nodes, on real servers."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from cluster.test_farm import DUMMY, collect, page, running_watchdog, running_worker, until
+
+from pero_worker.clock import SystemClock
+from pero_worker.cluster import workers
+from pero_worker.cluster.stages import StageChange, read_record, save_stage
+from pero_worker.cluster.workers import read_worker
+
+if TYPE_CHECKING:
+    from cluster.conftest import TestFarm
+
+WORKER = "/pero/worker/status/w1"
+
+
+def test_one_worker_holds_all_stages_that_fit_its_memory(farm: TestFarm, tmp_path: Path) -> None:
+    for name in ("s1", "s2", "s3"):
+        farm.add_stage(name, DUMMY)
+    farm.add_stage("out")
+    with farm.client() as client, farm.broker() as broker, running_watchdog(farm), running_worker(farm, tmp_path):
+        for number in range(30):
+            broker.publish("s1", page(number, "s1", "s2", "s3", "out"))
+        assert len(collect(farm, 30)) == 30
+        told = json.loads(client.get(f"{WORKER}/stages")[0])
+        assert sorted(told) == ["s1", "s2", "s3"]
+        assert client.get(f"{WORKER}/queue")[0].decode() == told[0], "upstream's tools see the first"
+        until(lambda: sorted(read_worker(client, "w1").facts["stages"]) == ["s1", "s2", "s3"])
+
+
+def test_one_stage_at_a_time_where_memory_is_for_one(farm: TestFarm, tmp_path: Path) -> None:
+    for name in ("s1", "s2"):
+        farm.add_stage(name, DUMMY)
+    farm.add_stage("out")
+    with farm.client() as client, farm.broker() as broker:
+        with running_watchdog(farm), running_worker(farm, tmp_path, model_memory=0):
+            for number in range(5):
+                broker.publish("s1", page(number, "s1", "s2", "out"))
+            assert len(collect(farm, 5)) == 5
+            assert client.get(f"{WORKER}/stages")[0] == b"", "it is commanded as upstream's workers are"
+            assert client.get(f"{WORKER}/queue")[0] == b"s2"
+
+
+def test_a_command_of_upstreams_is_for_that_stage_alone(farm: TestFarm, tmp_path: Path) -> None:
+    for name in ("s1", "s2"):
+        farm.add_stage(name, DUMMY)
+    with farm.client() as client, running_worker(farm, tmp_path):
+        client.set(f"{WORKER}/stages", b'["s1", "s2"]')
+        client.set(f"{WORKER}/queue", b"s1")
+        until(lambda: read_worker(client, "w1").facts.get("stages") == ["s1", "s2"])
+        client.set(f"{WORKER}/queue", b"s2")
+        until(lambda: read_worker(client, "w1").facts.get("stages") == ["s2"])
+        client.set(f"{WORKER}/stages", b'["s2", "s1"]')
+        client.set(f"{WORKER}/queue", b"s2")
+        until(lambda: sorted(read_worker(client, "w1").facts["stages"]) == ["s1", "s2"])
+        workers.assign(client, "w1", "s2")
+        until(lambda: read_worker(client, "w1").facts.get("stages") == ["s2"])
+
+
+def test_workers_measure_for_the_watchdog(farm: TestFarm, tmp_path: Path) -> None:
+    farm.add_stage("s1", DUMMY)
+    farm.add_stage("s2", DUMMY)
+    farm.add_stage("out")
+    with farm.client() as client, farm.broker() as broker, running_watchdog(farm), running_worker(farm, tmp_path):
+        for number in range(15):
+            broker.publish("s1", page(number, "s1", *(("s2", "out") if number % 3 else ("out",))))
+        collect(farm, 15)
+        until(lambda: (cost := read_record(client, "s1").measured.kinds.get("cpu")) and cost.seconds is not None)
+        measured = read_record(client, "s1").measured
+        assert set(measured.onward) == {"s2", "out"}
+        assert measured.kinds["cpu"].load_seconds is not None and measured.kinds["cpu"].memory is not None
+
+
+def test_a_stage_that_nobody_can_load_stops_no_other(
+    farm: TestFarm, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    farm.add_stage("bad", "[WORKER]\nENGINE = nothing\n")
+    farm.add_stage("good", DUMMY)
+    farm.add_stage("out")
+    with farm.broker() as broker:
+        with running_watchdog(farm), running_worker(farm, tmp_path), running_worker(farm, tmp_path, "w2"):
+            broker.publish("bad", page(0, "bad", "out"))
+            until(lambda: any("nobody is sent to stage bad" in record.message for record in caplog.records))
+            for number in range(1, 6):
+                broker.publish("good", page(number, "good", "out"))
+            assert {request.uuid for request in collect(farm, 5)} == {f"r{number}" for number in range(1, 6)}
+            # A new version is another stage.
+            farm.add_stage("bad", DUMMY)
+            assert collect(farm, 1)[0].uuid == "r0"
+
+
+def test_a_stage_goes_only_to_workers_with_its_label(farm: TestFarm, tmp_path: Path) -> None:
+    with farm.client() as client, farm.broker() as broker:
+        change = StageChange(DUMMY, needs="big", owner="library", share=2.0)
+        save_stage(client, broker, "s1", change, SystemClock().now())
+        farm.add_stage("out")
+        record = read_record(client, "s1")
+        assert (record.needs, record.owner, record.share) == ("big", "library", 2.0)
+        save_stage(client, broker, "s1", StageChange(share=3.0), SystemClock().now())
+        assert (read_record(client, "s1").needs, read_record(client, "s1").share) == ("big", 3.0)
+        with (
+            running_watchdog(farm),
+            running_worker(farm, tmp_path),
+            running_worker(farm, tmp_path, "w2", labels=("big",)),
+        ):
+            broker.publish("s1", page(1, "s1", "out"))
+            assert collect(farm, 1)[0].logs[0].host_id == "w2"
+
+
+def test_who_does_not_lead_any_more_tells_nobody_anything(
+    farm: TestFarm, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its place in the election is gone, as when its session ended without its knowledge."""
+    caplog.set_level(logging.INFO)
+    farm.add_stage("s1", DUMMY)
+    farm.add_stage("out")
+    with farm.client() as client, farm.broker() as broker, running_worker(farm, tmp_path), running_watchdog(farm):
+        until(lambda: any("leads" in record.message for record in caplog.records))
+        (place,) = client.get_children("/pero/watchdog/election")
+        client.delete(f"/pero/watchdog/election/{place}")
+        broker.publish("s1", page(1, "s1", "out"))
+        assert collect(farm, 1)[0].uuid == "r1"
+        said = [
+            record.message for record in caplog.records if "leads" in record.message or "holds s1" in record.message
+        ]
+        assert [line.partition(":")[0] for line in said] == [
+            "watchdog dog leads",
+            "another watchdog leads",
+            "watchdog dog leads",
+            "worker w1 holds s1",
+        ]
