@@ -100,6 +100,8 @@ def show(bench: Bench) -> None:
     )
     print(f"| one page through three idle stages, one worker | {three_idle(bench):.2f} s | 27.6 s |", flush=True)
     print(f"| 200 pages x 3 stages, one worker, 3 s of work | {batch(bench):.2f} s | 31 s |", flush=True)
+    print(f"| steady 30 % load of one worker, three stages, p50 | {steady(bench):.2f} s | 30 s |", flush=True)
+    print(f"| one page of another stage beside bulk, one worker | {beside_bulk(bench):.2f} s | 70 s |", flush=True)
 
 
 def warm_page(bench: Bench) -> tuple[float, float]:
@@ -141,6 +143,42 @@ def batch(bench: Bench) -> float:
         for _ in range(200):
             ended = bench.collect("out-batch")
         return ended - begun
+
+
+def steady(bench: Bench) -> float:
+    """A page a second, which takes 0.1 s in each of three stages."""
+    names = ("p", "q", "r")
+    for name in names:
+        bench.stage(name, 0.1)
+    bench.output("out-steady")
+    times = []
+    with bench.running("watchdog"), bench.running("worker", "--id", "steady"):
+        bench.wait_until_ready(watchdog=True)
+        due = time.perf_counter()
+        for _ in range(30):
+            time.sleep(max(0.0, due - time.perf_counter()))
+            begun = time.perf_counter()
+            bench.publish(*names, "out-steady")
+            times.append(bench.collect("out-steady") - begun)
+            due += 1.0
+    return statistics.median(times)
+
+
+def beside_bulk(bench: Bench) -> float:
+    """100 s of bulk work wait when the page comes."""
+    bench.stage("bulk", 0.1)
+    bench.stage("small", 0.1)
+    bench.output("out-bulk")
+    bench.output("out-small")
+    with bench.running("watchdog"), bench.running("worker", "--id", "bulk"):
+        bench.wait_until_ready(watchdog=True)
+        for _ in range(1000):
+            bench.publish("bulk", "out-bulk")
+        for _ in range(10):
+            bench.collect("out-bulk")
+        begun = time.perf_counter()
+        bench.publish("small", "out-small")
+        return bench.collect("out-small") - begun
 
 
 if __name__ == "__main__":

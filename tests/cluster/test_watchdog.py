@@ -39,13 +39,13 @@ def test_one_stage_at_a_time_where_memory_is_for_one(farm: TestFarm, tmp_path: P
     for name in ("s1", "s2"):
         farm.add_stage(name, DUMMY)
     farm.add_stage("out")
-    with farm.client() as client, farm.broker() as broker:
-        with running_watchdog(farm), running_worker(farm, tmp_path, model_memory=0):
-            for number in range(5):
-                broker.publish("s1", page(number, "s1", "s2", "out"))
-            assert len(collect(farm, 5)) == 5
-            assert client.get(f"{WORKER}/stages")[0] == b"", "it is commanded as upstream's workers are"
-            assert client.get(f"{WORKER}/queue")[0] == b"s2"
+    alone = running_worker(farm, tmp_path, model_memory=0)
+    with farm.client() as client, farm.broker() as broker, running_watchdog(farm), alone:
+        for number in range(5):
+            broker.publish("s1", page(number, "s1", "s2", "out"))
+        assert len(collect(farm, 5)) == 5
+        assert client.get(f"{WORKER}/stages")[0] == b"", "it is commanded as upstream's workers are"
+        assert client.get(f"{WORKER}/queue")[0] == b"s2"
 
 
 def test_a_command_of_upstreams_is_for_that_stage_alone(farm: TestFarm, tmp_path: Path) -> None:
@@ -84,16 +84,16 @@ def test_a_stage_that_nobody_can_load_stops_no_other(
     farm.add_stage("bad", "[WORKER]\nENGINE = nothing\n")
     farm.add_stage("good", DUMMY)
     farm.add_stage("out")
-    with farm.broker() as broker:
-        with running_watchdog(farm), running_worker(farm, tmp_path), running_worker(farm, tmp_path, "w2"):
-            broker.publish("bad", page(0, "bad", "out"))
-            until(lambda: any("nobody is sent to stage bad" in record.message for record in caplog.records))
-            for number in range(1, 6):
-                broker.publish("good", page(number, "good", "out"))
-            assert {request.uuid for request in collect(farm, 5)} == {f"r{number}" for number in range(1, 6)}
-            # A new version is another stage.
-            farm.add_stage("bad", DUMMY)
-            assert collect(farm, 1)[0].uuid == "r0"
+    first, second = running_worker(farm, tmp_path), running_worker(farm, tmp_path, "w2")
+    with farm.broker() as broker, running_watchdog(farm), first, second:
+        broker.publish("bad", page(0, "bad", "out"))
+        until(lambda: any("nobody is sent to stage bad" in record.message for record in caplog.records))
+        for number in range(1, 6):
+            broker.publish("good", page(number, "good", "out"))
+        assert {request.uuid for request in collect(farm, 5)} == {f"r{number}" for number in range(1, 6)}
+        # A new version is another stage.
+        farm.add_stage("bad", DUMMY)
+        assert collect(farm, 1)[0].uuid == "r0"
 
 
 def test_a_stage_goes_only_to_workers_with_its_label(farm: TestFarm, tmp_path: Path) -> None:
