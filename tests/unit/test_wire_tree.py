@@ -98,3 +98,17 @@ def test_servers(text: str, server: Server) -> None:
 def test_what_is_no_server(text: str) -> None:
     with pytest.raises(UsageError):
         parse_server(text)
+
+
+def test_a_list_of_ours_belongs_to_the_command_that_it_begins_with() -> None:
+    both = tree.encode_names(["layout", "ocr"])
+    assert both == b'["layout", "ocr"]'
+    assert tree.held_stages(b"layout", both) == ("layout", "ocr")
+    assert tree.held_stages(b"ocr", both) == ("ocr",), "upstream's watchdog sent it elsewhere"
+    assert tree.held_stages(b"", both) == ()
+    assert tree.held_stages(b"layout", b"") == ("layout",)
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b"[1, null]", b"layout", b"[" * 5000, b"\xff"])
+def test_what_is_no_list_is_none(value: bytes) -> None:
+    assert tree.decode_names(value) == ()

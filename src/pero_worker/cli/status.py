@@ -62,7 +62,8 @@ def shown(state: FarmState) -> Group:
     for worker in state.workers:
         host, pages = str(worker.facts.get("host", "")), str(worker.facts.get("pages", ""))
         failed = str(worker.failures or "")
-        workers.add_row(*map(Text, (worker.name, worker.status, worker.stage, host, pages, failed, worker.last_error)))
+        holds = ", ".join(worker.stages)
+        workers.add_row(*map(Text, (worker.name, worker.status, holds, host, pages, failed, worker.last_error)))
     lead = f"watchdog: {state.leader}" if state.leader else "watchdog: none leads (pero-worker watchdog)"
     dead = f"{state.dead_letters} unusable messages in pero.dead" if state.dead_letters else ""
     return Group(stages, Text(), workers, Text(), Text(lead), Text(dead))

@@ -30,7 +30,8 @@ def list_(given: Given, as_json: Annotated[bool, typer.Option("--json", help="Fo
     for state in states:
         pages, host = state.facts.get("pages", "-"), state.facts.get("host", "-")
         message = f"  {state.last_error}" if state.last_error else ""
-        typer.echo(f"{state.name:32} {state.status:20} {state.stage or '-':20} {host:20} {pages:>8}{message}")
+        holds = ", ".join(state.stages) or "-"
+        typer.echo(f"{state.name:32} {state.status:20} {holds:20} {host:20} {pages:>8}{message}")
 
 
 @app.command()

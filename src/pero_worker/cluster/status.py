@@ -52,7 +52,7 @@ def look(farm: Farm) -> FarmState:
     for name in stage_names(farm.zookeeper):
         record = read_record(farm.zookeeper, name)
         queue = farm.broker.state(name)
-        serving = sum(worker.stage == name and not worker.dead for worker in workers)
+        serving = sum(name in worker.stages and not worker.dead for worker in workers)
         stages.append(
             StageState(
                 name,

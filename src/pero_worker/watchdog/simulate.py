@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pero_worker.stage import Cost
 from pero_worker.watchdog.flow import Flow
 from pero_worker.watchdog.policy import plan
-from pero_worker.stage import Cost
 from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
 
 
