@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from pero_worker.ports import Delivery, Engine, EngineInput, EngineOutput, Worke
 from pero_worker.request import Payload, Request
 from pero_worker.stage import Stage
 from pero_worker.wire.requests import decode_request, encode_request
-from pero_worker.worker import loop
+from pero_worker.worker import holding
 from pero_worker.worker.loop import Worker, WorkerSettings
 from pero_worker.worker.payloads import ImageReader
 from pero_worker.worker.steps import StageRunner
@@ -70,7 +70,7 @@ class Bench:
         self.broker = MemoryBroker([*acts, "out"])
         self.coordinator = MemoryCoordinator([Stage(name, "", f"{name}-v1") for name in acts])
         self.clock = FakeClock()
-        monkeypatch.setattr(loop, "load_engine", self.load)
+        monkeypatch.setattr(holding, "load_engine", self.load)
         runner = StageRunner("worker", ImageReader(1_000_000), self.clock, max_attempts=3)
         self.worker = Worker(
             "worker",
@@ -236,7 +236,7 @@ def test_no_page_waits_in_hand_while_a_model_is_loaded(monkeypatch: pytest.Monke
     calls: list[object] = []
     get = bench.broker.get
     monkeypatch.setattr(bench.broker, "get", lambda queues, *more: (calls.append(queues), get(queues, *more))[1])
-    monkeypatch.setattr(loop, "load_engine", lambda *_: (calls.append("load"), bench.engines["ocr"])[1])
+    monkeypatch.setattr(holding, "load_engine", lambda *_: (calls.append("load"), bench.engines["ocr"])[1])
     bench.run(1)
     assert calls == [(), "load", ("ocr",)]
 
@@ -265,7 +265,7 @@ def test_a_stage_that_cannot_be_loaded_is_reported_and_not_retried(monkeypatch: 
         loads.append(stage.name)
         raise StageError("ocr.pt is missing")
 
-    monkeypatch.setattr(loop, "load_engine", broken)
+    monkeypatch.setattr(holding, "load_engine", broken)
     reported: list[tuple[WorkerStatus, str]] = []
 
     def report(worker: str, status: WorkerStatus, message: str = "") -> None:
@@ -277,3 +277,50 @@ def test_a_stage_that_cannot_be_loaded_is_reported_and_not_retried(monkeypatch: 
     assert loads == ["ocr"]
     assert (WorkerStatus.CONFIGURATION_FAILED, "ocr.pt is missing") in reported
     assert bench.broker.length("ocr") == 1
+
+
+def test_a_stage_that_cannot_be_loaded_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, bad=recognise, ocr=recognise)
+    told: list[tuple[tuple[str, ...], dict[str, str]]] = []
+
+    def load(stage: Stage, directory: Path, device: str) -> Engine:
+        if stage.name == "bad":
+            raise StageError("bad.pt is missing")
+        return bench.engines[stage.name]
+
+    def report_stages(worker: str, held: Sequence[str], refused: Mapping[str, str]) -> None:
+        told.append((tuple(held), dict(refused)))
+
+    monkeypatch.setattr(holding, "load_engine", load)
+    monkeypatch.setattr(bench.coordinator, "report_stages", report_stages)
+    bench.put("ocr", "out")
+    bench.run()
+    assert bench.result().logs[0].stage == "ocr"
+    assert told == [(("ocr",), {"bad": "bad.pt is missing"})]
+
+
+def test_a_store_that_is_away_stops_no_stage_that_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, ocr=recognise, later=recognise)
+    tries: list[float] = []
+
+    def load(stage: Stage, directory: Path, device: str) -> Engine:
+        if stage.name == "later":
+            tries.append(bench.clock.monotonic())
+            if len(tries) < 3:
+                raise TransientError("the store is away")
+        return bench.engines[stage.name]
+
+    def get(queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:
+        bench.clock.sleep(1)
+        return original(queues, consumer, 0)
+
+    original = bench.broker.get
+    monkeypatch.setattr(holding, "load_engine", load)
+    monkeypatch.setattr(bench.broker, "get", get)
+    bench.put("ocr", "out")
+    bench.put("later", "out")
+    bench.run(30)
+    assert {bench.result().logs[0].stage for _ in range(2)} == {"ocr", "later"}
+    assert len(tries) == 3 and min(tries[1] - tries[0], tries[2] - tries[1]) >= 5, (
+        "it is tried again, and not all the time"
+    )

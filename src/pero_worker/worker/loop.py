@@ -11,14 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from pero_worker.engines import load_engine
-from pero_worker.errors import RequestError, StageError, TransientError
-from pero_worker.ports import Assignment, Broker, Coordinator, Delivery, Engine, ModelStore, WorkerStatus
+from pero_worker.errors import RequestError, TransientError
+from pero_worker.ports import Broker, Coordinator, Delivery, ModelStore, WorkerStatus
 from pero_worker.request import Request, StageLog, StageStatus
-from pero_worker.stage import Stage
 from pero_worker.wire.requests import decode_request, encode_request
+from pero_worker.worker.holding import Holding
 from pero_worker.worker.steps import LoadedStage, PageInHand, StageRunner, attempts_of
-from pero_worker.worker.timelimit import RECYCLED, limit_of, time_limit
+from pero_worker.worker.timelimit import RECYCLED, time_limit
 
 logger = logging.getLogger(__name__)
 _STEP = 0.25
@@ -58,13 +57,18 @@ class Worker:
         self.name = name
         self._broker = broker
         self._coordinator = coordinator
-        self._models = models
         self._runner = runner
         self._settings = settings
-        self._loaded: dict[str, LoadedStage] = {}
-        self._refused: dict[str, tuple[str, str]] = {}
-        self._told_stages: tuple[tuple[str, ...], dict[str, str]] = ((), {})
-        self._revision = 0
+        self._holding = Holding(
+            name,
+            coordinator=coordinator,
+            models=models,
+            clock=runner.clock,
+            device=settings.device,
+            memory_in_use=settings.memory_in_use,
+            before_loading=self._stop_listening,
+            report=self._report,
+        )
         self._status: WorkerStatus | None = None
         self._back_off = settings.first_back_off
         self._stopped: Callable[[], bool] = lambda: False
@@ -81,8 +85,8 @@ class Worker:
                 if not assignment.enabled:
                     break
                 try:
-                    self._hold(assignment)
-                    delivery = self._broker.get(tuple(self._loaded), self.name, self._patience())
+                    self._holding.follow(assignment)
+                    delivery = self._broker.get(tuple(self._holding.loaded), self.name, self._patience())
                 except TransientError as error:
                     self._wait_after(error, WorkerStatus.MQ_CONNECTION_FAILED)
                     continue
@@ -90,11 +94,10 @@ class Worker:
                     self._report(WorkerStatus.PROCESSING)
                     self._handle(delivery)
                     self.handled += 1
-                elif self._loaded or not self._refused:
+                elif not self._holding.failed:
                     self._report(WorkerStatus.IDLE)
         finally:
-            for loaded in self._loaded.values():
-                loaded.engine.close()
+            self._holding.close()
             self._report(WorkerStatus.DEAD)
 
     def leave_page(self) -> None:
@@ -105,59 +108,10 @@ class Worker:
         """Right after a page the next one is expected at once: the worker is idle, and says so, when none comes."""
         return self._settings.linger if self._status is WorkerStatus.PROCESSING else self._settings.poll
 
-    def _hold(self, assignment: Assignment) -> None:
-        """Loads and drops stages until exactly those assigned are held, in their present version. A stage that failed
-        is not tried again before its version changes or a new assignment asks for it."""
-        if assignment.revision != self._revision:
-            self._revision = assignment.revision
-            self._refused.clear()
-        for name in [name for name in self._loaded if name not in assignment.stages]:
-            self._loaded.pop(name).engine.close()
-        for name in [name for name in self._refused if name not in assignment.stages]:
-            del self._refused[name]
-        for name in assignment.stages:
-            self._hold_one(name)
-        self._tell_stages()
-
-    def _tell_stages(self) -> None:
-        told = (tuple(self._loaded), {name: reason for name, (_, reason) in self._refused.items()})
-        if told != self._told_stages:
-            self._told_stages = told
-            self._coordinator.report_stages(self.name, *told)
-
-    def _hold_one(self, name: str) -> None:
-        version = ""
-        try:
-            stage = self._coordinator.stage(name)
-            version = stage.version
-            held = self._loaded.get(name)
-            if (held and held.stage.version == version) or self._refused.get(name, (None, ""))[0] == version:
-                return
-            if held:
-                self._loaded.pop(name).engine.close()
-            # A page that came meanwhile would wait for the model, which may take minutes.
-            with suppress(TransientError):
-                self._broker.get((), self.name, 0)
-            self._report(WorkerStatus.CONFIGURING)
-            engine = self._load(stage)
-        except StageError as error:
-            if self._refused.get(name, (None, ""))[0] != version:
-                self._report(WorkerStatus.CONFIGURATION_FAILED, str(error))
-                logger.error("stage %s cannot be loaded: %s", name, error)
-            self._refused[name] = (version, str(error))
-            if held := self._loaded.pop(name, None):
-                held.engine.close()
-        else:
-            self._refused.pop(name, None)
-            self._loaded[name] = LoadedStage(stage, engine, limit_of(stage))
-
-    def _load(self, stage: Stage) -> Engine:
-        clock = self._runner.clock
-        begun, before = clock.monotonic(), self._settings.memory_in_use()
-        engine = load_engine(stage, self._models.directory(stage), self._settings.device)
-        taken = max(0, self._settings.memory_in_use() - before)
-        self._coordinator.record_load(stage.name, clock.monotonic() - begun, taken)
-        return engine
+    def _stop_listening(self) -> None:
+        """A page that came while a model is loaded would wait for it, which may take minutes."""
+        with suppress(TransientError):
+            self._broker.get((), self.name, 0)
 
     def _handle(self, delivery: Delivery) -> None:
         try:
@@ -168,7 +122,7 @@ class Worker:
         page = PageInHand(request, deaths=delivery.attempts + self._begin_suspect(delivery, request))
         try:
             if page.deaths and attempts_of(page) > self._runner.max_attempts:
-                request = self._runner.give_up(page, self._loaded[request.stage])
+                request = self._runner.give_up(page, self._holding.loaded[request.stage])
                 self._tell(request, request.logs[-1])
             else:
                 request = self._through_held_stages(page, delivery)
@@ -203,7 +157,7 @@ class Worker:
     def _through_held_stages(self, page: PageInHand, delivery: Delivery) -> Request:
         """On from stage to stage without a trip through the broker, as long as the stages are held here."""
         while True:
-            loaded = self._loaded[page.request.stage]
+            loaded = self._holding.loaded[page.request.stage]
             waiting_in = page.request.stages
             with time_limit(loaded.time_limit, partial(self._leave_behind, page, loaded, delivery)):
                 page.request = self._runner.run(page, loaded)
@@ -213,7 +167,7 @@ class Worker:
             if done:
                 seconds = log.seconds.get("total", 0.0)
                 self._coordinator.record_time(loaded.stage.name, seconds, page.request.stage)
-            if not done or len(page.request.stages) < 2 or page.request.stage not in self._loaded:
+            if not done or len(page.request.stages) < 2 or page.request.stage not in self._holding.loaded:
                 return page.request
             page.deaths = 0
 
