@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 _TIDYING = 3600.0
 _DEBOUNCE = 0.01
 _SHORTEST_TURN = 10.0
+_PART = 10
+"""Times as long as a look took, nothing is looked at: with many queues there are fewer looks."""
 
 
 class LeadLostError(TransientError):
@@ -95,7 +97,8 @@ class Watchdog:
                 try:
                     mirror.wait(10)
                     begun = self._clock.monotonic()
-                    pause = self._pause_after(self.round(mirror), self._clock.monotonic() - begun)
+                    self.round(mirror)
+                    pause = max(self._interval, _PART * (self._clock.monotonic() - begun))
                     if self._clock.monotonic() >= next_tidying:
                         tidy(self._client, self._clock.now())
                         next_tidying = self._clock.monotonic() + _TIDYING
@@ -130,11 +133,6 @@ class Watchdog:
     def look(self, mirror: Mirror) -> Snapshot:
         """One look, and nothing else."""
         return self._observer.look(mirror.stages(), mirror.workers(), {})
-
-    def _pause_after(self, seen: Snapshot, took: float) -> float:
-        """A worker without work should get it the moment a page comes; when all have some, there is time."""
-        idle = any(not (worker.busy or worker.loading) for worker in seen.workers)
-        return max(self._interval if idle else 4 * self._interval, 4 * took)
 
     def _tell(self, move: Move, worker: WorkerView, seen: Snapshot) -> None:
         """All of it or nothing, and nothing when another watchdog may lead."""
