@@ -76,7 +76,7 @@ class UpstreamRule:
 class FixedSplit:
     """So many workers on each stage for good."""
 
-    interval, reacts, leaves = 1e9, True, False
+    interval, reacts, leaves = 1.0, False, False
 
     def __init__(self, split: Mapping[str, int]) -> None:
         self._split = split

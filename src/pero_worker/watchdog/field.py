@@ -139,9 +139,11 @@ class Field:
         return stage.capacity - worker.parts[name] if stage.holders > 1 else 0.0
 
     def may_give(self, lender: Stage, stage: Stage) -> bool:
-        """Whether a worker that has work may be taken from the one for the other for all that their owners can say."""
+        """Whether a worker that has work may be taken from the one for the other for all that their owners can say.
+        An owner's last worker is not: it would come back in turn, and loading would be all that it does."""
         one, other = lender.view.owner, stage.view.owner
-        return one == other or self.held_by_owner[one] - 1 >= self.fair[one]
+        held = self.held_by_owner[one]
+        return one == other or (held - 1 >= self.fair[one] and (held > 1 or not lender.pages))
 
     def is_due(self, lender: Stage, stage: Stage) -> bool:
         """Whether the other's owner has less than his share, and this one's more."""

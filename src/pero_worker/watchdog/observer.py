@@ -96,6 +96,7 @@ class Observer:
             labels=frozenset(map(str, labels)) if isinstance(labels, list) else frozenset(),
             memory=memory if state.takes_lists and isinstance(memory, int) else None,
             serving=now - self._since[state.name][1],
+            sleeps=state.connected and not facts and state.status == WorkerStatus.IDLE and not fresh,
         )
 
     def _note_refusals(

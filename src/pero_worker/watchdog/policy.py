@@ -126,7 +126,9 @@ class _Planner:
             return False
         donors = [worker for group in self._busy.values() for worker in group[-self._tuning.tries :]]
         donors = [worker for worker in donors if worker.may_hold(stage)]
-        for worker in heapq.nsmallest(self._tuning.tries, donors, key=self._loss):
+        for worker in heapq.nsmallest(
+            self._tuning.tries, donors, key=lambda donor: (self._loss(donor), self._left(donor))
+        ):
             beside = set(self._field.kept(worker, stage)) == set(worker.holds)
             if beside or self._ripe(worker, stage):
                 self._busy[worker.holds].remove(worker)
@@ -214,6 +216,11 @@ class _Planner:
     def _loss(self, worker: Worker) -> float:
         """Seconds until all the worker's stages are done without it."""
         return max(self._field.done_without(worker, name) for name in worker.holds)
+
+    def _left(self, worker: Worker) -> float:
+        """Seconds until the worker's stages are done as things stand: if all wait for their last worker, who has least
+        to do gives it."""
+        return max(self._field.stages[name].drain for name in worker.holds)
 
     def _use(self, holds: tuple[str, ...]) -> float:
         return max(self._field.stages[name].use for name in holds)

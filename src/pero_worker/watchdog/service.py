@@ -6,8 +6,9 @@ Workers' reports wake it through ZooKeeper's watches; queues are asked for their
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 _TIDYING = 3600.0
 _DEBOUNCE = 0.01
 _SHORTEST_TURN = 10.0
+_UNTIL_AWAKE = 2.0
+"""Seconds that a worker has to begin what it was told."""
 _PART = 10
 """Times as long as a look took, nothing is looked at: with many queues there are fewer looks."""
 
@@ -58,6 +61,7 @@ class Watchdog:
         self._news = threading.Event()
         self._told: dict[str, Told] = {}
         self._observer = Observer(lengths, clock)
+        self._woken: dict[str, float] = {}
         self._warned: dict[str, str] = {}
         self._place = ""
 
@@ -124,7 +128,7 @@ class Watchdog:
         self._record(seen, moves)
         present = {worker.name: worker for worker in seen.workers}
         self._told = {name: told for name, told in self._told.items() if name in present}
-        for move in moves:
+        for move in (*moves, *self._wake(seen)):
             self._tell(move, present[move.worker], seen)
         self._note_waiting(records, seen, moves)
         self._warn(seen)
@@ -133,6 +137,17 @@ class Watchdog:
     def look(self, mirror: Mirror) -> Snapshot:
         """One look, and nothing else."""
         return self._observer.look(mirror.stages(), mirror.workers(), {})
+
+    def _wake(self, seen: Snapshot) -> Iterator[Move]:
+        """Workers that sleep although there is work for them are told their stage again."""
+        waiting = {stage.name for stage in seen.stages if stage.waiting and not stage.disabled}
+        now = self._clock.monotonic()
+        for worker in seen.workers:
+            if not worker.sleeps or not waiting.intersection(worker.holds):
+                continue
+            if now - self._woken.get(worker.name, -math.inf) >= _UNTIL_AWAKE:
+                self._woken[worker.name] = now
+                yield Move(worker.name, worker.holds, "it sleeps although pages wait")
 
     def _tell(self, move: Move, worker: WorkerView, seen: Snapshot) -> None:
         """All of it or nothing, and nothing when another watchdog may lead."""

@@ -16,6 +16,8 @@ UNKNOWN_LOAD = 5.0
 """Assumed of loading a stage that nobody has loaded yet, in seconds."""
 UNKNOWN_MEMORY = 2_000_000_000
 """Assumed of a stage whose size is not measured, in bytes."""
+LEAST_LOAD = 0.1
+"""Seconds that a move costs at least, however small the model is: the worker is told, and answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class StageView:
         return max(self._known(kind, "seconds", UNKNOWN_SECONDS), 1e-4)
 
     def load_seconds(self, kind: str) -> float:
-        return self._known(kind, "load_seconds", UNKNOWN_LOAD)
+        return max(self._known(kind, "load_seconds", UNKNOWN_LOAD), LEAST_LOAD)
 
     def memory(self, kind: str) -> float:
         return self._known(kind, "memory", UNKNOWN_MEMORY)
@@ -65,7 +67,8 @@ class WorkerView:
     """A worker that can be told something.
 
     `holds`: stages that it has loaded or is told to load; `memory`: bytes for models, None = it holds one stage at a
-    time; `serving`: seconds since it was told what it holds; `refused`: stages that it could not load.
+    time; `serving`: seconds since it was told what it holds; `refused`: stages that it could not load; `sleeps`: it is one
+    of the newest upstream's that has ended its turn with its queue, and begins another only when it is told.
     """
 
     name: str
@@ -77,6 +80,7 @@ class WorkerView:
     memory: int | None = None
     serving: float = 0.0
     refused: frozenset[str] = frozenset()
+    sleeps: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,450 @@
+"""`make bench-watchdog`: our policy, upstream's rule and the best fixed split on a simulated farm (no servers).
+
+Prints Markdown. The same seeds give the same figures, decision times aside. `watchdog.py batch flip`: only these parts.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from pero_worker.stage import Cost
+from pero_worker.watchdog.baselines import FixedSplit, UpstreamRule, splits
+from pero_worker.watchdog.policy import plan
+from pero_worker.watchdog.scenario import Outcome, Rule, Scenario, StageModel, WorkerModel
+from pero_worker.watchdog.simulate import Planned, Simulation
+from pero_worker.watchdog.snapshot import Snapshot, StageView, WorkerView
+
+PAGES = 2000
+BOUND = 1200.0
+"""Seconds that a batch takes at least: its work shared by all workers."""
+LOADS = (1.0, 5.0, 30.0, 90.0)
+SEEDS = range(3)
+GOALS = {1.0: "-", 5.0: "2 %", 30.0: "7 %", 90.0: "20 %"}
+SHAPES = (
+    ((0.6, 1.4, 2.8), 8),
+    ((2.0, 1.0, 2.0), 8),
+    ((0.3, 3.0, 1.5), 8),
+    ((1.0, 1.0, 1.0), 4),
+    ((0.7, 2.3, 1.1), 5),
+    ((0.5, 4.0, 1.5), 12),
+)
+"""Stage times beside each other, and workers."""
+HALVES = {"a0": 1, "a1": 3, "b0": 2, "b1": 2}
+WARM_UP = 600.0
+"""Seconds at the start of steady traffic that are left out of latencies for all alike: all load their first model."""
+
+Path = tuple[str, ...]
+Pages = list[tuple[float, Path]]
+
+
+# -- farms -------------------------------------------------------------------------------------------------------
+
+
+def chain(seconds: Iterable[float], load: float, prefix: str = "s") -> list[StageModel]:
+    return [StageModel(f"{prefix}{number}", each, load) for number, each in enumerate(seconds)]
+
+
+def path(stages: Iterable[StageModel]) -> Path:
+    return tuple(stage.name for stage in stages)
+
+
+def team(count: int, memory: int | None = None) -> list[WorkerModel]:
+    return [WorkerModel(f"w{number:02}", memory=memory) for number in range(count)]
+
+
+def batch(shape: Sequence[float], workers: int, load: float) -> Scenario:
+    scale = BOUND * workers / PAGES / sum(shape)
+    stages = chain((part * scale for part in shape), load)
+    return Scenario(stages, team(workers), [(0.0, path(stages))] * PAGES, known=True)
+
+
+def stream(rate: float, start: float, end: float, way: Path, chance: random.Random) -> Iterator[tuple[float, Path]]:
+    now = start
+    while (now := now + chance.expovariate(rate)) < end:
+        yield now, way
+
+
+def steady(shape: Sequence[float], offered: float, load: float, *, hours: float = 2, seed: int = 5) -> Scenario:
+    stages, workers = chain(shape, load), team(8)
+    rate = offered * len(workers) / sum(shape)
+    pages = list(stream(rate, 0, 3600 * hours, path(stages), random.Random(seed)))
+    return Scenario(stages, workers, pages, known=True)
+
+
+def two_jobs(load: float) -> tuple[list[StageModel], list[StageModel]]:
+    return chain((1.0, 2.5), load, "a"), chain((2.0, 1.5), load, "b")
+
+
+def flipping(seed: int, hours: int = 6) -> Scenario:
+    """60 % load, one of two jobs an hour in turns, 30 s loads."""
+    chance = random.Random(seed)
+    jobs = two_jobs(30)
+    pages: Pages = []
+    for hour in range(hours):
+        pages += stream(0.6 * 8 / 3.5, 3600 * hour, 3600 * (hour + 1), path(jobs[hour % 2]), chance)
+    return Scenario([*jobs[0], *jobs[1]], team(8), pages, known=True)
+
+
+def bursty(seed: int) -> Scenario:
+    """60 % load in heaps of 1 to 600 pages for one of two jobs, at random times of four hours, 30 s loads."""
+    chance = random.Random(seed)
+    jobs = two_jobs(30)
+    pages: Pages = []
+    while len(pages) * 3.5 < 0.6 * 8 * 4 * 3600:
+        when, way = chance.uniform(0, 4 * 3600), path(jobs[chance.randrange(2)])
+        pages += [(when, way)] * chance.choice((1, 10, 100, 600))
+    return Scenario([*jobs[0], *jobs[1]], team(8), sorted(pages), known=True)
+
+
+def mixed(seed: int) -> Scenario:
+    """Four workers with a GPU, on which OCR is five times as fast, and six without; one stage needs the GPU."""
+    stages = [StageModel("layout", 1.5, 30), StageModel("ocr", 5.0, 30), StageModel("decode", 1.0, 30, needs="gpu")]
+    workers = [
+        *(WorkerModel(f"g{n}", "gpu", {"layout": 2.0, "ocr": 5.0}, labels=frozenset(("gpu",))) for n in range(4)),
+        *(WorkerModel(f"c{n}") for n in range(6)),
+    ]
+    return Scenario(stages, workers, [(0.0, path(stages))] * PAGES, known=True)
+
+
+def crowded(seed: int) -> Scenario:
+    """Two workers, six stages with 20 s loads, pages of three jobs for 40 minutes."""
+    chance = random.Random(seed)
+    stages = [StageModel(f"s{n}", chance.uniform(0.5, 3.0), 20) for n in range(6)]
+    pages: Pages = []
+    for pair in (stages[0:2], stages[2:4], stages[4:6]):
+        rate = 2 * chance.uniform(0.05, 0.2) / sum(stage.seconds for stage in pair)
+        pages += stream(rate, 0, 2400, path(pair), chance)
+    return Scenario(stages, team(2), sorted(pages), known=True, until=2 * 3600)
+
+
+# -- runs --------------------------------------------------------------------------------------------------------
+
+
+def run(scenario: Scenario, rule: Rule, seed: int = 1) -> Outcome:
+    return Simulation(scenario, rule, seed=seed).run()
+
+
+def bound(scenario: Scenario, outcome: Outcome) -> float:
+    """Seconds that no rule can beat: the work that was done, shared by all workers."""
+    return outcome.work / len(scenario.workers)
+
+
+def over(scenario: Scenario, outcome: Outcome) -> float:
+    return outcome.makespan / bound(scenario, outcome) - 1
+
+
+def per_stage(scenario: Scenario) -> dict[str, float]:
+    """Seconds of work for all pages, by stage."""
+    work = dict.fromkeys((stage.name for stage in scenario.stages), 0.0)
+    seconds = {stage.name: stage.seconds for stage in scenario.stages}
+    for _, way in scenario.pages:
+        for name in way:
+            work[name] += seconds[name]
+    return work
+
+
+def best_split_of_batch(scenario: Scenario, seeds: Iterable[int]) -> list[Outcome]:
+    """Of the split with the shortest makespan. Splits whose slowest stage alone takes longer than that are left out."""
+    work = per_stage(scenario)
+    slowest = {
+        tuple(split.items()): max(work[name] / count for name, count in split.items())
+        for split in splits(list(work), len(scenario.workers))
+    }
+    best: tuple[float, tuple[tuple[str, int], ...]] = (float("inf"), ())
+    for split, least in sorted(slowest.items(), key=lambda item: item[1]):
+        if least > best[0]:
+            break
+        best = min(best, (run(scenario, FixedSplit(dict(split))).makespan, split))
+    return [run(scenario, FixedSplit(dict(best[1])), seed) for seed in seeds]
+
+
+def best_split_of_stream(scenario: Scenario, warm_up: float) -> tuple[dict[str, int], Outcome] | None:
+    """Of the split with the lowest mean latency: those that keep up are tried on a sixth of the time, the best three on
+    all of it. None: no split keeps up."""
+    work, span = per_stage(scenario), scenario.pages[-1][0]
+    able = [s for s in splits(list(work), len(scenario.workers)) if all(work[n] / c < span for n, c in s.items())]
+    short = replace(scenario, pages=[page for page in scenario.pages if page[0] < warm_up + span / 6])
+    if len(able) > 3:
+        able = sorted(able, key=lambda split: run(short, FixedSplit(split)).after(warm_up).mean)[:3]
+    tried = [(split, run(scenario, FixedSplit(split)).after(warm_up)) for split in able]
+    return min(tried, key=lambda found: found[1].mean, default=None)
+
+
+# -- tables ------------------------------------------------------------------------------------------------------
+
+
+def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    print(f"\n### {title}\n\n| {' | '.join(head)} |\n|{' --- |' * len(head)}", flush=True)
+    for row in rows:
+        print(f"| {' | '.join(map(str, row))} |", flush=True)
+
+
+def percent(part: float, digits: int = 1) -> str:
+    return f"{100 * part:.{digits}f} %"
+
+
+@dataclass
+class Tally:
+    """Outcomes of one rule over shapes and seeds."""
+
+    outcomes: list[Outcome]
+    over: list[float]
+
+    @classmethod
+    def of(cls, runs: Sequence[tuple[Scenario, Outcome]]) -> Tally:
+        return cls([outcome for _, outcome in runs], [over(scenario, outcome) for scenario, outcome in runs])
+
+    def cells(self) -> list[str]:
+        def mean(of: Callable[[Outcome], float]) -> float:
+            return statistics.fmean(of(outcome) for outcome in self.outcomes)
+
+        return [
+            percent(statistics.fmean(self.over)),
+            percent(max(self.over)),
+            f"{mean(lambda o: o.mean):.0f}",
+            f"{mean(lambda o: o.percentile(0.95)):.0f}",
+            percent(mean(lambda o: o.loading)),
+            f"{mean(lambda o: o.moves):.0f}",
+        ]
+
+
+def show_batch() -> None:
+    worst: dict[float, tuple[float, str]] = {}
+
+    def rows() -> Iterator[list[object]]:
+        for load in LOADS:
+            found: dict[str, list[tuple[Scenario, Outcome]]] = {}
+            for shape, workers in SHAPES:
+                scenario = batch(shape, workers, load)
+                cold = replace(scenario, known=False)
+                ours = [(scenario, run(scenario, Planned(), seed)) for seed in SEEDS]
+                found.setdefault("ours", []).extend(ours)
+                found.setdefault("ours, cold start", []).extend((cold, run(cold, Planned(), seed)) for seed in SEEDS)
+                found.setdefault("upstream's rule", []).extend(
+                    (scenario, run(scenario, UpstreamRule(), seed)) for seed in SEEDS
+                )
+                found.setdefault("best fixed split", []).extend(
+                    (scenario, outcome) for outcome in best_split_of_batch(scenario, SEEDS)
+                )
+                mean = statistics.fmean(over(scenario, outcome) for _, outcome in ours)
+                worst[load] = max(worst.get(load, (0.0, "")), (mean, f"{shape} x {workers}"))
+            for rule, runs in found.items():
+                yield [f"{load:.0f}", rule, *Tally.of(runs).cells(), GOALS[load] if rule == "ours" else ""]
+
+    table(
+        f"A batch: {PAGES} pages, three stages, lower bound {BOUND:.0f} s; {len(SHAPES)} shapes, {len(SEEDS)} seeds",
+        ("load s", "rule", "makespan over bound", "worst", "mean latency s", "p95 s", "loading", "moves", "goal"),
+        rows(),
+    )
+    print("\nWorst shape of ours, mean of its seeds (stage times x workers):")
+    print("; ".join(f"{load:.0f} s: {percent(part)} at {shape}" for load, (part, shape) in worst.items()) + ".")
+
+
+def show_steady() -> None:
+    def rows() -> Iterator[list[object]]:
+        for shape, _ in SHAPES[:3]:
+            for offered in (0.5, 0.7, 0.85, 0.9):
+                # How long loads take does not matter to a fixed split once it is warm.
+                fixed = best_split_of_stream(steady(shape, offered, 30), WARM_UP)
+                for load in (5.0, 30.0, 90.0):
+                    ours = run(steady(shape, offered, load), Planned()).after(WARM_UP)
+                    middle, end = ours.unfinished(3600), ours.unfinished(7199)
+                    yield [
+                        f"{shape}",
+                        percent(offered, 0),
+                        f"{load:.0f}",
+                        f"{ours.mean:.1f}",
+                        f"{fixed[1].mean:.1f}" if fixed else "none keeps up",
+                        percent(ours.mean / fixed[1].mean - 1, 0) if fixed else "",
+                        f"{ours.percentile(0.95):.1f}",
+                        f"{fixed[1].percentile(0.95):.1f}" if fixed else "",
+                        percent(ours.loading),
+                        ours.moves,
+                        f"{middle} / {end}",
+                    ]
+
+    table(
+        "Steady traffic: 8 workers, two hours",
+        (
+            "stage times s",
+            "offered",
+            "load s",
+            "mean latency s",
+            "best fixed split",
+            "beside it (goal +10 %)",
+            "p95 s",
+            "its p95",
+            "loading",
+            "moves",
+            "unfinished after 1 h / 2 h",
+        ),
+        rows(),
+    )
+
+
+def show_flip() -> None:
+    def with_memory(scenarios: list[Scenario]) -> list[Scenario]:
+        return [replace(scenario, workers=team(8, memory=4)) for scenario in scenarios]
+
+    def rows() -> Iterator[list[object]]:
+        for name, scenarios in (
+            ("hourly flips", [flipping(seed) for seed in (5, 6)]),
+            ("bursts", [bursty(seed) for seed in (5, 6, 7)]),
+        ):
+            found = {
+                "ours": [run(scenario, Planned()) for scenario in scenarios],
+                "ours, memory for four stages": [run(scenario, Planned()) for scenario in with_memory(scenarios)],
+                "upstream's rule": [run(scenario, UpstreamRule()) for scenario in scenarios],
+                "fixed split in halves": [run(scenario, FixedSplit(HALVES)) for scenario in scenarios],
+            }
+            ours = statistics.fmean(outcome.mean for outcome in found["ours"])
+            for rule, outcomes in found.items():
+                mean = statistics.fmean(outcome.mean for outcome in outcomes)
+                yield [
+                    name,
+                    rule,
+                    f"{mean:.1f}",
+                    f"{mean / ours:.1f} x",
+                    f"{statistics.fmean(outcome.percentile(0.95) for outcome in outcomes):.0f}",
+                    percent(statistics.fmean(outcome.loading for outcome in outcomes)),
+                    round(statistics.fmean(outcome.moves for outcome in outcomes)),
+                ]
+
+    head = ("traffic", "rule", "mean latency s", "beside ours", "p95 s", "loading", "moves")
+    table("Shifting traffic: 8 workers, two jobs of two stages, 60 % load, 30 s loads", head, rows())
+
+
+def show_odd() -> None:
+    shape, workers = SHAPES[0]
+    farms: Mapping[str, Callable[[int], Scenario]] = {
+        "10 workers of two kinds, 30 s loads": mixed,
+        "a worker dies every 225 s, back after 60 s, 30 s loads": lambda seed: replace(
+            batch(shape, workers, 30), failures=1800.0
+        ),
+        "300 s loads": lambda seed: batch(shape, workers, 300),
+        "one worker, three stages, 30 s loads": lambda seed: batch(shape, 1, 30),
+    }
+
+    def rows() -> Iterator[list[object]]:
+        for name, farm in farms.items():
+            for title, rule in (("ours", Planned), ("upstream's rule", UpstreamRule)):
+                runs = [run(farm(seed), rule(), seed) for seed in SEEDS]
+                yield [
+                    name,
+                    title,
+                    f"{statistics.fmean(o.makespan for o in runs):.0f}",
+                    f"{bound(farm(0), runs[0]):.0f}" if "kinds" not in name else "-",
+                    f"{statistics.fmean(o.mean for o in runs):.0f}",
+                    percent(statistics.fmean(o.loading for o in runs)),
+                    round(statistics.fmean(o.moves for o in runs)),
+                ]
+
+    head = ("batch of 2000 pages", "rule", "makespan s", "work / workers s", "mean latency s", "loading", "moves")
+    table("Other farms", head, rows())
+
+
+def show_crowded() -> None:
+    def rows() -> Iterator[list[object]]:
+        for title, rule in (("ours", Planned), ("upstream's rule", UpstreamRule)):
+            runs = [run(crowded(seed), rule(), seed) for seed in range(30)]
+            yield [
+                title,
+                f"{statistics.fmean(o.mean for o in runs):.0f}",
+                f"{max(o.longest_wait for o in runs):.0f}",
+                sum(o.left for o in runs),
+                percent(statistics.fmean(o.loading for o in runs)),
+            ]
+
+    head = ("rule", "mean latency s", "longest wait of a page in one queue s", "pages left after 2 h", "loading")
+    table("Nobody starves: 2 workers, 6 stages, 20 s loads, 15 to 60 % load, 30 seeds", head, rows())
+
+
+def show_shares() -> None:
+    """One owner's 3000 pages are there; after 300 s another's 600 come."""
+    ways: list[Path] = [("a",), ("b",)]
+    pages = [(0.0, ways[0])] * 3000 + [(300.0, ways[1])] * 600
+
+    def rows() -> Iterator[list[object]]:
+        for share in (1.0, 3.0):
+            stages = [StageModel("a", 1, 5, owner="A"), StageModel("b", 1, 5, owner="B", share=share)]
+            outcome = run(Scenario(stages, team(8), pages, known=True), Planned())
+            ends = max(page.out for page in outcome.pages if page.path == ways[1])
+            both = [page.path for page in outcome.pages if 300 < page.out <= ends]
+            part = both.count(ways[1]) / len(both)
+            yield [f"1 : {share:.0f}", percent(share / (1 + share), 0), percent(part, 0), f"{ends - 300:.0f}"]
+
+    table(
+        "Shares: 8 workers, pages of 1 s; B's 600 pages come while A's 3000 are worked on",
+        ("shares A : B", "B is due", "worker-seconds B got until done", "B done after s"),
+        rows(),
+    )
+
+
+def big_farm(workers: int, stages: int, *, fresh: bool) -> Snapshot:
+    """Chains of four stages, all with pages; a fifth of the workers idle, or, when fresh, all of them."""
+    chance = random.Random(1)
+    views = [
+        StageView(
+            f"s{n}",
+            chance.randrange(2000),
+            {"cpu": Cost(chance.uniform(0.2, 5), chance.uniform(5, 60), 1)},
+            chance.random(),
+            {f"s{n + 1}": 1.0} if n % 4 != 3 else {},
+            chance.choice((0.0, 0.0, 100.0)),
+        )
+        for n in range(stages)
+    ]
+    hands = [
+        WorkerView(
+            f"w{n:05}",
+            () if fresh else (f"s{chance.randrange(stages)}",),
+            busy=chance.random() < 0.8 and not fresh,
+            serving=chance.uniform(0, 2000),
+        )
+        for n in range(workers)
+    ]
+    return Snapshot(tuple(views), tuple(hands))
+
+
+def show_decisions() -> None:
+    def rows() -> Iterator[list[object]]:
+        for workers, stages, goal in ((1000, 200, 100), (10_000, 1000, 1000)):
+            for fresh in (True, False):
+                snapshot = big_farm(workers, stages, fresh=fresh)
+                marks = [time.perf_counter()]
+                for _ in range(3):
+                    moves = plan(snapshot)
+                    marks.append(time.perf_counter())
+                taken = min(after - before for before, after in pairwise(marks))
+                farm = "fresh" if fresh else "running"
+                yield [f"{workers:,}", f"{stages:,}", farm, len(moves), f"{1000 * taken:.0f}", goal]
+
+    table("One decision", ("workers", "stages", "farm", "moves", "ms, best of 3", "goal ms"), rows())
+
+
+PARTS = {
+    "batch": show_batch,
+    "steady": show_steady,
+    "flip": show_flip,
+    "odd": show_odd,
+    "crowded": show_crowded,
+    "shares": show_shares,
+    "decisions": show_decisions,
+}
+
+
+def main(names: Sequence[str]) -> None:
+    started = time.perf_counter()
+    for name in names or PARTS:
+        PARTS[name]()
+    print(f"\n{time.perf_counter() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
