@@ -61,7 +61,7 @@ def main() -> None:
 @contextmanager
 def farm_of(folder: Path) -> Iterator[FarmUnderFire]:
     (folder / "model").mkdir()
-    farm = FarmUnderFire(folder, Pipeline(STAGES, (), {}, folder / "model"), random.Random(1))  # noqa: S311 - chance, not secrets
+    farm = FarmUnderFire(folder, Pipeline(STAGES, (), {}, folder / "model"), random.Random(1))
     try:
         farm.set_up()
         with farm.connected() as (client, broker):

@@ -128,7 +128,7 @@ class Watchdog:
         self._record(seen, moves)
         present = {worker.name: worker for worker in seen.workers}
         self._told = {name: told for name, told in self._told.items() if name in present}
-        for move in (*moves, *self._wake(seen)):
+        for move in (*self._wake(seen), *moves):
             self._tell(move, present[move.worker], seen)
         self._note_waiting(records, seen, moves)
         self._warn(seen)
@@ -143,9 +143,8 @@ class Watchdog:
         waiting = {stage.name for stage in seen.stages if stage.waiting and not stage.disabled}
         now = self._clock.monotonic()
         for worker in seen.workers:
-            if not worker.sleeps or not waiting.intersection(worker.holds):
-                continue
-            if now - self._woken.get(worker.name, -math.inf) >= _UNTIL_AWAKE:
+            since = min(worker.serving, now - self._woken.get(worker.name, -math.inf))
+            if worker.sleeps and waiting.intersection(worker.holds) and since >= _UNTIL_AWAKE:
                 self._woken[worker.name] = now
                 yield Move(worker.name, worker.holds, "it sleeps although pages wait")
 

@@ -67,8 +67,8 @@ class WorkerView:
     """A worker that can be told something.
 
     `holds`: stages that it has loaded or is told to load; `memory`: bytes for models, None = it holds one stage at a
-    time; `serving`: seconds since it was told what it holds; `refused`: stages that it could not load; `sleeps`: it is one
-    of the newest upstream's that has ended its turn with its queue, and begins another only when it is told.
+    time; `serving`: seconds since it was told what it holds; `refused`: stages that it could not load; `sleeps`: it is
+    one of the newest upstream's that has ended its turn with its queue, and begins another only when it is told.
     """
 
     name: str
