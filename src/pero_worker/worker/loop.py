@@ -26,11 +26,12 @@ _STEP = 0.25
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """`poll` bounds how long a worker without pages takes to notice that it was told to stop, `linger` how long after
-    a page it waits for the next before it is idle; `longest_back_off` how long after its return a server is still
-    taken to be away; in seconds."""
+    """`time_limit` is what a page may take in a stage that says nothing of it, 0 = any; `poll` bounds how long a worker
+    without pages takes to notice that it was told to stop, `linger` how long after a page it waits for the next before
+    it is idle; `longest_back_off` how long after its return a server is still taken to be away; in seconds."""
 
     device: str = "cpu"
+    time_limit: float = 0.0
     poll: float = 1.0
     linger: float = 0.05
     first_back_off: float = 0.25
@@ -139,7 +140,7 @@ class Worker:
                 held.engine.close()
         else:
             self._refused.pop(name, None)
-            self._loaded[name] = LoadedStage(stage, engine, limit_of(stage))
+            self._loaded[name] = LoadedStage(stage, engine, limit_of(stage) or self._settings.time_limit)
 
     def _handle(self, delivery: Delivery) -> None:
         try:
