@@ -204,6 +204,20 @@ def test_a_killed_worker_loses_nothing(hanging: subprocess.Popen[str], tmp_path:
     assert report(out)["quick"]["status"] == "done"
 
 
+def test_a_page_that_takes_too_long_is_given_up(tmp_path: Path, picture: Image.Image) -> None:
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    scans.mkdir()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.ini").write_text(KILLER)
+    for name in ("quick", "slow"):
+        picture.save(scans / f"{name}.jpg")
+    ocr(scans, "-o", out, "--pipeline", tmp_path / "model", "--jobs", "1", "--time-limit", "0.5", expect=3)
+    records = report(out)
+    assert records["quick"]["status"] == "done"
+    assert (records["slow"]["attempts"], records["slow"]["status"]) == (3, "failed")
+    assert "longer than 0.5 s" in records["slow"]["error"]
+
+
 def test_killing_the_parent_takes_the_workers_along(hanging: subprocess.Popen[str], tmp_path: Path) -> None:
     workers = children(hanging.pid)
     hanging.kill()

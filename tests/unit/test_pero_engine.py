@@ -280,13 +280,15 @@ def test_bfloat16_is_used_where_the_processor_multiplies_it(monkeypatch: pytest.
     image = drawn(
         "The quick brown fox", "jumps over the lazy dog", size=48
     )  # letters that layout need not look at twice
-    pages = {}
+    pages, names = {}, {}
     for precision, able in (("float32", True), ("bfloat16", False), ("bfloat16", True)):
-        monkeypatch.setattr(speed, "_multiplies_bfloat16", lambda able=able: able)
-        pages[precision, able] = run(load(stage(WORKER={"PRECISION": precision}), PIPELINE, "cpu"), image).page
+        monkeypatch.setattr(speed, "multiplies_bfloat16", lambda able=able: able)
+        loaded = load(stage(WORKER={"PRECISION": precision}), PIPELINE, "cpu")
+        pages[precision, able], names[precision, able] = run(loaded, image).page, loaded.description
     exact, half = pages["float32", True], pages["bfloat16", True]
     assert pages["bfloat16", False] == exact
     assert half != exact
+    assert [able for able, name in names.items() if name.endswith("bfloat16")] == [("bfloat16", True)]
     for line, other in zip(exact.lines(), half.lines(), strict=True):
         assert other.text == line.text
         assert other.heights == pytest.approx(line.heights, abs=0.5)

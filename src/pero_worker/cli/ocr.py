@@ -71,6 +71,9 @@ def ocr(
     max_megapixels: Annotated[
         int, typer.Option(min=1, help="Refuse larger pages, before they are decoded.")
     ] = DEFAULT_MAX_PIXELS // 1_000_000,
+    time_limit: Annotated[
+        float, typer.Option(min=0, help="Seconds a page may take in a stage that sets no TIME_LIMIT; 0: any.")
+    ] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
     cluster: Annotated[
         str, typer.Option(help="ZooKeeper of a cluster that does the work.", metavar="HOST[:PORT]")
@@ -84,7 +87,7 @@ def ocr(
     @contextmanager
     def here(folder: OutputFolder) -> Iterator[Crew]:
         loaded = load_pipeline(pipeline, cache=Path(platformdirs.user_cache_dir("pero-worker")) / "pipelines")
-        settings = LocalSettings(dpi, device, jobs, max_megapixels * 1_000_000, 3, folder.worker_log)
+        settings = LocalSettings(dpi, device, jobs, max_megapixels * 1_000_000, 3, time_limit, folder.worker_log)
         yield Crew(LocalWorkforce(loaded, settings, SystemClock()), loaded.name, loaded.version)
 
     def there(folder: OutputFolder) -> AbstractContextManager[Crew]:

@@ -27,6 +27,7 @@ class ProcessSettings:
     device: str
     max_pixels: int
     max_attempts: int
+    time_limit: float
     log_file: Path
 
 
@@ -55,7 +56,7 @@ def run_worker(connection: Connection, settings: ProcessSettings) -> None:
         coordinator=RemoteCoordinator(connection),
         models=StagesOnDisk(),
         runner=runner,
-        settings=WorkerSettings(device=settings.device),
+        settings=WorkerSettings(device=settings.device, time_limit=settings.time_limit),
     )
     worker.run(stopped=lambda: False)
 

@@ -59,13 +59,14 @@ class Workforce(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
-    """`device` and `jobs` as for `choose_devices`."""
+    """`device` and `jobs` as for `choose_devices`; `time_limit` in seconds, 0 = none."""
 
     dpi: int
     device: str
     jobs: int | None
     max_pixels: int
     max_attempts: int
+    time_limit: float
     log_file: Path
 
 
@@ -128,5 +129,6 @@ class LocalWorkforce:
             device=device,
             max_pixels=settings.max_pixels,
             max_attempts=settings.max_attempts,
+            time_limit=settings.time_limit,
             log_file=settings.log_file.absolute(),
         )

@@ -25,8 +25,8 @@ class _Refused:
 
 
 class Holding:
-    """`before_loading` is called when the worker will be deaf for a while; `memory_in_use`: bytes of the device that
-    this process has."""
+    """`time_limit`: of a page in stages that say nothing of it, in seconds, 0 = any; `before_loading` is called when
+    the worker will be deaf for a while; `memory_in_use`: bytes of the device that this process has."""
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class Holding:
         models: ModelStore,
         clock: Clock,
         device: str,
+        time_limit: float,
         memory_in_use: Callable[[], int],
         before_loading: Callable[[], None],
         report: Callable[[WorkerStatus, str], None],
@@ -46,6 +47,7 @@ class Holding:
         self._models = models
         self._clock = clock
         self._device = device
+        self._time_limit = time_limit
         self._memory_in_use = memory_in_use
         self._before_loading = before_loading
         self._report = report
@@ -105,7 +107,7 @@ class Holding:
         else:
             self._refused.pop(name, None)
             self._later.pop(name, None)
-            self.loaded[name] = LoadedStage(stage, engine, limit_of(stage))
+            self.loaded[name] = LoadedStage(stage, engine, limit_of(stage) or self._time_limit)
 
     def _load(self, stage: Stage) -> Engine:
         begun, before = self._clock.monotonic(), self._memory_in_use()

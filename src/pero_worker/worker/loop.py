@@ -26,11 +26,13 @@ _STEP = 0.25
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """`poll` bounds how long a worker without pages takes to notice that it was told to stop, `linger` how long after
-    a page it waits for the next before it is idle; `longest_back_off` how long after its return a server is still
-    taken to be away; in seconds. `memory_in_use`: bytes of the device that this process has."""
+    """`time_limit` is what a page may take in a stage that says nothing of it, 0 = any; `poll` bounds how long a worker
+    without pages takes to notice that it was told to stop, `linger` how long after a page it waits for the next before
+    it is idle; `longest_back_off` how long after its return a server is still taken to be away; in seconds. `memory_in_use`:
+    bytes of the device that this process has."""
 
     device: str = "cpu"
+    time_limit: float = 0.0
     poll: float = 1.0
     linger: float = 0.05
     first_back_off: float = 0.25
@@ -65,6 +67,7 @@ class Worker:
             models=models,
             clock=runner.clock,
             device=settings.device,
+            time_limit=settings.time_limit,
             memory_in_use=settings.memory_in_use,
             before_loading=self._stop_listening,
             report=self._report,

@@ -72,7 +72,7 @@ class StageRunner:
 
     def too_slow(self, page: PageInHand, loaded: LoadedStage) -> Request:
         """The request after a try that took longer than the stage allows."""
-        reason = f"the page took longer than {loaded.time_limit:g} s, the TIME_LIMIT of stage {loaded.stage.name}"
+        reason = f"the page took longer than {loaded.time_limit:g} s, the time limit of stage {loaded.stage.name}"
         return self._after_failure(page, loaded, self.clock.now(), reason)
 
     def _process(self, page: PageInHand, engine: Engine) -> tuple[tuple[Payload, ...], Mapping[str, float]]:

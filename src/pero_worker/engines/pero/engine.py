@@ -41,7 +41,7 @@ class PeroEngine:
     """pero-ocr as a `ports.Engine`."""
 
     needs_image = True
-    description = "pero-ocr 0.7.0"
+    description: str
 
     def __init__(self, config: ConfigParser, directory: Path, device: str) -> None:
         """StageError: the stage cannot be loaded."""
@@ -50,10 +50,11 @@ class PeroEngine:
             torch.set_num_threads(1)
         check_config(config, directory, cpu=target.type == "cpu")
         self._tidying = Tidying.of(config)
-        bfloat16 = speed.wants_bfloat16(config)
+        bfloat16 = speed.uses_bfloat16(config, target)
         with compat.no_warnings():
             self._parser = _load(config, directory, target)
             speed.quicken(self._parser, page_parser.helpers, bfloat16=bfloat16)
+        self.description = "pero-ocr 0.7.0, bfloat16" if bfloat16 else "pero-ocr 0.7.0"
 
     def close(self) -> None:
         self._parser = None

@@ -19,28 +19,27 @@ Array = NDArray[Any]
 _LAYERS = frozenset({"aten::conv1d", "aten::conv2d", "aten::_convolution", "aten::linear"})
 
 
-def wants_bfloat16(config: ConfigParser) -> bool:
-    """What `[WORKER] PRECISION` says; StageError when it is neither float32 (the default) nor bfloat16."""
+def uses_bfloat16(config: ConfigParser, device: Any) -> bool:
+    """Whether `[WORKER] PRECISION` asks for it and it is faster there; StageError: it is neither that nor float32."""
     precision = config.get("WORKER", "PRECISION", fallback="float32", raw=True).strip().lower()
     if precision not in {"float32", "bfloat16"}:
         raise StageError(f"config.ini: [WORKER] PRECISION = {precision} is neither float32 nor bfloat16")
-    return precision == "bfloat16"
+    return precision == "bfloat16" and device.type == "cpu" and multiplies_bfloat16()
 
 
 def quicken(parser: Any, layout_helpers: Any, *, bfloat16: bool) -> None:
     """Prepares the networks of a loaded PageParser and replaces a slow helper of its layout engine.
 
-    `bfloat16` lets networks on a CPU compute so, where that is faster. Their inputs and outputs stay float32.
+    With `bfloat16`, which is for CPUs only, networks compute so; their inputs and outputs stay float32.
     """
     layout_helpers.alpha_shape = alpha_shape
-    half = bfloat16 and _multiplies_bfloat16()
     for layout in getattr(parser, "layout_parsers", ()):
         net: Any = getattr(getattr(layout, "engine", None), "parsenet", None)
         if net is not None:
-            net.net = _prepared(net.net, half=half and net.device.type == "cpu")
+            net.net = _prepared(net.net, half=bfloat16)
     recogniser: Any = getattr(parser.ocr, "ocr_engine", None)
     if hasattr(recogniser, "model") and recogniser.embed_id is None:
-        recogniser.model = _prepared(recogniser.model, half=half and recogniser.device.type == "cpu")
+        recogniser.model = _prepared(recogniser.model, half=bfloat16)
 
 
 def _prepared(model: Any, *, half: bool) -> Callable[[Any], Any]:
@@ -76,7 +75,7 @@ def _end_in_float32(graph: Any) -> None:
     layer.output().replaceAllUsesAfterNodeWith(cast, cast.output())
 
 
-def _multiplies_bfloat16() -> bool:
+def multiplies_bfloat16() -> bool:
     """Whether the processor does; others are slower with it."""
     found = torch.cpu.get_capabilities()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
