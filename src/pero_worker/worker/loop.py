@@ -28,8 +28,8 @@ _STEP = 0.25
 class WorkerSettings:
     """`time_limit` is what a page may take in a stage that says nothing of it, 0 = any; `poll` bounds how long a worker
     without pages takes to notice that it was told to stop, `linger` how long after a page it waits for the next before
-    it is idle; `longest_back_off` how long after its return a server is still taken to be away; in seconds. `memory_in_use`:
-    bytes of the device that this process has."""
+    it is idle; `longest_back_off` how long after its return a server is still taken to be away; in seconds.
+    `memory_in_use`: bytes of the device that this process has."""
 
     device: str = "cpu"
     time_limit: float = 0.0
