@@ -53,7 +53,7 @@ def remove(given: Given, kind: KindArgument, names: Names) -> None:
         remove_servers(client, kind.value, names)
 
 
-@app.command()
+@app.command(epilog=examples("pero-worker servers protect --config-file farm/client.toml"))
 @cluster_command
 def protect(
     given: Given, open_to_all: Annotated[bool, typer.Option("--open", help="Give them to everybody instead.")] = False
