@@ -91,7 +91,8 @@ def upload(
     with open_farm(cluster_access(given)) as farm, archive_of(model, given_config) as (archive, text):
         parse_config(text, name)
         digest = digest_of(archive)
-        target = remote_path or f"stages/{name}/{digest[:12]}{''.join(archive.suffixes[-2:])}"
+        # The one folder that the SFTP server of set-up lets its clients write in.
+        target = remote_path or f"models/{name}/{digest[:12]}{''.join(archive.suffixes[-2:])}"
         servers = list_names(farm.zookeeper, FTP)
         with bytes_bar(visible=not quiet) as bar:
             task = bar.add_task("uploading", total=archive.stat().st_size)
