@@ -22,7 +22,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo install test acceptance test-rabbitmq4 lint bench-quality bench-local bench-farm bench-watchdog bench-away chaos fuzz clean
+.PHONY: help demo install test acceptance test-rabbitmq4 lint bench-quality bench-local bench-farm bench-bulk bench-watchdog bench-away chaos fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -60,6 +60,9 @@ bench-farm: $(VENV)/.stamp-test ## how long a page waits in a farm, beside upstr
 
 bench-watchdog: $(VENV)/.stamp-program ## the watchdog's plans on simulated farms, beside upstream's rule and fixed splits
 	$(BIN)/python benchmarks/watchdog.py
+
+bench-bulk: $(VENV)/.stamp-test ## time and memory of publishing and downloading 20,000 pages
+	$(BIN)/python benchmarks/bulk.py
 
 chaos: $(VENV)/.stamp-test ## 5,000 pages under 200 faults; SEED=N repeats one
 	$(BIN)/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED))

@@ -26,6 +26,7 @@ from pero_worker.cli import (
     workers,
 )
 from pero_worker.cli.access import cluster_command
+from pero_worker.cli.examples import examples
 from pero_worker.errors import PeroWorkerError
 
 app = typer.Typer(
@@ -36,10 +37,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "pero-worker ocr scans/ -o text/          (on this machine)",
+        "pero-worker up                           (the servers of a cluster on this machine)",
+        "pero-worker COMMAND --help               (examples of each)",
+    ),
 )
 app.command("ocr", epilog=ocr.EPILOG)(ocr.ocr)
-app.command("engines")(listing.engines)
-app.command("pipelines")(listing.pipelines)
+app.command("engines", epilog=examples("pero-worker engines"))(listing.engines)
+app.command("pipelines", epilog=examples("pero-worker pipelines"))(listing.pipelines)
 app.command("worker", epilog=worker.EPILOG)(cluster_command(worker.worker))
 app.add_typer(watchdog.app, name="watchdog")
 app.add_typer(stage.app, name="stage")
@@ -52,8 +58,10 @@ app.add_typer(dead.app, name="dead")
 app.add_typer(log.app, name="log")
 app.command("set-up", epilog=setup.EPILOG)(setup.set_up)
 app.command("up", epilog=updown.UP_EPILOG)(updown.up)
-app.command("down")(updown.down)
-app.command("queues")(cluster_command(queues.queues))
+app.command("down", epilog=examples("pero-worker down", "pero-worker down --wipe"))(updown.down)
+app.command("queues", epilog=examples("pero-worker queues", "pero-worker queues out results"))(
+    cluster_command(queues.queues)
+)
 
 
 def _version(wanted: bool) -> None:

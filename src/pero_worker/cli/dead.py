@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pero_worker.cli.access import cluster_command
+from pero_worker.cli.examples import examples
 from pero_worker.cluster.access import open_farm
 from pero_worker.cluster.dead import DeadLetter, dead_letters, settle
 from pero_worker.cluster.settings import Given, cluster_access
@@ -19,7 +20,7 @@ All = Annotated[bool, typer.Option("--all", help="All of them.")]
 Limit = Annotated[int, typer.Option(min=1, help="Look at this many, the oldest.")]
 
 
-@app.command("list")
+@app.command("list", epilog=examples("pero-worker dead list"))
 @cluster_command
 def list_(given: Given, limit: Limit = 1000) -> None:
     """List them: number, queue they came from, size, id, reason."""
@@ -29,7 +30,7 @@ def list_(given: Given, limit: Limit = 1000) -> None:
             typer.echo(f"{letter.number:>5} {letter.origin:20} {len(letter.body):>9} {name:34} {letter.reason}")
 
 
-@app.command()
+@app.command(epilog=examples("pero-worker dead show 1", "pero-worker dead show 1 --raw > message"))
 @cluster_command
 def show(
     given: Given,
@@ -57,14 +58,14 @@ def show(
         typer.echo(f"log      {log.stage} {log.status} by {log.host_id}: {log.log}")
 
 
-@app.command()
+@app.command(epilog=examples("pero-worker dead replay 1 3", "pero-worker dead replay --all"))
 @cluster_command
 def replay(given: Given, numbers: Numbers = None, everything: All = False, limit: Limit = 1000) -> None:
     """Send them back to the queue they came from, when the reason is gone."""
     _settle(given, numbers, everything, limit, again=True)
 
 
-@app.command()
+@app.command(epilog=examples("pero-worker dead drop 2", "pero-worker dead drop --all"))
 @cluster_command
 def drop(given: Given, numbers: Numbers = None, everything: All = False, limit: Limit = 1000) -> None:
     """Delete them for good."""

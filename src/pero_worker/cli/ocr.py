@@ -45,7 +45,7 @@ EPILOG = """
 Run the same command again and it goes on where it stopped. OUT/report.jsonl says what became of every page.
 
 [bold]Exit status[/bold]  0 all done; 2 wrong usage; 3 some pages failed; 4 no input; 5 pipeline unusable;
-7 cannot write; 130 interrupted.
+6 server unreachable; 7 cannot write; 130 interrupted.
 """
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pero_worker.cli.access import cluster_command
+from pero_worker.cli.examples import examples
 from pero_worker.cluster.acl import protect as protect_nodes
 from pero_worker.cluster.servers import FTP, KINDS, MONITORING, MQ, add_servers, list_names, remove_servers
 from pero_worker.cluster.settings import Given, cluster_access
@@ -26,7 +27,7 @@ KindArgument = Annotated[Kind, typer.Argument(help="mq (RabbitMQ), mq_monitoring
 Names = Annotated[list[str], typer.Argument(help="HOST, HOST:PORT or [IPv6]:PORT.")]
 
 
-@app.command("list")
+@app.command("list", epilog=examples("pero-worker servers list"))
 @cluster_command
 def list_(given: Given) -> None:
     """List them."""
@@ -36,7 +37,7 @@ def list_(given: Given) -> None:
                 typer.echo(f"{kind:14} {name}")
 
 
-@app.command(epilog="[bold]Example[/bold]\n\n  pero-worker servers add mq rabbit.example.org:5672")
+@app.command(epilog=examples("pero-worker servers add mq rabbit.example.org:5672"))
 @cluster_command
 def add(given: Given, kind: KindArgument, names: Names) -> None:
     """Register servers."""
@@ -44,7 +45,7 @@ def add(given: Given, kind: KindArgument, names: Names) -> None:
         add_servers(client, kind.value, names)
 
 
-@app.command()
+@app.command(epilog=examples("pero-worker servers remove ftp old.example.org", "pero-worker servers remove mq all"))
 @cluster_command
 def remove(given: Given, kind: KindArgument, names: Names) -> None:
     """Forget servers; `all` forgets all."""
@@ -52,7 +53,7 @@ def remove(given: Given, kind: KindArgument, names: Names) -> None:
         remove_servers(client, kind.value, names)
 
 
-@app.command()
+@app.command(epilog=examples("pero-worker servers protect --config-file farm/client.toml"))
 @cluster_command
 def protect(
     given: Given, open_to_all: Annotated[bool, typer.Option("--open", help="Give them to everybody instead.")] = False

@@ -10,6 +10,7 @@ import typer
 
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.setup import Ports, SetUp, make_set_up
+from pero_worker.wire.servers import Server
 
 EPILOG = """
 [bold]Example[/bold]
@@ -45,13 +46,15 @@ def set_up(
 Start the servers on {host[0]}, and tell the workers where they are:
 
   docker compose -f {folder / "compose.yaml"} up -d
-  pero-worker servers add mq {host[0]}:{amqp_port} --config-file {client}
-  pero-worker servers add ftp {host[0]}:{sftp_port} --config-file {client}
+  pero-worker servers add mq {Server(host[0], amqp_port)} --config-file {client}
+  pero-worker servers add mq_monitoring {Server(host[0], management_port)} --config-file {client}
+  pero-worker servers add ftp {Server(host[0], sftp_port)} --config-file {client}
 
 Workers' machines need ca.pem, known_hosts and client.toml in {(clients_at or folder).absolute()}:
 
   pero-worker worker --config-file {(clients_at or folder) / "client.toml"}
 
-RabbitMQ's web interface: https://{host[0]}:{management_port}, user admin, password in {folder / "admin.password"}.
+RabbitMQ's web interface: https://{Server(host[0], management_port)}, user admin, its password is in
+{folder / "admin.password"}.
 Keep {folder / "ca.key"} where no server runs."""
     )

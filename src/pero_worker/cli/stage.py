@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pero_worker.cli.access import cluster_command
+from pero_worker.cli.examples import examples
 from pero_worker.cli.progress import bytes_bar
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_farm
@@ -33,8 +34,10 @@ Priority = Annotated[int | None, typer.Option(help="More is served sooner; -1 di
 
 
 @app.command(
-    epilog="[bold]Examples[/bold]\n\n  pero-worker stage add ocr -c config.ini -r models/ocr.tar.xz\n\n"
-    "  pero-worker stage add out     (an output queue)"
+    epilog=examples(
+        "pero-worker stage add ocr -c config.ini -r models/ocr.tar.xz",
+        "pero-worker stage add out     (an output queue)",
+    )
 )
 @cluster_command
 def add(
@@ -64,9 +67,11 @@ def add(
 
 
 @app.command(
-    epilog="[bold]Examples[/bold]\n\n  pero-worker stage upload ocr model/      (a folder with a config.ini)\n\n"
-    "  pero-worker stage upload ocr model.tar.xz -r models/ocr-2.tar.xz\n\n"
-    "  pero-worker stage upload ocr print-latin (a bundled pipeline: see pero-worker pipelines)"
+    epilog=examples(
+        "pero-worker stage upload ocr model/      (a folder with a config.ini)",
+        "pero-worker stage upload ocr model.tar.xz -r models/ocr-2.tar.xz",
+        "pero-worker stage upload ocr print-latin (a bundled pipeline: see pero-worker pipelines)",
+    )
 )
 @cluster_command
 def upload(
@@ -86,7 +91,8 @@ def upload(
     with open_farm(cluster_access(given)) as farm, archive_of(model, given_config) as (archive, text):
         parse_config(text, name)
         digest = digest_of(archive)
-        target = remote_path or f"stages/{name}/{digest[:12]}{''.join(archive.suffixes[-2:])}"
+        # The one folder that the SFTP server of set-up lets its clients write in.
+        target = remote_path or f"models/{name}/{digest[:12]}{''.join(archive.suffixes[-2:])}"
         servers = list_names(farm.zookeeper, FTP)
         with bytes_bar(visible=not quiet) as bar:
             task = bar.add_task("uploading", total=archive.stat().st_size)
@@ -96,7 +102,7 @@ def upload(
     typer.echo(f"{model} is in the store as {target}, stage {name} has version {version or digest[:12]}")
 
 
-@app.command("list")
+@app.command("list", epilog=examples("pero-worker stage list", "pero-worker stage list --json"))
 @cluster_command
 def list_(given: Given, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """List the stages."""
@@ -110,7 +116,7 @@ def list_(given: Given, as_json: Annotated[bool, typer.Option("--json", help="Fo
         typer.echo(f"{record.name:24} {record.version or '-':34} {record.archive or '-'}{note}")
 
 
-@app.command()
+@app.command(epilog=examples("pero-worker stage show ocr"))
 @cluster_command
 def show(given: Given, name: Name) -> None:
     """Print all that is known of a stage, its config.ini last."""
@@ -122,7 +128,7 @@ def show(given: Given, name: Name) -> None:
     typer.echo(f"mean time     {mean}\nwaiting since {record.waiting_since or '-'}\n\n{record.config}")
 
 
-@app.command()
+@app.command(epilog=examples("pero-worker stage remove ocr", "pero-worker stage remove out --force"))
 @cluster_command
 def remove(
     given: Given,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pero_worker.cli.access import cluster_command
+from pero_worker.cli.examples import examples
 from pero_worker.cluster import workers as farm_workers
 from pero_worker.cluster.settings import Given, cluster_access
 from pero_worker.cluster.stages import read_record
@@ -18,7 +19,7 @@ app = typer.Typer(help="The workers: who they are, and what they should do.", no
 Worker = Annotated[str, typer.Argument(metavar="WORKER")]
 
 
-@app.command("list")
+@app.command("list", epilog=examples("pero-worker workers list", "pero-worker workers list --json"))
 @cluster_command
 def list_(given: Given, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """List the workers with status, stage, host, pages done and last error."""
@@ -34,7 +35,7 @@ def list_(given: Given, as_json: Annotated[bool, typer.Option("--json", help="Fo
         typer.echo(f"{state.name:32} {state.status:20} {holds:20} {host:20} {pages:>8}{message}")
 
 
-@app.command()
+@app.command(epilog=examples("pero-worker workers stop gpu-room-1 gpu-room-2"))
 @cluster_command
 def stop(given: Given, workers: Annotated[list[str], typer.Argument(metavar="WORKER...")]) -> None:
     """Have workers end after the page in hand."""
@@ -43,7 +44,7 @@ def stop(given: Given, workers: Annotated[list[str], typer.Argument(metavar="WOR
             farm_workers.stop(client, worker)
 
 
-@app.command()
+@app.command(epilog=examples("pero-worker workers remove gpu-room-1"))
 @cluster_command
 def remove(given: Given, workers: Annotated[list[str], typer.Argument(metavar="WORKER...")]) -> None:
     """Forget workers that are gone."""
@@ -52,7 +53,7 @@ def remove(given: Given, workers: Annotated[list[str], typer.Argument(metavar="W
             farm_workers.remove(client, worker)
 
 
-@app.command()
+@app.command(epilog=examples("pero-worker workers assign gpu-room-1 ocr"))
 @cluster_command
 def assign(given: Given, worker: Worker, stage: Annotated[str, typer.Argument(metavar="STAGE")]) -> None:
     """Have a worker serve a stage; a running watchdog may send it elsewhere later."""

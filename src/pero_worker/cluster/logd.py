@@ -35,6 +35,13 @@ class LogFolder:
         self._file: IO[bytes] | None = None
         self._begun = 0.0
 
+    def make(self) -> None:
+        """OutputError: the folder cannot be made."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write log lines to {self._folder}: {error.strerror or error}") from error
+
     def write(self, line: str) -> None:
         """The line is with the operating system when this returns. OutputError: it cannot be written."""
         try:
@@ -54,7 +61,7 @@ class LogFolder:
         if self._file is not None and (not self._rotation or now - self._begun < self._rotation):
             return self._file
         self.close()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.make()
         moment = self._clock.now().astimezone(UTC)
         path = self._folder / f"{_PREFIX}{moment.isoformat(timespec='seconds')}{_SUFFIX}"
         self._file = path.open("ab")
@@ -98,6 +105,8 @@ def run_log_daemon(
 ) -> None:
     """Writes what comes until `stopped`; makes the queue when there is none. OutputError: the folder is unusable."""
     files = LogFolder(folder, rotation_minutes, files_kept, clock)
+    # Whoever follows the files finds the folder before the first line comes.
+    files.make()
     try:
         empty_queue(broker, queue, files.write, stopped)
     finally:
