@@ -247,3 +247,23 @@ def test_status(farm: TestFarm, tmp_path: Path) -> None:
         until(lambda: "DEAD" in run(farm, "workers", "list"))
         run(farm, "workers", "remove", "w1")
         assert "w1" not in run(farm, "workers", "list")
+
+
+def test_a_small_job_does_not_wait_behind_a_large_one(farm: TestFarm, tmp_path: Path) -> None:
+    farm.add_stage("ocr", DUMMY)
+    farm.add_stage("out")
+    for job, count in (("large", 30), ("small", 2)):
+        (tmp_path / job).mkdir()
+        for number in range(count):
+            draw_text_picture().save(tmp_path / job / f"{number:02}.png")
+        run(farm, "publish", tmp_path / job, "--stages", "ocr,out", "--job", job)
+    jobs = []
+    with farm.broker() as broker:
+        while (taken := broker.take("ocr")) is not None:
+            jobs.append(decode_request(taken[0].body).job)
+            broker.ack(taken[0])
+    assert jobs == ["large"] * 16 + ["small"] * 2 + ["large"] * 14
+    run(farm, "publish", tmp_path / "small", "--stages", "ocr,out", "--job", "polite", "--priority", "0")
+    with farm.broker() as broker:
+        taken = broker.take("ocr")
+        assert taken is not None and decode_request(taken[0].body).priority == 0

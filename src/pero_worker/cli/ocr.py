@@ -110,7 +110,7 @@ class Crew:
 
 @contextmanager
 def on_cluster(
-    given: Given, stages: Sequence[str], folder: OutputFolder, dpi: int, priority: int = 0
+    given: Given, stages: Sequence[str], folder: OutputFolder, dpi: int, priority: int | None = None
 ) -> Iterator[Crew]:
     """The cluster's `stages` as the crew of the job that `folder` stands for."""
     with open_farm(cluster_access(given)) as farm:

@@ -20,6 +20,7 @@ from pero_worker.cluster.download import Downloaded, download, messages_in
 from pero_worker.cluster.layouts import RequestFolders, ResultTree, safe_name
 from pero_worker.cluster.pool import end_in_time, stop_on_signals
 from pero_worker.cluster.publish import Published, Sending, SentPages, check_route, publish
+from pero_worker.cluster.sending import FIRST_PAGES
 from pero_worker.cluster.settings import Given, cluster_access, split_servers
 from pero_worker.errors import ExitCode, UsageError
 from pero_worker.formats import parse_formats
@@ -57,7 +58,12 @@ def publish_command(
         list[str], typer.Option("-s", "--stages", help="In their order, the output queue last.", metavar="NAMES")
     ],
     job: Annotated[str, typer.Option("-j", "--job", help="Name on every page.", show_default="random")] = "",
-    priority: Annotated[int, typer.Option(min=0, max=255, help="1 goes before 0.")] = 0,
+    priority: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=255, help="1 goes before 0.", show_default=f"1 for the first {FIRST_PAGES} pages, then 0"
+        ),
+    ] = None,
     dpi: Annotated[int, typer.Option(min=36, max=2400, help="Resolution for PDF pages that are not scans.")] = 300,
     wait: Annotated[
         bool, typer.Option("-w", "--wait", help="Follow the job to its end; results go to --output.")

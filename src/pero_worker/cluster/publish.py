@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.cluster.sending import request_for
+from pero_worker.cluster.sending import priority_of, request_for
 from pero_worker.cluster.workforce import publish_surely
 from pero_worker.errors import OutputError, PageError, StageError, UsageError
 from pero_worker.formats.discover import Documents
@@ -25,11 +25,11 @@ _LINE = 33
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """`stages` end with the output queue; `dpi` is of PDF pages that are not scans."""
+    """`stages` end with the output queue; `dpi` is of PDF pages that are not scans; `priority` None: `priority_of`."""
 
     job: str
     stages: tuple[str, ...]
-    priority: int = 0
+    priority: int | None = None
     dpi: int = 300
 
 
@@ -94,7 +94,7 @@ def publish(
                 published.before += 1
                 continue
             try:
-                _send(task, page_id, broker, sending, clock)
+                _send(task, page_id, broker, sending, published.pages + published.before, clock)
             except PageError as error:
                 published.failed.append((task.name, str(error)))
             else:
@@ -121,7 +121,7 @@ def page_id_of(job: str, task: PageTask) -> str:
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
-def _send(task: PageTask, page_id: str, broker: RabbitBroker, sending: Sending, clock: Clock) -> None:
+def _send(task: PageTask, page_id: str, broker: RabbitBroker, sending: Sending, number: int, clock: Clock) -> None:
     request = request_for(
         task,
         sending.stages,
@@ -129,6 +129,6 @@ def _send(task: PageTask, page_id: str, broker: RabbitBroker, sending: Sending, 
         page_id=page_id,
         now=clock.now(),
         dpi=sending.dpi,
-        priority=sending.priority,
+        priority=priority_of(sending.priority, number),
     )
-    publish_surely(broker, sending.stages[0], encode_request(request), sending.priority, clock)
+    publish_surely(broker, sending.stages[0], encode_request(request), request.priority, clock)

@@ -12,6 +12,14 @@ from pero_worker.formats.documents import is_pdf, read_page
 from pero_worker.local.plan import PageTask
 from pero_worker.request import Payload, Request
 
+FIRST_PAGES = 16
+"""Of every job. They go before the rest of other jobs, so that a small job does not wait behind a large one."""
+
+
+def priority_of(wanted: int | None, number: int) -> int:
+    """Of page `number` of a job, from 0; `wanted` None: nothing was asked for."""
+    return int(number < FIRST_PAGES) if wanted is None else wanted
+
 
 def request_for(
     task: PageTask, stages: tuple[str, ...], *, job: str, page_id: str, now: datetime, dpi: int, priority: int = 0

@@ -8,7 +8,7 @@ from contextlib import suppress
 from kazoo.client import KazooClient
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.cluster.sending import request_for
+from pero_worker.cluster.sending import priority_of, request_for
 from pero_worker.cluster.stages import read_record
 from pero_worker.errors import PageError, RequestError, StageError, TransientError
 from pero_worker.local.farm import Gone
@@ -32,14 +32,23 @@ class ClusterWorkforce:
     """
 
     def __init__(
-        self, broker: RabbitBroker, stages: Sequence[str], job: str, clock: Clock, *, dpi: int, priority: int = 0
+        self,
+        broker: RabbitBroker,
+        stages: Sequence[str],
+        job: str,
+        clock: Clock,
+        *,
+        dpi: int,
+        priority: int | None = None,
     ) -> None:
+        """`priority` None: see `priority_of`."""
         self._broker = broker
         self._stages = tuple(stages)
         self._job = job
         self._clock = clock
         self._dpi = dpi
         self._priority = priority
+        self._sent = 0
         self._queue = f"job.{job}"
         self._in_cluster: dict[str, int] = {}
 
@@ -62,10 +71,11 @@ class ClusterWorkforce:
             page_id=page_id,
             now=self._clock.now(),
             dpi=self._dpi,
-            priority=self._priority,
+            priority=priority_of(self._priority, self._sent),
         )
         body = encode_request(request)
-        publish_surely(self._broker, self._stages[0], body, self._priority, self._clock)
+        publish_surely(self._broker, self._stages[0], body, request.priority, self._clock)
+        self._sent += 1
         self._in_cluster[page_id] = len(body)
 
     def outcomes(self, timeout: float) -> Sequence[Outcome]:
