@@ -82,6 +82,7 @@ class Field:
             self.give(worker, tuple(name for name in worker.view.holds if self._may_keep(worker, name)))
         self._follow_the_flow(ordered)
         self.fair = self._fair_shares()
+        self._best: dict[str, float] = {}
 
     def _may_keep(self, worker: Worker, name: str) -> bool:
         return name in self.stages and worker.may_hold(self.stages[name])
@@ -103,6 +104,14 @@ class Field:
             stage.capacity = max(0.0, stage.capacity + sign * part) if stage.holders + sign else 0.0
             stage.holders += sign
             self.held_by_owner[stage.view.owner] += sign / len(worker.parts)
+
+    def fit(self, worker: Worker, stage: Stage) -> tuple[float, float]:
+        """How well the stage suits the worker: beside what suits its kind best, then beside other kinds."""
+        kind = worker.view.kind
+        if kind not in self._best:
+            self._best[kind] = max(_beside_others(stage, kind) for stage in self.stages.values())
+        beside = _beside_others(stage, kind)
+        return beside / self._best[kind], beside
 
     # -- what would be if --------------------------------------------------------------------------------------
 
@@ -194,6 +203,12 @@ class Field:
             left -= sum(fair[owner] for owner in content)
             waiting -= content
         return fair
+
+
+def _beside_others(stage: Stage, kind: str) -> float:
+    """How many times as fast as the slowest kind of worker."""
+    slowest = max((cost.seconds for cost in stage.view.costs.values() if cost.seconds is not None), default=0.0)
+    return slowest / stage.view.seconds(kind) if slowest else 1.0
 
 
 def _seconds(pages: float, capacity: float) -> float:

@@ -20,6 +20,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from pero_worker.watchdog.field import Field, Stage, Worker
 from pero_worker.watchdog.snapshot import Move, Snapshot
@@ -49,13 +50,13 @@ def plan(snapshot: Snapshot, tuning: Tuning = TUNING) -> tuple[Move, ...]:
 
 
 class _Planner:
-    """`_free`: workers that hold nothing; `_idle` and `_busy`: those without and with work, by what they hold."""
+    """`_free`: workers that hold nothing, by kind; `_idle`, `_busy`: without and with work, by what they hold."""
 
     def __init__(self, field: Field, tuning: Tuning) -> None:
         self._field = field
         self._tuning = tuning
         self._moves: dict[str, Move] = {}
-        self._free: list[Worker] = []
+        self._free: dict[str, list[Worker]] = defaultdict(list)
         self._idle: dict[tuple[str, ...], list[Worker]] = defaultdict(list)
         self._busy: dict[tuple[str, ...], list[Worker]] = defaultdict(list)
         # Who has served longest goes first.
@@ -63,7 +64,7 @@ class _Planner:
             if worker.view.loading:
                 continue
             if not worker.holds:
-                self._free.append(worker)
+                self._free[worker.view.kind].append(worker)
             else:
                 (self._idle if field.has_no_work(worker) else self._busy)[worker.holds].append(worker)
 
@@ -71,7 +72,7 @@ class _Planner:
         self._help_the_needy()
         self._balance()
         self._settle()
-        for worker in self._free:
+        for worker in chain.from_iterable(self._free.values()):
             if worker.view.holds:
                 self._moves[worker.view.name] = Move(worker.view.name, (), "what it held is not to be served")
         return tuple(self._moves.values())
@@ -103,10 +104,11 @@ class _Planner:
         """A worker that holds nothing has nothing to lose: a page that no other has in hand is enough."""
         if stage.pages <= stage.holders:
             return False
-        worker = next((worker for worker in self._free if worker.may_hold(stage)), None)
+        found = (next((w for w in group if w.may_hold(stage)), None) for group in self._free.values())
+        worker = max(filter(None, found), key=lambda worker: self._field.fit(worker, stage), default=None)
         if worker is None:
             return False
-        self._free.remove(worker)
+        self._free[worker.view.kind].remove(worker)
         return self._move(worker, stage, "it held nothing")
 
     def _take_idle(self, stage: Stage) -> bool:
