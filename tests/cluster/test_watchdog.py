@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,3 +139,45 @@ def test_who_does_not_lead_any_more_tells_nobody_anything(
             "watchdog dog leads",
             "worker w1 holds s1",
         ]
+
+
+def command(farm: TestFarm, *arguments: object, expect: int = 0) -> str:
+    line = [sys.executable, "-m", "pero_worker", *map(str, arguments)]
+    done = subprocess.run(line, env=farm.environment(), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == expect and "Traceback" not in done.stderr, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_dry_run_says_what_it_would_do_and_why(farm: TestFarm, tmp_path: Path) -> None:
+    farm.add_stage("s1", DUMMY)
+    farm.add_stage("off", DUMMY, priority=-1)
+    with farm.client() as client, farm.broker() as broker, running_worker(farm, tmp_path):
+        broker.publish("s1", page(1, "s1", "out"))
+        said = command(farm, "watchdog", "--dry-run")
+        assert "stage s1: 1 pages wait" in said and "stage off: 0 pages wait" in said and "not served: disabled" in said
+        assert "worker w1: idle, holds nothing" in said
+        assert "would have w1 hold s1: it held nothing; s1: 1 pages, served by nobody" in said
+        assert client.get(f"{WORKER}/queue")[0] == b""
+
+
+def test_what_was_recorded_can_be_tried_again(farm: TestFarm, tmp_path: Path) -> None:
+    for name in ("s1", "s2"):
+        farm.add_stage(name, DUMMY)
+    farm.add_stage("out")
+    trace = tmp_path / "trace.jsonl"
+    watchdog = subprocess.Popen(
+        [sys.executable, "-m", "pero_worker", "watchdog", "--record", str(trace)], env=farm.environment()
+    )
+    with farm.broker() as broker, running_worker(farm, tmp_path):
+        for number in range(40):
+            broker.publish("s1", page(number, "s1", "s2", "out"))
+        collect(farm, 40)
+        watchdog.terminate()
+        assert watchdog.wait(20) == 0
+    said = command(farm, "watchdog", "replay", trace, "--priority", "s1=3")
+    assert "as it was" in said and "with s1=3" in said and "moves" in said
+    assert len(re.findall(r"^ ?s1( > s2)? +\d+ ", said, re.MULTILINE)) >= 2, said
+    assert "no stage 's9'; it has: s1, s2" in command(farm, "watchdog", "replay", trace, "--priority", "s9=3", expect=2)
+    assert "write STAGE=N" in command(farm, "watchdog", "replay", trace, "--priority", "s1=much", expect=2)
+    trace.write_text("")
+    assert "nothing was recorded" in command(farm, "watchdog", "replay", trace, expect=4)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-
-from pero_worker.watchdog.flow import Flow
 from pero_worker.watchdog.measured import Measured
+
+from pero_worker.stage import Cost
+from pero_worker.watchdog.flow import Flow
 from pero_worker.watchdog.scenario import Scenario, StageModel, WorkerModel
-from pero_worker.watchdog.snapshot import Cost
 
 ONWARD = {"a": {"b": 0.5}}
 

@@ -12,11 +12,12 @@ from statistics import fmean
 
 import pytest
 
+from pero_worker.stage import Cost
 from pero_worker.watchdog.baselines import FixedSplit, UpstreamRule, splits
 from pero_worker.watchdog.retrace import scenario_from
 from pero_worker.watchdog.scenario import Outcome, Rule, Scenario, StageModel, WorkerModel
 from pero_worker.watchdog.simulate import Planned, Simulation
-from pero_worker.watchdog.snapshot import Cost, Move, Snapshot, StageView, WorkerView
+from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
 
 SECONDS = (0.6, 1.4, 2.8)
 

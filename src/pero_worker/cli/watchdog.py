@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from pero_worker.cli import replay
 from pero_worker.cli.access import cluster_command
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_farm
@@ -53,6 +54,9 @@ def watchdog(
     if context.invoked_subcommand is None:
         log_to_stderr(logging.INFO if verbose else logging.WARNING)
         run_watchdog(cluster_access(given), dry_run=dry_run, record=record)
+
+
+app.command("replay", epilog=replay.EPILOG)(replay.replay)
 
 
 def run_watchdog(access: ClusterAccess, *, dry_run: bool, record: Path | None = None) -> None:

@@ -10,8 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import fmean
 
+from pero_worker.stage import Cost
 from pero_worker.watchdog.scenario import Scenario, StageModel, WorkerModel
-from pero_worker.watchdog.snapshot import UNKNOWN_LOAD, UNKNOWN_SECONDS, Cost, Snapshot, StageView, WorkerView
+from pero_worker.watchdog.snapshot import UNKNOWN_LOAD, UNKNOWN_SECONDS, Snapshot, StageView, WorkerView
 
 DOUBT = 0.05
 """Part of the pages from stages before that may be a mistake of the estimate, and no pages from outside."""
