@@ -92,6 +92,12 @@ def cluster_command(function: Callable[..., None], sections: Sequence[str] = _SE
     return command
 
 
+def configured(context: typer.Context, *sections: str) -> dict[str, str]:
+    """What else stands in the command's configuration file, if it has one; `sections` as for `cluster_command`."""
+    path = context.params.get("config_file")
+    return read_settings(Path(path), *sections) if path else {}
+
+
 def given_from_environment(zookeeper: str) -> Given:
     """For a command that has but one option of these."""
 
