@@ -129,7 +129,10 @@ def _given(
     sections: Sequence[str] = _SECTIONS,
 ) -> Given:
     password = _password(password_file)
-    said = Given(split_servers(zookeeper or ()), user, password, ca_cert, vhost, open_nodes=open_nodes)
+    known_hosts = os.environ.get("PERO_WORKER_KNOWN_HOSTS", "")
+    said = Given(
+        split_servers(zookeeper or ()), user, password, ca_cert, vhost, known_hosts=known_hosts, open_nodes=open_nodes
+    )
     return said.over(given_in(read_settings(config_file, *sections))) if config_file else said
 
 
