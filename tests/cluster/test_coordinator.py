@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cluster.test_farm import until
-from faults.proxy import Proxy
+from faults.proxy import ZOOKEEPER_NONSENSE, Proxy
 
 from pero_worker.clock import SystemClock
 from pero_worker.coordinators import suspects
@@ -45,24 +47,41 @@ def test_a_note_that_another_worker_took_away_is_no_trouble(farm: TestFarm) -> N
         assert client.get_children("/pero/suspects") == []
 
 
-def test_what_could_not_be_written_down_is_when_zookeeper_is_back(farm: TestFarm) -> None:
+@contextmanager
+def proxied(farm: TestFarm) -> Iterator[tuple[Proxy, Any]]:
+    """A proxy before ZooKeeper, and a client behind it."""
     address, _, root = farm.zookeeper.partition("/")
     proxy = Proxy(int(address.rpartition(":")[2]))
     try:
-        access = replace(farm.access.zookeeper, servers=(f"127.0.0.1:{proxy.port}/{root}",))
-        with farm.client() as client, session(access) as far:
-            worker = ZooKeeperCoordinator(far, "w1", SystemClock())
-            assert worker.begin_suspect("page") == 0
-            proxy.refusing = True
-            proxy.cut()
-            until(lambda: not far.connected)
-            worker.end_suspect("page", survived=False)
-            assert client.get_children("/pero/suspects") == ["page"]
-            proxy.refusing = False
-            until(lambda: client.get_children("/pero/suspects") == [])
-            worker.close()
+        with session(replace(farm.access.zookeeper, servers=(f"127.0.0.1:{proxy.port}/{root}",))) as client:
+            yield proxy, client
     finally:
         proxy.close()
+
+
+def test_a_client_outlives_bytes_that_make_no_sense(farm: TestFarm) -> None:
+    """kazoo's thread would end, and the client be gone for ever without a word."""
+    with proxied(farm) as (proxy, client):
+        lost = threading.Event()
+        client.add_listener(lambda state: lost.set() if state != "CONNECTED" else None)
+        proxy.garble(ZOOKEEPER_NONSENSE)
+        until(lost.is_set)
+        until(lambda: client.connected)
+        assert client.retry(client.get_children, "/")
+
+
+def test_what_could_not_be_written_down_is_when_zookeeper_is_back(farm: TestFarm) -> None:
+    with farm.client() as client, proxied(farm) as (proxy, far):
+        worker = ZooKeeperCoordinator(far, "w1", SystemClock())
+        assert worker.begin_suspect("page") == 0
+        proxy.refusing = True
+        proxy.cut()
+        until(lambda: not far.connected)
+        worker.end_suspect("page", survived=False)
+        assert client.get_children("/pero/suspects") == ["page"]
+        proxy.refusing = False
+        until(lambda: client.get_children("/pero/suspects") == [])
+        worker.close()
 
 
 def test_a_worker_whose_name_another_took_ends_and_leaves_it_alone(farm: TestFarm) -> None:

@@ -237,6 +237,35 @@ def children(client: Any, path: str) -> list[str]:
     return list(client.get_children(path)) if client.exists(path) else []
 
 
+@pytest.mark.parametrize("form", ["ini", "toml"])
+def test_a_worker_is_configured_by_a_file(farm: TestFarm, tmp_path: Path, form: str) -> None:
+    values = {
+        "zookeeper_servers": farm.zookeeper,
+        "vhost": farm.vhost,
+        "worker_id": "filed",
+        "cache_dir": str(tmp_path / "cache"),
+        "log_queue": "log",
+    }
+    file = tmp_path / f"worker.{form}"
+    if form == "ini":
+        file.write_text("\n".join(["[WORKER]", *(f"{key} = {value}" for key, value in values.items())]))
+    else:
+        file.write_text("\n".join(f'{key} = "{value}"' for key, value in values.items()))
+    for name in ("s1", "out", "log"):
+        farm.add_stage(name, DUMMY if name == "s1" else None)
+    command = [sys.executable, "-m", "pero_worker", "worker", "--config-file", str(file)]
+    process = subprocess.Popen(command)
+    with farm.client() as client, farm.broker() as broker:
+        until(lambda: status_of(client, "filed") == WorkerStatus.IDLE)
+        client.set("/pero/worker/status/filed/queue", b"s1")
+        broker.publish("s1", page(1, "s1", "out"))
+        line = broker.get(["log"], "test", 30)
+        assert line is not None and b" filed INFO page r1" in line.body
+        assert (tmp_path / "cache").is_dir()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(15) == 0
+
+
 def test_a_workers_log_goes_to_the_queue(farm: TestFarm, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="pero_worker")
     farm.add_stage("s1", DUMMY)

@@ -192,6 +192,20 @@ def test_status_goes_on_until_told_to_stop(farm: TestFarm) -> None:
     os.close(terminal)
 
 
+def test_who_waits_for_workers_is_told_so(farm: TestFarm, tmp_path: Path) -> None:
+    farm.add_stage("s1", DUMMY)
+    draw_text_picture().save(tmp_path / "a.png")
+    command = [sys.executable, "-m", "pero_worker", "publish", str(tmp_path / "a.png"), "--stages", "s1,out", "--wait"]
+    process = subprocess.Popen(
+        [*command, "-o", str(tmp_path / "out")], env=farm.environment(), stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("no worker runs: ")
+    with running_watchdog(farm), running_worker(farm, tmp_path):
+        assert process.wait(60) == 0
+    process.stderr.close()
+
+
 def test_download_keeps_running_until_told_to_stop(farm: TestFarm, tmp_path: Path) -> None:
     farm.add_stage("out")
     command = [

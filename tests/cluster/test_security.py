@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 import trustme
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from faults.chaos_farm import children
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError
 
@@ -33,6 +36,8 @@ from pero_worker.wire.servers import Server
 
 USER, PASSWORD = "pero", 'dlouhé "heslo" \\ s mezerou'
 ZOO_PASSWORD = "dlouhe-heslo_s.ruznymi+znaky"  # noqa: S105
+FARM_USER = "farm"
+"""Has one password everywhere, as farms do."""
 PATIENCE = 3.0
 
 
@@ -89,8 +94,10 @@ def rabbit(certificates: Certificates) -> Iterator[Ports]:
     try:
         server.start()
         server.api("PUT", f"users/{USER}", {"password": PASSWORD, "tags": ""})
+        server.api("PUT", f"users/{FARM_USER}", {"password": ZOO_PASSWORD, "tags": ""})
         server.api("PUT", "vhosts/pero")
-        server.api("PUT", f"permissions/pero/{USER}", {"configure": ".*", "write": ".*", "read": ".*"})
+        for user in (USER, FARM_USER):
+            server.api("PUT", f"permissions/pero/{user}", {"configure": ".*", "write": ".*", "read": ".*"})
         yield Ports(server.port, tls)
     finally:
         server.stop(9)
@@ -103,7 +110,7 @@ def zookeeper_server(certificates: Certificates, name: str) -> tuple[ZooKeeperSe
     tls = free_port(0, [plain])
     (folder / "jaas.conf").write_text(
         "Server {\n  org.apache.zookeeper.server.auth.DigestLoginModule required\n"
-        f'  user_{USER}="{ZOO_PASSWORD}"\n  user_other="{ZOO_PASSWORD}";\n}};\n'
+        f'  user_{USER}="{ZOO_PASSWORD}"\n  user_other="{ZOO_PASSWORD}"\n  user_{FARM_USER}="{ZOO_PASSWORD}";\n}};\n'
     )
     extra = (
         f"secureClientPort={tls}\n"
@@ -347,3 +354,50 @@ def test_open_nodes_are_everybodys_although_their_maker_logged_in(zoo: Ports, ce
     with session(access) as client:
         add_servers(client, MQ, ["localhost"])
         assert owners(client) == {"world:anyone:ALL"}
+
+
+def test_a_worker_keeps_its_password_to_itself(
+    rabbit: Ports, zoo: Ports, certificates: Certificates, tmp_path: Path
+) -> None:
+    """Not in the list of processes, not in what it prints or logs, not in ZooKeeper."""
+    secret = tmp_path / "password"
+    secret.write_text(f"{ZOO_PASSWORD}\n")
+    where = ["-z", f"localhost:{zoo.tls}/secret", "--user", FARM_USER, "--password-file", str(secret)]
+    options = [*where, "--ca-cert", certificates.ca, "--vhost", "pero"]
+    program = [sys.executable, "-m", "pero_worker"]
+    for command in (["servers", "add", "mq", f"localhost:{rabbit.tls}"], ["stage", "add", "log"]):
+        subprocess.run([*program, *command, *options], check=True, timeout=120)
+    output = tmp_path / "output"
+    with output.open("wb") as stream:
+        worker = subprocess.Popen(
+            [*program, "worker", "--id", "w1", "--verbose", "-q", "log", "--cache", str(tmp_path / "cache"), *options],
+            stdout=stream,
+            stderr=stream,
+        )
+    access = replace(zoo_access(zoo, certificates), servers=(f"localhost:{zoo.tls}/secret",), user=FARM_USER)
+    broker = RabbitBroker(replace(rabbit_access(rabbit, certificates), user=FARM_USER, password=ZOO_PASSWORD))
+    try:
+        with session(access) as client:
+            wait_until(lambda: client.exists("/pero/worker/status/w1/status/connected"))
+            # Something to complain of: a stage that is not there.
+            client.set("/pero/worker/status/w1/queue", b"nothing")
+            wait_until(lambda: client.get("/pero/worker/status/w1/status")[0] == b"CONFIGURATION_FAILED")
+            line = broker.get(["log"], "test", 20)
+            assert line is not None
+            seen = [line.body, *values(client, "/pero")]
+            for pid in (worker.pid, *children(worker.pid)):
+                seen.append(Path(f"/proc/{pid}/cmdline").read_bytes())
+                seen.append(Path(f"/proc/{pid}/environ").read_bytes())
+    finally:
+        broker.close()
+        worker.terminate()
+        assert worker.wait(30) == 0
+    seen.append(output.read_bytes())
+    assert len(seen) > 10 and not [text for text in seen if ZOO_PASSWORD.encode() in text]
+
+
+def values(client: KazooClient, path: str) -> list[bytes]:
+    found = [client.get(path)[0]]
+    for name in client.get_children(path):
+        found += values(client, f"{path}/{name}")
+    return found

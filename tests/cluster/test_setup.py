@@ -28,7 +28,7 @@ from pero_worker.cluster.setup import Ports, SetUp, checked_hosts, make_set_up
 from pero_worker.errors import TransientError, UsageError
 from pero_worker.models.remote import upload
 from pero_worker.servers.daemon import Daemon, answers, free_port
-from pero_worker.servers.rabbitmq import RabbitServer
+from pero_worker.servers.rabbitmq import SERVER_VARIABLE, RabbitServer
 from pero_worker.servers.zookeeper import ZooKeeperServer
 from pero_worker.wire.servers import Server
 
@@ -60,7 +60,7 @@ def start_rabbitmq(folder: Path, ports: Ports) -> RabbitServer:
     epmd.wait_until(lambda: answers(server.epmd))
     environment = server._environment()
     del environment["RABBITMQ_NODE_PORT"], environment["RABBITMQ_NODE_IP_ADDRESS"]
-    server.daemon.start(["/usr/lib/rabbitmq/bin/rabbitmq-server"], environment)
+    server.daemon.start([os.environ.get(SERVER_VARIABLE, "/usr/lib/rabbitmq/bin/rabbitmq-server")], environment)
     server.daemon.wait_until(lambda: answers(ports.amqp) and answers(ports.management), timeout=120)
     return server
 

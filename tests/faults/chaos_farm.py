@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.chaos_pages import Pipeline
-from faults.proxy import Proxy
+from faults.proxy import AMQP_NONSENSE, ZOOKEEPER_NONSENSE, Proxy
 
 from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
 from pero_worker.clock import SystemClock
@@ -91,6 +91,10 @@ class FarmUnderFire:
             "RabbitMQ connections half closed": self.amqp.half_close,
             "RabbitMQ held for 2 s": lambda: self.hold(2.0, self.amqp),
             "RabbitMQ slow for 1 s": lambda: self.slow(1.0, self.amqp),
+            "RabbitMQ's answers garbled": lambda: self.amqp.garble(AMQP_NONSENSE),
+            "ZooKeeper's answers garbled": lambda: (
+                [proxy.garble(ZOOKEEPER_NONSENSE) for proxy in (self.zk, *self.dogs)] and None
+            ),
             "ZooKeeper killed": lambda: self.restart_zookeeper(signal.SIGKILL),
             "ZooKeeper restarted": lambda: self.restart_zookeeper(signal.SIGTERM),
             "ZooKeeper connections cut": lambda: [proxy.cut() for proxy in (self.zk, *self.dogs)] and None,

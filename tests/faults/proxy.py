@@ -11,6 +11,10 @@ from collections import deque
 from dataclasses import dataclass, field
 
 _BLOCK = 65536
+ZOOKEEPER_NONSENSE = b"\0\0\0\2xx"
+"""A message too short to have a head."""
+AMQP_NONSENSE = b"\x09\0\0\0\0\0\0\xce"
+"""A frame of a kind that there is not."""
 
 
 @dataclass
@@ -19,6 +23,7 @@ class _Way:
 
     source: socket.socket
     target: socket.socket
+    to_client: bool
     waiting: deque[tuple[float, bytes]] = field(default_factory=deque)
 
 
@@ -58,6 +63,13 @@ class Proxy:
             for way in self._ways:
                 with contextlib.suppress(OSError):
                     way.target.shutdown(socket.SHUT_RD)
+
+    def garble(self, data: bytes) -> None:
+        """Clients get bytes that no server sent."""
+        with self._lock:
+            for way in self._ways:
+                if way.to_client:
+                    way.waiting.append((0.0, data))
 
     def close(self) -> None:
         self._closing = True
@@ -102,7 +114,7 @@ class Proxy:
         for end in (client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
-            self._ways += [_Way(client, server), _Way(server, client)]
+            self._ways += [_Way(client, server, to_client=False), _Way(server, client, to_client=True)]
 
     def _read(self, way: _Way) -> None:
         try:

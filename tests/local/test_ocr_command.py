@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -247,3 +248,29 @@ def test_mistakes_get_one_line_and_their_exit_status(tmp_path: Path, picture: Im
         done = ocr(*arguments, expect=code)
         assert text in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("room", [0, 1500])
+def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(tmp_path: Path, room: int) -> None:
+    """A quota: no file may grow beyond `room` bytes."""
+    pipeline = tmp_path / "pipeline"
+    pipeline.mkdir()
+    (pipeline / "config.ini").write_text("[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\nLINE = ocr\n")
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number in range(4):
+        Image.new("L", (30, 30), 255).save(scans / f"{number}.png")
+    arguments = [scans, "-o", tmp_path / "out", "--pipeline", pipeline, "--jobs", "1"]
+    full = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY)),
+    )
+    assert full.returncode == 7, full.stderr
+    assert "cannot write" in full.stderr and "Traceback" not in full.stderr
+    ocr(*arguments)
+    assert len(report(tmp_path / "out")) == 4
+    assert len(files(tmp_path / "out")) == 4 * 3 + 1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from pero_worker.watchdog.measured import Measured
 
 from pero_worker.stage import Cost
 from pero_worker.watchdog.flow import Flow
+from pero_worker.watchdog.learned import Learned
 from pero_worker.watchdog.scenario import Scenario, StageModel, WorkerModel
 
 ONWARD = {"a": {"b": 0.5}}
@@ -74,7 +74,7 @@ def test_a_stage_waits_from_when_its_pages_have_nobody() -> None:
 
 
 def test_averages_follow_what_is_measured() -> None:
-    measured = Measured()
+    measured = Learned()
     measured.load("a", "cpu", 7.0, 100)
     measured.page("a", "cpu", 1.0, "b")
     measured.page("a", "cpu", 2.0, "")
@@ -86,6 +86,6 @@ def test_averages_follow_what_is_measured() -> None:
 def test_what_is_known_beforehand_is_the_truth() -> None:
     pages = [(0.0, ("a", "b")), (0.0, ("a",)), (0.0, ("a", "b")), (0.0, ("a", "b"))]
     stages, workers = [StageModel("a", 2.0, 5.0, 9), StageModel("b", 1.0, 5.0)], [WorkerModel("w", "gpu", {"a": 4.0})]
-    known = Measured.beforehand(Scenario(stages, workers, pages))
+    known = Learned.beforehand(Scenario(stages, workers, pages))
     assert known.costs("a") == {"gpu": Cost(0.5, 5.0, 9)}
     assert known.onward["a"] == {"b": 0.75} and known.onward["b"] == {}

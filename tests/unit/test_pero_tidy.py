@@ -6,12 +6,11 @@ import math
 from configparser import ConfigParser
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pero_worker.engines.pero.tidy import Tidying, sorted_lines, widened, without_false_lines
+from pero_worker.engines.pero.tidy import Tidying, sorted_lines, without_false_lines
 from pero_worker.page import Line, Page, Region
 
 HEIGHTS = (30.0, 10.0)
@@ -145,14 +144,6 @@ def test_nothing_is_done_unless_the_configuration_asks() -> None:
     assert texts(Tidying.of(config)(messy)) == "a , b"
     config.read_dict({"WORKER": {"SORT_LINES": "no", "DROP_FALSE_LINES": "yes"}})
     assert texts(Tidying.of(config)(messy)) == "b a"
-
-
-def test_both_ends_of_a_line_move_outwards_in_its_direction() -> None:
-    bent = np.array([[100.0, 50.0], [200.0, 50.0], [230.0, 90.0]])
-    assert widened(bent, 10).tolist() == [[90, 50], [200, 50], [236, 98]]
-    assert bent[0, 0] == 100
-    point = np.array([[5.0, 5.0], [5.0, 5.0]])
-    assert widened(point, 10).tolist() == point.tolist()
 
 
 @given(

@@ -92,6 +92,12 @@ def cluster_command(function: Callable[..., None], sections: Sequence[str] = _SE
     return command
 
 
+def configured(context: typer.Context, *sections: str) -> dict[str, str]:
+    """What else stands in the command's configuration file, if it has one; `sections` as for `cluster_command`."""
+    path = context.params.get("config_file")
+    return read_settings(Path(path), *sections) if path else {}
+
+
 def given_from_environment(zookeeper: str) -> Given:
     """For a command that has but one option of these."""
 
@@ -123,7 +129,10 @@ def _given(
     sections: Sequence[str] = _SECTIONS,
 ) -> Given:
     password = _password(password_file)
-    said = Given(split_servers(zookeeper or ()), user, password, ca_cert, vhost, open_nodes=open_nodes)
+    known_hosts = os.environ.get("PERO_WORKER_KNOWN_HOSTS", "")
+    said = Given(
+        split_servers(zookeeper or ()), user, password, ca_cert, vhost, known_hosts=known_hosts, open_nodes=open_nodes
+    )
     return said.over(given_in(read_settings(config_file, *sections))) if config_file else said
 
 

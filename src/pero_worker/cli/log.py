@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.cli.access import cluster_command
+from pero_worker.cli.access import cluster_command, configured
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import broker_access
 from pero_worker.cluster.logd import empty_queue, run_log_daemon
 from pero_worker.cluster.logfollow import follow_folder
 from pero_worker.cluster.pool import end_in_time, log_to_stderr, stop_on_signals
-from pero_worker.cluster.settings import Given, cluster_access, read_settings
+from pero_worker.cluster.settings import Given, cluster_access
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
 from pero_worker.wire.queues import LOG_QUEUE
@@ -62,7 +62,7 @@ def daemon(
 ) -> None:
     """Write what workers log to files pero_TIME.log, until told to stop."""
     log_to_stderr(logging.INFO if verbose else logging.WARNING)
-    values = _configured(context)
+    values = configured(context, *_SECTIONS)
     folder = output_dir or _folder(values)
     if folder is None:
         raise UsageError("say where the files go: -o DIR, or output_dir in a configuration file")
@@ -86,7 +86,7 @@ def follow(
     queue: QueueName = "",
 ) -> None:
     """Print log lines as they come, until told to stop."""
-    values = _configured(context)
+    values = configured(context, *_SECTIONS)
     stopped = threading.Event()
     stop_on_signals(stopped)
     end_in_time(stopped)
@@ -109,11 +109,6 @@ def follow(
 
 app.command(epilog=_EPILOG)(cluster_command(daemon, _SECTIONS))
 app.command(epilog=_EPILOG_FOLLOW)(cluster_command(follow, _SECTIONS))
-
-
-def _configured(context: typer.Context) -> dict[str, str]:
-    path = context.params.get("config_file")
-    return read_settings(Path(path), *_SECTIONS) if path else {}
 
 
 def _folder(values: dict[str, str]) -> Path | None:

@@ -19,6 +19,7 @@ from pero_worker.cli.progress import Progress, print_summary
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_farm
 from pero_worker.cluster.settings import Given, cluster_access, split_servers
+from pero_worker.cluster.workers import read_workers
 from pero_worker.cluster.workforce import ClusterWorkforce, pipeline_of
 from pero_worker.errors import ExitCode, UsageError
 from pero_worker.formats import parse_formats
@@ -76,7 +77,11 @@ def ocr(
     ] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
     cluster: Annotated[
-        str, typer.Option(help="ZooKeeper of a cluster that does the work.", metavar="HOST[:PORT]")
+        str,
+        typer.Option(
+            help="ZooKeeper of a cluster that does the work; login and TLS are those of PERO_WORKER_CONFIG.",
+            metavar="HOST[:PORT]",
+        ),
     ] = "",
     stages: Annotated[
         str, typer.Option(help="With --cluster: its stages in their order, with commas.", metavar="NAMES")
@@ -115,6 +120,8 @@ def on_cluster(
     """The cluster's `stages` as the crew of the job that `folder` stands for."""
     with open_farm(cluster_access(given)) as farm:
         name, version = pipeline_of(farm.zookeeper, stages)
+        if all(worker.dead for worker in read_workers(farm.zookeeper)):
+            typer.echo("no worker runs: pages wait until one is started (pero-worker worker)", err=True)
         crew = ClusterWorkforce(farm.broker, stages, folder.job_id, SystemClock(), dpi=dpi, priority=priority)
         yield Crew(crew, name, version)
 

@@ -14,6 +14,7 @@ from typing import Annotated
 import platformdirs
 import typer
 
+from pero_worker.cli.access import configured
 from pero_worker.cluster.pool import log_to_stderr, run_pool, stop_on_signals
 from pero_worker.cluster.settings import Given, cluster_access, store_access
 from pero_worker.cluster.worker import ClusterWorkerSettings
@@ -28,19 +29,26 @@ EPILOG = """
 
   pero-worker worker -z zoo1,zoo2,zoo3 --jobs 4 --id gpu-room-2
 
+In a configuration file, section WORKER or at the top of TOML: worker_id, cache_dir, log_queue.
+
 SIGTERM and Ctrl-C end it after the page in hand; a page that takes longer than --grace goes back to its queue.
 """
 
 
 def worker(
     given: Given,
-    id: Annotated[str, typer.Option("-i", "--id", help="Name, unique in the cluster.", show_default="random")] = "",
+    context: typer.Context,
+    id: Annotated[
+        str,
+        typer.Option("-i", "--id", envvar="PERO_WORKER_ID", help="Name, unique in the cluster.", show_default="random"),
+    ] = "",
     jobs: Annotated[
         int, typer.Option("-j", "--jobs", min=0, help="Workers, a process each; 0 = one per core or GPU.")
     ] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for model archives.", show_default="in the user's cache")
+        Path | None,
+        typer.Option(envvar="PERO_WORKER_CACHE", help="Folder for models.", show_default="in the user's cache"),
     ] = None,
     cache_days: Annotated[int, typer.Option(min=1, help="Forget models that were not used for so long.")] = 90,
     cache_size: Annotated[
@@ -62,7 +70,13 @@ def worker(
         list[str] | None, typer.Option(help="What stages may ask for (stage add --needs); may be repeated.")
     ] = None,
     log_queue: Annotated[
-        str, typer.Option("-q", "--log-queue", help="Send log lines to this queue (see pero-worker log).")
+        str,
+        typer.Option(
+            "-q",
+            "--log-queue",
+            envvar="PERO_WORKER_LOG_QUEUE",
+            help="Send log lines to this queue (see pero-worker log).",
+        ),
     ] = "",
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
 ) -> None:
@@ -70,17 +84,20 @@ def worker(
     level = logging.INFO if verbose else logging.WARNING
     log_to_stderr(level)
     devices = choose_devices(device, jobs or None, sys.maxsize)
-    name = id or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+    values = configured(context, "WORKER")
+    name = id or values.get("worker_id") or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+    folder = cache or Path(values.get("cache_dir") or Path(platformdirs.user_cache_dir("pero-worker")) / "stages")
+    silent = values.get("disable_remote_logging", "").lower() in {"true", "1"}
     settings = [
         ClusterWorkerSettings(
             name=name if len(devices) == 1 else f"{name}-{number}",
-            cache=cache or Path(platformdirs.user_cache_dir("pero-worker")) / "stages",
+            cache=folder,
             keep=Keep(timedelta(days=cache_days), round(cache_size * 1e9)),
             device=one,
             max_pixels=max_megapixels * 1_000_000,
             max_attempts=max_attempts,
             grace=grace,
-            log_queue=log_queue,
+            log_queue=log_queue or ("" if silent else values.get("log_queue", "")),
             log_level=level,
             most_memory=round(max_memory * 1e9),
             beside=devices.count(one),

@@ -97,6 +97,7 @@ def connect(access: ZooKeeperAccess) -> KazooClient:
     )
     _log_in_patiently(client, handler)
     _shake_hands_briefly(client)
+    _outlive_nonsense(client, handler)
     deadline = time.monotonic() + access.patience
     try:
         with warnings.catch_warnings():
@@ -179,6 +180,20 @@ def _shake_hands_briefly(client: Any) -> None:
     """A server that only just starts may take a connection and forget it; kazoo would wait as long as a session."""
     ask = client._connection._invoke
     client._connection._invoke = lambda timeout, *question, **more: ask(min(timeout, _HANDSHAKE), *question, **more)
+
+
+def _outlive_nonsense(client: Any, handler: _Handler) -> None:
+    """Bytes that make no sense end kazoo's thread, and the client would be gone for ever without a word."""
+    attempt = client._connection._connect_attempt
+
+    def attempt_again(*arguments: object) -> object:
+        try:
+            return attempt(*arguments)
+        except Exception as error:  # whatever came over the wire
+            handler.problem = error
+            return None
+
+    client._connection._connect_attempt = attempt_again
 
 
 def _wait_for_login(client: Any, handler: _Handler, deadline: float) -> None:

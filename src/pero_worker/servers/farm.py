@@ -36,7 +36,8 @@ class PrivateFarm:
 
     def start(self) -> Addresses:
         """Starts what does not run. UsageError: a server is not installed; TransientError: one does not come up."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        # Pages and models lie in it.
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         ports = self._ports()
         amqp, management, distribution, epmd = ports["rabbitmq"]
         rabbit = RabbitServer(self._folder / "rabbitmq", amqp, management, distribution, epmd)

@@ -89,6 +89,10 @@ class Worker:
                     break
                 try:
                     self._holding.follow(assignment)
+                except TransientError as error:
+                    self._wait_after(error, WorkerStatus.CONFIGURATION_FAILED)
+                    continue
+                try:
                     delivery = self._broker.get(tuple(self._holding.loaded), self.name, self._patience())
                 except TransientError as error:
                     self._wait_after(error, WorkerStatus.MQ_CONNECTION_FAILED)

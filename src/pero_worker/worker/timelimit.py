@@ -14,6 +14,9 @@ RECYCLED = 75
 """Exit status of a worker process that wants to be started anew (EX_TEMPFAIL)."""
 
 
+_STEP = 1.0
+
+
 @contextmanager
 def time_limit(seconds: float, expired: Callable[[], None]) -> Iterator[None]:
     """Calls `expired`, from another thread, when the block takes longer than `seconds` (0 = no limit).
@@ -24,25 +27,30 @@ def time_limit(seconds: float, expired: Callable[[], None]) -> Iterator[None]:
         yield
         return
     lock = threading.Lock()
-    state = {"done": False, "fired": False}
+    done = threading.Event()
+    fired = threading.Event()
 
-    def fire() -> None:
-        with lock:
-            if state["done"]:
+    def watch() -> None:
+        left = seconds
+        while left > 0:
+            step = min(left, _STEP)
+            if done.wait(step):
                 return
-            state["fired"] = True
+            # Not the time that went by: a process that is stopped, or a machine that sleeps, does nothing for the page.
+            left -= step
+        with lock:
+            if done.is_set():
+                return
+            fired.set()
         expired()
 
-    timer = threading.Timer(seconds, fire)
-    timer.daemon = True
-    timer.start()
+    threading.Thread(target=watch, name="time limit", daemon=True).start()
     try:
         yield
     finally:
-        timer.cancel()
         with lock:
-            state["done"] = True
-        if state["fired"]:
+            done.set()
+        if fired.is_set():
             threading.Event().wait()
 
 

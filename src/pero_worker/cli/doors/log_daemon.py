@@ -12,7 +12,7 @@ from pero_worker.cli.doors.common import add_login, given, parser
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import broker_access
 from pero_worker.cluster.logd import run_log_daemon
-from pero_worker.cluster.pool import stop_on_signals
+from pero_worker.cluster.pool import end_in_time, stop_on_signals
 from pero_worker.cluster.settings import cluster_access, read_settings
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
@@ -47,6 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     access = cluster_access(given(options, "LOGD"))
     stopped = threading.Event()
     stop_on_signals(stopped)
+    end_in_time(stopped)
     with session(access.zookeeper) as client:
         broker = RabbitBroker(broker_access(client, access.broker), prefetch=200)
     try:

@@ -16,7 +16,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_farm
 from pero_worker.cluster.download import Downloaded, download, messages_in
 from pero_worker.cluster.layouts import RequestFolders
-from pero_worker.cluster.pool import stop_on_signals
+from pero_worker.cluster.pool import end_in_time, stop_on_signals
 from pero_worker.cluster.publish import check_route
 from pero_worker.cluster.settings import cluster_access, read_server_file
 from pero_worker.cluster.workforce import publish_surely
@@ -97,6 +97,7 @@ def _upload(broker: RabbitBroker, options: argparse.Namespace, priority: int) ->
 def _download(broker: RabbitBroker, options: argparse.Namespace) -> int:
     stopped = threading.Event()
     stop_on_signals(stopped)
+    end_in_time(stopped)
     downloaded = Downloaded()
     messages_in(broker, options.download)
     layout = RequestFolders(options.directory, save_message=options.save_message)

@@ -50,7 +50,6 @@ def check_config(config: ConfigParser, directory: Path, *, cpu: bool) -> None:
     if config.has_section(tidy.SECTION):
         for key in (tidy.SORT, tidy.DROP):
             _flag(config[tidy.SECTION], key)
-        _share(config[tidy.SECTION], tidy.WIDEN)
 
 
 def _check_layout(section: SectionProxy, directory: Path, cpu: bool) -> None:
@@ -124,12 +123,3 @@ def _flag(section: SectionProxy, key: str) -> bool:
         return bool(section.getboolean(key, fallback=False))
     except ValueError as error:
         raise StageError(f"config.ini: [{section.name}] {key} must be yes or no") from error
-
-
-def _share(section: SectionProxy, key: str) -> None:
-    try:
-        fits = 0 <= section.getfloat(key, raw=True, fallback=0.0) <= 1
-    except ValueError:
-        fits = False
-    if not fits:
-        raise StageError(f"config.ini: [{section.name}] {key} must be a number from 0 to 1")

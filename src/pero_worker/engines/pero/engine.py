@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pero_worker.engines.pero import compat, speed
 from pero_worker.engines.pero.check import check_config
 from pero_worker.engines.pero.logits import load_logits
-from pero_worker.engines.pero.tidy import Tidying, widened
+from pero_worker.engines.pero.tidy import Tidying
 from pero_worker.engines.pero.words import Frames, Rails, words_of
 from pero_worker.errors import PageError, PeroWorkerError, StageError, TransientError
 from pero_worker.page import Page, Word
@@ -94,8 +94,6 @@ class _Run:
             with self._phase("layout"):
                 for step in parser.layout_parsers:
                     self.layout = step.process_page(self.image, self.layout)
-                if tidying.widen:
-                    self._widen(tidying.widen)
         if parser.run_line_cropper:
             with self._phase("crop"):
                 self._crop()
@@ -115,11 +113,6 @@ class _Run:
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
-
-    def _widen(self, share: float) -> None:
-        for line in self.layout.lines_iterator():
-            line.baseline = widened(line.baseline, share * sum(line.heights))
-            line.polygon = page_parser.helpers.baseline_to_textline(line.baseline, line.heights)
 
     def _crop(self) -> None:
         cropper = self.parser.line_cropper.crop_engine

@@ -1,4 +1,4 @@
-"""Order, ends and truth of lines: what the bundled pipelines ask for in [WORKER], and pero-ocr knows nothing of."""
+"""Reading order and false lines: what the bundled pipelines ask for in [WORKER], and pero-ocr knows nothing of."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ from collections.abc import Iterator, Sequence
 from configparser import ConfigParser
 from dataclasses import dataclass, replace
 from statistics import fmean, median
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pero_worker.engines.reading_order import Box, reading_order
 from pero_worker.page import Line, Page, Point, Region
 
 SECTION = "WORKER"
-SORT, DROP, WIDEN = "SORT_LINES", "DROP_FALSE_LINES", "WIDEN_LINES"
+SORT, DROP = "SORT_LINES", "DROP_FALSE_LINES"
 _UNSURE = 0.6
 """A line without letters and digits is believed from this confidence on."""
 _SPECKS = frozenset(".,:;'`´’‘‚·•\"“”„-")
@@ -30,40 +26,26 @@ _LONG = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Tidying:
-    """What to do; nothing unless the configuration says so, for pero-ocr does none of it."""
+    """Which of the two to do; neither unless the configuration says so, for pero-ocr does neither."""
 
     sort_lines: bool = False
     drop_false_lines: bool = False
-    widen: float = 0.0
-    """How far the ends of found lines are moved outwards, as a share of their height."""
 
     @classmethod
     def of(cls, config: ConfigParser) -> Tidying:
-        """ValueError: a value is not yes or no, or no number."""
+        """ValueError: a value is not yes or no."""
         if not config.has_section(SECTION):
             return cls()
         section = config[SECTION]
         return cls(
             bool(section.getboolean(SORT, raw=True, fallback=False)),
             bool(section.getboolean(DROP, raw=True, fallback=False)),
-            section.getfloat(WIDEN, raw=True, fallback=0.0),
         )
 
     def __call__(self, page: Page) -> Page:
         if self.drop_false_lines:
             page = without_false_lines(page)
         return sorted_lines(page) if self.sort_lines else page
-
-
-def widened(baseline: NDArray[Any], room: float) -> NDArray[Any]:
-    """A baseline, shape (n, 2), whose ends lie `room` pixels farther out, in the direction of its end pieces."""
-    points = np.array(baseline, float)
-    for end, before in ((0, 1), (-1, -2)):
-        piece = points[end] - points[before]
-        length = np.hypot(*piece)
-        if length > 0:
-            points[end] += piece / length * room
-    return points
 
 
 def without_false_lines(page: Page) -> Page:
