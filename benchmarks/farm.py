@@ -28,6 +28,7 @@ from pero_worker.request import Payload, Request
 from pero_worker.servers.farm import PrivateFarm
 from pero_worker.wire.requests import encode_request
 from pero_worker.wire.servers import parse_server
+from pero_worker.wire.tree import TREE
 
 WORK_A_PAGE = 0.005
 """Seconds of a page in a stage of the batch: 200 pages x 3 stages = 3 s of work."""
@@ -56,11 +57,12 @@ class Bench:
         return time.perf_counter()
 
     @contextmanager
-    def running(self, *command: str) -> Iterator[None]:
+    def running(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
         process = subprocess.Popen([sys.executable, "-m", "pero_worker", *command], env=self.environment)
         try:
-            yield
+            yield process
         finally:
+            process.send_signal(signal.SIGCONT)
             process.send_signal(signal.SIGTERM)
             process.wait()
 
@@ -102,6 +104,8 @@ def show(bench: Bench) -> None:
     print(f"| 200 pages x 3 stages, one worker, 3 s of work | {batch(bench):.2f} s | 31 s |", flush=True)
     print(f"| steady 30 % load of one worker, three stages, p50 | {steady(bench):.2f} s | 30 s |", flush=True)
     print(f"| one page of another stage beside bulk, one worker | {beside_bulk(bench):.2f} s | 70 s |", flush=True)
+    for what, number in (("killed", signal.SIGKILL), ("frozen", signal.SIGSTOP)):
+        print(f"| watchdog {what}, sessions of 10 s: another leads | {new_lead(bench, number):.1f} s | - |", flush=True)
 
 
 def warm_page(bench: Bench) -> tuple[float, float]:
@@ -179,6 +183,20 @@ def beside_bulk(bench: Bench) -> float:
         begun = time.perf_counter()
         bench.publish("small", "out-small")
         return bench.collect("out-small") - begun
+
+
+def new_lead(bench: Bench, number: signal.Signals) -> float:
+    with bench.running("watchdog") as first:
+        while not (name := leader(bench.client)):
+            time.sleep(0.02)
+        with bench.running("watchdog"):
+            while len(bench.client.get_children(TREE.election)) < 2:
+                time.sleep(0.02)
+            first.send_signal(number)
+            begun = time.perf_counter()
+            while leader(bench.client) in {"", name}:
+                time.sleep(0.02)
+            return time.perf_counter() - begun
 
 
 if __name__ == "__main__":
