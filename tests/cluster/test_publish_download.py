@@ -156,6 +156,15 @@ def test_ocr_on_the_cluster_is_ocr_on_one_machine(farm: TestFarm, scans: Path, t
     until(lambda: not [q for q in farm.rabbitmq.api("GET", f"queues/{farm.vhost}") if q["name"].startswith("job.")])  # type: ignore[attr-defined,union-attr]
 
 
+def test_queues_are_listed(farm: TestFarm) -> None:
+    farm.add_stage("s1", DUMMY)
+    farm.add_stage("results of mine")
+    assert "results of mine" not in run(farm, "queues")
+    run(farm, "servers", "add", "mq_monitoring", f"127.0.0.1:{farm.rabbitmq.management}")
+    # RabbitMQ's web interface tells of a new queue after a while.
+    until(lambda: "results of mine" in run(farm, "queues"))
+
+
 def test_status_tells_what_failed_last(farm: TestFarm, tmp_path: Path) -> None:
     farm.add_stage("s1", DUMMY + "FAILTEST = yes\n")
     farm.add_stage("out")

@@ -16,6 +16,7 @@ LONG = (
     "RabbitMQ refuses messages for 3 s (memory alarm)",
     "ZooKeeper restarted",
     "ZooKeeper sessions expired",
+    "watchdog that leads cut from ZooKeeper",
 )
 
 

@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
+
+from pero_worker.wire.queues import LARGEST_MESSAGE, LONGEST_PAGE
 
 HOME = Path(__file__).parents[2]
 NAMED = re.findall(
@@ -17,6 +20,14 @@ NAMED = re.findall(
 @pytest.mark.parametrize(("file", "test"), NAMED)
 def test_the_contracts_tests_exist(file: str, test: str) -> None:
     assert re.search(rf"^def {test or 'test_'}", (HOME / "tests" / file).read_text(), re.MULTILINE)
+
+
+def test_compose_lets_large_scans_through_and_slow_pages_finish() -> None:
+    rabbitmq = yaml.safe_load((HOME / "compose.yaml").read_text())["services"]["rabbitmq"]
+    words = rabbitmq["environment"]["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"].split()
+    settings = dict(zip(words[1::2], words[2::2], strict=True))
+    assert settings["max_message_size"] == str(LARGEST_MESSAGE)
+    assert settings["consumer_timeout"] == str(LONGEST_PAGE)
 
 
 def test_every_point_of_the_contract_names_its_test() -> None:

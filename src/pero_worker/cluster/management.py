@@ -1,4 +1,4 @@
-"""RabbitMQ's management interface: users, virtual hosts and who may enter which."""
+"""RabbitMQ's management interface: users, virtual hosts, who may enter which, and what queues there are."""
 
 from __future__ import annotations
 
@@ -78,6 +78,10 @@ class Management:
     def vhosts(self) -> tuple[tuple[str, str], ...]:
         """Names and descriptions."""
         return tuple((str(one["name"]), str(one.get("description") or "")) for one in self._ask("vhosts") or ())
+
+    def queue_names(self) -> tuple[str, ...]:
+        """Of all virtual hosts that the user may see, each once."""
+        return tuple(sorted({str(one["name"]) for one in self._ask("queues?columns=name") or ()}))
 
     # -- changes -----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,11 @@ class PrivateFarm:
             if daemon.stop(signal.SIGKILL if wipe else signal.SIGTERM)
         ]
         if wipe:
-            shutil.rmtree(self._folder)
+            for name in {daemon.folder for daemon in self._daemons().values()}:
+                shutil.rmtree(name, ignore_errors=True)
+            self._state.unlink()
+            with suppress(OSError):  # somebody else's files lie there, too
+                self._folder.rmdir()
         return tuple(stopped)
 
     @property
