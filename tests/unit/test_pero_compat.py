@@ -136,3 +136,11 @@ def test_what_follows_the_last_layer_is_computed_in_float32() -> None:
         found = prepared(torch.rand(1, 3, 40, 40))
     assert found.dtype is torch.float32
     assert not torch.equal(found, found.bfloat16().float())
+
+
+@pytest.mark.parametrize("layers", [[torch.nn.Conv2d(3, 4, 3)], [torch.nn.ReLU()]])
+def test_networks_that_end_with_a_layer_or_have_none_compute_in_bfloat16_too(layers: list[torch.nn.Module]) -> None:
+    with compat.no_warnings():
+        prepared = speed._prepared(torch.jit.script(torch.nn.Sequential(*layers).eval()), half=True)
+    with torch.inference_mode():
+        assert prepared(torch.rand(1, 3, 40, 40)).dtype is torch.float32

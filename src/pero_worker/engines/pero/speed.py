@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from configparser import ConfigParser
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,11 +65,10 @@ def _in_bfloat16(frozen: Any) -> Callable[[Any], Any]:
 def _end_in_float32(graph: Any) -> None:
     # What follows the last layer is cheap, and its result is compared: a sigmoid in bfloat16 knows 600 values only, so
     # that neighbouring rows of a baseline tie where layout looks for the highest one (CER on real pages: +0.2 %).
-    nodes = list(graph.nodes())
-    layers = [place for place, node in enumerate(nodes) if node.kind() in _LAYERS]
-    if not layers:
+    pairs = [(node, after) for node, after in pairwise(graph.nodes()) if node.kind() in _LAYERS]
+    if not pairs:
         return
-    layer, after = nodes[layers[-1]], nodes[layers[-1] + 1]
+    layer, after = pairs[-1]
     graph.setInsertPoint(after)
     dtype, no, none = (graph.insertConstant(value) for value in (torch.float32, False, None))
     cast = graph.insertNode(graph.create("aten::to", [layer.output(), dtype, no, no, none], 1))
