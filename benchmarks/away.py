@@ -51,11 +51,16 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--seconds", type=float, default=20.0, help="how long a server is away")
     arguments.add_argument("--pages", type=int, default=3000, help="failing pages in a row")
+    arguments.add_argument("--part", action="append", choices=["absence", "failures", "endings"], help="default: all")
     given = arguments.parse_args()
-    with farm_of(Path(tempfile.mkdtemp(prefix="pero-away-"))) as farm:
-        show_absence(farm, given.seconds)
-        show_failures(farm, given.pages)
-        show_endings(farm)
+    parts = {
+        "absence": lambda: show_absence(farm, given.seconds),
+        "failures": lambda: show_failures(farm, given.pages),
+        "endings": lambda: show_endings(farm),
+    }
+    with tempfile.TemporaryDirectory(prefix="pero-away-") as name, farm_of(Path(name)) as farm:
+        for part in given.part or parts:
+            parts[part]()
 
 
 @contextmanager

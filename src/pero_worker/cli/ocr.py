@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from pero_worker.local.run import RunOptions, Summary, run
 from pero_worker.local.workforce import LocalSettings, LocalWorkforce, Workforce
 from pero_worker.models.pipelines import load_pipeline
 
+_PATIENCE = 4.0
+"""Seconds that leaving may take after Ctrl-C."""
 EPILOG = """
 [bold]Examples[/bold]
 
@@ -136,7 +139,8 @@ def run_documents(
     quiet: bool,
 ) -> None:
     """From paths to results, with progress and a summary; ends the program when something failed."""
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     found = discover(paths, exclude=output)
     folder = OutputFolder(output)
     try:
@@ -160,5 +164,9 @@ def _leave(summary: Summary) -> None:
         raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
 
 
-def _as_interrupt(signum: int, frame: object) -> None:
+def _interrupt(signum: int, frame: object) -> None:
+    # A server that does not answer must not hold us up; nothing half-made is in place.
+    last = threading.Timer(_PATIENCE, os._exit, (ExitCode.INTERRUPTED,))
+    last.daemon = True
+    last.start()
     raise KeyboardInterrupt

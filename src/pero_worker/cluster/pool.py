@@ -25,6 +25,8 @@ from pero_worker.worker.timelimit import RECYCLED
 logger = logging.getLogger(__name__)
 _LOOK = 0.2
 """Seconds between two looks whether to stop."""
+_ENDING = 0.8
+"""Part of the grace after which a worker process ends by force."""
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _LASTING = 20.0
@@ -99,7 +101,7 @@ def stop_on_signals(stopped: threading.Event) -> None:
         signal.signal(number, lambda *_: stopped.set())
 
 
-def end_in_time(stopped: threading.Event, seconds: float = 4.6) -> None:
+def end_in_time(stopped: threading.Event, seconds: float = 4.0) -> None:
     """Ends the process so soon after `stopped`, whatever holds it up: a server that does not answer, or a model that is
     being loaded. What is in hand goes back by itself."""
 
@@ -123,7 +125,8 @@ def _run(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAcc
     stopped = threading.Event()
     stop_on_signals(stopped)
     threading.Thread(target=_stop_without_parent, args=(stopped,), daemon=True).start()
-    end_in_time(stopped, max(settings.grace - 2 * _LOOK, 1.0))
+    # What is left of the grace is for the supervisor to notice.
+    end_in_time(stopped, max(_ENDING * settings.grace, 1.0))
     log_to_stderr(settings.log_level)
     try:
         again = run_worker(settings, access, store, stopped, joined.set)

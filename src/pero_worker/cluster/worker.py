@@ -32,7 +32,7 @@ from pero_worker.worker.steps import StageRunner
 
 logger = logging.getLogger(__name__)
 _KEEP = Keep(timedelta(days=90), 100_000_000_000)
-_FINISHING = 0.8
+_FINISHING = 0.6
 """Part of the grace that a page may take; the rest is for giving it back."""
 
 
@@ -171,7 +171,7 @@ def _end_after_grace(
         return
     logger.warning("the page in hand takes too long to wait for it, and is given back")
     worker.leave_page()
-    broker.close()
     coordinator.report(settings.name, WorkerStatus.DEAD, "stopped with a page in hand, which was given back")
+    broker.close()
     coordinator.close()
     os._exit(0)
