@@ -254,7 +254,9 @@ def test_a_worker_is_configured_by_a_file(farm: TestFarm, tmp_path: Path, form: 
     for name in ("s1", "out", "log"):
         farm.add_stage(name, DUMMY if name == "s1" else None)
     command = [sys.executable, "-m", "pero_worker", "worker", "--config-file", str(file)]
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == f"worker filed has joined the cluster at {farm.zookeeper}\n"
     with farm.client() as client, farm.broker() as broker:
         until(lambda: status_of(client, "filed") == WorkerStatus.IDLE)
         client.set("/pero/worker/status/filed/queue", b"s1")
@@ -264,6 +266,7 @@ def test_a_worker_is_configured_by_a_file(farm: TestFarm, tmp_path: Path, form: 
         assert (tmp_path / "cache").is_dir()
     process.send_signal(signal.SIGTERM)
     assert process.wait(15) == 0
+    process.stderr.close()
 
 
 def test_a_workers_log_goes_to_the_queue(farm: TestFarm, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -128,12 +128,21 @@ def _run(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAcc
     # What is left of the grace is for the supervisor to notice.
     end_in_time(stopped, max(_ENDING * settings.grace, 1.0))
     log_to_stderr(settings.log_level)
+
+    def begin() -> None:
+        joined.set()
+        _say(f"worker {settings.name} has joined the cluster at {', '.join(access.zookeeper.servers)}")
+
     try:
-        again = run_worker(settings, access, store, stopped, joined.set)
+        again = run_worker(settings, access, store, stopped, begin)
     except PeroWorkerError as error:
-        print(f"pero-worker: {settings.name}: {error}", file=sys.stderr, flush=True)  # noqa: T201 - its last word
+        _say(f"pero-worker: {settings.name}: {error}")
         raise SystemExit(error.exit_code) from error
     raise SystemExit(RECYCLED if again else ExitCode.OK)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - to whoever started the worker
 
 
 def _stop_without_parent(stopped: threading.Event) -> None:
