@@ -36,7 +36,9 @@ SHAPES = (
 )
 """Stage times beside each other, and workers."""
 HALVES = {"a0": 1, "a1": 3, "b0": 2, "b1": 2}
-WARM_UP = 1200.0
+MIXED_BOUND = 885.0
+"""Seconds of `mixed`, at best: layout and 461 pages of OCR without a GPU (6 x 885 s), all else with one (4 x 885 s)."""
+WARM_UP = 1800.0
 """Seconds at the start of steady traffic that are left out for all alike: what heaps up while all load their first
 model is worked off."""
 
@@ -82,7 +84,7 @@ def two_jobs(load: float) -> tuple[list[StageModel], list[StageModel]]:
     return chain((1.0, 2.5), load, "a"), chain((2.0, 1.5), load, "b")
 
 
-def flipping(seed: int, hours: int = 6) -> Scenario:
+def flipping(seed: int, hours: int = 4) -> Scenario:
     """60 % load, one of two jobs an hour in turns, 30 s loads."""
     chance = random.Random(seed)
     jobs = two_jobs(30)
@@ -275,7 +277,7 @@ def show_steady() -> None:
                     ]
 
     table(
-        "Steady traffic: 8 workers, two hours, pages of the first 20 minutes left out for all alike",
+        "Steady traffic: 8 workers, two hours, pages of the first half hour left out for all alike",
         (
             "stage times s",
             "offered",
@@ -291,6 +293,28 @@ def show_steady() -> None:
         ),
         rows(),
     )
+
+
+def show_hours() -> None:
+    """The shape that no fixed split keeps up with, for longer."""
+    shape, hours = SHAPES[2][0], 6
+
+    def rows() -> Iterator[list[object]]:
+        for rule, offered, load in (
+            (Planned, 0.9, 30.0),
+            (Planned, 0.9, 90.0),
+            (UpstreamRule, 0.6, 30.0),
+            (UpstreamRule, 0.6, 90.0),
+        ):
+            scenario = replace(steady(shape, offered, load, hours=hours), until=3600.0 * hours)
+            outcome = run(scenario, rule())
+            came = [sum(page[0] < 3600 * hour for page in scenario.pages) for hour in range(1, hours + 1)]
+            out = [sum(page.out < 3600 * hour for page in outcome.pages) for hour in range(1, hours + 1)]
+            name = "ours" if rule is Planned else "upstream's rule"
+            yield [name, percent(offered, 0), f"{load:.0f}", *(a - b for a, b in zip(came, out, strict=True))]
+
+    head = ("rule", "offered", "load s", *(f"{hour} h" for hour in range(1, hours + 1)))
+    table(f"Pages that are not out yet, hour by hour: steady traffic, 8 workers, stage times {shape}", head, rows())
 
 
 def show_flip() -> None:
@@ -344,13 +368,13 @@ def show_odd() -> None:
                     name,
                     title,
                     f"{statistics.fmean(o.makespan for o in runs):.0f}",
-                    f"{bound(farm(0), runs[0]):.0f}" if "kinds" not in name else "-",
+                    f"{MIXED_BOUND if farm is mixed else bound(farm(0), runs[0]):.0f}",
                     f"{statistics.fmean(o.mean for o in runs):.0f}",
                     percent(statistics.fmean(o.loading for o in runs)),
                     round(statistics.fmean(o.moves for o in runs)),
                 ]
 
-    head = ("batch of 2000 pages", "rule", "makespan s", "work / workers s", "mean latency s", "loading", "moves")
+    head = ("batch of 2000 pages", "rule", "makespan s", "bound s", "mean latency s", "loading", "moves")
     table("Other farms", head, rows())
 
 
@@ -436,6 +460,7 @@ def show_decisions() -> None:
 PARTS = {
     "batch": show_batch,
     "steady": show_steady,
+    "hours": show_hours,
     "flip": show_flip,
     "odd": show_odd,
     "crowded": show_crowded,

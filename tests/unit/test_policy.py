@@ -219,8 +219,10 @@ def test_what_is_least_needed_is_dropped_first() -> None:
     assert planned(stages, [worker("w", "a", "b", memory=8)]) == {"w": ("c", "b")}
 
 
-def test_a_stage_of_unknown_size_is_loaded_alone() -> None:
-    assert planned([stage("a", memory=1), stage("b", 3)], [worker("w", "a", memory=100)]) == {"w": ("b",)}
+def test_a_stage_of_unknown_size_is_taken_for_a_large_one() -> None:
+    stages = [stage("a", memory=10**9), stage("b", 3)]
+    assert planned(stages, [worker("w", "a", memory=2 * 10**9)]) == {"w": ("b",)}
+    assert planned(stages, [worker("w", "a", memory=4 * 10**9)]) == {"w": ("b", "a")}
 
 
 def test_a_worker_with_room_takes_a_stage_that_nobody_serves_at_once() -> None:
