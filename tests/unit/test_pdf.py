@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 from PIL import ImageCms, ImageDraw
 
 from pero_worker.errors import OutputError, PageError
+from pero_worker.formats import imagepdf
 from pero_worker.formats.pdf import write_searchable_pdf
 from pero_worker.page import Line, Page, Polygon, Region, Word
 
@@ -400,10 +401,21 @@ def test_a_failed_page_that_is_too_large_is_not_decoded_and_the_others_are_kept(
         assert [int(images_of(sheet)[0].Width) for sheet in pdf.pages] == [WIDTH, 1]
 
 
-def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_input_gives_the_same_bytes_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "scan.png"
     picture().save(source)
-    assert searchable(source, page()) == searchable(source, page())
+    given = imagepdf.images_as_pdf
+
+    def with_another_id(*arguments: Any) -> Path:
+        made = given(*arguments)
+        with pikepdf.open(made, allow_overwriting_input=True) as pdf:
+            pdf.trailer.ID = pikepdf.Array([pikepdf.String("another"), pikepdf.String("time")])
+            pdf.save(made)
+        return made
+
+    first = searchable(source, page())
+    monkeypatch.setattr("pero_worker.formats.pdf.images_as_pdf", with_another_id)
+    assert searchable(source, page()) == first
 
 
 def test_a_source_that_is_gone_is_a_page_error(tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ def write_searchable_pdf(source: Path, pages: Sequence[Page | None], stream: IO[
         with tempfile.TemporaryDirectory(prefix="pero-worker-pdf-") as scratch:
             document = source if is_pdf(head) else images_as_pdf(source, pages, dpi, Path(scratch))
             with pikepdf.open(document) as pdf:
+                if document != source and Name.ID in pdf.trailer:
+                    del pdf.trailer.ID  # img2pdf's tells the time
                 font = add_font(pdf)
                 for sheet, page in zip(pdf.pages, pages, strict=False):
                     if page is not None:
