@@ -80,7 +80,7 @@ def _program(
 
 
 def main() -> None:
-    """Entry point; an error of ours is one line on stderr and an exit status of the README's table."""
+    """The program; an error of ours is one line on stderr and an exit status of the README's table."""
     # Without a handler Python prints what libraries warn of; the terminal is for what the user can act on.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
@@ -88,5 +88,3 @@ def main() -> None:
     except PeroWorkerError as error:
         typer.echo(f"pero-worker: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
