@@ -232,3 +232,18 @@ def test_no_server_and_a_wrong_password_say_what_is_wrong(farm: TestFarm) -> Non
                 broker.wait_connected(2)
         finally:
             broker.close()
+
+
+def test_a_queue_that_is_missing_stops_no_other(farm: TestFarm) -> None:
+    with farm.broker() as broker:
+        broker.declare("there")
+        broker.publish("there", b"1")
+        first = broker.get(("there", "gone"), "me", 10)
+        assert first is not None and first.body == b"1"
+        broker.ack(first)
+        assert broker.get(("there", "gone"), "me", 0) is None
+        broker.declare("gone")
+        broker.publish("gone", b"2")
+        second = broker.get(("there", "gone"), "me", 10)
+        assert second is not None and second.queue == "gone"
+        broker.ack(second)

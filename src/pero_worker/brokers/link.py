@@ -122,16 +122,21 @@ class Link:
         return set(queues) == set(self._consumed)
 
     def consume(self, queues: tuple[str, ...], consumer: str) -> bool:
-        """Has messages of exactly `queues` delivered; whether one that was served is not any more."""
+        """Has messages of exactly `queues` delivered; whether one that was served is not any more. One that is missing
+        is left out and asked for again the next time. TransientError: all are missing."""
         dropped = [name for name in self._consumed if name not in queues]
         for name in dropped:
             self.consuming.basic_cancel(self._consumed.pop(name))
+        missing = ""
         for name in [name for name in queues if name not in self._consumed]:
             if self.state(name) is None:
-                raise TransientError(f"there is no queue {name!r}: create it with: pero-worker stage add {name}")
+                missing = name
+                continue
             tag = f"{consumer}.{name}.{self.number}"
             self.consuming.basic_consume(name, partial(self._received, name), consumer_tag=tag)
             self._consumed[name] = tag
+        if missing and not self._consumed:
+            raise TransientError(f"there is no queue {missing!r}: create it with: pero-worker stage add {missing}")
         return bool(dropped)
 
     def _cancelled(self, method: Any) -> None:

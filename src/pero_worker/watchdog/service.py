@@ -70,15 +70,15 @@ class Watchdog:
         self._client.ensure_path(TREE.election)
         while not stopped.is_set():
             election = self._client.Election(TREE.election, name)
-            canceller = threading.Thread(
-                target=lambda election=election: (stopped.wait(), election.cancel()), daemon=True
-            )
-            canceller.start()
+            over = threading.Event()
+            threading.Thread(target=_cancel_when, args=(stopped, over, election), daemon=True).start()
             try:
                 election.run(self._lead, name, election, stopped)
             except (KazooException, *AWAY) as error:
                 logger.warning("the lead is lost: %s", error or type(error).__name__)
                 stopped.wait(0.5)
+            finally:
+                over.set()
 
     def _lead(self, name: str, election: Any, stopped: threading.Event) -> None:
         lost = threading.Event()
@@ -189,3 +189,11 @@ class Watchdog:
                 if stage.quarantine:
                     logger.warning("nobody is sent to stage %s: %s", stage.name, stage.quarantine)
                 self._warned[stage.name] = stage.quarantine
+
+
+def _cancel_when(stopped: threading.Event, over: threading.Event, election: Any) -> None:
+    """Ends the wait for the lead; from a thread of its own, until it is `over`."""
+    while not over.is_set():
+        if stopped.wait(1.0):
+            election.cancel()
+            return
