@@ -1,6 +1,6 @@
 """`make bench-quality`: CER and WER of print-latin, rapidocr and Tesseract on pages with a NAME.gt.txt beside them.
 
-python benchmarks/quality.py [PAGES_DIR] [--engines print-latin,rapidocr,tesseract]
+python benchmarks/quality.py [PAGES_DIR] [--engines print-latin,rapidocr,tesseract]; an engine may be a pipeline folder.
 """
 
 from __future__ import annotations
@@ -82,8 +82,10 @@ def main() -> None:
         sys.exit(f"no images with a .gt.txt beside them in {given.folder}")
     with tempfile.TemporaryDirectory() as scratch:
         results = {
-            engine: tesseract(images) if engine == "tesseract" else pero_worker(engine, images, Path(scratch) / engine)
-            for engine in engines
+            engine: tesseract(images)
+            if engine == "tesseract"
+            else pero_worker(engine, images, Path(scratch) / str(place))
+            for place, engine in enumerate(engines)
         }
     show(images, results)
     if any(not result.texts for engine, result in results.items() if engine != "tesseract"):
