@@ -21,7 +21,9 @@ SERVERS = "PERO_WORKER_TEST_SERVERS"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The folder of the servers that all processes of this run share."""
+    """The folder of the servers that all processes of this run share. Ctrl-C works in the programs that are started,
+    also when this run is a job in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         os.environ[SERVERS] = tempfile.mkdtemp(prefix="pero-servers-")
 
