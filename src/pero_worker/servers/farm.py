@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pero_worker.errors import UsageError
+import platformdirs
+
+from pero_worker.errors import OutputError, UsageError
 from pero_worker.servers.daemon import Daemon, answers, free_port
 from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.servers.zookeeper import ZooKeeperServer
@@ -36,9 +40,14 @@ class PrivateFarm:
         self._state = self._folder / "farm.json"
 
     def start(self) -> Addresses:
-        """Starts what does not run. UsageError: a server is not installed; TransientError: one does not come up."""
+        """Starts what does not run. UsageError: a server is not installed; TransientError: one does not come up;
+        OutputError: there is no place for the lock."""
         # Pages and models lie in it.
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _alone():
+            return self._start()
+
+    def _start(self) -> Addresses:
         ports = self._ports()
         amqp, management, distribution, epmd = ports["rabbitmq"]
         rabbit = RabbitServer(self._folder / "rabbitmq", amqp, management, distribution, epmd)
@@ -106,3 +115,17 @@ class PrivateFarm:
             command = [sys.executable, "-m", "pero_worker.servers.ftp", *options]
             daemon.start(command, {"PERO_WORKER_SERVER_PASSWORD": STORE_LOGIN})
             daemon.wait_until(lambda: answers(port))
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Two farms of one user that start at the same moment would find the same ports free."""
+    path = platformdirs.user_state_path("pero-worker") / "up.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a")
+    except OSError as error:
+        raise OutputError(f"cannot open {path}: {error.strerror}") from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
