@@ -166,14 +166,19 @@ def test_what_was_recorded_can_be_tried_again(farm: TestFarm, tmp_path: Path) ->
     farm.add_stage("out")
     trace = tmp_path / "trace.jsonl"
     watchdog = subprocess.Popen(
-        [sys.executable, "-m", "pero_worker", "watchdog", "--record", str(trace)], env=farm.environment()
+        [sys.executable, "-m", "pero_worker", "watchdog", "--record", str(trace), "--verbose"],
+        env=farm.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
     )
     with farm.broker() as broker, running_worker(farm, tmp_path):
         for number in range(40):
             broker.publish("s1", page(number, "s1", "s2", "out"))
         collect(farm, 40)
         watchdog.terminate()
-        assert watchdog.wait(20) == 0
+        _, told = watchdog.communicate(timeout=20)
+        assert watchdog.returncode == 0
+        assert " leads" in told and re.search(r"worker w1 holds s1.*: it held nothing; s1: \d+ pages", told), told
     said = command(farm, "watchdog", "replay", trace, "--priority", "s1=3")
     assert "as it was" in said and "with s1=3" in said and "moves" in said
     assert len(re.findall(r"^ ?s1( > s2)? +\d+ ", said, re.MULTILINE)) >= 2, said

@@ -117,7 +117,8 @@ def log_to_stderr(level: int) -> None:
     """What is at least `level`; a log queue is told more."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(level)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", handlers=[handler])
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger().addHandler(handler)
     logging.getLogger("pero_worker").setLevel(min(level, logging.INFO))
 
 

@@ -64,6 +64,7 @@ class Watchdog:
         self._woken: dict[str, float] = {}
         self._warned: dict[str, str] = {}
         self._place = ""
+        self._trouble = ""
 
     def run(self, name: str, stopped: threading.Event) -> None:
         """Waits for the lead, leads until it is lost, and again, until `stopped`."""
@@ -110,8 +111,10 @@ class Watchdog:
                     logger.warning("another watchdog leads")
                     return
                 except (TransientError, KazooException, *AWAY) as error:
-                    logger.warning("this round is left out: %s", error or type(error).__name__)
+                    self._complain(str(error) or type(error).__name__)
                     stopped.wait(1.0)
+                else:
+                    self._complain("")
                 self._news.wait(pause)
                 # What changes together is looked at together.
                 stopped.wait(_DEBOUNCE)
@@ -119,6 +122,14 @@ class Watchdog:
         finally:
             self._client.remove_listener(listen)
             mirror.close()
+
+    def _complain(self, trouble: str) -> None:
+        """Once, however long it lasts."""
+        if trouble and not self._trouble:
+            logger.warning("nobody is told anything: %s", trouble)
+        elif self._trouble and not trouble:
+            logger.warning("all is well again")
+        self._trouble = trouble
 
     def round(self, mirror: Mirror) -> Snapshot:
         """One look, one plan, carried out."""
