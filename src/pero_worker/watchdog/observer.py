@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -121,13 +121,12 @@ class Observer:
     def _see(
         self, now: float, records: Sequence[StageRecord], lengths: Mapping[str, int], workers: Sequence[WorkerView]
     ) -> None:
-        working: Counter[str] = Counter()
-        seconds = {record.name: record for record in records}
+        working: dict[str, float] = defaultdict(float)
+        stages = {record.name: _view(record) for record in records}
         for view in workers:
             for name in view.holds if view.busy else ():
-                if name in seconds:
-                    pace = _view(seconds[name]).seconds(view.kind)
-                    working[name] += 1 / len(view.holds) / pace  # type: ignore[assignment]
+                if name in stages:
+                    working[name] += 1 / len(view.holds) / stages[name].seconds(view.kind)
         onward = {record.name: record.measured.onward for record in records}
         self._flow.seen(now, lengths, working, onward)
 
