@@ -54,26 +54,26 @@ class Observer:
         self._since = {view.name: self._since[view.name] for view in workers}
         self._note_refusals(records, [state for state, _ in states], {view.name: view for view in workers}, now)
         refused = {record.name: self._refusals.of_stage(record.name, record.version, now) for record in records}
-        workers = [
-            replace(view, refused=frozenset(name for name, who in refused.items() if view.name in who))
-            for view in workers
-        ]
+        by_worker: dict[str, set[str]] = defaultdict(set)
+        for name, who in refused.items():
+            for worker in who:
+                by_worker[worker].add(name)
+        workers = [replace(view, refused=frozenset(by_worker.get(view.name, ()))) for view in workers]
         present = [record for record in records if record.name in lengths]
         self._see(now, present, lengths, workers)
-        holders = {name: set[str]() for name in lengths}
-        for view in workers:
-            for name in view.holds:
-                if name in holders and not view.loading and name not in view.refused:
-                    holders[name].add(view.name)
-        stages = [
-            self._stage(
-                record,
-                lengths[record.name],
-                quarantine(refused[record.name], {view.name for view in workers}, holders[record.name]),
-            )
-            for record in present
-        ]
+        why_not = self._quarantines(refused, workers)
+        stages = [self._stage(record, lengths[record.name], why_not.get(record.name, "")) for record in present]
         return Snapshot(tuple(stages), tuple(workers))
+
+    def _quarantines(self, refused: Mapping[str, dict[str, str]], workers: Sequence[WorkerView]) -> dict[str, str]:
+        """Why nobody should be sent to a stage, for those that somebody could not load."""
+        names = {view.name for view in workers}
+        holders: dict[str, set[str]] = defaultdict(set)
+        for view in workers:
+            for name in view.holds if not view.loading else ():
+                if name not in view.refused:
+                    holders[name].add(view.name)
+        return {name: quarantine(who, names, holders[name]) for name, who in refused.items() if who}
 
     def _worker(self, state: WorkerState, version: int, told: Mapping[str, Told], now: float) -> WorkerView | None:
         """None for a worker that cannot be told anything."""
