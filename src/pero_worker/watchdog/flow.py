@@ -15,7 +15,6 @@ no stream, and a stream that has ended is soon forgotten."""
 class _Seen:
     at: float
     waiting: int
-    done: float = 0.0
     fast: float = 0.0
     slow: float = 0.0
 

@@ -109,7 +109,7 @@ class _Planner:
         if worker is None:
             return False
         self._free[worker.view.kind].remove(worker)
-        return self._move(worker, stage, "it held nothing")
+        return self._move(worker, stage, (), "it held nothing")
 
     def _take_idle(self, stage: Stage) -> bool:
         groups = [holds for holds, group in self._idle.items() if group and stage.name not in holds]
@@ -120,7 +120,7 @@ class _Planner:
             kept = self._field.kept(worker, stage)
             if all(name in kept or self._lends(worker, self._field.stages[name], stage) for name in holds):
                 self._idle[holds].remove(worker)
-                return self._move(worker, stage, "it had no work")
+                return self._move(worker, stage, kept, "it had no work")
         return False
 
     def _take_in_turn(self, stage: Stage) -> bool:
@@ -131,10 +131,11 @@ class _Planner:
         for worker in heapq.nsmallest(
             self._tuning.tries, donors, key=lambda donor: (self._loss(donor), self._left(donor))
         ):
-            beside = set(self._field.kept(worker, stage)) == set(worker.holds)
+            kept = self._field.kept(worker, stage)
+            beside = set(kept) == set(worker.holds)
             if beside or self._ripe(worker, stage):
                 self._busy[worker.holds].remove(worker)
-                return self._move(worker, stage, "it can hold both" if beside else "it is this stage's turn")
+                return self._move(worker, stage, kept, "it can hold both" if beside else "it is this stage's turn")
         return False
 
     def _balance(self) -> None:
@@ -154,7 +155,7 @@ class _Planner:
                 continue
             reason = f"{holds[0]} is done in {self._field.done_without(worker, holds[0]):.0f} s without it"
             self._busy[holds].remove(worker)
-            self._move(worker, stage, reason)
+            self._move(worker, stage, self._field.kept(worker, stage), reason)
             heapq.heapreplace(late, (-stage.weight * stage.drain, number))
             early = [entry for entry in early if entry[1] != holds]
             if self._busy[holds]:
@@ -188,7 +189,8 @@ class _Planner:
                 break
             if worker.may_hold(stage) and worker.view.serving >= self._tuning.turn * worker.load(stage):
                 self._idle[holds].remove(worker)
-                self._move(worker, stage, f"{lender.name} is used to {lender.use:.0%}, {stage.name} to {stage.use:.0%}")
+                reason = f"{lender.name} is used to {lender.use:.0%}, {stage.name} to {stage.use:.0%}"
+                self._move(worker, stage, self._field.kept(worker, stage), reason)
 
     # -- what it would cost ------------------------------------------------------------------------------------
 
@@ -227,10 +229,11 @@ class _Planner:
     def _use(self, holds: tuple[str, ...]) -> float:
         return max(self._field.stages[name].use for name in holds)
 
-    def _move(self, worker: Worker, stage: Stage, why: str) -> bool:
+    def _move(self, worker: Worker, stage: Stage, kept: tuple[str, ...], why: str) -> bool:
+        """`kept`: what the worker goes on holding beside the stage."""
         doing = f"done in {stage.drain:.0f} s" if stage.holders else f"served by nobody for {stage.view.unserved:.0f} s"
         reason = f"{why}; {stage.name}: {stage.pages:.0f} pages, {doing}, {worker.load(stage):.1f} s to load"
-        holds = (stage.name, *(self._field.kept(worker, stage) if worker.holds else ()))
+        holds = (stage.name, *kept)
         self._field.give(worker, holds)
         self._moves[worker.view.name] = Move(worker.view.name, holds, reason)
         return True

@@ -23,7 +23,7 @@ from pero_worker.watchdog.janitor import tidy
 from pero_worker.watchdog.mirror import Mirror
 from pero_worker.watchdog.observer import Observer, Told
 from pero_worker.watchdog.policy import TUNING, plan
-from pero_worker.watchdog.snapshot import Move, Snapshot, WorkerView
+from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
 from pero_worker.wire import tree as wire
 from pero_worker.wire.tree import TREE
 
@@ -138,9 +138,10 @@ class Watchdog:
         moves = plan(seen)
         self._record(seen, moves)
         present = {worker.name: worker for worker in seen.workers}
+        stages = {stage.name: stage for stage in seen.stages}
         self._told = {name: told for name, told in self._told.items() if name in present}
         for move in (*self._wake(seen), *moves):
-            self._tell(move, present[move.worker], seen)
+            self._tell(move, present[move.worker], stages)
         self._note_waiting(records, seen, moves)
         self._warn(seen)
         return seen
@@ -159,9 +160,9 @@ class Watchdog:
                 self._woken[worker.name] = now
                 yield Move(worker.name, worker.holds, "it sleeps although pages wait")
 
-    def _tell(self, move: Move, worker: WorkerView, seen: Snapshot) -> None:
+    def _tell(self, move: Move, worker: WorkerView, stages: Mapping[str, StageView]) -> None:
         """All of it or nothing, and nothing when another watchdog may lead."""
-        until = self._clock.now() + timedelta(seconds=self._turn(move, seen))
+        until = self._clock.now() + timedelta(seconds=self._turn(move, stages))
         transaction = self._client.transaction()
         transaction.check(self._place, 0)
         transaction.set_data(TREE.worker(move.worker, "unlock_time"), wire.encode_time(until))
@@ -177,9 +178,9 @@ class Watchdog:
         self._told[move.worker] = Told(move.stages, results[-1].version)
         logger.info("worker %s holds %s: %s", move.worker, ", ".join(move.stages) or "nothing", move.reason)
 
-    def _turn(self, move: Move, seen: Snapshot) -> float:
+    def _turn(self, move: Move, stages: Mapping[str, StageView]) -> float:
         """Seconds for which upstream's watchdog, if it should follow, leaves the worker there."""
-        load = next((stage.load_seconds("") for stage in seen.stages if stage.name in move.stages[:1]), 0.0)
+        load = stages[move.stages[0]].load_seconds("") if move.stages else 0.0
         return max(_SHORTEST_TURN, TUNING.turn * load)
 
     def _note_waiting(self, records: Sequence[StageRecord], seen: Snapshot, moves: Sequence[Move]) -> None:
