@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -77,18 +76,11 @@ def _show(outcomes: Mapping[str, Outcome], pages: int) -> None:
         table = Table(
             "stages", "pages", "mean s", "p95 s", "longest s", title=Text(title), box=None, title_justify="left"
         )
-        latencies: dict[tuple[str, ...], list[float]] = defaultdict(list)
-        for page in outcome.pages:
-            latencies[page.path].append(page.latency)
-        for path, times in sorted(latencies.items()):
-            table.add_row(Text(" > ".join(path)), str(len(times)), *_figures(times))
+        for path in sorted({page.path for page in outcome.pages}):
+            one = replace(outcome, pages=tuple(page for page in outcome.pages if page.path == path))
+            figures = (one.mean, one.percentile(0.95), one.percentile(1.0))
+            table.add_row(Text(" > ".join(path)), str(len(one.pages)), *(f"{figure:.1f}" for figure in figures))
         console.print(table)
         left = f", {outcome.left} of {pages} pages not done" if outcome.left else ""
         loading = f"{outcome.loading:.1%} of the workers' time loading"
         console.print(f"{outcome.makespan:.0f} s, {outcome.moves} moves, {loading}{left}\n", markup=False)
-
-
-def _figures(times: Sequence[float]) -> tuple[str, str, str]:
-    ordered = sorted(times)
-    p95 = ordered[min(int(0.95 * len(ordered)), len(ordered) - 1)]
-    return f"{sum(ordered) / len(ordered):.1f}", f"{p95:.1f}", f"{ordered[-1]:.1f}"
