@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from clocks import StandingClock
 
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.logd import LogFolder, log_files, run_log_daemon
@@ -42,23 +43,6 @@ def until(condition: Callable[[], object], timeout: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.01)
-
-
-class FakeClock:
-    """Stands still until told."""
-
-    def __init__(self) -> None:
-        self.moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return self.moment + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
 
 
 class FakeBroker:
@@ -174,7 +158,7 @@ def test_a_worker_never_waits_for_a_broker_that_is_away() -> None:
     broker = FakeBroker()
     broker.connected = False
     began = time.monotonic()
-    sender = LogSender(broker, "w1", FakeClock(), rate=1000, burst=100)
+    sender = LogSender(broker, "w1", StandingClock(), rate=1000, burst=100)
     log = logging.Logger("x")
     log.addHandler(sender)
     for number in range(1000):
@@ -186,7 +170,7 @@ def test_a_worker_never_waits_for_a_broker_that_is_away() -> None:
 
 
 def test_the_rate_is_bounded_and_what_was_dropped_is_told() -> None:
-    clock, broker = FakeClock(), FakeBroker()
+    clock, broker = StandingClock(), FakeBroker()
     sender = LogSender(broker, "w1", clock, rate=1, burst=5)
     log = logging.Logger("x")
     log.addHandler(sender)
@@ -235,7 +219,7 @@ def test_files_are_rotated_and_old_ones_of_ours_removed(tmp_path: Path) -> None:
     for path in others:
         path.write_text("mine")
     (tmp_path / "pero_2020-01-01T00:00:00.123456.log").write_text("upstream's\n")
-    clock = FakeClock()
+    clock = StandingClock()
     files = LogFolder(tmp_path, 10, 2, clock)
     for minutes in range(30):
         files.write(f"line {minutes}")
@@ -261,7 +245,7 @@ def test_a_folder_that_cannot_be_written_ends_the_daemon_and_keeps_the_line(farm
 
 
 def test_following_goes_over_to_newer_files(tmp_path: Path) -> None:
-    clock, stopped = FakeClock(), threading.Event()
+    clock, stopped = StandingClock(), threading.Event()
     files = LogFolder(tmp_path, 1, 0, clock)
     for number in range(5):
         files.write(str(number))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
+
+from clocks import StandingClock
 
 from pero_worker.cluster.stages import StageRecord
 from pero_worker.cluster.workers import WorkerState
@@ -13,28 +15,12 @@ from pero_worker.watchdog.observer import Observer, Told
 from pero_worker.watchdog.snapshot import Snapshot
 from pero_worker.wire.measured import Measured
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> datetime:
-        return START + timedelta(seconds=self.time)
-
-    def monotonic(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
-
 
 class Farm:
     """Queues and nodes as they are in a test."""
 
     def __init__(self, *records: StageRecord) -> None:
-        self.clock = FakeClock()
+        self.clock = StandingClock()
         self.records = list(records)
         self.waiting = dict.fromkeys((record.name for record in records), 0)
         self.states: dict[str, tuple[WorkerState, int]] = {}
@@ -89,7 +75,7 @@ def test_it_is_known_how_long_a_worker_has_served() -> None:
     farm = Farm(StageRecord("a", config="x"), StageRecord("b", config="x"))
     farm.worker("w1", stages=("a",))
     farm.look()
-    farm.clock.time = 30.0
+    farm.clock.seconds = 30.0
     assert farm.look().workers[0].serving == 30.0
     farm.worker("w1", stages=("b",))
     assert farm.look().workers[0].serving == 0.0
@@ -113,7 +99,8 @@ def test_costs_are_what_was_measured_or_else_upstreams_average() -> None:
 
 
 def test_pages_wait_since_it_was_written_down() -> None:
-    farm = Farm(StageRecord("a", config="x", waiting_since=START - timedelta(seconds=50)))
+    began = StandingClock().start - timedelta(seconds=50)
+    farm = Farm(StageRecord("a", config="x", waiting_since=began))
     assert farm.look().stages[0].unserved == 50.0
 
 
@@ -128,7 +115,7 @@ def test_who_could_not_load_a_stage_is_not_sent_there_and_the_stage_is_set_apart
     farm.worker("w2", "CONFIGURATION_FAILED", stages=("a",), message="no model here either")
     farm.worker("w1")
     assert farm.look().stages[0].quarantine == "", "for a moment it is the status of the stage before"
-    farm.clock.time = 3.0
+    farm.clock.seconds = 3.0
     assert farm.look().stages[0].quarantine == "no model here either"
     farm.records = [StageRecord("a", config="x", version="2")]
     farm.worker("w2", stages=("a",))

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from clocks import StandingClock
 
 from pero_worker.errors import OutputError, UsageError
 from pero_worker.stage import Cost
 from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
 from pero_worker.watchdog.trace import Recorder, read_trace
-
-
-class FakeClock:
-    time = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
-
-    def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-
 
 SEEN = Snapshot(
     (StageView("ocr", 5, {"cpu": Cost(1.0, 2.0, 3)}, 0.5, {"out": 1.0}, 7.0, 2, needs="cpu", owner="us", share=2.0),),
@@ -33,14 +19,14 @@ SEEN = Snapshot(
 
 
 def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
-    file, clock = tmp_path / "trace.jsonl", FakeClock()
+    file, clock = tmp_path / "trace.jsonl", StandingClock()
     with Recorder(file, clock) as recorder:
         recorder(SEEN, [Move("w1", ("ocr",), "why")])
     assert list(read_trace(file)) == [(clock.now().timestamp(), SEEN)]
 
 
 def test_a_frame_is_written_when_something_is_different_and_not_all_the_time(tmp_path: Path) -> None:
-    file, clock = tmp_path / "trace.jsonl", FakeClock()
+    file, clock = tmp_path / "trace.jsonl", StandingClock()
     other = Snapshot((StageView("ocr", 6),), SEEN.workers)
     longer = Snapshot((StageView("ocr", 6, unserved=3.0),), SEEN.workers)
     with Recorder(file, clock) as recorder:
@@ -57,7 +43,7 @@ def test_a_frame_is_written_when_something_is_different_and_not_all_the_time(tmp
 
 def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     file = tmp_path / "trace.jsonl"
-    with Recorder(file, FakeClock()) as recorder:
+    with Recorder(file, StandingClock()) as recorder:
         recorder(SEEN, [])
     whole = file.read_text()
     file.write_text(whole + whole[: len(whole) // 2])
@@ -76,4 +62,4 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read"):
         list(read_trace(tmp_path / "nothing"))
     with pytest.raises(OutputError, match="cannot record"):
-        Recorder(tmp_path / "no" / "folder", FakeClock())
+        Recorder(tmp_path / "no" / "folder", StandingClock())
