@@ -1,4 +1,5 @@
-"""`make bench-local`: pero-worker on this machine against bare PageParser loops, same model, same pages, one run.
+"""`make bench-local`: pero-worker on this machine against bare PageParser loops, same model, same pages, one run;
+and the smaller model beside them.
 
     python benchmarks/local.py [PAGES_DIR] [--pages N]
 
@@ -78,23 +79,23 @@ def main() -> None:
             shutil.copy(net, f"{net}.cpu")
         names = [str(image) for image in images]
         bare = [sys.executable, str(BARE_LOOP), str(model), str(out)]
-        ours = [sys.executable, "-m", "pero_worker", "ocr", *names, "-o", str(out), "-f", "page,alto", "--quiet"]
+        command = [sys.executable, "-m", "pero_worker", "ocr", *names, "-o", str(out), "-f", "page,alto", "--quiet"]
         # Compiles and caches what all of them import, so that the first one does not pay for the others.
         subprocess.run([*bare, "1", "1"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         rows = [
             measure("bare loop, torch's default threads", [*bare, "1", "0", *names], out),
             measure("bare loop, 2 processes of 1 thread", [*bare, "2", "1", *names], out),
-            measure("pero-worker ocr", ours, out),
+            ours := measure("pero-worker ocr", command, out),
+            measure("pero-worker ocr, print-latin-small", [*command, "--pipeline", "print-latin-small"], out),
         ]
-    show(rows)
+    show(rows, ours)
 
 
-def show(rows: list[Measured]) -> None:
-    ours = rows[-1]
+def show(rows: list[Measured], ours: Measured) -> None:
     print(
         f"{os.process_cpu_count() if hasattr(os, 'process_cpu_count') else os.cpu_count()} cores, {ours.pages} pages\n"
     )
-    print("| arrangement | wall s | pages/s | CPU s a page | first page s | peak MB a process | pero-worker is |")
+    print("| arrangement | wall s | pages/s | CPU s a page | first page s | peak MB a process | pero-worker ocr is |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
         if row.pages != ours.pages:

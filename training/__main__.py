@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,23 @@ from training import layout, loop, nets, recogniser
 from training.prepare import prepare
 from training.sources import FIGURES
 
-_TEMPLATE = Path(__file__).parent.parent / "src" / "pero_worker" / "pipelines" / "print-latin"
+_PIPELINES = Path(__file__).parent.parent / "src" / "pero_worker" / "pipelines"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    net: str
+    size: str
+    share: float
+    """Of all the minutes."""
+
+
+_PARTS = (
+    _Part("recogniser", "small", 0.4),
+    _Part("layout", "small", 0.3),
+    _Part("recogniser", "tiny", 0.15),
+    _Part("layout", "tiny", 0.15),
+)
 
 
 def tell(message: str) -> None:
@@ -37,13 +54,18 @@ def train_recogniser(given: argparse.Namespace) -> None:
         nets.start_from(net, given.start_from)
         recogniser.tune(net)
     net = net.to(device)
+    teacher = None
+    if given.teacher:
+        teacher = nets.Recogniser("small")
+        nets.start_from(teacher, given.teacher)
+        teacher = teacher.to(device).eval()
     data = recogniser.LineBatches(given.data, given.seed, given.columns, given.longest, given.figures)
     _finish(
         loop.train(
             net,
             lambda start: recogniser.batches(data.from_start(start), given.workers),
-            recogniser.loss_of,
-            recogniser.Validation(given.data, given.validate, given.figures),
+            recogniser.Loss(teacher),
+            recogniser.Validation(given.data, given.validate_lines, given.figures),
             _schedule(given),
             given.out,
             _about(given),
@@ -66,7 +88,7 @@ def train_layout(given: argparse.Namespace) -> None:
             net,
             lambda start: layout.batches(data.from_start(start), given.batch, given.workers),
             layout.loss_of,
-            layout.Validation(given.data, given.side, given.validate, given.batch),
+            layout.Validation(given.data, given.side, given.validate_batches, given.batch),
             _schedule(given),
             given.out,
             _about(given),
@@ -92,18 +114,26 @@ def evaluate(given: argparse.Namespace) -> None:
 
 
 def everything(given: argparse.Namespace) -> None:
-    """Data, both nets from nothing, and a pipeline folder that `pero-worker ocr --pipeline` takes."""
-    prepare(given.data, tell)
-    share = {"recogniser": 0.5, "layout": 0.5}
-    for name, run in (("recogniser", train_recogniser), ("layout", train_layout)):
-        own = ["--minutes", str(given.minutes * share[name]), "--seed", str(given.seed)]
-        run(_parser().parse_args([name, str(given.data), str(given.out / name), *own]))
-    pipeline = given.out / "pipeline"
-    pipeline.mkdir(exist_ok=True)
-    sources = [_TEMPLATE / "config.ini", _TEMPLATE / "pipeline.toml", given.out / "layout" / "parsenet.pt"]
-    for source in [*sources, given.out / "recogniser" / "ocr.pt", given.out / "recogniser" / "ocr.json"]:
-        shutil.copy(source, pipeline)
-    tell(f"the pipeline is in {pipeline}")
+    """Data, and both bundled pipelines from nothing: folders that `pero-worker ocr --pipeline` takes."""
+    if not (given.data / "fonts.json").is_file():
+        prepare(given.data, tell)
+    teacher = given.out / "recogniser-small" / "ocr.pt"
+    for part in _PARTS:
+        own = {"out": given.out / f"{part.net}-{part.size}", "size": part.size, "minutes": given.minutes * part.share}
+        if part.net == "recogniser":
+            train_recogniser(_changed(given, **own, teacher=None if part.size == "small" else teacher))
+        else:
+            train_layout(_changed(given, **own))
+    for size, name in (("small", "print-latin"), ("tiny", "print-latin-small")):
+        made = given.out / name
+        shutil.copytree(_PIPELINES / name, made, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.md"))
+        for net, file in (("layout", "parsenet.pt"), ("recogniser", "ocr.pt"), ("recogniser", "ocr.json")):
+            shutil.copy(given.out / f"{net}-{size}" / file, made)
+        tell(f"{made} is ready")
+
+
+def _changed(given: argparse.Namespace, **values: Any) -> argparse.Namespace:
+    return argparse.Namespace(**(vars(given) | values))
 
 
 def _set_up(given: argparse.Namespace) -> torch.device:
@@ -138,7 +168,6 @@ def _finish(net: torch.nn.Module, path: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    cores = max(1, (os.cpu_count() or 2) - 1)
 
     def command(name: str, run: Any, *places: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=run.__doc__.partition(":")[0])
@@ -148,36 +177,52 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     command("prepare", fetch, "data")
-    for name, run, rate in (("recogniser", train_recogniser, 2e-3), ("layout", train_layout, 2e-3)):
-        training = command(name, run, "data", "out")
+    lines = command("recogniser", train_recogniser, "data", "out")
+    crops = command("layout", train_layout, "data", "out")
+    together = command("all", everything, "data", "out")
+    for training in (lines, crops, together):
+        _loop_options(training)
+    for training in (lines, crops):
         training.add_argument("--size", default="small", help="tiny, small or base")
-        training.add_argument("--minutes", type=float, default=0.0)
-        training.add_argument("--steps", type=int, default=0)
-        training.add_argument("--rate", type=float, default=rate)
-        training.add_argument("--warm-up", type=int, default=150)
-        training.add_argument("--workers", type=int, default=cores, help="processes that draw")
-        training.add_argument("--threads", type=int, default=0, help="of torch; 0: its own choice")
-        training.add_argument("--seed", type=int, default=1)
         training.add_argument("--start-from", type=Path, help="an exported net of the same size to tune")
-        training.add_argument("--validate-every", type=float, default=120.0, help="seconds")
-    lines = commands.choices["recogniser"]
-    lines.add_argument("--columns", type=int, default=120_000, help="of pixels in a batch")
-    lines.add_argument("--longest", type=int, default=90, help="characters of a line")
-    lines.add_argument("--figures", type=float, default=FIGURES, help="share of lines of numbers and random letters")
-    lines.add_argument("--validate", type=int, default=200, help="lines of each kind of face")
-    crops = commands.choices["layout"]
-    crops.add_argument("--side", type=int, default=640, help="pixels of a crop, a multiple of 64")
-    crops.add_argument("--batch", type=int, default=32, help="crops")
-    crops.add_argument("--validate", type=int, default=4, help="batches")
+        training.set_defaults(teacher=None)
+    for training in (lines, together):
+        _line_options(training)
+    for training in (crops, together):
+        _crop_options(training)
+    lines.add_argument("--teacher", type=Path, help="an exported net, of size small, whose frames a smaller one learns")
+    together.set_defaults(minutes=60.0, start_from=None)
     exporting = command("export", export, "out")
     exporting.add_argument("net", choices=["recogniser", "layout"])
     exporting.add_argument("--size", default="small")
     evaluating = command("evaluate", evaluate, "model", "data")
     evaluating.add_argument("--lines", type=int, default=500, help="of each kind of face")
-    together = command("all", everything, "data", "out")
-    together.add_argument("--minutes", type=float, default=60.0, help="of training, both nets together")
-    together.add_argument("--seed", type=int, default=1)
     return parser
+
+
+def _loop_options(parser: argparse.ArgumentParser) -> None:
+    cores = max(1, (os.cpu_count() or 2) - 1)
+    parser.add_argument("--minutes", type=float, default=0.0)
+    parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--warm-up", type=int, default=150)
+    parser.add_argument("--workers", type=int, default=cores, help="processes that draw")
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0: its own choice")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--validate-every", type=float, default=120.0, help="seconds")
+
+
+def _line_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--columns", type=int, default=120_000, help="of pixels in a batch")
+    parser.add_argument("--longest", type=int, default=90, help="characters of a line")
+    parser.add_argument("--figures", type=float, default=FIGURES, help="share of lines of numbers and random letters")
+    parser.add_argument("--validate-lines", type=int, default=200, help="of each kind of face")
+
+
+def _crop_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--side", type=int, default=640, help="pixels of a crop, a multiple of 64")
+    parser.add_argument("--batch", type=int, default=32, help="crops")
+    parser.add_argument("--validate-batches", type=int, default=4)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from PIL import ImageFont
 
 from training.alphabet import CHARACTERS
 
-BLACKLETTER, TYPEWRITER, ROMAN = "blackletter", "typewriter", "roman"
+BLACKLETTER, TYPEWRITER, ROMAN, ORNAMENT = "blackletter", "typewriter", "roman", "ornament"
 _KINDS = {
     BLACKLETTER: r"yfrak|ygoth|yswab|qtfraktur|qtblackforest|qtcloistered|qtlondon|qtheidelberg|unifraktur|pirata"
     r"|grenze|manufacturing|texturina|newrocker|blankenburg|missaali",
@@ -32,6 +32,7 @@ _UNFIT = re.compile(
     r"|cuprum|abee|apiph|chonburi|handwriting|novamono",
     re.IGNORECASE,
 )
+_ORNAMENTS = re.compile(r"fourierorns|feflow|qtdingbits", re.IGNORECASE)
 _NEEDED = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,;:!?()-")
 _RARE_IN_BLACKLETTER = set("()0123456789!?;:")
 
@@ -56,6 +57,9 @@ def find(root: Path) -> Iterator[Face]:
     """Faces below `root`, each name once; `file` is relative to `root`."""
     names = set()
     for path in sorted([*root.glob("**/*.otf"), *root.glob("**/*.ttf")]):
+        if _ORNAMENTS.match(path.name):
+            yield Face(str(path.relative_to(root)), path.stem, ORNAMENT, 0.0, 0.0, CHARACTERS)
+            continue
         face = None if _UNFIT.search(path.name) or path.is_symlink() else _face(path, str(path.relative_to(root)))
         if face is not None and face.name not in names:
             names.add(face.name)

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from training.pages import PageMaker, maps
+from training.drawn import maps
+from training.pages import PageMaker
 from training.sources import Sources
 
 Batch = tuple[Tensor, Tensor, Tensor]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import cv2
@@ -13,11 +14,13 @@ from PIL import ImageDraw
 from PIL.ImageFont import FreeTypeFont
 
 from training import fonts, ink
-from training.fonts import TYPEWRITER, Face
+from training.fonts import BLACKLETTER, TYPEWRITER, Face
 from training.sources import Sources
 
 cv2.setNumThreads(0)
+_MARKS = re.compile(r"(?<=\w)(?=[,;:!?.“”»«])")
 _UMLAUTS = str.maketrans("äöü", "aou")
+_MARGIN = 4.0
 _PAD = 32
 """Columns of black that pero-ocr puts on both sides of a line."""
 
@@ -56,14 +59,18 @@ class LineMaker:
         inked, start, end = self._strike(face, text, size, up, up + down)
         if not self.clean:
             inked = ink.pressed(rng, inked, clogged=0.35 if face.kind == TYPEWRITER else 0.14)
-        left = max(0, start - int(rng.uniform(-0.05, 0.5) * size))
-        right = min(inked.shape[1], end + int(rng.uniform(-0.02, 0.6) * size))
+        left = max(0, start - int(self._margin(0.05, 0.5) * size))
+        right = min(inked.shape[1], end + int(self._margin(0.02, 0.6) * size))
         if self.clean:
             page = np.repeat((255 - inked * 235)[:, :, None], 3, 2).astype(np.uint8)
         else:
             page = ink.on_paper(rng, inked, behind=self._other_side(face, size, inked.shape))
         crop = self._crop(page, (left, right), up, (above * size, below * size), size)
         return (crop if self.clean else ink.scanned(rng, crop)), text
+
+    def _margin(self, lost: float, usual: float) -> float:
+        """Paper beside the text in font sizes; at times far too much of it, for baselines overshoot."""
+        return float(self.rng.uniform(usual, _MARGIN) if self.rng.random() < 0.12 else self.rng.uniform(-lost, usual))
 
     def _no_text(self, face: Face) -> ink.Image:
         """What layout takes for a line at times: bare paper, ends of the neighbours' letters, a rule, a blot."""
@@ -96,42 +103,57 @@ class LineMaker:
         font = fonts.load(self.sources.path(face), size)
         spaced = 0.0
         draw = rng.random()
-        if face.kind != TYPEWRITER and draw < 0.07:
-            spaced = rng.uniform(0.08, 0.35) * size  # emphasis by spacing
+        if face.kind != TYPEWRITER and draw < 0.1:
+            spaced = rng.uniform(0.08, 0.35 if draw < 0.06 else 0.65) * size  # emphasis by spacing, titles
         elif draw < 0.25:
             spaced = rng.normal(0, 0.03) * size
-        small_e = face.kind != TYPEWRITER and rng.random() < 0.18 and any(c in "äöü" for c in text)
+        loose = rng.uniform(0.08, 0.35) * size if face.kind != TYPEWRITER and rng.random() < 0.2 else 0.0
+        small_e = not loose and face.kind != TYPEWRITER and rng.random() < 0.18 and any(c in "äöü" for c in text)
         drawn = text.translate(_UMLAUTS) if small_e else text
-        width = int(font.getlength(text) + max(0.0, spaced) * len(text)) + 4 * size
+        if face.kind == BLACKLETTER and rng.random() < 0.5:  # most have one letter for both
+            drawn = drawn.replace(*("IJ" if rng.random() < 0.5 else "JI"))
+        start = int(_MARGIN * size) + 1
+        marks = len(_MARKS.split(text))
+        width = int(font.getlength(text) + max(0.0, spaced) * (len(text) + text.count(" ")) + loose * marks) + 2 * start
         sheet = Pillow.new("L", (width, height), 0)
         pen = ImageDraw.Draw(sheet)
         struck = face.kind == TYPEWRITER and not self.clean and rng.random() < 0.8
         if struck or spaced:
-            end = self._letter_by_letter(pen, drawn, font, (size, up), spaced, struck)
+            end = self._letter_by_letter(pen, drawn, font, (start, up), spaced, struck)
         else:
-            features = ["dlig", "hlig"] if face.kind != TYPEWRITER and rng.random() < 0.3 else None
-            pen.text((size, up), drawn, fill=255, font=font, anchor="ls", features=features)
-            end = size + font.getlength(drawn)
+            end = self._set(pen, face, drawn, font, (start, up), loose)
         if small_e and not spaced:
             tiny = fonts.load(self.sources.path(face), max(6, int(size * rng.uniform(0.45, 0.58))))
             for place, character in enumerate(text):
                 if character in "äöü":
-                    x = size + font.getlength(drawn[:place]) + font.getlength(drawn[place]) / 2
+                    x = start + font.getlength(drawn[:place]) + font.getlength(drawn[place]) / 2
                     y = up - size * face.ascender * rng.uniform(0.66, 0.76)
                     pen.text((x, y), "e", fill=255, font=tiny, anchor="ms")
         if not self.clean and rng.random() < 0.4:
-            self._neighbours(pen, face, font, size, up, len(text))
+            self._neighbours(pen, face, font, (start, up), len(text))
         if not self.clean and rng.random() < 0.04:  # an underline
             y = up + int(size * rng.uniform(0.1, 0.25))
-            pen.line([(size, y), (end, y)], fill=int(rng.integers(120, 255)), width=max(1, size // 14))
-        return ink.covered(sheet), size, int(end)
+            pen.line([(start, y), (end, y)], fill=int(rng.integers(120, 255)), width=max(1, size // 14))
+        return ink.covered(sheet), start, int(end)
+
+    def _set(
+        self, pen: ImageDraw.ImageDraw, face: Face, text: str, font: FreeTypeFont, at: tuple[int, int], loose: float
+    ) -> float:
+        """Set with ligatures; a `loose` space before marks, as old prints have, is no character of the text."""
+        features = ["dlig", "hlig"] if face.kind != TYPEWRITER and self.rng.random() < 0.3 else None
+        x, y = float(at[0]), at[1]
+        for part in _MARKS.split(text) if loose else [text]:
+            x += loose * (x > at[0])
+            pen.text((x, y), part, fill=255, font=font, anchor="ls", features=features)
+            x += font.getlength(part, features=features)
+        return x
 
     def _letter_by_letter(
         self, pen: ImageDraw.ImageDraw, text: str, font: FreeTypeFont, at: tuple[int, int], spaced: float, struck: bool
     ) -> float:
         """Typed, each letter with its own force, height and tilt of the type bar, or merely spaced."""
-        rng, (x, y) = self.rng, at
-        shake = rng.uniform(0, 0.035) * at[0] if struck else 0.0
+        rng, (x, y), size = self.rng, at, font.size
+        shake = rng.uniform(0, 0.035) * size if struck else 0.0
         weak = rng.uniform(0, 0.6) if struck else 0.0
         place = float(x)
         habits: dict[str, tuple[float, float]] = {}
@@ -146,15 +168,14 @@ class LineMaker:
         return place - spaced
 
     def _neighbours(
-        self, pen: ImageDraw.ImageDraw, face: Face, font: FreeTypeFont, size: int, up: int, length: int
+        self, pen: ImageDraw.ImageDraw, face: Face, font: FreeTypeFont, at: tuple[int, int], length: int
     ) -> None:
+        (start, up), size = at, int(font.size)
         gap = self.rng.uniform(0.95, 1.5) * (face.ascender + face.descender) * size
         for step in (-gap, gap):
             if self.rng.random() < 0.8:
                 other = self.sources.text(face, 3, max(4, length))
-                pen.text(
-                    (size - int(self.rng.integers(0, size * 3)), up + step), other, fill=255, font=font, anchor="ls"
-                )
+                pen.text((int(self.rng.integers(-size, start)), up + step), other, fill=255, font=font, anchor="ls")
 
     def _other_side(self, face: Face, size: int, shape: tuple[int, int]) -> ink.Ink | None:
         if self.rng.random() > 0.12:

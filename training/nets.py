@@ -16,8 +16,35 @@ from training.alphabet import CHARACTERS
 LINE_HEIGHT = 40
 
 
+class _Conv2d(nn.Conv2d):
+    """May hold its weights in half precision, to take half of the room in a file; it computes in float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight.float(), self.bias)
+
+
+class _LSTM(nn.LSTM):
+    """As `_Conv2d`, but on a CPU it computes as precisely as its input is, for autocast leaves it out there.
+
+    For batches first, both directions and a state of zeros.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        dtype = x.dtype if x.device.type == "cpu" else torch.float32
+        weights = [weight.to(dtype) for weight in self._flat_weights]
+        zeros = torch.zeros(2 * self.num_layers, x.size(0), self.hidden_size, dtype=x.dtype, device=x.device)
+        return torch.lstm(x, [zeros, zeros], weights, True, self.num_layers, self.dropout, self.training, True, True)[0]
+
+
+class _Linear(nn.Linear):
+    """As `_Conv2d`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.float(), self.bias)
+
+
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
-    return _normed(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False))
+    return _normed(_Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False))
 
 
 def _normed(convolution: nn.Conv2d) -> nn.Module:
@@ -32,7 +59,7 @@ class Recogniser(nn.Module):
     """
 
     SIZES: Final = {  # stem, four widths of convolutions, LSTM width and layers
-        "tiny": (16, 32, 64, 96, 160, 160, 1),
+        "tiny": (16, 32, 64, 96, 144, 128, 2),
         "small": (32, 64, 128, 160, 256, 224, 2),
         "base": (48, 96, 160, 256, 384, 320, 2),
     }
@@ -40,27 +67,24 @@ class Recogniser(nn.Module):
     def __init__(self, size: str, dropout: float = 0.1) -> None:
         super().__init__()
         stem, first, second, third, last, hidden, layers = self.SIZES[size]
-        twice = size != "tiny"
         self.conv = nn.Sequential(
             _conv(1, stem, 5, 2),
             _conv(stem, first, 3),
-            *([_conv(first, first, 3)] if twice else []),
+            *([] if size == "tiny" else [_conv(first, first, 3)]),  # where pixels are most, it is most work
             nn.MaxPool2d(2),
             _conv(first, second, 3),
-            *([_conv(second, second, 3)] if twice else []),
+            _conv(second, second, 3),
             nn.MaxPool2d((2, 1)),
             _conv(second, third, 3),
-            *([_conv(third, third, 3)] if twice else []),
-            _normed(nn.Conv2d(third, last, (LINE_HEIGHT // 8, 1), bias=False)),  # all rows become one
+            _conv(third, third, 3),
+            _normed(_Conv2d(third, last, (LINE_HEIGHT // 8, 1), bias=False)),  # all rows become one
         )
         self.drop = nn.Dropout(dropout)
-        between = dropout if layers > 1 else 0.0
-        self.rnn = nn.LSTM(last, hidden, layers, bidirectional=True, batch_first=True, dropout=between)
-        self.out = nn.Linear(2 * hidden, len(CHARACTERS) + 1)
+        self.rnn = _LSTM(last, hidden, layers, bidirectional=True, batch_first=True, dropout=dropout)
+        self.out = _Linear(2 * hidden, len(CHARACTERS) + 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x, _ = self.rnn(self.features(x))
-        return self.out(self.drop(x)).permute(0, 2, 1)
+        return self.out(self.drop(self.rnn(self.features(x)))).permute(0, 2, 1)
 
     def features(self, x: Tensor) -> Tensor:
         x = (x.mean(1, keepdim=True) - 0.5) * 2.0
@@ -103,7 +127,7 @@ class ParseNet(nn.Module):
         for skipped in reversed([full, *widths[:-1]]):
             self.up.append(_Up(inputs, skipped, max(skipped, full)))
             inputs = max(skipped, full)
-        self.head = nn.Conv2d(inputs, 5, 1)
+        self.head = _Conv2d(inputs, 5, 1)
 
     def logits(self, x: Tensor) -> Tensor:
         x = self.full((x - 0.5) * 2.0)
@@ -129,8 +153,13 @@ def start_from(net: nn.Module, exported: Path) -> None:
 
 
 def export(net: nn.Module, path: Path) -> None:
-    """Writes the net as TorchScript, for CPU and GPU; a recogniser also its description, `ocr.json`, beside it."""
-    torch.jit.script(copy.deepcopy(net).to("cpu").float().eval()).save(str(path))
+    """Writes the net as TorchScript, for CPU and GPU, its weights in half precision; a recogniser also its description,
+    `ocr.json`, beside it."""
+    net = copy.deepcopy(net).to("cpu").float().eval()
+    for part in net.modules():
+        if isinstance(part, _Conv2d | _LSTM | _Linear):
+            part._apply(lambda weights: weights.half() if weights.dim() > 1 else weights)
+    torch.jit.script(net).save(str(path))
     if isinstance(net, Recogniser):
         description = {
             "line_px_height": LINE_HEIGHT,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 _LISTS = tomllib.loads((Path(__file__).parent / "packages.toml").read_text("utf-8"))
 DEBIAN = [*_LISTS["fonts"].split(), *_LISTS["texts"].split()]
-NPM = [f"@expo-google-fonts/{name}" for name in _LISTS["google_fonts"].split()]
+NPM = [*(f"@expo-google-fonts/{name}" for name in _LISTS["google_fonts"].split()), *_LISTS["npm"].split()]
 
 
 def fetch(folder: Path, tell: Callable[[str], None]) -> dict[str, str]:

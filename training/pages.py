@@ -1,34 +1,25 @@
-"""Drawn pages of many layouts, and the five maps a ParseNet learns from them."""
+"""Drawn pages of many layouts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from training import fonts, ink
+from training.decor import Decor
+from training.drawn import Drawn
 from training.fonts import Face
+from training.scans import scan
 from training.sources import Sources
 
-Points = NDArray[np.float64]
-"""(n, 2): x and y in pixels."""
-_TALLER, _DEEPER = 1.1, 1.15
-"""Lines reach a little beyond the letters, as pero-ocr's crops do."""
-
-
-@dataclass(slots=True)
-class Drawn:
-    """A page under the pen, then a picture; what is no text (pictures, rules, blots) is in none of the lists."""
-
-    image: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((1, 1, 3), np.uint8))
-    baselines: list[Points] = field(default_factory=list)
-    heights: list[tuple[float, float]] = field(default_factory=list)
-    regions: list[Points] = field(default_factory=list)
+_TALLER, _DEEPER, _WIDER = 1.1, 1.15, 0.15
+"""Lines reach a little beyond the letters: their heights times so much, their ends by a share of both heights. Ends
+like those of the letters would be found a pixel too short half of the time, which costs a point or half a letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +48,24 @@ class PageMaker:
         rng = self.rng
         self._sheet = Pillow.new("L", (width, height), 0)
         self._pen = ImageDraw.Draw(self._sheet)
+        self._decor = Decor(rng, self._sheet, self.sources.ornaments)
         self._page = Drawn()
         self._face = self.sources.face(self._kind())
         side, edge = rng.uniform(0.04, 0.13) * width, rng.uniform(0.04, 0.1) * height
         area = Area(side, edge, width - side, height - edge)
         layouts: list[Callable[[Area, float], None]] = [self._columns, self._title_page, self._catalogue, self._letter]
-        layouts[int(rng.choice(4, p=[0.62, 0.1, 0.16, 0.12]))](area, size)
+        layouts[int(rng.choice(4, p=[0.56, 0.16, 0.16, 0.12]))](area, size)
+        for _ in range(int(rng.integers(1, 4)) * (rng.random() < 0.12)):
+            self._decor.scribble(size)
+        if rng.random() < 0.08:
+            self._decor.stamp(size)
         page = self._page
         inked = ink.pressed(rng, ink.covered(self._sheet), 0.6)
         behind = None
         if rng.random() < 0.12:
             behind = cv2.GaussianBlur(np.ascontiguousarray(inked[:, ::-1]), (0, 0), rng.uniform(0.7, 2))
         page.image = ink.on_paper(rng, inked, 0.8, behind)
-        self._scan(page)
+        scan(rng, page)
         return page
 
     def _kind(self) -> str:
@@ -89,7 +85,7 @@ class PageMaker:
             )
         if rng.random() < 0.3:
             bottom -= 5 * size
-            self._rule(area.left, area.left + area.width * rng.uniform(0.2, 1), bottom, size)
+            self._decor.rule(area.left, area.left + area.width * rng.uniform(0.2, 1), bottom, size)
             notes = Area(area.left, bottom + size * 0.6, area.right, area.bottom)
             self._paragraph(notes, size * 0.8, int(rng.integers(1, 4)))
         margin = rng.uniform(6, 9) * size if rng.random() < 0.12 else 0.0
@@ -131,21 +127,25 @@ class PageMaker:
                 )
             y += size * rng.uniform(0.35, 1.6)
             if rng.random() < 0.06:
-                self._rule(area.left, area.right, y - size * 0.2, size)
+                self._decor.rule(area.left, area.right, y - size * 0.2, size)
                 y += size * 0.4
+            if rng.random() < 0.04:
+                y = self._ornament(Area(area.left, y, area.right, area.bottom), size)
 
     def _title_page(self, area: Area, size: float) -> None:
         """Few centred lines of very different sizes, spaced or not, between rules and an ornament."""
         rng, y = self.rng, area.top + self.rng.uniform(0, 0.15) * (area.bottom - area.top)
         while y < area.bottom - 4 * size:
             large = size * rng.choice([0.7, 1, 1, 1.5, 2.2, 3.2])
-            spaced = large * rng.uniform(0.1, 0.5) if rng.random() < 0.35 else 0.0
+            spaced = large * rng.uniform(0.1, 0.7) if rng.random() < 0.35 else 0.0
             text = self.sources.text(self._face, 3, max(4, int(area.width / large * 1.2)))
             y = self._row([(text, "centre")], area, y, large, spaced) + large * rng.uniform(0.3, 3)
             if rng.random() < 0.15:
                 half = area.width * rng.uniform(0.05, 0.3)
-                self._rule((area.left + area.right) / 2 - half, (area.left + area.right) / 2 + half, y, size)
+                self._decor.rule((area.left + area.right) / 2 - half, (area.left + area.right) / 2 + half, y, size)
                 y += size
+            if rng.random() < 0.15:
+                y = self._ornament(Area(area.left, y, area.right, area.bottom), size)
             if rng.random() < 0.08:
                 y = self._picture(Area(area.left + area.width / 3, y, area.right - area.width / 3, area.bottom), size)
 
@@ -214,7 +214,8 @@ class PageMaker:
                 left += (area.right - left - length) / 2
             step = blank
             if align == "justified" and number < most - 1 and len(row) > 1:
-                step += (area.right - left - length) / (len(row) - 1)
+                stretched = step + (area.right - left - length) / (len(row) - 1)
+                step = stretched if stretched < size else step  # wider gaps are those between columns
             x = left
             for word in row:
                 self._pen.text((x, y), word, fill=255, font=font, anchor="ls")
@@ -264,28 +265,30 @@ class PageMaker:
                 below = self._row([(text, str(rng.choice(["left", "right"])))], cell, y + size * 0.3, size)
             y = below
             if ruled:
-                self._rule(area.left, area.right, y + size * 0.15, size)
+                self._decor.rule(area.left, area.right, y + size * 0.15, size)
                 y += size * 0.3
         return y
 
     def _picture(self, area: Area, size: float) -> float:
-        rng = self.rng
-        height = rng.uniform(3, 9) * size
+        height = self.rng.uniform(3, 9) * size
         if area.top + height > area.bottom:
             return area.bottom
-        width = max(8, int(rng.uniform(0.4, 1) * area.width))
-        grey = ink.clouds(rng, (int(height), width), int(rng.integers(2, 30)), 60) + rng.uniform(60, 200)
-        self._sheet.paste(Pillow.fromarray(np.clip(grey, 0, 255).astype(np.uint8)), (int(area.left), int(area.top)))
+        self._decor.picture(area.left, area.top, self.rng.uniform(0.4, 1) * area.width, height)
         return area.top + height + size
 
-    def _rule(self, left: float, right: float, y: float, size: float) -> None:
-        self._pen.line([(left, y), (right, y)], fill=int(self.rng.integers(120, 256)), width=1 + int(size / 14))
+    def _ornament(self, area: Area, size: float) -> float:
+        if area.top + 4 * size > area.bottom:
+            return area.top
+        height = self._decor.ornament((area.left + area.right) / 2, area.top, area.width, size)
+        return area.top + height + size * bool(height)
 
     # -- what was drawn --------------------------------------------------------------------------------------------
 
     def _add(self, left: float, right: float, y: float, face: Face, size: float) -> None:
-        self._page.baselines.append(np.array([[left, y], [(left + right) / 2, y], [right, y]]))
-        self._page.heights.append((face.ascender * size * _TALLER, face.descender * size * _DEEPER))
+        above, below = face.ascender * size * _TALLER, face.descender * size * _DEEPER
+        room = _WIDER * (above + below)
+        self._page.baselines.append(np.array([[left - room, y], [(left + right) / 2, y], [right + room, y]]))
+        self._page.heights.append((above, below))
 
     def _outline(self, first: int, size: float, end: int | None = None) -> None:
         """The lines from `first` on are a region."""
@@ -298,74 +301,3 @@ class PageMaker:
         top = min(baseline[0, 1] - above for baseline, (above, _) in lines) - room
         bottom = max(baseline[0, 1] + below for baseline, (_, below) in lines) + room
         self._page.regions.append(np.array([[left, top], [right, top], [right, bottom], [left, bottom]]))
-
-    def _scan(self, page: Drawn) -> None:
-        """Turns, bends, darkens an edge, compresses."""
-        rng = self.rng
-        height, width = page.image.shape[:2]
-        if rng.random() < 0.7:
-            matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.normal(0, 0.9), 1.0)
-            matrix[0, 1] += rng.normal(0, 0.01)
-            page.image = _same(cv2.warpAffine(page.image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE))
-            page.baselines = [points @ matrix[:, :2].T + matrix[:, 2] for points in page.baselines]
-            page.regions = [points @ matrix[:, :2].T + matrix[:, 2] for points in page.regions]
-        if rng.random() < 0.25:
-            self._bend(page)
-        if rng.random() < 0.2:
-            edge, dark = int(rng.uniform(0.005, 0.06) * width), int(rng.integers(0, 60))
-            page.image = np.rot90(page.image, turns := int(rng.integers(0, 4))).copy()
-            page.image[:edge] = dark
-            page.image = np.rot90(page.image, -turns).copy()
-        if rng.random() < 0.4:
-            page.image = ink.jpeg(rng, page.image, 30)
-
-    def _bend(self, page: Drawn) -> None:
-        """The curl of a page near the binding: columns of pixels are moved down, the more the nearer."""
-        height, width = page.image.shape[:2]
-        depth, reach = self.rng.uniform(0.004, 0.02) * height, self.rng.uniform(0.2, 0.6)
-        at_left = self.rng.random() < 0.5
-
-        def moved(x: Points) -> Points:
-            near = (1 - x / width if not at_left else x / width) / reach
-            return np.asarray(depth * np.clip(1 - near, 0, 1) ** 2)
-
-        columns = np.arange(width, dtype=float)
-        rows = np.arange(height, dtype=float)[:, None] - moved(columns)
-        grid = np.broadcast_to(columns, rows.shape).astype(np.float32), rows.astype(np.float32)
-        page.image = _same(cv2.remap(page.image, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-        bent = []
-        for points in page.baselines:
-            x = np.linspace(points[0, 0], points[-1, 0], 9)
-            y = np.interp(x, points[:, 0], points[:, 1])
-            bent.append(np.stack([x, y + moved(x)], 1))
-        page.baselines = bent
-        page.regions = [points + np.stack([np.zeros(len(points)), moved(points[:, 0])], 1) for points in page.regions]
-
-
-def _same(image: object) -> NDArray[np.uint8]:
-    return np.asarray(image, np.uint8)
-
-
-def maps(
-    page: Drawn, side: int, scale: float, corner: tuple[int, int]
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """ParseNet's targets (5, side, side) for the square of the reduced page that begins at `corner`, and where (side,
-    side) heights are to be learnt: ascender, descender, baseline, ends of baselines, borders of regions."""
-    target = np.zeros((5, side, side), np.float32)
-    taught = np.zeros((side, side), np.uint8)
-
-    def fixed(points: Points) -> NDArray[np.int32]:  # OpenCV's 4 binary places
-        return np.asarray(np.round((points * scale - np.asarray(corner)) * 16), np.int32)
-
-    for outline in page.regions:
-        cv2.polylines(target[4], [fixed(outline)], True, 1.0, 3, cv2.LINE_AA, 4)
-    for points, heights in zip(page.baselines, page.heights, strict=True):
-        line, above, below = fixed(points), heights[0] * scale, heights[1] * scale
-        cv2.polylines(target[0], [line], False, above, 7, cv2.LINE_8, 4)
-        cv2.polylines(target[1], [line], False, below, 7, cv2.LINE_8, 4)
-        cv2.polylines(taught, [line], False, 1, 7, cv2.LINE_8, 4)
-        cv2.polylines(target[2], [line], False, 1.0, 3, cv2.LINE_AA, 4)
-        reach = max(3.0, 0.35 * (above + below)) * 16
-        for x, y in (line[0], line[-1]):
-            cv2.line(target[3], (x, int(y - reach)), (x, int(y + reach * 0.6)), 1.0, 3, cv2.LINE_AA, 4)
-    return target, taught

@@ -69,28 +69,33 @@ def batches(dataset: LineBatches, workers: int) -> Iterator[Batch]:
     return iter(DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None))
 
 
-def loss_of(net: nn.Module, batch: Batch) -> tuple[Tensor, int]:
-    """The CTC loss of a batch, and its number of lines."""
-    pixels, classes, lengths = batch
-    logits = _forward(net, pixels)
-    chances = logits.float().log_softmax(1).permute(2, 0, 1)
-    frames = torch.full((len(pixels),), chances.shape[0], dtype=torch.long)
-    classes = classes.to(chances.device)
-    return nn.functional.ctc_loss(chances, classes, frames, lengths, BLANK, zero_infinity=True), len(pixels)
+class Loss:
+    """The CTC loss of a batch, and its number of lines; with a `teacher`, a trained net, also how far the net's frames
+    are from the teacher's, which a small net learns from much sooner than from texts alone."""
+
+    def __init__(self, teacher: nn.Module | None = None) -> None:
+        self.teacher = teacher
+
+    def __call__(self, net: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+        pixels, classes, lengths = batch
+        device = next(net.parameters()).device
+        x = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+        chances = _chances(net, x)
+        frames = torch.full((len(pixels),), chances.shape[2], dtype=torch.long)
+        by_frame = chances.permute(2, 0, 1)
+        loss = nn.functional.ctc_loss(by_frame, classes.to(device), frames, lengths, BLANK, zero_infinity=True)
+        if self.teacher is not None:
+            with torch.no_grad():
+                taught = _chances(self.teacher, x)
+            apart = nn.functional.kl_div(chances, taught, reduction="sum", log_target=True)
+            loss = loss + apart / lengths.sum().clamp(min=1)  # a character, as CTC's
+        return loss, len(pixels)
 
 
-def _forward(net: nn.Module, pixels: Tensor) -> Tensor:
-    weight = next(net.parameters())
-    x = pixels.to(weight.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
-    with torch.autocast(weight.device.type, torch.bfloat16):
-        if weight.device.type != "cpu" or not net.training:
-            return net(x)
-        # Autocast leaves an LSTM in float32 on a CPU, where it takes half the time of a step.
-        features, rnn = net.features(x).bfloat16(), net.rnn
-        state = features.new_zeros(2 * rnn.num_layers, len(x), rnn.hidden_size)
-        weights = [part.bfloat16() for part in rnn._flat_weights]
-        read = torch.lstm(features, (state, state), weights, True, rnn.num_layers, rnn.dropout, True, True, True)[0]
-        return net.out(net.drop(read)).permute(0, 2, 1)
+def _chances(net: nn.Module, x: Tensor) -> Tensor:
+    with torch.autocast(x.device.type, torch.bfloat16):
+        logits = net(x)
+    return logits.float().log_softmax(1)
 
 
 def texts_of(logits: Tensor) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.alphabet import CHARACTERS, INDEX
-from training.fonts import BLACKLETTER, ROMAN, TYPEWRITER, Face
+from training.fonts import BLACKLETTER, ORNAMENT, ROMAN, TYPEWRITER, Face
 
 KINDS = {BLACKLETTER: 0.36, TYPEWRITER: 0.22, ROMAN: 0.42}
 """How often each kind of face is drawn: what real pages were misread in is drawn more than its share of print."""
@@ -29,7 +29,11 @@ _LANGUAGES = {  # how often a language is set in a kind of face
     BLACKLETTER: {"de": 8, "de-words": 3, "cs": 0.5, "en": 0.3, "nl": 0.3},
     TYPEWRITER: {"cs": 4, "cs-words": 1, "de": 2, "en": 3, "nl": 2, "nl-words": 0.5, "fr": 1, "pl": 1, "sk-words": 0.5},
     ROMAN: {"cs": 3, "cs-words": 1, "de": 4, "de-words": 1, "en": 2, "en-words": 0.5, "fr": 4, "fr-words": 1, "nl": 1,
-            "nl-words": 0.5, "pl": 1.5, "pl-words": 0.5, "sk-words": 0.7},
+            "nl-words": 0.5, "pl": 1.5, "pl-words": 0.5, "sk-words": 0.7, "la-words": 1},
+}  # fmt: skip
+_QUOTES = {
+    "de": ("„“", "„“", "»«"), "cs": ("„“", "„“", "»«"), "sk": ("„“",), "pl": ("„”", "«»"), "nl": ("“”", "„”", "''"),
+    "fr": ("«»", "“”"), "en": ("“”", "‘’", "\"\""),
 }  # fmt: skip
 _TEST_EVERY, _TEST_AT = 20, 7
 
@@ -65,6 +69,7 @@ class Sources:
         self._families: dict[str, list[list[Face]]] = {}
         self._weights: dict[str, list[float]] = {}
         faces = [Face(**face) for face in json.loads((folder / "fonts.json").read_text("utf-8"))]
+        self.ornaments = [self.path(face) for face in faces if face.kind == ORNAMENT]
         for kind, share in kinds.items():
             families = defaultdict(list)
             for face in faces:
@@ -118,11 +123,30 @@ class Sources:
                 end = text.rfind(" ", start, end)
             text = text[start:end] + ("-" if self.random.random() < 0.12 else "")
         draw = self.random.random()
+        text = self._marked(text, language[:2])
         if face.kind != BLACKLETTER and draw < 0.06:
             return text.upper()
         if face.kind == BLACKLETTER or (face.kind == ROMAN and draw < 0.16):
             text = with_long_s(text)
         return text
+
+    def _marked(self, text: str, language: str) -> str:
+        """Now and then with the quotes, dashes and footnote marks of books, which the texts of packages lack."""
+        draw, words = self.random, text.split(" ")
+        if draw.random() < 0.12:
+            quotes = draw.choice(_QUOTES.get(language, ("“”", '""')))
+            first = draw.randrange(len(words))
+            last = draw.randrange(first, len(words))
+            words[first] = quotes[0] + words[first]
+            if draw.random() < 0.7:  # else it is closed in another line
+                words[last] += quotes[1]
+        if draw.random() < 0.07:
+            words[draw.randrange(len(words))] += draw.choice((" —", " –", " -", ". —"))
+        if draw.random() < 0.06:
+            place = draw.choice((0, draw.randrange(len(words))))
+            mark = draw.choice(("*)", "**)", "***)", "†)", "††)", "1)", "2)", f"{draw.randint(1, 99)})", "*", "†"))
+            words[place] = f"{mark} {words[place]}" if place == 0 else words[place] + draw.choice(("", " ")) + mark
+        return " ".join(words)
 
     def _figures(self, length: int) -> str:
         """What is not prose: numbers, dates, prices after leaders, references, letters at random."""

@@ -23,8 +23,10 @@ _WORDS = {  # language: where its word list lies, and how many words of it
     "nl": ("wdutch/usr/share/dict/dutch", 30_000),
     "pl": ("wpolish/usr/share/dict/polish", 30_000),
     "sk": ("hunspell-sk/usr/share/hunspell/sk_SK.dic", 30_000),
+    "la": ("dictionary-la/package/index.dic", 40_000),
 }
 _WORDS_A_LINE = 12
+_UNFIT = {"la": re.compile(r"v(?![aeiouy])", re.IGNORECASE)}  # that dictionary has every u as v, too
 _COMPUTERESE = re.compile(r"[/=_<>$|{}*@]|--|\w\.\w")
 
 
@@ -40,7 +42,7 @@ def collect(root: Path, seed: int) -> Iterator[tuple[str, str]]:
     generator = random.Random(seed)  # noqa: S311 - no secrets here
     for language, (place, most) in _WORDS.items():
         if (root / place).is_file():
-            for line in _word_lines(_read(root / place), most, generator):
+            for line in _word_lines(_read(root / place), most, generator, _UNFIT.get(language)):
                 yield f"{language}-words", line
 
 
@@ -89,10 +91,11 @@ def _usable(text: str) -> bool:
     return len(text) >= 12 and all(character in INDEX for character in text) and letters > 0.55 * len(text)
 
 
-def _word_lines(listed: str, most: int, generator: random.Random) -> Iterator[str]:
+def _word_lines(listed: str, most: int, generator: random.Random, unfit: re.Pattern[str] | None) -> Iterator[str]:
     """Pseudo-sentences of shuffled words: letter pairs that a small corpus lacks."""
     words = [word.split("/")[0].strip() for word in listed.split("\n")[1:]]
-    words = [word for word in words if word and all(character in INDEX for character in word)]
+    words = [word for word in words if word[:1].isalpha() and all(character in INDEX for character in word)]
+    words = [word for word in words if unfit is None or not unfit.search(word)]
     generator.shuffle(words)
     words = words[:most]
     for start in range(0, len(words), _WORDS_A_LINE):

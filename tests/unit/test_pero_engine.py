@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from rapidfuzz.distance import Levenshtein
 
 import pero_worker
 from pero_worker.engines.pero import load, speed
@@ -170,9 +171,20 @@ def test_the_bundled_pipeline_reads_prices_with_their_titles(engine: Engine) -> 
     prices = drawn("250", "400", "175", "320", width=300)
     read = [line.text or "" for line in run(engine, np.hstack([titles, prices])).page.lines()]
     text = " ".join(" ".join(read).split())
-    price = r"\w{3}"  # which digits it read is not the point
-    order = f"Morning in the hills {price} Ships at anchor {price} The old mill {price} A walk by the lake {price}"
-    assert re.fullmatch(order, text)
+    order = "Morning in the hills 250 Ships at anchor 400 The old mill 175 A walk by the lake 320"
+    # A letter or digit misread is not the point; a title that changes places costs ten edits and more.
+    assert Levenshtein.distance(text, order) <= 5
+
+
+def test_the_small_bundled_pipeline_reads_with_three_megabytes() -> None:
+    folder = PIPELINE.with_name("print-latin-small")
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 3e6 + 10_000  # the model card's share
+    assert (folder / "config.ini").read_text() == (PIPELINE / "config.ini").read_text()
+    small = load(stage(), folder, "cpu")
+    texts = ["The quick brown fox jumps", "over the lazy dog", "and rests in the shade"]
+    read = [line.text or "" for line in run(small, drawn(*texts)).page.lines()]
+    small.close()
+    assert Levenshtein.distance("\n".join(read), "\n".join(texts)) <= 3
 
 
 def test_lines_that_cannot_be_cropped_do_not_stop_the_page(lines_only: Engine) -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,13 +16,19 @@ import pytest
 from fontTools.ttLib import TTFont
 
 import pero_worker
+from pero_worker.engines.registry import engine_name
+from pero_worker.models.pipelines import load_pipeline
 
 pytest.importorskip("torch")
 
 import torch
+from PIL import Image, ImageDraw
 
-from training import fonts, texts
-from training.pages import PageMaker, maps
+from training import fonts, nets, recogniser, texts
+from training.decor import Decor
+from training.drawn import Drawn, maps
+from training.pages import PageMaker
+from training.scans import scan
 from training.sources import Sources, with_long_s
 
 PROJECT = Path(__file__).parents[2]
@@ -66,9 +73,9 @@ def record(out: Path) -> dict:
 
 def test_a_recogniser_learns_a_face_it_could_not_read_and_goes_on_where_it_stopped(data: Path, tmp_path: Path) -> None:
     task = [data, tmp_path, "--start-from", MODEL, "--rate", 2e-3, "--warm-up", 5, "--columns", 1500, "--longest", 9]
-    options = [*task, "--figures", 0, "--validate", 25]
+    options = [*task, "--figures", 0, "--validate-lines", 25]
     train("recogniser", *options, "--steps", 1)
-    assert record(tmp_path)["curve"][-1]["roman"] > 0.8
+    assert record(tmp_path)["curve"][-1]["roman"] > 0.6
     assert "going on at step 1" in train("recogniser", *options, "--steps", 80)
     last = record(tmp_path)["curve"][-1]
     assert (last["step"], last["starts"]) == (80, 2)
@@ -78,8 +85,47 @@ def test_a_recogniser_learns_a_face_it_could_not_read_and_goes_on_where_it_stopp
     assert logits.shape == (2, 202, 24)
 
 
+def test_a_small_net_learns_from_the_frames_of_a_larger_one(data: Path, tmp_path: Path) -> None:
+    teacher = nets.Recogniser("small").eval()
+    nets.start_from(teacher, MODEL)
+    batch = next(iter(recogniser.LineBatches(data, 1, 1500, 9, 0.0)))
+    alone, taught = recogniser.Loss(), recogniser.Loss(teacher)
+    with torch.no_grad():
+        assert taught(teacher, batch)[0].item() == pytest.approx(alone(teacher, batch)[0].item(), rel=1e-3)
+        pupil = nets.Recogniser("tiny").eval()
+        assert taught(pupil, batch)[0] > 1.2 * alone(pupil, batch)[0]
+    options = [
+        "--size",
+        "tiny",
+        "--teacher",
+        MODEL,
+        "--columns",
+        1500,
+        "--longest",
+        9,
+        "--validate-lines",
+        5,
+        "--rate",
+        5e-3,
+    ]
+    assert "ocr.pt" in train("recogniser", data, tmp_path, *options, "--warm-up", 5, "--steps", 3)
+
+
+def test_an_exported_net_holds_half_of_the_bits_and_reads_the_same(tmp_path: Path) -> None:
+    net = nets.Recogniser("tiny").eval()
+    nets.export(net, tmp_path / "ocr.pt")
+    assert (tmp_path / "ocr.pt").stat().st_size < 2.2 * sum(weights.numel() for weights in net.parameters())
+    pixels = torch.rand(2, 3, 40, 128)
+    exported = torch.jit.load(tmp_path / "ocr.pt")
+    with torch.no_grad():
+        assert torch.allclose(exported(pixels), net(pixels), atol=0.01)
+    again = nets.Recogniser("tiny")
+    nets.start_from(again, tmp_path / "ocr.pt")
+    assert all(weights.dtype is torch.float32 for weights in again.parameters())
+
+
 def test_a_layout_net_learns(data: Path, tmp_path: Path) -> None:
-    options = ["--size", "tiny", "--side", 192, "--batch", 4, "--rate", 5e-3, "--warm-up", 5, "--validate", 2]
+    options = ["--size", "tiny", "--side", 192, "--batch", 4, "--rate", 5e-3, "--warm-up", 5, "--validate-batches", 2]
     train("layout", data, tmp_path, *options, "--steps", 1)
     train("layout", data, tmp_path, *options, "--steps", 40)
     first, *_, last = record(tmp_path)["curve"]
@@ -87,6 +133,29 @@ def test_a_layout_net_learns(data: Path, tmp_path: Path) -> None:
     assert last["heights"] < 0.85 * first["heights"]
     both = torch.jit.load(tmp_path / "parsenet.pt")(torch.zeros(1, 3, 64, 128))
     assert [tuple(part.shape) for part in both] == [(1, 5, 64, 128)] * 2
+
+
+def test_one_command_trains_both_pipelines(data: Path, tmp_path: Path) -> None:
+    few = [
+        "--columns",
+        1500,
+        "--longest",
+        9,
+        "--validate-lines",
+        3,
+        "--side",
+        64,
+        "--batch",
+        2,
+        "--validate-batches",
+        1,
+    ]
+    train("all", data, tmp_path, *few, "--steps", 1)
+    for name, most in (("print-latin", 15e6), ("print-latin-small", 3e6)):
+        pipeline = load_pipeline(str(tmp_path / name), cache=tmp_path / "cache")
+        assert engine_name(pipeline.stages[0].parsed()) == "pero"
+        assert json.loads((tmp_path / name / "ocr.json").read_text("utf-8"))["line_px_height"] == 40
+        assert sum(file.stat().st_size for file in (tmp_path / name).iterdir()) < most
 
 
 def test_missing_data_is_named(tmp_path: Path) -> None:
@@ -111,6 +180,35 @@ def test_the_maps_of_a_page_lie_on_its_letters(data: Path) -> None:
                 assert taught[y, x] == 1
                 assert target[0, y, x] > 0 and above > 3 * below
     assert found > 20
+
+
+def test_what_a_scan_does_to_a_page_it_does_to_its_lines() -> None:
+    for seed in range(12):
+        page = Drawn(
+            np.full((300, 400, 3), 255, np.uint8), [np.array([[150.0, 160], [200, 160], [250, 160]])], [(20, 7)]
+        )
+        page.image[156:165, 146:255] = 128
+        scan(np.random.default_rng(seed), page)
+        x, y = page.baselines[0][len(page.baselines[0]) // 2].round().astype(int)
+        assert page.image.shape == (300, 400, 3)
+        assert abs(float(page.image[y, x].mean()) - 128) < 40, seed
+
+
+def test_what_is_no_text_leaves_ink() -> None:
+    sheet = Image.new("L", (200, 200))
+    decor = Decor(np.random.default_rng(1), sheet, [str(FACE)])
+    draw: list[Callable[[], object]] = [
+        lambda: decor.rule(10, 190, 20, 12),
+        lambda: decor.picture(20, 30, 60, 30),
+        lambda: decor.ornament(100, 100, 80, 12),
+        lambda: decor.stamp(12),
+        lambda: decor.scribble(12),
+    ]
+    for one in draw:
+        ImageDraw.Draw(sheet).rectangle([0, 0, 200, 200], fill=0)
+        one()
+        assert np.asarray(sheet).max() > 30
+    assert Decor(np.random.default_rng(1), sheet, []).ornament(100, 100, 80, 12) == 0
 
 
 def test_drawing_is_the_same_for_a_seed(data: Path) -> None:

@@ -145,7 +145,7 @@ def test_unusable_folders_say_why(tmp_path: Path, files: dict[str, str], words: 
 
 
 def test_the_bundled_ones() -> None:
-    assert {pipeline.name for pipeline in bundled_pipelines()} == {"print-latin", "rapidocr"}
+    assert {pipeline.name for pipeline in bundled_pipelines()} == {"print-latin", "print-latin-small", "rapidocr"}
     assert all(pipeline.description for pipeline in bundled_pipelines())
-    with pytest.raises(StageError, match="print-latin, rapidocr"):
+    with pytest.raises(StageError, match="print-latin, print-latin-small, rapidocr"):
         load_pipeline("nonsense", cache=Path("unused"))
