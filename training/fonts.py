@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from fontTools.ttLib import TTFont, TTLibError
 from PIL import ImageFont
 
 from training.alphabet import CHARACTERS
+
+Drawn = TypeVar("Drawn")
 
 BLACKLETTER, TYPEWRITER, ROMAN, ORNAMENT = "blackletter", "typewriter", "roman", "ornament"
 _KINDS = {
@@ -83,6 +86,15 @@ def _face(path: Path, file: str) -> Face | None:
         return None
     missing = "".join(character for character in CHARACTERS if character not in known and character != " ")
     return Face(file, name, kind, round(ascender, 4), round(descender, 4), missing)
+
+
+def surely(draw: Callable[[], Drawn]) -> Drawn:
+    """What `draw` draws; it is asked again when FreeType refuses one of its glyphs, as with some at some sizes."""
+    while True:
+        try:
+            return draw()
+        except OSError:  # raster overflow
+            continue
 
 
 @lru_cache(maxsize=600)

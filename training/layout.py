@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from training.drawn import maps
+from training.fonts import surely
 from training.pages import PageMaker
 from training.sources import Sources
 
@@ -47,7 +49,7 @@ class Crops(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
             reduction = min(rng.uniform(1.2, 2.4), 42 / (ascender * 1.5))
             size = ascender * 1.45 * reduction
             width, height = (int(side * reduction * rng.uniform(0.9, 2.0)) for _ in range(2))
-            page = maker(width, height, size)
+            page = surely(partial(maker, width, height, size))
             scale = 1 / reduction
             small = cv2.resize(page.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
             for _ in range(_CROPS):

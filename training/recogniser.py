@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from training.alphabet import BLANK, CHARACTERS, INDEX
-from training.fonts import BLACKLETTER, ROMAN, TYPEWRITER
+from training.fonts import BLACKLETTER, ROMAN, TYPEWRITER, surely
 from training.lines import LineMaker, padded
 from training.nets import LINE_HEIGHT, Recogniser
 from training.sources import FIGURES, Sources
@@ -47,7 +47,7 @@ class LineBatches(IterableDataset[Batch]):
         while True:
             pool: list[Line] = []
             while sum(crop.shape[1] + 64 for crop, _ in pool) < self.columns * _POOL:
-                pool.append(maker())
+                pool.append(surely(maker))
             pool.sort(key=lambda line: line[0].shape[1])
             batches: list[list[Line]] = [[]]
             for line in pool:
@@ -131,7 +131,7 @@ class Validation:
             if not sources.kinds:
                 continue
             maker = LineMaker(sources, LINE_HEIGHT, 99, shortest=5, longest=60)
-            self.sets[kind] = [maker() for _ in range(lines)]
+            self.sets[kind] = [surely(maker) for _ in range(lines)]
 
     def __call__(self, net: nn.Module) -> dict[str, float]:
         """The CER of each set."""

@@ -211,6 +211,17 @@ def test_what_is_no_text_leaves_ink() -> None:
     assert Decor(np.random.default_rng(1), sheet, []).ornament(100, 100, 80, 12) == 0
 
 
+def test_a_glyph_that_freetype_refuses_does_not_end_a_training() -> None:
+    answers = iter([OSError("raster overflow"), "drawn"])
+
+    def draw() -> str:
+        if isinstance(answer := next(answers), OSError):
+            raise answer
+        return answer
+
+    assert fonts.surely(draw) == "drawn"
+
+
 def test_drawing_is_the_same_for_a_seed(data: Path) -> None:
     one, other = (PageMaker(Sources(data, 5), 5)(300, 300, 20) for _ in range(2))
     assert np.array_equal(one.image, other.image)
