@@ -35,7 +35,7 @@ MODEL = Path(pero_worker.__file__).parent / "pipelines/print-latin"
 SCANS = HOME / "build/demo/scans"
 WORDS = {
     "typewriter.png": {"linzen", "liter water", "laurier", "kruidnagel", "kerrie", "wassen"},
-    "linn.png": {"Track MIDI Sequence Recorder", "amazingly simple to learn", "simply press RECORD and PLAY"},
+    "linn.png": {"32 Track MIDI", "amazingly simple to learn", "simply press RECORD and PLAY"},
 }
 LOG = "PERO_WORKER_ACCEPTANCE_LOG"
 HEAD = """\
