@@ -30,10 +30,9 @@ class _Part:
 
 
 _PARTS = (
-    _Part("recogniser", "small", 0.4),
-    _Part("layout", "small", 0.3),
-    _Part("recogniser", "tiny", 0.15),
-    _Part("layout", "tiny", 0.15),
+    _Part("recogniser", "small", 0.5),
+    _Part("layout", "tiny", 0.3),
+    _Part("recogniser", "tiny", 0.2),
 )
 
 
@@ -127,8 +126,9 @@ def everything(given: argparse.Namespace) -> None:
     for size, name in (("small", "print-latin"), ("tiny", "print-latin-small")):
         made = given.out / name
         shutil.copytree(_PIPELINES / name, made, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.md"))
-        for net, file in (("layout", "parsenet.pt"), ("recogniser", "ocr.pt"), ("recogniser", "ocr.json")):
-            shutil.copy(given.out / f"{net}-{size}" / file, made)
+        layout_net, reader = given.out / "layout-tiny", given.out / f"recogniser-{size}"
+        for file in (layout_net / "parsenet.pt", reader / "ocr.pt", reader / "ocr.json"):
+            shutil.copy(file, made)
         tell(f"{made} is ready")
 
 
