@@ -14,7 +14,7 @@ from PIL import ImageFont
 
 from training.alphabet import CHARACTERS
 
-Drawn = TypeVar("Drawn")
+Made = TypeVar("Made")
 
 BLACKLETTER, TYPEWRITER, ROMAN, ORNAMENT = "blackletter", "typewriter", "roman", "ornament"
 _KINDS = {
@@ -88,7 +88,7 @@ def _face(path: Path, file: str) -> Face | None:
     return Face(file, name, kind, round(ascender, 4), round(descender, 4), missing)
 
 
-def surely(draw: Callable[[], Drawn]) -> Drawn:
+def surely(draw: Callable[[], Made]) -> Made:
     """What `draw` draws; it is asked again when FreeType refuses one of its glyphs, as with some at some sizes."""
     while True:
         try:

@@ -40,6 +40,8 @@ HEARTBEAT = 4
 LONG_PAUSE = 14.0
 """Seconds: longer than RabbitMQ and ZooKeeper wait for a sign of life."""
 ENDING = 120.0
+JOINING = 20.0
+"""Seconds in which a new process may find ZooKeeper cut off: then it ends and says so, as it must for a wrong address."""
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Member:
     log: Path
     process: subprocess.Popen[bytes] | None = None
     expected: bool = False
+    started: float = 0.0
 
 
 @dataclass
@@ -169,12 +172,15 @@ class FarmUnderFire:
         )
         in_thread(lambda: copy(process, member.log))
         member.expected = False
+        member.started = time.monotonic()
 
     def look_after(self) -> None:
         """Starts again what ended, as systemd would, and remembers what nobody had ended."""
         for name, member in self.members.items():
             if member.process is not None and member.process.poll() is not None and not member.expected:
-                self.surprises.append(f"{name} ended with {member.process.returncode}")
+                status = member.process.returncode
+                if status != ExitCode.UNAVAILABLE or time.monotonic() - member.started > JOINING:
+                    self.surprises.append(f"{name} ended with {status}")
                 self.start(name)
 
     @property
