@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from training.drawn import maps
 from training.fonts import surely
+from training.nets import input_of
 from training.pages import PageMaker
 from training.sources import Sources
 
@@ -72,7 +73,7 @@ def loss_of(net: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     device = next(net.parameters()).device
     pixels, target, taught = (part.to(device, non_blocking=True) for part in batch)
     with torch.autocast(device.type, torch.bfloat16):
-        logits = net.logits(pixels.permute(0, 3, 1, 2).float() / 255)
+        logits = net.logits(input_of(pixels))
     logits, target = logits.float(), target.float()
     place = taught.unsqueeze(1).float()
     heights = F.softplus(logits[:, :2]) * 10
@@ -104,7 +105,7 @@ class Validation:
         losses, errors = [], []
         for batch in self._batches:
             losses.append(float(loss_of(net, batch)[0]))
-            heights = net(batch[0].to(device).permute(0, 3, 1, 2).float() / 255)[0][:, 0].cpu()
+            heights = net(input_of(batch[0].to(device)))[0][:, 0].cpu()
             places = batch[2] > 0
             errors.append(float((heights - batch[1][:, 0].float()).abs()[places].mean()) if places.any() else 0.0)
         return {"loss": float(np.mean(losses)), "heights": float(np.mean(errors))}

@@ -147,6 +147,11 @@ class ParseNet(nn.Module):
         return maps, maps
 
 
+def input_of(pixels: Tensor) -> Tensor:
+    """What both networks take of uint8 pixels (n, h, w, 3)."""
+    return pixels.permute(0, 3, 1, 2).float() / 255
+
+
 def start_from(net: nn.Module, exported: Path) -> None:
     """Takes the weights of an exported net of the same size."""
     net.load_state_dict(torch.jit.load(str(exported), map_location="cpu").state_dict())

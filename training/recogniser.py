@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from training.alphabet import BLANK, CHARACTERS, INDEX
 from training.fonts import BLACKLETTER, ROMAN, TYPEWRITER, surely
 from training.lines import LineMaker, padded
-from training.nets import LINE_HEIGHT, Recogniser
+from training.nets import LINE_HEIGHT, Recogniser, input_of
 from training.sources import FIGURES, Sources
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -79,7 +79,7 @@ class Loss:
     def __call__(self, net: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         pixels, classes, lengths = batch
         device = next(net.parameters()).device
-        x = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+        x = input_of(pixels.to(device, non_blocking=True))
         chances = _chances(net, x)
         frames = torch.full((len(pixels),), chances.shape[2], dtype=torch.long)
         by_frame = chances.permute(2, 0, 1)
@@ -115,7 +115,7 @@ def error_rate(net: nn.Module, lines: list[Line], at_once: int = 16) -> float:
     ordered = sorted(lines, key=lambda line: line[0].shape[1])
     for start in range(0, len(ordered), at_once):
         some = ordered[start : start + at_once]
-        pixels = torch.from_numpy(padded([crop for crop, _ in some])).to(device).permute(0, 3, 1, 2).float() / 255
+        pixels = input_of(torch.from_numpy(padded([crop for crop, _ in some])).to(device))
         read = texts_of(net(pixels))
         errors += sum(Levenshtein.distance(text, own) for (_, text), own in zip(some, read, strict=True))
     return errors / sum(len(text) for _, text in lines)
