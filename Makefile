@@ -22,7 +22,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo install test acceptance test-rabbitmq4 lint bench-quality bench-local bench-farm bench-bulk bench-watchdog bench-away chaos fuzz clean
+.PHONY: help demo install test acceptance test-rabbitmq4 lint bench-quality bench-local bench-cluster bench-bulk bench-watchdog bench-away chaos fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -55,10 +55,10 @@ bench-quality: $(VENV)/.stamp-test ## error rates on PAGES (default ../shared/pa
 bench-local: $(VENV)/.stamp-program ## speed of one machine on PAGES
 	$(BIN)/python benchmarks/local.py $(PAGES)
 
-bench-farm: $(VENV)/.stamp-test ## how long a page waits in a farm, beside upstream's figures
-	$(BIN)/python benchmarks/farm.py
+bench-cluster: $(VENV)/.stamp-test ## how long a page waits in a cluster, beside upstream's figures
+	$(BIN)/python benchmarks/cluster.py
 
-bench-watchdog: $(VENV)/.stamp-program ## the watchdog's plans on simulated farms, beside upstream's rule and fixed splits
+bench-watchdog: $(VENV)/.stamp-program ## the watchdog's plans on simulated clusters, beside upstream's rule and fixed splits
 	$(BIN)/python benchmarks/watchdog.py
 
 bench-bulk: $(VENV)/.stamp-test ## time and memory of publishing and downloading 20,000 pages
@@ -67,7 +67,7 @@ bench-bulk: $(VENV)/.stamp-test ## time and memory of publishing and downloading
 chaos: $(VENV)/.stamp-test ## 5,000 pages under 200 faults; SEED=N repeats one
 	$(BIN)/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED))
 
-bench-away: $(VENV)/.stamp-test ## what a farm costs while a server is away, and how soon it ends
+bench-away: $(VENV)/.stamp-test ## what a cluster costs while a server is away, and how soon it ends
 	$(BIN)/python benchmarks/away.py
 
 fuzz: $(VENV)/.stamp-test ## 140,000 hostile inputs

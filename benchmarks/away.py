@@ -1,4 +1,4 @@
-"""What a farm costs and how soon it ends or goes on while a server is away (make bench-away).
+"""What a cluster costs and how soon it ends or goes on while a server is away (make bench-away).
 
 python benchmarks/away.py [--seconds N] [--pages N]
 """
@@ -19,15 +19,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from faults.chaos_farm import WATCHDOGS, WORKERS, FarmUnderFire, children
+from faults.chaos_cluster import WATCHDOGS, WORKERS, ClusterUnderFire, children
 from faults.chaos_pages import Pipeline
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster import workers
-from pero_worker.cluster.stages import StageChange, save_stage
+from pero_worker.cluster.pages.workforce import publish_with_retry
+from pero_worker.cluster.registry import workers
+from pero_worker.cluster.registry.stages import StageChange, save_stage
 from pero_worker.cluster.status import leader
-from pero_worker.cluster.workforce import publish_surely
 from pero_worker.request import Payload, Request
 from pero_worker.wire.queues import LOG_QUEUE
 from pero_worker.wire.requests import encode_request
@@ -54,55 +54,55 @@ def main() -> None:
     arguments.add_argument("--part", action="append", choices=["absence", "failures", "endings"], help="default: all")
     given = arguments.parse_args()
     parts = {
-        "absence": lambda: show_absence(farm, given.seconds),
-        "failures": lambda: show_failures(farm, given.pages),
-        "endings": lambda: show_endings(farm),
+        "absence": lambda: show_absence(cluster, given.seconds),
+        "failures": lambda: show_failures(cluster, given.pages),
+        "endings": lambda: show_endings(cluster),
     }
-    with tempfile.TemporaryDirectory(prefix="pero-away-") as name, farm_of(Path(name)) as farm:
+    with tempfile.TemporaryDirectory(prefix="pero-away-") as name, cluster_of(Path(name)) as cluster:
         for part in given.part or parts:
             parts[part]()
 
 
 @contextmanager
-def farm_of(folder: Path) -> Iterator[FarmUnderFire]:
+def cluster_of(folder: Path) -> Iterator[ClusterUnderFire]:
     (folder / "model").mkdir()
-    farm = FarmUnderFire(folder, Pipeline(STAGES, (), {}, folder / "model"), random.Random(1))
+    cluster = ClusterUnderFire(folder, Pipeline(STAGES, (), {}, folder / "model"), random.Random(1))
     try:
-        farm.set_up()
-        with farm.connected() as (client, broker):
+        cluster.set_up()
+        with cluster.connected() as (client, broker):
             save_stage(client, broker, LOG_QUEUE, StageChange(), SystemClock().now())
-        farm.add("log", farm.zk, "log", "daemon", "-o", str(folder / "logs"))
-        done(farm, send(farm, "fast"))
-        yield farm
+        cluster.add("log", cluster.zk, "log", "daemon", "-o", str(folder / "logs"))
+        done(cluster, send(cluster, "fast"))
+        yield cluster
     finally:
-        farm.close()
+        cluster.close()
 
 
 # -- away, and back ----------------------------------------------------------------------------------------------
 
 
-def show_absence(farm: FarmUnderFire, seconds: float) -> None:
+def show_absence(cluster: ClusterUnderFire, seconds: float) -> None:
     print(f"| away for {seconds:.0f} s | {' | '.join(f'{part}, % of a core' for part in PARTS)} | goes on after s |")
     print("| --- " * (len(PARTS) + 2) + "|")
-    doors = (farm.zk, *farm.dogs)
+    commands = (cluster.zk, *cluster.dogs)
     for name, go, come in (
-        ("RabbitMQ, port closed", lambda: farm.rabbit.daemon.stop(signal.SIGKILL), farm.rabbit.start),
-        ("RabbitMQ, connects but never answers", lambda: shut(farm.amqp), lambda: open_up(farm.amqp)),
-        ("RabbitMQ, hangs up at once", lambda: hang_up(farm.amqp), lambda: open_up(farm.amqp)),
-        ("ZooKeeper, port closed", lambda: farm.zookeeper.stop(signal.SIGKILL), farm.zookeeper.start),
-        ("ZooKeeper, connects but never answers", lambda: shut(*doors), lambda: open_up(*doors)),
-        ("ZooKeeper, hangs up at once", lambda: hang_up(*doors), lambda: open_up(*doors)),
+        ("RabbitMQ, port closed", lambda: cluster.rabbit.daemon.stop(signal.SIGKILL), cluster.rabbit.start),
+        ("RabbitMQ, connects but never answers", lambda: shut(cluster.amqp), lambda: open_up(cluster.amqp)),
+        ("RabbitMQ, hangs up at once", lambda: hang_up(cluster.amqp), lambda: open_up(cluster.amqp)),
+        ("ZooKeeper, port closed", lambda: cluster.zookeeper.stop(signal.SIGKILL), cluster.zookeeper.start),
+        ("ZooKeeper, connects but never answers", lambda: shut(*commands), lambda: open_up(*commands)),
+        ("ZooKeeper, hangs up at once", lambda: hang_up(*commands), lambda: open_up(*commands)),
     ):
         go()
-        before = {part: cpu(farm, part) for part in PARTS}
+        before = {part: cpu(cluster, part) for part in PARTS}
         time.sleep(seconds)
-        used = [100 * (cpu(farm, part) - before[part]) / seconds for part in PARTS]
+        used = [100 * (cpu(cluster, part) - before[part]) / seconds for part in PARTS]
         come()
         begun = time.monotonic()
         if name.startswith("RabbitMQ"):
-            done(farm, send(farm, "fast"))
+            done(cluster, send(cluster, "fast"))
         else:
-            wait(lambda: all_there(farm))
+            wait(lambda: all_there(cluster))
         print(f"| {name} | {' | '.join(f'{part:.1f}' for part in used)} | {time.monotonic() - begun:.1f} |", flush=True)
 
 
@@ -123,9 +123,9 @@ def open_up(*proxies: object) -> None:
         proxy.refusing = proxy.hanging_up = False
 
 
-def cpu(farm: FarmUnderFire, part: str) -> float:
+def cpu(cluster: ClusterUnderFire, part: str) -> float:
     """Seconds that the process and its workers have used."""
-    process = farm.process(part)
+    process = cluster.process(part)
     total = 0
     for pid in (process.pid, *children(process.pid)):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -133,107 +133,107 @@ def cpu(farm: FarmUnderFire, part: str) -> float:
     return total / TICKS
 
 
-def all_there(farm: FarmUnderFire) -> bool:
-    with farm.connected() as (client, _):
+def all_there(cluster: ClusterUnderFire) -> bool:
+    with cluster.connected() as (client, _):
         return bool(leader(client)) and all(worker.connected for worker in workers.read_workers(client))
 
 
 # -- failing pages -----------------------------------------------------------------------------------------------
 
 
-def show_failures(farm: FarmUnderFire, pages: int) -> None:
-    pids = worker_processes(farm)
+def show_failures(cluster: ClusterUnderFire, pages: int) -> None:
+    pids = worker_processes(cluster)
     begun = time.monotonic()
     for _ in range(pages):
-        send(farm, "failing")
-    done(farm, NUMBERS[-1])
-    same = pids == worker_processes(farm)
-    records = farm.report.count(b'"status":"failed"')
+        send(cluster, "failing")
+    done(cluster, NUMBERS[-1])
+    same = pids == worker_processes(cluster)
+    records = cluster.report.count(b'"status":"failed"')
     print(
         f"\n{pages} pages in a row that fail three times each: {records} listed as failed after "
         f"{time.monotonic() - begun:.0f} s, workers are {'the same processes' if same else 'OTHER PROCESSES'}"
     )
 
 
-def worker_processes(farm: FarmUnderFire) -> list[int]:
-    return [pid for number in range(WORKERS) for pid in farm.processes_of(f"worker{number}")]
+def worker_processes(cluster: ClusterUnderFire) -> list[int]:
+    return [pid for number in range(WORKERS) for pid in cluster.processes_of(f"worker{number}")]
 
 
 # -- endings -----------------------------------------------------------------------------------------------------
 
 
-def show_endings(farm: FarmUnderFire) -> None:
+def show_endings(cluster: ClusterUnderFire) -> None:
     time.sleep(EXPIRY)
     print("\n| told to end | while | seconds | status, connected |\n| --- | --- | --- | --- |")
     for part in ("worker0", "watchdog0", "download", "log"):
         for state, proxies in (
             ("idle", ()),
-            ("RabbitMQ does not answer", (farm.amqp,)),
-            ("ZooKeeper does not answer", (farm.zk, *farm.dogs)),
+            ("RabbitMQ does not answer", (cluster.amqp,)),
+            ("ZooKeeper does not answer", (cluster.zk, *cluster.dogs)),
         ):
             shut(*proxies)
             time.sleep(3 if proxies else 0)
-            seconds = end(farm, part, signal.SIGTERM)
+            seconds = end(cluster, part, signal.SIGTERM)
             open_up(*proxies)
-            tell(farm, part, state, seconds)
+            tell(cluster, part, state, seconds)
     for how in ("SIGTERM", "SIGINT", "workers stop"):
-        number = send(farm, "slow")
-        wait(lambda: busy(farm))
-        part = busy(farm)
-        seconds = end(farm, part, stop_from_afar if how == "workers stop" else getattr(signal, how))
-        tell(farm, part, f"a page of {LONG} s, by {how}", seconds)
-        done(farm, number)
-    scans = farm.folder / "scans"
+        number = send(cluster, "slow")
+        wait(lambda: busy(cluster))
+        part = busy(cluster)
+        seconds = end(cluster, part, stop_from_afar if how == "workers stop" else getattr(signal, how))
+        tell(cluster, part, f"a page of {LONG} s, by {how}", seconds)
+        done(cluster, number)
+    scans = cluster.folder / "scans"
     scans.mkdir()
     (scans / "a.png").write_bytes(b"no image, but nobody looks")
     for name, command in (
         ("publish", ["publish", str(scans), "--stages", "slow,out"]),
         (
             "ocr --cluster",
-            ["ocr", str(scans), "-o", str(farm.folder / "text"), "--cluster", zoo(farm), "--stages", "slow"],
+            ["ocr", str(scans), "-o", str(cluster.folder / "text"), "--cluster", zoo(cluster), "--stages", "slow"],
         ),
     ):
-        shut(farm.amqp)
-        process = subprocess.Popen([sys.executable, "-m", "pero_worker", *command], env=environment(farm))
+        shut(cluster.amqp)
+        process = subprocess.Popen([sys.executable, "-m", "pero_worker", *command], env=environment(cluster))
         time.sleep(8)
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
         process.wait(120)
-        open_up(farm.amqp)
+        open_up(cluster.amqp)
         print(f"| {name} | RabbitMQ does not answer | {time.monotonic() - begun:.1f} | |", flush=True)
 
 
-def end(farm: FarmUnderFire, part: str, how: int | Callable[[FarmUnderFire, str], None]) -> float:
-    process = farm.process(part)
+def end(cluster: ClusterUnderFire, part: str, how: int | Callable[[ClusterUnderFire, str], None]) -> float:
+    process = cluster.process(part)
     begun = time.monotonic()
     if callable(how):
-        how(farm, part)
+        how(cluster, part)
     else:
         process.send_signal(how)
     process.wait(120)
     return time.monotonic() - begun
 
 
-def tell(farm: FarmUnderFire, part: str, state: str, seconds: float) -> None:
+def tell(cluster: ClusterUnderFire, part: str, state: str, seconds: float) -> None:
     """And starts it again."""
     about = ""
     if part.startswith("worker"):
         time.sleep(EXPIRY if "ZooKeeper" in state else 0)
-        with farm.connected() as (client, _):
+        with cluster.connected() as (client, _):
             worker = workers.read_worker(client, id_of(part))
             about = f"{worker.status}, {'still connected' if worker.connected else 'not connected'}"
     print(f"| {part.rstrip('01')} | {state} | {seconds:.1f} | {about} |", flush=True)
-    farm.start(part)
+    cluster.start(part)
     time.sleep(EXPIRY)
-    wait(lambda: is_there(farm, part))
+    wait(lambda: is_there(cluster, part))
 
 
-def is_there(farm: FarmUnderFire, part: str) -> bool:
+def is_there(cluster: ClusterUnderFire, part: str) -> bool:
     """The process that was started last."""
-    with farm.connected() as (client, broker):
+    with cluster.connected() as (client, broker):
         if part.startswith("worker"):
             worker = workers.read_worker(client, id_of(part))
-            return worker.connected and worker.facts.get("pid") in farm.processes_of(part)
+            return worker.connected and worker.facts.get("pid") in cluster.processes_of(part)
         if part.startswith("watchdog"):
             return len(client.get_children(TREE.election)) == WATCHDOGS
         state = broker.state({"download": "out"}.get(part, LOG_QUEUE))
@@ -244,14 +244,14 @@ def id_of(part: str) -> str:
     return part.replace("worker", "w")
 
 
-def stop_from_afar(farm: FarmUnderFire, part: str) -> None:
-    with farm.connected() as (client, _):
+def stop_from_afar(cluster: ClusterUnderFire, part: str) -> None:
+    with cluster.connected() as (client, _):
         workers.stop(client, id_of(part))
 
 
-def busy(farm: FarmUnderFire) -> str:
+def busy(cluster: ClusterUnderFire) -> str:
     """The worker that has a page of the slow stage."""
-    with farm.connected() as (client, _):
+    with cluster.connected() as (client, _):
         found = [w.name for w in workers.read_workers(client) if w.status == "PROCESSING" and w.stage == "slow"]
     return found[0].replace("w", "worker") if found else ""
 
@@ -261,23 +261,23 @@ def busy(farm: FarmUnderFire) -> str:
 NUMBERS: list[int] = []
 
 
-def send(farm: FarmUnderFire, stage: str) -> int:
+def send(cluster: ClusterUnderFire, stage: str) -> int:
     number = len(NUMBERS)
     NUMBERS.append(number)
     name = f"page{number}"
     request = Request(name, name, (stage, "out"), (Payload(f"{name}.png", b"image"),), source=name)
-    publish_surely(publisher(farm), stage, encode_request(request), 0, SystemClock())
+    publish_with_retry(publisher(cluster), stage, encode_request(request), 0, SystemClock())
     return number
 
 
-def publisher(farm: FarmUnderFire, kept: list[RabbitBroker] = []) -> RabbitBroker:  # noqa: B006 - one for the program
+def publisher(cluster: ClusterUnderFire, kept: list[RabbitBroker] = []) -> RabbitBroker:  # noqa: B006 - one for the program
     if not kept:
-        kept.append(RabbitBroker(farm.way_in))
+        kept.append(RabbitBroker(cluster.way_in))
     return kept[0]
 
 
-def done(farm: FarmUnderFire, number: int) -> None:
-    wait(lambda: b'"page":"page%d"' % number in farm.report)
+def done(cluster: ClusterUnderFire, number: int) -> None:
+    wait(lambda: b'"page":"page%d"' % number in cluster.report)
 
 
 def wait(condition: Callable[[], bool]) -> None:
@@ -288,12 +288,12 @@ def wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def zoo(farm: FarmUnderFire) -> str:
-    return f"127.0.0.1:{farm.zk.port}"
+def zoo(cluster: ClusterUnderFire) -> str:
+    return f"127.0.0.1:{cluster.zk.port}"
 
 
-def environment(farm: FarmUnderFire) -> dict[str, str]:
-    return {**os.environ, "PERO_WORKER_ZOOKEEPER": zoo(farm)}
+def environment(cluster: ClusterUnderFire) -> dict[str, str]:
+    return {**os.environ, "PERO_WORKER_ZOOKEEPER": zoo(cluster)}
 
 
 if __name__ == "__main__":

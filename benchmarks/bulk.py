@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pero_worker.servers.farm import PrivateFarm
+from pero_worker.servers.local import LocalServers
 
 DUMMY = "[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\n"
 LARGE = 4500
@@ -32,7 +32,7 @@ def main() -> None:
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        servers = PrivateFarm(folder / "farm")
+        servers = LocalServers(folder / "cluster")
         addresses = servers.start()
         os.environ.update(PERO_WORKER_ZOOKEEPER=addresses.zookeeper, XDG_STATE_HOME=name, XDG_CACHE_HOME=name)
         worker = None

@@ -1,4 +1,4 @@
-"""`make bench-watchdog`: our policy, upstream's rule and the best fixed split on a simulated farm (no servers).
+"""`make bench-watchdog`: our policy, upstream's rule and the best fixed split on a simulated cluster (no servers).
 
 Prints Markdown. The same seeds give the same figures, decision times aside. `watchdog.py batch flip`: only these parts.
 """
@@ -16,7 +16,7 @@ from itertools import pairwise
 from pero_worker.stage import Cost
 from pero_worker.watchdog.baselines import FixedSplit, UpstreamRule, splits
 from pero_worker.watchdog.policy import plan
-from pero_worker.watchdog.scenario import Outcome, Rule, Scenario, StageModel, WorkerModel
+from pero_worker.watchdog.scenario import Rule, Scenario, SimulationResult, StageModel, WorkerModel
 from pero_worker.watchdog.simulate import Planned, Simulation
 from pero_worker.watchdog.snapshot import Snapshot, StageView, WorkerView
 
@@ -46,7 +46,7 @@ Path = tuple[str, ...]
 Pages = list[tuple[float, Path]]
 
 
-# -- farms -------------------------------------------------------------------------------------------------------
+# -- clusters -------------------------------------------------------------------------------------------------------
 
 
 def chain(seconds: Iterable[float], load: float, prefix: str = "s") -> list[StageModel]:
@@ -129,16 +129,16 @@ def crowded(seed: int) -> Scenario:
 # -- runs --------------------------------------------------------------------------------------------------------
 
 
-def run(scenario: Scenario, rule: Rule, seed: int = 1) -> Outcome:
+def run(scenario: Scenario, rule: Rule, seed: int = 1) -> SimulationResult:
     return Simulation(scenario, rule, seed=seed).run()
 
 
-def bound(scenario: Scenario, outcome: Outcome) -> float:
+def bound(scenario: Scenario, outcome: SimulationResult) -> float:
     """Seconds that no rule can beat: the work that was done, shared by all workers."""
     return outcome.work / len(scenario.workers)
 
 
-def over(scenario: Scenario, outcome: Outcome) -> float:
+def over(scenario: Scenario, outcome: SimulationResult) -> float:
     return outcome.makespan / bound(scenario, outcome) - 1
 
 
@@ -152,7 +152,7 @@ def per_stage(scenario: Scenario) -> dict[str, float]:
     return work
 
 
-def best_split_of_batch(scenario: Scenario, seeds: Iterable[int]) -> list[Outcome]:
+def best_split_of_batch(scenario: Scenario, seeds: Iterable[int]) -> list[SimulationResult]:
     """Of the split with the shortest makespan. Splits whose slowest stage alone takes longer than that are left out."""
     work = per_stage(scenario)
     slowest = {
@@ -199,15 +199,15 @@ def percent(part: float, digits: int = 1) -> str:
 class Tally:
     """Outcomes of one rule over shapes and seeds."""
 
-    outcomes: list[Outcome]
+    outcomes: list[SimulationResult]
     over: list[float]
 
     @classmethod
-    def of(cls, runs: Sequence[tuple[Scenario, Outcome]]) -> Tally:
+    def of(cls, runs: Sequence[tuple[Scenario, SimulationResult]]) -> Tally:
         return cls([outcome for _, outcome in runs], [over(scenario, outcome) for scenario, outcome in runs])
 
     def cells(self) -> list[str]:
-        def mean(of: Callable[[Outcome], float]) -> float:
+        def mean(of: Callable[[SimulationResult], float]) -> float:
             return statistics.fmean(of(outcome) for outcome in self.outcomes)
 
         return [
@@ -225,7 +225,7 @@ def show_batch() -> None:
 
     def rows() -> Iterator[list[object]]:
         for load in LOADS:
-            found: dict[str, list[tuple[Scenario, Outcome]]] = {}
+            found: dict[str, list[tuple[Scenario, SimulationResult]]] = {}
             for shape, workers in SHAPES:
                 scenario = batch(shape, workers, load)
                 cold = replace(scenario, known=False)
@@ -351,7 +351,7 @@ def show_flip() -> None:
 
 def show_odd() -> None:
     shape, workers = SHAPES[0]
-    farms: Mapping[str, Callable[[int], Scenario]] = {
+    clusters: Mapping[str, Callable[[int], Scenario]] = {
         "10 workers of two kinds, 30 s loads": mixed,
         "a worker dies every 225 s, back after 60 s, 30 s loads": lambda seed: replace(
             batch(shape, workers, 30), failures=1800.0
@@ -361,21 +361,21 @@ def show_odd() -> None:
     }
 
     def rows() -> Iterator[list[object]]:
-        for name, farm in farms.items():
+        for name, cluster in clusters.items():
             for title, rule in (("ours", Planned), ("upstream's rule", UpstreamRule)):
-                runs = [run(farm(seed), rule(), seed) for seed in SEEDS]
+                runs = [run(cluster(seed), rule(), seed) for seed in SEEDS]
                 yield [
                     name,
                     title,
                     f"{statistics.fmean(o.makespan for o in runs):.0f}",
-                    f"{MIXED_BOUND if farm is mixed else bound(farm(0), runs[0]):.0f}",
+                    f"{MIXED_BOUND if cluster is mixed else bound(cluster(0), runs[0]):.0f}",
                     f"{statistics.fmean(o.mean for o in runs):.0f}",
                     percent(statistics.fmean(o.loading for o in runs)),
                     round(statistics.fmean(o.moves for o in runs)),
                 ]
 
     head = ("batch of 2000 pages", "rule", "makespan s", "bound s", "mean latency s", "loading", "moves")
-    table("Other farms", head, rows())
+    table("Other clusters", head, rows())
 
 
 def show_crowded() -> None:
@@ -385,7 +385,7 @@ def show_crowded() -> None:
             yield [
                 title,
                 f"{statistics.fmean(o.mean for o in runs):.0f}",
-                f"{max(o.longest_wait for o in runs):.0f}",
+                f"{max(o.max_wait for o in runs):.0f}",
                 sum(o.left for o in runs),
                 percent(statistics.fmean(o.loading for o in runs)),
             ]
@@ -415,7 +415,7 @@ def show_shares() -> None:
     )
 
 
-def big_farm(workers: int, stages: int, *, fresh: bool) -> Snapshot:
+def big_cluster(workers: int, stages: int, *, fresh: bool) -> Snapshot:
     """Chains of four stages, all with pages; a fifth of the workers idle, or, when fresh, all of them."""
     chance = random.Random(1)
     views = [
@@ -445,16 +445,16 @@ def show_decisions() -> None:
     def rows() -> Iterator[list[object]]:
         for workers, stages, goal in ((1000, 200, 100), (10_000, 1000, 1000)):
             for fresh in (True, False):
-                snapshot = big_farm(workers, stages, fresh=fresh)
+                snapshot = big_cluster(workers, stages, fresh=fresh)
                 marks = [time.process_time()]
                 for _ in range(3):
                     moves = plan(snapshot)
                     marks.append(time.process_time())
                 taken = min(after - before for before, after in pairwise(marks))
-                farm = "fresh" if fresh else "running"
-                yield [f"{workers:,}", f"{stages:,}", farm, len(moves), f"{1000 * taken:.0f}", goal]
+                cluster = "fresh" if fresh else "running"
+                yield [f"{workers:,}", f"{stages:,}", cluster, len(moves), f"{1000 * taken:.0f}", goal]
 
-    table("One decision", ("workers", "stages", "farm", "moves", "CPU ms, best of 3", "goal ms"), rows())
+    table("One decision", ("workers", "stages", "cluster", "moves", "CPU ms, best of 3", "goal ms"), rows())
 
 
 PARTS = {

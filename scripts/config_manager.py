@@ -1,7 +1,7 @@
-"""A door to pero-worker with upstream's flags: python scripts/config_manager.py --help"""
+"""pero-worker with upstream's flags: python scripts/config_manager.py --help"""
 
-from pero_worker.cli.doors.common import run
-from pero_worker.cli.doors.config_manager import main
+from pero_worker.cli.upstream.common import run
+from pero_worker.cli.upstream.config_manager import main
 
 if __name__ == "__main__":
     run(main)

@@ -1,7 +1,7 @@
-"""A door to pero-worker with upstream's flags: python scripts/publisher.py --help"""
+"""pero-worker with upstream's flags: python scripts/publisher.py --help"""
 
-from pero_worker.cli.doors.common import run
-from pero_worker.cli.doors.publisher import main
+from pero_worker.cli.upstream.common import run
+from pero_worker.cli.upstream.publisher import main
 
 if __name__ == "__main__":
     run(main)

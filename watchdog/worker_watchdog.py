@@ -1,7 +1,7 @@
-"""A door to pero-worker with upstream's flags: python watchdog/worker_watchdog.py --help"""
+"""pero-worker with upstream's flags: python watchdog/worker_watchdog.py --help"""
 
-from pero_worker.cli.doors.common import run
-from pero_worker.cli.doors.watchdog import main
+from pero_worker.cli.upstream.common import run
+from pero_worker.cli.upstream.watchdog import main
 
 if __name__ == "__main__":
     run(main)

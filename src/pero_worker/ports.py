@@ -1,4 +1,4 @@
-"""The doors between the rooms. Worker and watchdog know these protocols and nothing behind them."""
+"""The ports between the rooms. Worker and watchdog know these protocols and nothing behind them."""
 
 from __future__ import annotations
 

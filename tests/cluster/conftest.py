@@ -17,8 +17,8 @@ import pytest
 from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess
-from pero_worker.cluster.servers import MQ, add_servers
-from pero_worker.cluster.stages import StageChange, save_stage
+from pero_worker.cluster.registry.servers import MQ, add_servers
+from pero_worker.cluster.registry.stages import StageChange, save_stage
 from pero_worker.coordinators.session import ZooKeeperAccess, session
 from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.servers.zookeeper import ZooKeeperServer
@@ -54,7 +54,7 @@ def zookeeper() -> ZooKeeperServer:
 
 
 @dataclass(frozen=True)
-class TestFarm:
+class TestCluster:
     """A vhost and a ZooKeeper root that belong to one test."""
 
     __test__ = False
@@ -84,12 +84,12 @@ class TestFarm:
             save_stage(client, broker, name, StageChange(config=config, **change), SystemClock().now())
 
     def environment(self) -> dict[str, str]:
-        """Of a command that works on this farm."""
+        """Of a command that works on this cluster."""
         return {**os.environ, "PERO_WORKER_VHOST": self.vhost, "PERO_WORKER_ZOOKEEPER": self.zookeeper}
 
 
 @pytest.fixture
-def farm(rabbitmq: RabbitServer, zookeeper: ZooKeeperServer) -> Iterator[TestFarm]:
+def cluster(rabbitmq: RabbitServer, zookeeper: ZooKeeperServer) -> Iterator[TestCluster]:
     name = f"t{uuid.uuid4().hex[:12]}"
     rabbitmq.api("PUT", f"vhosts/{name}")
     rabbitmq.api("PUT", f"permissions/{name}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
@@ -99,5 +99,5 @@ def farm(rabbitmq: RabbitServer, zookeeper: ZooKeeperServer) -> Iterator[TestFar
     )
     with session(access.zookeeper) as client:
         add_servers(client, MQ, [f"127.0.0.1:{rabbitmq.port}"])
-    yield TestFarm(f"127.0.0.1:{zookeeper.port}/{name}", name, access, rabbitmq)
+    yield TestCluster(f"127.0.0.1:{zookeeper.port}/{name}", name, access, rabbitmq)
     rabbitmq.api("DELETE", f"vhosts/{name}")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cluster.test_farm import until
+from cluster.test_cluster import until
 from faults.proxy import ZOOKEEPER_NONSENSE, Proxy
 
 from pero_worker.clock import SystemClock
@@ -21,11 +21,11 @@ from pero_worker.errors import TransientError, UsageError
 from pero_worker.ports import WorkerStatus
 
 if TYPE_CHECKING:
-    from cluster.conftest import TestFarm
+    from cluster.conftest import TestCluster
 
 
-def test_deaths_of_a_page_are_counted_by_the_notes_that_stay(farm: TestFarm) -> None:
-    with farm.client() as client:
+def test_deaths_of_a_page_are_counted_by_the_notes_that_stay(cluster: TestCluster) -> None:
+    with cluster.client() as client:
         assert suspects.begin(client, "page") == 0
         # Two workers died, the first without a note.
         assert suspects.begin(client, "page") == 2
@@ -39,8 +39,8 @@ def test_deaths_of_a_page_are_counted_by_the_notes_that_stay(farm: TestFarm) -> 
         assert client.get_children("/pero/suspects") == []
 
 
-def test_a_note_that_another_worker_took_away_is_no_trouble(farm: TestFarm) -> None:
-    with farm.client() as client:
+def test_a_note_that_another_worker_took_away_is_no_trouble(cluster: TestCluster) -> None:
+    with cluster.client() as client:
         suspects.begin(client, "page")
         for survived in (True, True, False):
             suspects.end(client, "page", survived=survived)
@@ -48,20 +48,20 @@ def test_a_note_that_another_worker_took_away_is_no_trouble(farm: TestFarm) -> N
 
 
 @contextmanager
-def proxied(farm: TestFarm) -> Iterator[tuple[Proxy, Any]]:
+def proxied(cluster: TestCluster) -> Iterator[tuple[Proxy, Any]]:
     """A proxy before ZooKeeper, and a client behind it."""
-    address, _, root = farm.zookeeper.partition("/")
+    address, _, root = cluster.zookeeper.partition("/")
     proxy = Proxy(int(address.rpartition(":")[2]))
     try:
-        with session(replace(farm.access.zookeeper, servers=(f"127.0.0.1:{proxy.port}/{root}",))) as client:
+        with session(replace(cluster.access.zookeeper, servers=(f"127.0.0.1:{proxy.port}/{root}",))) as client:
             yield proxy, client
     finally:
         proxy.close()
 
 
-def test_a_client_outlives_bytes_that_make_no_sense(farm: TestFarm) -> None:
+def test_a_client_outlives_bytes_that_make_no_sense(cluster: TestCluster) -> None:
     """kazoo's thread would end, and the client be gone for ever without a word."""
-    with proxied(farm) as (proxy, client):
+    with proxied(cluster) as (proxy, client):
         lost = threading.Event()
         client.add_listener(lambda state: lost.set() if state != "CONNECTED" else None)
         proxy.garble(ZOOKEEPER_NONSENSE)
@@ -70,8 +70,8 @@ def test_a_client_outlives_bytes_that_make_no_sense(farm: TestFarm) -> None:
         assert client.retry(client.get_children, "/")
 
 
-def test_what_could_not_be_written_down_is_when_zookeeper_is_back(farm: TestFarm) -> None:
-    with farm.client() as client, proxied(farm) as (proxy, far):
+def test_what_could_not_be_written_down_is_when_zookeeper_is_back(cluster: TestCluster) -> None:
+    with cluster.client() as client, proxied(cluster) as (proxy, far):
         worker = ZooKeeperCoordinator(far, "w1", SystemClock())
         assert worker.begin_suspect("page") == 0
         proxy.refusing = True
@@ -84,11 +84,11 @@ def test_what_could_not_be_written_down_is_when_zookeeper_is_back(farm: TestFarm
         worker.close()
 
 
-def test_a_worker_whose_name_another_took_ends_and_leaves_it_alone(farm: TestFarm) -> None:
+def test_a_worker_whose_name_another_took_ends_and_leaves_it_alone(cluster: TestCluster) -> None:
     """As one that stood still for longer than its session lasts."""
     told = threading.Event()
     path = "/pero/worker/status/w1/status/connected"
-    with farm.client() as client, farm.client() as second:
+    with cluster.client() as client, cluster.client() as second:
         first = ZooKeeperCoordinator(client, "w1", SystemClock())
         first.watch(told.set)
         told.clear()

@@ -19,13 +19,13 @@ import pytest
 from clocks import StandingClock
 
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.logd import LogFolder, log_files, run_log_daemon
-from pero_worker.cluster.logfollow import follow_folder
-from pero_worker.cluster.logs import LogSender, one_line, sending_logs
+from pero_worker.cluster.logs.daemon import LogFolder, log_files, run_log_daemon
+from pero_worker.cluster.logs.follow import follow_folder
+from pero_worker.cluster.logs.sender import LogSender, one_line, sending_logs
 from pero_worker.errors import OutputError, RequestError, UsageError
 
 if TYPE_CHECKING:
-    from cluster.conftest import TestFarm
+    from cluster.conftest import TestCluster
 
 logger = logging.getLogger("pero_worker.test_logs")
 
@@ -60,9 +60,9 @@ class FakeBroker:
 
 
 @contextmanager
-def running_daemon(farm: TestFarm, folder: Path, minutes: float = 0, kept: int = 0) -> Iterator[None]:
+def running_daemon(cluster: TestCluster, folder: Path, minutes: float = 0, kept: int = 0) -> Iterator[None]:
     stopped = threading.Event()
-    with farm.broker(prefetch=50) as broker:
+    with cluster.broker(prefetch=50) as broker:
         arguments = (broker, folder, minutes, kept, stopped, "log", SystemClock())
         thread = threading.Thread(target=run_log_daemon, args=arguments)
         thread.start()
@@ -78,8 +78,8 @@ def written(folder: Path) -> list[str]:
     return [line for path in log_files(folder) for line in path.read_text("utf-8").splitlines()]
 
 
-def test_a_line_goes_from_a_logger_to_the_daemons_file(farm: TestFarm, tmp_path: Path) -> None:
-    with running_daemon(farm, tmp_path), farm.broker() as broker:
+def test_a_line_goes_from_a_logger_to_the_daemons_file(cluster: TestCluster, tmp_path: Path) -> None:
+    with running_daemon(cluster, tmp_path), cluster.broker() as broker:
         until(lambda: broker.state("log") is not None)
         with sending_logs(broker, "w1", SystemClock()) as sender:
             logger.info("stage %s:\nčtvrtý\x1b[31m\x00", "s1")
@@ -95,8 +95,8 @@ def test_a_line_goes_from_a_logger_to_the_daemons_file(farm: TestFarm, tmp_path:
     assert (worker, level, message) == ("w1", "INFO", "stage s1:\\nčtvrtý\\x1b[31m\\x00")
 
 
-def test_a_traceback_is_one_line(farm: TestFarm) -> None:
-    with farm.broker() as broker:
+def test_a_traceback_is_one_line(cluster: TestCluster) -> None:
+    with cluster.broker() as broker:
         broker.declare("log")
         with sending_logs(broker, "w1", SystemClock()):
             try:
@@ -111,12 +111,12 @@ def test_a_traceback_is_one_line(farm: TestFarm) -> None:
         assert "\n" not in text
 
 
-def test_the_daemon_goes_on_after_lost_connections_and_a_deleted_queue(farm: TestFarm, tmp_path: Path) -> None:
-    with running_daemon(farm, tmp_path), farm.broker() as broker:
+def test_the_daemon_goes_on_after_lost_connections_and_a_deleted_queue(cluster: TestCluster, tmp_path: Path) -> None:
+    with running_daemon(cluster, tmp_path), cluster.broker() as broker:
         until(lambda: broker.state("log") is not None)
         broker.publish("log", b"first")
         until(lambda: written(tmp_path) == ["first"])
-        close_connections(farm)
+        close_connections(cluster)
         until(lambda: publishes(broker, b"second"))
         until(lambda: "second" in written(tmp_path))
         broker.delete("log")
@@ -125,15 +125,15 @@ def test_the_daemon_goes_on_after_lost_connections_and_a_deleted_queue(farm: Tes
         until(lambda: written(tmp_path)[-1] == "third")
 
 
-def close_connections(farm: TestFarm) -> None:
+def close_connections(cluster: TestCluster) -> None:
     def listed() -> list[dict[str, str]]:
-        answer = farm.rabbitmq.api("GET", f"vhosts/{farm.vhost}/connections")
+        answer = cluster.rabbitmq.api("GET", f"vhosts/{cluster.vhost}/connections")
         assert isinstance(answer, list)
         return answer
 
     until(lambda: len(listed()) == 2)
     for entry in listed():
-        farm.rabbitmq.api("DELETE", f"connections/{urllib.parse.quote(entry['name'])}")
+        cluster.rabbitmq.api("DELETE", f"connections/{urllib.parse.quote(entry['name'])}")
 
 
 def publishes(broker: object, body: bytes) -> bool:
@@ -144,8 +144,8 @@ def publishes(broker: object, body: bytes) -> bool:
     return True
 
 
-def test_a_missing_queue_only_drops_lines(farm: TestFarm) -> None:
-    with farm.broker() as broker, sending_logs(broker, "w1", SystemClock()) as sender:
+def test_a_missing_queue_only_drops_lines(cluster: TestCluster) -> None:
+    with cluster.broker() as broker, sending_logs(broker, "w1", SystemClock()) as sender:
         logger.warning("one")
         logger.warning("two")
         until(lambda: sender.dropped == 2)
@@ -233,14 +233,16 @@ def test_files_are_rotated_and_old_ones_of_ours_removed(tmp_path: Path) -> None:
     assert all(path.read_text() == "mine" for path in others)
 
 
-def test_a_folder_that_cannot_be_written_ends_the_daemon_and_keeps_the_line(farm: TestFarm, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_ends_the_daemon_and_keeps_the_line(
+    cluster: TestCluster, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
-    with farm.broker() as broker:
+    with cluster.broker() as broker:
         broker.declare("log")
         broker.publish("log", b"line")
         with pytest.raises(OutputError, match="cannot write log lines"):
             run_log_daemon(broker, tmp_path / "file", 0, 0, threading.Event(), "log", SystemClock())
-    with farm.broker() as broker:
+    with cluster.broker() as broker:
         until(lambda: (state := broker.state("log")) is not None and state.messages == 1)
 
 
@@ -262,16 +264,16 @@ def test_following_goes_over_to_newer_files(tmp_path: Path) -> None:
         next(follow_folder(tmp_path / "none", 2, stopped))
 
 
-def test_the_commands(farm: TestFarm, tmp_path: Path) -> None:
+def test_the_commands(cluster: TestCluster, tmp_path: Path) -> None:
     (tmp_path / "logd.ini").write_text(f"[LOGD]\noutput_dir = {tmp_path / 'logs'}\nlog_rotation_period = 5\n")
     program = [sys.executable, "-c", "from pero_worker.cli.log import app; app()"]
-    with farm.broker() as broker:
+    with cluster.broker() as broker:
         daemon = subprocess.Popen(
-            [*program, "daemon", "--config-file", str(tmp_path / "logd.ini")], env=farm.environment()
+            [*program, "daemon", "--config-file", str(tmp_path / "logd.ini")], env=cluster.environment()
         )
         until(lambda: (state := broker.state("log")) is not None and state.consumers)
         refused = subprocess.run(
-            [*program, "follow"], env=farm.environment(), capture_output=True, text=True, check=False
+            [*program, "follow"], env=cluster.environment(), capture_output=True, text=True, check=False
         )
         assert refused.returncode != 0
         assert "follow the files it writes" in refused.stderr
@@ -281,7 +283,7 @@ def test_the_commands(farm: TestFarm, tmp_path: Path) -> None:
         assert daemon.wait(15) == 0
         broker.publish("log", b"to the terminal")
         with subprocess.Popen(
-            [*program, "follow"], env=farm.environment(), stdout=subprocess.PIPE, text=True
+            [*program, "follow"], env=cluster.environment(), stdout=subprocess.PIPE, text=True
         ) as follow:
             assert follow.stdout is not None
             assert follow.stdout.readline() == "to the terminal\n"

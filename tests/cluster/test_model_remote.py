@@ -24,11 +24,11 @@ import pytest
 import trustme
 
 from pero_worker.errors import StageError, TransientError, UsageError
-from pero_worker.models.location import greeted_protocol
-from pero_worker.models.remote import StoreAccess, fetch, remove, upload
 from pero_worker.models.store import ArchiveStore, Keep
 from pero_worker.servers.sftp import host_key
 from pero_worker.stage import Stage
+from pero_worker.stores.location import greeted_protocol
+from pero_worker.stores.remote import StoreAccess, fetch, remove, upload
 
 USER, PASSWORD = "pero", "p:@ss/wört"
 CONTENT = os.urandom(700_000)
@@ -185,7 +185,7 @@ def test_a_login_in_the_url_counts(served: Served, tmp_path: Path) -> None:
 def test_a_file_that_is_too_long_is_refused(served: Served, tmp_path: Path) -> None:
     (served.root / "long.tar").write_bytes(CONTENT)
     with pytest.raises(StageError, match="longer than 699999 bytes"):
-        fetch((), served.url("long.tar"), tmp_path / "got", served.access, most_bytes=699_999)
+        fetch((), served.url("long.tar"), tmp_path / "got", served.access, max_bytes=699_999)
     (served.root / "long.tar").unlink()
     assert not list(tmp_path.iterdir())
 
@@ -342,7 +342,7 @@ def test_http(tmp_path: Path, source: Path) -> None:
         with pytest.raises(StageError, match="does not exist"):
             fetch((), f"http://{address}/none.tar", got, access)
         with pytest.raises(StageError, match="longer than"):
-            fetch((), f"http://{address}/moved.tar", got, access, most_bytes=10)
+            fetch((), f"http://{address}/moved.tar", got, access, max_bytes=10)
         with pytest.raises(StageError, match="its SHA-256 is"):
             fetch((), f"http://{address}/moved.tar", got, access, digest="0" * 64)
         for path in ("torn.tar", "busy.tar"):
@@ -402,7 +402,7 @@ def test_s3(s3: str, source: Path, tmp_path: Path, away: str, monkeypatch: pytes
     fetch((), url, got, access)
     assert got.read_bytes() == CONTENT
     with pytest.raises(StageError, match="longer than"):
-        fetch((), url, got, access, most_bytes=10)
+        fetch((), url, got, access, max_bytes=10)
     remove("", url, access)
     for path in (url, "s3://no-such-bucket/a.tar"):
         with pytest.raises(StageError, match="does not exist"):
@@ -417,7 +417,7 @@ def test_s3(s3: str, source: Path, tmp_path: Path, away: str, monkeypatch: pytes
 STORE_USER = """
 import sys
 from pathlib import Path
-from pero_worker.models.remote import StoreAccess
+from pero_worker.stores.remote import StoreAccess
 from pero_worker.models.store import ArchiveStore
 from pero_worker.stage import Stage
 store = ArchiveStore(Path(sys.argv[1]), lambda: [], StoreAccess())

@@ -14,23 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cluster.test_farm import DUMMY, page, running_watchdog, running_worker, until
+from cluster.test_cluster import DUMMY, page, running_watchdog, running_worker, until
 from nasty import draw_text_picture
 
-from pero_worker.cluster.workers import read_worker
+from pero_worker.cluster.registry.workers import read_worker
 from pero_worker.wire.queues import DEAD_LETTERS
 from pero_worker.wire.requests import decode_request, encode_request
 
 if TYPE_CHECKING:
-    from cluster.conftest import TestFarm
+    from cluster.conftest import TestCluster
 
 TIME = re.compile(rb"\d{4}-\d\d-\d\dT[\d:]+\+00:00")
 RAPIDOCR = "[WORKER]\nENGINE = rapidocr\n"
 
 
-def run(farm: TestFarm, *arguments: object, expect: int = 0) -> str:
+def run(cluster: TestCluster, *arguments: object, expect: int = 0) -> str:
     command = [sys.executable, "-m", "pero_worker", *map(str, arguments)]
-    environment = farm.environment() | _state
+    environment = cluster.environment() | _state
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == expect, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
@@ -65,28 +65,28 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in found}
 
 
-def test_results_come_back_under_the_original_names(farm: TestFarm, scans: Path, tmp_path: Path) -> None:
+def test_results_come_back_under_the_original_names(cluster: TestCluster, scans: Path, tmp_path: Path) -> None:
     pytest.importorskip("rapidocr")
-    farm.add_stage("ocr", RAPIDOCR)
-    farm.add_stage("out")
-    said = run(farm, "publish", scans, "--stages", "ocr,out", "--job", "box", expect=3)
+    cluster.add_stage("ocr", RAPIDOCR)
+    cluster.add_stage("out")
+    said = run(cluster, "publish", scans, "--stages", "ocr,out", "--job", "box", expect=3)
     assert "3 pages sent as job box" in said and "broken" in said
-    again = run(farm, "publish", scans, "--stages", "ocr,out", "--job", "box", expect=3)
+    again = run(cluster, "publish", scans, "--stages", "ocr,out", "--job", "box", expect=3)
     assert "0 pages sent as job box, 3 sent before" in again
     out = tmp_path / "out"
-    with running_watchdog(farm), running_worker(farm, tmp_path), farm.broker() as broker:
+    with running_watchdog(cluster), running_worker(cluster, tmp_path), cluster.broker() as broker:
         until(lambda: (state := broker.state("out")) and state.messages == 3, 120)
-    said = run(farm, "download", "out", "-o", out, "-f", "page,text")
+    said = run(cluster, "download", "out", "-o", out, "-f", "page,text")
     assert "3 pages in" in said and "stage ocr: 3 runs" in said
     names = ("a/page1", "b/page1", "book")
     assert files(out) == {f"{name}{suffix}" for name in names for suffix in (".page.xml", ".txt")} | {"report.jsonl"}
     assert (out / "a/page1.txt").read_text().strip()
 
 
-def test_a_second_delivery_is_recognised_and_a_failed_page_listed(farm: TestFarm, tmp_path: Path) -> None:
-    farm.add_stage("s1", DUMMY + "FAILTEST = yes\n")
-    farm.add_stage("out")
-    with farm.client() as client, farm.broker() as broker, running_worker(farm, tmp_path):
+def test_a_second_delivery_is_recognised_and_a_failed_page_listed(cluster: TestCluster, tmp_path: Path) -> None:
+    cluster.add_stage("s1", DUMMY + "FAILTEST = yes\n")
+    cluster.add_stage("out")
+    with cluster.client() as client, cluster.broker() as broker, running_worker(cluster, tmp_path):
         broker.publish("s1", page(1, "s1", "out"))
         client.set("/pero/worker/status/w1/queue", b"s1")
         until(lambda: (state := broker.state("out")) and state.messages == 1)
@@ -98,94 +98,96 @@ def test_a_second_delivery_is_recognised_and_a_failed_page_listed(farm: TestFarm
         broker.ack(delivery)
     request = decode_request(delivery.body)
     assert [log.attempt for log in request.logs] == [1, 2, 3]
-    said = run(farm, "download", "out", "-o", tmp_path / "tree", expect=3)
+    said = run(cluster, "download", "out", "-o", tmp_path / "tree", expect=3)
     assert "1 pages" in said and "1 of them failed, 1 delivered before, 1 messages set aside" in said
-    with farm.broker() as broker:
+    with cluster.broker() as broker:
         for _ in range(2):
             broker.publish("out", encode_request(request))
         dead = broker.state(DEAD_LETTERS)
         assert dead is not None and dead.messages == 1
-    said = run(farm, "download", "out", "-o", tmp_path / "requests", "--layout", "requests", expect=3)
+    said = run(cluster, "download", "out", "-o", tmp_path / "requests", "--layout", "requests", expect=3)
     assert "1 pages" in said and "1 delivered before" in said
     assert "Status        : Failed" in (tmp_path / "requests/r1/s1.log").read_text()
 
 
-def test_ocr_on_the_cluster_is_ocr_on_one_machine(farm: TestFarm, scans: Path, tmp_path: Path) -> None:
+def test_ocr_on_the_cluster_is_ocr_on_one_machine(cluster: TestCluster, scans: Path, tmp_path: Path) -> None:
     pytest.importorskip("rapidocr")
-    farm.add_stage("ocr", RAPIDOCR)
+    cluster.add_stage("ocr", RAPIDOCR)
     formats = ["-f", "page,text,pdf"]
-    with running_watchdog(farm), running_worker(farm, tmp_path):
+    with running_watchdog(cluster), running_worker(cluster, tmp_path):
         said = run(
-            farm,
+            cluster,
             "ocr",
             scans,
             "-o",
             tmp_path / "there",
             *formats,
             "--cluster",
-            farm.zookeeper,
+            cluster.zookeeper,
             "--stages",
             "ocr",
             expect=3,
         )
         assert "3 pages done" in said and "1 failed" in said
         again = run(
-            farm,
+            cluster,
             "ocr",
             scans,
             "-o",
             tmp_path / "there",
             *formats,
             "--cluster",
-            farm.zookeeper,
+            cluster.zookeeper,
             "--stages",
             "ocr",
             expect=3,
         )
         assert "3 done before" in again
-    run(farm, "ocr", scans, "-o", tmp_path / "here", *formats, "--pipeline", "rapidocr", "--jobs", 1, expect=3)
+    run(cluster, "ocr", scans, "-o", tmp_path / "here", *formats, "--pipeline", "rapidocr", "--jobs", 1, expect=3)
     assert files(tmp_path / "there") == files(tmp_path / "here")
     for name in files(tmp_path / "here"):
         if name.endswith((".xml", ".txt")):
             there, here = ((tmp_path / run / name).read_bytes() for run in ("there", "here"))
             assert TIME.sub(b"", there) == TIME.sub(b"", here), name
-    with farm.client() as client:
+    with cluster.client() as client:
         assert client.exists("/pero/worker/status/w1") is not None
-    queues = farm.rabbitmq.api("GET", f"queues/{farm.vhost}")
+    queues = cluster.rabbitmq.api("GET", f"queues/{cluster.vhost}")
     assert isinstance(queues, list)
-    until(lambda: not [q for q in farm.rabbitmq.api("GET", f"queues/{farm.vhost}") if q["name"].startswith("job.")])  # type: ignore[attr-defined,union-attr]
+    until(
+        lambda: not [q for q in cluster.rabbitmq.api("GET", f"queues/{cluster.vhost}") if q["name"].startswith("job.")]
+    )  # type: ignore[attr-defined,union-attr]
 
 
-def test_queues_are_listed(farm: TestFarm) -> None:
-    farm.add_stage("s1", DUMMY)
-    farm.add_stage("results of mine")
-    assert "results of mine" not in run(farm, "queues")
-    run(farm, "servers", "add", "mq_monitoring", f"127.0.0.1:{farm.rabbitmq.management}")
+def test_queues_are_listed(cluster: TestCluster) -> None:
+    cluster.add_stage("s1", DUMMY)
+    cluster.add_stage("results of mine")
+    assert "results of mine" not in run(cluster, "queues")
+    run(cluster, "servers", "add", "mq_monitoring", f"127.0.0.1:{cluster.rabbitmq.management}")
     # RabbitMQ's web interface tells of a new queue after a while.
-    until(lambda: "results of mine" in run(farm, "queues"))
+    until(lambda: "results of mine" in run(cluster, "queues"))
 
 
-def test_status_tells_what_failed_last(farm: TestFarm, tmp_path: Path) -> None:
-    farm.add_stage("s1", DUMMY + "FAILTEST = yes\n")
-    farm.add_stage("out")
-    with farm.client() as client, farm.broker() as broker, running_worker(farm, tmp_path):
+def test_status_tells_what_failed_last(cluster: TestCluster, tmp_path: Path) -> None:
+    cluster.add_stage("s1", DUMMY + "FAILTEST = yes\n")
+    cluster.add_stage("out")
+    with cluster.client() as client, cluster.broker() as broker, running_worker(cluster, tmp_path):
         client.set("/pero/worker/status/w1/queue", b"s1")
         broker.publish("s1", b"\xff garbage")
         until(lambda: "is set aside" in read_worker(client, "w1").last_error)
         broker.publish("s1", page(1, "s1", "out"))
         until(lambda: read_worker(client, "w1").failures == 4)  # three tries of the page
         assert "page r1, stage s1: the dummy engine was told to fail" in read_worker(client, "w1").last_error
-        assert "page r1" in run(farm, "workers", "list")
-        (worker,) = json.loads(run(farm, "status", "--json"))["workers"]
+        assert "page r1" in run(cluster, "workers", "list")
+        (worker,) = json.loads(run(cluster, "status", "--json"))["workers"]
         assert worker["facts"]["last_error"]["text"].startswith("page r1")
 
 
-def test_status_goes_on_until_told_to_stop(farm: TestFarm) -> None:
+def test_status_goes_on_until_told_to_stop(cluster: TestCluster) -> None:
     """On a terminal, where it shows what changes."""
-    farm.add_stage("s1", DUMMY)
+    cluster.add_stage("s1", DUMMY)
     terminal, theirs = pty.openpty()
     command = [sys.executable, "-m", "pero_worker", "status", "--watch"]
-    process = subprocess.Popen(command, env=farm.environment() | {"TERM": "xterm"}, stdout=theirs)
+    process = subprocess.Popen(command, env=cluster.environment() | {"TERM": "xterm"}, stdout=theirs)
     os.close(theirs)
 
     def shown(text: bytes) -> bool:
@@ -194,29 +196,29 @@ def test_status_goes_on_until_told_to_stop(farm: TestFarm) -> None:
 
     seen = bytearray()
     until(lambda: shown(b"s1"))
-    farm.add_stage("s2", DUMMY)
+    cluster.add_stage("s2", DUMMY)
     until(lambda: shown(b"s2"))
     process.send_signal(signal.SIGINT)
     assert process.wait(15) == 0
     os.close(terminal)
 
 
-def test_who_waits_for_workers_is_told_so(farm: TestFarm, tmp_path: Path) -> None:
-    farm.add_stage("s1", DUMMY)
+def test_who_waits_for_workers_is_told_so(cluster: TestCluster, tmp_path: Path) -> None:
+    cluster.add_stage("s1", DUMMY)
     draw_text_picture().save(tmp_path / "a.png")
     command = [sys.executable, "-m", "pero_worker", "publish", str(tmp_path / "a.png"), "--stages", "s1,out", "--wait"]
     process = subprocess.Popen(
-        [*command, "-o", str(tmp_path / "out")], env=farm.environment(), stderr=subprocess.PIPE, text=True
+        [*command, "-o", str(tmp_path / "out")], env=cluster.environment(), stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
     assert process.stderr.readline().startswith("no worker runs: ")
-    with running_watchdog(farm), running_worker(farm, tmp_path):
+    with running_watchdog(cluster), running_worker(cluster, tmp_path):
         assert process.wait(60) == 0
     process.stderr.close()
 
 
-def test_download_keeps_running_until_told_to_stop(farm: TestFarm, tmp_path: Path) -> None:
-    farm.add_stage("out")
+def test_download_keeps_running_until_told_to_stop(cluster: TestCluster, tmp_path: Path) -> None:
+    cluster.add_stage("out")
     command = [
         sys.executable,
         "-m",
@@ -229,8 +231,8 @@ def test_download_keeps_running_until_told_to_stop(farm: TestFarm, tmp_path: Pat
         "--layout",
         "requests",
     ]
-    process = subprocess.Popen(command, env=farm.environment(), stdout=subprocess.PIPE, text=True)
-    with farm.broker() as broker:
+    process = subprocess.Popen(command, env=cluster.environment(), stdout=subprocess.PIPE, text=True)
+    with cluster.broker() as broker:
         for number in range(3):
             broker.publish("out", page(number, "out"))
             until(lambda number=number: (tmp_path / f"r{number}").is_dir())  # type: ignore[misc]
@@ -239,54 +241,54 @@ def test_download_keeps_running_until_told_to_stop(farm: TestFarm, tmp_path: Pat
     assert process.returncode == 0 and said.startswith("3 pages")
 
 
-def test_what_cannot_be_done_is_said_in_one_line(farm: TestFarm, scans: Path, tmp_path: Path) -> None:
-    assert "no queue 'nowhere'" in run(farm, "publish", scans, "--stages", "nowhere,out", expect=5)
-    assert "output queue last" in run(farm, "publish", scans, "--stages", "out", expect=2)
-    assert "no queue 'nowhere'" in run(farm, "download", "nowhere", "-o", tmp_path / "out", expect=5)
+def test_what_cannot_be_done_is_said_in_one_line(cluster: TestCluster, scans: Path, tmp_path: Path) -> None:
+    assert "no queue 'nowhere'" in run(cluster, "publish", scans, "--stages", "nowhere,out", expect=5)
+    assert "output queue last" in run(cluster, "publish", scans, "--stages", "out", expect=2)
+    assert "no queue 'nowhere'" in run(cluster, "download", "nowhere", "-o", tmp_path / "out", expect=5)
     assert not (tmp_path / "out").exists() and not (tmp_path / "state").exists(), "nothing was begun"
-    assert "no such queue" in run(farm, "queues", "nowhere")
+    assert "no such queue" in run(cluster, "queues", "nowhere")
     assert "no stage 'nowhere'" in run(
-        farm, "ocr", scans, "-o", tmp_path / "o", "--cluster", farm.zookeeper, "--stages", "nowhere", expect=5
+        cluster, "ocr", scans, "-o", tmp_path / "o", "--cluster", cluster.zookeeper, "--stages", "nowhere", expect=5
     )
-    assert "--stages" in run(farm, "ocr", scans, "-o", tmp_path / "o", "--cluster", farm.zookeeper, expect=2)
-    assert "start it" in run(farm, "status", "-z", "127.0.0.1:1", expect=6)
-    assert "correct the name" in run(farm, "status", "-z", "nobody.invalid", expect=6)
-    assert "no name for a stage" in run(farm, "stage", "upload", "../up", scans, expect=5)
-    assert "no config.ini" in run(farm, "stage", "upload", "up", scans, expect=2)
+    assert "--stages" in run(cluster, "ocr", scans, "-o", tmp_path / "o", "--cluster", cluster.zookeeper, expect=2)
+    assert "start it" in run(cluster, "status", "-z", "127.0.0.1:1", expect=6)
+    assert "correct the name" in run(cluster, "status", "-z", "nobody.invalid", expect=6)
+    assert "no name for a stage" in run(cluster, "stage", "upload", "../up", scans, expect=5)
+    assert "no config.ini" in run(cluster, "stage", "upload", "up", scans, expect=2)
 
 
-def test_status(farm: TestFarm, tmp_path: Path) -> None:
-    farm.add_stage("s1", DUMMY, version="7")
-    with running_watchdog(farm), running_worker(farm, tmp_path):
-        until(lambda: json.loads(run(farm, "status", "--json"))["leader"] == "dog")
-        state = json.loads(run(farm, "status", "--json"))
+def test_status(cluster: TestCluster, tmp_path: Path) -> None:
+    cluster.add_stage("s1", DUMMY, version="7")
+    with running_watchdog(cluster), running_worker(cluster, tmp_path):
+        until(lambda: json.loads(run(cluster, "status", "--json"))["leader"] == "dog")
+        state = json.loads(run(cluster, "status", "--json"))
         assert state["stages"][0]["name"] == "s1" and state["stages"][0]["messages"] == 0
         assert state["workers"][0]["name"] == "w1" and state["workers"][0]["status"] == "IDLE"
-        shown = run(farm, "status")
+        shown = run(cluster, "status")
         assert "s1" in shown and "w1" in shown and "watchdog: dog" in shown
-        assert "w1" in run(farm, "workers", "list")
-        assert "s1" in run(farm, "queues")
-        run(farm, "workers", "stop", "w1")
-        until(lambda: "DEAD" in run(farm, "workers", "list"))
-        run(farm, "workers", "remove", "w1")
-        assert "w1" not in run(farm, "workers", "list")
+        assert "w1" in run(cluster, "workers", "list")
+        assert "s1" in run(cluster, "queues")
+        run(cluster, "workers", "stop", "w1")
+        until(lambda: "DEAD" in run(cluster, "workers", "list"))
+        run(cluster, "workers", "remove", "w1")
+        assert "w1" not in run(cluster, "workers", "list")
 
 
-def test_a_small_job_does_not_wait_behind_a_large_one(farm: TestFarm, tmp_path: Path) -> None:
-    farm.add_stage("ocr", DUMMY)
-    farm.add_stage("out")
+def test_a_small_job_does_not_wait_behind_a_large_one(cluster: TestCluster, tmp_path: Path) -> None:
+    cluster.add_stage("ocr", DUMMY)
+    cluster.add_stage("out")
     for job, count in (("large", 30), ("small", 2)):
         (tmp_path / job).mkdir()
         for number in range(count):
             draw_text_picture().save(tmp_path / job / f"{number:02}.png")
-        run(farm, "publish", tmp_path / job, "--stages", "ocr,out", "--job", job)
+        run(cluster, "publish", tmp_path / job, "--stages", "ocr,out", "--job", job)
     jobs = []
-    with farm.broker() as broker:
+    with cluster.broker() as broker:
         while (taken := broker.take("ocr")) is not None:
             jobs.append(decode_request(taken[0].body).job)
             broker.ack(taken[0])
     assert jobs == ["large"] * 16 + ["small"] * 2 + ["large"] * 14
-    run(farm, "publish", tmp_path / "small", "--stages", "ocr,out", "--job", "polite", "--priority", "0")
-    with farm.broker() as broker:
+    run(cluster, "publish", tmp_path / "small", "--stages", "ocr,out", "--job", "polite", "--priority", "0")
+    with cluster.broker() as broker:
         taken = broker.take("ocr")
         assert taken is not None and decode_request(taken[0].body).priority == 0

@@ -18,7 +18,7 @@ from pero_worker.wire.queues import DEAD_LETTERS, ORIGIN, REASON
 from pero_worker.wire.servers import Server
 
 if TYPE_CHECKING:
-    from cluster.conftest import TestFarm
+    from cluster.conftest import TestCluster
 
 
 def take(broker: RabbitBroker, *queues: str) -> Delivery:
@@ -34,8 +34,8 @@ def take_although_lost(broker: RabbitBroker, *queues: str) -> Delivery:
             return take(broker, *queues)
 
 
-def test_a_message_goes_from_stage_to_stage(farm: TestFarm) -> None:
-    with farm.broker() as broker:
+def test_a_message_goes_from_stage_to_stage(cluster: TestCluster) -> None:
+    with cluster.broker() as broker:
         broker.declare("a")
         broker.declare("b")
         broker.publish("a", b"page")
@@ -47,18 +47,18 @@ def test_a_message_goes_from_stage_to_stage(farm: TestFarm) -> None:
         assert take(broker, "b").body == b"done"
 
 
-def test_what_is_in_hand_returns_when_its_holder_goes(farm: TestFarm) -> None:
-    with farm.broker() as other:
+def test_what_is_in_hand_returns_when_its_holder_goes(cluster: TestCluster) -> None:
+    with cluster.broker() as other:
         other.declare("a")
         other.publish("a", b"page")
-        with farm.broker() as broker:
+        with cluster.broker() as broker:
             take(broker, "a")
             assert other.get(["a"], "other", 0.05) is None
         assert take(other, "a").body == b"page"
 
 
-def test_no_more_is_held_than_is_worked_on_over_all_stages(farm: TestFarm) -> None:
-    with farm.broker() as one, farm.broker() as two:
+def test_no_more_is_held_than_is_worked_on_over_all_stages(cluster: TestCluster) -> None:
+    with cluster.broker() as one, cluster.broker() as two:
         for name in "ab":
             one.declare(name)
             one.publish(name, name.encode())
@@ -67,8 +67,8 @@ def test_no_more_is_held_than_is_worked_on_over_all_stages(farm: TestFarm) -> No
         assert {first.queue, second.queue} == {"a", "b"}
 
 
-def test_give_back_leaves_the_page_to_another(farm: TestFarm) -> None:
-    with farm.broker() as one, farm.broker() as two:
+def test_give_back_leaves_the_page_to_another(cluster: TestCluster) -> None:
+    with cluster.broker() as one, cluster.broker() as two:
         one.declare("a")
         one.publish("a", b"page")
         one.give_back(take(one, "a"))
@@ -76,8 +76,8 @@ def test_give_back_leaves_the_page_to_another(farm: TestFarm) -> None:
         assert take(two, "a").body == b"page"
 
 
-def test_priorities(farm: TestFarm) -> None:
-    with farm.broker() as broker:
+def test_priorities(cluster: TestCluster) -> None:
+    with cluster.broker() as broker:
         broker.declare("a")
         for body, priority in ((b"bulk", 0), (b"urgent", 1), (b"odd", 300), (b"negative", -3)):
             broker.publish("a", body, priority)
@@ -89,8 +89,8 @@ def test_priorities(farm: TestFarm) -> None:
         assert set(bodies[:2]) == {b"urgent", b"odd"}
 
 
-def test_a_missing_queue_is_an_error_of_the_request_and_the_page_stays_in_hand(farm: TestFarm) -> None:
-    with farm.broker() as broker:
+def test_a_missing_queue_is_an_error_of_the_request_and_the_page_stays_in_hand(cluster: TestCluster) -> None:
+    with cluster.broker() as broker:
         broker.declare("a")
         broker.publish("a", b"page")
         delivery = take(broker, "a")
@@ -104,9 +104,9 @@ def test_a_missing_queue_is_an_error_of_the_request_and_the_page_stays_in_hand(f
         assert headers == {REASON: "no queue 'nowhere'", ORIGIN: "a"}
 
 
-def test_large_scans_go_through(farm: TestFarm) -> None:
+def test_large_scans_go_through(cluster: TestCluster) -> None:
     """RabbitMQ 4 takes 16 MiB when nothing is configured."""
-    with farm.broker() as broker:
+    with cluster.broker() as broker:
         broker.declare("a")
         broker.publish("a", bytes(17 << 20))
         assert len(take(broker, "a").body) == 17 << 20
@@ -154,19 +154,19 @@ def test_upstreams_virtual_hosts_are_found(own_server: RabbitServer) -> None:
     assert {queue["vhost"] for queue in queues if queue["name"].startswith("in ")} == {"/", "pero"}
 
 
-def test_serving_a_queue_that_is_not_there_says_so(farm: TestFarm) -> None:
-    with farm.broker() as broker, pytest.raises(TransientError, match="no queue 'nowhere'"):
+def test_serving_a_queue_that_is_not_there_says_so(cluster: TestCluster) -> None:
+    with cluster.broker() as broker, pytest.raises(TransientError, match="no queue 'nowhere'"):
         broker.get(["nowhere"], "w", 5)
 
 
-def test_a_lost_connection_is_made_again_and_the_page_is_not_handed_on_twice(farm: TestFarm) -> None:
-    with farm.broker() as broker, farm.broker() as other:
+def test_a_lost_connection_is_made_again_and_the_page_is_not_handed_on_twice(cluster: TestCluster) -> None:
+    with cluster.broker() as broker, cluster.broker() as other:
         broker.declare("a")
         broker.declare("b")
         broker.publish("a", b"page")
         delivery = take(broker, "a")
-        for name in connections_of(farm):
-            farm.rabbitmq.api("DELETE", f"connections/{name}")
+        for name in connections_of(cluster):
+            cluster.rabbitmq.api("DELETE", f"connections/{name}")
         assert take_although_lost(other, "a").body == b"page"
         with pytest.raises(TransientError):
             broker.hand_on(delivery, "b", b"done")
@@ -177,7 +177,7 @@ def test_a_lost_connection_is_made_again_and_the_page_is_not_handed_on_twice(far
 
 
 def test_no_error_whatever_ends_the_thread_that_keeps_the_connection(
-    farm: TestFarm, monkeypatch: pytest.MonkeyPatch
+    cluster: TestCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pika raises more than its own errors when a connection breaks at the wrong moment."""
     broken = iter([AttributeError("'NoneType' object has no attribute 'poll'")])
@@ -189,7 +189,7 @@ def test_no_error_whatever_ends_the_thread_that_keeps_the_connection(
         loop(link, closing)
 
     monkeypatch.setattr(Link, "loop", loop_that_breaks)
-    with farm.broker() as broker:
+    with cluster.broker() as broker:
         broker.wait_connected(10)
         for _ in range(20):
             with contextlib.suppress(TransientError):
@@ -199,10 +199,10 @@ def test_no_error_whatever_ends_the_thread_that_keeps_the_connection(
         assert take_although_lost(broker, "a").body == b"page"
 
 
-def connections_of(farm: TestFarm) -> list[str]:
+def connections_of(cluster: TestCluster) -> list[str]:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        listed = farm.rabbitmq.api("GET", f"vhosts/{farm.vhost}/connections")
+        listed = cluster.rabbitmq.api("GET", f"vhosts/{cluster.vhost}/connections")
         assert isinstance(listed, list)
         if len(listed) >= 2:
             return [entry["name"].replace(" ", "%20").replace(">", "%3E") for entry in listed]
@@ -210,8 +210,8 @@ def connections_of(farm: TestFarm) -> list[str]:
     raise AssertionError("the management plugin lists no connections")
 
 
-def test_wake_ends_the_wait(farm: TestFarm) -> None:
-    with farm.broker() as broker:
+def test_wake_ends_the_wait(cluster: TestCluster) -> None:
+    with cluster.broker() as broker:
         broker.declare("a")
         timer = threading.Timer(0.1, broker.wake)
         timer.start()
@@ -219,8 +219,8 @@ def test_wake_ends_the_wait(farm: TestFarm) -> None:
         timer.join()
 
 
-def test_no_server_and_a_wrong_password_say_what_is_wrong(farm: TestFarm) -> None:
-    port = farm.access.broker.servers[0].port
+def test_no_server_and_a_wrong_password_say_what_is_wrong(cluster: TestCluster) -> None:
+    port = cluster.access.broker.servers[0].port
     for access, words in (
         (BrokerAccess((Server("127.0.0.1", 1),)), "refused"),
         (BrokerAccess((Server("127.0.0.1", port),), password="wrong"), "user or password"),
@@ -234,8 +234,8 @@ def test_no_server_and_a_wrong_password_say_what_is_wrong(farm: TestFarm) -> Non
             broker.close()
 
 
-def test_a_queue_that_is_missing_stops_no_other(farm: TestFarm) -> None:
-    with farm.broker() as broker:
+def test_a_queue_that_is_missing_stops_no_other(cluster: TestCluster) -> None:
+    with cluster.broker() as broker:
         broker.declare("there")
         broker.publish("there", b"1")
         first = broker.get(("there", "gone"), "me", 10)

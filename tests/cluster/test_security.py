@@ -16,16 +16,16 @@ from pathlib import Path
 import pytest
 import trustme
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
-from faults.chaos_farm import children
+from faults.chaos_cluster import children
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError
 
 from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import ClusterAccess, open_farm
-from pero_worker.cluster.acl import protect
-from pero_worker.cluster.servers import MQ, add_servers
-from pero_worker.cluster.stages import StageChange, save_stage
+from pero_worker.cluster.access import ClusterAccess, open_cluster
+from pero_worker.cluster.registry.acl import protect
+from pero_worker.cluster.registry.servers import MQ, add_servers
+from pero_worker.cluster.registry.stages import StageChange, save_stage
 from pero_worker.coordinators.session import ZooKeeperAccess, session
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
 from pero_worker.errors import RequestError, TransientError
@@ -36,8 +36,8 @@ from pero_worker.wire.servers import Server
 
 USER, PASSWORD = "pero", 'dlouhé "heslo" \\ s mezerou'
 ZOO_PASSWORD = "dlouhe-heslo_s.ruznymi+znaky"  # noqa: S105
-FARM_USER = "farm"
-"""Has one password everywhere, as farms do."""
+FARM_USER = "cluster"
+"""Has one password everywhere, as clusters do."""
 PATIENCE = 3.0
 
 
@@ -156,7 +156,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 def rabbit_access(ports: Ports, certificates: Certificates) -> BrokerAccess:
     return BrokerAccess(
-        (Server("localhost", ports.tls),), USER, PASSWORD, ca_cert=certificates.ca, patience=PATIENCE, longest_pause=0.5
+        (Server("localhost", ports.tls),), USER, PASSWORD, ca_cert=certificates.ca, patience=PATIENCE, max_pause=0.5
     )
 
 
@@ -174,13 +174,13 @@ def test_both_are_reached_by_tls_with_a_password(
     )
     with session(access.zookeeper) as client:
         add_servers(client, MQ, [f"{host}:{rabbit.tls}"])
-    with open_farm(access) as farm:
-        farm.broker.declare("a")
-        farm.broker.publish("a", b"page")
-        delivery = farm.broker.get(["a"], "w", 10)
+    with open_cluster(access) as cluster:
+        cluster.broker.declare("a")
+        cluster.broker.publish("a", b"page")
+        delivery = cluster.broker.get(["a"], "w", 10)
         assert delivery is not None and delivery.body == b"page"
-        farm.broker.ack(delivery)
-        assert farm.zookeeper.exists(f"/pero/worker/config/mq_servers/{host}:{rabbit.tls}")
+        cluster.broker.ack(delivery)
+        assert cluster.zookeeper.exists(f"/pero/worker/config/mq_servers/{host}:{rabbit.tls}")
 
 
 def test_a_message_that_is_too_large_is_an_error_of_the_request(rabbit: Ports, certificates: Certificates) -> None:
@@ -298,7 +298,7 @@ def as_upstream_does(ports: Ports, certificates: Certificates, user: str) -> Kaz
 
 
 def owners(client: KazooClient) -> set[str]:
-    """Of all nodes of the farm."""
+    """Of all nodes of the cluster."""
     found: set[str] = set()
     waiting = ["/pero"]
     while waiting:
@@ -312,14 +312,16 @@ def test_nodes_belong_to_the_user_who_made_them(rabbit: Ports, zoo: Ports, certi
     access = ClusterAccess(zoo_access(zoo, certificates), rabbit_access(rabbit, certificates))
     with session(access.zookeeper) as client:
         client.delete("/pero", recursive=True)
-    with open_farm(access) as farm:
-        add_servers(farm.zookeeper, MQ, [f"localhost:{rabbit.tls}"])
-        save_stage(farm.zookeeper, farm.broker, "ocr", StageChange("[WORKER]\nDUMMY = yes\n"), SystemClock().now())
-        worker = ZooKeeperCoordinator(farm.zookeeper, "w1", SystemClock())
+    with open_cluster(access) as cluster:
+        add_servers(cluster.zookeeper, MQ, [f"localhost:{rabbit.tls}"])
+        save_stage(
+            cluster.zookeeper, cluster.broker, "ocr", StageChange("[WORKER]\nDUMMY = yes\n"), SystemClock().now()
+        )
+        worker = ZooKeeperCoordinator(cluster.zookeeper, "w1", SystemClock())
         worker.begin_suspect("page")
-        election = farm.zookeeper.Election("/pero/watchdog/election", "dog")
+        election = cluster.zookeeper.Election("/pero/watchdog/election", "dog")
         election.run(lambda: None)
-        assert owners(farm.zookeeper) == {"sasl:pero:ALL"}
+        assert owners(cluster.zookeeper) == {"sasl:pero:ALL"}
         upstream, other = (as_upstream_does(zoo, certificates, user) for user in (USER, "other"))
         try:
             # With the same login upstream's parts can do all they do.
@@ -334,9 +336,9 @@ def test_nodes_belong_to_the_user_who_made_them(rabbit: Ports, zoo: Ports, certi
             ):
                 with pytest.raises(NoAuthError):
                     attempt()
-            assert protect(farm.zookeeper, USER, open_to_all=True) > 10
+            assert protect(cluster.zookeeper, USER, open_to_all=True) > 10
             assert owners(other) == {"world:anyone:ALL"}
-            assert protect(farm.zookeeper, USER) > 10
+            assert protect(cluster.zookeeper, USER) > 10
             with pytest.raises(NoAuthError):
                 other.get("/pero/queue/ocr/config")
         finally:

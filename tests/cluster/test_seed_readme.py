@@ -27,7 +27,7 @@ from pero_worker.formats import pagexml
 from pero_worker.servers.daemon import Daemon, answers, free_port
 
 if TYPE_CHECKING:
-    from cluster.conftest import TestFarm
+    from cluster.conftest import TestCluster
 
 pytest.importorskip("pero_ocr")
 HOME = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ HEAD = """\
 # The README of upstream's first release, typed in
 
 Made by `make acceptance`, which is `tests/cluster/test_seed_readme.py`: RabbitMQ and ZooKeeper of Debian 12, an FTP server, two
-stages of pero-ocr, two of the demo's scans. Ports, the farm's root in ZooKeeper and file names are those of the run;
+stages of pero-ocr, two of the demo's scans. Ports, the cluster's root in ZooKeeper and file names are those of the run;
 everything else is as upstream's README has it.
 """
 LAYOUT, OCR = "RUN_LAYOUT_PARSER", "RUN_OCR"
@@ -88,11 +88,11 @@ def background(command: list[str], environment: dict[str, str], log: Path) -> It
         assert process.wait(30) == 0, log.read_text()
 
 
-def test_the_readme_from_top_to_bottom(farm: TestFarm, ftp: str, tmp_path: Path) -> None:
+def test_the_readme_from_top_to_bottom(cluster: TestCluster, ftp: str, tmp_path: Path) -> None:
     assert SCANS.is_dir(), "the demo's scans are not there: run make test"
-    environment = {**os.environ, "PERO_WORKER_VHOST": farm.vhost}
-    zookeeper = ["-z", farm.zookeeper]
-    rabbitmq = f"127.0.0.1:{farm.rabbitmq.port}"
+    environment = {**os.environ, "PERO_WORKER_VHOST": cluster.vhost}
+    zookeeper = ["-z", cluster.zookeeper]
+    rabbitmq = f"127.0.0.1:{cluster.rabbitmq.port}"
     log = Log(tmp_path)
 
     def run(*arguments: object) -> str:

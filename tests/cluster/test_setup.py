@@ -1,4 +1,4 @@
-"""A farm out of the files of `pero-worker set-up`, on the real servers."""
+"""A cluster out of the files of `pero-worker set-up`, on the real servers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ import yaml
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_farm
+from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.settings import cluster_access, given_in, read_settings, store_access
-from pero_worker.cluster.setup import Ports, SetUp, checked_hosts, make_set_up
+from pero_worker.cluster.setup.files import Ports, SetupOptions, checked_hosts, make_set_up
 from pero_worker.errors import TransientError, UsageError
-from pero_worker.models.remote import upload
 from pero_worker.servers.daemon import Daemon, answers, free_port
 from pero_worker.servers.rabbitmq import SERVER_VARIABLE, RabbitServer
 from pero_worker.servers.zookeeper import ZooKeeperServer
+from pero_worker.stores.remote import upload
 from pero_worker.wire.servers import Server
 
 HOSTS = ("localhost", "ocr.example.org", "10.0.0.7", "::1")
@@ -81,7 +81,7 @@ def start_zookeeper(folder: Path, ports: Ports) -> ZooKeeperServer:
 @pytest.mark.parametrize("file", ["client.toml", "worker.ini"])
 def test_servers_and_clients_understand_each_other(folder: Path, file: str) -> None:
     ports = free_ports()
-    make_set_up(SetUp(folder, HOSTS, ports, servers_at=folder), SystemClock(), random.randbytes)
+    make_set_up(SetupOptions(folder, HOSTS, ports, servers_at=folder), SystemClock(), random.randbytes)
     servers: list[RabbitServer | ZooKeeperServer] = []
     try:
         servers.append(start_zookeeper(folder, ports))
@@ -89,13 +89,13 @@ def test_servers_and_clients_understand_each_other(folder: Path, file: str) -> N
         program = [sys.executable, "-m", "pero_worker", "servers", "add", "mq", f"127.0.0.1:{ports.amqp}"]
         subprocess.run([*program, "--config-file", str(folder / file)], check=True)
         given = given_in(read_settings(folder / file, "WORKER"))
-        with open_farm(cluster_access(given)) as farm:
-            farm.broker.declare("log")
-            farm.broker.publish("log", b"line")
-            found = farm.broker.take("log")
+        with open_cluster(cluster_access(given)) as cluster:
+            cluster.broker.declare("log")
+            cluster.broker.publish("log", b"line")
+            found = cluster.broker.take("log")
             assert found is not None and found[0].body == b"line"
-            farm.broker.ack(found[0])
-            assert farm.zookeeper.get_children("/pero/worker/config/mq_servers") == [f"127.0.0.1:{ports.amqp}"]
+            cluster.broker.ack(found[0])
+            assert cluster.zookeeper.get_children("/pero/worker/config/mq_servers") == [f"127.0.0.1:{ports.amqp}"]
         assert given.vhost == "pero"
         guest = RabbitBroker(
             replace(
@@ -117,7 +117,7 @@ def test_servers_and_clients_understand_each_other(folder: Path, file: str) -> N
 
 def test_the_model_store_is_known_by_the_clients_file(folder: Path) -> None:
     ports = free_ports()
-    made = make_set_up(SetUp(folder, HOSTS, ports), SystemClock(), random.randbytes)
+    made = make_set_up(SetupOptions(folder, HOSTS, ports), SystemClock(), random.randbytes)
     (folder / "models").mkdir()
     command = [sys.executable, "-m", "pero_worker.servers.sftp", "--root", str(folder), "--user", "pero"]
     command += ["--port", str(ports.sftp), "--host-key", str(folder / "ssh_host_ed25519_key")]
@@ -133,7 +133,7 @@ def test_the_model_store_is_known_by_the_clients_file(folder: Path) -> None:
 
 
 def test_private_files_are_private_and_a_second_run_is_refused(folder: Path) -> None:
-    given = SetUp(folder, HOSTS)
+    given = SetupOptions(folder, HOSTS)
     made = make_set_up(given, SystemClock(), random.randbytes)
     public = {"ca.pem", "server.pem", "known_hosts", "compose.yaml", "enabled_plugins"}
     for path in made.files:
@@ -152,7 +152,7 @@ def test_private_files_are_private_and_a_second_run_is_refused(folder: Path) -> 
 
 
 def test_passwords_are_strong_and_stored_as_a_hash(folder: Path) -> None:
-    made = make_set_up(SetUp(folder, HOSTS), SystemClock(), random.randbytes)
+    made = make_set_up(SetupOptions(folder, HOSTS), SystemClock(), random.randbytes)
     assert len(made.password) == 32 and made.password.isalnum()
     assert made.password != made.admin_password
     definitions = (folder / "definitions.json").read_text()
@@ -161,7 +161,7 @@ def test_passwords_are_strong_and_stored_as_a_hash(folder: Path) -> None:
 
 
 def test_compose_mounts_what_the_configurations_name(folder: Path) -> None:
-    made = make_set_up(SetUp(folder, HOSTS), SystemClock(), random.randbytes)
+    made = make_set_up(SetupOptions(folder, HOSTS), SystemClock(), random.randbytes)
     names = {path.name for path in made.files}
     services = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
     assert set(services) == {"rabbitmq", "zookeeper", "sftp"}
@@ -173,12 +173,12 @@ def test_compose_mounts_what_the_configurations_name(folder: Path) -> None:
         targets = {mount.split(":")[1] for mount in mounted}
         for line in (folder / configuration).read_text().splitlines():
             value = line.partition("=")[2].strip()
-            if value.startswith("/farm/") and not value.endswith("-data"):
+            if value.startswith("/cluster/") and not value.endswith("-data"):
                 assert value in targets
 
 
 def test_upstreams_sections_are_there(folder: Path) -> None:
-    make_set_up(SetUp(folder, HOSTS, clients_at=Path("/etc/pero")), SystemClock(), random.randbytes)
+    make_set_up(SetupOptions(folder, HOSTS, clients_at=Path("/etc/pero")), SystemClock(), random.randbytes)
     parser = ConfigParser()
     parser.read(folder / "worker.ini")
     assert parser.sections() == ["WORKER", "WATCHDOG", "LOGD"]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pero_worker.servers.farm import PrivateFarm
+from pero_worker.servers.local import LocalServers
 
 
 def pero_worker(*arguments: object, expect: int = 0, **environment: str) -> str:
@@ -19,8 +19,8 @@ def pero_worker(*arguments: object, expect: int = 0, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_farm_comes_up_keeps_its_data_and_goes(tmp_path: Path) -> None:
-    folder = tmp_path / "farm"
+def test_a_cluster_comes_up_keeps_its_data_and_goes(tmp_path: Path) -> None:
+    folder = tmp_path / "cluster"
     try:
         said = pero_worker("up", "--dir", folder)
         (address,) = [line.split("=")[1] for line in said.splitlines() if "PERO_WORKER_ZOOKEEPER=" in line]
@@ -35,17 +35,17 @@ def test_a_farm_comes_up_keeps_its_data_and_goes(tmp_path: Path) -> None:
         assert "none ran" in pero_worker("down", "--dir", folder)
         assert address in pero_worker("up", "--dir", folder)
         assert "models/ocr/" in pero_worker("stage", "list", **here)
-        (folder / "mine").write_text("not the farm's")
+        (folder / "mine").write_text("not the cluster's")
         pero_worker("down", "--dir", folder, "--wipe")
         assert [path.name for path in folder.iterdir()] == ["mine"]
     finally:
-        if (folder / "farm.json").exists():
-            PrivateFarm(folder).stop(wipe=True)
+        if (folder / "cluster.json").exists():
+            LocalServers(folder).stop(wipe=True)
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     assert "see pero-worker up" in pero_worker("down", "--dir", tmp_path / "none", expect=2)
-    said = pero_worker("up", "--dir", tmp_path / "farm", expect=2, PERO_WORKER_RABBITMQ=str(tmp_path / "no-server"))
+    said = pero_worker("up", "--dir", tmp_path / "cluster", expect=2, PERO_WORKER_RABBITMQ=str(tmp_path / "no-server"))
     assert "is not installed: run scripts/apt-install.sh rabbitmq-server zookeeper" in said
-    PrivateFarm(tmp_path / "farm").stop(wipe=True)
-    assert not (tmp_path / "farm").exists()
+    LocalServers(tmp_path / "cluster").stop(wipe=True)
+    assert not (tmp_path / "cluster").exists()

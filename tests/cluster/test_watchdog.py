@@ -11,50 +11,55 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cluster.test_farm import DUMMY, collect, page, running_watchdog, running_worker, until
+from cluster.test_cluster import DUMMY, collect, page, running_watchdog, running_worker, until
 
 from pero_worker.clock import SystemClock
-from pero_worker.cluster import workers
-from pero_worker.cluster.stages import StageChange, read_record, save_stage
-from pero_worker.cluster.workers import read_worker
+from pero_worker.cluster.registry import workers
+from pero_worker.cluster.registry.stages import StageChange, read_record, save_stage
+from pero_worker.cluster.registry.workers import read_worker
 
 if TYPE_CHECKING:
-    from cluster.conftest import TestFarm
+    from cluster.conftest import TestCluster
 
 WORKER = "/pero/worker/status/w1"
 
 
-def test_one_worker_holds_all_stages_that_fit_its_memory(farm: TestFarm, tmp_path: Path) -> None:
+def test_one_worker_holds_all_stages_that_fit_its_memory(cluster: TestCluster, tmp_path: Path) -> None:
     for name in ("s1", "s2", "s3"):
-        farm.add_stage(name, DUMMY)
-    farm.add_stage("out")
-    with farm.client() as client, farm.broker() as broker, running_watchdog(farm), running_worker(farm, tmp_path):
+        cluster.add_stage(name, DUMMY)
+    cluster.add_stage("out")
+    with (
+        cluster.client() as client,
+        cluster.broker() as broker,
+        running_watchdog(cluster),
+        running_worker(cluster, tmp_path),
+    ):
         for number in range(30):
             broker.publish("s1", page(number, "s1", "s2", "s3", "out"))
-        assert len(collect(farm, 30)) == 30
+        assert len(collect(cluster, 30)) == 30
         told = json.loads(client.get(f"{WORKER}/stages")[0])
         assert sorted(told) == ["s1", "s2", "s3"]
         assert client.get(f"{WORKER}/queue")[0].decode() == told[0], "upstream's tools see the first"
         until(lambda: sorted(read_worker(client, "w1").facts["stages"]) == ["s1", "s2", "s3"])
 
 
-def test_one_stage_at_a_time_where_memory_is_for_one(farm: TestFarm, tmp_path: Path) -> None:
+def test_one_stage_at_a_time_where_memory_is_for_one(cluster: TestCluster, tmp_path: Path) -> None:
     for name in ("s1", "s2"):
-        farm.add_stage(name, DUMMY)
-    farm.add_stage("out")
-    alone = running_worker(farm, tmp_path, model_memory=0)
-    with farm.client() as client, farm.broker() as broker, running_watchdog(farm), alone:
+        cluster.add_stage(name, DUMMY)
+    cluster.add_stage("out")
+    alone = running_worker(cluster, tmp_path, model_memory=0)
+    with cluster.client() as client, cluster.broker() as broker, running_watchdog(cluster), alone:
         for number in range(5):
             broker.publish("s1", page(number, "s1", "s2", "out"))
-        assert len(collect(farm, 5)) == 5
+        assert len(collect(cluster, 5)) == 5
         assert client.get(f"{WORKER}/stages")[0] == b"", "it is commanded as upstream's workers are"
         assert client.get(f"{WORKER}/queue")[0] == b"s2"
 
 
-def test_a_command_of_upstreams_is_for_that_stage_alone(farm: TestFarm, tmp_path: Path) -> None:
+def test_a_command_of_upstreams_is_for_that_stage_alone(cluster: TestCluster, tmp_path: Path) -> None:
     for name in ("s1", "s2"):
-        farm.add_stage(name, DUMMY)
-    with farm.client() as client, running_worker(farm, tmp_path):
+        cluster.add_stage(name, DUMMY)
+    with cluster.client() as client, running_worker(cluster, tmp_path):
         client.set(f"{WORKER}/stages", b'["s1", "s2"]')
         client.set(f"{WORKER}/queue", b"s1")
         until(lambda: read_worker(client, "w1").facts.get("stages") == ["s1", "s2"])
@@ -67,14 +72,19 @@ def test_a_command_of_upstreams_is_for_that_stage_alone(farm: TestFarm, tmp_path
         until(lambda: read_worker(client, "w1").facts.get("stages") == ["s2"])
 
 
-def test_workers_measure_for_the_watchdog(farm: TestFarm, tmp_path: Path) -> None:
-    farm.add_stage("s1", DUMMY)
-    farm.add_stage("s2", DUMMY)
-    farm.add_stage("out")
-    with farm.client() as client, farm.broker() as broker, running_watchdog(farm), running_worker(farm, tmp_path):
+def test_workers_measure_for_the_watchdog(cluster: TestCluster, tmp_path: Path) -> None:
+    cluster.add_stage("s1", DUMMY)
+    cluster.add_stage("s2", DUMMY)
+    cluster.add_stage("out")
+    with (
+        cluster.client() as client,
+        cluster.broker() as broker,
+        running_watchdog(cluster),
+        running_worker(cluster, tmp_path),
+    ):
         for number in range(15):
             broker.publish("s1", page(number, "s1", *(("s2", "out") if number % 3 else ("out",))))
-        collect(farm, 15)
+        collect(cluster, 15)
         until(lambda: (cost := read_record(client, "s1").measured.kinds.get("cpu")) and cost.seconds is not None)
         measured = read_record(client, "s1").measured
         assert set(measured.onward) == {"s2", "out"}
@@ -82,54 +92,59 @@ def test_workers_measure_for_the_watchdog(farm: TestFarm, tmp_path: Path) -> Non
 
 
 def test_a_stage_that_nobody_can_load_stops_no_other(
-    farm: TestFarm, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cluster: TestCluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    farm.add_stage("bad", "[WORKER]\nENGINE = nothing\n")
-    farm.add_stage("good", DUMMY)
-    farm.add_stage("out")
-    first, second = running_worker(farm, tmp_path), running_worker(farm, tmp_path, "w2")
-    with farm.broker() as broker, running_watchdog(farm), first, second:
+    cluster.add_stage("bad", "[WORKER]\nENGINE = nothing\n")
+    cluster.add_stage("good", DUMMY)
+    cluster.add_stage("out")
+    first, second = running_worker(cluster, tmp_path), running_worker(cluster, tmp_path, "w2")
+    with cluster.broker() as broker, running_watchdog(cluster), first, second:
         broker.publish("bad", page(0, "bad", "out"))
         until(lambda: any("nobody is sent to stage bad" in record.message for record in caplog.records))
         for number in range(1, 6):
             broker.publish("good", page(number, "good", "out"))
-        assert {request.uuid for request in collect(farm, 5)} == {f"r{number}" for number in range(1, 6)}
+        assert {request.uuid for request in collect(cluster, 5)} == {f"r{number}" for number in range(1, 6)}
         # A new version is another stage.
-        farm.add_stage("bad", DUMMY)
-        assert collect(farm, 1)[0].uuid == "r0"
+        cluster.add_stage("bad", DUMMY)
+        assert collect(cluster, 1)[0].uuid == "r0"
 
 
-def test_a_stage_goes_only_to_workers_with_its_label(farm: TestFarm, tmp_path: Path) -> None:
-    with farm.client() as client, farm.broker() as broker:
+def test_a_stage_goes_only_to_workers_with_its_label(cluster: TestCluster, tmp_path: Path) -> None:
+    with cluster.client() as client, cluster.broker() as broker:
         change = StageChange(DUMMY, needs="big", owner="library", share=2.0)
         save_stage(client, broker, "s1", change, SystemClock().now())
-        farm.add_stage("out")
+        cluster.add_stage("out")
         record = read_record(client, "s1")
         assert (record.needs, record.owner, record.share) == ("big", "library", 2.0)
         save_stage(client, broker, "s1", StageChange(share=3.0), SystemClock().now())
         assert (read_record(client, "s1").needs, read_record(client, "s1").share) == ("big", 3.0)
         with (
-            running_watchdog(farm),
-            running_worker(farm, tmp_path),
-            running_worker(farm, tmp_path, "w2", labels=("big",)),
+            running_watchdog(cluster),
+            running_worker(cluster, tmp_path),
+            running_worker(cluster, tmp_path, "w2", labels=("big",)),
         ):
             broker.publish("s1", page(1, "s1", "out"))
-            assert collect(farm, 1)[0].logs[0].host_id == "w2"
+            assert collect(cluster, 1)[0].logs[0].host_id == "w2"
 
 
 def test_who_does_not_lead_any_more_tells_nobody_anything(
-    farm: TestFarm, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cluster: TestCluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its place in the election is gone, as when its session ended without its knowledge."""
     caplog.set_level(logging.INFO)
-    farm.add_stage("s1", DUMMY)
-    farm.add_stage("out")
-    with farm.client() as client, farm.broker() as broker, running_worker(farm, tmp_path), running_watchdog(farm):
+    cluster.add_stage("s1", DUMMY)
+    cluster.add_stage("out")
+    with (
+        cluster.client() as client,
+        cluster.broker() as broker,
+        running_worker(cluster, tmp_path),
+        running_watchdog(cluster),
+    ):
         until(lambda: any("leads" in record.message for record in caplog.records))
         (place,) = client.get_children("/pero/watchdog/election")
         client.delete(f"/pero/watchdog/election/{place}")
         broker.publish("s1", page(1, "s1", "out"))
-        assert collect(farm, 1)[0].uuid == "r1"
+        assert collect(cluster, 1)[0].uuid == "r1"
         said = [
             record.message for record in caplog.records if "leads" in record.message or "holds s1" in record.message
         ]
@@ -141,48 +156,50 @@ def test_who_does_not_lead_any_more_tells_nobody_anything(
         ]
 
 
-def command(farm: TestFarm, *arguments: object, expect: int = 0) -> str:
+def command(cluster: TestCluster, *arguments: object, expect: int = 0) -> str:
     line = [sys.executable, "-m", "pero_worker", *map(str, arguments)]
-    done = subprocess.run(line, env=farm.environment(), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(line, env=cluster.environment(), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == expect and "Traceback" not in done.stderr, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def test_a_dry_run_says_what_it_would_do_and_why(farm: TestFarm, tmp_path: Path) -> None:
-    farm.add_stage("s1", DUMMY)
-    farm.add_stage("off", DUMMY, priority=-1)
-    with farm.client() as client, farm.broker() as broker, running_worker(farm, tmp_path):
+def test_a_dry_run_says_what_it_would_do_and_why(cluster: TestCluster, tmp_path: Path) -> None:
+    cluster.add_stage("s1", DUMMY)
+    cluster.add_stage("off", DUMMY, priority=-1)
+    with cluster.client() as client, cluster.broker() as broker, running_worker(cluster, tmp_path):
         broker.publish("s1", page(1, "s1", "out"))
-        said = command(farm, "watchdog", "--dry-run")
+        said = command(cluster, "watchdog", "--dry-run")
         assert "stage s1: 1 pages wait" in said and "stage off: 0 pages wait" in said and "not served: disabled" in said
         assert "worker w1: idle, holds nothing" in said
         assert "would have w1 hold s1: it held nothing; s1: 1 pages, served by nobody" in said
         assert client.get(f"{WORKER}/queue")[0] == b""
 
 
-def test_what_was_recorded_can_be_tried_again(farm: TestFarm, tmp_path: Path) -> None:
+def test_what_was_recorded_can_be_tried_again(cluster: TestCluster, tmp_path: Path) -> None:
     for name in ("s1", "s2"):
-        farm.add_stage(name, DUMMY)
-    farm.add_stage("out")
+        cluster.add_stage(name, DUMMY)
+    cluster.add_stage("out")
     trace = tmp_path / "trace.jsonl"
     watchdog = subprocess.Popen(
         [sys.executable, "-m", "pero_worker", "watchdog", "--record", str(trace), "--verbose"],
-        env=farm.environment(),
+        env=cluster.environment(),
         stderr=subprocess.PIPE,
         text=True,
     )
-    with farm.broker() as broker, running_worker(farm, tmp_path):
+    with cluster.broker() as broker, running_worker(cluster, tmp_path):
         for number in range(40):
             broker.publish("s1", page(number, "s1", "s2", "out"))
-        collect(farm, 40)
+        collect(cluster, 40)
         watchdog.terminate()
         _, told = watchdog.communicate(timeout=20)
         assert watchdog.returncode == 0
         assert " leads" in told and re.search(r"worker w1 holds s1.*: it held nothing; s1: \d+ pages", told), told
-    said = command(farm, "watchdog", "replay", trace, "--priority", "s1=3")
+    said = command(cluster, "watchdog", "replay", trace, "--priority", "s1=3")
     assert "as it was" in said and "with s1=3" in said and "moves" in said
     assert len(re.findall(r"^ ?s1( > s2)? +\d+ ", said, re.MULTILINE)) >= 2, said
-    assert "no stage 's9'; it has: s1, s2" in command(farm, "watchdog", "replay", trace, "--priority", "s9=3", expect=2)
-    assert "write STAGE=N" in command(farm, "watchdog", "replay", trace, "--priority", "s1=much", expect=2)
+    assert "no stage 's9'; it has: s1, s2" in command(
+        cluster, "watchdog", "replay", trace, "--priority", "s9=3", expect=2
+    )
+    assert "write STAGE=N" in command(cluster, "watchdog", "replay", trace, "--priority", "s1=much", expect=2)
     trace.write_text("")
-    assert "nothing was recorded" in command(farm, "watchdog", "replay", trace, expect=4)
+    assert "nothing was recorded" in command(cluster, "watchdog", "replay", trace, expect=4)

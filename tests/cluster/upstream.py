@@ -15,7 +15,7 @@ from kazoo.exceptions import NoNodeError
 from kazoo.recipe.watchers import DataWatch
 
 if TYPE_CHECKING:
-    from cluster.conftest import TestFarm
+    from cluster.conftest import TestCluster
 
 SEED, NEWEST = {"x-max-priority": 1}, {"x-max-priority": 1, "x-queue-type": "classic"}
 QUEUE_NODES = (
@@ -75,8 +75,8 @@ UpstreamRequest = upstream_request_class()
 
 
 @contextmanager
-def channel(farm: TestFarm) -> Iterator[Any]:
-    parameters = pika.ConnectionParameters("127.0.0.1", farm.rabbitmq.port, farm.vhost)
+def channel(cluster: TestCluster) -> Iterator[Any]:
+    parameters = pika.ConnectionParameters("127.0.0.1", cluster.rabbitmq.port, cluster.vhost)
     connection = pika.BlockingConnection(parameters)
     try:
         yield connection.channel()
@@ -87,9 +87,9 @@ def channel(farm: TestFarm) -> Iterator[Any]:
 class Worker:
     """Serves what its node `queue` names. `seed`: as the first release, else as the newest."""
 
-    def __init__(self, farm: TestFarm, name: str, *, seed: bool = False) -> None:
-        self._farm, self._name, self._seed = farm, name, seed
-        self._client = KazooClient(farm.zookeeper)
+    def __init__(self, cluster: TestCluster, name: str, *, seed: bool = False) -> None:
+        self._cluster, self._name, self._seed = cluster, name, seed
+        self._client = KazooClient(cluster.zookeeper)
         self._client.start()
         self._turns: list[tuple[str, threading.Event]] = []
         self._over = threading.Event()
@@ -164,7 +164,7 @@ class Worker:
         except NoNodeError:
             version = ""
         self._tell("IDLE")
-        with channel(self._farm) as ch:
+        with channel(self._cluster) as ch:
             if self._seed:
                 ch.basic_qos(prefetch_count=5)
                 # It stays on its queue until it is told otherwise.
@@ -201,8 +201,8 @@ class Worker:
 class Watchdog:
     """The newest watchdog's rounds, `interval` seconds apart instead of 10."""
 
-    def __init__(self, farm: TestFarm, interval: float = 0.2) -> None:
-        self._farm, self._interval = farm, interval
+    def __init__(self, cluster: TestCluster, interval: float = 0.2) -> None:
+        self._cluster, self._interval = cluster, interval
         self._stopped = threading.Event()
         self.problem: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -219,7 +219,7 @@ class Watchdog:
 
     def _run(self) -> None:
         try:
-            with self._farm.client() as client:
+            with self._cluster.client() as client:
                 while not self._stopped.wait(self._interval):
                     self._round(client, datetime.now(UTC))
         except BaseException as error:
@@ -227,7 +227,7 @@ class Watchdog:
 
     def _round(self, client: Any, now: datetime) -> None:
         stages = {name: _stage(client, name) for name in client.get_children("/pero/queue")}
-        listed = self._farm.rabbitmq.api("GET", f"queues/{self._farm.vhost}")
+        listed = self._cluster.rabbitmq.api("GET", f"queues/{self._cluster.vhost}")
         assert isinstance(listed, list)
         messages = {queue["name"]: queue.get("messages", 0) for queue in listed if queue["name"] in stages}
         workers = {}

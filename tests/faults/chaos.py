@@ -1,10 +1,10 @@
-"""A farm under fire: pages go through two and three stages while servers, workers and connections fail, by a seed.
+"""A cluster under fire: pages go through two and three stages while servers, workers and connections fail, by a seed.
 
     python tests/faults/chaos.py [--pages N] [--faults N] [--seed N] [--pipeline DIR --images DIR]      (make chaos)
 
 At the end every page is on disk exactly once and as in an undisturbed run, or listed as failed with its reason; no
 queue holds a leftover; nobody had to help. Among the pages are some that fail, kill their workers or hang, and messages
-that are none. Prints what was injected and how long the farm took to finish the next page.
+that are none. Prints what was injected and how long the cluster took to finish the next page.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from faults.chaos_farm import WATCHDOGS, FarmUnderFire, in_thread
+from faults.chaos_cluster import WATCHDOGS, ClusterUnderFire, in_thread
 from faults.chaos_pages import BAD, GARBAGE, GOOD, HANGING, KILLER, Pipeline, dummies, files_of, undisturbed
 from faults.chaos_pages import messages as messages_of
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.workers import read_workers
-from pero_worker.cluster.workforce import publish_surely
-from pero_worker.formats.discover import discover
+from pero_worker.cluster.pages.workforce import publish_with_retry
+from pero_worker.cluster.registry.workers import read_workers
+from pero_worker.inputs.discover import discover
 from pero_worker.models.pipelines import load_pipeline
 from pero_worker.wire.queues import DEAD_LETTERS
 
@@ -88,68 +88,68 @@ class Outcome:
 class Run:
     """`counts` says how many messages of every kind there are."""
 
-    def __init__(self, farm: FarmUnderFire, counts: dict[str, int]) -> None:
-        self.farm = farm
-        self.sent = messages_of(farm.pipeline, counts, farm.chance)
+    def __init__(self, cluster: ClusterUnderFire, counts: dict[str, int]) -> None:
+        self.cluster = cluster
+        self.sent = messages_of(cluster.pipeline, counts, cluster.chance)
         self.outcome = Outcome(counts)
         self.allowed = 0
 
     def run(self, names: Sequence[str]) -> Outcome:
         """Injects the faults `names`, one after the other."""
         begun = time.monotonic()
-        farm, outcome = self.farm, self.outcome
-        undisturbed(farm.pipeline, self.sent, farm.folder / "undisturbed")
-        farm.set_up()
+        cluster, outcome = self.cluster, self.outcome
+        undisturbed(cluster.pipeline, self.sent, cluster.folder / "undisturbed")
+        cluster.set_up()
         publishing = in_thread(self.publish)
         for number, name in enumerate(names, 1):
             # There is always something to do while a fault is on, and something left for the next.
             self.allowed = round(len(self.sent) * min(1.0, (number + 0.5) / len(names)))
-            self.wait_for(lambda: farm.finished > 0)
-            farm.faults[name]()
+            self.wait_for(lambda: cluster.finished > 0)
+            cluster.faults[name]()
             one = outcome.injected.setdefault(name, Injected())
             one.times += 1
             self.measure(one)
-            time.sleep(farm.chance.uniform(0, 0.3))
+            time.sleep(cluster.chance.uniform(0, 0.3))
         self.allowed = len(self.sent)
         pages = sum(message.kind != GARBAGE for message in self.sent)
-        self.wait_for(lambda: farm.finished >= pages)
+        self.wait_for(lambda: cluster.finished >= pages)
         publishing.join(PATIENCE)
         self.settle()
-        outcome.stopping = farm.stop_all()
+        outcome.stopping = cluster.stop_all()
         self.judge()
-        outcome.surprises = farm.surprises
+        outcome.surprises = cluster.surprises
         outcome.seconds = time.monotonic() - begun
         return outcome
 
     def publish(self) -> None:
-        broker = RabbitBroker(self.farm.way_in)
+        broker = RabbitBroker(self.cluster.way_in)
         for number, message in enumerate(self.sent):
             while number >= self.allowed:
                 time.sleep(0.02)
-            publish_surely(broker, message.queue, message.body, 0, SystemClock())
+            publish_with_retry(broker, message.queue, message.body, 0, SystemClock())
         broker.close()
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         last, deadline = -1, 0.0
         while not condition():
-            self.farm.look_after()
-            if self.farm.finished != last:
-                last, deadline = self.farm.finished, time.monotonic() + PATIENCE
+            self.cluster.look_after()
+            if self.cluster.finished != last:
+                last, deadline = self.cluster.finished, time.monotonic() + PATIENCE
             if time.monotonic() > deadline:
-                raise SystemExit(f"nothing moved for {PATIENCE:.0f} s after {last} pages\n{self.farm.logs()}")
+                raise SystemExit(f"nothing moved for {PATIENCE:.0f} s after {last} pages\n{self.cluster.logs()}")
             time.sleep(0.05)
 
     def measure(self, one: Injected) -> None:
-        before, begun = self.farm.finished, time.monotonic()
+        before, begun = self.cluster.finished, time.monotonic()
         if before < sum(message.kind != GARBAGE for message in self.sent[: self.allowed]):
-            self.wait_for(lambda: self.farm.finished > before)
+            self.wait_for(lambda: self.cluster.finished > before)
             one.recovery.append(time.monotonic() - begun)
 
     def settle(self) -> None:
         """What is left when all workers say that they are idle; the dead letters are looked at one by one."""
         deadline = time.monotonic() + 60
-        with self.farm.connected() as (client, broker):
-            queues = (*self.farm.pipeline.stages, "out")
+        with self.cluster.connected() as (client, broker):
+            queues = (*self.cluster.pipeline.stages, "out")
             while True:
                 left = {name: state.messages for name in queues if (state := broker.state(name)) and state.messages}
                 workers = read_workers(client)
@@ -174,8 +174,8 @@ class Run:
 
     def judge(self) -> None:
         outcome = self.outcome
-        records = {record["page"]: record for record in map(json.loads, self.farm.report.splitlines())}
-        expected, found = files_of(self.farm.folder / "undisturbed"), files_of(self.farm.results)
+        records = {record["page"]: record for record in map(json.loads, self.cluster.report.splitlines())}
+        expected, found = files_of(self.cluster.folder / "undisturbed"), files_of(self.cluster.results)
         done = {name for name, record in records.items() if record["status"] == "done"}
         outcome.failed = sorted((name, records[name]["error"]) for name in set(records) - done)
         names = {message.name for message in self.sent if message.kind != GARBAGE}
@@ -241,12 +241,12 @@ def main() -> None:
     else:
         (folder / "model").mkdir()
         pipeline, counts = dummies(folder / "model", LONGEST), counts_of(given.pages)
-    farm = FarmUnderFire(folder, pipeline, chance)
+    cluster = ClusterUnderFire(folder, pipeline, chance)
     try:
-        names = [name for name in farm.faults if given.only in name]
-        outcome = Run(farm, counts).run(rounds(names, given.faults, chance))
+        names = [name for name in cluster.faults if given.only in name]
+        outcome = Run(cluster, counts).run(rounds(names, given.faults, chance))
     finally:
-        farm.close()
+        cluster.close()
     show(outcome)
     if not outcome.wrong:
         shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""What is sent through the farm under fire, and what must come out of it."""
+"""What is sent through the cluster under fire, and what must come out of it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pero_worker.brokers.memory import MemoryBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.layouts import ResultTree
+from pero_worker.cluster.pages.layouts import ResultTree
 from pero_worker.coordinators.memory import MemoryCoordinator
-from pero_worker.local.outputs import OutputFolder
+from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.local.process import StagesOnDisk
 from pero_worker.request import Payload, Request
 from pero_worker.stage import Stage

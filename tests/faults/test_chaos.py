@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 from faults.chaos import Run, counts_of
-from faults.chaos_farm import FarmUnderFire
+from faults.chaos_cluster import ClusterUnderFire
 from faults.chaos_pages import HANGING, dummies
 
 SEED = 20261124
@@ -23,13 +23,13 @@ LONG = (
 def test_no_page_is_lost_or_doubled_whatever_fails(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     (tmp_path / "model").mkdir()
-    farm = FarmUnderFire(tmp_path, dummies(tmp_path / "model", 0.02), chance)
+    cluster = ClusterUnderFire(tmp_path, dummies(tmp_path / "model", 0.02), chance)
     try:
-        faults = [name for name in farm.faults if name not in LONG]
-        assert len(faults) == len(farm.faults) - len(LONG)
+        faults = [name for name in cluster.faults if name not in LONG]
+        assert len(faults) == len(cluster.faults) - len(LONG)
         # A page that hangs takes its time three times; tests/faults/test_page_failures.py has one.
-        outcome = Run(farm, counts_of(300) | {HANGING: 0}).run(chance.sample(faults, len(faults)))
+        outcome = Run(cluster, counts_of(300) | {HANGING: 0}).run(chance.sample(faults, len(faults)))
     finally:
-        farm.close()
-    assert not outcome.wrong, f"{outcome.wrong}\n{farm.logs()}"
+        cluster.close()
+    assert not outcome.wrong, f"{outcome.wrong}\n{cluster.logs()}"
     assert {name: one.times for name, one in outcome.injected.items()} == dict.fromkeys(faults, 1)

@@ -12,8 +12,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from cluster.conftest import farm, rabbitmq, zookeeper  # noqa: F401 - fixtures
-from cluster.test_farm import DUMMY, page, until
+from cluster.conftest import cluster, rabbitmq, zookeeper  # noqa: F401 - fixtures
+from cluster.test_cluster import DUMMY, page, until
 from faults.proxy import Proxy
 
 from pero_worker.clock import SystemClock
@@ -23,16 +23,16 @@ from pero_worker.watchdog.janitor import tidy
 from pero_worker.watchdog.service import Watchdog
 
 if TYPE_CHECKING:
-    from cluster.conftest import TestFarm
+    from cluster.conftest import TestCluster
 
 
-def test_a_killed_leader_is_followed_by_the_standby(farm: TestFarm) -> None:
+def test_a_killed_leader_is_followed_by_the_standby(cluster: TestCluster) -> None:
     command = [sys.executable, "-m", "pero_worker", "watchdog"]
-    with farm.client() as client:
-        first = subprocess.Popen(command, env=farm.environment())
+    with cluster.client() as client:
+        first = subprocess.Popen(command, env=cluster.environment())
         until(lambda: leader(client))
         name = leader(client)
-        second = subprocess.Popen(command, env=farm.environment())
+        second = subprocess.Popen(command, env=cluster.environment())
         until(lambda: len(client.get_children("/pero/watchdog/election")) == 2)
         assert leader(client) == name
         first.kill()
@@ -44,12 +44,12 @@ def test_a_killed_leader_is_followed_by_the_standby(farm: TestFarm) -> None:
 
 
 @contextmanager
-def watchdog_through(farm: TestFarm, port: int, name: str) -> Iterator[list[str]]:
+def watchdog_through(cluster: TestCluster, port: int, name: str) -> Iterator[list[str]]:
     """A watchdog whose way to ZooKeeper is `port`; the list grows by its name with every look it takes while it leads."""
     looks: list[str] = []
     stopped = threading.Event()
-    root = farm.zookeeper.partition("/")[2]
-    access = replace(farm.access.zookeeper, servers=(f"127.0.0.1:{port}/{root}",))
+    root = cluster.zookeeper.partition("/")[2]
+    access = replace(cluster.access.zookeeper, servers=(f"127.0.0.1:{port}/{root}",))
 
     def lengths(queues: Sequence[str]) -> dict[str, int]:
         looks.append(name)
@@ -67,14 +67,14 @@ def watchdog_through(farm: TestFarm, port: int, name: str) -> Iterator[list[str]
             assert not thread.is_alive()
 
 
-def test_a_leader_that_is_cut_off_stops_before_another_leads(farm: TestFarm) -> None:
-    farm.add_stage("s1", DUMMY)
-    port = farm.access.zookeeper.servers[0].partition("/")[0].rpartition(":")[2]
+def test_a_leader_that_is_cut_off_stops_before_another_leads(cluster: TestCluster) -> None:
+    cluster.add_stage("s1", DUMMY)
+    port = cluster.access.zookeeper.servers[0].partition("/")[0].rpartition(":")[2]
     proxy = Proxy(int(port))
     try:
-        with farm.client() as client, watchdog_through(farm, proxy.port, "cut off") as first:
+        with cluster.client() as client, watchdog_through(cluster, proxy.port, "cut off") as first:
             until(lambda: first)
-            with watchdog_through(farm, int(port), "standby") as second:
+            with watchdog_through(cluster, int(port), "standby") as second:
                 until(lambda: len(client.get_children("/pero/watchdog/election")) == 2)
                 assert not second
                 proxy.refusing = True
@@ -93,20 +93,20 @@ def test_a_leader_that_is_cut_off_stops_before_another_leads(farm: TestFarm) -> 
         proxy.close()
 
 
-def test_a_new_watchdog_takes_up_the_farm_as_it_is(farm: TestFarm) -> None:
-    farm.add_stage("s1", DUMMY)
-    with farm.client() as client, farm.broker() as broker:
+def test_a_new_watchdog_takes_up_the_cluster_as_it_is(cluster: TestCluster) -> None:
+    cluster.add_stage("s1", DUMMY)
+    with cluster.client() as client, cluster.broker() as broker:
         broker.publish("s1", page(1, "s1", "out"))
         base = "/pero/worker/status/w1"
         for leaf, value in (("status", b"PROCESSING"), ("queue", b"s1"), ("enabled", b"true"), ("unlock_time", b"")):
             client.create(f"{base}/{leaf}", value, makepath=True)
-        with watchdog_through(farm, int(farm.zookeeper.partition("/")[0].rpartition(":")[2]), "new") as looks:
+        with watchdog_through(cluster, int(cluster.zookeeper.partition("/")[0].rpartition(":")[2]), "new") as looks:
             until(lambda: len(looks) > 5)
         assert client.get(f"{base}/queue")[1].version == 0, "a worker at work was told what it does already"
 
 
-def test_what_is_long_dead_is_cleared_away(farm: TestFarm) -> None:
-    with farm.client() as client:
+def test_what_is_long_dead_is_cleared_away(cluster: TestCluster) -> None:
+    with cluster.client() as client:
         for name, status in (("dead", b"DEAD"), ("alive", b"IDLE")):
             client.create(f"/pero/worker/status/{name}/status", status, makepath=True)
             client.create(f"/pero/worker/status/{name}/queue", b"")

@@ -21,11 +21,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.layouts import RequestFolders, ResultTree
+from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
 from pero_worker.cluster.settings import given_in, read_settings
 from pero_worker.errors import PeroWorkerError
 from pero_worker.formats import pagexml
-from pero_worker.local.outputs import OutputFolder
+from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.models.unpack import Limits, unpack
 from pero_worker.page import Line, Page, Region, Word
 from pero_worker.request import Payload, Request, StageLog, StageStatus

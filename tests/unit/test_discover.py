@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pero_worker.errors import NoInputError
-from pero_worker.formats.discover import discover, page_name
+from pero_worker.inputs.discover import discover, page_name
 
 
 def tree(folder: Path, *names: str) -> Path:

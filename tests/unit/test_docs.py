@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pero_worker.wire.queues import LARGEST_MESSAGE, LONGEST_PAGE
+from pero_worker.wire.queues import MAX_MESSAGE_BYTES, MAX_PAGE_SECONDS
 
 HOME = Path(__file__).parents[2]
 NAMED = re.findall(
@@ -26,8 +26,8 @@ def test_compose_lets_large_scans_through_and_slow_pages_finish() -> None:
     rabbitmq = yaml.safe_load((HOME / "compose.yaml").read_text())["services"]["rabbitmq"]
     words = rabbitmq["environment"]["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"].split()
     settings = dict(zip(words[1::2], words[2::2], strict=True))
-    assert settings["max_message_size"] == str(LARGEST_MESSAGE)
-    assert settings["consumer_timeout"] == str(LONGEST_PAGE)
+    assert settings["max_message_size"] == str(MAX_MESSAGE_BYTES)
+    assert settings["consumer_timeout"] == str(MAX_PAGE_SECONDS)
 
 
 def test_every_point_of_the_contract_names_its_test() -> None:

@@ -14,7 +14,7 @@ from nasty import cases, draw_text_picture, encoded
 from PIL import Image as Pillow
 
 from pero_worker.errors import PageError
-from pero_worker.formats.documents import count_pages, read_page
+from pero_worker.inputs.documents import count_pages, read_page
 
 PICTURE = draw_text_picture().resize((400, 286))
 CASES = {name: (content, outcome) for name, content, outcome in cases(PICTURE)}

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pero_worker.errors import OutputError, UsageError
-from pero_worker.local.journal import Fingerprint, Journal, PageRecord, PageStatus
-from pero_worker.local.outputs import OutputFolder
+from pero_worker.jobs.journal import Fingerprint, Journal, PageRecord, PageStatus
+from pero_worker.jobs.outputs import OutputFolder
 
 PRINT = Fingerprint(10, 1, "print-latin", "v1", 300)
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.layouts import RequestFolders, ResultTree, safe_name, safe_path
+from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree, safe_name, safe_path
 from pero_worker.errors import RequestError
 from pero_worker.formats import pagexml
-from pero_worker.local.outputs import OutputFolder
+from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.page import Page
 from pero_worker.request import Payload, Request, StageLog, StageStatus
 

@@ -16,11 +16,11 @@ import pytest
 
 from pero_worker.errors import StageError, TransientError, UsageError
 from pero_worker.models.entries import Entry
-from pero_worker.models.location import locate, without_login
-from pero_worker.models.remote import StoreAccess, fetch, remove, upload
 from pero_worker.models.store import ArchiveStore, Keep
 from pero_worker.models.unpack import Limits
 from pero_worker.stage import Stage
+from pero_worker.stores.location import locate, without_login
+from pero_worker.stores.remote import StoreAccess, fetch, remove, upload
 
 
 class Clock:
@@ -335,6 +335,6 @@ def test_a_folder_as_a_store(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="does not exist"):
         remove("", url, StoreAccess())
     with pytest.raises(StageError, match="longer than 0 bytes"):
-        fetch((), f"file://{tmp_path}/source", tmp_path / "got", StoreAccess(), most_bytes=0)
+        fetch((), f"file://{tmp_path}/source", tmp_path / "got", StoreAccess(), max_bytes=0)
     with pytest.raises(UsageError, match="cannot upload"):
         upload("", url, tmp_path / "none", StoreAccess())

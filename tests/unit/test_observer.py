@@ -8,15 +8,15 @@ from typing import Any
 
 from clocks import StandingClock
 
-from pero_worker.cluster.stages import StageRecord
-from pero_worker.cluster.workers import WorkerState
+from pero_worker.cluster.registry.stages import StageRecord
+from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.stage import Cost
-from pero_worker.watchdog.observer import Observer, Told
+from pero_worker.watchdog.observer import Command, Observer
 from pero_worker.watchdog.snapshot import Snapshot
 from pero_worker.wire.measured import Measured
 
 
-class Farm:
+class Cluster:
     """Queues and nodes as they are in a test."""
 
     def __init__(self, *records: StageRecord) -> None:
@@ -32,99 +32,99 @@ class Farm:
     def worker(self, name: str, status: str = "IDLE", version: int = 0, **values: Any) -> None:
         self.states[name] = (WorkerState(name, status, connected=True, **values), version)
 
-    def look(self, **told: Told) -> Snapshot:
+    def look(self, **told: Command) -> Snapshot:
         return self.observer.look(self.records, list(self.states.values()), told)
 
 
 def test_a_worker_of_ours_says_what_it_is() -> None:
-    farm = Farm(StageRecord("ocr", config="x"))
+    cluster = Cluster(StageRecord("ocr", config="x"))
     facts = {"kind": "cuda", "labels": ["cuda", "big"], "memory": 1000}
-    farm.worker("w1", "PROCESSING", stages=("ocr", "layout"), takes_lists=True, facts=facts)
-    (worker,) = farm.look().workers
+    cluster.worker("w1", "PROCESSING", stages=("ocr", "layout"), takes_lists=True, facts=facts)
+    (worker,) = cluster.look().workers
     assert (worker.holds, worker.busy, worker.loading) == (("ocr", "layout"), True, False)
     assert (worker.kind, worker.labels, worker.memory) == ("cuda", {"cuda", "big"}, 1000)
 
 
 def test_a_worker_of_upstreams_holds_one_stage() -> None:
-    farm = Farm(StageRecord("ocr", config="x"))
-    farm.worker("w1", "CONFIGURING", stages=("ocr",), facts={"memory": 1000})
-    (worker,) = farm.look().workers
+    cluster = Cluster(StageRecord("ocr", config="x"))
+    cluster.worker("w1", "CONFIGURING", stages=("ocr",), facts={"memory": 1000})
+    (worker,) = cluster.look().workers
     assert worker.memory is None and worker.loading and not worker.busy
 
 
 def test_workers_that_cannot_be_told_anything_are_not_seen() -> None:
-    farm = Farm(StageRecord("ocr", config="x"))
-    farm.worker("dead", "DEAD")
-    farm.worker("starting", "STARTING")
-    farm.worker("ending", enabled=False)
-    farm.worker("there")
-    assert [worker.name for worker in farm.look().workers] == ["there"]
+    cluster = Cluster(StageRecord("ocr", config="x"))
+    cluster.worker("dead", "DEAD")
+    cluster.worker("starting", "STARTING")
+    cluster.worker("ending", enabled=False)
+    cluster.worker("there")
+    assert [worker.name for worker in cluster.look().workers] == ["there"]
 
 
 def test_what_a_worker_was_told_counts_before_it_comes_back() -> None:
-    farm = Farm(StageRecord("a", config="x"), StageRecord("b", config="x"))
-    farm.worker("w1", stages=("a",), version=4)
-    (worker,) = farm.look(w1=Told(("b",), 5)).workers
+    cluster = Cluster(StageRecord("a", config="x"), StageRecord("b", config="x"))
+    cluster.worker("w1", stages=("a",), version=4)
+    (worker,) = cluster.look(w1=Command(("b",), 5)).workers
     assert worker.holds == ("b",) and worker.loading
-    farm.worker("w1", stages=("b",), version=5)
-    (worker,) = farm.look(w1=Told(("b",), 5)).workers
+    cluster.worker("w1", stages=("b",), version=5)
+    (worker,) = cluster.look(w1=Command(("b",), 5)).workers
     assert worker.holds == ("b",) and not worker.loading
 
 
 def test_it_is_known_how_long_a_worker_has_served() -> None:
-    farm = Farm(StageRecord("a", config="x"), StageRecord("b", config="x"))
-    farm.worker("w1", stages=("a",))
-    farm.look()
-    farm.clock.seconds = 30.0
-    assert farm.look().workers[0].serving == 30.0
-    farm.worker("w1", stages=("b",))
-    assert farm.look().workers[0].serving == 0.0
+    cluster = Cluster(StageRecord("a", config="x"), StageRecord("b", config="x"))
+    cluster.worker("w1", stages=("a",))
+    cluster.look()
+    cluster.clock.seconds = 30.0
+    assert cluster.look().workers[0].serving == 30.0
+    cluster.worker("w1", stages=("b",))
+    assert cluster.look().workers[0].serving == 0.0
 
 
 def test_a_stage_without_a_queue_is_not_seen() -> None:
-    farm = Farm(StageRecord("a", config="x"), StageRecord("b", config="x"))
-    del farm.waiting["b"]
-    assert [stage.name for stage in farm.look().stages] == ["a"]
+    cluster = Cluster(StageRecord("a", config="x"), StageRecord("b", config="x"))
+    del cluster.waiting["b"]
+    assert [stage.name for stage in cluster.look().stages] == ["a"]
 
 
 def test_costs_are_what_was_measured_or_else_upstreams_average() -> None:
     measured = Measured({"cuda": Cost(0.5, 3.0, 100)}, {"out": 1.0})
-    farm = Farm(
+    cluster = Cluster(
         StageRecord("ours", config="x", measured=measured, mean_seconds=9.0),
         StageRecord("its", config="x", mean_seconds=4.0),
     )
-    ours, its = farm.look().stages
+    ours, its = cluster.look().stages
     assert ours.seconds("cuda") == 0.5 and ours.onward == {"out": 1.0}
     assert its.seconds("cuda") == 4.0
 
 
 def test_pages_wait_since_it_was_written_down() -> None:
     began = StandingClock().start - timedelta(seconds=50)
-    farm = Farm(StageRecord("a", config="x", waiting_since=began))
-    assert farm.look().stages[0].unserved == 50.0
+    cluster = Cluster(StageRecord("a", config="x", waiting_since=began))
+    assert cluster.look().stages[0].unserved == 50.0
 
 
 def test_who_could_not_load_a_stage_is_not_sent_there_and_the_stage_is_set_apart_when_nobody_can() -> None:
-    farm = Farm(StageRecord("a", config="x", version="1"))
-    farm.worker("w1", facts={"refused": {"a": "no model"}})
-    farm.worker("w2")
-    seen = farm.look()
+    cluster = Cluster(StageRecord("a", config="x", version="1"))
+    cluster.worker("w1", facts={"refused": {"a": "no model"}})
+    cluster.worker("w2")
+    seen = cluster.look()
     assert [worker.refused for worker in seen.workers] == [{"a"}, set()]
     assert seen.stages[0].quarantine == ""
     # Upstream's workers say it by their status.
-    farm.worker("w2", "CONFIGURATION_FAILED", stages=("a",), message="no model here either")
-    farm.worker("w1")
-    assert farm.look().stages[0].quarantine == "", "for a moment it is the status of the stage before"
-    farm.clock.seconds = 3.0
-    assert farm.look().stages[0].quarantine == "no model here either"
-    farm.records = [StageRecord("a", config="x", version="2")]
-    farm.worker("w2", stages=("a",))
-    seen = farm.look()
+    cluster.worker("w2", "CONFIGURATION_FAILED", stages=("a",), message="no model here either")
+    cluster.worker("w1")
+    assert cluster.look().stages[0].quarantine == "", "for a moment it is the status of the stage before"
+    cluster.clock.seconds = 3.0
+    assert cluster.look().stages[0].quarantine == "no model here either"
+    cluster.records = [StageRecord("a", config="x", version="2")]
+    cluster.worker("w2", stages=("a",))
+    seen = cluster.look()
     assert seen.stages[0].quarantine == "" and not any(worker.refused for worker in seen.workers)
 
 
 def test_facts_that_make_no_sense_do_no_harm() -> None:
-    farm = Farm(StageRecord("a", config="x"))
-    farm.worker("w1", takes_lists=True, facts={"memory": "much", "labels": 5, "refused": [1], "kind": None})
-    (worker,) = farm.look().workers
+    cluster = Cluster(StageRecord("a", config="x"))
+    cluster.worker("w1", takes_lists=True, facts={"memory": "much", "labels": 5, "refused": [1], "kind": None})
+    (worker,) = cluster.look().workers
     assert worker.memory is None and worker.labels == frozenset()

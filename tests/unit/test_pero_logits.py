@@ -161,10 +161,10 @@ def test_anything_else_is_refused(data: bytes) -> None:
 def test_limits_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     data = pickle.dumps(page_logits())
     with monkeypatch.context() as patch, pytest.raises(PageError, match="larger"):
-        patch.setattr(logits_module, "LARGEST_PICKLE", 100)
+        patch.setattr(logits_module, "MAX_PICKLE_BYTES", 100)
         load_logits(data)
     with monkeypatch.context() as patch, pytest.raises(PageError, match="too many"):
-        patch.setattr(logits_module, "MOST_OPCODES", 20)
+        patch.setattr(logits_module, "MAX_OPCODES", 20)
         load_logits(data)
 
 

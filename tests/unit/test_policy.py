@@ -40,7 +40,7 @@ def planned(stages: list[StageView], workers: list[WorkerView]) -> dict[str, tup
 
 
 def carried_out(snapshot: Snapshot, moves: tuple[Move, ...]) -> Snapshot:
-    """The same farm, its workers told what the plan says, and loading it."""
+    """The same cluster, its workers told what the plan says, and loading it."""
     told = {move.worker: move.stages for move in moves}
     workers = (
         replace(w, holds=told[w.name], loading=bool(told[w.name]), serving=0.0) if w.name in told else w
@@ -286,7 +286,7 @@ hands = st.builds(
 
 
 @st.composite
-def farms(draw: st.DrawFn) -> Snapshot:
+def clusters(draw: st.DrawFn) -> Snapshot:
     """Busy workers hold something; loading ones are not busy; who loads or holds several could."""
     stages = [replace(view, name=name) for name, view in zip(NAMES, draw(st.lists(views, max_size=5)), strict=False)]
     workers = []
@@ -310,11 +310,11 @@ def may_hold(view: WorkerView, wanted: StageView) -> bool:
     )
 
 
-@given(farms())
-def test_any_plan_can_be_carried_out(farm: Snapshot) -> None:
-    stages = {view.name: view for view in farm.stages}
-    workers = {view.name: view for view in farm.workers}
-    moves = plan(farm)
+@given(clusters())
+def test_any_plan_can_be_carried_out(cluster: Snapshot) -> None:
+    stages = {view.name: view for view in cluster.stages}
+    workers = {view.name: view for view in cluster.workers}
+    moves = plan(cluster)
     assert len({move.worker for move in moves}) == len(moves)
     for move in moves:
         view = workers[move.worker]
@@ -327,9 +327,9 @@ def test_any_plan_can_be_carried_out(farm: Snapshot) -> None:
             assert sum(stages[name].memory(view.kind) for name in move.stages) <= view.memory
 
 
-@given(farms())
-def test_no_worker_idles_while_a_page_waits_that_nobody_serves(farm: Snapshot) -> None:
-    after = carried_out(farm, plan(farm))
+@given(clusters())
+def test_no_worker_idles_while_a_page_waits_that_nobody_serves(cluster: Snapshot) -> None:
+    after = carried_out(cluster, plan(cluster))
     held = {name for view in after.workers for name in view.holds}
     waiting = {view.name: view for view in after.stages if view.waiting}
     for view in after.workers:
@@ -337,26 +337,26 @@ def test_no_worker_idles_while_a_page_waits_that_nobody_serves(farm: Snapshot) -
             assert not [s.name for s in waiting.values() if s.name not in held and may_hold(view, s)]
 
 
-@given(farms())
-def test_a_farm_that_stands_still_is_left_alone_before_long(farm: Snapshot) -> None:
+@given(clusters())
+def test_a_cluster_that_stands_still_is_left_alone_before_long(cluster: Snapshot) -> None:
     """Each round the loads are done and no page moves. What moved does not move again for ever."""
-    for _ in range(4 * (len(farm.workers) + 1)):
-        moves = plan(farm)
+    for _ in range(4 * (len(cluster.workers) + 1)):
+        moves = plan(cluster)
         if not moves:
             return
-        after = carried_out(farm, moves)
-        farm = replace(after, workers=tuple(replace(view, loading=False) for view in after.workers))
+        after = carried_out(cluster, moves)
+        cluster = replace(after, workers=tuple(replace(view, loading=False) for view in after.workers))
     raise AssertionError("workers go round in circles")
 
 
-@given(farms(), st.randoms(use_true_random=False))
+@given(clusters(), st.randoms(use_true_random=False))
 @settings(max_examples=50)
-def test_the_order_in_which_the_farm_is_told_does_not_matter_to_a_plan_twice(
-    farm: Snapshot, chance: random.Random
+def test_the_order_in_which_the_cluster_is_told_does_not_matter_to_a_plan_twice(
+    cluster: Snapshot, chance: random.Random
 ) -> None:
-    assert plan(farm) == plan(farm)
-    shuffled = list(farm.workers)
+    assert plan(cluster) == plan(cluster)
+    shuffled = list(cluster.workers)
     chance.shuffle(shuffled)
-    assert sorted(plan(replace(farm, workers=tuple(shuffled))), key=lambda move: move.worker) == sorted(
-        plan(farm), key=lambda move: move.worker
+    assert sorted(plan(replace(cluster, workers=tuple(shuffled))), key=lambda move: move.worker) == sorted(
+        plan(cluster), key=lambda move: move.worker
     )

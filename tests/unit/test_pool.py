@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pero_worker.cluster.pool import Member
-from pero_worker.cluster.worker import ClusterWorkerSettings
+from pero_worker.cluster.workers.supervisor import Member
+from pero_worker.cluster.workers.worker import ClusterWorkerSettings
 from pero_worker.worker.timelimit import RECYCLED
 
 

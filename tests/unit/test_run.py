@@ -11,14 +11,13 @@ from PIL import Image
 
 from pero_worker.clock import SystemClock
 from pero_worker.formats import pagexml
-from pero_worker.formats.discover import discover
-from pero_worker.local import run as module
-from pero_worker.local.farm import Gone
-from pero_worker.local.journal import PageRecord
-from pero_worker.local.outputs import OutputFolder
-from pero_worker.local.plan import PageTask
-from pero_worker.local.run import RunOptions, Summary, run
-from pero_worker.local.workforce import Outcome
+from pero_worker.inputs.discover import discover
+from pero_worker.jobs import run as module
+from pero_worker.jobs.journal import PageRecord
+from pero_worker.jobs.outputs import OutputFolder
+from pero_worker.jobs.plan import PageTask
+from pero_worker.jobs.run import RunOptions, Summary, run
+from pero_worker.jobs.workforce import DeathListener, PageOutcome
 from pero_worker.page import Page
 from pero_worker.request import Payload, Request
 
@@ -31,9 +30,9 @@ class Workforce:
     def __init__(self, xml: dict[str, bytes]) -> None:
         self.xml = xml
         self.taken: list[str] = []
-        self.in_hand: list[Outcome] = []
+        self.in_hand: list[PageOutcome] = []
 
-    def start(self, pages: int, gone: Gone) -> int:
+    def start(self, pages: int, gone: DeathListener) -> int:
         return 1
 
     def wants_more(self) -> bool:
@@ -42,9 +41,9 @@ class Workforce:
     def hand_in(self, page_id: str, task: PageTask) -> None:
         self.taken.append(task.name)
         results = (Payload("a.png", b"image"), Payload("a.png_page.xml", self.xml.get(task.name, XML)))
-        self.in_hand.append(Outcome(page_id, Request(page_id, page_id, ("out",), results)))
+        self.in_hand.append(PageOutcome(page_id, Request(page_id, page_id, ("out",), results)))
 
-    def outcomes(self, timeout: float) -> Sequence[Outcome]:
+    def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
         found, self.in_hand = self.in_hand, []
         return found
 

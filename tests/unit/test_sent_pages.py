@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from pero_worker.cluster.publish import SentPages
+from pero_worker.cluster.pages.publish import SentPages
 
 IDS = [f"{number:032x}" for number in (7, 3, 2**127, 12)]
 

@@ -1,4 +1,4 @@
-"""The simulated farm, what the policy is measured against in it, and what the policy must reach there.
+"""The simulated cluster, what the policy is measured against in it, and what the policy must reach there.
 
 A seed gives the same figures on every machine.
 """
@@ -14,8 +14,8 @@ import pytest
 
 from pero_worker.stage import Cost
 from pero_worker.watchdog.baselines import FixedSplit, UpstreamRule, splits
-from pero_worker.watchdog.retrace import scenario_from
-from pero_worker.watchdog.scenario import Outcome, Rule, Scenario, StageModel, WorkerModel
+from pero_worker.watchdog.reconstruct import scenario_from
+from pero_worker.watchdog.scenario import Rule, Scenario, SimulationResult, StageModel, WorkerModel
 from pero_worker.watchdog.simulate import Planned, Simulation
 from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
 
@@ -41,16 +41,16 @@ def stream(
     return pages
 
 
-def run(scenario: Scenario, rule: Rule | None = None, seed: int = 1) -> Outcome:
+def run(scenario: Scenario, rule: Rule | None = None, seed: int = 1) -> SimulationResult:
     return Simulation(scenario, rule or Planned(), seed=seed).run()
 
 
-def over(scenario: Scenario, outcome: Outcome) -> float:
+def over(scenario: Scenario, outcome: SimulationResult) -> float:
     """By what part the makespan is above the work shared by all workers."""
     return outcome.makespan / (outcome.work / len(scenario.workers)) - 1
 
 
-def best_split(scenario: Scenario) -> Outcome:
+def best_split(scenario: Scenario) -> SimulationResult:
     names = [stage.name for stage in scenario.stages]
     return min(
         (run(scenario, FixedSplit(split)) for split in splits(names, len(scenario.workers))),
@@ -58,7 +58,7 @@ def best_split(scenario: Scenario) -> Outcome:
     )
 
 
-# -- the farm -----------------------------------------------------------------------------------------------------
+# -- the cluster -----------------------------------------------------------------------------------------------------
 
 
 def test_every_page_comes_out_once_and_went_its_way() -> None:
@@ -104,7 +104,7 @@ def test_it_ends_at_the_given_time_with_what_is_left() -> None:
 def test_nobody_is_sent_to_a_disabled_stage() -> None:
     scenario = batch(5, pages=10, seconds=(1.0,))
     outcome = run(replace(scenario, stages=[replace(scenario.stages[0], disabled=True)], until=300.0))
-    assert (outcome.left, outcome.moves) == (10, 0) and outcome.longest_wait > 290
+    assert (outcome.left, outcome.moves) == (10, 0) and outcome.max_wait > 290
 
 
 def test_latencies_are_summed_up() -> None:
@@ -116,7 +116,7 @@ def test_latencies_are_summed_up() -> None:
     assert outcome.after(1.0).pages == ()
 
 
-def test_what_the_rule_sees_is_the_farm() -> None:
+def test_what_the_rule_sees_is_the_cluster() -> None:
     frames: list[tuple[float, Snapshot]] = []
     Simulation(batch(5, pages=20), Planned(), seed=1, record=lambda when, seen: frames.append((when, seen))).run()
     first, last = frames[0][1], frames[-1][1]
@@ -220,7 +220,7 @@ def test_a_batch_is_done_near_the_bound_and_before_the_best_split_and_upstream(l
     assert ours.makespan < run(scenario, UpstreamRule()).makespan
 
 
-def test_a_farm_that_knows_nothing_yet_learns_in_time() -> None:
+def test_a_cluster_that_knows_nothing_yet_learns_in_time() -> None:
     scenario = replace(batch(5), known=False)
     assert over(scenario, run(scenario)) < 0.12
 
@@ -262,7 +262,7 @@ def test_nobody_starves_where_stages_are_more_than_workers(seed: int) -> None:
     pages = stream(0.1, 0, 600, ("s0", "s1"), seed) + stream(0.02, 0, 600, ("s2", "s3"), seed + 100)
     outcome = run(Scenario(stages, team(1), sorted(pages), known=True, until=3600))
     assert outcome.left == 0
-    assert outcome.longest_wait < 300
+    assert outcome.max_wait < 300
 
 
 def test_owners_get_their_shares_of_the_workers() -> None:
@@ -285,7 +285,7 @@ def test_a_fast_worker_is_used_for_what_it_is_fast_at() -> None:
 # -- recorded days ------------------------------------------------------------------------------------------------
 
 
-def retraced(scenario: Scenario) -> tuple[Outcome, Scenario]:
+def retraced(scenario: Scenario) -> tuple[SimulationResult, Scenario]:
     """What a run was, and the scenario that is made of it, seen once a second by a clock that does not begin at 0."""
     frames: list[tuple[float, Snapshot]] = []
 
@@ -316,7 +316,7 @@ def test_a_recorded_run_can_be_run_again(scenario: Scenario) -> None:
     assert after.makespan == pytest.approx(before.makespan, rel=0.1)
 
 
-def test_a_recorded_farm_keeps_its_workers_stages_and_ways() -> None:
+def test_a_recorded_cluster_keeps_its_workers_stages_and_ways() -> None:
     stages = [
         StageModel("a", 1.0, 5, 7, needs="gpu", owner="A", share=2.0),
         StageModel("b", 2.0, 5, priority=3),

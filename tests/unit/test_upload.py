@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pero_worker.cluster.upload import archive_of, digest_of, upload_archive
+from pero_worker.cluster.registry.upload import archive_of, digest_of, upload_archive
 from pero_worker.errors import UsageError
-from pero_worker.models.location import StoreAccess
+from pero_worker.stores.location import StoreAccess
 
 CONFIG = "[WORKER]\nDUMMY = yes\n"
 

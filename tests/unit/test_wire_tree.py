@@ -1,4 +1,4 @@
-"""Golden values of what stands in ZooKeeper, from a dump of a farm of upstream's."""
+"""Golden values of what stands in ZooKeeper, from a dump of a cluster of upstream's."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ class Link:
             if error.reply_code in _REFUSED_BY_SIZE:
                 raise RequestError(
                     f"RabbitMQ refuses a message of {len(body)} bytes ({error.reply_text}): set max_message_size = "
-                    f"{wire.LARGEST_MESSAGE} in its rabbitmq.conf, or send a smaller image"
+                    f"{wire.MAX_MESSAGE_BYTES} in its rabbitmq.conf, or send a smaller image"
                 ) from error
             raise
 

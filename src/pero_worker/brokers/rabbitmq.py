@@ -34,12 +34,12 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 NO_SERVER = "register RabbitMQ with: pero-worker servers add mq HOST[:PORT]"
 _LOST = "the connection was lost while the page was in hand: RabbitMQ gives it to another worker"
-_FIRST_PAUSE = 0.1
-_LASTING = 10.0
+_FIRST_PAUSE_SECONDS = 0.1
+_STABLE_AFTER_SECONDS = 10.0
 """Seconds: after a connection that was lost sooner, the pauses go on growing."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 12}
 """Seconds: a machine that lost its power and is back says at once that it knows nothing of the connection."""
-_ENDING = 3.0
+_CLOSE_TIMEOUT_SECONDS = 3.0
 """Seconds: `close` does not wait longer for a server that does not answer."""
 
 
@@ -61,7 +61,7 @@ class BrokerAccess:
     """Seconds a call waits for an answer."""
     reconnection: float = 3.0
     """Seconds a call waits for a connection that is lost: whoever calls can tell, and stop."""
-    longest_pause: float = 2.0
+    max_pause: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class RabbitBroker:
         if link is not None:
             link.interrupt()
         self.wake()
-        self._thread.join(_ENDING)
+        self._thread.join(_CLOSE_TIMEOUT_SECONDS)
 
     @property
     def connected(self) -> bool:
@@ -221,7 +221,7 @@ class RabbitBroker:
             raise TransientError(f"the connection to RabbitMQ was lost: {self._reason}") from None
 
     def _keep_connected(self) -> None:
-        pause = _FIRST_PAUSE
+        pause = _FIRST_PAUSE_SECONDS
         number = 0
         while not self._closing.is_set():
             number += 1
@@ -230,11 +230,11 @@ class RabbitBroker:
                 self._use(self._connect(number))
             except Exception as error:  # pika raises more than its own errors when a connection breaks
                 self._reason = explain(error)
-                if time.monotonic() - begun > _LASTING:
-                    pause = _FIRST_PAUSE
+                if time.monotonic() - begun > _STABLE_AFTER_SECONDS:
+                    pause = _FIRST_PAUSE_SECONDS
             # Many clients that lost the same server do not return at the same moment.
             self._closing.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311
-            pause = min(2 * pause, self._access.longest_pause)
+            pause = min(2 * pause, self._access.max_pause)
 
     def _use(self, link: Link) -> None:
         self._held.clear()

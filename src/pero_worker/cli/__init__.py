@@ -11,16 +11,16 @@ import typer
 import pero_worker
 from pero_worker.cli import (
     dead,
-    listing,
+    engines,
     log,
     ocr,
     publish,
     queues,
     servers,
+    servers_local,
     setup,
     stage,
     status,
-    updown,
     watchdog,
     worker,
     workers,
@@ -44,8 +44,8 @@ app = typer.Typer(
     ),
 )
 app.command("ocr", epilog=ocr.EPILOG)(ocr.ocr)
-app.command("engines", epilog=examples("pero-worker engines"))(listing.engines)
-app.command("pipelines", epilog=examples("pero-worker pipelines"))(listing.pipelines)
+app.command("engines", epilog=examples("pero-worker engines"))(engines.engines)
+app.command("pipelines", epilog=examples("pero-worker pipelines"))(engines.pipelines)
 app.command("worker", epilog=worker.EPILOG)(cluster_command(worker.worker))
 app.add_typer(watchdog.app, name="watchdog")
 app.add_typer(stage.app, name="stage")
@@ -57,8 +57,8 @@ app.command("status", epilog=status.EPILOG)(cluster_command(status.status))
 app.add_typer(dead.app, name="dead")
 app.add_typer(log.app, name="log")
 app.command("set-up", epilog=setup.EPILOG)(setup.set_up)
-app.command("up", epilog=updown.UP_EPILOG)(updown.up)
-app.command("down", epilog=examples("pero-worker down", "pero-worker down --wipe"))(updown.down)
+app.command("up", epilog=servers_local.UP_EPILOG)(servers_local.up)
+app.command("down", epilog=examples("pero-worker down", "pero-worker down --wipe"))(servers_local.down)
 app.command("queues", epilog=examples("pero-worker queues", "pero-worker queues out results"))(
     cluster_command(queues.queues)
 )

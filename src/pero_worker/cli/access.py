@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pero_worker.cluster.settings import Given, flag, given_in, read_settings, split_servers
+from pero_worker.cluster.settings import ConnectionOptions, flag, given_in, read_settings, split_servers
 from pero_worker.errors import UsageError
 
 _PANEL = "Where the cluster is"
@@ -24,7 +24,7 @@ _OPTIONS: dict[str, Any] = {
             "-z",
             "--zookeeper",
             envvar="PERO_WORKER_ZOOKEEPER",
-            help="HOST[:PORT], several times or with commas; HOST/ROOT for a farm of its own. [127.0.0.1:2181]",
+            help="HOST[:PORT], several times or with commas; HOST/ROOT for a cluster of its own. [127.0.0.1:2181]",
             rich_help_panel=_PANEL,
         ),
     ],
@@ -70,7 +70,7 @@ _DEFAULTS: dict[str, Any] = {"user": "", "ca_cert": "", "vhost": "", "open_nodes
 
 
 def cluster_command(function: Callable[..., None], sections: Sequence[str] = _SECTIONS) -> Callable[..., None]:
-    """Gives a command the options above; it receives them as `given: Given`, its first parameter.
+    """Gives a command the options above; it receives them as `given: ConnectionOptions`, its first parameter.
 
     `sections`: of an ini file, the first that is there is read.
     """
@@ -98,7 +98,7 @@ def configured(context: typer.Context, *sections: str) -> dict[str, str]:
     return read_settings(Path(path), *sections) if path else {}
 
 
-def given_from_environment(zookeeper: str) -> Given:
+def options_from_environment(zookeeper: str) -> ConnectionOptions:
     """For a command that has but one option of these."""
 
     def said(name: str) -> str:
@@ -127,10 +127,10 @@ def _given(
     open_nodes: bool,
     config_file: Path | None,
     sections: Sequence[str] = _SECTIONS,
-) -> Given:
+) -> ConnectionOptions:
     password = _password(password_file)
     known_hosts = os.environ.get("PERO_WORKER_KNOWN_HOSTS", "")
-    said = Given(
+    said = ConnectionOptions(
         split_servers(zookeeper or ()), user, password, ca_cert, vhost, known_hosts=known_hosts, open_nodes=open_nodes
     )
     return said.over(given_in(read_settings(config_file, *sections))) if config_file else said

@@ -9,9 +9,9 @@ import typer
 
 from pero_worker.cli.access import cluster_command
 from pero_worker.cli.examples import examples
-from pero_worker.cluster.access import open_farm
-from pero_worker.cluster.dead import DeadLetter, dead_letters, settle
-from pero_worker.cluster.settings import Given, cluster_access
+from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.pages.dead import DeadLetter, dead_letters, settle
+from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.errors import UsageError
 
 app = typer.Typer(help="Messages that no worker could use, in the queue pero.dead.", no_args_is_help=True)
@@ -22,10 +22,10 @@ Limit = Annotated[int, typer.Option(min=1, help="Look at this many, the oldest."
 
 @app.command("list", epilog=examples("pero-worker dead list"))
 @cluster_command
-def list_(given: Given, limit: Limit = 1000) -> None:
+def list_(given: ConnectionOptions, limit: Limit = 1000) -> None:
     """List them: number, queue they came from, size, id, reason."""
-    with open_farm(cluster_access(given)) as farm:
-        for letter in dead_letters(farm.broker, limit):
+    with open_cluster(cluster_access(given)) as cluster:
+        for letter in dead_letters(cluster.broker, limit):
             name = letter.request.source or letter.request.uuid if letter.request else "-"
             typer.echo(f"{letter.number:>5} {letter.origin:20} {len(letter.body):>9} {name:34} {letter.reason}")
 
@@ -33,13 +33,13 @@ def list_(given: Given, limit: Limit = 1000) -> None:
 @app.command(epilog=examples("pero-worker dead show 1", "pero-worker dead show 1 --raw > message"))
 @cluster_command
 def show(
-    given: Given,
+    given: ConnectionOptions,
     number: Annotated[int, typer.Argument(metavar="NUMBER")],
     raw: Annotated[bool, typer.Option("--raw", help="The message itself, to stdout.")] = False,
 ) -> None:
     """Print all that is known of one."""
-    with open_farm(cluster_access(given)) as farm:
-        letters = dead_letters(farm.broker, number)
+    with open_cluster(cluster_access(given)) as cluster:
+        letters = dead_letters(cluster.broker, number)
     if len(letters) < number or number < 1:
         raise UsageError(f"there is no letter {number}: see pero-worker dead list")
     letter = letters[number - 1]
@@ -60,19 +60,19 @@ def show(
 
 @app.command(epilog=examples("pero-worker dead replay 1 3", "pero-worker dead replay --all"))
 @cluster_command
-def replay(given: Given, numbers: Numbers = None, everything: All = False, limit: Limit = 1000) -> None:
+def replay(given: ConnectionOptions, numbers: Numbers = None, everything: All = False, limit: Limit = 1000) -> None:
     """Send them back to the queue they came from, when the reason is gone."""
     _settle(given, numbers, everything, limit, again=True)
 
 
 @app.command(epilog=examples("pero-worker dead drop 2", "pero-worker dead drop --all"))
 @cluster_command
-def drop(given: Given, numbers: Numbers = None, everything: All = False, limit: Limit = 1000) -> None:
+def drop(given: ConnectionOptions, numbers: Numbers = None, everything: All = False, limit: Limit = 1000) -> None:
     """Delete them for good."""
     _settle(given, numbers, everything, limit, again=False)
 
 
-def _settle(given: Given, numbers: list[int] | None, everything: bool, limit: int, *, again: bool) -> None:
+def _settle(given: ConnectionOptions, numbers: list[int] | None, everything: bool, limit: int, *, again: bool) -> None:
     if not numbers and not everything:
         raise UsageError("say which: numbers as pero-worker dead list counts them, or --all")
     wanted = set(numbers or ())
@@ -80,8 +80,8 @@ def _settle(given: Given, numbers: list[int] | None, everything: bool, limit: in
     def chosen(letter: DeadLetter) -> bool:
         return everything or letter.number in wanted
 
-    with open_farm(cluster_access(given)) as farm:
-        done = settle(farm.broker, chosen, again, max(limit, *wanted) if wanted else limit)
+    with open_cluster(cluster_access(given)) as cluster:
+        done = settle(cluster.broker, chosen, again, max(limit, *wanted) if wanted else limit)
     if missing := wanted - {letter.number for letter in done}:
         raise UsageError(f"there is no letter {', '.join(map(str, sorted(missing)))}")
     typer.echo(f"{len(done)} {'sent back' if again else 'dropped'}")

@@ -13,10 +13,10 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cli.access import cluster_command, configured
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import broker_access
-from pero_worker.cluster.logd import empty_queue, run_log_daemon
-from pero_worker.cluster.logfollow import follow_folder
-from pero_worker.cluster.pool import end_in_time, log_to_stderr, stop_on_signals
-from pero_worker.cluster.settings import Given, cluster_access
+from pero_worker.cluster.logs.daemon import empty_queue, run_log_daemon
+from pero_worker.cluster.logs.follow import follow_folder
+from pero_worker.cluster.settings import ConnectionOptions, cluster_access
+from pero_worker.cluster.workers.supervisor import exit_after, log_to_stderr, stop_on_signals
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
 from pero_worker.wire.queues import LOG_QUEUE
@@ -40,7 +40,7 @@ _EPILOG_FOLLOW = """
   pero-worker log follow -z zoo1.example.org
 
 With -o it reads the daemon's files, like tail -f, and disturbs nobody. Without -o it takes the lines off the queue
-itself, for a farm without a daemon: they are printed here and kept nowhere. While a daemon runs that is refused.
+itself, for a cluster without a daemon: they are printed here and kept nowhere. While a daemon runs that is refused.
 """
 
 app = typer.Typer(help="The workers' log lines, from RabbitMQ's queue `log`.", no_args_is_help=True)
@@ -50,7 +50,7 @@ QueueName = Annotated[str, typer.Option("-q", "--log-queue", help="The queue.", 
 
 
 def daemon(
-    given: Given,
+    given: ConnectionOptions,
     context: typer.Context,
     output_dir: Folder = None,
     rotate: Annotated[
@@ -70,7 +70,7 @@ def daemon(
     kept = int(_number(values, "number_of_files", 0)) if keep is None else keep
     stopped = threading.Event()
     stop_on_signals(stopped)
-    end_in_time(stopped)
+    exit_after(stopped)
     broker = _broker(given, prefetch=200)
     try:
         run_log_daemon(broker, folder, minutes, kept, stopped, _queue(queue, values), SystemClock())
@@ -79,7 +79,7 @@ def daemon(
 
 
 def follow(
-    given: Given,
+    given: ConnectionOptions,
     context: typer.Context,
     output_dir: Folder = None,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Earlier lines to begin with, with -o.")] = 10,
@@ -89,7 +89,7 @@ def follow(
     values = configured(context, *_SECTIONS)
     stopped = threading.Event()
     stop_on_signals(stopped)
-    end_in_time(stopped)
+    exit_after(stopped)
     folder = output_dir or _folder(values)
     if folder is not None:
         for line in follow_folder(folder, lines, stopped):
@@ -130,7 +130,7 @@ def _number(values: dict[str, str], key: str, usual: float) -> float:
     return number
 
 
-def _broker(given: Given, prefetch: int) -> RabbitBroker:
+def _broker(given: ConnectionOptions, prefetch: int) -> RabbitBroker:
     access = cluster_access(given)
     if access.broker.servers:
         return RabbitBroker(access.broker, prefetch=prefetch)

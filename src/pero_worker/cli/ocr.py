@@ -15,23 +15,24 @@ from typing import Annotated
 import platformdirs
 import typer
 
-from pero_worker.cli.access import given_from_environment
+from pero_worker.cli.access import options_from_environment
 from pero_worker.cli.progress import Progress, print_summary
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_farm
-from pero_worker.cluster.settings import Given, cluster_access, split_servers
-from pero_worker.cluster.workers import read_workers
-from pero_worker.cluster.workforce import ClusterWorkforce, pipeline_of
+from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.pages.workforce import ClusterWorkforce, pipeline_of
+from pero_worker.cluster.registry.workers import read_workers
+from pero_worker.cluster.settings import ConnectionOptions, cluster_access, split_servers
 from pero_worker.errors import ExitCode, UsageError
 from pero_worker.formats import parse_formats
-from pero_worker.formats.discover import discover
-from pero_worker.formats.images import DEFAULT_MAX_PIXELS
-from pero_worker.local.outputs import OutputFolder
-from pero_worker.local.run import RunOptions, Summary, run
-from pero_worker.local.workforce import LocalSettings, LocalWorkforce, Workforce
+from pero_worker.inputs.discover import discover
+from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.jobs.outputs import OutputFolder
+from pero_worker.jobs.run import RunOptions, Summary, run
+from pero_worker.jobs.workforce import Workforce
+from pero_worker.local.workforce import LocalSettings, LocalWorkforce
 from pero_worker.models.pipelines import load_pipeline
 
-_PATIENCE = 4.0
+_EXIT_TIMEOUT_SECONDS = 4.0
 """Seconds that leaving may take after Ctrl-C."""
 EPILOG = """
 [bold]Examples[/bold]
@@ -102,7 +103,7 @@ def ocr(
         names = split_servers([stages])
         if not names:
             raise UsageError("--cluster needs --stages: which of its stages a page goes through, as layout,ocr")
-        return on_cluster(given_from_environment(cluster), names, folder, dpi)
+        return on_cluster(options_from_environment(cluster), names, folder, dpi)
 
     run_documents(paths, output, parse_formats(formats), there if cluster else here, dpi=dpi, quiet=quiet)
 
@@ -118,14 +119,14 @@ class Crew:
 
 @contextmanager
 def on_cluster(
-    given: Given, stages: Sequence[str], folder: OutputFolder, dpi: int, priority: int | None = None
+    given: ConnectionOptions, stages: Sequence[str], folder: OutputFolder, dpi: int, priority: int | None = None
 ) -> Iterator[Crew]:
     """The cluster's `stages` as the crew of the job that `folder` stands for."""
-    with open_farm(cluster_access(given)) as farm:
-        name, version = pipeline_of(farm.zookeeper, stages)
-        if all(worker.dead for worker in read_workers(farm.zookeeper)):
+    with open_cluster(cluster_access(given)) as cluster:
+        name, version = pipeline_of(cluster.zookeeper, stages)
+        if all(worker.dead for worker in read_workers(cluster.zookeeper)):
             typer.echo("no worker runs: pages wait until one is started (pero-worker worker)", err=True)
-        crew = ClusterWorkforce(farm.broker, stages, folder.job_id, SystemClock(), dpi=dpi, priority=priority)
+        crew = ClusterWorkforce(cluster.broker, stages, folder.job_id, SystemClock(), dpi=dpi, priority=priority)
         yield Crew(crew, name, version)
 
 
@@ -160,13 +161,13 @@ def _leave(summary: Summary) -> None:
         sys.stderr.flush()
         # Not sys.exit: a half-made PDF in a thread would be waited for, and nothing of it is in place yet.
         os._exit(ExitCode.INTERRUPTED)
-    if summary.failed or summary.unbound:
+    if summary.failed or summary.pdfs_failed:
         raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
 
 
 def _interrupt(signum: int, frame: object) -> None:
     # A server that does not answer must not hold us up; nothing half-made is in place.
-    last = threading.Timer(_PATIENCE, os._exit, (ExitCode.INTERRUPTED,))
+    last = threading.Timer(_EXIT_TIMEOUT_SECONDS, os._exit, (ExitCode.INTERRUPTED,))
     last.daemon = True
     last.start()
     raise KeyboardInterrupt

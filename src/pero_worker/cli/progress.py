@@ -21,8 +21,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-from pero_worker.local.journal import PageRecord, PageStatus
-from pero_worker.local.run import Summary
+from pero_worker.jobs.journal import PageRecord, PageStatus
+from pero_worker.jobs.run import Summary
 
 
 class Progress:
@@ -119,7 +119,7 @@ def print_summary(summary: Summary, folder: Path, skipped: int) -> None:
         typer.echo(f"  failed: {record.page}: {record.error}")
     if summary.failed > len(summary.failures):
         typer.echo(f"  and {summary.failed - len(summary.failures)} more")
-    for name, reason in summary.unbound:
+    for name, reason in summary.pdfs_failed:
         typer.echo(f"  no PDF: {name}: {reason}")
     if skipped:
         typer.echo(f"  {skipped} files in the folders are not images and were passed over")

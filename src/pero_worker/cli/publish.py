@@ -15,17 +15,17 @@ import typer
 from pero_worker.cli.ocr import Crew, on_cluster, run_documents
 from pero_worker.cli.progress import count_bar
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_farm
-from pero_worker.cluster.download import Downloaded, download, messages_in
-from pero_worker.cluster.layouts import RequestFolders, ResultTree, safe_name
-from pero_worker.cluster.pool import end_in_time, stop_on_signals
-from pero_worker.cluster.publish import Published, Sending, SentPages, check_route, publish
-from pero_worker.cluster.sending import FIRST_PAGES
-from pero_worker.cluster.settings import Given, cluster_access, split_servers
+from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.pages.download import DownloadCounts, download, messages_in
+from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree, safe_name
+from pero_worker.cluster.pages.publish import PublishCounts, PublishOptions, SentPages, check_route, publish
+from pero_worker.cluster.pages.sending import FIRST_PAGES
+from pero_worker.cluster.settings import ConnectionOptions, cluster_access, split_servers
+from pero_worker.cluster.workers.supervisor import exit_after, stop_on_signals
 from pero_worker.errors import ExitCode, UsageError
 from pero_worker.formats import parse_formats
-from pero_worker.formats.discover import discover
-from pero_worker.local.outputs import OutputFolder
+from pero_worker.inputs.discover import discover
+from pero_worker.jobs.outputs import OutputFolder
 
 PUBLISH_EPILOG = """
 [bold]Examples[/bold]
@@ -50,7 +50,7 @@ DOWNLOAD_EPILOG = """
 
 
 def publish_command(
-    given: Given,
+    given: ConnectionOptions,
     paths: Annotated[
         list[str], typer.Argument(help="Images, PDFs, folders (searched through) or patterns.", metavar="PATH...")
     ],
@@ -87,17 +87,17 @@ def publish_command(
         run_documents(paths, output, parse_formats(formats), crew, dpi=dpi, quiet=quiet)
         return
     found = discover(paths)
-    sending = Sending(job or uuid.uuid4().hex[:16], split_servers(stages), priority, dpi)
-    published = Published()
-    with open_farm(cluster_access(given)) as farm:
-        check_route(farm.broker, sending.stages)
+    sending = PublishOptions(job or uuid.uuid4().hex[:16], split_servers(stages), priority, dpi)
+    published = PublishCounts()
+    with open_cluster(cluster_access(given)) as cluster:
+        check_route(cluster.broker, sending.stages)
         sent = SentPages(Path(platformdirs.user_state_dir("pero-worker")) / "jobs" / safe_name(sending.job))
         try:
             with count_bar(visible=not quiet) as bar:
                 task = bar.add_task("publishing", total=len(found.documents))
                 publish(
                     found.documents,
-                    farm.broker,
+                    cluster.broker,
                     sending,
                     sent,
                     SystemClock(),
@@ -113,7 +113,7 @@ def publish_command(
 
 
 def download_command(
-    given: Given,
+    given: ConnectionOptions,
     queue: Annotated[str, typer.Argument(help="The output queue.", metavar="QUEUE")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.", metavar="DIR")],
     keep_running: Annotated[
@@ -133,17 +133,17 @@ def download_command(
     wanted = parse_formats(formats)
     stopped = threading.Event()
     stop_on_signals(stopped)
-    end_in_time(stopped)
+    exit_after(stopped)
     clock = SystemClock()
-    downloaded = Downloaded()
-    with open_farm(cluster_access(given)) as farm:
-        waiting = messages_in(farm.broker, queue)
+    downloaded = DownloadCounts()
+    with open_cluster(cluster_access(given)) as cluster:
+        waiting = messages_in(cluster.broker, queue)
         writer = RequestFolders(output) if layout == "requests" else ResultTree(OutputFolder(output), wanted, clock)
         try:
             with count_bar(visible=not quiet) as bar:
                 task = bar.add_task("downloading", total=None if keep_running else waiting)
                 download(
-                    farm.broker,
+                    cluster.broker,
                     queue,
                     writer,
                     clock,
@@ -160,7 +160,7 @@ def download_command(
         raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
 
 
-def print_published(published: Published, job: str) -> None:
+def print_published(published: PublishCounts, job: str) -> None:
     """What was sent, on stdout."""
     before = f", {published.before} sent before" if published.before else ""
     typer.echo(f"{published.pages} pages sent as job {job}{before}, {len(published.failed)} not sent")
@@ -168,7 +168,7 @@ def print_published(published: Published, job: str) -> None:
         typer.echo(f"  not sent: {name}: {reason}")
 
 
-def print_downloaded(downloaded: Downloaded, folder: Path) -> None:
+def print_downloaded(downloaded: DownloadCounts, folder: Path) -> None:
     """What came, on stdout."""
     more = f", {downloaded.duplicates} delivered before" if downloaded.duplicates else ""
     more += f", {downloaded.refused} messages set aside" if downloaded.refused else ""

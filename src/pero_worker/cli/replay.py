@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pero_worker.errors import NoInputError, UsageError
-from pero_worker.watchdog.retrace import scenario_from
-from pero_worker.watchdog.scenario import Outcome, Scenario
+from pero_worker.watchdog.reconstruct import scenario_from
+from pero_worker.watchdog.scenario import Scenario, SimulationResult
 from pero_worker.watchdog.simulate import Planned, Simulation
 from pero_worker.watchdog.trace import read_trace
 
@@ -69,7 +69,7 @@ def _changed(scenario: Scenario, changes: Mapping[str, int]) -> Scenario:
     return replace(scenario, stages=stages)
 
 
-def _show(outcomes: Mapping[str, Outcome], pages: int) -> None:
+def _show(outcomes: Mapping[str, SimulationResult], pages: int) -> None:
     """A row for every way through the stages, and the sums."""
     console = Console()
     for title, outcome in outcomes.items():

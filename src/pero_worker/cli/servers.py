@@ -9,9 +9,9 @@ import typer
 
 from pero_worker.cli.access import cluster_command
 from pero_worker.cli.examples import examples
-from pero_worker.cluster.acl import protect as protect_nodes
-from pero_worker.cluster.servers import FTP, KINDS, MONITORING, MQ, add_servers, list_names, remove_servers
-from pero_worker.cluster.settings import Given, cluster_access
+from pero_worker.cluster.registry.acl import protect as protect_nodes
+from pero_worker.cluster.registry.servers import FTP, KINDS, MONITORING, MQ, add_servers, list_names, remove_servers
+from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.coordinators.session import session
 
 app = typer.Typer(help="The servers registered in ZooKeeper.", no_args_is_help=True)
@@ -29,7 +29,7 @@ Names = Annotated[list[str], typer.Argument(help="HOST, HOST:PORT or [IPv6]:PORT
 
 @app.command("list", epilog=examples("pero-worker servers list"))
 @cluster_command
-def list_(given: Given) -> None:
+def list_(given: ConnectionOptions) -> None:
     """List them."""
     with session(cluster_access(given).zookeeper) as client:
         for kind in KINDS:
@@ -39,7 +39,7 @@ def list_(given: Given) -> None:
 
 @app.command(epilog=examples("pero-worker servers add mq rabbit.example.org:5672"))
 @cluster_command
-def add(given: Given, kind: KindArgument, names: Names) -> None:
+def add(given: ConnectionOptions, kind: KindArgument, names: Names) -> None:
     """Register servers."""
     with session(cluster_access(given).zookeeper) as client:
         add_servers(client, kind.value, names)
@@ -47,18 +47,19 @@ def add(given: Given, kind: KindArgument, names: Names) -> None:
 
 @app.command(epilog=examples("pero-worker servers remove ftp old.example.org", "pero-worker servers remove mq all"))
 @cluster_command
-def remove(given: Given, kind: KindArgument, names: Names) -> None:
+def remove(given: ConnectionOptions, kind: KindArgument, names: Names) -> None:
     """Forget servers; `all` forgets all."""
     with session(cluster_access(given).zookeeper) as client:
         remove_servers(client, kind.value, names)
 
 
-@app.command(epilog=examples("pero-worker servers protect --config-file farm/client.toml"))
+@app.command(epilog=examples("pero-worker servers protect --config-file cluster/client.toml"))
 @cluster_command
 def protect(
-    given: Given, open_to_all: Annotated[bool, typer.Option("--open", help="Give them to everybody instead.")] = False
+    given: ConnectionOptions,
+    open_to_all: Annotated[bool, typer.Option("--open", help="Give them to everybody instead.")] = False,
 ) -> None:
-    """Give all of the farm's nodes in ZooKeeper to the user who is logged in: those that were made without a login."""
+    """Make all of the cluster's nodes in ZooKeeper belong to the user who is logged in."""
     access = cluster_access(given).zookeeper
     with session(access) as client:
         typer.echo(f"{protect_nodes(client, access.user, open_to_all=open_to_all)} nodes")

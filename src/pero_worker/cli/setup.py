@@ -1,4 +1,4 @@
-"""`pero-worker set-up`: certificates, passwords and configurations of a new farm."""
+"""`pero-worker set-up`: certificates, passwords and configurations of a new cluster."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.setup import Ports, SetUp, make_set_up
+from pero_worker.cluster.setup.files import Ports, SetupOptions, make_set_up
 from pero_worker.wire.servers import Server
 
 EPILOG = """
 [bold]Example[/bold]
 
-  pero-worker set-up farm/ --host ocr.example.org --host 10.0.0.7
+  pero-worker set-up cluster/ --host ocr.example.org --host 10.0.0.7
 """
 
 
@@ -36,7 +36,7 @@ def set_up(
     """Make what RabbitMQ, ZooKeeper, a model store and all clients need to talk by TLS, with passwords."""
     ports = Ports(zookeeper_port, amqp_port, management_port, sftp_port)
     made = make_set_up(
-        SetUp(folder, tuple(host), ports, clients_at=clients_at), SystemClock(), secrets.token_bytes, force=force
+        SetupOptions(folder, tuple(host), ports, clients_at=clients_at), SystemClock(), secrets.token_bytes, force=force
     )
     for path in made.files:
         typer.echo(f"made {path}")

@@ -13,11 +13,18 @@ from pero_worker.cli.access import cluster_command
 from pero_worker.cli.examples import examples
 from pero_worker.cli.progress import bytes_bar
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_farm
-from pero_worker.cluster.servers import FTP, list_names
-from pero_worker.cluster.settings import Given, cluster_access, store_access
-from pero_worker.cluster.stages import StageChange, read_config, read_record, remove_stage, save_stage, stage_names
-from pero_worker.cluster.upload import archive_of, digest_of, upload_archive
+from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.registry.servers import FTP, list_names
+from pero_worker.cluster.registry.stages import (
+    StageChange,
+    read_config,
+    read_record,
+    remove_stage,
+    save_stage,
+    stage_names,
+)
+from pero_worker.cluster.registry.upload import archive_of, digest_of, upload_archive
+from pero_worker.cluster.settings import ConnectionOptions, cluster_access, store_access
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
 from pero_worker.stage import parse_config
@@ -41,7 +48,7 @@ Priority = Annotated[int | None, typer.Option(help="More is served sooner; -1 di
 )
 @cluster_command
 def add(
-    given: Given,
+    given: ConnectionOptions,
     name: Name,
     config: Config = None,
     remote_path: Remote = None,
@@ -61,8 +68,8 @@ def add(
         owner=owner,
         share=share,
     )
-    with open_farm(cluster_access(given)) as farm:
-        save_stage(farm.zookeeper, farm.broker, name, change, SystemClock().now())
+    with open_cluster(cluster_access(given)) as cluster:
+        save_stage(cluster.zookeeper, cluster.broker, name, change, SystemClock().now())
     typer.echo(f"stage {name} is saved" if change != StageChange() else f"output queue {name} is there")
 
 
@@ -75,7 +82,7 @@ def add(
 )
 @cluster_command
 def upload(
-    given: Given,
+    given: ConnectionOptions,
     name: Name,
     model: Annotated[
         Path, typer.Argument(help="A folder or archive with the model's files, or a bundled pipeline.", metavar="MODEL")
@@ -88,23 +95,25 @@ def upload(
     """Put a model into the store and create or upgrade its stage; workers take it up between two pages."""
     check_name(name)
     given_config = read_config(config) if config else None
-    with open_farm(cluster_access(given)) as farm, archive_of(model, given_config) as (archive, text):
+    with open_cluster(cluster_access(given)) as cluster, archive_of(model, given_config) as (archive, text):
         parse_config(text, name)
         digest = digest_of(archive)
         # The one folder that the SFTP server of set-up lets its clients write in.
         target = remote_path or f"models/{name}/{digest[:12]}{''.join(archive.suffixes[-2:])}"
-        servers = list_names(farm.zookeeper, FTP)
+        servers = list_names(cluster.zookeeper, FTP)
         with bytes_bar(visible=not quiet) as bar:
             task = bar.add_task("uploading", total=archive.stat().st_size)
             upload_archive(servers, target, archive, store_access(given), lambda size: bar.update(task, completed=size))
         change = StageChange(text, target, version or digest[:12], archive_digest=digest)
-        save_stage(farm.zookeeper, farm.broker, name, change, SystemClock().now())
+        save_stage(cluster.zookeeper, cluster.broker, name, change, SystemClock().now())
     typer.echo(f"{model} is in the store as {target}, stage {name} has version {version or digest[:12]}")
 
 
 @app.command("list", epilog=examples("pero-worker stage list", "pero-worker stage list --json"))
 @cluster_command
-def list_(given: Given, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+def list_(
+    given: ConnectionOptions, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+) -> None:
     """List the stages."""
     with session(cluster_access(given).zookeeper) as client:
         records = [read_record(client, name) for name in stage_names(client)]
@@ -118,7 +127,7 @@ def list_(given: Given, as_json: Annotated[bool, typer.Option("--json", help="Fo
 
 @app.command(epilog=examples("pero-worker stage show ocr"))
 @cluster_command
-def show(given: Given, name: Name) -> None:
+def show(given: ConnectionOptions, name: Name) -> None:
     """Print all that is known of a stage, its config.ini last."""
     with session(cluster_access(given).zookeeper) as client:
         record = read_record(client, name)
@@ -131,15 +140,15 @@ def show(given: Given, name: Name) -> None:
 @app.command(epilog=examples("pero-worker stage remove ocr", "pero-worker stage remove out --force"))
 @cluster_command
 def remove(
-    given: Given,
+    given: ConnectionOptions,
     name: Name,
     keep_config: Annotated[bool, typer.Option("-k", "--keep-config", help="Remove the queue only.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Even when pages wait in its queue.")] = False,
 ) -> None:
     """Remove a stage and its queue."""
-    with open_farm(cluster_access(given)) as farm:
-        state = farm.broker.state(name)
+    with open_cluster(cluster_access(given)) as cluster:
+        state = cluster.broker.state(name)
         if state is not None and state.messages and not force:
             raise UsageError(f"{state.messages} pages wait in {name} and would be lost: use --force if they may be")
-        lost = remove_stage(farm.zookeeper, farm.broker, name, keep_config=keep_config)
+        lost = remove_stage(cluster.zookeeper, cluster.broker, name, keep_config=keep_config)
     typer.echo(f"stage {name} is removed" + (f", and {lost} pages with it" if lost else ""))

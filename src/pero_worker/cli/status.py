@@ -15,41 +15,44 @@ from rich.table import Table
 from rich.text import Text
 
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_farm
-from pero_worker.cluster.settings import Given, cluster_access
-from pero_worker.cluster.status import FarmState, look
+from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.settings import ConnectionOptions, cluster_access
+from pero_worker.cluster.status import ClusterState, look
 from pero_worker.errors import TransientError
 
 EPILOG = "[bold]Examples[/bold]\n\n  pero-worker status --watch\n\n  pero-worker status --json | jq .stages"
 
 
 def status(
-    given: Given,
+    given: ConnectionOptions,
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Keep showing it, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Stages with their queues, workers with what they do, and who leads."""
-    with open_farm(cluster_access(given)) as farm:
+    with open_cluster(cluster_access(given)) as cluster:
         if as_json:
-            typer.echo(as_json_text(look(farm)))
+            typer.echo(as_json_text(look(cluster)))
         elif watch:
-            with suppress(KeyboardInterrupt), Live(shown(look(farm)), console=Console(), refresh_per_second=4) as live:
+            with (
+                suppress(KeyboardInterrupt),
+                Live(shown(look(cluster)), console=Console(), refresh_per_second=4) as live,
+            ):
                 while True:
                     SystemClock().sleep(1)
                     try:
-                        live.update(shown(look(farm)))
+                        live.update(shown(look(cluster)))
                     except TransientError as error:
                         live.update(Text(f"waiting: {error}"))
         else:
-            Console(highlight=False).print(shown(look(farm)))
+            Console(highlight=False).print(shown(look(cluster)))
 
 
-def as_json_text(state: FarmState) -> str:
+def as_json_text(state: ClusterState) -> str:
     stages = [{**asdict(stage), "rate": stage.rate, "seconds_left": stage.seconds_left} for stage in state.stages]
     return json.dumps({**asdict(state), "stages": stages}, default=str)
 
 
-def shown(state: FarmState) -> Group:
+def shown(state: ClusterState) -> Group:
     stages = Table("stage", "waiting", "workers", "s/page", "pages/s", "left", "version", box=None, pad_edge=False)
     for stage in state.stages:
         waiting = "no queue" if stage.messages is None else str(stage.messages)

@@ -15,9 +15,9 @@ import typer
 from pero_worker.cli import replay
 from pero_worker.cli.access import cluster_command
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import ClusterAccess, open_farm
-from pero_worker.cluster.pool import end_in_time, log_to_stderr, stop_on_signals
-from pero_worker.cluster.settings import Given, cluster_access
+from pero_worker.cluster.access import ClusterAccess, open_cluster
+from pero_worker.cluster.settings import ConnectionOptions, cluster_access
+from pero_worker.cluster.workers.supervisor import exit_after, log_to_stderr, stop_on_signals
 from pero_worker.watchdog.mirror import Mirror
 from pero_worker.watchdog.policy import plan
 from pero_worker.watchdog.service import Watchdog
@@ -42,7 +42,7 @@ app = typer.Typer(invoke_without_command=True, epilog=EPILOG)
 @app.callback(epilog=EPILOG)
 @cluster_command
 def watchdog(
-    given: Given,
+    given: ConnectionOptions,
     context: typer.Context,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print one plan and why, change nothing.")] = False,
     record: Annotated[
@@ -63,19 +63,19 @@ def run_watchdog(access: ClusterAccess, *, dry_run: bool, record: Path | None = 
     """Until SIGTERM or Ctrl-C, or for one plan."""
     stopped = threading.Event()
     stop_on_signals(stopped)
-    end_in_time(stopped)
+    exit_after(stopped)
     clock = SystemClock()
     with ExitStack() as stack:
-        farm = stack.enter_context(open_farm(access))
+        cluster = stack.enter_context(open_cluster(access))
         if dry_run:
-            _show(_look(Watchdog(farm.zookeeper, farm.broker.lengths, clock), farm.zookeeper))
+            _show(_look(Watchdog(cluster.zookeeper, cluster.broker.lengths, clock), cluster.zookeeper))
             return
         name = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         if record is None:
-            service = Watchdog(farm.zookeeper, farm.broker.lengths, clock)
+            service = Watchdog(cluster.zookeeper, cluster.broker.lengths, clock)
         else:
             recorder = stack.enter_context(Recorder(record, clock))
-            service = Watchdog(farm.zookeeper, farm.broker.lengths, clock, record=recorder)
+            service = Watchdog(cluster.zookeeper, cluster.broker.lengths, clock, record=recorder)
         service.run(name, stopped)
 
 

@@ -15,10 +15,10 @@ import platformdirs
 import typer
 
 from pero_worker.cli.access import configured
-from pero_worker.cluster.pool import log_to_stderr, run_pool, stop_on_signals
-from pero_worker.cluster.settings import Given, cluster_access, store_access
-from pero_worker.cluster.worker import ClusterWorkerSettings
-from pero_worker.formats.images import DEFAULT_MAX_PIXELS
+from pero_worker.cluster.settings import ConnectionOptions, cluster_access, store_access
+from pero_worker.cluster.workers.supervisor import log_to_stderr, run_pool, stop_on_signals
+from pero_worker.cluster.workers.worker import ClusterWorkerSettings
+from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.local.devices import choose_devices
 from pero_worker.models.store import Keep
 
@@ -36,7 +36,7 @@ SIGTERM and Ctrl-C end it after the page in hand; a page that takes longer than 
 
 
 def worker(
-    given: Given,
+    given: ConnectionOptions,
     context: typer.Context,
     id: Annotated[
         str,
@@ -99,8 +99,8 @@ def worker(
             grace=grace,
             log_queue=log_queue or ("" if silent else values.get("log_queue", "")),
             log_level=level,
-            most_memory=round(max_memory * 1e9),
-            beside=devices.count(one),
+            max_memory=round(max_memory * 1e9),
+            workers_on_device=devices.count(one),
             model_memory=None if model_memory is None else round(model_memory * 1e9),
             labels=tuple(label or ()),
         )

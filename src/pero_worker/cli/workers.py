@@ -10,9 +10,9 @@ import typer
 
 from pero_worker.cli.access import cluster_command
 from pero_worker.cli.examples import examples
-from pero_worker.cluster import workers as farm_workers
-from pero_worker.cluster.settings import Given, cluster_access
-from pero_worker.cluster.stages import read_record
+from pero_worker.cluster.registry import workers as registered
+from pero_worker.cluster.registry.stages import read_record
+from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.coordinators.session import session
 
 app = typer.Typer(help="The workers: who they are, and what they should do.", no_args_is_help=True)
@@ -21,10 +21,12 @@ Worker = Annotated[str, typer.Argument(metavar="WORKER")]
 
 @app.command("list", epilog=examples("pero-worker workers list", "pero-worker workers list --json"))
 @cluster_command
-def list_(given: Given, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+def list_(
+    given: ConnectionOptions, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+) -> None:
     """List the workers with status, stage, host, pages done and last error."""
     with session(cluster_access(given).zookeeper) as client:
-        states = farm_workers.read_workers(client)
+        states = registered.read_workers(client)
     if as_json:
         typer.echo(json.dumps([asdict(state) for state in states], default=str))
         return
@@ -37,26 +39,26 @@ def list_(given: Given, as_json: Annotated[bool, typer.Option("--json", help="Fo
 
 @app.command(epilog=examples("pero-worker workers stop gpu-room-1 gpu-room-2"))
 @cluster_command
-def stop(given: Given, workers: Annotated[list[str], typer.Argument(metavar="WORKER...")]) -> None:
+def stop(given: ConnectionOptions, workers: Annotated[list[str], typer.Argument(metavar="WORKER...")]) -> None:
     """Have workers end after the page in hand."""
     with session(cluster_access(given).zookeeper) as client:
         for worker in workers:
-            farm_workers.stop(client, worker)
+            registered.stop(client, worker)
 
 
 @app.command(epilog=examples("pero-worker workers remove gpu-room-1"))
 @cluster_command
-def remove(given: Given, workers: Annotated[list[str], typer.Argument(metavar="WORKER...")]) -> None:
+def remove(given: ConnectionOptions, workers: Annotated[list[str], typer.Argument(metavar="WORKER...")]) -> None:
     """Forget workers that are gone."""
     with session(cluster_access(given).zookeeper) as client:
         for worker in workers:
-            farm_workers.remove(client, worker)
+            registered.remove(client, worker)
 
 
 @app.command(epilog=examples("pero-worker workers assign gpu-room-1 ocr"))
 @cluster_command
-def assign(given: Given, worker: Worker, stage: Annotated[str, typer.Argument(metavar="STAGE")]) -> None:
+def assign(given: ConnectionOptions, worker: Worker, stage: Annotated[str, typer.Argument(metavar="STAGE")]) -> None:
     """Have a worker serve a stage; a running watchdog may send it elsewhere later."""
     with session(cluster_access(given).zookeeper) as client:
         read_record(client, stage)
-        farm_workers.assign(client, worker, stage)
+        registered.assign(client, worker, stage)

@@ -1,4 +1,4 @@
-"""How to reach the servers of a farm: ZooKeeper is named by the user, the others stand in ZooKeeper."""
+"""How to reach the servers of a cluster: ZooKeeper is named by the user, the others stand in ZooKeeper."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kazoo.client import KazooClient
 from kazoo.recipe.watchers import ChildrenWatch
 
 from pero_worker.brokers.rabbitmq import NO_SERVER, BrokerAccess, RabbitBroker
-from pero_worker.cluster.servers import MQ, list_servers, parse_names
+from pero_worker.cluster.registry.servers import MQ, list_servers, parse_names
 from pero_worker.coordinators.session import ZooKeeperAccess, session
 from pero_worker.errors import TransientError
 from pero_worker.wire.servers import Server
@@ -26,7 +26,7 @@ class ClusterAccess:
 
 
 @dataclass(frozen=True, slots=True)
-class Farm:
+class Cluster:
     """Both connections, open."""
 
     zookeeper: KazooClient
@@ -52,7 +52,7 @@ def follow_servers(client: KazooClient, broker: RabbitBroker) -> None:
 
 
 @contextmanager
-def open_farm(access: ClusterAccess, *, wait: float = 15.0) -> Iterator[Farm]:
+def open_cluster(access: ClusterAccess, *, wait: float = 15.0) -> Iterator[Cluster]:
     """TransientError: one of them cannot be reached within `wait` seconds."""
     with session(access.zookeeper) as client:
         broker = RabbitBroker(broker_access(client, access.broker))
@@ -60,6 +60,6 @@ def open_farm(access: ClusterAccess, *, wait: float = 15.0) -> Iterator[Farm]:
             if not access.broker.servers:
                 follow_servers(client, broker)
             broker.wait_connected(wait)
-            yield Farm(client, broker)
+            yield Cluster(client, broker)
         finally:
             broker.close()

@@ -20,7 +20,7 @@ from pero_worker.wire.servers import MANAGEMENT_PORT, Server
 
 TAGS = ("administrator", "monitoring", "policymaker", "management")
 _EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
-_LONGEST_ANSWER = 50_000_000
+_MAX_ANSWER_BYTES = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class Management:
         request.add_header("Content-Type", "application/json")
         try:
             with self._opener.open(request, timeout=self._access.timeout) as answer:
-                text = answer.read(_LONGEST_ANSWER)
+                text = answer.read(_MAX_ANSWER_BYTES)
             return json.loads(text) if text.strip() else None
         except urllib.error.HTTPError as error:
             with error:

@@ -14,7 +14,7 @@ from pero_worker.brokers.rabbitmq import BrokerAccess
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.coordinators.session import ZooKeeperAccess
 from pero_worker.errors import UsageError
-from pero_worker.models.location import StoreAccess
+from pero_worker.stores.location import StoreAccess
 from pero_worker.wire.servers import parse_server
 
 DEFAULT_ZOOKEEPER = "127.0.0.1:2181"
@@ -24,7 +24,7 @@ _STORE_LOGIN = ("pero", "pero")
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ConnectionOptions:
     """What the user said; empty = not said. One user and password serve ZooKeeper, RabbitMQ and the model store.
 
     `open_nodes`: as in `ZooKeeperAccess`.
@@ -39,9 +39,9 @@ class Given:
     known_hosts: str = ""
     open_nodes: bool = False
 
-    def over(self, other: Given) -> Given:
+    def over(self, other: ConnectionOptions) -> ConnectionOptions:
         """This, and where it says nothing, `other`."""
-        return Given(
+        return ConnectionOptions(
             self.zookeeper or other.zookeeper,
             self.user or other.user,
             self.password or other.password,
@@ -53,7 +53,7 @@ class Given:
         )
 
 
-def cluster_access(given: Given) -> ClusterAccess:
+def cluster_access(given: ConnectionOptions) -> ClusterAccess:
     """UsageError: an address that cannot be, or a certificate that is not there."""
     if given.ca_cert and not Path(given.ca_cert).is_file():
         raise UsageError(f"there is no certificate {given.ca_cert}")
@@ -72,7 +72,7 @@ def cluster_access(given: Given) -> ClusterAccess:
     )
 
 
-def store_access(given: Given) -> StoreAccess:
+def store_access(given: ConnectionOptions) -> StoreAccess:
     user, password = (given.user, given.password) if given.user else _STORE_LOGIN
     access = StoreAccess(user, password, Path(given.ca_cert) if given.ca_cert else None)
     return replace(access, known_hosts=Path(given.known_hosts)) if given.known_hosts else access
@@ -115,9 +115,9 @@ def read_settings(path: Path, *sections: str) -> dict[str, str]:
     raise UsageError(f"the configuration {path} has no section [{sections[0]}]")
 
 
-def given_in(values: Mapping[str, str]) -> Given:
+def given_in(values: Mapping[str, str]) -> ConnectionOptions:
     """The part of a configuration that says where the servers are."""
-    return Given(
+    return ConnectionOptions(
         split_servers([values.get("zookeeper_servers", "")]),
         values.get("username", ""),
         values.get("password", ""),

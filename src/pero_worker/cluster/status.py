@@ -1,4 +1,4 @@
-"""The state of the whole farm in one look."""
+"""The state of the whole cluster in one look."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
-from pero_worker.cluster.access import Farm
-from pero_worker.cluster.stages import read_record, stage_names
-from pero_worker.cluster.workers import WorkerState, read_workers
-from pero_worker.coordinators.session import asked
+from pero_worker.cluster.access import Cluster
+from pero_worker.cluster.registry.stages import read_record, stage_names
+from pero_worker.cluster.registry.workers import WorkerState, read_workers
+from pero_worker.coordinators.session import wait_for
 from pero_worker.wire import tree as wire
 from pero_worker.wire.queues import DEAD_LETTERS
 from pero_worker.wire.tree import TREE
@@ -39,19 +39,19 @@ class StageState:
 
 
 @dataclass(frozen=True, slots=True)
-class FarmState:
+class ClusterState:
     stages: tuple[StageState, ...]
     workers: tuple[WorkerState, ...]
     leader: str
     dead_letters: int
 
 
-def look(farm: Farm) -> FarmState:
-    workers = read_workers(farm.zookeeper)
+def look(cluster: Cluster) -> ClusterState:
+    workers = read_workers(cluster.zookeeper)
     stages: list[StageState] = []
-    for name in stage_names(farm.zookeeper):
-        record = read_record(farm.zookeeper, name)
-        queue = farm.broker.state(name)
+    for name in stage_names(cluster.zookeeper):
+        record = read_record(cluster.zookeeper, name)
+        queue = cluster.broker.state(name)
         serving = sum(name in worker.stages and not worker.dead for worker in workers)
         stages.append(
             StageState(
@@ -64,18 +64,18 @@ def look(farm: Farm) -> FarmState:
                 record.priority,
             )
         )
-    dead = farm.broker.state(DEAD_LETTERS)
-    return FarmState(tuple(stages), workers, leader(farm.zookeeper), dead.messages if dead else 0)
+    dead = cluster.broker.state(DEAD_LETTERS)
+    return ClusterState(tuple(stages), workers, leader(cluster.zookeeper), dead.messages if dead else 0)
 
 
 def leader(client: KazooClient) -> str:
     """The name of the watchdog that leads, '' when there is none of ours."""
     try:
-        candidates = asked(client, lambda: client.get_children_async(TREE.election))
+        candidates = wait_for(client, lambda: client.get_children_async(TREE.election))
         if not candidates:
             return ""
         first = min(candidates, key=lambda name: name.rpartition("__")[2])
-        value, _ = asked(client, lambda: client.get_async(f"{TREE.election}/{first}"))
+        value, _ = wait_for(client, lambda: client.get_async(f"{TREE.election}/{first}"))
     except NoNodeError:
         return ""
     return wire.decode_text(value)

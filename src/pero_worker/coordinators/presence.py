@@ -13,7 +13,7 @@ from pero_worker.wire import tree as wire
 from pero_worker.wire.tree import TREE
 
 logger = logging.getLogger(__name__)
-_STEP = 0.2
+_POLL_SECONDS = 0.2
 
 
 class Presence:
@@ -34,7 +34,7 @@ class Presence:
             except UsageError:
                 if clock.monotonic() >= deadline:
                     raise
-                clock.sleep(_STEP)
+                clock.sleep(_POLL_SECONDS)
             else:
                 return
 

@@ -38,17 +38,23 @@ from pero_worker.wire.servers import ZOOKEEPER_PORT, parse_server
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
-_ENDING = 2.0
-_HANDSHAKE = 3.0
+_CLOSE_TIMEOUT_SECONDS = 2.0
+_HANDSHAKE_TIMEOUT_SECONDS = 3.0
 """Seconds for a server to take a connection and to say hello."""
-AWAY = (ConnectionLoss, ConnectionClosedError, SessionExpiredError, OperationTimeoutError, KazooTimeoutError)
-REFUSED = (NoAuthError, AuthFailedError)
+CONNECTION_ERRORS = (
+    ConnectionLoss,
+    ConnectionClosedError,
+    SessionExpiredError,
+    OperationTimeoutError,
+    KazooTimeoutError,
+)
+LOGIN_ERRORS = (NoAuthError, AuthFailedError)
 _REFUSAL = "ZooKeeper refuses this user: check user and password, and whose the nodes are (pero-worker servers protect)"
 
 
 @dataclass(frozen=True, slots=True)
 class ZooKeeperAccess:
-    """`servers` as HOST, HOST:PORT; `/path` after the last one is a root that the whole farm lies in.
+    """`servers` as HOST, HOST:PORT; `/path` after the last one is a root that the whole cluster lies in.
 
     `ca_cert`: PEM file of the authority that signed the servers' certificates; '' = no TLS.
     `open_nodes`: what is made with a login is everybody's all the same, as upstream's nodes are.
@@ -150,7 +156,7 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
         self, address: tuple[str, int], hostname: str, timeout: float, use_ssl: bool, ca: str | None, **_: object
     ) -> socket.socket:
         try:
-            connection = socket.create_connection(address, min(timeout, _HANDSHAKE))
+            connection = socket.create_connection(address, min(timeout, _HANDSHAKE_TIMEOUT_SECONDS))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if use_ssl:
                 with connection:  # closed if what follows fails, else the new socket has taken it over
@@ -179,7 +185,9 @@ def _log_in_patiently(client: Any, handler: _Handler) -> None:
 def _shake_hands_briefly(client: Any) -> None:
     """A server that only just starts may take a connection and forget it; kazoo would wait as long as a session."""
     ask = client._connection._invoke
-    client._connection._invoke = lambda timeout, *question, **more: ask(min(timeout, _HANDSHAKE), *question, **more)
+    client._connection._invoke = lambda timeout, *question, **more: ask(
+        min(timeout, _HANDSHAKE_TIMEOUT_SECONDS), *question, **more
+    )
 
 
 def _outlive_nonsense(client: Any, handler: _Handler) -> None:
@@ -215,9 +223,9 @@ def session(access: ZooKeeperAccess) -> Iterator[KazooClient]:
     client = connect(access)
     try:
         yield client
-    except AWAY as error:
+    except CONNECTION_ERRORS as error:
         raise TransientError(f"ZooKeeper at {access.hosts} went away ({type(error).__name__}): try again") from error
-    except REFUSED as error:
+    except LOGIN_ERRORS as error:
         raise TransientError(_REFUSAL) from error
     finally:
         _stop(client)
@@ -227,7 +235,7 @@ def _stop(client: Any) -> None:
     """Does not wait for a server that does not answer: kazoo would, for ten seconds and more."""
     thread = threading.Thread(target=_end, args=(client,), name="ending", daemon=True)
     thread.start()
-    thread.join(_ENDING)
+    thread.join(_CLOSE_TIMEOUT_SECONDS)
 
 
 def _end(client: Any) -> None:
@@ -241,7 +249,7 @@ def _end(client: Any) -> None:
         logging.getLogger(__name__).debug("closing ZooKeeper's client: %s", error)
 
 
-def asked(client: Any, question: Callable[[], T], patience: float = 10.0) -> T:
+def wait_for(client: Any, question: Callable[[], T], patience: float = 10.0) -> T:
     """What `question`, one of kazoo's asynchronous calls, comes to. kazoo's own exceptions pass, except
     TransientError: ZooKeeper is away, or does not answer in `patience` seconds."""
     if not client.connected:
@@ -249,9 +257,9 @@ def asked(client: Any, question: Callable[[], T], patience: float = 10.0) -> T:
     pending: Any = question()
     try:
         answer: T = pending.get(timeout=patience)
-    except AWAY as error:
+    except CONNECTION_ERRORS as error:
         raise TransientError(f"ZooKeeper does not answer ({type(error).__name__})") from error
-    except REFUSED as error:
+    except LOGIN_ERRORS as error:
         raise TransientError(_REFUSAL) from error
     return answer
 
@@ -267,7 +275,7 @@ def read_leaves(client: Any, folder: str, leaves: Sequence[str]) -> dict[str, tu
     found: dict[str, tuple[bytes, Any]] = {}
     for leaf, answer in pending.items():
         try:
-            found[leaf] = asked(client, partial(_itself, answer))
+            found[leaf] = wait_for(client, partial(_itself, answer))
         except NoNodeError:
             continue
     return found

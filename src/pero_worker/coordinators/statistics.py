@@ -12,7 +12,7 @@ from functools import partial
 from kazoo.client import KazooClient
 from kazoo.exceptions import BadVersionError, KazooException, NodeExistsError, NoNodeError
 
-from pero_worker.coordinators.session import asked
+from pero_worker.coordinators.session import wait_for
 from pero_worker.errors import TransientError
 from pero_worker.wire import tree as wire
 from pero_worker.wire.measured import Measured, decode_measured, encode_measured
@@ -87,14 +87,14 @@ class Statistics:
         path = TREE.stage(stage, leaf)
         for _ in range(_TRIES):
             try:
-                value, stat = asked(self._client, lambda: self._client.get_async(path))
-                asked(self._client, partial(self._client.set_async, path, change(value), stat.version))
+                value, stat = wait_for(self._client, lambda: self._client.get_async(path))
+                wait_for(self._client, partial(self._client.set_async, path, change(value), stat.version))
             except BadVersionError:
                 continue
             except NoNodeError:
                 # A stage that is gone is not made again.
                 try:
-                    asked(self._client, partial(self._client.create_async, path, change(b"")))
+                    wait_for(self._client, partial(self._client.create_async, path, change(b"")))
                 except NodeExistsError:
                     continue
             return

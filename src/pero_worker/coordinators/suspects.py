@@ -11,7 +11,7 @@ from contextlib import suppress
 from kazoo.client import KazooClient
 from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError
 
-from pero_worker.coordinators.session import asked
+from pero_worker.coordinators.session import wait_for
 from pero_worker.errors import TransientError
 from pero_worker.wire.tree import TREE
 
@@ -23,7 +23,7 @@ def begin(client: KazooClient, page: str) -> int:
     path = f"{TREE.suspects}/{page}"
     for _ in range(_TRIES):
         try:
-            asked(client, lambda: client.create_async(path, b"1", makepath=True))
+            wait_for(client, lambda: client.create_async(path, b"1", makepath=True))
         except NodeExistsError:
             # The death that made it a suspect was not written down: those that were, and one.
             with suppress(NoNodeError, BadVersionError):
@@ -39,7 +39,7 @@ def end(client: KazooClient, page: str, *, survived: bool) -> None:
     for _ in range(_TRIES):
         try:
             if survived or _change(client, path, -1) <= 0:
-                asked(client, lambda: client.delete_async(path))
+                wait_for(client, lambda: client.delete_async(path))
         except NoNodeError:
             return
         except BadVersionError:
@@ -49,7 +49,7 @@ def end(client: KazooClient, page: str, *, survived: bool) -> None:
 
 def _change(client: KazooClient, path: str, by: int) -> int:
     """The number of dead on a page, changed. BadVersionError: somebody else was quicker."""
-    value, stat = asked(client, lambda: client.get_async(path))
+    value, stat = wait_for(client, lambda: client.get_async(path))
     number = (int(value) if value.isdigit() else 0) + by
-    asked(client, lambda: client.set_async(path, b"%d" % max(number, 0), stat.version))
+    wait_for(client, lambda: client.set_async(path, b"%d" % max(number, 0), stat.version))
     return number

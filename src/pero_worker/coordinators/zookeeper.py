@@ -18,7 +18,7 @@ from kazoo.recipe.watchers import DataWatch
 
 from pero_worker.coordinators import suspects
 from pero_worker.coordinators.presence import Presence
-from pero_worker.coordinators.session import AWAY, asked
+from pero_worker.coordinators.session import CONNECTION_ERRORS, wait_for
 from pero_worker.coordinators.statistics import Statistics
 from pero_worker.errors import StageError, TransientError, UsageError
 from pero_worker.ports import Assignment, Clock, WorkerStatus
@@ -27,7 +27,7 @@ from pero_worker.wire import tree as wire
 from pero_worker.wire.tree import TREE
 
 logger = logging.getLogger(__name__)
-_LONGEST_ERROR = 300
+_MAX_ERROR_LENGTH = 300
 """Characters."""
 
 
@@ -97,7 +97,7 @@ class ZooKeeperCoordinator:
         try:
             self._watch_version(name)
             stage = read_stage(self._client, name)
-        except AWAY as error:
+        except CONNECTION_ERRORS as error:
             raise TransientError(f"ZooKeeper does not answer ({type(error).__name__})") from error
         with self._lock:
             self._stages[name] = stage
@@ -144,7 +144,7 @@ class ZooKeeperCoordinator:
         when = self._clock.now().isoformat(timespec="seconds")
         with self._lock:
             self._told.facts["failures"] += 1
-            self._told.facts["last_error"] = {"when": when, "text": text[:_LONGEST_ERROR]}
+            self._told.facts["last_error"] = {"when": when, "text": text[:_MAX_ERROR_LENGTH]}
         self._behind.set()
 
     # -- the inside --------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class ZooKeeperCoordinator:
                 self._write_cleared()
                 self._statistics.write()
                 self._presence.leave()
-        except (KazooException, TransientError, *AWAY) as error:
+        except (KazooException, TransientError, *CONNECTION_ERRORS) as error:
             logger.debug("the end of worker %s is not written down: %s", self._worker, error)
 
     def _path(self, leaf: str) -> str:
@@ -207,7 +207,7 @@ class ZooKeeperCoordinator:
     def _several(self) -> bytes:
         """The list that was written together with the node `queue`, if ours wrote it."""
         try:
-            value, _ = asked(self._client, lambda: self._client.get_async(self._path("stages")))
+            value, _ = wait_for(self._client, lambda: self._client.get_async(self._path("stages")))
         except (NoNodeError, TransientError):
             return b""
         return bytes(value)
@@ -254,7 +254,7 @@ class ZooKeeperCoordinator:
                 self._statistics.write()
             except UsageError as error:
                 self._give_up_name(error)
-            except (KazooException, TransientError, *AWAY) as error:
+            except (KazooException, TransientError, *CONNECTION_ERRORS) as error:
                 logger.debug("status of worker %s is not written down: %s", self._worker, error)
                 self._clock.sleep(0.2)
                 self._behind.set()
@@ -279,7 +279,7 @@ def read_stage(client: KazooClient, name: str) -> Stage:
 
     def leaf(leaf_name: str) -> str:
         try:
-            value, _ = asked(client, lambda: client.get_async(TREE.stage(name, leaf_name)))
+            value, _ = wait_for(client, lambda: client.get_async(TREE.stage(name, leaf_name)))
         except NoNodeError:
             return ""
         return wire.decode_text(value)

@@ -24,7 +24,7 @@ _MODELS = {
     "Rec": ("PP-OCRv6_rec_small.onnx", "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884"),
     "Cls": ("ch_ppocr_mobile_v2.0_cls_mobile.onnx", "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c"),
 }
-_LEAST_SIDE = 16
+_MIN_SIDE = 16
 _ROTATED = 1.5
 """Boxes this much higher than wide are read from top to bottom, turned by a quarter."""
 _SAME_SIZE = 2.0
@@ -90,7 +90,7 @@ class RapidOcrEngine:
         assert image is not None, "needs_image"  # noqa: S101
         height, width = image.shape[:2]
         empty = Page(work.name, width, height)
-        if min(width, height) < _LEAST_SIDE:
+        if min(width, height) < _MIN_SIDE:
             return EngineOutput(empty)
         try:
             # The flags on every call: those of an earlier one would stay set.

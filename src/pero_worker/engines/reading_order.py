@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-_FEWEST_ROWS = 4
+_MIN_ROWS = 4
 _SIDE = 0.2
 """A side of a gutter is a column when its boxes are this wide, as a share of both together: a column of prices or page
 numbers is not one, it belongs to the rows it stands in."""
@@ -154,7 +154,7 @@ def _divided(boxes: Sequence[Box], rows: Sequence[Row], gutter: float) -> bool:
     """Whether the gutter makes two columns of these rows: enough rows on both sides, and both sides wide."""
     left = [[boxes[i] for i in row if boxes[i].right <= gutter] for row in rows]
     right = [[boxes[i] for i in row if boxes[i].right > gutter] for row in rows]
-    if min(sum(map(bool, left)), sum(map(bool, right))) < _FEWEST_ROWS:
+    if min(sum(map(bool, left)), sum(map(bool, right))) < _MIN_ROWS:
         return False
     lefts, rights = ([box for row in side for box in row] for side in (left, right))
     both = max(box.right for box in rights) - min(box.left for box in lefts)

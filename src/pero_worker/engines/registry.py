@@ -1,4 +1,4 @@
-"""Finds engines by entry point; the bundled ones come through the same door."""
+"""Finds engines by entry point; the bundled ones are found in the same way."""
 
 from __future__ import annotations
 

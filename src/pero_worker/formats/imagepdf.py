@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 from pero_worker.errors import PageError
-from pero_worker.formats.documents import opened_file, read_page
-from pero_worker.formats.images import DEFAULT_MAX_PIXELS, dpi_of
+from pero_worker.inputs.documents import opened_file, read_page
+from pero_worker.inputs.images import DEFAULT_MAX_PIXELS, dpi_of
 from pero_worker.page import Page
 
 _ORIENTATION = 0x0112

@@ -16,7 +16,7 @@ from pero_worker.page import Line, Page, Point, Polygon, Region, Word
 
 MAX_BYTES = 64_000_000
 MAX_SIDE = 1_000_000
-_FARTHEST = 10.0 * MAX_SIDE
+_MAX_COORDINATE = 10.0 * MAX_SIDE
 Element: TypeAlias = etree._Element
 
 
@@ -177,7 +177,7 @@ def _point(x: str, y: str) -> Point:
         point = float(x), float(y)
     except ValueError as error:
         raise _refused(f"{x[:20]},{y[:20]} is not a point") from error
-    if not all(math.isfinite(value) and abs(value) <= _FARTHEST for value in point):
+    if not all(math.isfinite(value) and abs(value) <= _MAX_COORDINATE for value in point):
         raise _refused(f"the point {x[:20]},{y[:20]} is out of range")
     return point
 

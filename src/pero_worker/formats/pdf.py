@@ -13,16 +13,16 @@ import pikepdf
 from pikepdf import Dictionary, Name
 
 from pero_worker.errors import OutputError, PageError
-from pero_worker.formats.documents import is_pdf
 from pero_worker.formats.glyphless import ADVANCE, add_font
 from pero_worker.formats.imagepdf import images_as_pdf
 from pero_worker.formats.words import box_of, from_left_to_right, words_of
 from pero_worker.formats.xmltext import clean_text
+from pero_worker.inputs.documents import is_pdf
 from pero_worker.page import Line, Page, Point, Word
 
 _FONT = "/PeroWorkerText"
 _LETTER = (0.0, 0.0, 612.0, 792.0)
-_DEEPEST = 50
+_MAX_DEPTH = 50
 _BASELINE = 0.2
 """How far above the lower edge of a word's box its baseline is taken to be, as a share of the height."""
 
@@ -193,7 +193,7 @@ def _quarter_turns(sheet: pikepdf.Page) -> int:
 
 def _inherited(sheet: pikepdf.Page, name: str) -> Any:
     node: Any = sheet.obj
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         if name in node:
             return node[name]
         if "/Parent" not in node:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pero_worker.clock import SystemClock
 from pero_worker.errors import StageError
-from pero_worker.local.door import RemoteBroker, RemoteCoordinator
+from pero_worker.local.pipe import RemoteBroker, RemoteCoordinator
 from pero_worker.stage import Stage
 from pero_worker.worker.loop import Worker, WorkerSettings
 from pero_worker.worker.payloads import ImageReader

@@ -1,19 +1,19 @@
-"""Who does the pages of a run: processes of this machine (here), or a cluster (`cluster/workforce.py`)."""
+"""Worker processes of this machine as the workforce of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from pero_worker.brokers.memory import MemoryBroker
 from pero_worker.coordinators.memory import MemoryCoordinator
 from pero_worker.errors import RequestError
+from pero_worker.jobs.plan import PageTask
+from pero_worker.jobs.workforce import DeathListener, PageOutcome
 from pero_worker.local.devices import choose_devices
-from pero_worker.local.farm import Farm, Gone
-from pero_worker.local.plan import PageTask
 from pero_worker.local.process import ProcessSettings
+from pero_worker.local.worker_processes import WorkerProcesses
 from pero_worker.models.pipelines import Pipeline
 from pero_worker.ports import Clock
 from pero_worker.request import Payload, Request
@@ -22,39 +22,6 @@ from pero_worker.worker.payloads import file_reference
 
 OUTPUT_QUEUE = "out"
 _PAGES_AHEAD = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of the page `page_id`: its finished request, or the class and text of what went wrong.
-
-    `settle` is called when it is written down: from then on nobody else knows of it.
-    """
-
-    page_id: str
-    request: Request | None = None
-    error_class: str = ""
-    error: str = ""
-    settle: Callable[[], None] = lambda: None
-
-
-class Workforce(Protocol):
-    """Takes pages in and gives outcomes out; each page handed in comes out once."""
-
-    def start(self, pages: int, gone: Gone) -> int:
-        """Before the first page of `pages`; how many workers there are, 0 = not known."""
-
-    def wants_more(self) -> bool:
-        """Whether another page may be handed in now: waiting pages cost memory."""
-
-    def hand_in(self, page_id: str, task: PageTask) -> None:
-        """PageError: the page cannot even be sent."""
-
-    def outcomes(self, timeout: float) -> Sequence[Outcome]:
-        """Those that came within `timeout` seconds. StageError: the pipeline cannot be loaded."""
-
-    def stop(self, finished: bool) -> None:
-        """`finished`: no page is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +46,16 @@ class LocalWorkforce:
         self._clock = clock
         self._broker = MemoryBroker((*self._stages, OUTPUT_QUEUE))
         self._coordinator = MemoryCoordinator(pipeline.stages)
-        self._farm: Farm | None = None
-        self._gone: Gone | None = None
+        self._processes: WorkerProcesses | None = None
+        self._gone: DeathListener | None = None
         self._workers = 0
 
-    def start(self, pages: int, gone: Gone) -> int:
+    def start(self, pages: int, gone: DeathListener) -> int:
         devices = choose_devices(self._settings.device, self._settings.jobs, pages)
         self._workers, self._gone = len(devices), gone
         if pages:
             processes = [self._process(number, device) for number, device in enumerate(devices, 1)]
-            self._farm = Farm(self._broker, self._coordinator, processes)
+            self._processes = WorkerProcesses(self._broker, self._coordinator, processes)
         return self._workers
 
     def wants_more(self) -> bool:
@@ -105,22 +72,22 @@ class LocalWorkforce:
         )
         self._broker.publish(self._stages[0], encode_request(request))
 
-    def outcomes(self, timeout: float) -> Sequence[Outcome]:
-        if self._farm and self._gone:
-            self._farm.check(self._gone)
-        found: list[Outcome] = []
+    def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
+        if self._processes and self._gone:
+            self._processes.check(self._gone)
+        found: list[PageOutcome] = []
         delivery = self._broker.get((OUTPUT_QUEUE,), "collector", timeout)
         if delivery is not None:
             request = decode_request(delivery.body)
-            found.append(Outcome(request.page_uuid, request, settle=lambda: self._broker.ack(delivery)))
+            found.append(PageOutcome(request.page_uuid, request, settle=lambda: self._broker.ack(delivery)))
         for letter in self._broker.take_dead_letters():
             page_id = decode_request(letter.body).page_uuid
-            found.append(Outcome(page_id, error_class=RequestError.failure_class, error=letter.reason))
+            found.append(PageOutcome(page_id, error_class=RequestError.failure_class, error=letter.reason))
         return found
 
     def stop(self, finished: bool) -> None:
-        if self._farm:
-            self._farm.stop()
+        if self._processes:
+            self._processes.stop()
 
     def _process(self, number: int, device: str) -> ProcessSettings:
         settings = self._settings

@@ -15,12 +15,12 @@ from uuid import uuid4
 from pero_worker.clock import SystemClock
 from pero_worker.errors import StageError, TransientError
 from pero_worker.models.entries import Entry, Hold, entries
-from pero_worker.models.location import StoreAccess, without_login
 from pero_worker.models.pipelines import content_folder
-from pero_worker.models.remote import fetch
 from pero_worker.models.unpack import Limits, unpack
 from pero_worker.ports import Clock
 from pero_worker.stage import Stage
+from pero_worker.stores.location import StoreAccess, without_login
+from pero_worker.stores.remote import fetch
 
 logger = logging.getLogger(__name__)
 _CONFIG = "config.ini"
@@ -143,7 +143,7 @@ class ArchiveStore:
                 archive,
                 self._access,
                 digest=stage.archive_digest,
-                most_bytes=self._limits.bytes,
+                max_bytes=self._limits.bytes,
             )
             unpack(archive, finished, self._limits)
             self._news = True

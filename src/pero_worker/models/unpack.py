@@ -21,7 +21,7 @@ from typing import IO, BinaryIO, cast
 from pero_worker.errors import StageError
 
 _BLOCK = 1 << 20
-_MOST_AT_ONCE = 4 * _BLOCK
+_MAX_READ_BYTES = 4 * _BLOCK
 """A tar header may claim any size, and tarfile reads headers whole: no single read may be longer than this."""
 _DECOMPRESSORS: dict[bytes, Callable[[IO[bytes]], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
     b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream),
@@ -154,7 +154,7 @@ class _Bounded:
         self.tell = stream.tell
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _MOST_AT_ONCE:
+        if not 0 <= size <= _MAX_READ_BYTES:
             raise ValueError("a header claims to be longer than any should be")
         return self._stream.read(size)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pero_worker.errors import TransientError, UsageError
 
-_STEP = 0.02
+_POLL_SECONDS = 0.02
 # Below the range from which the system takes ports for outgoing connections.
 _PORTS = range(20_000, 32_000)
 
@@ -69,7 +69,7 @@ class Daemon:
                 what = "ended" if self.pid is None else f"is not ready after {timeout:.0f} s"
                 tail = "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-15:])
                 raise TransientError(f"{self.name} {what}; its log {self.log} ends with:\n{tail}")
-            time.sleep(_STEP)
+            time.sleep(_POLL_SECONDS)
 
     def stop(self, signal_number: int = signal.SIGTERM, timeout: float = 30.0) -> bool:
         """Ends the process, by SIGKILL after `timeout` seconds; False when it did not run."""
@@ -98,7 +98,7 @@ class Daemon:
             return True
         deadline = time.monotonic() + timeout
         while self.pid is not None and time.monotonic() < deadline:
-            time.sleep(_STEP)
+            time.sleep(_POLL_SECONDS)
         return self.pid is None
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pero_worker.servers.daemon import Daemon, answers, free_port
-from pero_worker.wire.queues import LARGEST_MESSAGE, LONGEST_PAGE
+from pero_worker.wire.queues import MAX_MESSAGE_BYTES, MAX_PAGE_SECONDS
 
 SERVER_VARIABLE = "PERO_WORKER_RABBITMQ"
 """Names the server's program in the environment, where it is not that of Debian's package."""
@@ -62,8 +62,8 @@ class RabbitServer:
             f"default_vhost = {self.vhost}\n"
             "log.console = false\n"
             "collect_statistics_interval = 1000\n"
-            f"max_message_size = {LARGEST_MESSAGE}\n"
-            f"consumer_timeout = {LONGEST_PAGE}\n"
+            f"max_message_size = {MAX_MESSAGE_BYTES}\n"
+            f"consumer_timeout = {MAX_PAGE_SECONDS}\n"
             f"{self.extra}\n"
         )
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")

@@ -20,7 +20,7 @@ from pero_worker.servers.command import Account
 from pero_worker.servers.folder import Folder
 
 _LOGIN_SECONDS = 30
-_MOST_CONNECTIONS = 200
+_MAX_CONNECTIONS = 200
 _log = logging.getLogger(__name__)
 
 
@@ -64,7 +64,7 @@ def _serve() -> None:
     _log.info("host key %s", key.fingerprint)
     with command.listen(given.host, given.port) as listener:
         command.announce(listener)
-        free = threading.BoundedSemaphore(_MOST_CONNECTIONS)
+        free = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         while True:
             connection, _ = listener.accept()
             if not free.acquire(blocking=False):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pero_worker.watchdog.snapshot import Move, Snapshot
 
 PAGES_A_TURN = 10
-SHORTEST_TURN = 10.0
+MIN_TURN_SECONDS = 10.0
 UNMEASURED = 100.0
 
 
@@ -49,7 +49,7 @@ class UpstreamRule:
             if before:
                 on[before] -= 1
             on[name] += 1
-            self._unlock[worker] = now + PAGES_A_TURN * mean[name] + SHORTEST_TURN
+            self._unlock[worker] = now + PAGES_A_TURN * mean[name] + MIN_TURN_SECONDS
             self._since.pop(name, None)
             moves.append(Move(worker, (name,), "upstream's rule"))
 

@@ -20,7 +20,7 @@ class _Seen:
 
 
 class Flow:
-    """One for a farm. `seen` is told what there is, every now and then."""
+    """One for a cluster. `seen` is told what there is, every now and then."""
 
     def __init__(self) -> None:
         self._stages: dict[str, _Seen] = {}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError, NotEmptyError
 
-from pero_worker.cluster.workers import read_workers
+from pero_worker.cluster.registry.workers import read_workers
 from pero_worker.wire.tree import TREE
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""What a farm finds out about its stages while it works: averages that forget."""
+"""What a cluster finds out about its stages while it works: averages that forget."""
 
 from __future__ import annotations
 

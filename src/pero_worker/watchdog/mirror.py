@@ -9,9 +9,9 @@ from typing import Any
 from kazoo.client import KazooClient
 from kazoo.recipe.cache import TreeCache, TreeEvent
 
-from pero_worker.cluster import stages, workers
-from pero_worker.cluster.stages import StageRecord
-from pero_worker.cluster.workers import WorkerState
+from pero_worker.cluster.registry import stages, workers
+from pero_worker.cluster.registry.stages import StageRecord
+from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.errors import TransientError
 from pero_worker.wire.tree import TREE
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pero_worker.cluster.stages import StageRecord
-from pero_worker.cluster.workers import WorkerState
+from pero_worker.cluster.registry.stages import StageRecord
+from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.ports import Clock, WorkerStatus
 from pero_worker.stage import Cost
 from pero_worker.watchdog.flow import Flow
@@ -22,12 +22,12 @@ _AVAILABLE = {
     WorkerStatus.CONFIGURATION_FAILED,
     WorkerStatus.MQ_CONNECTION_FAILED,
 }
-_SETTLED = 2.0
+_SETTLED_AFTER_SECONDS = 2.0
 """Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Command:
     """What a worker was told last, as version `version` of its node `queue`."""
 
     stages: tuple[str, ...]
@@ -45,7 +45,7 @@ class Observer:
         self._since: dict[str, tuple[tuple[str, ...], float]] = {}
 
     def look(
-        self, records: Sequence[StageRecord], states: Sequence[tuple[WorkerState, int]], told: Mapping[str, Told]
+        self, records: Sequence[StageRecord], states: Sequence[tuple[WorkerState, int]], told: Mapping[str, Command]
     ) -> Snapshot:
         """`states`: workers, each with the version of its node `queue`; `told`: what may not have come back yet."""
         now = self._clock.monotonic()
@@ -75,7 +75,7 @@ class Observer:
                     holders[name].add(view.name)
         return {name: quarantine(who, names, holders[name]) for name, who in refused.items() if who}
 
-    def _worker(self, state: WorkerState, version: int, told: Mapping[str, Told], now: float) -> WorkerView | None:
+    def _worker(self, state: WorkerState, version: int, told: Mapping[str, Command], now: float) -> WorkerView | None:
         """None for a worker that cannot be told anything."""
         if state.dead or not state.enabled or state.status not in _AVAILABLE:
             return None
@@ -112,7 +112,11 @@ class Observer:
             if not isinstance(refused, dict):
                 # Upstream's workers say it by their status, which for a moment is still that of the stage before.
                 view = views.get(state.name)
-                failed = state.status == WorkerStatus.CONFIGURATION_FAILED and view and view.serving >= _SETTLED
+                failed = (
+                    state.status == WorkerStatus.CONFIGURATION_FAILED
+                    and view
+                    and view.serving >= _SETTLED_AFTER_SECONDS
+                )
                 refused = {state.stage: state.message} if failed else {}
             for name, reason in refused.items():
                 if name in versions:

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from pero_worker.watchdog.field import Field, Stage, Worker
+from pero_worker.watchdog.board import Board, Stage, Worker
 from pero_worker.watchdog.snapshot import Move, Snapshot
 
 
@@ -46,13 +46,13 @@ TUNING = Tuning()
 
 def plan(snapshot: Snapshot, tuning: Tuning = TUNING) -> tuple[Move, ...]:
     """The moves that are worth making now, with their reasons; none when all is well."""
-    return _Planner(Field(snapshot), tuning).run()
+    return _Planner(Board(snapshot), tuning).run()
 
 
 class _Planner:
     """`_free`: workers that hold nothing, by kind; `_idle`, `_busy`: without and with work, by what they hold."""
 
-    def __init__(self, field: Field, tuning: Tuning) -> None:
+    def __init__(self, field: Board, tuning: Tuning) -> None:
         self._field = field
         self._tuning = tuning
         self._moves: dict[str, Move] = {}

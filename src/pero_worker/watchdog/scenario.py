@@ -1,4 +1,4 @@
-"""What a simulated farm is, who decides in it, and what came of it."""
+"""What a simulated cluster is, who decides in it, and what came of it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PageOut:
-    """A page that came out, in seconds of the farm's clock; `path`: its stages."""
+    """A page that came out, in seconds of the cluster's clock; `path`: its stages."""
 
     came: float
     out: float
@@ -80,9 +80,9 @@ class PageOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SimulationResult:
     """`pages` in the order of their coming out; `left`: those that did not before the end, `makespan`; `loading`: part
-    of all workers' time; `work`: seconds that all pages took; `longest_wait`: seconds in one queue, at most."""
+    of all workers' time; `work`: seconds that all pages took; `max_wait`: seconds in one queue, at most."""
 
     makespan: float
     pages: tuple[PageOut, ...]
@@ -90,7 +90,7 @@ class Outcome:
     moves: int
     work: float
     left: int
-    longest_wait: float
+    max_wait: float
 
     @property
     def mean(self) -> float:
@@ -102,7 +102,7 @@ class Outcome:
         ordered = sorted(page.latency for page in self.pages)
         return ordered[min(int(part * len(ordered)), len(ordered) - 1)] if ordered else float("inf")
 
-    def after(self, start: float) -> Outcome:
+    def after(self, start: float) -> SimulationResult:
         """The same without the pages that came before `start`."""
         return replace(self, pages=tuple(page for page in self.pages if page.came >= start))
 

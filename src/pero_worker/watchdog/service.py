@@ -15,25 +15,25 @@ from typing import Any
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException, NoNodeError
 
-from pero_worker.cluster.stages import StageRecord
-from pero_worker.coordinators.session import AWAY
+from pero_worker.cluster.registry.stages import StageRecord
+from pero_worker.coordinators.session import CONNECTION_ERRORS
 from pero_worker.errors import TransientError
 from pero_worker.ports import Clock
 from pero_worker.watchdog.janitor import tidy
 from pero_worker.watchdog.mirror import Mirror
-from pero_worker.watchdog.observer import Observer, Told
+from pero_worker.watchdog.observer import Command, Observer
 from pero_worker.watchdog.policy import TUNING, plan
 from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
 from pero_worker.wire import tree as wire
 from pero_worker.wire.tree import TREE
 
 logger = logging.getLogger(__name__)
-_TIDYING = 3600.0
-_DEBOUNCE = 0.01
-_SHORTEST_TURN = 10.0
-_UNTIL_AWAKE = 2.0
+_TIDY_INTERVAL_SECONDS = 3600.0
+_DEBOUNCE_SECONDS = 0.01
+_MIN_TURN_SECONDS = 10.0
+_WAKE_TIMEOUT_SECONDS = 2.0
 """Seconds that a worker has to begin what it was told."""
-_PART = 10
+_REST_FACTOR = 10
 """Times as long as a look took, nothing is looked at: with many queues there are fewer looks."""
 
 
@@ -59,7 +59,7 @@ class Watchdog:
         self._interval = interval
         self._record = record
         self._news = threading.Event()
-        self._told: dict[str, Told] = {}
+        self._told: dict[str, Command] = {}
         self._observer = Observer(lengths, clock)
         self._woken: dict[str, float] = {}
         self._warned: dict[str, str] = {}
@@ -75,7 +75,7 @@ class Watchdog:
             threading.Thread(target=_cancel_when, args=(stopped, over, election), daemon=True).start()
             try:
                 election.run(self._lead, name, election, stopped)
-            except (KazooException, *AWAY) as error:
+            except (KazooException, *CONNECTION_ERRORS) as error:
                 logger.warning("the lead is lost: %s", error or type(error).__name__)
                 stopped.wait(0.5)
             finally:
@@ -103,21 +103,21 @@ class Watchdog:
                     mirror.wait(10)
                     begun = self._clock.monotonic()
                     self.round(mirror)
-                    pause = max(self._interval, _PART * (self._clock.monotonic() - begun))
+                    pause = max(self._interval, _REST_FACTOR * (self._clock.monotonic() - begun))
                     if self._clock.monotonic() >= next_tidying:
                         tidy(self._client, self._clock.now())
-                        next_tidying = self._clock.monotonic() + _TIDYING
+                        next_tidying = self._clock.monotonic() + _TIDY_INTERVAL_SECONDS
                 except LeadLostError:
                     logger.warning("another watchdog leads")
                     return
-                except (TransientError, KazooException, *AWAY) as error:
+                except (TransientError, KazooException, *CONNECTION_ERRORS) as error:
                     self._complain(str(error) or type(error).__name__)
                     stopped.wait(1.0)
                 else:
                     self._complain("")
                 self._news.wait(pause)
                 # What changes together is looked at together.
-                stopped.wait(_DEBOUNCE)
+                stopped.wait(_DEBOUNCE_SECONDS)
                 self._news.clear()
         finally:
             self._client.remove_listener(listen)
@@ -156,7 +156,7 @@ class Watchdog:
         now = self._clock.monotonic()
         for worker in seen.workers:
             since = min(worker.serving, now - self._woken.get(worker.name, -math.inf))
-            if worker.sleeps and waiting.intersection(worker.holds) and since >= _UNTIL_AWAKE:
+            if worker.sleeps and waiting.intersection(worker.holds) and since >= _WAKE_TIMEOUT_SECONDS:
                 self._woken[worker.name] = now
                 yield Move(worker.name, worker.holds, "it sleeps although pages wait")
 
@@ -175,13 +175,13 @@ class Watchdog:
         if any(isinstance(result, Exception) for result in results):
             logger.info("worker %s is gone", move.worker)
             return
-        self._told[move.worker] = Told(move.stages, results[-1].version)
+        self._told[move.worker] = Command(move.stages, results[-1].version)
         logger.info("worker %s holds %s: %s", move.worker, ", ".join(move.stages) or "nothing", move.reason)
 
     def _turn(self, move: Move, stages: Mapping[str, StageView]) -> float:
         """Seconds for which upstream's watchdog, if it should follow, leaves the worker there."""
         load = stages[move.stages[0]].load_seconds("") if move.stages else 0.0
-        return max(_SHORTEST_TURN, TUNING.turn * load)
+        return max(_MIN_TURN_SECONDS, TUNING.turn * load)
 
     def _note_waiting(self, records: Sequence[StageRecord], seen: Snapshot, moves: Sequence[Move]) -> None:
         """Since when pages wait for a stage that nobody serves: for the next watchdog, and for upstream's."""

@@ -1,4 +1,4 @@
-"""A farm on a fake clock: pages, workers and failures by a seed, driven by the very policy of the service.
+"""A cluster on a fake clock: pages, workers and failures by a seed, driven by the very policy of the service.
 
     outcome = Simulation(scenario, Planned(), seed=1).run()
 
@@ -17,7 +17,7 @@ from functools import partial
 from pero_worker.watchdog.flow import Flow
 from pero_worker.watchdog.learned import Learned
 from pero_worker.watchdog.policy import TUNING, Tuning, plan
-from pero_worker.watchdog.scenario import Outcome, PageOut, Rule, Scenario, WorkerModel
+from pero_worker.watchdog.scenario import PageOut, Rule, Scenario, SimulationResult, WorkerModel
 from pero_worker.watchdog.snapshot import UNKNOWN_SECONDS, Move, Snapshot, StageView, WorkerView
 
 DEBOUNCE = 0.05
@@ -86,7 +86,7 @@ class Simulation:
         self._loading = self._work = self._longest = 0.0
         self._moves = 0
 
-    def run(self) -> Outcome:
+    def run(self) -> SimulationResult:
         for worker in self._workers.values():
             self._at(worker.model.joins, partial(self._join, worker))
         if self._scenario.pages:
@@ -100,13 +100,13 @@ class Simulation:
             action()
         return self._outcome()
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self) -> SimulationResult:
         end = self._now
         span = sum(max(0.0, min(end, model.leaves) - model.joins) for model in self._scenario.workers)
         loading = self._loading + sum(end - w.loading for w in self._workers.values() if w.loading is not None)
         longest = max([self._longest, *(end - page.queued for queue in self._queues.values() for page in queue)])
         part = loading / span if span else 0.0
-        return Outcome(end, tuple(self._out), part, self._moves, self._work, self._left, longest)
+        return SimulationResult(end, tuple(self._out), part, self._moves, self._work, self._left, longest)
 
     def _at(self, when: float, action: Callable[[], None]) -> None:
         self._count += 1

@@ -1,4 +1,4 @@
-"""The farm as the policy sees it, and what the policy answers: plain records.
+"""The cluster as the policy sees it, and what the policy answers: plain records.
 
 The service reads a snapshot off real servers, the simulator off its own, a trace off a file.
 """
@@ -16,7 +16,7 @@ UNKNOWN_LOAD = 5.0
 """Assumed of loading a stage that nobody has loaded yet, in seconds."""
 UNKNOWN_MEMORY = 2_000_000_000
 """Assumed of a stage whose size is not measured, in bytes."""
-LEAST_LOAD = 0.1
+MIN_LOAD = 0.1
 """Seconds that a move costs at least, however small the model is: the worker is told, and answers."""
 
 
@@ -27,7 +27,7 @@ class StageView:
     `costs` by kind of worker; `arrivals`: pages a second that come from outside, not from a stage before; `onward`: the
     share of its pages that go on to each other stage; `unserved`: seconds that pages have waited while nobody served
     the stage; `needs`: the label a worker must have ('' = any); `owner` and `share`: whose it is, and the owner's part
-    of the farm beside other owners' parts; `quarantine`: why no worker may be sent ('' = they may).
+    of the cluster beside other owners' parts; `quarantine`: why no worker may be sent ('' = they may).
     """
 
     name: str
@@ -48,7 +48,7 @@ class StageView:
         return max(self._known(kind, "seconds", UNKNOWN_SECONDS), 1e-4)
 
     def load_seconds(self, kind: str) -> float:
-        return max(self._known(kind, "load_seconds", UNKNOWN_LOAD), LEAST_LOAD)
+        return max(self._known(kind, "load_seconds", UNKNOWN_LOAD), MIN_LOAD)
 
     def memory(self, kind: str) -> float:
         return self._known(kind, "memory", UNKNOWN_MEMORY)

@@ -17,8 +17,8 @@ from pero_worker.ports import Clock
 from pero_worker.stage import Cost
 from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
 
-LONGEST_LINE = 50_000_000
-_INTERVAL = 1.0
+MAX_LINE_LENGTH = 50_000_000
+_INTERVAL_SECONDS = 1.0
 """Seconds between two frames without a move."""
 
 
@@ -43,7 +43,7 @@ class Recorder:
     def __call__(self, seen: Snapshot, moves: Sequence[Move]) -> None:
         now = self._clock.now().timestamp()
         kept = _without_times(seen)
-        if not moves and (now < self._at + _INTERVAL or kept == self._last):
+        if not moves and (now < self._at + _INTERVAL_SECONDS or kept == self._last):
             return
         self._last, self._at = kept, now
         frame = {"time": now, **asdict(seen), "moves": [asdict(move) for move in moves]}
@@ -62,7 +62,7 @@ def read_trace(path: Path) -> Iterator[tuple[float, Snapshot]]:
     try:
         with path.open(encoding="utf-8") as file:
             number = 0
-            while line := file.readline(LONGEST_LINE):
+            while line := file.readline(MAX_LINE_LENGTH):
                 number += 1
                 if line.endswith("\n"):
                     yield _frame(line, f"{path}, line {number}")

@@ -24,9 +24,9 @@ DEFAULT_VHOSTS = ("/", "pero")
 PERSISTENT = 2
 """Delivery mode."""
 
-LARGEST_MESSAGE = 536_870_912
+MAX_MESSAGE_BYTES = 536_870_912
 """Bytes: the most that RabbitMQ's `max_message_size` can be. RabbitMQ 4 begins with 16 MiB, less than a large scan."""
-LONGEST_PAGE = 86_400_000
+MAX_PAGE_SECONDS = 86_400_000
 """Milliseconds for `consumer_timeout`: RabbitMQ takes a page away from a worker that has had it for 30 minutes."""
 
 

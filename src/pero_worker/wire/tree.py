@@ -57,7 +57,7 @@ class Tree:
 
 
 TREE = Tree()
-"""To have several farms in one ZooKeeper, give each a root of its own behind the address: HOST/root."""
+"""To have several clusters in one ZooKeeper, give each a root of its own behind the address: HOST/root."""
 
 
 def encode_text(value: str) -> bytes:

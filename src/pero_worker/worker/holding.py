@@ -14,7 +14,7 @@ from pero_worker.worker.steps import LoadedStage
 from pero_worker.worker.timelimit import limit_of
 
 logger = logging.getLogger(__name__)
-_LATER = 5.0
+_RETRY_AFTER_SECONDS = 5.0
 """Seconds after which a stage is tried again that could not be fetched, while the worker serves its others."""
 
 
@@ -103,7 +103,7 @@ class Holding:
             if not self.loaded:
                 raise
             logger.warning("stage %s is loaded later: %s", name, error)
-            self._later[name] = self._clock.monotonic() + _LATER
+            self._later[name] = self._clock.monotonic() + _RETRY_AFTER_SECONDS
         else:
             self._refused.pop(name, None)
             self._later.pop(name, None)

@@ -20,23 +20,23 @@ from pero_worker.worker.steps import LoadedStage, PageInHand, StageRunner, attem
 from pero_worker.worker.timelimit import RECYCLED, time_limit
 
 logger = logging.getLogger(__name__)
-_STEP = 0.25
+_POLL_SECONDS = 0.25
 """Seconds after which a worker that waits looks whether it should stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """`time_limit` is what a page may take in a stage that says nothing of it, 0 = any; `poll` bounds how long a worker
-    without pages takes to notice that it was told to stop, `linger` how long after a page it waits for the next before
-    it is idle; `longest_back_off` how long after its return a server is still taken to be away; in seconds.
+    without pages takes to notice that it was told to stop, `idle_after` how long after a page it waits for the next
+    before it is idle; `max_back_off` how long after its return a server is still taken to be away; in seconds.
     `memory_in_use`: bytes of the device that this process has."""
 
     device: str = "cpu"
     time_limit: float = 0.0
     poll: float = 1.0
-    linger: float = 0.05
+    idle_after: float = 0.05
     first_back_off: float = 0.25
-    longest_back_off: float = 2.0
+    max_back_off: float = 2.0
     jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.0)  # noqa: S311
     """Part of the back-off that is waited: many workers that lost the same server do not return at one moment."""
     memory_in_use: Callable[[], int] = lambda: 0
@@ -107,13 +107,13 @@ class Worker:
             self._holding.close()
             self._report(WorkerStatus.DEAD)
 
-    def leave_page(self) -> None:
+    def release_page(self) -> None:
         """From another thread that is about to end the process: the page in hand is not to blame for it."""
         self._end_suspect(survived=False)
 
     def _patience(self) -> float:
         """Right after a page the next one is expected at once: the worker is idle, and says so, when none comes."""
-        return self._settings.linger if self._status is WorkerStatus.PROCESSING else self._settings.poll
+        return self._settings.idle_after if self._status is WorkerStatus.PROCESSING else self._settings.poll
 
     def _stop_listening(self) -> None:
         """A page that came while a model is loaded would wait for it, which may take minutes."""
@@ -166,7 +166,7 @@ class Worker:
         while True:
             loaded = self._holding.loaded[page.request.stage]
             waiting_in = page.request.stages
-            with time_limit(loaded.time_limit, partial(self._leave_behind, page, loaded, delivery)):
+            with time_limit(loaded.time_limit, partial(self._abandon_page, page, loaded, delivery)):
                 page.request = self._runner.run(page, loaded)
             done = page.request.stages != waiting_in and not page.request.failed
             log = page.request.logs[-1]
@@ -178,7 +178,7 @@ class Worker:
                 return page.request
             page.deaths = 0
 
-    def _leave_behind(self, page: PageInHand, loaded: LoadedStage, delivery: Delivery) -> None:
+    def _abandon_page(self, page: PageInHand, loaded: LoadedStage, delivery: Delivery) -> None:
         """From the timer's thread: counts the page as failed and ends the process, which hangs in the engine."""
         request = self._runner.too_slow(page, loaded)
         self._tell(request, request.logs[-1])
@@ -240,10 +240,10 @@ class Worker:
     def _wait_after(self, error: TransientError, status: WorkerStatus) -> None:
         self._report(status, str(error))
         seconds = self._back_off * self._settings.jitter()
-        self._back_off = min(2 * self._back_off, self._settings.longest_back_off)
+        self._back_off = min(2 * self._back_off, self._settings.max_back_off)
         logger.warning("waiting %.1f s: %s", seconds, error)
         while seconds > 0 and not self._stopped():
-            step = min(seconds, _STEP)
+            step = min(seconds, _POLL_SECONDS)
             self._runner.clock.sleep(step)
             seconds -= step
 

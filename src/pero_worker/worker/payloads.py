@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pero_worker.errors import PageError
-from pero_worker.formats.documents import read_page
-from pero_worker.formats.images import decode_image
+from pero_worker.inputs.documents import read_page
+from pero_worker.inputs.images import decode_image
 from pero_worker.ports import Image
 from pero_worker.request import Payload
 

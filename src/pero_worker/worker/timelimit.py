@@ -14,7 +14,7 @@ RECYCLED = 75
 """Exit status of a worker process that wants to be started anew (EX_TEMPFAIL)."""
 
 
-_STEP = 1.0
+_POLL_SECONDS = 1.0
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def time_limit(seconds: float, expired: Callable[[], None]) -> Iterator[None]:
     def watch() -> None:
         left = seconds
         while left > 0:
-            step = min(left, _STEP)
+            step = min(left, _POLL_SECONDS)
             if done.wait(step):
                 return
             # Not the time that went by: a process that is stopped, or a machine that sleeps, does nothing for the page.

@@ -24,7 +24,7 @@ _LAYOUT_KEYS: dict[str, tuple[str, ...]] = {
     "REGION_SORTER_SMART": (),
 }
 _OCR_JSON_KEYS = ("line_px_height", "line_vertical_scale", "checkpoint", "characters", "net_name")
-_LARGEST_JSON = 16 * 2**20
+_MAX_JSON_BYTES = 16 * 2**20
 
 
 def check_config(config: ConfigParser, directory: Path, *, cpu: bool) -> None:
@@ -85,7 +85,7 @@ def _ocr_json(section: SectionProxy, directory: Path) -> tuple[Path, dict[str, A
     _require(section, "OCR_JSON")
     path = directory / section["OCR_JSON"]
     try:
-        if path.stat().st_size > _LARGEST_JSON:
+        if path.stat().st_size > _MAX_JSON_BYTES:
             raise StageError(f"{path} is too large for the description of an OCR model")
         description = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -31,7 +31,7 @@ from pero_worker.engines.pero import convert  # noqa: E402 - imports pero_ocr, w
 
 logger = logging.getLogger(__name__)
 
-SMALLEST_SIDE = 16
+MIN_SIDE = 16
 """Pixels. Layout reduces a page up to eight times: a narrower one would vanish, and holds no text."""
 WIDEST_CROP = 32_000
 """Pixels. OpenCV cannot map a wider image; pero-ocr reads such a line as empty."""
@@ -90,7 +90,7 @@ class _Run:
 
     def finish(self, tidying: Tidying) -> EngineOutput:
         parser = self.parser
-        if parser.run_layout_parser and min(self.image.shape[:2]) >= SMALLEST_SIDE:
+        if parser.run_layout_parser and min(self.image.shape[:2]) >= MIN_SIDE:
             with self._phase("layout"):
                 for step in parser.layout_parsers:
                     self.layout = step.process_page(self.image, self.layout)

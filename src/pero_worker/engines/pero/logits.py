@@ -21,10 +21,10 @@ from pero_worker.errors import PageError
 
 Array = NDArray[Any]
 
-LARGEST_PICKLE = 256 * 2**20
-LARGEST_MATRIX = 2**27
+MAX_PICKLE_BYTES = 256 * 2**20
+MAX_MATRIX_VALUES = 2**27
 """Elements of one line's matrix when dense (frames times characters)."""
-MOST_OPCODES = 2_000_000
+MAX_OPCODES = 2_000_000
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "f4": np.dtype("<f4"),
@@ -58,8 +58,8 @@ class LineLogits:
 
 def load_logits(data: bytes) -> dict[str, LineLogits]:
     """The logits of each line by its id; PageError when `data` is anything but a page's logits."""
-    if len(data) > LARGEST_PICKLE:
-        raise PageError(f"the logits are larger than {LARGEST_PICKLE >> 20} MiB: run the OCR stage again")
+    if len(data) > MAX_PICKLE_BYTES:
+        raise PageError(f"the logits are larger than {MAX_PICKLE_BYTES >> 20} MiB: run the OCR stage again")
     try:
         _scan(data)
         content = _Unpickler(io.BytesIO(data)).load()
@@ -149,7 +149,7 @@ class _Unpickler(pickle.Unpickler):
 def _scan(data: bytes) -> None:
     # The C unpickler trusts lengths and memo numbers and allocates at once: the opcodes are counted beforehand.
     for count, (opcode, argument, _position) in enumerate(pickletools.genops(data)):
-        if count >= MOST_OPCODES:
+        if count >= MAX_OPCODES:
             raise PageError("the logits hold too many objects")
         if opcode.name not in _OPCODES:
             raise PageError(f"the logits hold the pickle instruction {opcode.name}: they are refused")
@@ -175,7 +175,7 @@ def _line(matrix: object, characters: object, coords: object) -> LineLogits:
         raise PageError("the logits hold something that is not a csc_matrix")
     state = matrix.state
     shape = _integers(state.get("_shape"), 2)
-    if shape is None or min(shape) < 0 or math.prod(shape) > LARGEST_MATRIX:
+    if shape is None or min(shape) < 0 or math.prod(shape) > MAX_MATRIX_VALUES:
         raise PageError("the logits hold a matrix of an impossible shape")
     rows, columns = shape
     data, indices, indptr = (_array(state.get(key)) for key in ("data", "indices", "indptr"))

@@ -17,7 +17,7 @@ _UNSURE = 0.6
 """A line without letters and digits is believed from this confidence on."""
 _SPECKS = frozenset(".,:;'`´’‘‚·•\"“”„-")
 """What a speck, or a blank the layout took for a line, is read as."""
-_LEAST_MARKS = 3
+_MIN_MARKS = 3
 _COVERED = 0.6
 """A line is found twice when a longer one covers this share of it."""
 _LONG = 4.0
@@ -66,7 +66,7 @@ def _is_noise(line: Line) -> bool:
     text = "".join((line.text or "").split())
     if any(character.isalnum() for character in text):
         return False
-    marks = len(text) < _LEAST_MARKS and _SPECKS.issuperset(text) and text != "-"
+    marks = len(text) < _MIN_MARKS and _SPECKS.issuperset(text) and text != "-"
     return marks or not text or (line.confidence is not None and line.confidence < _UNSURE)
 
 

@@ -1,0 +1,203 @@
+"""`make bench-cluster`: how long a page waits in a cluster, with real RabbitMQ and ZooKeeper and dummy stages.
+
+The servers are started for it and thrown away. Beside each figure stands upstream's, measured on the same kind of
+machine with the same payloads (docs/benchmarks.md).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.registry.servers import MQ, set_servers
+from pero_worker.cluster.registry.stages import StageChange, save_stage
+from pero_worker.cluster.registry.workers import assign, read_workers
+from pero_worker.cluster.status import leader
+from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.request import Payload, Request
+from pero_worker.servers.local import LocalServers
+from pero_worker.wire.requests import encode_request
+from pero_worker.wire.servers import parse_server
+from pero_worker.wire.tree import TREE
+
+WORK_A_PAGE = 0.005
+"""Seconds of a page in a stage of the batch: 200 pages x 3 stages = 3 s of work."""
+
+
+class Bench:
+    def __init__(self, client: object, broker: RabbitBroker, environment: dict[str, str]) -> None:
+        self.client, self.broker, self.environment = client, broker, environment
+
+    def stage(self, name: str, seconds: float = 0.0) -> None:
+        config = f"[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\nTIME_DIFF_MIN = {seconds}\nTIME_DIFF_MAX = {seconds}\n"
+        save_stage(self.client, self.broker, name, StageChange(config), SystemClock().now())
+
+    def output(self, name: str) -> None:
+        save_stage(self.client, self.broker, name, StageChange(), SystemClock().now())
+
+    def publish(self, *stages: str) -> None:
+        request = Request(os.urandom(8).hex(), "p", stages, (Payload("a.png", b"x" * 100),))
+        self.broker.publish(stages[0], encode_request(request))
+
+    def collect(self, queue: str) -> float:
+        delivery = self.broker.get((queue,), "bench", 60)
+        if delivery is None:
+            sys.exit("no page came out in a minute")
+        self.broker.ack(delivery)
+        return time.perf_counter()
+
+    @contextmanager
+    def running(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+        process = subprocess.Popen([sys.executable, "-m", "pero_worker", *command], env=self.environment)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+    def wait_until_ready(self, *, watchdog: bool) -> None:
+        while not any(worker.status == "IDLE" for worker in read_workers(self.client)) or (
+            watchdog and not leader(self.client)
+        ):
+            time.sleep(0.02)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        servers = LocalServers(Path(folder) / "cluster")
+        addresses = servers.start()
+        try:
+            with session(ZooKeeperAccess((addresses.zookeeper,))) as client:
+                set_servers(client, MQ, [addresses.rabbitmq])
+                broker = RabbitBroker(BrokerAccess((parse_server(addresses.rabbitmq),)))
+                environment = {
+                    **os.environ,
+                    "PERO_WORKER_ZOOKEEPER": addresses.zookeeper,
+                    "XDG_CACHE_HOME": folder,
+                }
+                show(Bench(client, broker, environment))
+                broker.close()
+        finally:
+            servers.stop(wipe=True)
+
+
+def show(bench: Bench) -> None:
+    print("| what | pero-worker | upstream |")
+    print("| --- | --- | --- |")
+    warm = warm_page(bench)
+    print(
+        f"| one page, warm stage, p50 (max) of 50 | {warm[0]:.3f} s ({warm[1]:.3f} s) | 10.7 s; 0.05 s by hand |",
+        flush=True,
+    )
+    print(f"| one page through three idle stages, one worker | {three_idle(bench):.2f} s | 27.6 s |", flush=True)
+    print(f"| 200 pages x 3 stages, one worker, 3 s of work | {batch(bench):.2f} s | 31 s |", flush=True)
+    print(f"| steady 30 % load of one worker, three stages, p50 | {steady(bench):.2f} s | 30 s |", flush=True)
+    print(f"| one page of another stage beside bulk, one worker | {beside_bulk(bench):.2f} s | 70 s |", flush=True)
+    for what, number in (("killed", signal.SIGKILL), ("frozen", signal.SIGSTOP)):
+        print(f"| watchdog {what}, sessions of 10 s: another leads | {new_lead(bench, number):.1f} s | - |", flush=True)
+
+
+def warm_page(bench: Bench) -> tuple[float, float]:
+    bench.stage("warm")
+    bench.output("out-warm")
+    with bench.running("worker", "--id", "warm"):
+        bench.wait_until_ready(watchdog=False)
+        assign(bench.client, "warm", "warm")
+        bench.publish("warm", "out-warm")
+        bench.collect("out-warm")
+        times = []
+        for _ in range(50):
+            begun = time.perf_counter()
+            bench.publish("warm", "out-warm")
+            times.append(bench.collect("out-warm") - begun)
+    return statistics.median(times), max(times)
+
+
+def three_idle(bench: Bench) -> float:
+    for name in ("a", "b", "c"):
+        bench.stage(name)
+    bench.output("out-idle")
+    with bench.running("watchdog"), bench.running("worker", "--id", "idle"):
+        bench.wait_until_ready(watchdog=True)
+        begun = time.perf_counter()
+        bench.publish("a", "b", "c", "out-idle")
+        return bench.collect("out-idle") - begun
+
+
+def batch(bench: Bench) -> float:
+    for name in ("x", "y", "z"):
+        bench.stage(name, WORK_A_PAGE)
+    bench.output("out-batch")
+    with bench.running("watchdog"), bench.running("worker", "--id", "batch"):
+        bench.wait_until_ready(watchdog=True)
+        begun = time.perf_counter()
+        for _ in range(200):
+            bench.publish("x", "y", "z", "out-batch")
+        for _ in range(200):
+            ended = bench.collect("out-batch")
+        return ended - begun
+
+
+def steady(bench: Bench) -> float:
+    """A page a second, which takes 0.1 s in each of three stages."""
+    names = ("p", "q", "r")
+    for name in names:
+        bench.stage(name, 0.1)
+    bench.output("out-steady")
+    times = []
+    with bench.running("watchdog"), bench.running("worker", "--id", "steady"):
+        bench.wait_until_ready(watchdog=True)
+        due = time.perf_counter()
+        for _ in range(30):
+            time.sleep(max(0.0, due - time.perf_counter()))
+            begun = time.perf_counter()
+            bench.publish(*names, "out-steady")
+            times.append(bench.collect("out-steady") - begun)
+            due += 1.0
+    return statistics.median(times)
+
+
+def beside_bulk(bench: Bench) -> float:
+    """100 s of bulk work wait when the page comes."""
+    bench.stage("bulk", 0.1)
+    bench.stage("small", 0.1)
+    bench.output("out-bulk")
+    bench.output("out-small")
+    with bench.running("watchdog"), bench.running("worker", "--id", "bulk"):
+        bench.wait_until_ready(watchdog=True)
+        for _ in range(1000):
+            bench.publish("bulk", "out-bulk")
+        for _ in range(10):
+            bench.collect("out-bulk")
+        begun = time.perf_counter()
+        bench.publish("small", "out-small")
+        return bench.collect("out-small") - begun
+
+
+def new_lead(bench: Bench, number: signal.Signals) -> float:
+    with bench.running("watchdog") as first:
+        while not (name := leader(bench.client)):
+            time.sleep(0.02)
+        with bench.running("watchdog"):
+            while len(bench.client.get_children(TREE.election)) < 2:
+                time.sleep(0.02)
+            first.send_signal(number)
+            begun = time.perf_counter()
+            while leader(bench.client) in {"", name}:
+                time.sleep(0.02)
+            return time.perf_counter() - begun
+
+
+if __name__ == "__main__":
+    main()

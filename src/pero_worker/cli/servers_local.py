@@ -1,0 +1,56 @@
+"""`pero-worker up` and `pero-worker down`: the servers of a cluster on this machine, from Debian's packages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+import typer
+
+from pero_worker.cluster.registry.servers import FTP, MONITORING, MQ, set_servers
+from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.servers.local import LocalServers
+
+Folder = Annotated[
+    Path | None, typer.Option("--dir", help="Where they keep everything.", show_default="in the user's data folder")
+]
+UP_EPILOG = """
+[bold]Example[/bold]
+
+  sudo scripts/apt-install.sh rabbitmq-server zookeeper
+
+  pero-worker up
+
+They listen on 127.0.0.1 only, for this machine's users: for several machines see compose.yaml or pero-worker set-up.
+"""
+
+
+def up(folder: Folder = None) -> None:
+    """Start RabbitMQ, ZooKeeper and an FTP server for this machine, and register them."""
+    typer.echo("starting the servers", err=True)
+    addresses = LocalServers(_folder(folder)).start()
+    with session(ZooKeeperAccess((addresses.zookeeper,))) as client:
+        set_servers(client, MQ, [addresses.rabbitmq])
+        set_servers(client, MONITORING, [addresses.management])
+        set_servers(client, FTP, [addresses.ftp])
+    typer.echo(
+        f"ZooKeeper  {addresses.zookeeper}\n"
+        f"RabbitMQ   {addresses.rabbitmq}, web interface http://{addresses.management} (guest, guest)\n"
+        f"FTP        {addresses.ftp} (pero, pero), its files are in {addresses.ftp_root}\n"
+        f"next       export PERO_WORKER_ZOOKEEPER={addresses.zookeeper}\n"
+        "           pero-worker worker & pero-worker watchdog &"
+    )
+
+
+def down(
+    folder: Folder = None,
+    wipe: Annotated[bool, typer.Option("--wipe", help="Delete their data, too: pages, stages, models.")] = False,
+) -> None:
+    """Stop the servers that `up` started; their data stay."""
+    stopped = LocalServers(_folder(folder)).stop(wipe=wipe)
+    typer.echo(f"stopped: {', '.join(stopped) or 'none ran'}")
+
+
+def _folder(given: Path | None) -> Path:
+    return given or Path(platformdirs.user_data_dir("pero-worker")) / "cluster"

@@ -1,0 +1,91 @@
+"""scripts/config_manager.py of the seed: servers and stages."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.cli.upstream.common import given, parser
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.access import broker_access
+from pero_worker.cluster.registry import servers
+from pero_worker.cluster.registry.stages import StageChange, read_config, remove_stage, save_stage
+from pero_worker.cluster.registry.upload import digest_of, upload_archive
+from pero_worker.cluster.settings import cluster_access, read_server_file, store_access
+from pero_worker.coordinators.session import session
+from pero_worker.errors import UsageError
+from pero_worker.wire.servers import parse_server
+
+
+def main(arguments: Sequence[str]) -> None:
+    made = parser("Registers servers, creates and removes stages.")
+    made.add_argument("-s", "--mq-servers", nargs="+", default=[], metavar="SERVER")
+    made.add_argument("-m", "--mq-list", type=Path, metavar="FILE", help="MQ servers, one a line")
+    made.add_argument("--ftp-servers", nargs="+", default=[], metavar="SERVER")
+    made.add_argument("--monitoring-servers", nargs="+", default=[], metavar="SERVER")
+    made.add_argument("-u", "--user", default="", help="of the model store, for --file")
+    made.add_argument("-p", "--password", default="")
+    made.add_argument("-c", "--config", type=Path, metavar="FILE", help="config.ini of the stage")
+    made.add_argument("-r", "--remote-path", metavar="PATH", help="of the model archive in the store")
+    made.add_argument("-n", "--name", metavar="STAGE", help="of the stage or output queue")
+    made.add_argument("-a", "--administrative-priority", type=int, metavar="N", help="0 or more; -1 disables")
+    made.add_argument("-f", "--file", type=Path, metavar="FILE", help="archive to upload")
+    made.add_argument("-t", "--target-file", metavar="PATH", help="where --file goes in the store [--remote-path]")
+    made.add_argument("-d", "--delete", action="store_true", help="delete instead")
+    made.add_argument("-k", "--keep-config", action="store_true", help="with --delete: the queue only")
+    for kind in ("mq", "ftp", "monitoring"):
+        made.add_argument(f"--update-{kind}-servers", action="store_true", help=f"register the {kind} servers")
+    options = made.parse_args(arguments)
+    mq_servers = [*options.mq_servers, *(read_server_file(options.mq_list) if options.mq_list else ())]
+    # The seed's user is for the model store alone.
+    login, where = given(options), replace(given(options), user="", password="")
+    access = cluster_access(replace(where, brokers=tuple(mq_servers)))
+    with session(access.zookeeper) as client:
+        _update_servers(client, options, mq_servers)
+        if options.name is None:
+            return
+        change = _change(options)
+        if options.file:
+            names = servers.list_names(client, servers.FTP)
+            upload_archive(names, options.target_file or options.remote_path, options.file, store_access(login))
+            change = replace(change, archive_digest=digest_of(options.file))
+        broker = RabbitBroker(broker_access(client, access.broker))
+        try:
+            broker.wait_connected(15)
+            if options.delete:
+                remove_stage(client, broker, options.name, keep_config=options.keep_config)
+            else:
+                save_stage(client, broker, options.name, change, SystemClock().now())
+        finally:
+            broker.close()
+
+
+def _change(options: argparse.Namespace) -> StageChange:
+    archive = options.remote_path or options.target_file
+    if options.file and not archive:
+        raise UsageError("--file needs --target-file or --remote-path: where the archive goes in the store")
+    return StageChange(
+        config=read_config(options.config) if options.config else None,
+        archive=archive,
+        priority=options.administrative_priority,
+    )
+
+
+def _update_servers(client: object, options: argparse.Namespace, mq_servers: list[str]) -> None:
+    monitoring = options.monitoring_servers or [parse_server(name).host for name in mq_servers]
+    for kind, wanted, names, flag in (
+        (servers.MQ, options.update_mq_servers, mq_servers, "--mq-servers"),
+        (servers.FTP, options.update_ftp_servers, options.ftp_servers, "--ftp-servers"),
+        (servers.MONITORING, options.update_monitoring_servers, monitoring, "--monitoring-servers"),
+    ):
+        if not wanted:
+            continue
+        if not names:
+            raise UsageError(f"--update-{flag[2:]} needs {flag}")
+        if options.delete:
+            servers.remove_servers(client, kind, names)
+        else:
+            servers.set_servers(client, kind, names)

@@ -1,0 +1,95 @@
+"""scripts/dummy_msg_generator.py: pages of random bytes, to try a cluster with."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import typer
+
+from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.cli.upstream.common import given, parser
+from pero_worker.cli.upstream.publisher import _priority as priority_of
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.pages.publish import check_route
+from pero_worker.cluster.pages.workforce import publish_with_retry
+from pero_worker.cluster.settings import cluster_access
+from pero_worker.request import Payload, Request
+from pero_worker.wire.requests import encode_request
+
+
+def main(arguments: Sequence[str], randomness: random.Random | None = None) -> None:
+    made = parser("Sends pages of random bytes.")
+    made.add_argument("-t", "--stages", nargs="+", required=True, metavar="NAME", help="the output queue last")
+    made.add_argument("--size", type=int, default=0, metavar="N", help="bytes of a page [0]")
+    made.add_argument("--size-delta", type=int, default=0, metavar="N", help="up to so many more or less than --size")
+    made.add_argument("--size-range", type=int, nargs=2, metavar=("MIN", "MAX"), help="instead of --size")
+    made.add_argument("-n", "--number", type=int, default=1, metavar="N", help="pages of a batch [1]")
+    made.add_argument("-i", "--interval", type=float, default=0, metavar="SECONDS", help="between batches [0]")
+    made.add_argument("-c", "--count", type=int, default=0, metavar="N", help="batches; 0 = until stopped [0]")
+    made.add_argument("-y", "--priority", type=int, metavar="N", help="1 goes before 0")
+    made.add_argument("-u", "--user", "--username", default="", help="for ZooKeeper and RabbitMQ")
+    made.add_argument("-p", dest="p", default="", metavar="N", help="priority; the password when --user is given")
+    made.add_argument("--password", default="", help="for ZooKeeper and RabbitMQ")
+    made.add_argument("-e", "--ca-cert", default="", metavar="PEM", help="authority of the servers' certificates: TLS")
+    options = made.parse_args(arguments)
+    low, high = options.size_range or (max(options.size - options.size_delta, 0), options.size + options.size_delta)
+    if not 0 <= low <= high:
+        made.error(f"pages of {low} to {high} bytes cannot be")
+    if options.number < 1 or options.count < 0 or not 0 <= options.interval <= threading.TIMEOUT_MAX:
+        made.error("--number is 1 or more, --count and --interval are 0 or more")
+    options.priority = priority_of(options)
+    sent = 0
+    with open_cluster(cluster_access(given(options))) as cluster:
+        check_route(cluster.broker, options.stages)
+        with _until_told_to_stop():
+            for _ in _generate(cluster.broker, options, (low, high), randomness or random.SystemRandom()):
+                sent += 1
+    typer.echo(f"{sent} messages sent")
+
+
+def _generate(
+    broker: RabbitBroker, options: argparse.Namespace, sizes: tuple[int, int], randomness: random.Random
+) -> Iterator[None]:
+    """Yields after every message that RabbitMQ has confirmed."""
+    clock = SystemClock()
+    batch = 0
+    while True:
+        batch += 1
+        for _ in range(options.number):
+            request = _request(options, randomness.randbytes(randomness.randint(*sizes)))
+            publish_with_retry(broker, options.stages[0], encode_request(request), options.priority, clock)
+            yield
+        if batch == options.count:
+            return
+        clock.sleep(options.interval)
+
+
+def _request(options: argparse.Namespace, content: bytes) -> Request:
+    page = uuid.uuid4().hex
+    return Request(
+        uuid=uuid.uuid4().hex,
+        page_uuid=page,
+        stages=tuple(options.stages),
+        results=(Payload(f"{page}.jpg", content),),
+        priority=options.priority,
+        start_time=SystemClock().now(),
+    )
+
+
+@contextmanager
+def _until_told_to_stop() -> Iterator[None]:
+    """SIGTERM and Ctrl-C end what is done meanwhile, wherever it is; that is no failure."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        return
+    finally:
+        signal.signal(signal.SIGTERM, before)

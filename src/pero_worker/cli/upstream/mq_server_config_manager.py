@@ -1,0 +1,116 @@
+"""scripts/mq_server_config_manager.py of the newest upstream: users and virtual hosts of RabbitMQ."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from collections.abc import Sequence
+
+import typer
+
+from pero_worker.cli.upstream.common import add_login, given, parser
+from pero_worker.cluster.management import TAGS, Management, ManagementAccess
+from pero_worker.cluster.registry.servers import MONITORING, list_servers
+from pero_worker.cluster.settings import cluster_access
+from pero_worker.coordinators.session import session
+from pero_worker.errors import UsageError
+
+
+def main(arguments: Sequence[str]) -> None:
+    made = parser("Adds and removes users and virtual hosts of RabbitMQ, through its management interface.")
+    add_login(made, "ZooKeeper, and RabbitMQ without --mq-user")
+    made.add_argument("--mq-user", default="", metavar="USER", help="administrator of RabbitMQ")
+    made.add_argument("--mq-password", default="", metavar="PASSWORD", help="of --mq-user")
+    made.add_argument("-d", "--delete", action="store_true", help="remove what -a, -v and -o name instead")
+    made.add_argument(
+        "-a", "--add-user", nargs="+", metavar=("USER", "PASSWORD"), help="add or change; a new password is made up"
+    )
+    made.add_argument("-t", "--tags", nargs="+", default=[], metavar="TAG", help=f"of -a: {', '.join(TAGS)}")
+    made.add_argument("-v", "--virtual-host-access", metavar="VHOST", help="that the user of -a may use")
+    made.add_argument("-o", "--add-virtual-host", metavar="VHOST", help="add a virtual host")
+    made.add_argument("-r", "--virtual-host-description", default="", metavar="TEXT", help="of -o")
+    made.add_argument("-s", "--list-users", action="store_true", help="list the users and their tags")
+    made.add_argument("-i", "--list-virtual-hosts", action="store_true", help="list the virtual hosts")
+    made.add_argument(
+        "-g", "--get-user-info", nargs="+", default=[], metavar="USER", help="tags and virtual hosts of users"
+    )
+    options = made.parse_args(arguments)
+    if problem := _impossible(options):
+        made.error(problem)
+    access = cluster_access(given(options))
+    with session(access.zookeeper) as client:
+        servers = list_servers(client, MONITORING)
+    user, password = access.broker.user, access.broker.password
+    if options.mq_user:
+        user, password = options.mq_user, options.mq_password
+    management = Management(ManagementAccess(servers, user, password, access.broker.ca_cert))
+    if options.delete:
+        _remove(management, options)
+    else:
+        _add(management, options)
+    _tell(management, options)
+
+
+def _impossible(options: argparse.Namespace) -> str:
+    if not (
+        options.add_user
+        or options.add_virtual_host
+        or options.list_users
+        or options.list_virtual_hosts
+        or options.get_user_info
+        or options.virtual_host_access
+    ):
+        return "say what to do: -a, -o, -s, -i or -g"
+    if bool(options.mq_user) != bool(options.mq_password):
+        return "--mq-user and --mq-password belong together"
+    if (options.virtual_host_access or options.tags) and not options.add_user:
+        return "--virtual-host-access and --tags need --add-user: whose they are"
+    if options.add_user and len(options.add_user) > 2:
+        return "--add-user takes a user and a password"
+    if options.virtual_host_description and not options.add_virtual_host:
+        return "--virtual-host-description needs --add-virtual-host"
+    return ""
+
+
+def _add(management: Management, options: argparse.Namespace) -> None:
+    if options.add_virtual_host:
+        management.add_vhost(options.add_virtual_host, options.virtual_host_description)
+    if not options.add_user:
+        return
+    name, *given_password = options.add_user
+    password = given_password[0] if given_password else ""
+    if given_password and not password:
+        raise UsageError("an empty password lets nobody in: leave it out, and one is made up")
+    if not password and management.user(name) is None:
+        password = secrets.token_urlsafe(24)
+        # Before it is sent: should one of several servers fail, the others have it already.
+        typer.echo(f"Password of {name}: {password}")
+    management.set_user(name, password, options.tags)
+    if options.virtual_host_access:
+        management.grant(name, options.virtual_host_access)
+
+
+def _remove(management: Management, options: argparse.Namespace) -> None:
+    """With -v only the user's access to it, not the user."""
+    if options.add_virtual_host:
+        management.remove_vhost(options.add_virtual_host)
+    if options.virtual_host_access:
+        management.revoke(options.add_user[0], options.virtual_host_access)
+    elif options.add_user:
+        management.remove_user(options.add_user[0])
+
+
+def _tell(management: Management, options: argparse.Namespace) -> None:
+    if options.list_virtual_hosts:
+        typer.echo("List of vhosts:")
+        for name, description in management.vhosts():
+            typer.echo(f"{name}  {description}".rstrip())
+    if options.list_users:
+        typer.echo("List of users:")
+        for user in management.users():
+            typer.echo(f"{user.name}  {' '.join(user.tags)}".rstrip())
+    for name in options.get_user_info:
+        found = management.user(name)
+        if found is None:
+            raise UsageError(f"RabbitMQ knows no user {name}: see --list-users")
+        typer.echo(f"User {name}, tags: {' '.join(found.tags) or '-'}, vhosts: {' '.join(found.vhosts) or '-'}")

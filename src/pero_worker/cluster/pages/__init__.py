@@ -1,0 +1,1 @@
+"""The pages of a cluster: published, downloaded, waited for, set aside."""

@@ -1,0 +1,136 @@
+"""Sends pages into the cluster, remembering what was sent, so that an interrupted job can be taken up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.cluster.pages.sending import priority_of, request_for
+from pero_worker.cluster.pages.workforce import publish_with_retry
+from pero_worker.errors import OutputError, PageError, StageError, UsageError
+from pero_worker.inputs.discover import Documents
+from pero_worker.jobs.plan import PageTask, plan
+from pero_worker.ports import Clock
+from pero_worker.wire.requests import encode_request
+
+_LINE = 33
+"""Bytes of an id (`page_id_of`) with its newline."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishOptions:
+    """`stages` end with the output queue; `dpi` is of PDF pages that are not scans; `priority` None: `priority_of`."""
+
+    job: str
+    stages: tuple[str, ...]
+    priority: int | None = None
+    dpi: int = 300
+
+
+@dataclass(slots=True)
+class PublishCounts:
+    pages: int = 0
+    before: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+class SentPages:
+    """The ids of a job's pages that RabbitMQ has confirmed, one a line in a file.
+
+    Those of earlier runs are looked up, `_LINE` bytes a page in memory; what is added is not asked for again.
+    """
+
+    def __init__(self, file: Path) -> None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = file.open("ab+")
+            whole = self._stream.tell() // _LINE * _LINE
+            self._stream.truncate(whole)  # A torn line at the end is a page to be sent again.
+            self._stream.seek(0)
+            self._known = np.sort(np.frombuffer(self._stream.read(whole), f"S{_LINE}"))
+        except OSError as error:
+            raise OutputError(f"cannot remember what was published in {file}: {error.strerror}") from error
+
+    def __contains__(self, page_id: str) -> bool:
+        line = _sent_line(page_id)
+        place = int(np.searchsorted(self._known, line))
+        return place < len(self._known) and bool(self._known[place] == line)
+
+    def add(self, page_id: str) -> None:
+        self._stream.write(_sent_line(page_id))
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _sent_line(page_id: str) -> bytes:
+    return page_id.encode() + b"\n"
+
+
+def publish(
+    documents: Documents,
+    broker: RabbitBroker,
+    sending: PublishOptions,
+    sent: SentPages,
+    clock: Clock,
+    published: PublishCounts,
+    tell: Callable[[int], None] = lambda _documents: None,
+) -> None:
+    """Sends every page of `documents` that was not sent before; one image is in memory at a time. What does not get
+    through is in `published`."""
+    for number, planned in enumerate(plan(documents, "+".join(sending.stages), "", sending.dpi), 1):
+        if planned.error:
+            published.failed.append((planned.document.name, planned.error))
+        for task in planned.pages if not planned.error else ():
+            page_id = page_id_of(sending.job, task)
+            if page_id in sent:
+                published.before += 1
+                continue
+            try:
+                _send(task, page_id, broker, sending, published.pages + published.before, clock)
+            except PageError as error:
+                published.failed.append((task.name, str(error)))
+            else:
+                sent.add(page_id)
+                published.pages += 1
+        tell(number)
+
+
+def check_route(broker: RabbitBroker, stages: Sequence[str]) -> None:
+    """UsageError, StageError: pages sent along `stages` could not arrive."""
+    if len(stages) < 2:
+        raise UsageError("name at least one stage, and the output queue last: --stages ocr,out")
+    for name in stages:
+        if broker.state(name) is None:
+            raise StageError(
+                f"there is no queue {name!r}: correct the name (pero-worker stage list), or create it with "
+                f"pero-worker stage add {name}"
+            )
+
+
+def page_id_of(job: str, task: PageTask) -> str:
+    """The same whenever the same file is sent with the same job: 32 hexadecimal digits, as upstream's ids."""
+    parts = json.dumps([job, task.name, task.index, astuple(task.fingerprint)])
+    return hashlib.sha256(parts.encode()).hexdigest()[:32]
+
+
+def _send(
+    task: PageTask, page_id: str, broker: RabbitBroker, sending: PublishOptions, number: int, clock: Clock
+) -> None:
+    request = request_for(
+        task,
+        sending.stages,
+        job=sending.job,
+        page_id=page_id,
+        now=clock.now(),
+        dpi=sending.dpi,
+        priority=priority_of(sending.priority, number),
+    )
+    publish_with_retry(broker, sending.stages[0], encode_request(request), request.priority, clock)

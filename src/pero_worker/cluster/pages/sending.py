@@ -1,0 +1,52 @@
+"""From a page of a document to the request that carries it: the image goes inside the message."""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime
+
+from PIL import Image as Pillow
+
+from pero_worker.errors import PageError
+from pero_worker.inputs.documents import is_pdf, read_page
+from pero_worker.jobs.plan import PageTask
+from pero_worker.request import Payload, Request
+
+FIRST_PAGES = 16
+"""Of every job. They go before the rest of other jobs, so that a small job does not wait behind a large one."""
+
+
+def priority_of(wanted: int | None, number: int) -> int:
+    """Of page `number` of a job, from 0; `wanted` None: nothing was asked for."""
+    return int(number < FIRST_PAGES) if wanted is None else wanted
+
+
+def request_for(
+    task: PageTask, stages: tuple[str, ...], *, job: str, page_id: str, now: datetime, dpi: int, priority: int = 0
+) -> Request:
+    """A file that is one page travels as it is, a page out of a document as a PNG. PageError: it cannot be read."""
+    return Request(
+        uuid=page_id,
+        page_uuid=page_id,
+        stages=stages,
+        results=(_payload(task, dpi),),
+        priority=priority,
+        start_time=now,
+        job=job,
+        source=task.name,
+    )
+
+
+def _payload(task: PageTask, dpi: int) -> Payload:
+    path = task.document.path
+    try:
+        if task.is_whole_file and not is_pdf((content := path.read_bytes())[:1024]):
+            return Payload(task.image_name, content)
+        image = read_page(path, task.index, dpi=dpi).image
+    except OSError as error:
+        raise PageError(f"cannot read {path}: {error.strerror}", permanent=True) from error
+    name = f"{task.image_name.rpartition('.')[0] or task.image_name}.png"
+    stream = io.BytesIO()
+    # Fast, at 10 % more bytes.
+    Pillow.fromarray(image[:, :, ::-1]).save(stream, "PNG", compress_level=1)
+    return Payload(name, stream.getvalue())

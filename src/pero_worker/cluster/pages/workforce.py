@@ -1,0 +1,136 @@
+"""A cluster as the workforce of a run: publish, wait and download in one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from kazoo.client import KazooClient
+
+from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.cluster.pages.sending import priority_of, request_for
+from pero_worker.cluster.registry.stages import read_record
+from pero_worker.errors import PageError, RequestError, StageError, TransientError
+from pero_worker.jobs.plan import PageTask
+from pero_worker.jobs.workforce import DeathListener, PageOutcome
+from pero_worker.ports import Clock
+from pero_worker.wire.requests import decode_request, encode_request
+
+_PAGES_AHEAD = 200
+_QUEUE_EXPIRES_SECONDS = 14 * 86400
+"""Seconds after which the results of a job that nobody goes on with are thrown away."""
+_BYTES_AHEAD = 500_000_000
+"""Of pages in the cluster that belong to this run: workers never wait for more, and RabbitMQ is not filled up."""
+
+
+class ClusterWorkforce:
+    """`Workforce` of the cluster behind `broker`. The job's results come back through a queue of its own, `job.ID`.
+
+    Results of an earlier, interrupted run of the same job are taken from that queue and passed over: their pages are
+    published again, and RabbitMQ's copies would never be asked for.
+    """
+
+    def __init__(
+        self,
+        broker: RabbitBroker,
+        stages: Sequence[str],
+        job: str,
+        clock: Clock,
+        *,
+        dpi: int,
+        priority: int | None = None,
+    ) -> None:
+        """`priority` None: see `priority_of`."""
+        self._broker = broker
+        self._stages = tuple(stages)
+        self._job = job
+        self._clock = clock
+        self._dpi = dpi
+        self._priority = priority
+        self._sent = 0
+        self._queue = f"job.{job}"
+        self._in_cluster: dict[str, int] = {}
+
+    def start(self, pages: int, gone: DeathListener) -> int:
+        if pages:
+            for stage in self._stages:
+                if self._broker.state(stage) is None:
+                    raise StageError(f"the cluster has no stage {stage!r}: see pero-worker stage list")
+            self._broker.declare(self._queue, expires=_QUEUE_EXPIRES_SECONDS)
+        return 0
+
+    def wants_more(self) -> bool:
+        return len(self._in_cluster) < _PAGES_AHEAD and sum(self._in_cluster.values()) < _BYTES_AHEAD
+
+    def hand_in(self, page_id: str, task: PageTask) -> None:
+        request = request_for(
+            task,
+            (*self._stages, self._queue),
+            job=self._job,
+            page_id=page_id,
+            now=self._clock.now(),
+            dpi=self._dpi,
+            priority=priority_of(self._priority, self._sent),
+        )
+        body = encode_request(request)
+        publish_with_retry(self._broker, self._stages[0], body, request.priority, self._clock)
+        self._sent += 1
+        self._in_cluster[page_id] = len(body)
+
+    def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
+        try:
+            delivery = self._broker.get((self._queue,), f"job-{self._job}", timeout)
+        except TransientError:
+            # The connection is made again by itself; pages in the cluster are safe meanwhile.
+            self._clock.sleep(timeout)
+            return ()
+        if delivery is None:
+            return ()
+
+        def settle() -> None:
+            with suppress(TransientError):  # It will come again, and is known then.
+                self._broker.ack(delivery)
+
+        try:
+            request = decode_request(delivery.body)
+        except RequestError as error:
+            with suppress(TransientError):
+                self._broker.set_aside(delivery, str(error))
+            return ()
+        self._in_cluster.pop(request.page_uuid, None)
+        return (PageOutcome(request.page_uuid, request, settle=settle),)
+
+    def stop(self, finished: bool) -> None:
+        """A job that is not finished leaves its queue, so that workers can deliver what they have in hand."""
+        if finished and not self._in_cluster:
+            try:
+                self._broker.get((), "", 0)
+                if self._broker.state(self._queue) is not None:
+                    self._broker.delete(self._queue)
+            except TransientError:
+                return
+
+
+def publish_with_retry(broker: RabbitBroker, queue: str, body: bytes, priority: int, clock: Clock) -> None:
+    """Publishes although RabbitMQ goes away for up to ten minutes. PageError: it is refused.
+
+    A confirmation that got lost makes the page travel twice; whoever downloads recognises it by its id.
+    """
+    deadline = clock.monotonic() + 600
+    while True:
+        try:
+            broker.publish(queue, body, priority)
+        except RequestError as error:
+            raise PageError(str(error), permanent=True) from error
+        except TransientError:
+            if clock.monotonic() > deadline:
+                raise
+            clock.sleep(0.5)
+        else:
+            return
+
+
+def pipeline_of(client: KazooClient, stages: Sequence[str]) -> tuple[str, str]:
+    """Name and version of the stages together. StageError: one of them is not there."""
+    versions = [read_record(client, name).version for name in stages]
+    return "+".join(stages), "+".join(versions)

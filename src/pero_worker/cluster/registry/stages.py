@@ -1,0 +1,204 @@
+"""Stages in ZooKeeper: read, saved as upstream saves them, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import NodeExistsError, NoNodeError
+
+from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.coordinators.session import read_leaves, wait_for
+from pero_worker.errors import StageError, UsageError
+from pero_worker.stage import parse_config
+from pero_worker.wire import tree as wire
+from pero_worker.wire.measured import Measured, decode_measured
+from pero_worker.wire.tree import TREE
+
+LEAVES = (
+    "config",
+    "config_path",
+    "config_version",
+    "administrative_priority",
+    "disabled",
+    "avg_msg_time",
+    "waiting_since",
+    "archive_digest",
+    "measured",
+    "sharing",
+)
+MAX_CONFIG_BYTES = 900_000
+"""Bytes. ZooKeeper refuses nodes of more than 1 MB."""
+MAX_SHARE = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """A stage as it stands in ZooKeeper. `mean_seconds` None = no page done yet; `needs`: label that its workers must
+    have; `owner` and his `share` of the cluster beside other owners."""
+
+    name: str
+    config: str = ""
+    archive: str = ""
+    version: str = ""
+    priority: int = 0
+    disabled: bool = False
+    mean_seconds: float | None = None
+    waiting_since: datetime | None = None
+    archive_digest: str = ""
+    measured: Measured = field(default_factory=Measured)
+    needs: str = ""
+    owner: str = ""
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StageChange:
+    """What to change of a stage; None = leave it as it is. `version` None and a new config or archive = `now`."""
+
+    config: str | None = None
+    archive: str | None = None
+    version: str | None = None
+    priority: int | None = None
+    archive_digest: str | None = None
+    keep_version: bool = False
+    needs: str | None = None
+    owner: str | None = None
+    share: float | None = None
+
+
+def read_config(path: Path) -> str:
+    """The text of a config.ini. UsageError: it cannot be read."""
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from error
+
+
+def stage_names(client: KazooClient) -> tuple[str, ...]:
+    """Stages with a configuration, in the order of their names."""
+    try:
+        return tuple(sorted(wait_for(client, lambda: client.get_children_async(TREE.stages))))
+    except NoNodeError:
+        return ()
+
+
+def read_record(client: KazooClient, name: str) -> StageRecord:
+    """StageError: no such stage."""
+    found = read_leaves(client, TREE.stage(wire.check_name(name)), LEAVES)
+    if not found and wait_for(client, lambda: client.exists_async(TREE.stage(name))) is None:
+        known = ", ".join(stage_names(client)) or "none"
+        raise StageError(f"there is no stage {name!r}; known: {known}")
+    return record_from(name, found)
+
+
+def record_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> StageRecord:
+    """From the stage's nodes `LEAVES`, as far as they are there: value and stat of each."""
+    values = {leaf: value for leaf, (value, _) in found.items()}
+    return StageRecord(
+        name=name,
+        config=wire.decode_text(values.get("config", b"")),
+        archive=wire.decode_text(values.get("config_path", b"")),
+        version=wire.decode_text(values.get("config_version", b"")),
+        priority=wire.decode_priority(values.get("administrative_priority", b"")),
+        disabled=wire.decode_flag(values.get("disabled", b"")),
+        mean_seconds=wire.decode_seconds(values.get("avg_msg_time", b"")),
+        waiting_since=wire.decode_time(values.get("waiting_since", b"")),
+        archive_digest=wire.decode_text(values.get("archive_digest", b"")),
+        measured=decode_measured(values.get("measured", b"")),
+        **_sharing(values.get("sharing", b"")),
+    )
+
+
+def _sharing(value: bytes) -> dict[str, Any]:
+    """What of it makes sense."""
+    found = wire.decode_info(value)
+    sharing: dict[str, Any] = {name: found[name] for name in ("needs", "owner") if isinstance(found.get(name), str)}
+    share = found.get("share")
+    if isinstance(share, int | float) and 0 < share < MAX_SHARE:
+        sharing["share"] = float(share)
+    return sharing
+
+
+def save_stage(client: KazooClient, broker: RabbitBroker, name: str, change: StageChange, now: datetime) -> None:
+    """Creates or changes a stage. One without any configuration is an output queue."""
+    wire.check_name(name)
+    if change.config is not None:
+        parse_config(change.config, name)
+        if len(change.config.encode()) > MAX_CONFIG_BYTES:
+            raise UsageError(f"the configuration of {name} is larger than {MAX_CONFIG_BYTES // 1000} kB")
+    if change.priority is not None and change.priority < -1:
+        raise UsageError(f"priority {change.priority}: 0 or more, or -1 to disable the stage")
+    if change.share is not None and not 0 < change.share < MAX_SHARE:
+        raise UsageError(f"share {change.share:g}: a number above 0, 1 is an owner's ordinary part")
+    values = _values(change, now)
+    said = {name: value for name in ("needs", "owner", "share") if (value := getattr(change, name)) is not None}
+    if said:
+        old = read_leaves(client, TREE.stage(name), ("sharing",)).get("sharing", (b"",))[0]
+        values["sharing"] = wire.encode_info({**wire.decode_info(old), **said})
+    if values:
+        _write(client, name, values)
+    broker.declare(name)
+
+
+def remove_stage(client: KazooClient, broker: RabbitBroker, name: str, *, keep_config: bool = False) -> int:
+    """Removes queue and configuration; returns how many messages went with the queue."""
+    state = broker.state(wire.check_name(name))
+    exists = client.exists(TREE.stage(name)) is not None
+    if state is None and not exists:
+        raise StageError(f"there is neither a stage nor a queue {name!r}")
+    if exists and not keep_config:
+        client.delete(TREE.stage(name), recursive=True)
+    if state is not None:
+        broker.delete(name)
+    return state.messages if state else 0
+
+
+def _values(change: StageChange, now: datetime) -> dict[str, bytes]:
+    values: dict[str, bytes] = {}
+    if change.config is not None:
+        values["config"] = wire.encode_text(change.config)
+    if change.archive is not None:
+        values["config_path"] = wire.encode_text(change.archive)
+        values["archive_digest"] = wire.encode_text(change.archive_digest or "")
+    if change.priority is not None:
+        values["administrative_priority"] = wire.encode_priority(max(change.priority, 0))
+        values["disabled"] = wire.encode_flag(change.priority == -1)
+    renewed = change.config is not None or change.archive is not None
+    if change.version is not None or (renewed and not change.keep_version):
+        wanted = now.isoformat() if change.version in {None, "now"} else str(change.version)
+        # Last in the transaction: whoever watches the version finds the rest in place.
+        values["config_version"] = wire.encode_text(wanted)
+    return values
+
+
+def _write(client: KazooClient, name: str, values: dict[str, bytes]) -> None:
+    # Upstream's watchdog skips a stage that lacks one of these, its workers stumble over the lock.
+    defaults = {
+        "config": b"",
+        "config_path": b"",
+        "config_version": b"",
+        "administrative_priority": wire.encode_priority(0),
+        "avg_msg_time": b"",
+        "avg_msg_time_lock": b"",
+        "waiting_since": b"",
+    }
+    client.ensure_path(TREE.stages)
+    transaction = client.transaction()
+    if client.exists(TREE.stage(name)) is None:
+        transaction.create(TREE.stage(name))
+    for leaf, value in {**defaults, **values}.items():
+        path = TREE.stage(name, leaf)
+        if client.exists(path) is None:
+            transaction.create(path, value)
+        elif leaf in values:
+            transaction.set_data(path, value)
+    for result in transaction.commit():
+        if isinstance(result, NodeExistsError):
+            raise UsageError(f"stage {name} was changed by somebody else at this moment: try again")
+        if isinstance(result, Exception):
+            raise UsageError(f"stage {name} could not be written: {type(result).__name__}")

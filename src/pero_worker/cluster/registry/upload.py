@@ -1,0 +1,98 @@
+"""Model folders and archives on their way into the store."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pero_worker.errors import StageError, UsageError
+from pero_worker.models.pipelines import bundled_pipelines, content_folder, load_pipeline
+from pero_worker.models.unpack import unpack
+from pero_worker.stores.location import StoreAccess, is_url
+from pero_worker.stores.remote import upload
+
+
+@contextmanager
+def archive_of(model: Path, config: str | None = None) -> Iterator[tuple[Path, str]]:
+    """An archive of `model`, which may be the name of a bundled pipeline, and its config.ini unless one is given; a
+    folder is packed for the while. UsageError: there is no such model, or it does not say what the stage does."""
+    bundled = {pipeline.name: pipeline.stages[0].directory for pipeline in bundled_pipelines()}
+    source = model if model.exists() else bundled.get(str(model)) or model
+    with tempfile.TemporaryDirectory(prefix="pero-upload-") as scratch:
+        if source.is_dir():
+            archive = Path(scratch) / "model.tar.gz"
+            if config is None:
+                config = _config_in(source, source, Path(scratch))
+            _pack(source, archive)
+            # What workers would refuse is refused here.
+            unpack(archive, Path(scratch) / "unpacked")
+        elif source.is_file():
+            archive = source
+            unpack(archive, Path(scratch) / "unpacked")
+            if config is None:
+                config = _config_in(content_folder(Path(scratch) / "unpacked"), model, Path(scratch))
+        else:
+            names = ", ".join(bundled)
+            raise UsageError(f"there is no model {model}: name a folder, an archive or a bundled pipeline ({names})")
+        yield archive, config
+
+
+def _config_in(folder: Path, model: Path, scratch: Path) -> str:
+    try:
+        stages = load_pipeline(str(folder), cache=scratch).stages
+    except StageError as error:
+        if (folder / "config.ini").exists() or (folder / "pipeline.toml").exists():
+            raise
+        raise UsageError(f"{model} holds no config.ini: name one with --config") from error
+    if len(stages) > 1:
+        names = ", ".join(stage.name for stage in stages)
+        raise UsageError(f"{model} holds several stages ({names}): upload each one's folder as a stage of its own")
+    return stages[0].config
+
+
+def _pack(folder: Path, archive: Path) -> None:
+    """Files and folders, links followed; the same files make the same archive, to the byte."""
+
+    def plain(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        info.uid = info.gid = 0
+        info.uname = info.gname = ""
+        return info if info.isreg() or info.isdir() else None
+
+    try:
+        with (
+            archive.open("wb") as file,
+            gzip.GzipFile("", "wb", 1, file, mtime=0) as zipped,
+            tarfile.open(fileobj=zipped, mode="w", dereference=True) as target,
+        ):
+            for path in sorted(folder.iterdir()):
+                target.add(path, path.name, filter=plain)
+    except OSError as error:
+        raise UsageError(f"cannot pack {error.filename or folder}: {error.strerror or error}") from error
+
+
+def digest_of(archive: Path) -> str:
+    """SHA-256 in hexadecimal."""
+    with archive.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def upload_archive(
+    servers: Sequence[str],
+    path: str,
+    archive: Path,
+    access: StoreAccess,
+    tell: Callable[[int], None] = lambda _size: None,
+) -> None:
+    """To every registered server, as workers may ask any of them; a URL names its own. `tell`: bytes sent to one."""
+    if is_url(path):
+        upload("", path, archive, access, tell)
+        return
+    if not servers:
+        raise UsageError("no model store is registered: pero-worker servers add ftp HOST[:PORT]")
+    for server in servers:
+        upload(server, path, archive, access, tell)

@@ -1,0 +1,126 @@
+"""The workers in ZooKeeper: what they say of themselves, and commands to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
+
+from pero_worker.coordinators.session import read_leaves, wait_for
+from pero_worker.errors import UsageError
+from pero_worker.ports import WorkerStatus
+from pero_worker.wire import tree as wire
+from pero_worker.wire.tree import TREE
+
+ZK_CONNECTION_FAILED = "ZK_CONNECTION_FAILED"
+"""Never written: a worker that is not connected and did not say it is dead."""
+
+
+LEAVES = ("status", "queue", "stages", "enabled", "unlock_time", "message", "info", "status/connected")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """`status` is a `WorkerStatus`, ZK_CONNECTION_FAILED, or whatever else stands there; `stages`: what it is told to
+    hold, `stage` the first of them; `takes_lists`: it can be told several; `facts` are ours."""
+
+    name: str
+    status: str
+    stages: tuple[str, ...] = ()
+    takes_lists: bool = False
+    enabled: bool = True
+    connected: bool = False
+    unlock_time: datetime | None = None
+    message: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> int:
+        """Failed tries since it started."""
+        found = self.facts.get("failures", 0)
+        return found if isinstance(found, int) else 0
+
+    @property
+    def last_error(self) -> str:
+        """What it waits for or could not load now, else its last failed page and when that was; '' = nothing."""
+        if self.message:
+            return self.message.splitlines()[0]
+        found = self.facts.get("last_error")
+        return f"{found.get('when', '')} {found.get('text', '')}" if isinstance(found, dict) else ""
+
+    @property
+    def stage(self) -> str:
+        return self.stages[0] if self.stages else ""
+
+    @property
+    def dead(self) -> bool:
+        return self.status in {WorkerStatus.DEAD, ZK_CONNECTION_FAILED}
+
+
+def worker_names(client: KazooClient) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(wait_for(client, lambda: client.get_children_async(TREE.workers))))
+    except NoNodeError:
+        return ()
+
+
+def read_worker(client: KazooClient, name: str) -> WorkerState:
+    return state_from(name, read_leaves(client, TREE.worker(name), LEAVES))
+
+
+def state_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> WorkerState:
+    """From the worker's nodes `LEAVES`, as far as they are there: value and stat of each."""
+    values = {leaf: value for leaf, (value, _) in found.items()}
+    # The seed's workers never have a node `connected`: of them the status is all there is.
+    once_connected = "status" in found and found["status"][1].cversion > 0
+    status = wire.decode_text(values.get("status", b""))
+    connected = "status/connected" in values
+    vanished = once_connected and not connected and status != WorkerStatus.DEAD
+    return WorkerState(
+        name=name,
+        status=ZK_CONNECTION_FAILED if vanished else status,
+        stages=wire.held_stages(values.get("queue", b""), values.get("stages", b"")),
+        takes_lists="stages" in values,
+        enabled=wire.decode_flag(values.get("enabled", b"")),
+        connected=connected,
+        unlock_time=wire.decode_time(values.get("unlock_time", b"")),
+        message=wire.decode_text(values.get("message", b"")),
+        facts=wire.decode_info(values.get("info", b"")),
+    )
+
+
+def read_workers(client: KazooClient) -> tuple[WorkerState, ...]:
+    return tuple(read_worker(client, name) for name in worker_names(client))
+
+
+def assign(client: KazooClient, worker: str, stage: str) -> None:
+    """Has the worker serve `stage` alone ('' = nothing). UsageError: no such worker."""
+    if client.exists(TREE.worker(wire.check_name(worker, "worker"), "stages")) is not None:
+        _set(client, worker, "stages", b"")
+    _set(client, worker, "queue", wire.encode_text(stage))
+
+
+def stop(client: KazooClient, worker: str) -> None:
+    """Asks the worker to end after the page in hand. UsageError: no such worker."""
+    _set(client, worker, "enabled", wire.encode_flag(False))
+
+
+def remove(client: KazooClient, worker: str) -> None:
+    """Forgets a worker that is gone. UsageError: it is not, or it is not known."""
+    path = TREE.worker(wire.check_name(worker, "worker"))
+    if client.exists(path) is None:
+        raise UsageError(f"there is no worker {worker!r}: see pero-worker workers list")
+    if client.exists(f"{path}/status/connected") is not None:
+        raise UsageError(f"worker {worker} is connected: stop it first with pero-worker workers stop {worker}")
+    client.delete(path, recursive=True)
+
+
+def _set(client: KazooClient, worker: str, leaf: str, value: bytes) -> None:
+    try:
+        client.set(TREE.worker(wire.check_name(worker, "worker"), leaf), value)
+    except NoNodeError:
+        raise UsageError(f"there is no worker {worker!r}: see pero-worker workers list") from None

@@ -1,0 +1,1 @@
+"""A new cluster of machines: certificates, passwords, configuration files."""

@@ -1,0 +1,178 @@
+"""Everything that the servers of a new cluster and their clients need: certificates, passwords, configurations."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from pero_worker.cluster.setup import templates
+from pero_worker.cluster.setup.certificates import new_authority, sign_server
+from pero_worker.errors import OutputError, UsageError
+from pero_worker.ports import Clock
+from pero_worker.wire.queues import LOG_QUEUE
+from pero_worker.wire.servers import parse_server
+
+ALWAYS = ("localhost", "127.0.0.1")
+_AUTHORITY_DAYS = 3650
+_SERVER_DAYS = 825
+_LETTERS = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+_LENGTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """`zookeeper` and `amqp` speak TLS, `management` is RabbitMQ's web interface with TLS, `sftp` the model store."""
+
+    zookeeper: int = 2281
+    amqp: int = 5671
+    management: int = 15671
+    sftp: int = 2222
+
+
+@dataclass(frozen=True, slots=True)
+class SetupOptions:
+    """`hosts`: names and addresses under which the servers are reached; the first stands in the clients' files.
+
+    `servers_at`: the folder under which servers see their files. None: `/cluster`, as in compose.yaml.
+    `clients_at`: where the clients' files will lie. None: where they are made.
+    """
+
+    folder: Path
+    hosts: tuple[str, ...]
+    ports: Ports = field(default_factory=Ports)
+    servers_at: Path | None = None
+    clients_at: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetupResult:
+    """`password` serves the user `pero` of all three servers, `admin_password` RabbitMQ's web interface."""
+
+    files: tuple[Path, ...]
+    password: str = field(repr=False)
+    admin_password: str = field(repr=False)
+
+
+def make_set_up(
+    given: SetupOptions, clock: Clock, randbytes: Callable[[int], bytes], *, force: bool = False
+) -> SetupResult:
+    """Writes the files, all of them readable by their owner only except certificates.
+
+    UsageError: a host that cannot be, or files are there already and `force` is not given; OutputError.
+    """
+    hosts = checked_hosts(given.hosts)
+    password, admin_password = _password(randbytes), _password(randbytes)
+    now = clock.now()
+    authority = new_authority(f"pero-worker {hosts[0]}", now, timedelta(days=_AUTHORITY_DAYS))
+    server = sign_server(authority, [*hosts, *ALWAYS], now, timedelta(days=_SERVER_DAYS))
+    host_key = Ed25519PrivateKey.generate()
+    public = host_key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    clients = (given.clients_at or given.folder).absolute()
+    cluster = templates.ClientFile(
+        hosts[0], given.ports, password, str(clients / "ca.pem"), str(clients / "known_hosts"), LOG_QUEUE
+    )
+    at = given.servers_at or Path("/cluster")
+    files = {
+        "ca.pem": authority.pair.certificate,
+        "ca.key": authority.pair.key,
+        "server.pem": server.certificate,
+        "server.key": server.key,
+        # ZooKeeper reads both from one file.
+        "zookeeper.pem": server.key + server.certificate + authority.pair.certificate,
+        "ssh_host_ed25519_key": host_key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()),
+        "known_hosts": "".join(
+            f"{_ssh_name(host, given.ports.sftp)} {public}\n" for host in (*hosts, *ALWAYS)
+        ).encode(),
+        "users.conf": f"{templates.USER}:{password}:1000:1000:models\n".encode(),
+        "rabbitmq.conf": templates.rabbitmq(at, given.ports).encode(),
+        "definitions.json": _definitions(password, admin_password, randbytes),
+        "enabled_plugins": b"[rabbitmq_management].\n",
+        "zoo.cfg": templates.zookeeper(at, given.ports).encode(),
+        "jaas.conf": templates.jaas(password).encode(),
+        "client.toml": templates.client(cluster).encode(),
+        "worker.ini": templates.worker_ini(cluster).encode(),
+        "compose.yaml": templates.compose(given.ports).encode(),
+        "admin.password": f"{admin_password}\n".encode(),
+    }
+    there = [name for name in files if (given.folder / name).exists()]
+    if there and not force:
+        raise UsageError(
+            f"{given.folder} has {', '.join(there)} already: choose another folder, or --force to make new "
+            "certificates and passwords, which no running server and no client knows"
+        )
+    try:
+        given.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, content in files.items():
+            _write(given.folder / name, content, 0o644 if name in _PUBLIC else 0o600)
+    except OSError as error:
+        raise OutputError(f"cannot write to {given.folder}: {error.strerror or error}") from error
+    return SetupResult(tuple(given.folder / name for name in files), password, admin_password)
+
+
+_PUBLIC = {"ca.pem", "server.pem", "known_hosts", "compose.yaml", "enabled_plugins"}
+
+
+def checked_hosts(hosts: Sequence[str]) -> tuple[str, ...]:
+    """Each once. UsageError: none, or one is neither a name nor an address."""
+    servers = [parse_server(host) for host in hosts]
+    if with_port := [str(server) for server in servers if server.port is not None]:
+        raise UsageError(f"{with_port[0]}: a host is named without a port here")
+    if not servers:
+        raise UsageError("name the machine on which the servers will run: --host NAME")
+    return tuple(dict.fromkeys(server.host for server in servers))
+
+
+def _ssh_name(host: str, port: int) -> str:
+    """As it stands in known_hosts."""
+    return host if port == 22 else f"[{host}]:{port}"
+
+
+def _password(randbytes: Callable[[int], bytes]) -> str:
+    """Letters and digits that look different, so that no configuration needs to quote them."""
+    letters: list[str] = []
+    while len(letters) < _LENGTH:
+        letters += [_LETTERS[byte] for byte in randbytes(_LENGTH) if byte < len(_LETTERS)]
+    return "".join(letters[:_LENGTH])
+
+
+def password_hash(password: str, salt: bytes) -> str:
+    """As RabbitMQ stores it: base64 of the salt and SHA-256 of salt and password."""
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
+def _definitions(password: str, admin_password: str, randbytes: Callable[[int], bytes]) -> bytes:
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    logins = ((templates.USER, password, "monitoring"), (templates.ADMIN, admin_password, "administrator"))
+    definitions = {
+        "users": [
+            {
+                "name": user,
+                "password_hash": password_hash(secret, randbytes(4)),
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": [tag],
+                "limits": {},
+            }
+            for user, secret, tag in logins
+        ],
+        "vhosts": [{"name": templates.VHOST}],
+        "permissions": [{"user": user, "vhost": templates.VHOST, **everything} for user, _, _ in logins],
+    }
+    return json.dumps(definitions, indent=2).encode() + b"\n"
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with open(descriptor, "wb") as file:  # noqa: PTH123
+        file.write(content)
+    unfinished.replace(path)

@@ -1,0 +1,38 @@
+"""How much memory models may take on a device, and how much this process takes now."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+_MODEL_SHARE = 0.7
+"""Of a device's memory; the rest is for pages."""
+
+
+def kind_of(device: str) -> str:
+    """Workers of one kind take about the same time for a page: cpu, cuda."""
+    return device.partition(":")[0]
+
+
+def memory_in_use(device: str) -> int:
+    """Bytes of the device that this process has."""
+    if kind_of(device) == "cpu":
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    torch: Any = sys.modules.get("torch")
+    return int(torch.cuda.memory_reserved(device)) if torch is not None else 0
+
+
+def memory_for_models(device: str, workers: int) -> int | None:
+    """Bytes that the models of each of `workers` on the device may take; None = not known."""
+    if kind_of(device) == "cpu":
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    else:
+        try:
+            import torch  # noqa: PLC0415 - takes seconds, and only GPUs ask for it
+        except ImportError:
+            return None
+        total = int(torch.cuda.mem_get_info(device)[1])
+    return int(total * _MODEL_SHARE) // max(workers, 1)

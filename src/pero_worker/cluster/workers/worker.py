@@ -1,0 +1,177 @@
+"""A worker of a cluster: the worker of `worker/loop.py`, given the servers' sides of its ports."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pero_worker
+from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.access import ClusterAccess, follow_servers
+from pero_worker.cluster.logs.sender import sending_logs
+from pero_worker.cluster.registry.servers import FTP, list_names
+from pero_worker.cluster.workers.footprint import kind_of, memory_for_models, memory_in_use
+from pero_worker.coordinators.session import session
+from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
+from pero_worker.engines import installed_engines
+from pero_worker.models.store import ArchiveStore, Keep
+from pero_worker.ports import Clock, WorkerStatus
+from pero_worker.stores.location import StoreAccess
+from pero_worker.worker.loop import Worker, WorkerSettings
+from pero_worker.worker.payloads import ImageReader
+from pero_worker.worker.steps import StageRunner
+
+logger = logging.getLogger(__name__)
+_KEEP = Keep(timedelta(days=90), 100_000_000_000)
+_PAGE_SHARE_OF_GRACE = 0.6
+"""Part of the grace that a page may take; the rest is for giving it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterWorkerSettings:
+    """`grace`: seconds in which the worker ends when it is told to; a page that takes longer is given back.
+
+    `log_queue` '' = no log lines to RabbitMQ; `stores` empty = those registered in ZooKeeper; a process that takes more
+    than `max_memory` bytes after a page is started anew (0 = never). `workers_on_device`: workers that share the
+    device; `model_memory`: bytes for models, None = the device's, shared; 0 = one stage at a time. `labels`: what
+    stages may ask for, beside the kind of device.
+    """
+
+    name: str
+    cache: Path
+    device: str = "cpu"
+    max_pixels: int = 0
+    max_attempts: int = 3
+    grace: float = 5.0
+    keep: Keep = _KEEP
+    log_queue: str = ""
+    stores: tuple[str, ...] = ()
+    max_memory: int = 0
+    workers_on_device: int = 1
+    model_memory: int | None = None
+    labels: tuple[str, ...] = ()
+    log_level: int = logging.WARNING
+
+
+def run_worker(
+    settings: ClusterWorkerSettings,
+    access: ClusterAccess,
+    store: StoreAccess,
+    stopped: threading.Event,
+    joined: Callable[[], None] = lambda: None,
+) -> bool:
+    """Works until `stopped`, or until ZooKeeper says so; whether it should be started anew.
+
+    `joined` is called when the cluster has accepted the worker.
+
+    UsageError: the name is in use; TransientError: there is no ZooKeeper.
+    """
+    clock = SystemClock()
+    facts = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "device": settings.device,
+        "kind": kind_of(settings.device),
+        "labels": sorted({kind_of(settings.device), *settings.labels}),
+        "memory": _model_memory(settings),
+        "engines": [f"{engine.name} {engine.version}" for engine in installed_engines() if engine.available],
+        "version": pero_worker.__version__,
+        "started": clock.now().isoformat(timespec="seconds"),
+    }
+    with session(access.zookeeper) as client:
+        coordinator = ZooKeeperCoordinator(
+            client, settings.name, clock, facts=facts, gone=_is_gone, patience=access.zookeeper.session_timeout
+        )
+        joined()
+        broker = RabbitBroker(access.broker)
+        if not access.broker.servers:
+            follow_servers(client, broker)
+
+        def look_up() -> None:
+            if not coordinator.assignment(settings.name).enabled:
+                stopped.set()
+            broker.wake()
+
+        coordinator.watch(look_up)
+        models = ArchiveStore(
+            settings.cache, lambda: settings.stores or list_names(client, FTP), store, keep=settings.keep
+        )
+        runner = StageRunner(settings.name, ImageReader(settings.max_pixels), clock, max_attempts=settings.max_attempts)
+        worker = Worker(
+            settings.name,
+            broker=broker,
+            coordinator=coordinator,
+            models=models,
+            runner=runner,
+            settings=WorkerSettings(device=settings.device, memory_in_use=lambda: memory_in_use(settings.device)),
+        )
+        # A page that takes longer than the grace is given back by closing the connection under it.
+        finished = threading.Event()
+        guard = threading.Thread(
+            target=_end_after_grace, args=(stopped, finished, settings, broker, coordinator, worker), daemon=True
+        )
+        guard.start()
+        try:
+            with _logs(broker, settings, clock):
+                worker.run(lambda: stopped.is_set() or (worker.handled > 0 and _too_large(settings)))
+        finally:
+            finished.set()
+            broker.close()
+            coordinator.close()
+            models.close()
+    return not stopped.is_set()
+
+
+def _is_gone(facts: Mapping[str, Any]) -> bool:
+    """Whether a worker that was on this machine has ended."""
+    return facts.get("host") == socket.gethostname() and not Path(f"/proc/{facts.get('pid')}").exists()
+
+
+def _too_large(settings: ClusterWorkerSettings) -> bool:
+    return 0 < settings.max_memory < memory_in_use("cpu")
+
+
+def _model_memory(settings: ClusterWorkerSettings) -> int | None:
+    """None: one stage at a time."""
+    memory = settings.model_memory
+    if memory is None:
+        memory = memory_for_models(settings.device, settings.workers_on_device)
+    if memory and settings.max_memory and kind_of(settings.device) == "cpu":
+        # A worker that is started anew loads its models again.
+        memory = min(memory, settings.max_memory // 2)
+    return memory or None
+
+
+def _logs(broker: RabbitBroker, settings: ClusterWorkerSettings, clock: Clock) -> AbstractContextManager[object]:
+    if not settings.log_queue:
+        return nullcontext()
+    return sending_logs(broker, settings.name, clock, queue_name=settings.log_queue)
+
+
+def _end_after_grace(
+    stopped: threading.Event,
+    finished: threading.Event,
+    settings: ClusterWorkerSettings,
+    broker: RabbitBroker,
+    coordinator: ZooKeeperCoordinator,
+    worker: Worker,
+) -> None:
+    stopped.wait()
+    broker.wake()
+    if finished.wait(settings.grace * _PAGE_SHARE_OF_GRACE):
+        return
+    logger.warning("the page in hand takes too long to wait for it, and is given back")
+    worker.release_page()
+    coordinator.report(settings.name, WorkerStatus.DEAD, "stopped with a page in hand, which was given back")
+    broker.close()
+    coordinator.close()
+    os._exit(0)

@@ -1,0 +1,115 @@
+"""How a worker process reaches the broker and coordinator that live in the parent process: calls over a pipe.
+
+Both ends are processes of one program run by one user, so the pipe's pickles are not foreign bytes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from pero_worker.errors import PeroWorkerError
+from pero_worker.ports import Assignment, Broker, Coordinator, Delivery, WorkerStatus
+from pero_worker.stage import Stage
+
+_BROKER_CALLS = frozenset({"get", "publish", "hand_on", "ack", "give_back", "set_aside"})
+_COORDINATOR_CALLS = frozenset({"stage", "assignment", "report", "record_time"})
+
+
+def serve(connection: Connection, broker: Broker, coordinator: Coordinator) -> threading.Thread:
+    """Answers one worker process's calls from a thread of its own, until the pipe closes."""
+
+    def answer() -> None:
+        while True:
+            try:
+                name, arguments = connection.recv()
+            except (EOFError, OSError):
+                return
+            target = broker if name in _BROKER_CALLS else coordinator
+            try:
+                result = (True, getattr(target, name)(*arguments))
+            except PeroWorkerError as error:
+                result = (False, error)
+            try:
+                connection.send(result)
+            except OSError:
+                return
+
+    thread = threading.Thread(target=answer, name="pipe", daemon=True)
+    thread.start()
+    return thread
+
+
+class _Remote:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def _call(self, name: str, *arguments: object) -> Any:
+        if name not in _BROKER_CALLS | _COORDINATOR_CALLS:
+            raise AttributeError(name)
+        try:
+            self._connection.send((name, arguments))
+            succeeded, result = self._connection.recv()
+        except (EOFError, OSError):
+            raise SystemExit("the parent process is gone") from None
+        if not succeeded:
+            raise result
+        return result
+
+
+class RemoteBroker(_Remote):
+    """`ports.Broker` in a worker process."""
+
+    def get(self, queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:
+        delivery: Delivery | None = self._call("get", tuple(queues), consumer, timeout)
+        return delivery
+
+    def publish(self, queue: str, body: bytes, priority: int = 0) -> None:
+        self._call("publish", queue, body, priority)
+
+    def hand_on(self, delivery: Delivery, queue: str, body: bytes, priority: int = 0) -> None:
+        self._call("hand_on", delivery, queue, body, priority)
+
+    def ack(self, delivery: Delivery) -> None:
+        self._call("ack", delivery)
+
+    def give_back(self, delivery: Delivery) -> None:
+        self._call("give_back", delivery)
+
+    def set_aside(self, delivery: Delivery, reason: str) -> None:
+        self._call("set_aside", delivery, reason)
+
+
+class RemoteCoordinator(_Remote):
+    """`ports.Coordinator` in a worker process."""
+
+    def stage(self, name: str) -> Stage:
+        stage: Stage = self._call("stage", name)
+        return stage
+
+    def assignment(self, worker: str) -> Assignment:
+        assignment: Assignment = self._call("assignment", worker)
+        return assignment
+
+    def report(self, worker: str, status: WorkerStatus, message: str = "") -> None:
+        self._call("report", worker, status, message)
+
+    def begin_suspect(self, page: str) -> int:
+        return 0  # The memory broker counts by itself.
+
+    def end_suspect(self, page: str, *, survived: bool) -> None:
+        pass
+
+    def report_stages(self, worker: str, held: Sequence[str], refused: Mapping[str, str]) -> None:
+        pass  # It is the same for all, and nobody plans.
+
+    def record_time(self, stage: str, seconds: float, onward: str) -> None:
+        self._call("record_time", stage, seconds, onward)
+
+    def record_load(self, stage: str, seconds: float, memory: int) -> None:
+        pass
+
+    def record_failure(self, text: str) -> None:
+        pass  # The report has it.

@@ -1,0 +1,96 @@
+"""How files travel, one module a family of protocols; `connect` picks it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+from uuid import uuid4
+
+from pero_worker.errors import StageError, TransientError
+from pero_worker.stores.location import Location, StoreAccess
+
+Progress = Callable[[int], None]
+"""Told the bytes that came so far, or the size when the server names it; raises to end the transfer."""
+
+_LOCAL_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+
+
+class Transport(Protocol):
+    """A connection for the file of one location."""
+
+    def download(self, target: Path, progress: Progress) -> None: ...
+
+    def upload(self, source: Path, progress: Progress) -> None:
+        """Replaces the file at once where the protocol can; parent folders are made."""
+
+    def remove(self) -> None:
+        """Removes the file, and the parent folders that are empty then."""
+
+
+def connect(location: Location, access: StoreAccess) -> AbstractContextManager[Transport]:
+    """StageError: login or identity refused, or a package is missing; TransientError: the server is away."""
+    # A worker that fetches by SFTP need not load aiohttp and botocore, nor have them.
+    try:
+        match location.protocol:
+            case "ftp" | "ftps":
+                from pero_worker.stores.transports.ftp import Ftp  # noqa: PLC0415
+
+                return Ftp(location, access)
+            case "sftp":
+                from pero_worker.stores.transports.sftp import Sftp  # noqa: PLC0415
+
+                return Sftp(location, access)
+            case "http" | "https":
+                from pero_worker.stores.transports.http import Http  # noqa: PLC0415
+
+                return Http(location, access)
+            case "s3":
+                from pero_worker.stores.transports.s3 import S3  # noqa: PLC0415
+
+                return S3(location, access)
+            case _:
+                from pero_worker.stores.transports.local import Local  # noqa: PLC0415
+
+                return Local(location)
+    except ModuleNotFoundError as error:
+        raise StageError(f"{location}: install the package {error.name} to use {location.protocol}://") from error
+
+
+def away(location: Location, error: BaseException) -> TransientError:
+    """`error` came from the network, unless it is of the kind that only the local disk gives."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.errno in _LOCAL_TROUBLE:
+        return TransientError(f"{location} cannot be stored here: {error.strerror}")
+    return TransientError(f"the model store of {location} is away: {text}")
+
+
+def missing(location: Location) -> StageError:
+    return StageError(f"{location} does not exist: upload the archive, or correct the stage's path")
+
+
+def forbidden(location: Location) -> StageError:
+    return StageError(f"{location} may not be used by this login: correct the file's permissions, or the login")
+
+
+def login_refused(location: Location) -> StageError:
+    return StageError(f"{location}: the server refuses the login: check user and password of the model store")
+
+
+def certificate_refused(location: Location, reason: str) -> StageError:
+    return StageError(f"{location}: the server's certificate is not trusted ({reason}): name its CA certificate")
+
+
+def parents(path: str) -> Iterator[str]:
+    """The folders above a file, nearest first, without the root and the folder that a login begins in."""
+    for parent in PurePosixPath(path).parents:
+        if str(parent) not in {"/", "."}:
+            yield str(parent)
+
+
+def unfinished(path: str) -> str:
+    """A name for the file while it is being written, in its own folder."""
+    place = PurePosixPath(path)
+    return str(place.with_name(f".{place.name}.{uuid4().hex}.part"))

@@ -1,0 +1,127 @@
+"""FTP and explicit FTPS. Not through fsspec, which neither checks certificates nor uploads without REST."""
+
+from __future__ import annotations
+
+import ftplib
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+from pero_worker.errors import StageError
+from pero_worker.stores.location import Location, StoreAccess
+from pero_worker.stores.transports import (
+    Progress,
+    away,
+    certificate_refused,
+    login_refused,
+    missing,
+    parents,
+    unfinished,
+)
+from pero_worker.stores.transports.tls import client_context
+
+_BLOCK = 1 << 18
+
+
+class Ftp:
+    """`transports.Transport`, logged in."""
+
+    def __init__(self, location: Location, access: StoreAccess) -> None:
+        self._location = location
+        self._logged_in = False
+        self._ftp: ftplib.FTP
+        if location.protocol == "ftps":
+            self._ftp = _FtpTls(context=client_context(access), timeout=access.timeout)
+        else:
+            self._ftp = ftplib.FTP(timeout=access.timeout)  # noqa: S321 - what upstream's stores speak
+        try:
+            with self._explained():
+                self._ftp.connect(location.host, location.port or ftplib.FTP_PORT)
+                self._ftp.login(location.user, location.password)
+                if isinstance(self._ftp, ftplib.FTP_TLS):
+                    self._ftp.prot_p()
+            self._logged_in = True
+        except BaseException:
+            self._ftp.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            with suppress(*ftplib.all_errors):
+                self._ftp.quit()
+        self._ftp.close()
+
+    def download(self, target: Path, progress: Progress) -> None:
+        with self._explained(), target.open("wb") as file:
+
+            def store(block: bytes) -> None:
+                file.write(block)
+                progress(file.tell())
+
+            self._ftp.retrbinary(f"RETR {self._location.path}", store, _BLOCK)
+
+    def upload(self, source: Path, progress: Progress) -> None:
+        path = self._location.path
+        temporary = unfinished(path)
+        with self._explained(), source.open("rb") as file:
+            for folder in reversed(list(parents(path))):
+                with suppress(ftplib.error_perm):  # it exists
+                    self._ftp.mkd(folder)
+            try:
+                self._ftp.storbinary(f"STOR {temporary}", file, _BLOCK, lambda _block: progress(file.tell()))
+                try:
+                    self._ftp.rename(temporary, path)
+                except ftplib.error_perm:  # some servers rename onto no existing file
+                    self._ftp.delete(path)
+                    self._ftp.rename(temporary, path)
+            except ftplib.Error:
+                with suppress(*ftplib.all_errors):
+                    self._ftp.delete(temporary)
+                raise
+
+    def remove(self) -> None:
+        with self._explained():
+            self._ftp.delete(self._location.path)
+            with suppress(ftplib.error_perm):  # the first that is not empty
+                for folder in parents(self._location.path):
+                    self._ftp.rmd(folder)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        location = self._location
+        try:
+            yield
+        except ssl.SSLCertVerificationError as error:
+            raise certificate_refused(location, error.verify_message) from error
+        except ftplib.error_perm as error:
+            match str(error)[:3]:
+                case "530" | "532":
+                    raise login_refused(location) from error
+                case "550" if self._logged_in:
+                    raise missing(location) from error
+                case _:
+                    raise StageError(f"{location}: the server refuses: {' '.join(str(error).split())}") from error
+        except ftplib.all_errors as error:
+            raise away(location, error) from error
+
+
+class _FtpTls(ftplib.FTP_TLS):
+    """Data connections go on with the TLS session of the control connection, as many servers demand."""
+
+    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, int | None]:
+        connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)  # noqa: S321 - TLS comes below
+        session = cast("ssl.SSLSocket", self.sock).session
+        try:
+            return self.context.wrap_socket(connection, server_hostname=self.host, session=session), size
+        except BaseException:
+            connection.close()
+            raise

@@ -1,0 +1,74 @@
+"""s3:// through s3fs; credentials, region and endpoint come from the usual AWS_* variables and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from s3fs import S3FileSystem
+
+from pero_worker.stores.location import Location, StoreAccess
+from pero_worker.stores.transports import Progress, away, login_refused, missing
+from pero_worker.stores.transports.meter import Meter
+
+_TRIES = 2
+
+
+class S3:
+    """`transports.Transport`. An upload appears whole by itself, and there are no folders to make or remove."""
+
+    def __init__(self, location: Location, access: StoreAccess) -> None:
+        self._location = location
+        self._object = f"{location.host}/{location.path}"
+        self._files = S3FileSystem(
+            key=location.user or None,
+            secret=location.password or None,
+            config_kwargs={
+                "connect_timeout": access.timeout,
+                "read_timeout": access.timeout,
+                "retries": {"max_attempts": _TRIES},
+            },
+            skip_instance_cache=True,
+        )
+        self._files.retries = _TRIES
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._files._s3 is not None:
+            self._files.close_session(self._files.loop, self._files._s3)
+
+    def download(self, target: Path, progress: Progress) -> None:
+        with self._explained():
+            # Asked before: a transfer that is broken off leaves its connection open.
+            progress(self._files.info(self._object)["size"] or 0)
+            # One part at a time: parts fetched together are held in memory.
+            self._files.get_file(self._object, str(target), callback=Meter(progress), max_concurrency=1)
+
+    def upload(self, source: Path, progress: Progress) -> None:
+        with self._explained():
+            self._files.put_file(str(source), self._object, callback=Meter(progress))
+
+    def remove(self) -> None:
+        with self._explained():
+            # Deleting is no error in S3 when there is nothing.
+            self._files.info(self._object)
+            self._files.rm_file(self._object)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise missing(self._location) from error
+        except (PermissionError, NoCredentialsError, PartialCredentialsError) as error:
+            raise login_refused(self._location) from error
+        except (BotoCoreError, ClientError, OSError) as error:
+            raise away(self._location, error) from error

@@ -1,0 +1,234 @@
+"""The state that a plan is worked out on: what is left to do in every stage, and who does it, moves so far included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pero_worker.watchdog.snapshot import Snapshot, StageView, WorkerView
+
+SOON = 60.0
+"""Seconds over which pages that wait are seen as a flow."""
+NEVER = float("inf")
+
+
+@dataclass(slots=True, eq=False)
+class Stage:
+    """`pages`: waiting here or sure to come from the stages before; `inflow`: pages that come now, a second;
+    `capacity`: pages a second of all its `holders`, those that are loading it included; `weight`: by priority."""
+
+    view: StageView
+    pages: float
+    inflow: float
+    weight: float
+    capacity: float = 0.0
+    holders: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.view.name
+
+    @property
+    def drain(self) -> float:
+        """Seconds until all its pages are done, as things stand."""
+        return _seconds(self.pages, self.capacity)
+
+    @property
+    def backlog(self) -> float:
+        """Seconds until the pages that wait here already are done, as things stand."""
+        return _seconds(self.view.waiting, self.capacity)
+
+    @property
+    def use(self) -> float:
+        """The part of its capacity that what comes now takes."""
+        return self.inflow / self.capacity if self.capacity > 0 else 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """`parts`: for each stage that it holds, the pages a second that it contributes to it."""
+
+    view: WorkerView
+    holds: tuple[str, ...] = ()
+    parts: dict[str, float] = field(default_factory=dict)
+
+    def speed(self, stage: Stage) -> float:
+        """Pages a second when it does nothing else."""
+        return 1.0 / stage.view.seconds(self.view.kind)
+
+    def load(self, stage: Stage) -> float:
+        """Seconds it needs to load the stage."""
+        return stage.view.load_seconds(self.view.kind)
+
+    def may_hold(self, stage: Stage) -> bool:
+        needs = stage.view.needs
+        return stage.name not in self.view.refused and (not needs or needs in self.view.labels)
+
+
+class Board:
+    """Stages that may be served, and workers with what they may go on holding."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.stages = {
+            view.name: Stage(view, float(view.waiting), view.arrivals, 1.0 + view.priority)
+            for view in snapshot.stages
+            if not view.disabled and not view.quarantine
+        }
+        self.workers = [Worker(view) for view in snapshot.workers]
+        self.held_by_owner: dict[str, float] = dict.fromkeys((s.view.owner for s in self.stages.values()), 0.0)
+        ordered = _upstream_first(self.stages)
+        self._look_ahead(ordered, snapshot.workers)
+        for worker in self.workers:
+            self.give(worker, tuple(name for name in worker.view.holds if self._may_keep(worker, name)))
+        self._follow_the_flow(ordered)
+        self.fair = self._fair_shares()
+        self._best: dict[str, float] = {}
+
+    def _may_keep(self, worker: Worker, name: str) -> bool:
+        return name in self.stages and worker.may_hold(self.stages[name])
+
+    def give(self, worker: Worker, holds: tuple[str, ...]) -> None:
+        """The worker holds `holds` from now on. Its time goes to them in proportion to the work that is left."""
+        self._count(worker, -1)
+        worker.holds = holds
+        work = {name: self.stages[name].pages / worker.speed(self.stages[name]) for name in holds}
+        total = sum(work.values())
+        worker.parts = {
+            name: worker.speed(self.stages[name]) * (work[name] / total if total else 1 / len(holds)) for name in holds
+        }
+        self._count(worker, 1)
+
+    def _count(self, worker: Worker, sign: int) -> None:
+        for name, part in worker.parts.items():
+            stage = self.stages[name]
+            stage.capacity = max(0.0, stage.capacity + sign * part) if stage.holders + sign else 0.0
+            stage.holders += sign
+            self.held_by_owner[stage.view.owner] += sign / len(worker.parts)
+
+    def fit(self, worker: Worker, stage: Stage) -> tuple[float, float]:
+        """How well the stage suits the worker: beside what suits its kind best, then beside other kinds."""
+        kind = worker.view.kind
+        if kind not in self._best:
+            self._best[kind] = max(_beside_others(stage, kind) for stage in self.stages.values())
+        beside = _beside_others(stage, kind)
+        return beside / self._best[kind], beside
+
+    # -- what would be if --------------------------------------------------------------------------------------
+
+    def has_no_work(self, worker: Worker) -> bool:
+        """It could do something else at once: nothing waits in the stages that it holds."""
+        return not worker.view.busy and not any(self.stages[name].view.waiting for name in worker.holds)
+
+    def kept(self, worker: Worker, stage: Stage) -> tuple[str, ...]:
+        """What the worker can go on holding beside the stage: what has most work left stays."""
+        if worker.view.memory is None:
+            return ()
+        kind = worker.view.kind
+        room = worker.view.memory - stage.view.memory(kind)
+        kept: list[str] = []
+        for held in sorted(map(self.stages.__getitem__, worker.holds), key=lambda s: (-s.pages, -s.inflow, s.name)):
+            if (size := held.view.memory(kind)) <= room:
+                room -= size
+                kept.append(held.name)
+        return tuple(kept)
+
+    def done_with(self, worker: Worker, stage: Stage) -> float:
+        """Seconds until the stage is done if the worker loads it and helps."""
+        speed = worker.speed(stage)
+        return (stage.pages + speed * worker.load(stage)) / (stage.capacity + speed)
+
+    def done_without(self, worker: Worker, name: str) -> float:
+        """Seconds until stage `name` is done if the worker leaves it."""
+        stage = self.stages[name]
+        return _seconds(stage.pages, self.others(worker, name))
+
+    def others(self, worker: Worker, name: str) -> float:
+        """Pages a second that stage `name` can do without the worker."""
+        stage = self.stages[name]
+        return stage.capacity - worker.parts[name] if stage.holders > 1 else 0.0
+
+    def may_give(self, lender: Stage, stage: Stage) -> bool:
+        """Whether a worker that has work may be taken from the one for the other for all that their owners can say.
+        An owner's last worker is not: it would come back in turn, and loading would be all that it does."""
+        one, other = lender.view.owner, stage.view.owner
+        held = self.held_by_owner[one]
+        return one == other or (held - 1 >= self.fair[one] and (held > 1 or not lender.pages))
+
+    def is_due(self, lender: Stage, stage: Stage) -> bool:
+        """Whether the other's owner has less than his share, and this one's more."""
+        one, other = lender.view.owner, stage.view.owner
+        return one != other and self.may_give(lender, stage) and self.held_by_owner[other] + 1 <= self.fair[other]
+
+    # -- how it is now -----------------------------------------------------------------------------------------
+
+    def _look_ahead(self, ordered: Iterable[Stage], workers: Iterable[WorkerView]) -> None:
+        """Adds to each stage the pages that the stages before it will hand on."""
+        in_hand = dict.fromkeys(self.stages, 0.0)
+        for worker in workers:
+            for name in worker.holds if worker.busy else ():
+                if name in in_hand:
+                    in_hand[name] += 1.0 / len(worker.holds)
+        for stage in ordered:
+            for after, share in self._after(stage):
+                after.pages += share * (stage.pages + in_hand[stage.name])
+
+    def _follow_the_flow(self, ordered: Iterable[Stage]) -> None:
+        """Adds to each stage's inflow what the stages before it hand on now."""
+        for stage in ordered:
+            for after, share in self._after(stage):
+                after.inflow += share * min(stage.capacity, stage.inflow + stage.view.waiting / SOON)
+
+    def _after(self, stage: Stage) -> Iterable[tuple[Stage, float]]:
+        for name, share in stage.view.onward.items():
+            if name in self.stages and name != stage.name:
+                yield self.stages[name], share
+
+    def _fair_shares(self) -> dict[str, float]:
+        """Workers that are each owner's part: by share, and no more than he has pages."""
+        pages = dict.fromkeys(self.held_by_owner, 0.0)
+        share = dict.fromkeys(self.held_by_owner, 0.0)
+        for stage in self.stages.values():
+            owner = stage.view.owner
+            pages[owner] += stage.pages
+            share[owner] = max(share[owner], stage.view.share)
+        fair = dict.fromkeys(pages, 0.0)
+        left, waiting = float(len(self.workers)), {owner for owner in pages if pages[owner] and share[owner] > 0}
+        while waiting and left > 0:
+            total = sum(share[owner] for owner in waiting)
+            content = {owner for owner in waiting if pages[owner] <= left * share[owner] / total}
+            for owner in content or waiting:
+                fair[owner] = pages[owner] if content else left * share[owner] / total
+            if not content:
+                break
+            left -= sum(fair[owner] for owner in content)
+            waiting -= content
+        return fair
+
+
+def _beside_others(stage: Stage, kind: str) -> float:
+    """How many times as fast as the slowest kind of worker."""
+    slowest = max((cost.seconds for cost in stage.view.costs.values() if cost.seconds is not None), default=0.0)
+    return slowest / stage.view.seconds(kind) if slowest else 1.0
+
+
+def _seconds(pages: float, capacity: float) -> float:
+    if not pages:
+        return 0.0
+    return pages / capacity if capacity > 1e-12 else NEVER
+
+
+def _upstream_first(stages: Mapping[str, Stage]) -> list[Stage]:
+    """Stages after all that hand pages on to them; where they go round in circles, in the given order."""
+    before = dict.fromkeys(stages, 0)
+    for stage in stages.values():
+        for name in stage.view.onward:
+            if name in before and name != stage.name:
+                before[name] += 1
+    ready = [name for name, count in before.items() if not count]
+    for name in ready:  # grows on the way
+        for after in stages[name].view.onward:
+            if after in before and after != name:
+                before[after] -= 1
+                if not before[after]:
+                    ready.append(after)
+    return [stages[name] for name in dict.fromkeys((*ready, *stages))]

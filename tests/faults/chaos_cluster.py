@@ -1,0 +1,373 @@
+"""A cluster of real servers and processes, and everything that can be done to it."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from faults.chaos_pages import Pipeline
+from faults.proxy import AMQP_NONSENSE, ZOOKEEPER_NONSENSE, Proxy
+
+from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.registry.servers import FTP, MQ, set_servers
+from pero_worker.cluster.registry.stages import StageChange, save_stage
+from pero_worker.cluster.status import leader
+from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.errors import ExitCode
+from pero_worker.servers.daemon import Daemon, answers, free_port
+from pero_worker.servers.local import STORE_LOGIN
+from pero_worker.servers.rabbitmq import RabbitServer
+from pero_worker.servers.zookeeper import ZooKeeperServer
+from pero_worker.wire.servers import Server
+
+WORKERS, WATCHDOGS = 2, 2
+TICK = 250
+"""Milliseconds: ZooKeeper then ends a session after 5 s at most."""
+HEARTBEAT = 4
+LONG_PAUSE = 14.0
+"""Seconds: longer than RabbitMQ and ZooKeeper wait for a sign of life."""
+ENDING = 120.0
+JOINING = 20.0
+"""Seconds in which a new process may find ZooKeeper cut off: then it ends and says so, as it must for a wrong address."""
+
+
+@dataclass
+class Member:
+    """A process of the cluster; whoever ended it says so in `expected`."""
+
+    command: tuple[str, ...]
+    zookeeper: int
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    expected: bool = False
+    started: float = 0.0
+
+
+@dataclass
+class ClusterUnderFire:
+    """`faults` maps a name to what does it; a fault has ended when its function returns."""
+
+    folder: Path
+    pipeline: Pipeline
+    chance: random.Random
+    members: dict[str, Member] = field(default_factory=dict)
+    surprises: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rabbit = RabbitServer.on_free_ports(self.folder / "rabbitmq", extra=f"heartbeat = {HEARTBEAT}")
+        self.zookeeper = ZooKeeperServer.on_free_port(self.folder / "zookeeper", tick=TICK)
+        self.store = Daemon("ftp", self.folder / "ftp")
+        self.store_port = free_port()
+        self.results = self.folder / "results"
+        self.versions = 1
+        self.rabbit.start()
+        self.zookeeper.start()
+        self.start_store()
+        self.amqp, self.zk = Proxy(self.rabbit.port), Proxy(self.zookeeper.port)
+        self.dogs = [Proxy(self.zookeeper.port) for _ in range(WATCHDOGS)]
+
+    @property
+    def faults(self) -> dict[str, Callable[[], None]]:
+        return {
+            "worker process killed": self.kill_worker,
+            "worker's supervisor killed": self.kill_supervisor,
+            "worker killed with its supervisor": self.kill_worker_whole,
+            "worker stopped for 1 s": lambda: self.pause_worker(1.0),
+            f"worker stopped for {LONG_PAUSE:.0f} s": lambda: self.pause_worker(LONG_PAUSE),
+            "RabbitMQ killed": lambda: self.restart_rabbit(signal.SIGKILL),
+            "RabbitMQ restarted": lambda: self.restart_rabbit(signal.SIGTERM),
+            "RabbitMQ refuses messages for 3 s (memory alarm)": self.alarm_rabbit,
+            "RabbitMQ connections cut": lambda: self.amqp.cut() and None,
+            "RabbitMQ connections half closed": self.amqp.half_close,
+            "RabbitMQ held for 2 s": lambda: self.hold(2.0, self.amqp),
+            "RabbitMQ slow for 1 s": lambda: self.slow(1.0, self.amqp),
+            "RabbitMQ's answers garbled": lambda: self.amqp.garble(AMQP_NONSENSE),
+            "ZooKeeper's answers garbled": lambda: (
+                [proxy.garble(ZOOKEEPER_NONSENSE) for proxy in (self.zk, *self.dogs)] and None
+            ),
+            "ZooKeeper killed": lambda: self.restart_zookeeper(signal.SIGKILL),
+            "ZooKeeper restarted": lambda: self.restart_zookeeper(signal.SIGTERM),
+            "ZooKeeper connections cut": lambda: [proxy.cut() for proxy in (self.zk, *self.dogs)] and None,
+            "ZooKeeper sessions expired": lambda: self.hold(6.0, self.zk, *self.dogs),
+            "watchdog that leads killed": self.kill_leader,
+            "watchdog that leads cut from ZooKeeper": self.cut_leader_off,
+            "model store away for 2 s, at a new version": self.stop_store,
+            "download killed": lambda: self.restart("download"),
+            "disk of the results full": self.fill_disk,
+        }
+
+    # -- the cluster ----------------------------------------------------------------------------------------------
+
+    def set_up(self) -> None:
+        with self.connected() as (client, broker):
+            set_servers(client, MQ, [f"127.0.0.1:{self.amqp.port}"])
+            set_servers(client, FTP, [f"127.0.0.1:{self.store_port}"])
+            for name, config in self.pipeline.stages.items():
+                change = StageChange(config, archive=f"/{name}.zip", version="1")
+                save_stage(client, broker, name, change, SystemClock().now())
+            save_stage(client, broker, "out", StageChange(), SystemClock().now())
+        for number in range(WORKERS):
+            arguments = ("worker", "--id", f"w{number}", "--cache", str(self.folder / "cache"))
+            self.add(f"worker{number}", self.zk, *arguments)
+        for number, proxy in enumerate(self.dogs):
+            self.add(f"watchdog{number}", proxy, "watchdog", "--verbose")
+        self.add("download", self.zk, "download", "out", "-o", str(self.results), "--keep-running", "-f", "page,text")
+
+    def start_store(self) -> None:
+        root = self.folder / "ftp" / "root"
+        root.mkdir(parents=True, exist_ok=True)
+        for name in self.pipeline.stages:
+            with zipfile.ZipFile(root / f"{name}.zip", "w") as archive:
+                archive.writestr("note.txt", "a model")
+                for path in sorted(self.pipeline.directory.glob("*")):
+                    archive.write(path, path.name)
+        options = ["--port", str(self.store_port), "--root", str(root), "--user", STORE_LOGIN]
+        self.store.start(
+            [sys.executable, "-m", "pero_worker.servers.ftp", *options], {"PERO_WORKER_SERVER_PASSWORD": STORE_LOGIN}
+        )
+        self.store.wait_until(lambda: answers(self.store_port))
+
+    @contextmanager
+    def connected(self) -> Iterator[tuple[Any, RabbitBroker]]:
+        """Not through the proxies: the harness has no faults."""
+        with session(ZooKeeperAccess((f"127.0.0.1:{self.zookeeper.port}",))) as client:
+            broker = RabbitBroker(BrokerAccess((Server("127.0.0.1", self.rabbit.port),)))
+            try:
+                broker.wait_connected(60)
+                yield client, broker
+            finally:
+                broker.close()
+
+    @property
+    def way_in(self) -> BrokerAccess:
+        """Of whoever publishes: as bad as the workers' own."""
+        return BrokerAccess((Server("127.0.0.1", self.amqp.port),))
+
+    def add(self, name: str, zookeeper: Proxy, *arguments: str) -> None:
+        self.members[name] = Member(arguments, zookeeper.port, self.folder / f"{name}.log")
+        self.start(name)
+
+    def start(self, name: str) -> None:
+        member = self.members[name]
+        environment = {**os.environ, "PERO_WORKER_ZOOKEEPER": f"127.0.0.1:{member.zookeeper}"}
+        # Through a pipe: a process that cannot write files can still say so.
+        process = member.process = subprocess.Popen(
+            [sys.executable, "-m", "pero_worker", *member.command],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        in_thread(lambda: copy(process, member.log))
+        member.expected = False
+        member.started = time.monotonic()
+
+    def look_after(self) -> None:
+        """Starts again what ended, as systemd would, and remembers what nobody had ended."""
+        for name, member in self.members.items():
+            if member.process is not None and member.process.poll() is not None and not member.expected:
+                status = member.process.returncode
+                if status != ExitCode.UNAVAILABLE or time.monotonic() - member.started > JOINING:
+                    self.surprises.append(f"{name} ended with {status}")
+                self.start(name)
+
+    @property
+    def report(self) -> bytes:
+        """What the download says of every page, a line each."""
+        try:
+            return (self.results / "report.jsonl").read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    @property
+    def finished(self) -> int:
+        return self.report.count(b"\n")
+
+    def stop_all(self) -> dict[str, float]:
+        """Seconds until each process had ended after SIGTERM; one that does not end well is a surprise."""
+        seconds: dict[str, float] = {}
+        for name, member in self.members.items():
+            process = self.process(name)
+            begun = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            try:
+                status = process.wait(ENDING)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                status = process.wait()
+            seconds[name] = time.monotonic() - begun
+            if status not in {ExitCode.OK, ExitCode.SOME_PAGES_FAILED}:
+                self.surprises.append(f"{name} ended with {status} when it was stopped")
+            member.process = None
+        return seconds
+
+    def close(self) -> None:
+        for member in self.members.values():
+            if member.process is not None:
+                for pid in (*children(member.process.pid), member.process.pid):
+                    send(pid, signal.SIGKILL)
+                member.process.wait()
+        for proxy in (self.amqp, self.zk, *self.dogs):
+            proxy.close()
+        self.store.stop(signal.SIGKILL)
+        self.rabbit.stop(signal.SIGKILL)
+        self.zookeeper.stop(signal.SIGKILL)
+
+    def logs(self) -> str:
+        return "\n".join(f"-- {log.name}\n{log.read_text()[-3000:]}" for log in sorted(self.folder.glob("*.log")))
+
+    # -- faults ------------------------------------------------------------------------------------------------
+
+    def process(self, name: str) -> subprocess.Popen[bytes]:
+        process = self.members[name].process
+        assert process is not None
+        return process
+
+    def any_worker(self) -> str:
+        return f"worker{self.chance.randrange(WORKERS)}"
+
+    def processes_of(self, name: str) -> list[int]:
+        """Of a worker: those that have pages in hand."""
+        return children(self.process(name).pid)
+
+    def kill_worker(self) -> None:
+        for pid in self.processes_of(self.any_worker()):
+            send(pid, signal.SIGKILL)
+
+    def kill_supervisor(self) -> None:
+        self.restart(self.any_worker())
+
+    def kill_worker_whole(self) -> None:
+        """As when the machine loses its power."""
+        name = self.any_worker()
+        for pid in self.processes_of(name):
+            send(pid, signal.SIGKILL)
+        self.restart(name)
+
+    def pause_worker(self, seconds: float) -> None:
+        stopped = self.processes_of(self.any_worker())
+        for pid in stopped:
+            send(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        for pid in stopped:
+            send(pid, signal.SIGCONT)
+
+    def restart(self, name: str) -> None:
+        member = self.members[name]
+        member.expected = True
+        if member.process is not None:
+            member.process.kill()
+            member.process.wait()
+        self.start(name)
+
+    def restart_rabbit(self, number: int) -> None:
+        self.rabbit.daemon.stop(number, timeout=60)
+        self.rabbit.start()
+
+    def alarm_rabbit(self) -> None:
+        self.rabbit.control("set_vm_memory_high_watermark", "0.00001")
+        time.sleep(3)
+        self.rabbit.control("set_vm_memory_high_watermark", "0.4")
+
+    def restart_zookeeper(self, number: int) -> None:
+        self.zookeeper.stop(number)
+        self.zookeeper.start()
+
+    def hold(self, seconds: float, *proxies: Proxy) -> None:
+        for proxy in proxies:
+            proxy.held = True
+        time.sleep(seconds)
+        for proxy in proxies:
+            proxy.held = False
+
+    def slow(self, seconds: float, proxy: Proxy) -> None:
+        proxy.delay = 0.05
+        time.sleep(seconds)
+        proxy.delay = 0.0
+
+    def leading(self) -> int:
+        """The number of the watchdog that leads, or of any when nobody does at the moment."""
+        with session(ZooKeeperAccess((f"127.0.0.1:{self.zookeeper.port}",))) as client:
+            name = leader(client)
+        for number in range(WATCHDOGS):
+            if name and f"watchdog {name} leads" in self.members[f"watchdog{number}"].log.read_text():
+                return number
+        return self.chance.randrange(WATCHDOGS)
+
+    def kill_leader(self) -> None:
+        self.restart(f"watchdog{self.leading()}")
+
+    def cut_leader_off(self) -> None:
+        proxy = self.dogs[self.leading()]
+        proxy.refusing = proxy.held = True
+        time.sleep(6)
+        proxy.refusing = proxy.held = False
+        proxy.cut()
+
+    def stop_store(self) -> None:
+        """Workers have to fetch the last stage's archive anew meanwhile."""
+        self.store.stop(signal.SIGKILL)
+        self.versions += 1
+        with self.connected() as (client, broker):
+            change = StageChange(version=str(self.versions))
+            save_stage(client, broker, list(self.pipeline.stages)[-1], change, SystemClock().now())
+        time.sleep(2)
+        self.start_store()
+
+    def fill_disk(self) -> None:
+        """A quota: no file of the process that downloads may grow. It ends, and is started when there is room again."""
+        self.members["download"].expected = True
+        process = self.process("download")
+        _, most = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, most))
+        try:
+            status = process.wait(60)
+        except subprocess.TimeoutExpired:
+            status = -1
+            process.kill()
+            process.wait()
+        if status != ExitCode.OUTPUT:
+            self.surprises.append(f"download ended with {status} on a full disk")
+        self.start("download")
+
+
+def children(pid: int) -> list[int]:
+    """The worker processes of a supervisor."""
+    try:
+        found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    except OSError:
+        return []
+
+
+def copy(process: subprocess.Popen[bytes], log: Path) -> None:
+    assert process.stdout is not None
+    with process.stdout, log.open("ab") as stream:
+        for line in process.stdout:
+            stream.write(line)
+            stream.flush()
+
+
+def send(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def in_thread(target: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    return thread
