@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cluster.test_doors import DUMMY, HOME, PRIORITY_0, PRIORITY_3, upstream_command, ftp, tree
+from cluster.test_upstream_commands import DUMMY, HOME, PRIORITY_0, PRIORITY_3, ftp, tree, upstream_command
 from cluster.upstream import UpstreamRequest, channel
 
 from pero_worker.cli.upstream import config_manager, publisher
@@ -19,7 +19,7 @@ from pero_worker.errors import NoInputError, StageError, UsageError
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster
 
-__all__ = ["upstream_command", "ftp"]  # fixtures
+__all__ = ["ftp", "upstream_command"]  # fixtures
 FLAGS = {
     "scripts/config_manager.py": "-z --zookeeper -l --zookeeper-list -s --mq-servers -m --mq-list --ftp-servers "
     "--monitoring-servers -u --user -p --password -c --config -r --remote-path -n --name -a --administrative-priority "
