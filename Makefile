@@ -55,8 +55,8 @@ bench-quality: $(VENV)/.stamp-test ## error rates on PAGES (default ../shared/pa
 bench-local: $(VENV)/.stamp-program ## speed of one machine on PAGES
 	$(BIN)/python benchmarks/local.py $(PAGES)
 
-bench-cluster: $(VENV)/.stamp-test ## how long a page waits in a cluster, beside upstream's figures
-	$(BIN)/python benchmarks/cluster.py
+bench-cluster bench-farm: $(VENV)/.stamp-test ## how long a page waits in a cluster, beside upstream's figures
+	$(BIN)/python benchmarks/waiting.py
 
 bench-watchdog: $(VENV)/.stamp-program ## the watchdog's plans on simulated clusters, beside upstream's rule and fixed splits
 	$(BIN)/python benchmarks/watchdog.py

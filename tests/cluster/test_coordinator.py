@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cluster.test_cluster import until
+from cluster.test_workers import until
 from faults.proxy import ZOOKEEPER_NONSENSE, Proxy
 
 from pero_worker.clock import SystemClock

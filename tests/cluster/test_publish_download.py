@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cluster.test_cluster import DUMMY, page, running_watchdog, running_worker, until
+from cluster.test_workers import DUMMY, page, running_watchdog, running_worker, until
 from nasty import draw_text_picture
 
 from pero_worker.cluster.registry.workers import read_worker

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pika
 import pytest
-from cluster.test_cluster import DUMMY, collect, page, running_watchdog, running_worker, status_of, until
+from cluster.test_workers import DUMMY, collect, page, running_watchdog, running_worker, status_of, until
 from cluster.upstream import NEWEST, QUEUE_NODES, SEED, UpstreamRequest, channel
 from cluster.upstream import Watchdog as UpstreamWatchdog
 from cluster.upstream import Worker as UpstreamWorker

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cluster.test_cluster import DUMMY, collect, page, running_watchdog, running_worker, until
+from cluster.test_workers import DUMMY, collect, page, running_watchdog, running_worker, until
 
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry import workers

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.conftest import cluster, rabbitmq, zookeeper  # noqa: F401 - fixtures
-from cluster.test_cluster import DUMMY, collect, page, running_watchdog, until
+from cluster.test_workers import DUMMY, collect, page, running_watchdog, until
 
 from pero_worker.cluster.registry import workers
 from pero_worker.wire.queues import DEAD_LETTERS

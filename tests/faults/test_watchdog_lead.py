@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cluster.conftest import cluster, rabbitmq, zookeeper  # noqa: F401 - fixtures
-from cluster.test_cluster import DUMMY, page, until
+from cluster.test_workers import DUMMY, page, until
 from faults.proxy import Proxy
 
 from pero_worker.clock import SystemClock
