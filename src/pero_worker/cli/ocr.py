@@ -20,7 +20,7 @@ from pero_worker.cluster.pages.workforce import ClusterWorkforce, pipeline_of
 from pero_worker.cluster.registry.workers import read_workers
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, split_servers
 from pero_worker.errors import ExitCode, UsageError
-from pero_worker.formats import parse_formats
+from pero_worker.formats import formats_help, parse_formats
 from pero_worker.inputs.discover import discover
 from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.jobs.outputs import OutputFolder
@@ -59,7 +59,7 @@ def ocr(
         str, typer.Option("-p", "--pipeline", help="A bundled pipeline, or a folder or archive with a config.ini.")
     ] = "print-latin",
     formats: Annotated[
-        str, typer.Option("-f", "--formats", help="Comma-separated: page, alto, text, hocr, json, pdf; or all.")
+        str, typer.Option("-f", "--formats", help=f"Comma-separated: {formats_help()}.")
     ] = "page,alto,text",
     jobs: Annotated[
         int | None, typer.Option("-j", "--jobs", min=1, help="Worker processes.", show_default="one per core or GPU")
@@ -154,5 +154,5 @@ def _leave(summary: Summary) -> None:
     if summary.interrupted:
         # Not sys.exit: a half-made PDF in a thread would be waited for, and nothing of it is in place yet.
         leave(ExitCode.INTERRUPTED)
-    if summary.failed or summary.pdfs_failed:
+    if summary.failed or summary.documents_failed:
         raise typer.Exit(ExitCode.SOME_PAGES_FAILED)

@@ -21,7 +21,7 @@ from pero_worker.cluster.pages.publish import PublishCounts, PublishOptions, Sen
 from pero_worker.cluster.pages.sending import FIRST_PAGES
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, split_servers
 from pero_worker.errors import ExitCode, UsageError
-from pero_worker.formats import parse_formats
+from pero_worker.formats import formats_help, parse_formats
 from pero_worker.inputs.discover import discover
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.processes import Lifetime
@@ -68,9 +68,7 @@ def publish_command(
         bool, typer.Option("-w", "--wait", help="Follow the job to its end; results go to --output.")
     ] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="With --wait.", metavar="DIR")] = None,
-    formats: Annotated[
-        str, typer.Option("-f", "--formats", help="With --wait: page, alto, text, hocr, json, pdf; or all.")
-    ] = "page,alto,text",
+    formats: Annotated[str, typer.Option("-f", "--formats", help=f"With --wait: {formats_help()}.")] = "page,alto,text",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Send pages into the cluster."""
@@ -119,7 +117,7 @@ def download_command(
         bool, typer.Option("-k", "--keep-running", help="Wait for more when the queue is empty.")
     ] = False,
     formats: Annotated[
-        str, typer.Option("-f", "--formats", help="Comma-separated: page, alto, text, hocr, json.")
+        str, typer.Option("-f", "--formats", help=f"Comma-separated: {formats_help(page_only=True)}.")
     ] = "page,alto,text",
     layout: Annotated[
         str, typer.Option(help="tree (names as published) or requests (a folder each, as upstream).")
