@@ -13,6 +13,7 @@ import pikepdf
 from pikepdf import Dictionary, Name
 
 from pero_worker.errors import OutputError, PageError
+from pero_worker.formats import Document
 from pero_worker.formats.glyphless import ADVANCE, add_font
 from pero_worker.formats.imagepdf import images_as_pdf
 from pero_worker.formats.words import box_of, from_left_to_right, words_of
@@ -38,6 +39,11 @@ _MALFORMED = (
     OverflowError,
 )
 """What a PDF whose objects are not of the kinds they should be makes pikepdf raise."""
+
+
+def write(document: Document, stream: IO[bytes]) -> None:
+    """The document as a searchable PDF: see `write_searchable_pdf`."""
+    write_searchable_pdf(document.source, document.pages, stream, dpi=document.dpi)
 
 
 def write_searchable_pdf(source: Path, pages: Sequence[Page | None], stream: IO[bytes], *, dpi: int) -> None:
