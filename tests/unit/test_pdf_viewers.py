@@ -9,7 +9,8 @@ import pytest
 from field_pdfs import HEIGHT, LINES, WIDTH, boxes_of, strange_contents, turned_and_cropped, with_form_field, with_text
 from viewers import DRAWN_BY, WORDS_OF
 
-from pero_worker.formats.pdf import TextPolicy, write_searchable_pdf
+from pero_worker.formats import TextPolicy
+from pero_worker.formats.pdf import write_searchable_pdf
 from pero_worker.page import Line, Page, Region, Word
 
 SCALE = WIDTH / 1000

@@ -51,7 +51,7 @@ class Workforce:
         assert finished
 
 
-class Observer:
+class Listener:
     def __init__(self) -> None:
         self.expected: list[tuple[int, int]] = []
         self.settled = 0
@@ -68,7 +68,7 @@ class Observer:
     def worker_died(self, exit_code: int, pages: int) -> None:
         raise AssertionError
 
-    def binding(self, documents: int) -> None:
+    def making_documents(self, documents: int) -> None:
         pass
 
 
@@ -85,7 +85,7 @@ def scans(tmp_path: Path) -> Path:
     return folder
 
 
-def go(scans: Path, workforce: Workforce, observer: Observer, formats: str = "text") -> Summary:
+def go(scans: Path, workforce: Workforce, observer: Listener, formats: str = "text") -> Summary:
     documents = discover([str(scans)]).documents
     options = RunOptions("p", "1", tuple(formats.split(",")), 300)
     with closing(OutputFolder(scans.parent / "out")) as folder:
@@ -101,7 +101,7 @@ def test_documents_are_opened_as_workers_want_pages(scans: Path, monkeypatch: py
             opened.append(len(observer.expected))
             super().hand_in(page_id, task)
 
-    observer = Observer()
+    observer = Listener()
     summary = go(scans, Watching({}), observer)
     assert opened[:8] == [4, 4, 4, 4, 5, 6, 7, 8]
     assert (summary.done, summary.failed) == (33, 1)
@@ -111,10 +111,10 @@ def test_documents_are_opened_as_workers_want_pages(scans: Path, monkeypatch: py
 
 
 def test_the_next_run_does_what_failed(scans: Path) -> None:
-    first = go(scans, Workforce({"three_0002": b"<no"}), Observer())
+    first = go(scans, Workforce({"three_0002": b"<no"}), Listener())
     assert (first.done, first.failed) == (32, 2)
     assert {record.page for record in first.failures} == {"broken", "three_0002"}
-    again, observer = Workforce({}), Observer()
+    again, observer = Workforce({}), Listener()
     second = go(scans, again, observer)
     assert again.taken == ["three_0002"]
     assert (second.done, second.failed, second.finished_before) == (1, 1, 32)
@@ -122,6 +122,6 @@ def test_the_next_run_does_what_failed(scans: Path) -> None:
 
 
 def test_the_summary_names_the_first_failures(scans: Path) -> None:
-    summary = go(scans, Workforce({str(number): b"<no" for number in range(30)}), Observer())
+    summary = go(scans, Workforce({str(number): b"<no" for number in range(30)}), Listener())
     assert summary.failed == 31
     assert len(summary.failures) == 20

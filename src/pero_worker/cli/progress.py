@@ -69,9 +69,9 @@ class Progress:
     def worker_died(self, exit_code: int, pages: int) -> None:
         self._say(f"a worker process died ({_why(exit_code)}); {pages} page(s) taken back, restarting it")
 
-    def binding(self, documents: int) -> None:
+    def making_documents(self, documents: int) -> None:
         if documents:
-            self._bar.update(self._task, description=f"pages; making {documents} PDFs")
+            self._bar.update(self._task, description=f"pages; making {documents} documents")
 
     def _show(self, *, total: float | None = None, advance: float = 0) -> None:
         (task,) = self._bar.tasks
@@ -119,8 +119,8 @@ def print_summary(summary: Summary, folder: Path, skipped: int) -> None:
         typer.echo(f"  failed: {record.page}: {record.error}")
     if summary.failed > len(summary.failures):
         typer.echo(f"  and {summary.failed - len(summary.failures)} more")
-    for name, reason in summary.pdfs_failed:
-        typer.echo(f"  no PDF: {name}: {reason}")
+    for name, wanted, reason in summary.documents_failed:
+        typer.echo(f"  no {wanted}: {name}: {reason}")
     if skipped:
         typer.echo(f"  {skipped} files in the folders are not images and were passed over")
     if summary.interrupted:

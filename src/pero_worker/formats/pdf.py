@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +14,7 @@ import pypdfium2 as pdfium
 from pikepdf import Array, Dictionary, Name
 
 from pero_worker.errors import OutputError, PageError
+from pero_worker.formats import Document, TextPolicy
 from pero_worker.formats.glyphless import add_font
 from pero_worker.formats.imagepdf import images_as_pdf
 from pero_worker.formats.pdftext import (
@@ -43,15 +43,9 @@ _MALFORMED = (
 """What a PDF whose objects are not of the kinds they should be makes pikepdf raise."""
 
 
-class TextPolicy(StrEnum):
-    """What becomes of text that a PDF has already, in its searchable PDF."""
-
-    SKIP = "skip"
-    """A page with text of any kind stays as it is."""
-    REDO = "redo"
-    """Invisible text of an earlier recognition is replaced; where letters stand that are text already, they stay."""
-    FORCE = "force"
-    """A page with text becomes a picture of itself, with the words that were read."""
+def write(document: Document, stream: IO[bytes]) -> None:
+    """The document as a searchable PDF: see `write_searchable_pdf`."""
+    write_searchable_pdf(document.source, document.pages, stream, dpi=document.dpi, text=document.text)
 
 
 def write_searchable_pdf(

@@ -8,8 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from pero_worker.errors import OutputError, PageError
-from pero_worker.formats import FORMATS, PDF_FORMAT, PDF_SUFFIX, pagexml
-from pero_worker.formats.pdf import write_searchable_pdf
+from pero_worker.formats import MASTER, Document, DocumentFormat, PageFormat, document_formats, page_formats, pagexml
 from pero_worker.jobs.journal import PageRecord, PageStatus
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageTask
@@ -17,8 +16,6 @@ from pero_worker.page import Page
 from pero_worker.ports import Clock
 from pero_worker.request import Request
 from pero_worker.worker.payloads import parts_of
-
-_MASTER = FORMATS["page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +28,14 @@ class Collector:
     creator: str
 
     @property
-    def page_formats(self) -> tuple[str, ...]:
+    def page_formats(self) -> tuple[PageFormat, ...]:
         """The formats that are one file a page."""
-        return tuple(name for name in self.formats if name != PDF_FORMAT)
+        return page_formats(self.formats)
 
     @property
-    def wants_pdf(self) -> bool:
-        return PDF_FORMAT in self.formats
+    def document_formats(self) -> tuple[DocumentFormat, ...]:
+        """The formats that are one file a document."""
+        return document_formats(self.formats)
 
     def collect(self, task: PageTask, request: Request, page_id: str = "") -> PageRecord:
         """Writes the page's files and returns its record; a result that cannot be read is a failure of its page."""
@@ -90,44 +88,53 @@ class Collector:
             page_id=page_id,
         )
 
-    def pdf_is_stale(self, planned: OpenedDocument) -> bool:
-        """Whether the document's PDF is missing or older than a page of it."""
-        target = self.folder.path(planned.document.name, PDF_SUFFIX)
+    def stale_formats(self, planned: OpenedDocument) -> tuple[DocumentFormat, ...]:
+        """Those of which the document's file is missing or older than a page of it."""
+        return tuple(wanted for wanted in self.document_formats if self._is_stale(planned, wanted))
+
+    def _is_stale(self, planned: OpenedDocument, wanted: DocumentFormat) -> bool:
+        target = self.folder.path(planned.document.name, wanted.suffix)
         if not target.is_file():
             return True
         made = target.stat().st_mtime_ns
         masters = [self._master(task) for task in planned.pages]
         return any(master.is_file() and master.stat().st_mtime_ns > made for master in masters)
 
-    def bind(self, planned: OpenedDocument, failed: Set[str], dpi: int) -> None:
-        """Makes the document's searchable PDF out of the pages' PAGE XML, `failed` pages (their names) without text.
+    def make_document(self, planned: OpenedDocument, wanted: DocumentFormat, failed: Set[str], dpi: int) -> None:
+        """Makes the document's file out of the pages' PAGE XML, without what `failed` pages (their names) hold.
 
-        PageError: the document cannot be made into a PDF. OutputError: it cannot be written.
+        PageError: the document cannot be told in this format. OutputError: it cannot be written.
         """
         pages = [None if task.name in failed else self._read_master(task) for task in planned.pages]
         if not any(pages):
             return
-        target = self.folder.path(planned.document.name, PDF_SUFFIX)
-        self.folder.write_with(
-            target, lambda stream: write_searchable_pdf(planned.document.path, pages, stream, dpi=dpi)
+        document = Document(
+            name=planned.document.name,
+            source=planned.document.path,
+            pages=pages,
+            page_names=[task.name for task in planned.pages],
+            dpi=dpi,
+            created=self.clock.now(),
+            creator=self.creator,
         )
+        target = self.folder.path(planned.document.name, wanted.suffix)
+        self.folder.write_with(target, lambda stream: wanted.write(document, stream))
 
     def _write(self, task: PageTask, page: Page) -> dict[str, str]:
         created = self.clock.now()
         outputs = {}
-        if self.wants_pdf:
-            outputs[PDF_FORMAT] = self.folder.relative(self.folder.path(task.document.name, PDF_SUFFIX))
-            if _MASTER.name not in self.formats:
-                master = _MASTER.write(page, created=created, creator=self.creator)
-                self.folder.write(self._master(task), master)
-        for name in self.page_formats:
-            target = self.folder.path(task.name, FORMATS[name].suffix)
-            self.folder.write(target, FORMATS[name].write(page, created=created, creator=self.creator))
-            outputs[name] = self.folder.relative(target)
+        for wanted in self.document_formats:
+            outputs[wanted.name] = self.folder.relative(self.folder.path(task.document.name, wanted.suffix))
+        if outputs and MASTER.name not in self.formats:
+            self.folder.write(self._master(task), MASTER.write(page, created=created, creator=self.creator))
+        for kind in self.page_formats:
+            target = self.folder.path(task.name, kind.suffix)
+            self.folder.write(target, kind.write(page, created=created, creator=self.creator))
+            outputs[kind.name] = self.folder.relative(target)
         return outputs
 
     def _master(self, task: PageTask) -> Path:
-        return self.folder.path(task.name, _MASTER.suffix, hidden=_MASTER.name not in self.formats)
+        return self.folder.path(task.name, MASTER.suffix, hidden=MASTER.name not in self.formats)
 
     def _read_master(self, task: PageTask) -> Page | None:
         try:

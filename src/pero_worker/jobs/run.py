@@ -23,7 +23,8 @@ from pero_worker.ports import Clock
 _POLL_SECONDS = 0.1
 _LOOK_AHEAD = 256
 """Pages; as many processes are started as there are pages for."""
-_PDFS_AHEAD = 100
+_DOCUMENTS_AHEAD = 100
+"""That wait to be made into files of their own; pages are held up by more."""
 _FAILURES_KEPT = 20
 
 
@@ -50,18 +51,19 @@ class Observer(Protocol):
 
     def worker_died(self, exit_code: int, pages: int) -> None: ...
 
-    def binding(self, documents: int) -> None: ...
+    def making_documents(self, documents: int) -> None:
+        """All pages are settled; `documents` files of whole documents are still to be made."""
 
 
 @dataclass(slots=True)
 class Summary:
-    """What a run came to; `failures` are the first of the `failed`, `pdfs_failed` (document, reason)."""
+    """What a run came to; `failures` are the first of the `failed`, `documents_failed` (document, format, reason)."""
 
     done: int = 0
     finished_before: int = 0
     failed: int = 0
     failures: list[PageRecord] = field(default_factory=list)
-    pdfs_failed: list[tuple[str, str]] = field(default_factory=list)
+    documents_failed: list[tuple[str, str, str]] = field(default_factory=list)
     seconds: float = 0.0
     interrupted: bool = False
 
@@ -123,8 +125,8 @@ class _Run:
         self._journal = journal
         self._expected = 0
         self._open: dict[str, _Open] = {}
-        self._binder = ThreadPoolExecutor(1, "binder")
-        self._bindings: deque[tuple[str, Future[None]]] = deque()
+        self._documents = ThreadPoolExecutor(1, "documents")
+        self._in_making: deque[tuple[str, str, Future[None]]] = deque()
         self.summary = Summary()
 
     def recognise(self, documents: Documents) -> None:
@@ -149,16 +151,16 @@ class _Run:
             self._workforce.stop(finished)
 
     def finish(self) -> None:
-        """Waits for the PDFs."""
-        self._observer.binding(len(self._bindings))
-        while self._bindings:
-            self._await_binding()
-        self._binder.shutdown()
+        """Waits for the files of whole documents."""
+        self._observer.making_documents(len(self._in_making))
+        while self._in_making:
+            self._await_document()
+        self._documents.shutdown()
 
     def abandon(self) -> None:
-        """Ctrl-C: PDFs not yet begun are left to the next run."""
+        """Ctrl-C: files of whole documents that are not yet begun are left to the next run."""
         self.summary.interrupted = True
-        self._binder.shutdown(wait=False, cancel_futures=True)
+        self._documents.shutdown(wait=False, cancel_futures=True)
 
     def _missing(self, documents: Documents) -> Iterator[PageTask]:
         options = self._options
@@ -166,7 +168,7 @@ class _Run:
             if planned.error:
                 self._settle(self._collector.failure(planned.pages[0], PageError.failure_class, planned.error))
                 continue
-            page_formats = self._collector.page_formats
+            page_formats = tuple(kind.name for kind in self._collector.page_formats)
             missing = [p for p in planned.pages if not self._journal.finished(p.name, p.fingerprint, page_formats)]
             self._expected += len(missing) - 1
             self.summary.finished_before += len(planned.pages) - len(missing)
@@ -176,7 +178,7 @@ class _Run:
                 self._open[planned.document.name] = document
                 yield from missing
             else:
-                self._bind(document)
+                self._make_documents(document)
 
     def _feed(self, waiting: Iterator[PageTask], handed_in: dict[str, PageTask]) -> None:
         while self._workforce.wants_more():
@@ -215,19 +217,19 @@ class _Run:
                 document.failed.add(record.page)
             if not document.unsettled:
                 del self._open[task.document.name]
-                self._bind(document)
+                self._make_documents(document)
 
-    def _bind(self, document: _Open) -> None:
-        if not self._collector.wants_pdf or not self._collector.pdf_is_stale(document.planned):
-            return
-        future = self._binder.submit(self._collector.bind, document.planned, document.failed, self._options.dpi)
-        self._bindings.append((document.planned.document.name, future))
-        while self._bindings and (self._bindings[0][1].done() or len(self._bindings) > _PDFS_AHEAD):
-            self._await_binding()
+    def _make_documents(self, document: _Open) -> None:
+        planned, dpi = document.planned, self._options.dpi
+        for wanted in self._collector.stale_formats(planned):
+            future = self._documents.submit(self._collector.make_document, planned, wanted, document.failed, dpi)
+            self._in_making.append((planned.document.name, wanted.name, future))
+        while self._in_making and (self._in_making[0][2].done() or len(self._in_making) > _DOCUMENTS_AHEAD):
+            self._await_document()
 
-    def _await_binding(self) -> None:
-        name, future = self._bindings.popleft()
+    def _await_document(self) -> None:
+        name, wanted, future = self._in_making.popleft()
         try:
             future.result()
         except PageError as error:
-            self.summary.pdfs_failed.append((name, str(error)))
+            self.summary.documents_failed.append((name, wanted, str(error)))

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import pero_worker
 from pero_worker.errors import OutputError, PageError, RequestError, UsageError
-from pero_worker.formats import PDF_FORMAT
+from pero_worker.formats import document_formats
 from pero_worker.inputs.discover import SourceDocument
 from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.journal import Fingerprint, Journal
@@ -83,8 +83,8 @@ class ResultTree:
     """Results under the names and in the tree their pages were published from, and report.jsonl."""
 
     def __init__(self, folder: OutputFolder, formats: tuple[str, ...], clock: Clock) -> None:
-        if PDF_FORMAT in formats:
-            raise UsageError("a PDF is made from the whole document: use pero-worker ocr --cluster for it")
+        if whole := ", ".join(kind.name for kind in document_formats(formats)):
+            raise UsageError(f"--formats {whole} is made from whole documents: use pero-worker ocr --cluster for it")
         self._folder = folder
         self._collector = Collector(folder, formats, clock, f"pero-worker {pero_worker.__version__}")
         self._journal = Journal(folder)
