@@ -16,7 +16,7 @@ from pero_worker.cluster.pages.workforce import publish_with_retry
 from pero_worker.errors import OutputError, PageError, StageError, UsageError
 from pero_worker.inputs.discover import Documents
 from pero_worker.jobs.plan import PageTask, plan
-from pero_worker.ports import Clock
+from pero_worker.ports import Clock, Queues
 from pero_worker.wire.requests import encode_request
 
 _LINE = 33
@@ -103,7 +103,7 @@ def publish(
         tell(number)
 
 
-def check_route(broker: RabbitBroker, stages: Sequence[str]) -> None:
+def check_route(broker: Queues, stages: Sequence[str]) -> None:
     """UsageError, StageError: pages sent along `stages` could not arrive."""
     if len(stages) < 2:
         raise UsageError("name at least one stage, and the output queue last: --stages ocr,out")
