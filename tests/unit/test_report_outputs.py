@@ -69,7 +69,7 @@ def test_an_output_folder_that_is_a_file(tmp_path: Path) -> None:
         OutputFolder(tmp_path / "out")
 
 
-def test_the_journal_remembers_and_checks_the_files(folder: OutputFolder) -> None:
+def test_the_report_remembers_and_checks_the_files(folder: OutputFolder) -> None:
     folder.write(folder.path("a/p", ".txt"), b"text")
     with closing(Report(folder)) as report:
         report.add(record())

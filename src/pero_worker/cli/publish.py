@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import uuid
 from pathlib import Path
 from typing import Annotated
@@ -20,13 +19,13 @@ from pero_worker.cluster.pages.publish import PublishCounts, PublishOptions, pub
 from pero_worker.cluster.pages.sending import FIRST_PAGES
 from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, split_servers
-from pero_worker.cluster.workers.supervisor import exit_after, stop_on_signals
 from pero_worker.errors import ExitCode, UsageError
 from pero_worker.formats import formats_help, parse_formats
 from pero_worker.inputs.discover import discover
 from pero_worker.jobs.job import JobRequest
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.run import RunOptions
+from pero_worker.processes import Lifetime
 
 PUBLISH_EPILOG = """
 [bold]Examples[/bold]
@@ -122,9 +121,8 @@ def download_command(
     if layout not in {"tree", "requests"}:
         raise typer.BadParameter("choose tree or requests", param_hint="--layout")
     wanted = parse_formats(formats)
-    stopped = threading.Event()
-    stop_on_signals(stopped)
-    exit_after(stopped)
+    lifetime = Lifetime()
+    lifetime.begin()
     clock = SystemClock()
     downloaded = DownloadCounts()
     with open_cluster(cluster_access(given)) as cluster:
@@ -139,7 +137,7 @@ def download_command(
                     writer,
                     clock,
                     keep_running=keep_running,
-                    stopped=stopped,
+                    stopped=lifetime.stop,
                     downloaded=downloaded,
                     on_page=lambda _request: bar.advance(task),
                 )

@@ -160,7 +160,7 @@ class _Run:
         self._new_id = new_id
         self._should_stop = should_stop
         self._collector = collector
-        self._journal = report
+        self._report = report
         self._expected = 0
         self._open: dict[str, _Open] = {}
         self._documents = ThreadPoolExecutor(1, "documents")
@@ -212,7 +212,7 @@ class _Run:
                 self._settle(self._collector.failure(planned.pages[0].origin, PageError.failure_class, planned.error))
                 continue
             page_formats = tuple(kind.name for kind in self._collector.page_formats)
-            missing = [p for p in planned.pages if not self._journal.finished(p.name, p.fingerprint, page_formats)]
+            missing = [p for p in planned.pages if not self._report.finished(p.name, p.fingerprint, page_formats)]
             self._expected += len(missing) - 1
             self.summary.finished_before += len(planned.pages) - len(missing)
             self._listener.expects(self._expected, self.summary.finished_before)
@@ -245,7 +245,7 @@ class _Run:
         outcome.settle()
 
     def _settle(self, record: PageRecord, task: PageTask | None = None) -> None:
-        self._journal.add(record)
+        self._report.add(record)
         if record.status is PageStatus.DONE:
             self.summary.done += 1
         else:

@@ -74,15 +74,14 @@ class LocalWorkforce:
         self._broker = MemoryBroker((*self._stages, OUTPUT_QUEUE))
         self._coordinator = MemoryCoordinator(pipeline.stages)
         self._processes: WorkerProcesses | None = None
-        self._on_death: DeathListener | None = None
         self._workers = 0
 
     def start(self, pages: int, on_death: DeathListener) -> int:
         devices = choose_devices(self._settings.device, self._settings.jobs, pages)
-        self._workers, self._on_death = len(devices), on_death
+        self._workers = len(devices)
         if pages:
             processes = [self._process(number, device) for number, device in enumerate(devices, 1)]
-            self._processes = WorkerProcesses(self._broker, self._coordinator, processes)
+            self._processes = WorkerProcesses(self._broker, self._coordinator, processes, self._clock, on_death)
         return self._workers
 
     def wants_more(self) -> bool:
@@ -100,8 +99,8 @@ class LocalWorkforce:
         self._broker.publish(self._stages[0], encode_request(request))
 
     def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
-        if self._processes and self._on_death:
-            self._processes.check(self._on_death)
+        if self._processes:
+            self._processes.check()
         found: list[PageOutcome] = []
         delivery = self._broker.get((OUTPUT_QUEUE,), "collector", timeout)
         if delivery is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,11 +12,12 @@ from functools import partial
 
 from pero_worker.errors import RequestError, TransientError
 from pero_worker.ports import Broker, Coordinator, Delivery, ModelStore, WorkerStatus
+from pero_worker.processes import RECYCLED, end_now
 from pero_worker.request import Request, StageLog, StageStatus
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.worker.holding import Holding
 from pero_worker.worker.steps import LoadedStage, PageInHand, StageRunner, attempts_of
-from pero_worker.worker.timelimit import RECYCLED, time_limit
+from pero_worker.worker.timelimit import time_limit
 
 logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
@@ -40,7 +40,7 @@ class WorkerSettings:
     jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.0)  # noqa: S311
     """Part of the back-off that is waited: many workers that lost the same server do not return at one moment."""
     memory_in_use: Callable[[], int] = lambda: 0
-    end_process: Callable[[], None] = lambda: os._exit(RECYCLED)
+    end_process: Callable[[], None] = lambda: end_now(RECYCLED)
 
 
 class Worker:

@@ -87,23 +87,23 @@ class ResultTree:
         self._folder = folder
         creator = f"pero-worker {pero_worker.__version__}"
         self._collector = Collector(folder=folder, formats=formats, clock=clock, creator=creator)
-        self._journal = Report(folder)
+        self._report = Report(folder)
 
     def write(self, request: Request, body: bytes) -> bool:
         page_id = request.page_uuid or request.uuid or hashlib.sha256(body).hexdigest()
-        if self._journal.has_page_id(page_id):
+        if self._report.has_page_id(page_id):
             return False
         origin = self._origin(request, page_id)
-        self._journal.add(self._collector.collect(origin, request, page_id))
+        self._report.add(self._collector.collect(origin, request, page_id))
         return True
 
     def close(self) -> None:
-        self._journal.close()
+        self._report.close()
         self._folder.close()
 
     @property
     def failed(self) -> int:
-        return self._journal.failed
+        return self._report.failed
 
     def _origin(self, request: Request, page_id: str) -> PageOrigin:
         try:
@@ -112,7 +112,7 @@ class ResultTree:
         except PageError:
             image_name, size = "", 0
         name = safe_path(request.source) if request.source else safe_name(Path(image_name).stem or page_id)
-        if self._journal.page_id(name) not in {None, page_id}:
+        if self._report.page_id(name) not in {None, page_id}:
             # Another page of this name is here already, from another job.
             name = f"{name}_{safe_name(page_id)[:12]}"
         stages = [log for log in request.logs if log.stage]
