@@ -101,7 +101,7 @@ $(VENV)/.stamp-program: pyproject.toml | $(BIN)/pip
 	@touch $@
 
 $(VENV)/.stamp-test: pyproject.toml | $(BIN)/pip
-	scripts/apt-install.sh fonts-dejavu-core rabbitmq-server zookeeper
+	scripts/apt-install.sh fonts-dejavu-core mupdf-tools poppler-utils rabbitmq-server zookeeper
 	@echo 'installing the program and what its tests need: some 2 GB, a few minutes'
 	$(PIP_INSTALL) -e '.[pero,rapidocr,servers,test]'
 	@$(CHECK_ENV)
