@@ -44,7 +44,7 @@ def download(
     keep_running: bool,
     stopped: threading.Event,
     downloaded: DownloadCounts,
-    tell: Callable[[Request], None] = lambda _request: None,
+    on_page: Callable[[Request], object] = lambda _request: None,
 ) -> None:
     """Until the queue is empty, or for ever with `keep_running`, or until `stopped`.
 
@@ -59,7 +59,7 @@ def download(
             clock.sleep(0.5)
             continue
         if delivery is not None:
-            _take(broker, delivery, layout, downloaded, tell)
+            _take(broker, delivery, layout, downloaded, on_page)
 
 
 def messages_in(broker: Queues, queue: str) -> int:
@@ -81,7 +81,7 @@ def _take(
     delivery: Delivery,
     layout: Layout,
     downloaded: DownloadCounts,
-    tell: Callable[[Request], None],
+    on_page: Callable[[Request], object],
 ) -> None:
     try:
         request = decode_request(delivery.body)
@@ -106,6 +106,6 @@ def _take(
             downloaded.seconds.setdefault(log.stage, array("d")).append(seconds)
     else:
         downloaded.duplicates += 1
-    tell(request)
+    on_page(request)
     with suppress(TransientError):  # It will come again, and is known then.
         broker.ack(delivery)
