@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -238,3 +239,17 @@ def chain(count: int) -> bytes:
         following = 72 + (number + 1) * length if number + 1 < count else 0
         parts.append(struct.pack("<H", len(table) // 12) + table + struct.pack("<I", following))
     return b"".join(parts)
+
+
+HEIC = base64.b64decode(
+    """
+    AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAVZtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAA
+    ACJpbG9jAAAAAERAAAEAAQAAAAABegABAAAAAAAAAEkAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRt
+    AAAAAAABAAAA1mlwcnAAAAC3aXBjbwAAAHhodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMA
+    AAMAHroCQGEAAQArQgEBA3AAAAMAkAAAAwAAAwAeoDCBBZbqSSmubgIaDAgAAAMAyAAAAwAIQGIAAQAHRAHBcrAiQAAAABNjb2xy
+    bmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABgAAAAQAAAABBwaXhpAAAAAAMICAgAAAAXaXBtYQAAAAAAAAABAAEEgQIDBAAAAFFt
+    ZGF0AAAARSgBrwngFazWl4x8C1PT/V6j+x8hHSiAk7s6PqHkgDzPE1OAGMedAm/89vhuFqIBlPi5Gz8hlisGD28Jsaj9vMp+2LtW
+    uA==
+    """
+)
+"""96 x 64 pixels of light grey with a red part (8, 8) to (40, 24): libheif's decoder comes without an encoder."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from field_images import chain, deep, directory_places, drawn, encoded, frames, same_page, tiff
+from field_images import HEIC, chain, deep, directory_places, drawn, encoded, frames, same_page, tiff
 from PIL import Image as Pillow
 from PIL import TiffImagePlugin
 
@@ -29,6 +29,13 @@ def test_every_depth_layout_and_container_shows_the_same_page(name: str) -> None
     coarse = {"grey_2_packed.tif": 45, "float32_to_255.tif": 30, "int16_around_zero.tif": 30}.get(name, 20)
     assert difference.mean() < coarse / 4, name
     assert np.quantile(difference, 0.99) < coarse * 2, name
+
+
+def test_a_photo_of_a_telephone_is_read() -> None:
+    image = decode_image(HEIC)
+    assert image.shape == (64, 96, 3)
+    assert image[15, 20].tolist() == pytest.approx([20, 20, 200], abs=5)
+    assert image[50, 80].tolist() == pytest.approx([240, 240, 240], abs=5)
 
 
 def test_colours_keep_their_places() -> None:

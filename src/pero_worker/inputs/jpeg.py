@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pero_worker.errors import PageError
 from pero_worker.inputs.samples import as_bgr
-from pero_worker.ports import Image
+from pero_worker.page import Image
 
 _END = b"\xff\xd9"
 _PROBE = b"\x5a\xa5\x3c" * 400

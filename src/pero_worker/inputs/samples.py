@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pero_worker.errors import PageError
-from pero_worker.ports import Image
+from pero_worker.page import Image
 
 _MAX_BYTES_A_PIXEL = 16
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR, LAB = 0, 1, 2, 3, 4, 5, 6, 8
