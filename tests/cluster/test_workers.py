@@ -25,6 +25,7 @@ from pero_worker.errors import UsageError
 from pero_worker.processes import Lifetime
 from pero_worker.request import Payload, Request
 from pero_worker.stores.location import StoreAccess
+from pero_worker.watchdog.policy import PlanRule
 from pero_worker.watchdog.service import Watchdog
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.wire.tree import TREE
@@ -63,7 +64,7 @@ def running_worker(cluster: TestCluster, tmp_path: Path, name: str = "w1", **set
 def running_watchdog(cluster: TestCluster) -> Iterator[None]:
     stopped = threading.Event()
     with session(cluster.access.zookeeper) as client, cluster.broker() as broker:
-        watchdog = Watchdog(client, broker.lengths, SystemClock(), interval=0.1)
+        watchdog = Watchdog(client, broker.lengths, SystemClock(), PlanRule(interval=0.1))
         thread = threading.Thread(target=watchdog.run, args=("dog", stopped))
         thread.start()
         try:
