@@ -47,7 +47,7 @@ def until(condition: Callable[[], object], timeout: float = 30) -> None:
 @contextmanager
 def running_worker(cluster: TestCluster, tmp_path: Path, name: str = "w1", **settings: object) -> Iterator[None]:
     lifetime = Lifetime()
-    options = ClusterWorkerSettings(name, tmp_path / "cache", max_pixels=10**8, **settings)  # type: ignore[arg-type]
+    options = ClusterWorkerSettings(name=name, cache=tmp_path / "cache", max_pixels=10**8, **settings)  # type: ignore[arg-type]
     thread = threading.Thread(target=run_worker, args=(options, cluster.access, StoreAccess(), lifetime))
     thread.start()
     with cluster.client() as client:
@@ -152,7 +152,7 @@ def test_a_worker_follows_rabbitmq_to_another_server(cluster: TestCluster, tmp_p
     access = replace(cluster.access, broker=replace(cluster.access.broker, servers=()))
     with cluster.client() as client, cluster.broker() as broker:
         set_servers(client, MQ, ["127.0.0.1:1"])
-        options = ClusterWorkerSettings("w1", tmp_path / "cache")
+        options = ClusterWorkerSettings(name="w1", cache=tmp_path / "cache")
         thread = threading.Thread(target=run_worker, args=(options, access, StoreAccess(), lifetime))
         thread.start()
         try:
@@ -185,7 +185,7 @@ def test_a_stage_that_cannot_be_loaded_is_reported_and_tried_again_when_asked(
 
 def test_the_name_of_a_worker_is_its_own(cluster: TestCluster, tmp_path: Path) -> None:
     with cluster.client() as client, running_worker(cluster, tmp_path):
-        options = ClusterWorkerSettings("w1", tmp_path / "cache")
+        options = ClusterWorkerSettings(name="w1", cache=tmp_path / "cache")
         access = replace(cluster.access, zookeeper=replace(cluster.access.zookeeper, session_timeout=0.5))
         with pytest.raises(UsageError, match="connected already"):
             run_worker(options, access, StoreAccess(), Lifetime())
