@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pero_worker.cli.progress import count_bar
+from pero_worker.cli.progress import count_bar, print_passed_over
 from pero_worker.cli.running import run_in_terminal
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
@@ -22,6 +22,8 @@ from pero_worker.cluster.settings import ConnectionOptions, cluster_access, spli
 from pero_worker.errors import ExitCode, UsageError
 from pero_worker.formats import formats_help, parse_formats
 from pero_worker.inputs.discover import discover
+from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
+from pero_worker.jobs.claims import results_of
 from pero_worker.jobs.job import JobRequest
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.run import RunOptions
@@ -65,6 +67,7 @@ def publish_command(
         ),
     ] = None,
     dpi: Annotated[int, typer.Option(min=36, max=2400, help="Resolution for PDF pages that are not scans.")] = 300,
+    max_pages: Annotated[int, typer.Option(min=1, help="Refuse longer documents.")] = DEFAULT_MAX_PAGES,
     wait: Annotated[
         bool, typer.Option("-w", "--wait", help="Follow the job to its end; results go to --output.")
     ] = False,
@@ -78,11 +81,17 @@ def publish_command(
             raise UsageError("--wait needs --output: the folder for the results")
         # The job's results come through a queue of its own, so that nobody else takes them.
         workforce = cluster_workforce(cluster_access(given), split_servers(stages)[:-1], dpi=dpi, priority=priority)
-        options = RunOptions(formats=parse_formats(formats), dpi=dpi)
+        options = RunOptions(formats=parse_formats(formats), dpi=dpi, max_pages=max_pages)
         run_in_terminal(JobRequest(paths=paths, output=output, options=options, workforce=workforce), quiet=quiet)
         return
-    found = discover(paths)
-    sending = PublishOptions(job=job or uuid.uuid4().hex[:16], stages=split_servers(stages), priority=priority, dpi=dpi)
+    found = discover(paths, results_of=results_of)
+    sending = PublishOptions(
+        job=job or uuid.uuid4().hex[:16],
+        stages=split_servers(stages),
+        priority=priority,
+        dpi=dpi,
+        max_pages=max_pages,
+    )
     published = PublishCounts()
     try:
         with count_bar(visible=not quiet) as bar:
@@ -98,7 +107,8 @@ def publish_command(
     finally:
         if not quiet:
             print_published(published, sending.job)
-    if published.failed:
+            print_passed_over(found)
+    if published.failed or found.unreadable.count:
         raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
 
 

@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import copyfileobj
 from statistics import fmean
+from tempfile import TemporaryDirectory
+from typing import IO
 
 from pero_worker.errors import OutputError, PageError
-from pero_worker.formats import MASTER, Document, DocumentFormat, PageFormat, document_formats, page_formats, pagexml
+from pero_worker.formats import (
+    MASTER,
+    Document,
+    DocumentFormat,
+    PageFormat,
+    TextPolicy,
+    document_formats,
+    page_formats,
+    pagexml,
+)
+from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageOrigin
 from pero_worker.jobs.report import PageRecord, PageStatus
@@ -30,6 +43,12 @@ class Collector:
     """Tells results when they were made."""
     creator: str
     """Program and version, for results."""
+    apart: ProcessApart | None = None
+    """Makes files of whole documents, None: this process does."""
+    text: TextPolicy = TextPolicy.REDO
+    """What becomes of text that PDFs have."""
+    text_changed: bool = False
+    """Whether an earlier run may have made something else of it."""
 
     @property
     def page_formats(self) -> tuple[PageFormat, ...]:
@@ -92,6 +111,10 @@ class Collector:
             page_id=page_id,
         )
 
+    def has_master(self, name: str) -> bool:
+        """Whether what files of whole documents are made from is there, if any is wanted."""
+        return not self.document_formats or self._master(name).is_file()
+
     def stale_formats(self, planned: OpenedDocument) -> tuple[DocumentFormat, ...]:
         """Those of which the document's file is missing or older than a page of it."""
         return tuple(wanted for wanted in self.document_formats if self._is_stale(planned, wanted))
@@ -99,6 +122,8 @@ class Collector:
     def _is_stale(self, planned: OpenedDocument, wanted: DocumentFormat) -> bool:
         target = self.folder.path(planned.document.name, wanted.suffix)
         if not target.is_file():
+            return True
+        if self.text_changed and planned.document.path.suffix.lower() == wanted.suffix:
             return True
         made = target.stat().st_mtime_ns
         masters = [self._master(task.name) for task in planned.pages]
@@ -120,9 +145,20 @@ class Collector:
             dpi=dpi,
             created=self.clock.now(),
             creator=self.creator,
+            text=self.text,
         )
         target = self.folder.path(planned.document.name, wanted.suffix)
-        self.folder.write_with(target, lambda stream: wanted.write(document, stream))
+        self.folder.write_with(target, lambda stream: self._fill(document, wanted, stream))
+
+    def _fill(self, document: Document, wanted: DocumentFormat, stream: IO[bytes]) -> None:
+        if self.apart is None:
+            wanted.write(document, stream)
+            return
+        with TemporaryDirectory(prefix="pero-worker-") as scratch:
+            made = Path(scratch) / "made"
+            self.apart.call(_write_document, document, wanted.name, made)
+            with made.open("rb") as source:
+                copyfileobj(source, stream)
 
     def _write(self, origin: PageOrigin, page: Page) -> dict[str, str]:
         created = self.clock.now()
@@ -147,6 +183,12 @@ class Collector:
             return None
         except OSError as error:
             raise OutputError(f"cannot read back {self._master(name)}: {error.strerror}") from error
+
+
+def _write_document(document: Document, name: str, target: Path) -> None:
+    with target.open("wb") as stream:
+        (kind,) = document_formats([name])
+        kind.write(document, stream)
 
 
 def _printable(text: str) -> str:

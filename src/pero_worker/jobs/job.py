@@ -12,6 +12,7 @@ from typing import Protocol
 
 from pero_worker.clock import SystemClock
 from pero_worker.inputs.discover import discover
+from pero_worker.jobs.claims import results_of
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.report import PageRecord, PageStatus, read_report
 from pero_worker.jobs.run import NullListener, RunListener, RunOptions, Summary, run
@@ -78,14 +79,14 @@ def run_job(
 ) -> Summary:
     """From paths to results. NoInputError: there is nothing to read; UsageError: another run writes to the folder;
     other errors as `run`."""
-    found = discover(request.paths, exclude=request.output)
+    found = discover(request.paths, exclude=request.output, results_of=results_of)
     folder = OutputFolder(request.output)
     try:
         with request.workforce(folder, listener) as workforce:
             summary = run(found.documents, workforce, folder, request.options, listener, clock, should_stop=should_stop)
     finally:
         folder.close()
-    summary.skipped = found.skipped
+    summary.discovery = found
     return summary
 
 

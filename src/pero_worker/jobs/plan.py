@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pero_worker.errors import PageError
 from pero_worker.inputs.discover import SourceDocument, page_name
-from pero_worker.inputs.documents import count_pages
+from pero_worker.inputs.documents import DEFAULT_MAX_PAGES, count_pages, opens_safely
+from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.report import Fingerprint
+
+_TURNS = 4
+"""Documents whose pages alternate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,15 +87,24 @@ class OpenedDocument:
 
 
 def open_documents(
-    documents: Iterable[SourceDocument], pipeline: str, version: str, dpi: int
+    documents: Iterable[SourceDocument],
+    pipeline: str,
+    version: str,
+    dpi: int,
+    *,
+    apart: ProcessApart,
+    max_pages: int = DEFAULT_MAX_PAGES,
 ) -> Iterator[OpenedDocument]:
-    """Opens one document after the other, far enough to count its pages."""
+    """Opens one document after the other, far enough to count its pages; in `apart` what a bad file may crash."""
     for document in documents:
         error, count, size, modified = "", 1, 0, 0
         try:
             status = document.path.stat()
             size, modified = status.st_size, status.st_mtime_ns
-            count = count_pages(document.path)
+            if opens_safely(document.path):
+                count = count_pages(document.path, max_pages=max_pages)
+            else:
+                count = apart.call(count_pages, document.path, max_pages=max_pages)
         except PageError as problem:
             error = str(problem)
         except OSError as problem:
@@ -101,3 +115,21 @@ def open_documents(
             for i in range(count)
         )
         yield OpenedDocument(document=document, pages=pages, error=error)
+
+
+def in_turns(queues: Iterable[Iterable[PageTask]]) -> Iterator[PageTask]:
+    """One page of each in turn, of a few at a time: a document of many pages does not hold up those behind it."""
+    waiting = iter(queues)
+    begun: deque[deque[PageTask]] = deque()
+    while True:
+        another = next(waiting, None) if len(begun) < _TURNS else None
+        if another is not None:
+            queue = deque(another)
+        elif begun:
+            queue = begun.popleft()
+        else:
+            return
+        if queue:
+            yield queue.popleft()
+        if queue:
+            begun.append(queue)

@@ -93,17 +93,18 @@ class Report:
 
     def finished(self, page: str, fingerprint: Fingerprint, formats: tuple[str, ...]) -> bool:
         """Whether an earlier run left everything that is asked for now."""
-        found = self._index.execute("SELECT offset FROM page WHERE name = ?", (_key(page),)).fetchone()
-        if found is None:
-            return False
-        self._lines.seek(found[0])
-        record = _parsed(self._lines.readline())
+        record = self._record(page)
         return (
             record is not None
             and record.status is PageStatus.DONE
             and record.fingerprint == fingerprint
             and all(name in record.outputs and (self._folder.root / record.outputs[name]).is_file() for name in formats)
         )
+
+    def outputs(self, page: str) -> Mapping[str, str]:
+        """The files of the page called `page` that an earlier run left: formats to paths."""
+        record = self._record(page)
+        return record.outputs if record else {}
 
     def page_id(self, page: str) -> str | None:
         """What the page called `page` was called on its way; None when there is no such page."""
@@ -136,6 +137,13 @@ class Report:
             self._lines.close()
             self._index.close()
             self._folder.index.unlink(missing_ok=True)
+
+    def _record(self, page: str) -> PageRecord | None:
+        found = self._index.execute("SELECT offset FROM page WHERE name = ?", (_key(page),)).fetchone()
+        if found is None:
+            return None
+        self._lines.seek(found[0])
+        return _parsed(self._lines.readline())
 
     def _read(self) -> int:
         """Fills the index; the number of lines that do not count any more, or never did."""
