@@ -22,13 +22,13 @@ from pero_worker.cluster.registry.servers import MQ, set_servers
 from pero_worker.cluster.workers.worker import ClusterWorkerSettings, run_worker
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
-from pero_worker.ports import WorkerStatus
 from pero_worker.processes import Lifetime
 from pero_worker.request import Payload, Request
 from pero_worker.stores.location import StoreAccess
 from pero_worker.watchdog.service import Watchdog
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.wire.tree import TREE
+from pero_worker.work import WorkerStatus
 
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster

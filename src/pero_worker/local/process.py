@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pero_worker.clock import SystemClock
+from pero_worker.coordinators.null import NoSuspects
 from pero_worker.errors import ExitCode, StageError
 from pero_worker.local.pipe import RemoteBroker, RemoteCoordinator
 from pero_worker.processes import Lifetime, OnSignal
@@ -47,10 +48,13 @@ def run_worker(connection: Connection, settings: ProcessSettings) -> None:
     runner = StageRunner(
         settings.name, ImageReader(settings.max_pixels, local_files=True), clock, max_attempts=settings.max_attempts
     )
+    coordinator = RemoteCoordinator(connection)
     worker = Worker(
         settings.name,
         broker=RemoteBroker(connection),
-        coordinator=RemoteCoordinator(connection),
+        assignments=coordinator,
+        reports=coordinator,
+        suspects=NoSuspects(),
         models=StagesOnDisk(),
         runner=runner,
         settings=WorkerSettings(device=settings.device, time_limit=settings.time_limit),

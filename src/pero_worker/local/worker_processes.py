@@ -13,9 +13,10 @@ from pero_worker.errors import StageError
 from pero_worker.jobs.workforce import DeathListener
 from pero_worker.local.pipe import serve
 from pero_worker.local.process import ProcessSettings, run_worker
-from pero_worker.ports import Clock, WorkerStatus
+from pero_worker.ports import Clock
 from pero_worker.processes import RECYCLED
 from pero_worker.supervisor import Supervisor, spawn
+from pero_worker.work import WorkerStatus
 
 _MAX_IDLE_DEATHS = 3
 _STOP_GRACE_SECONDS = 0.5

@@ -23,9 +23,10 @@ from pero_worker.coordinators.session import session
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
 from pero_worker.engines import installed_engines
 from pero_worker.models.store import ArchiveStore, Keep
-from pero_worker.ports import Clock, WorkerStatus
+from pero_worker.ports import Clock
 from pero_worker.processes import Lifetime
 from pero_worker.stores.location import StoreAccess
+from pero_worker.work import WorkerStatus
 from pero_worker.worker.loop import Worker, WorkerSettings
 from pero_worker.worker.payloads import ImageReader
 from pero_worker.worker.steps import StageRunner
@@ -105,7 +106,9 @@ def run_worker(
             """By closing the connection under it."""
             logger.warning("the page in hand takes too long to wait for it, and is given back")
             worker.release_page()
-            coordinator.report(settings.name, WorkerStatus.DEAD, "stopped with a page in hand, which was given back")
+            coordinator.reports.report(
+                settings.name, WorkerStatus.DEAD, "stopped with a page in hand, which was given back"
+            )
             broker.close()
             coordinator.close()
 
@@ -149,7 +152,9 @@ def _put_together(
     return Worker(
         settings.name,
         broker=broker,
-        coordinator=coordinator,
+        assignments=coordinator,
+        reports=coordinator.reports,
+        suspects=coordinator.reports,
         models=models,
         runner=StageRunner(settings.name, images, clock, max_attempts=settings.max_attempts),
         settings=WorkerSettings(device=settings.device, memory_in_use=lambda: memory_in_use(settings.device)),
