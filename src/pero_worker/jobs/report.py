@@ -16,6 +16,8 @@ from pero_worker.jobs.outputs import REPORT_NAME, OutputFolder
 class PageStatus(StrEnum):
     DONE = "done"
     FAILED = "failed"
+    SKIPPED = "skipped"
+    """There is nothing on it to read, as on a canvas with a film."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,12 @@ class PageRecord:
     """Why it failed, in a sentence."""
     page_id: str = ""
     """What the page was called on its way through a cluster."""
+    source_id: str = ""
+    """Of the IIIF canvas or the METS division that the page is."""
+    label: str = ""
+    """What the page is called there."""
+    note: str = ""
+    """What was decided about it that its owner may not expect."""
 
 
 class Report:

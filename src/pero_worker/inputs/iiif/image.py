@@ -11,7 +11,9 @@ from typing import Any
 from pero_worker.errors import UsageError
 from pero_worker.inputs.books import Picture
 
-_SIZE = re.compile(r"max|pct:[0-9]{1,3}(\.[0-9]{1,4})?|[1-9][0-9]{0,5},|,[1-9][0-9]{0,5}|!?[1-9][0-9]{0,5},[1-9][0-9]{0,5}")
+_SIZE = re.compile(
+    r"max|pct:[0-9]{1,3}(\.[0-9]{1,4})?|[1-9][0-9]{0,5},|,[1-9][0-9]{0,5}|!?[1-9][0-9]{0,5},[1-9][0-9]{0,5}"
+)
 _MAX_SIDE = 1_000_000
 _TILE = 1024
 
@@ -41,10 +43,11 @@ class ImageDescription:
     cuts: bool = False
     """Answers any region."""
 
-    def served(self, width: int, height: int) -> tuple[int, int]:
-        """How large a region of `width` x `height` pixels comes at most."""
+    def served(self, width: int, height: int, *, strictly: bool = False) -> tuple[int, int]:
+        """How large a region of `width` x `height` pixels comes at most; `strictly`: where a greatest height is not
+        named, it is the greatest width."""
         shrink = 1.0
-        max_height = self.max_height or (self.max_width if self.version == 2 else 0)
+        max_height = self.max_height or (self.max_width if strictly else 0)
         if self.max_width:
             shrink = min(shrink, self.max_width / width)
         if max_height:
@@ -104,8 +107,14 @@ def description_of(document: Any) -> ImageDescription:
         if isinstance(profile, dict):
             limits.update({k: v for k, v in profile.items() if k in {"maxWidth", "maxHeight", "maxArea"}})
     level = max((_level(profile) for profile in profiles if isinstance(profile, str)), default=0)
-    supported = {str(name) for names in (document.get("extraFeatures"), *(p.get("supports") for p in profiles if isinstance(p, dict))) for name in _list(names)}
-    sizes = ((_pixels(s.get("width")), _pixels(s.get("height"))) for s in _list(document.get("sizes")) if isinstance(s, dict))
+    supported = {
+        str(name)
+        for names in (document.get("extraFeatures"), *(p.get("supports") for p in profiles if isinstance(p, dict)))
+        for name in _list(names)
+    }
+    sizes = (
+        (_pixels(s.get("width")), _pixels(s.get("height"))) for s in _list(document.get("sizes")) if isinstance(s, dict)
+    )
     return ImageDescription(
         version=_version(document),
         level=level,
@@ -155,12 +164,12 @@ def candidates(picture: Picture, description: ImageDescription | None, size: str
 def tiles(picture: Picture, description: ImageDescription) -> tuple[Tile, ...]:
     """The pieces of the whole picture, or of its region, where they give more than one answer would; else ()."""
     left, top, width, height = _box(picture.region, description)
-    if picture.service is None or description.served(width, height) == (width, height) and description.level > 0:
+    if picture.service is None or (description.served(width, height) == (width, height) and description.level > 0):
         return ()
     step_x, step_y = description.tile
-    if not description.cuts and (not step_x or picture.region):
+    if not description.cuts and (not step_x or picture.region or (width, height) in description.sizes):
         return ()
-    step_x, step_y = description.served(step_x or _TILE, step_y or _TILE)
+    step_x, step_y = description.served(step_x or _TILE, step_y or _TILE, strictly=True)
     base, quality = base_of(picture.service.id).rstrip("/"), _quality(description)
     found = []
     for y in range(top, top + height, step_y):
@@ -191,6 +200,7 @@ def _sizes(description: ImageDescription, size: str, width: int, height: int, *,
         yield size
         return
     across, down = description.served(width, height)
+    strict, strict_down = description.served(width, height, strictly=True)
     if description.version == 3:
         yield "max"
     elif (across, down) == (width, height):
@@ -198,10 +208,9 @@ def _sizes(description: ImageDescription, size: str, width: int, height: int, *,
         if description.version == 2:
             yield "max"
     else:
-        yield f"{across},"
-        yield "full"
+        yield from dict.fromkeys((f"{across},", f"{strict},", "full"))
     if description.level > 0 or not whole:
-        yield f"{across},{down}" if description.version == 3 else f"{across},"
+        yield f"{strict},{strict_down}" if description.version == 3 else f"{strict},"
 
 
 def _box(region: str, description: ImageDescription) -> tuple[int, int, int, int]:

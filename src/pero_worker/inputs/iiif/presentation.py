@@ -226,7 +226,9 @@ def _service(body: dict[str, Any]) -> ImageService | None:
 def _is_image_service(service: dict[str, Any]) -> bool:
     if _type(service).startswith("imageservice"):
         return True
-    texts = [text for text in (*_list(service.get("profile")), *_list(service.get("@context"))) if isinstance(text, str)]
+    texts = [
+        text for text in (*_list(service.get("profile")), *_list(service.get("@context"))) if isinstance(text, str)
+    ]
     if any("/auth/" in text or "/search/" in text for text in texts):
         return False
     return any("image" in text or text.startswith("level") for text in texts)

@@ -15,10 +15,8 @@ from pero_worker.inputs.mets.read import Mets, MetsFile, MetsPage
 
 _BEST_GROUPS = ("ocr-d-img", "max", "original", "master/img", "local", "default", "image", "img")
 _POOR_GROUPS = frozenset({"thumbs", "min", "download", "presentation", "teaser", "thumbnail"})
-_PICTURES = frozenset(".jpg .jpeg .jpe .png .tif .tiff .jp2 .j2k .jpx .j2c .webp .bmp .gif .ppm .pgm .pbm".split())
-_OTHERS = frozenset(
-    ".xml .txt .pdf .html .htm .json .hocr .epub .mp3 .mp4 .wav .ogg .zip .doc .docx .rtf .csv .md".split()
-)
+_PICTURES = re.compile(r".*\.(jpe?g|jpe|png|tiff?|jp2|j2k|jpx|j2c|webp|bmp|gif|p[pgb]m)", re.IGNORECASE)
+_OTHERS = re.compile(r".*\.(xml|txt|pdf|html?|json|hocr|epub|mp[34]|wav|ogg|zip|docx?|rtf|csv|md)", re.IGNORECASE)
 _SERVICE = "application/vnd.kitodo.iiif"
 _UNREADABLE = {
     "application/vnd.netfpx": "a picture of an IIP server",
@@ -151,8 +149,8 @@ def _is_picture(file: MetsFile) -> bool:
             return True
         if file.mime not in {"application/octet-stream", "binary/octet-stream"}:
             return False
-    endings = {PurePosixPath(unquote(urlsplit(place).path)).suffix.lower() for place in file.places}
-    return bool(endings & _PICTURES) or not endings & _OTHERS
+    names = [unquote(urlsplit(place).path) for place in file.places]
+    return any(map(_PICTURES.fullmatch, names)) or not any(map(_OTHERS.fullmatch, names))
 
 
 def _located(file: MetsFile, source: str, home: Path | None, root: Path | None) -> tuple[Picture | None, str]:

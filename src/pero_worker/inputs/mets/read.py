@@ -95,9 +95,9 @@ def read_mets(data: bytes, source: str) -> Mets:
         raise NoInputError(f"{source} has {len(pages)} pages, more than the {MAX_PAGES} that are read")
     seen: set[str] = set()
     for number, page in enumerate(pages, 1):
-        if not page.id:
+        if not page.id and any(other.id for other in pages[:20]):
             warnings.append(f"page {number} has no ID")
-        elif page.id in seen:
+        elif page.id and page.id in seen:
             warnings.append(f"the page ID {page.id!r} is used twice")
         seen.add(page.id)
         missing = [name for name in page.files if name not in known]

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from pero_worker.errors import PageError
 
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
+_METADATA = frozenset({"100.100.100.200", "fd00:ec2::254"})
+"""Services of clouds that hand out logins; others have link-local addresses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,9 +18,9 @@ class AddressRules:
     """What is allowed."""
 
     allow_private: bool = False
-    """Also addresses of private networks, of this machine, and of the cloud's metadata services."""
+    """Also addresses of private networks and of this machine; those of metadata services never."""
     named: frozenset[str] = frozenset()
-    """Hosts that the user named on the command line: they, and what they redirect to on themselves, are wanted."""
+    """Hosts that the user named: they are wanted, wherever they are."""
 
     def check_url(self, url: str) -> str:
         """The host's name. PageError (permanent): it may not be asked."""
@@ -45,6 +47,10 @@ class AddressRules:
         """PageError (permanent): `address`, of `host`, may not be asked. ValueError: it is no address."""
         ip = ipaddress.ip_address(address.partition("%")[0])
         inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
+        if ip.is_link_local or str(ip) in _METADATA or (inner is not None and inner.is_link_local):
+            raise PageError(
+                f"{address} is an address for machines to ask about themselves, and is never followed", permanent=True
+            )
         if not ip.is_global or ip.is_multicast or (inner is not None and not inner.is_global):
             self._refuse_unless_wanted(host, address)
 

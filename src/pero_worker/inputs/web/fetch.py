@@ -31,6 +31,7 @@ _CONNECT_SECONDS = 10.0
 _LONGEST_DOWNLOAD_SECONDS = 1800.0
 """A server that sends a byte now and then does not keep a connection for ever."""
 _WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_MAX_EXPLANATION_BYTES = 65536
 _MEANINGS = {
     401: "a login is needed",
     403: "access is refused",
@@ -43,10 +44,12 @@ _MEANINGS = {
 class AnswerError(PageError):
     """The server answered with an error, which another address may not."""
 
-    def __init__(self, url: str, status: int) -> None:
+    def __init__(self, url: str, status: int, body: bytes = b"") -> None:
+        """`body`: the beginning of what the server says to a login that it wants."""
         meaning = _MEANINGS.get(status, "the server cannot serve it" if status >= 500 else "it is refused")
         super().__init__(f"{url[:500]}: {meaning} (HTTP status {status})", permanent=status < 500)
         self.status = status
+        self.body = body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +185,8 @@ class Fetcher:
             retry_after = retry_after_of(response.headers.get("retry-after"), self._clock.now())
             raise _TryAgainError(AnswerError(url, status), retry_after)
         if status != 200:
-            raise AnswerError(url, status)
+            body = next(response.iter_bytes(_MAX_EXPLANATION_BYTES), b"") if status in {401, 403} else b""
+            raise AnswerError(url, status, body)
 
     def _keep(self, key: str, response: httpx.Response, address: str, max_bytes: int) -> CacheEntry:
         too_large = PageError(
@@ -276,9 +280,13 @@ def _cookies_of(file: Path | None) -> CookieJar | None:
         return None
     jar = MozillaCookieJar(file)
     try:
-        jar.load(ignore_discard=True)
+        jar.load(ignore_discard=True, ignore_expires=True)
     except (LoadError, OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"--iiif-cookies {file}: it cannot be read as a file of cookies in Netscape's format ({error})"
         ) from error
+    for cookie in jar:
+        # curl writes 0 for those that end with the session.
+        cookie.expires = cookie.expires or None
+    jar.clear_expired_cookies()
     return jar
