@@ -57,9 +57,9 @@ def _mean_costs(frames: Frames) -> Costs:
     costs: dict[str, dict[str, Cost]] = defaultdict(dict)
     for (name, kind), seen_costs in found.items():
         costs[name][kind] = Cost(
-            _mean(cost.seconds for cost in seen_costs),
-            _mean(cost.load_seconds for cost in seen_costs),
-            next((cost.memory for cost in reversed(seen_costs) if cost.memory is not None), None),
+            seconds=_mean(cost.seconds for cost in seen_costs),
+            load_seconds=_mean(cost.load_seconds for cost in seen_costs),
+            memory=next((cost.memory for cost in reversed(seen_costs) if cost.memory is not None), None),
         )
     return costs
 
