@@ -26,6 +26,8 @@ _LOOK_AHEAD = 256
 _DOCUMENTS_AHEAD = 100
 """That wait to be made into files of their own; pages are held up by more."""
 _FAILURES_KEPT = 20
+_GROUP = 16
+"""Pages that are synced to the disk together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ def run(
 ) -> Summary:
     """Has `workforce` do every page that an earlier run has not done.
 
+    Pages are written down in groups: when nothing more comes for a moment, at the latest after `_GROUP` pages.
+
     Ctrl-C ends the run within two seconds: the summary then says interrupted, and what was finished stays.
     StageError: the pipeline cannot be loaded.
     """
@@ -127,6 +131,8 @@ class _Run:
         self._open: dict[str, _Open] = {}
         self._documents = ThreadPoolExecutor(1, "documents")
         self._in_making: deque[tuple[str, str, Future[None]]] = deque()
+        self._settlements: list[Callable[[], None]] = []
+        self._complete: list[_Open] = []
         self.summary = Summary()
 
     def recognise(self, documents: Documents) -> None:
@@ -140,9 +146,13 @@ class _Run:
         try:
             self._feed(waiting, handed_in)
             while handed_in:
-                for outcome in self._workforce.outcomes(_POLL_SECONDS):
+                outcomes = self._workforce.outcomes(_POLL_SECONDS)
+                for outcome in outcomes:
                     self._take(outcome, handed_in)
+                if not outcomes or self._journal.uncommitted >= _GROUP:
+                    self._commit()
                 self._feed(waiting, handed_in)
+            self._commit()
             finished = True
         except BaseException:
             finished = False
@@ -168,8 +178,8 @@ class _Run:
             if planned.error:
                 self._settle(self._collector.failure(planned.pages[0], PageError.failure_class, planned.error))
                 continue
-            page_formats = tuple(kind.name for kind in self._collector.page_formats)
-            missing = [p for p in planned.pages if not self._journal.finished(p.name, p.fingerprint, page_formats)]
+            stale = bool(self._collector.stale_formats(planned))
+            missing = [page for page in planned.pages if not self._is_finished(page, stale=stale)]
             self._expected += len(missing) - 1
             self.summary.finished_before += len(planned.pages) - len(missing)
             self._observer.expects(self._expected, self.summary.finished_before)
@@ -179,6 +189,12 @@ class _Run:
                 yield from missing
             else:
                 self._make_documents(document)
+
+    def _is_finished(self, page: PageTask, *, stale: bool) -> bool:
+        """`stale`: a file of the whole document is to be made, out of the pages' masters."""
+        formats = tuple(kind.name for kind in self._collector.page_formats)
+        whole = not stale or self._collector.has_master(page)
+        return whole and self._journal.finished(page.name, page.fingerprint, formats)
 
     def _feed(self, waiting: Iterator[PageTask], handed_in: dict[str, PageTask]) -> None:
         while self._workforce.wants_more():
@@ -199,7 +215,17 @@ class _Run:
             self._settle(self._collector.collect(task, outcome.request), task)
         elif task is not None:
             self._settle(self._collector.failure(task, outcome.error_class, outcome.error), task)
-        outcome.settle()
+        self._settlements.append(outcome.settle)
+
+    def _commit(self) -> None:
+        """What was taken is on the disk: nobody else needs to know of it, and documents that are complete are made."""
+        self._journal.commit()
+        settlements, self._settlements = self._settlements, []
+        for settle in settlements:
+            settle()
+        complete, self._complete = self._complete, []
+        for document in complete:
+            self._make_documents(document)
 
     def _settle(self, record: PageRecord, task: PageTask | None = None) -> None:
         self._journal.add(record)
@@ -217,7 +243,7 @@ class _Run:
                 document.failed.add(record.page)
             if not document.unsettled:
                 del self._open[task.document.name]
-                self._make_documents(document)
+                self._complete.append(document)
 
     def _make_documents(self, document: _Open) -> None:
         planned, dpi = document.planned, self._options.dpi
