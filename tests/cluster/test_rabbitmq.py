@@ -12,10 +12,10 @@ import pytest
 from pero_worker.brokers.link import Link
 from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
 from pero_worker.errors import RequestError, TransientError
-from pero_worker.ports import Delivery
 from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.wire.queues import DEAD_LETTERS, ORIGIN, REASON
 from pero_worker.wire.servers import Server
+from pero_worker.work import Delivery
 
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster

@@ -318,7 +318,7 @@ def test_nodes_belong_to_the_user_who_made_them(rabbit: Ports, zoo: Ports, certi
             cluster.zookeeper, cluster.broker, "ocr", StageChange("[WORKER]\nDUMMY = yes\n"), SystemClock().now()
         )
         worker = ZooKeeperCoordinator(cluster.zookeeper, "w1", SystemClock())
-        worker.begin_suspect("page")
+        worker.reports.begin_suspect("page")
         election = cluster.zookeeper.Election("/pero/watchdog/election", "dog")
         election.run(lambda: None)
         assert owners(cluster.zookeeper) == {"sasl:pero:ALL"}

@@ -25,9 +25,9 @@ from pika.adapters.blocking_connection import BlockingConnection
 
 from pero_worker.brokers.link import Link, QueueState, explain
 from pero_worker.errors import TransientError
-from pero_worker.ports import Delivery
 from pero_worker.wire import queues as wire
 from pero_worker.wire.servers import AMQP_PORT, AMQP_TLS_PORT, Server
+from pero_worker.work import Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -298,7 +298,7 @@ class RabbitBroker:
     def _delivery(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool = False) -> Delivery:
         number = next(self._numbers)
         self._held[number] = (link.number, tag)
-        return Delivery(number, queue, body, redelivered=redelivered)
+        return Delivery(tag=number, queue=queue, body=body, redelivered=redelivered)
 
     def _take(self, link: Link, queue: str) -> tuple[Delivery, dict[str, Any]] | None:
         found = link.take(queue)

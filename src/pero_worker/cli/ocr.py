@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -31,9 +28,8 @@ from pero_worker.jobs.run import RunOptions, Summary, run
 from pero_worker.jobs.workforce import Workforce
 from pero_worker.local.workforce import LocalSettings, LocalWorkforce
 from pero_worker.models.pipelines import load_pipeline
+from pero_worker.processes import Lifetime, OnSignal, leave
 
-_EXIT_TIMEOUT_SECONDS = 4.0
-"""Seconds that leaving may take after Ctrl-C."""
 EPILOG = """
 [bold]Examples[/bold]
 
@@ -140,8 +136,7 @@ def run_documents(
     quiet: bool,
 ) -> None:
     """From paths to results, with progress and a summary; ends the program when something failed."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupt)
+    Lifetime(status=ExitCode.INTERRUPTED, on_signal=OnSignal.INTERRUPT).begin()
     found = discover(paths, exclude=output)
     folder = OutputFolder(output)
     try:
@@ -157,17 +152,7 @@ def run_documents(
 
 def _leave(summary: Summary) -> None:
     if summary.interrupted:
-        sys.stdout.flush()
-        sys.stderr.flush()
         # Not sys.exit: a half-made PDF in a thread would be waited for, and nothing of it is in place yet.
-        os._exit(ExitCode.INTERRUPTED)
+        leave(ExitCode.INTERRUPTED)
     if summary.failed or summary.documents_failed:
         raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    # A server that does not answer must not hold us up; nothing half-made is in place.
-    last = threading.Timer(_EXIT_TIMEOUT_SECONDS, os._exit, (ExitCode.INTERRUPTED,))
-    last.daemon = True
-    last.start()
-    raise KeyboardInterrupt

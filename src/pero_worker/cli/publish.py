@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import uuid
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,11 +20,11 @@ from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree, safe_n
 from pero_worker.cluster.pages.publish import PublishCounts, PublishOptions, SentPages, check_route, publish
 from pero_worker.cluster.pages.sending import FIRST_PAGES
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, split_servers
-from pero_worker.cluster.workers.supervisor import exit_after, stop_on_signals
 from pero_worker.errors import ExitCode, UsageError
 from pero_worker.formats import formats_help, parse_formats
 from pero_worker.inputs.discover import discover
 from pero_worker.jobs.outputs import OutputFolder
+from pero_worker.processes import Lifetime
 
 PUBLISH_EPILOG = """
 [bold]Examples[/bold]
@@ -129,9 +128,8 @@ def download_command(
     if layout not in {"tree", "requests"}:
         raise typer.BadParameter("choose tree or requests", param_hint="--layout")
     wanted = parse_formats(formats)
-    stopped = threading.Event()
-    stop_on_signals(stopped)
-    exit_after(stopped)
+    lifetime = Lifetime()
+    lifetime.begin()
     clock = SystemClock()
     downloaded = DownloadCounts()
     with open_cluster(cluster_access(given)) as cluster:
@@ -146,7 +144,7 @@ def download_command(
                     writer,
                     clock,
                     keep_running=keep_running,
-                    stopped=stopped,
+                    stopped=lifetime.stop,
                     downloaded=downloaded,
                     tell=lambda _request: bar.advance(task),
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -34,6 +35,17 @@ class PageFormat:
     """Makes a file's content."""
 
 
+class TextPolicy(StrEnum):
+    """What becomes of text that a PDF has already, in its searchable PDF."""
+
+    SKIP = "skip"
+    """A page with text of any kind stays as it is."""
+    REDO = "redo"
+    """Invisible text of an earlier recognition is replaced; where letters stand that are text already, they stay."""
+    FORCE = "force"
+    """A page with text becomes a picture of itself, with the words that were read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """A file and its pages, all of them settled."""
@@ -52,6 +64,8 @@ class Document:
     """When the result is made."""
     creator: str
     """Program and version that make it."""
+    text: TextPolicy = TextPolicy.REDO
+    """What becomes of text that the source has."""
 
 
 class DocumentWriter(Protocol):

@@ -47,15 +47,14 @@ class LocalWorkforce:
         self._broker = MemoryBroker((*self._stages, OUTPUT_QUEUE))
         self._coordinator = MemoryCoordinator(pipeline.stages)
         self._processes: WorkerProcesses | None = None
-        self._gone: DeathListener | None = None
         self._workers = 0
 
     def start(self, pages: int, gone: DeathListener) -> int:
         devices = choose_devices(self._settings.device, self._settings.jobs, pages)
-        self._workers, self._gone = len(devices), gone
+        self._workers = len(devices)
         if pages:
             processes = [self._process(number, device) for number, device in enumerate(devices, 1)]
-            self._processes = WorkerProcesses(self._broker, self._coordinator, processes)
+            self._processes = WorkerProcesses(self._broker, self._coordinator, processes, self._clock, gone)
         return self._workers
 
     def wants_more(self) -> bool:
@@ -73,8 +72,8 @@ class LocalWorkforce:
         self._broker.publish(self._stages[0], encode_request(request))
 
     def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
-        if self._processes and self._gone:
-            self._processes.check(self._gone)
+        if self._processes:
+            self._processes.check()
         found: list[PageOutcome] = []
         delivery = self._broker.get((OUTPUT_QUEUE,), "collector", timeout)
         if delivery is not None:

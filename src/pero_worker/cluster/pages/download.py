@@ -11,9 +11,10 @@ from typing import Protocol
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.errors import RequestError, StageError, TransientError
-from pero_worker.ports import Clock, Delivery
+from pero_worker.ports import Clock
 from pero_worker.request import Request
 from pero_worker.wire.requests import decode_request
+from pero_worker.work import Delivery
 
 
 class Layout(Protocol):
