@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pero_worker.errors import OutputError, UsageError
-from pero_worker.jobs.journal import Fingerprint, Journal, PageRecord, PageStatus
+from pero_worker.jobs.journal import Fingerprint, Journal, Known, PageRecord, PageStatus
 from pero_worker.jobs.outputs import OutputFolder
 
 PRINT = Fingerprint(10, 1, "print-latin", "v1", 300)
@@ -103,13 +103,16 @@ def test_a_record_after_a_torn_line_is_not_lost(folder: OutputFolder) -> None:
 
 def test_pages_are_known_by_what_they_were_called_on_their_way(folder: OutputFolder) -> None:
     with closing(Journal(folder)) as journal:
-        assert journal.page_id("a/p") is None
-        journal.add(record(page_id="x1"))
+        assert journal.holder("a/p") is None
+        journal.add(record(page_id="x1", request_id="r1"))
         journal.add(record(page="b", page_id="x2", status=PageStatus.FAILED))
     with closing(Journal(folder)) as again:
-        assert (again.page_id("a/p"), again.page_id("b"), again.page_id("c")) == ("x1", "x2", None)
-        assert again.has_page_id("x2")
-        assert not again.has_page_id("x3")
+        assert again.holder("A/P") == Known("a/p", "x1", False)
+        assert again.holder("b") == Known("b", "x2", True)
+        assert again.holder("c") is None
+        assert again.delivered("x1", "r1") == Known("a/p", "x1", False)
+        assert again.delivered("x1", "r2") is None
+        assert again.delivered("x2", "any") is not None, "an older report does not say which message it was"
         assert again.failed == 1
         again.add(record(page="b", page_id="x2"))
         assert again.failed == 0

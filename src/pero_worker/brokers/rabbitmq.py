@@ -163,6 +163,11 @@ class RabbitBroker:
     def delete(self, queue: str) -> None:
         self._call(lambda link: link.temporary(lambda channel: channel.queue_delete(queue)))
 
+    def fetch_ahead(self, messages: int) -> None:
+        """So many may be in hand, or on their way to us, at a time; also over connections to come."""
+        self._prefetch = messages
+        self._call(lambda link: link.fetch_ahead(messages))
+
     def take(self, queue: str) -> tuple[Delivery, dict[str, Any]] | None:
         """One message and its headers without waiting; None when the queue is empty. RequestError: no such queue."""
         return self._call(lambda link: self._take(link, queue))

@@ -81,11 +81,16 @@ class Journal:
     def __init__(self, folder: OutputFolder) -> None:
         self._folder = folder
         self._pending: list[bytes] = []
+        self._is_whole = True
         try:
             self._lines = folder.open_report()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
             self._index = _new_index(folder.index)
             self._superseded = self._read()
         except (OSError, sqlite3.Error) as error:
+            self._lines.close()
             raise self._unwritable(error) from error
 
     def finished(self, page: str, fingerprint: Fingerprint, formats: tuple[str, ...]) -> bool:
@@ -144,22 +149,25 @@ class Journal:
 
     def commit(self) -> None:
         """From here on what was added survives a power cut, and the files it speaks of."""
-        self._folder.commit()
-        if not self._pending:
-            return
+        pending, self._pending = self._pending, []
         try:
-            self._lines.write(b"".join(self._pending))
-            self._lines.flush()
-            os.fsync(self._lines.fileno())
+            self._folder.commit()
+            if pending:
+                self._lines.write(b"".join(pending))
+                self._lines.flush()
+                os.fsync(self._lines.fileno())
         except OSError as error:
+            self._is_whole = False
             raise self._unwritable(error) from error
-        self._pending.clear()
+        except BaseException:
+            self._is_whole = False
+            raise
 
     def close(self, *, compact: bool = True) -> None:
         """Keeps one line a page, unless `compact` is False: a long report takes seconds to copy."""
         try:
             self.commit()
-            if compact and self._superseded:
+            if compact and self._superseded and self._is_whole:
                 self._folder.write_with(self._folder.report, lambda stream: stream.writelines(self._latest()))
         finally:
             self._lines.close()

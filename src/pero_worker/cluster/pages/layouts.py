@@ -91,12 +91,14 @@ class RequestFolders:
             raise OutputError(f"cannot write {self._path / name}: {error.strerror or error}") from error
 
     def close(self) -> None:
-        """What was written and not committed goes."""
-        self._folder.remove_tree(self._own)
-        for parts in (_DRAFTS, _DRAFTS[:1]):
-            self._folder.remove_if_empty(parts)
-        self._lock.close()
-        self._folder.close()
+        try:
+            self.commit()
+        finally:
+            self._folder.remove_tree(self._own)
+            for parts in (_DRAFTS, _DRAFTS[:1]):
+                self._folder.remove_if_empty(parts)
+            self._lock.close()
+            self._folder.close()
 
     def _locked(self) -> IO[bytes]:
         """The lock of a place for drafts; somebody who cleans up at this moment may take the first one away."""
@@ -228,7 +230,11 @@ class ResultTree:
             raise UsageError(f"--formats {whole} is made from whole documents: use pero-worker ocr --cluster for it")
         self._folder = folder
         self._collector = Collector(folder, formats, clock, f"pero-worker {pero_worker.__version__}")
-        self._journal = Journal(folder)
+        try:
+            self._journal = Journal(folder)
+        except OutputError:
+            folder.close()
+            raise
 
     def write(self, request: Request, body: bytes) -> bool:
         page_id = request.page_uuid or request.uuid or hashlib.sha256(body).hexdigest()
@@ -267,6 +273,8 @@ class ResultTree:
                 return name
             if holder is not None and holder.page_id == page_id and holder.failed:
                 return holder.name
+            if holder is not None and holder.page_id == page_id and request.failed and request.job:
+                return None  # Of an earlier try: ids are unique where jobs have names.
         raise ResultPathError(f"there is no name left for {request.source or page_id}", permanent=True)
 
     def _fits(self, name: str) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from kazoo.client import KazooClient
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.cluster.pages.fetching import FetchAhead
 from pero_worker.cluster.pages.sending import priority_of, request_for
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.errors import PageError, RequestError, StageError, TransientError
@@ -50,6 +52,7 @@ class ClusterWorkforce:
         self._sent = 0
         self._queue = f"job.{job}"
         self._in_cluster: dict[str, int] = {}
+        self._ahead = FetchAhead(broker)
 
     def start(self, pages: int, gone: DeathListener) -> int:
         if pages:
@@ -80,6 +83,8 @@ class ClusterWorkforce:
     def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
         try:
             delivery = self._broker.get((self._queue,), f"job-{self._job}", timeout)
+            if delivery is not None:
+                self._ahead.saw(len(delivery.body))
         except TransientError:
             # The connection is made again by itself; pages in the cluster are safe meanwhile.
             self._clock.sleep(timeout)
@@ -87,9 +92,11 @@ class ClusterWorkforce:
         if delivery is None:
             return ()
 
+        in_hand = replace(delivery, body=b"")
+
         def settle() -> None:
             with suppress(TransientError):  # It will come again, and is known then.
-                self._broker.ack(delivery)
+                self._broker.ack(in_hand)
 
         try:
             request = decode_request(delivery.body)
