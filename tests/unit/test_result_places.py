@@ -12,15 +12,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from unit.test_journal_outputs import PRINT, record
 from unit.test_layouts import LOG, REQUEST, files
+from unit.test_report_outputs import PRINT, record
 
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
 from pero_worker.errors import OutputError, PageError, UsageError
 from pero_worker.jobs import confined
-from pero_worker.jobs.journal import Journal, PageStatus
 from pero_worker.jobs.outputs import OutputFolder, ResultPathError
+from pero_worker.jobs.report import PageStatus, Report
 from pero_worker.request import Payload, Request, StageStatus
 
 
@@ -313,18 +313,18 @@ def test_what_cannot_be_read_is_not_a_full_disk(folder: OutputFolder, tmp_path: 
 def test_nothing_is_noted_of_what_could_not_be_put_in_place(
     folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(Journal(folder)) as journal:
-        journal.add(record())
-        journal.add(record(page="b"))
+    with closing(Report(folder)) as report:
+        report.add(record())
+        report.add(record(page="b"))
     before = folder.report.read_bytes()
-    journal = Journal(folder)
+    report = Report(folder)
     folder.write(folder.path("a/p", ".txt"), b"new")
-    journal.add(record(lines=9))
+    report.add(record(lines=9))
     with monkeypatch.context() as patched:
         patched.setattr(confined.ConfinedFolder, "move", failing(errno.ENOSPC))
         with pytest.raises(OutputError):
-            journal.commit()
-    journal.close()
+            report.commit()
+    report.close()
     assert folder.report.read_bytes() == before
 
 
@@ -355,14 +355,14 @@ STRANGE = [
 def test_a_strange_line_is_a_page_not_done(line: str, folder: OutputFolder) -> None:
     folder.report.write_text(line + "\n" + json.dumps(asdict(record(page="b", outputs={}))) + "\n")
     for _ in range(2):
-        with closing(Journal(folder)) as journal:
-            assert not journal.finished("a/p", PRINT, ("text",))
-            assert not journal.finished("x", PRINT, ("text",))
-            assert journal.finished("b", PRINT, ())
-            journal.holder("x")
-            journal.delivered("x", "y")
-            journal.add(record(page="c", status=PageStatus.FAILED))
-            journal.add(record(page="c", outputs={}))
+        with closing(Report(folder)) as report:
+            assert not report.finished("a/p", PRINT, ("text",))
+            assert not report.finished("x", PRINT, ("text",))
+            assert report.finished("b", PRINT, ())
+            report.holder("x")
+            report.delivered("x", "y")
+            report.add(record(page="c", status=PageStatus.FAILED))
+            report.add(record(page="c", outputs={}))
     assert folder.report.read_text().count('"page":"c"') == 1
 
 
@@ -371,11 +371,11 @@ def test_lines_of_a_newer_program_are_kept_until_the_page_is_done_again(folder: 
         json.dumps(asdict(record(page=page, page_id=f"id-{page}")) | {"rotated": 90}) for page in ("new", "other")
     ] + ['{"job": "x", "format": 2}', json.dumps(asdict(record(page="odd")) | {"status": "skipped"})]
     folder.report.write_text("\n".join(newer) + "\n")
-    with closing(Journal(folder)) as journal:
-        assert not journal.finished("new", PRINT, ())
-        assert journal.delivered("id-new", "") is not None
-        journal.add(record(page="other", lines=1))
-        journal.add(record(page="other", lines=2))
+    with closing(Report(folder)) as report:
+        assert not report.finished("new", PRINT, ())
+        assert report.delivered("id-new", "") is not None
+        report.add(record(page="other", lines=1))
+        report.add(record(page="other", lines=2))
     lines = folder.report.read_text().splitlines()
     assert [line for line in lines if line in newer] == [newer[0], *newer[2:]]
     assert len(lines) == 4
@@ -384,26 +384,26 @@ def test_lines_of_a_newer_program_are_kept_until_the_page_is_done_again(folder: 
 @pytest.mark.parametrize("content", [b"", b"\0" * 100, b"text\n\0\0\0"])
 def test_an_empty_or_torn_result_is_made_again(content: bytes, folder: OutputFolder) -> None:
     folder.write_with(folder.path("a/p", ".txt"), lambda stream: stream.write(b"text\n"))
-    with closing(Journal(folder)) as journal:
-        journal.add(record(lines=1))
-    with closing(Journal(folder)) as journal:
-        assert journal.finished("a/p", PRINT, ("text",))
+    with closing(Report(folder)) as report:
+        report.add(record(lines=1))
+    with closing(Report(folder)) as report:
+        assert report.finished("a/p", PRINT, ("text",))
     folder.path("a/p", ".txt").write_bytes(content)
-    with closing(Journal(folder)) as journal:
-        assert not journal.finished("a/p", PRINT, ("text",))
+    with closing(Report(folder)) as report:
+        assert not report.finished("a/p", PRINT, ("text",))
 
 
 def test_a_page_without_lines_has_an_empty_text(folder: OutputFolder) -> None:
     folder.write_with(folder.path("a/p", ".txt"), lambda stream: stream.write(b""))
-    with closing(Journal(folder)) as journal:
-        journal.add(record(lines=0))
-    with closing(Journal(folder)) as journal:
-        assert journal.finished("a/p", PRINT, ("text",))
+    with closing(Report(folder)) as report:
+        report.add(record(lines=0))
+    with closing(Report(folder)) as report:
+        assert report.finished("a/p", PRINT, ("text",))
 
 
 def test_a_number_that_json_does_not_know(folder: OutputFolder) -> None:
-    with closing(Journal(folder)) as journal:
-        journal.add(record(seconds={"total": float("nan"), "ocr": float("inf"), "read": 1.0}))
+    with closing(Report(folder)) as report:
+        report.add(record(seconds={"total": float("nan"), "ocr": float("inf"), "read": 1.0}))
     (line,) = json.loads("[" + folder.report.read_text() + "]", parse_constant=pytest.fail)
     assert line["seconds"] == {"total": None, "ocr": None, "read": 1.0}
 

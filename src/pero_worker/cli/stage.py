@@ -64,9 +64,9 @@ def add(
         remote_path,
         version,
         priority,
-        needs=needs,
-        owner=owner,
-        share=share,
+        sharing={
+            name: value for name, value in (("needs", needs), ("owner", owner), ("share", share)) if value is not None
+        },
     )
     with open_cluster(cluster_access(given)) as cluster:
         save_stage(cluster.zookeeper, cluster.broker, name, change, SystemClock().now())

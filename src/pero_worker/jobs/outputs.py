@@ -15,6 +15,7 @@ from typing import IO
 from pero_worker.errors import OutputError, PageError, UsageError
 from pero_worker.jobs.confined import ConfinedFolder
 
+REPORT_NAME = "report.jsonl"
 _STATE = ".pero-worker"
 _UNFINISHED = (_STATE, "unfinished")
 _JOB_ID = re.compile(r"[0-9a-f]{16}")
@@ -100,11 +101,11 @@ class OutputFolder:
 
     @property
     def report(self) -> Path:
-        return self.root / "report.jsonl"
+        return self.root / REPORT_NAME
 
     def open_report(self) -> IO[bytes]:
         """To read, and to append to. OSError."""
-        return self._here.open_own(("report.jsonl",), "ab+")
+        return self._here.open_own((REPORT_NAME,), "ab+")
 
     def is_whole(self, relative: str, *, empty: bool = False) -> bool:
         """Whether a file is there, not torn (a power cut leaves zeros at the end), and not empty unless it may be."""

@@ -11,7 +11,7 @@ from typing import Protocol
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cluster.pages.fetching import FetchAhead
 from pero_worker.errors import PageError, RequestError, StageError, TransientError
-from pero_worker.ports import Clock
+from pero_worker.ports import Clock, Queues
 from pero_worker.request import Request
 from pero_worker.text import one_line
 from pero_worker.wire.requests import decode_request
@@ -87,18 +87,18 @@ def download(
     keep_running: bool,
     stopped: threading.Event,
     downloaded: DownloadCounts,
-    tell: Callable[[Request], None] = lambda _request: None,
-    warn: Callable[[str], None] = lambda _text: None,
+    on_page: Callable[[Request], object] = lambda _request: None,
+    warn: Callable[[str], object] = lambda _text: None,
 ) -> None:
     """Until the queue is empty, or for ever with `keep_running`, or until `stopped`.
 
     A page is acknowledged after it is on the disk: what a crash leaves is delivered again and recognised.
     `warn` is told, once, when RabbitMQ is away. TransientError: it does not come back, without `keep_running`.
     """
-    _Download(broker, queue, layout, downloaded, tell).run(clock, keep_running, stopped, warn)
+    _Download(broker, queue, layout, downloaded, on_page).run(clock, keep_running, stopped, warn)
 
 
-def messages_in(broker: RabbitBroker, queue: str) -> int:
+def messages_in(broker: Queues, queue: str) -> int:
     """How many wait there. StageError: no such queue."""
     state = broker.state(queue)
     if state is None:
@@ -113,17 +113,17 @@ class _Download:
         queue: str,
         layout: Layout,
         downloaded: DownloadCounts,
-        tell: Callable[[Request], None],
+        on_page: Callable[[Request], object],
     ) -> None:
         self._broker = broker
         self._queue = queue
         self._layout = layout
         self._downloaded = downloaded
-        self._tell = tell
+        self._on_page = on_page
         self._held: list[tuple[Delivery, Request | None]] = []
         self._ahead = FetchAhead(broker)
 
-    def run(self, clock: Clock, keep_running: bool, stopped: threading.Event, warn: Callable[[str], None]) -> None:
+    def run(self, clock: Clock, keep_running: bool, stopped: threading.Event, warn: Callable[[str], object]) -> None:
         away_since: float | None = None
         try:
             while not stopped.is_set():
@@ -172,7 +172,7 @@ class _Download:
             self._broker.give_back(delivery)
             raise
         self._held.append((replace(delivery, body=b""), replace(request, results=()) if fresh else None))
-        self._tell(request)
+        self._on_page(request)
 
     def _commit(self) -> None:
         held, self._held = self._held, []

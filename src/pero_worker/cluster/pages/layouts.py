@@ -18,12 +18,11 @@ import pero_worker
 from pero_worker.cluster.pages.timing import MESSAGE_FILE
 from pero_worker.errors import OutputError, PageError, RequestError, UsageError
 from pero_worker.formats import document_formats
-from pero_worker.inputs.discover import SourceDocument
 from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.confined import ConfinedFolder
-from pero_worker.jobs.journal import Fingerprint, Journal
 from pero_worker.jobs.outputs import OutputFolder, ResultPathError, is_name_problem
-from pero_worker.jobs.plan import PageTask
+from pero_worker.jobs.plan import PageOrigin
+from pero_worker.jobs.report import Fingerprint, Report
 from pero_worker.ports import Clock
 from pero_worker.request import Request, StageLog
 from pero_worker.worker.payloads import parts_of
@@ -229,9 +228,10 @@ class ResultTree:
         if whole := ", ".join(kind.name for kind in document_formats(formats)):
             raise UsageError(f"--formats {whole} is made from whole documents: use pero-worker ocr --cluster for it")
         self._folder = folder
-        self._collector = Collector(folder, formats, clock, f"pero-worker {pero_worker.__version__}")
+        creator = f"pero-worker {pero_worker.__version__}"
+        self._collector = Collector(folder=folder, formats=formats, clock=clock, creator=creator)
         try:
-            self._journal = Journal(folder)
+            self._report = Report(folder)
         except OutputError:
             folder.close()
             raise
@@ -241,34 +241,34 @@ class ResultTree:
         name = self._name(request, page_id)
         if name is None:
             return False
-        record = self._collector.collect(_task(request, name), request, page_id)
+        record = self._collector.collect(_origin(request, name), request, page_id)
         if record.error_class == ResultPathError.failure_class:
             raise ResultPathError(record.error)
-        self._journal.add(replace(record, request_id=request.uuid))
+        self._report.add(replace(record, request_id=request.uuid))
         return True
 
     def commit(self) -> None:
         """What was written is in place, and survives a power cut."""
-        self._journal.commit()
+        self._report.commit()
 
     def close(self) -> None:
         try:
-            self._journal.close()
+            self._report.close()
         finally:
             self._folder.close()
 
     @property
     def failed(self) -> int:
-        return self._journal.failed
+        return self._report.failed
 
     def _name(self, request: Request, page_id: str) -> str | None:
         """Where the page's results belong; None when they are there. A page that failed gives its place to the same
         page when it is tried again. ResultPathError: there is no place for them."""
-        before = self._journal.delivered(page_id, request.uuid)
+        before = self._report.delivered(page_id, request.uuid)
         if before is not None:
             return before.name if before.failed and not request.failed else None
         for name in _tree_names(request, page_id):
-            holder = self._journal.holder(name)
+            holder = self._report.holder(name)
             if holder is None and self._fits(name):
                 return name
             if holder is not None and holder.page_id == page_id and holder.failed:
@@ -282,12 +282,19 @@ class ResultTree:
         return all(self._folder.fits(self._folder.path(name, suffix)) for suffix in suffixes)
 
 
-def _task(request: Request, name: str) -> PageTask:
+def _origin(request: Request, name: str) -> PageOrigin:
     image_name, size = _image(request)
     stages = [log for log in request.logs if log.stage]
     pipeline, version = "+".join(log.stage for log in stages), "+".join(log.version for log in stages)
-    fingerprint = Fingerprint(size, 0, pipeline, version, 0)
-    return PageTask(name, SourceDocument(Path(image_name or name), name), 0, fingerprint)
+    file = Path(image_name or name)
+    return PageOrigin(
+        name=name,
+        document=name,
+        image_name=file.name.encode("utf-8", "replace").decode(),
+        source=str(file),
+        index=0,
+        fingerprint=Fingerprint(size=size, modified_ns=0, pipeline=pipeline, version=version, dpi=0),
+    )
 
 
 def _image(request: Request) -> tuple[str, int]:
