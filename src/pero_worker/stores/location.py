@@ -71,8 +71,8 @@ def check_no_login(url: str) -> str:
     """`url`, which others will read. UsageError: it holds a login."""
     if without_login(url) != url:
         raise UsageError(
-            f"{without_login(url)}: a login in an address would be read by everybody who reads the stage: leave it out, "
-            "and give --user and --password-file to the workers"
+            f"{without_login(url)}: a login here would be read by everybody who reads the stage: "
+            "leave it out, and give --user and --password-file to the workers"
         )
     return url
 
