@@ -66,7 +66,7 @@ def test_a_worker_takes_only_archives_that_are_pinned(archive: Path, tmp_path: P
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     store = ArchiveStore(tmp_path / "cache", lambda: (), StoreAccess(), pinned_only=True)
     url = f"file://{archive}"
-    with pytest.raises(StageError, match=r"not pinned.*--trust-archives"):
+    with pytest.raises(StageError, match=r"no SHA-256 pins.*--trust-archives"):
         store.directory(Stage("a", "x", "1", archive=url))
     assert (store.directory(Stage("a", "x", "1", archive=url, archive_digest=digest)) / "config.ini").exists()
     assert store.directory(Stage("b", "[WORKER]\n", "1")).is_dir(), "a stage without an archive needs none"

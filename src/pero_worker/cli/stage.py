@@ -72,9 +72,9 @@ def add(
         version,
         priority,
         archive_digest=sha256.lower() or None,
-        needs=needs,
-        owner=owner,
-        share=share,
+        sharing={
+            name: value for name, value in (("needs", needs), ("owner", owner), ("share", share)) if value is not None
+        },
     )
     with open_cluster(cluster_access(given)) as cluster:
         save_stage(cluster.zookeeper, cluster.broker, name, change, SystemClock().now())

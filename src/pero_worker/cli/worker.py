@@ -81,9 +81,7 @@ def worker(
     ] = "",
     trust_archives: Annotated[
         bool,
-        typer.Option(
-            "--trust-archives", help="Also use model archives that no SHA-256 pins, as upstream uploads them."
-        ),
+        typer.Option("--trust-archives", help="Use archives that no SHA-256 pins, too, as upstream's are."),
     ] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
 ) -> None:

@@ -60,11 +60,11 @@ def cluster_access(given: ConnectionOptions) -> ClusterAccess:
     user, password = (given.user, given.password) if given.user else _BROKER_LOGIN
     return ClusterAccess(
         ZooKeeperAccess(
-            given.zookeeper or (DEFAULT_ZOOKEEPER,),
-            given.user if given.password else "",
-            given.password,
-            given.ca_cert,
-            given.open_nodes,
+            servers=given.zookeeper or (DEFAULT_ZOOKEEPER,),
+            user=given.user if given.password else "",
+            password=given.password,
+            ca_cert=given.ca_cert,
+            open_nodes=given.open_nodes,
         ),
         BrokerAccess(
             servers=tuple(parse_server(server) for server in given.brokers),

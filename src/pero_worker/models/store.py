@@ -77,8 +77,8 @@ class ArchiveStore:
             return stage.directory
         if self._pinned_only and stage.archive and not stage.archive_digest:
             raise StageError(
-                f"the archive {without_login(stage.archive)} of stage {stage.name} is not pinned by its SHA-256, and it is a "
-                "program: put it there with stage upload, or start workers with --trust-archives"
+                f"the archive {without_login(stage.archive)} of stage {stage.name} is a program that no SHA-256 pins: "
+                "put it there with stage upload, or start workers with --trust-archives"
             )
         entry = Entry(self._cache / _folder_name(stage.name), _key(stage))
         try:

@@ -39,7 +39,8 @@ class TrustedArchives:
         readable = "".join(character if character.isprintable() else "?" for character in name)
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("a", encoding="utf-8", opener=_private) as stream:
+            descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            with os.fdopen(descriptor, "a", encoding="utf-8") as stream:
                 stream.write(f"{digest} {readable}\n")
         except OSError as error:
             raise OutputError(
@@ -55,7 +56,7 @@ def judge_by(trusted: TrustedArchives, *, word: bool) -> Judge:
             trusted.add(digest, name)
         elif digest not in trusted:
             raise StageError(
-                f"{name} is a program that would run as you: if you trust those it comes from, say so once with --trust "
+                f"{name} is a program that would run as you: if you trust its source, say so once with --trust "
                 f"(its SHA-256 is {digest})"
             )
 
@@ -65,7 +66,3 @@ def judge_by(trusted: TrustedArchives, *, word: bool) -> Judge:
 def is_digest(text: str) -> bool:
     """Whether it is a SHA-256 in hexadecimal."""
     return _DIGEST.fullmatch(text.lower()) is not None
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
