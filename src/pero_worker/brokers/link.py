@@ -18,7 +18,7 @@ from pero_worker.wire import queues as wire
 from pero_worker.work import QueueState
 
 logger = logging.getLogger(__name__)
-# What goes wrong with a connection is told once, by us.
+# Problems with a connection are logged once, by us.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Link:
         self.consuming.basic_qos(prefetch_count=prefetch, global_qos=True)
         self.consuming.add_on_cancel_callback(self._cancelled)
         self._publishing = self._confirming_channel()
-        # What is asked of a queue that is not there closes the channel.
+        # Asking for a queue that does not exist closes the channel.
         self._asking: BlockingChannel = connection.channel()
 
     def loop(self, closing: threading.Event) -> None:
