@@ -18,7 +18,7 @@ from pero_worker.wire import queues as wire
 from pero_worker.work import QueueState
 
 logger = logging.getLogger(__name__)
-# What goes wrong with a connection is told once, by us.
+# Problems with a connection are logged once, by us.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Link:
         self.fetch_ahead(prefetch)
         self.consuming.add_on_cancel_callback(self._cancelled)
         self._publishing = self._confirming_channel()
-        # What is asked of a queue that is not there closes the channel.
+        # Asking for a queue that does not exist closes the channel.
         self._asking: BlockingChannel = connection.channel()
 
     def fetch_ahead(self, messages: int) -> None:
