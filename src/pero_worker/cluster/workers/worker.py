@@ -68,6 +68,8 @@ class ClusterWorkerSettings:
     labels: tuple[str, ...] = ()
     """What stages may ask for, beside the kind of device."""
     log_level: int = logging.WARNING
+    trust_archives: bool = False
+    """Whether archives that no SHA-256 pins are used, too."""
 
 
 def run_worker(
@@ -105,7 +107,11 @@ def run_worker(
 
         coordinator.watch(look_up)
         models = ArchiveStore(
-            settings.cache, lambda: settings.stores or list_names(client, FTP), store, keep=settings.keep
+            settings.cache,
+            lambda: settings.stores or list_names(client, FTP),
+            store,
+            keep=settings.keep,
+            pinned_only=not settings.trust_archives,
         )
         worker = _put_together(settings, broker, coordinator, models, clock)
 
