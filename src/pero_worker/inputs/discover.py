@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pero_worker.errors import NoInputError
+from pero_worker.inputs.books import Book, BookReference, Names
 
 _EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo", ".png", ".tif", ".tiff", ".btf", ".tf8"}
@@ -30,10 +31,17 @@ _PAGE_NAME = re.compile(r"(.+)_[0-9]{4,}", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class SourceDocument:
-    """`name` is the relative posix path of its results, without extension, unique among the documents."""
+    """`name` is the relative posix path of its results, without extension, unique among the documents. `book`: it is a
+    list of pictures, whose results lie in the folder `pages` ('' = the output folder itself)."""
 
     path: Path
     name: str
+    book: Book | BookReference | None = None
+    pages: str = ""
+
+
+OpenBook = Callable[[str, bool], Sequence[Book | BookReference] | None]
+"""What an argument that is no picture leads to, and whether it was the only one; None: it is a file like others."""
 
 
 class Documents:
@@ -45,14 +53,33 @@ class Documents:
         self._files: dict[Path, list[str]] = {}
         self._root = Path()
         self._results = results
+        self._books: list[Book | BookReference] = []
+        self._books_apart = True
 
     def __iter__(self) -> Iterator[SourceDocument]:
+        names = Names()
+        for book in self._books:
+            name = names.take(book.name)
+            yield SourceDocument(Path(book.source), name, book, name if self._books_apart else "")
         for folder, name in self._folder_names.items():
             in_place = self._results is not None and self._results / name == folder
             yield from _named(folder, name, self._in(folder), self._folders_in.get(name, set()), in_place=in_place)
 
     def __len__(self) -> int:
-        return self._count
+        return self._count + len(self._books)
+
+    def add_books(self, books: Iterable[Book | BookReference], *, apart: bool) -> None:
+        """Takes in books; `apart`: the results of their pages lie in a folder a book."""
+        self._books += books
+        self._books_apart = apart
+
+    def warnings(self, most: int) -> Iterator[str]:
+        """What is wrong with the books, `most` each."""
+        for book in self._books:
+            if isinstance(book, Book):
+                yield from (f"{book.source}: {warning}" for warning in book.warnings[:most])
+                if len(book.warnings) > most:
+                    yield f"{book.source}: and {len(book.warnings) - most} more"
 
     def add(self, folder: Path, names: Iterable[str]) -> None:
         """Takes in files of `folder`, which is absolute. A file has one place, however often it is added."""
@@ -131,25 +158,43 @@ def _no_results(_: Path) -> Container[object]:
     return ()
 
 
-def discover(paths: Sequence[str], *, exclude: Path | None = None, results_of: ResultsOf = _no_results) -> Discovery:
-    """Files (of any extension), folders (searched through, `exclude` and hidden files left out) and patterns.
+def discover(
+    paths: Sequence[str],
+    *,
+    exclude: Path | None = None,
+    open_book: OpenBook | None = None,
+    results_of: ResultsOf = _no_results,
+) -> Discovery:
+    """Files (of any extension), folders (searched through, `exclude` and hidden files left out) and patterns; with
+    `open_book` also addresses, and files that are lists of pictures.
 
     Names are relative to the folder when one folder is named, else to what all paths have in common, so that the
     input's tree is kept. Results of earlier runs are left out: those in `exclude` always, those in other output folders
     unless they are named one by one. NoInputError: a path is not there, or nothing is found.
     """
     search = _Search(exclude.resolve() if exclude else None, results_of)
+    books: list[Book | BookReference] = []
+    alone = len(paths) == 1
     for argument in paths:
+        if open_book and is_address(argument):
+            books += open_book(argument, alone) or ()
+            continue
         for path in _expand(argument, search.exclude):
             if path.is_dir():
-                search.take_folder(path.resolve(), alone=len(paths) == 1)
-            else:
-                # One file has one place, whichever way leads there ('..', links to folders).
-                search.take_file(path.parent.resolve(), path.name, named=str(path) == argument)
+                search.take_folder(path.resolve(), alone=alone)
+            elif search.is_input(path, named=str(path) == argument):
+                opened = open_book(str(path), alone) if open_book and not may_be_document(path.name) else None
+                if opened is not None:
+                    books += opened
+                else:
+                    # One file has one place, whichever way leads there ('..', links to folders).
+                    search.found.documents.add(path.parent.resolve(), [path.name])
     found = search.found
+    found.documents.add_books(books, apart=not alone or len(books) != 1 or isinstance(books[0], BookReference))
     if not len(found.documents):
         raise NoInputError(_nothing(paths, found))
-    found.documents.name_from(Path(paths[0]).resolve() if len(paths) == 1 and Path(paths[0]).is_dir() else None)
+    if len(found.documents) > len(books):
+        found.documents.name_from(Path(paths[0]).resolve() if alone and Path(paths[0]).is_dir() else None)
     return found
 
 
@@ -168,14 +213,16 @@ class _Search:
         if exclude is not None:
             self._look_at(exclude)
 
-    def take_file(self, folder: Path, name: str, *, named: bool) -> None:
+    def is_input(self, path: Path, *, named: bool) -> bool:
+        """Whether a file, `named` or found by a pattern, is not a result."""
+        path = path.parent.resolve() / path.name
         if not named:
-            for above in (folder, *folder.parents):
+            for above in path.parents:
                 self._look_at(above)
-        if self._is_result(folder / name, only=self.exclude if named else None):
-            self.found.results.add(folder / name)
-        else:
-            self.found.documents.add(folder, [name])
+        if self._is_result(path, only=self.exclude if named else None):
+            self.found.results.add(path)
+            return False
+        return True
 
     def take_folder(self, folder: Path, *, alone: bool) -> None:
         if folder == self.exclude and not alone:
@@ -226,6 +273,10 @@ def _nothing(paths: Sequence[str], found: Discovery) -> str:
     if found.no_images.count:
         return f"no images or PDFs in {', '.join(paths)}: {', '.join(found.no_images.names)} are of other kinds"
     return f"no images or PDFs in {', '.join(paths)}"
+
+
+def is_address(argument: str) -> bool:
+    return argument.lower().startswith(("http://", "https://"))
 
 
 def may_be_document(name: str) -> bool:

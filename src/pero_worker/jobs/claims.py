@@ -33,7 +33,7 @@ class Claims:
         self._ours = set(_begun(folder.root))
         self._kept = set(self._ours)
         try:
-            self._stream = self._path.open("ab")
+            self._stream = folder.open_note(_BEGUN)
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
 
@@ -68,7 +68,7 @@ class Claims:
         self._stream.close()
         if finished and self._kept:
             lines = [json.dumps([path, ""]).encode() + b"\n" for path in sorted(self._kept)]
-            self._folder.write(self._path, b"".join(lines))
+            self._folder.write_with(self._path, lambda stream: stream.writelines(lines))
         elif finished:
             self._path.unlink(missing_ok=True)
 
@@ -105,7 +105,7 @@ class Results(Container[object]):
 
 
 def _mark(path: object) -> np.uint64:
-    return np.frombuffer(hashlib.blake2b(os.fsencode(str(path)), digest_size=8).digest(), np.uint64)[0]
+    return np.uint64(int.from_bytes(hashlib.blake2b(os.fsencode(str(path)), digest_size=8).digest(), "big"))
 
 
 def results_of(folder: Path) -> Results:

@@ -51,14 +51,14 @@ def request_for(
 
 
 def _payload(task: PageTask, dpi: int, apart: ProcessApart) -> Payload:
-    path = task.document.path
+    path = task.path
     try:
         if task.is_whole_file and not is_pdf((content := path.read_bytes())[:1024]):
             return Payload(task.image_name, content)
     except OSError as error:
         raise PageError(f"cannot read {path}: {error.strerror}", permanent=True) from error
     name = f"{task.image_name.rpartition('.')[0] or task.image_name}.png"
-    return Payload(name, apart.call(_as_png, path, task.index, dpi))
+    return Payload(name, apart.call(_as_png, path, task.frame, dpi))
 
 
 def _as_png(path: Path, index: int, dpi: int) -> bytes:
