@@ -11,6 +11,7 @@ PeroWorkerError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -83,3 +84,11 @@ class UsageError(PeroWorkerError):
 
 class NoInputError(UsageError):
     exit_code = ExitCode.NO_INPUT
+
+
+def joined(failures: Sequence[PeroWorkerError]) -> PeroWorkerError:
+    """What several servers said, in one error: transient if one of them may do better later, else as the last one's."""
+    text = "; ".join(str(failure) for failure in failures)
+    if any(isinstance(failure, TransientError) for failure in failures):
+        return TransientError(text)
+    return type(failures[-1])(text)

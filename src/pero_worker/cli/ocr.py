@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pero_worker.cli.access import options_from_environment
+from pero_worker.cli.access import connection_to
 from pero_worker.cli.running import run_in_terminal
 from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import cluster_access, split_servers
@@ -81,7 +81,7 @@ def ocr(
         names = split_servers([stages])
         if not names:
             raise UsageError("--cluster needs --stages: which of its stages a page goes through, as layout,ocr")
-        workforce = cluster_workforce(cluster_access(options_from_environment(cluster)), names, dpi=dpi)
+        workforce = cluster_workforce(cluster_access(connection_to(cluster)), names, dpi=dpi)
     else:
         if stages:
             raise UsageError("--stages are those of a cluster: name it with --cluster, or leave them out")

@@ -50,7 +50,7 @@ DOWNLOAD_EPILOG = """
 
 
 def publish_command(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     paths: Annotated[
         list[str], typer.Argument(help="Images, PDFs, folders (searched through) or patterns.", metavar="PATH...")
     ],
@@ -77,7 +77,9 @@ def publish_command(
         if output is None:
             raise UsageError("--wait needs --output: the folder for the results")
         # The job's results come through a queue of its own, so that nobody else takes them.
-        workforce = cluster_workforce(cluster_access(given), split_servers(stages)[:-1], dpi=dpi, priority=priority)
+        workforce = cluster_workforce(
+            cluster_access(connection), split_servers(stages)[:-1], dpi=dpi, priority=priority
+        )
         options = RunOptions(formats=parse_formats(formats), dpi=dpi)
         run_in_terminal(JobRequest(paths=paths, output=output, options=options, workforce=workforce), quiet=quiet)
         return
@@ -87,7 +89,7 @@ def publish_command(
     try:
         with count_bar(visible=not quiet) as bar:
             task = bar.add_task("publishing", total=len(found.documents))
-            with open_cluster(cluster_access(given)) as cluster:
+            with open_cluster(cluster_access(connection)) as cluster:
                 publish_job(
                     found.documents,
                     cluster.broker,
@@ -103,7 +105,7 @@ def publish_command(
 
 
 def download_command(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     queue: Annotated[str, typer.Argument(help="The output queue.", metavar="QUEUE")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.", metavar="DIR")],
     keep_running: Annotated[
@@ -125,7 +127,7 @@ def download_command(
     lifetime.begin()
     clock = SystemClock()
     downloaded = DownloadCounts()
-    with open_cluster(cluster_access(given)) as cluster:
+    with open_cluster(cluster_access(connection)) as cluster:
         waiting = messages_in(cluster.broker, queue)
         writer = RequestFolders(output) if layout == "requests" else ResultTree(OutputFolder(output), wanted, clock)
         try:

@@ -24,12 +24,12 @@ EPILOG = "[bold]Examples[/bold]\n\n  pero-worker status --watch\n\n  pero-worker
 
 
 def status(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Keep showing it, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Stages with their queues, workers with what they do, and who leads."""
-    with open_cluster(cluster_access(given)) as cluster:
+    with open_cluster(cluster_access(connection)) as cluster:
         if as_json:
             typer.echo(as_json_text(look(cluster)))
         elif watch:

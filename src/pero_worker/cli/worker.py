@@ -37,7 +37,7 @@ SIGTERM and Ctrl-C end it after the page in hand; a page that takes longer than 
 
 
 def worker(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     context: typer.Context,
     id: Annotated[
         str,
@@ -109,6 +109,6 @@ def worker(
     ]
     lifetime = Lifetime(grace=None)
     lifetime.begin()
-    status = run_pool(settings, cluster_access(given), store_access(given), lifetime.stop)
+    status = run_pool(settings, cluster_access(connection), store_access(connection), lifetime.stop)
     if status:
         raise typer.Exit(status)

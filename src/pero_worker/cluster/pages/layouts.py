@@ -19,10 +19,11 @@ from pero_worker.jobs.plan import PageOrigin
 from pero_worker.jobs.report import Fingerprint, Report
 from pero_worker.ports import Clock
 from pero_worker.request import Request, StageLog
+from pero_worker.text import bounded_name
 from pero_worker.worker.payloads import parts_of
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\]")
-_LONGEST = 200
+_MAX_NAME_BYTES = 200
 
 
 class RequestFolders:
@@ -133,10 +134,7 @@ def safe_name(name: str) -> str:
     cleaned = _UNSAFE.sub("_", name).encode("utf-8", "replace").decode()
     if cleaned.startswith("."):
         cleaned = "_" + cleaned[1:]
-    if len(cleaned.encode()) > _LONGEST:
-        mark = hashlib.sha256(cleaned.encode()).hexdigest()[:12]
-        cleaned = cleaned.encode()[: _LONGEST - 13].decode("utf-8", "ignore") + "-" + mark
-    return cleaned or "_"
+    return bounded_name(cleaned, _MAX_NAME_BYTES) or "_"
 
 
 def safe_path(name: str) -> str:
