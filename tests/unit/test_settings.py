@@ -54,7 +54,7 @@ def test_a_password_may_lie_in_a_file_and_is_not_shown(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("sesame \r\n")
     options = options_in_environment({"PERO_WORKER_PASSWORD_FILE": str(file), "PERO_WORKER_PASSWORD": "other"})
-    assert options.password == "sesame "
+    assert options.password == "sesame "  # noqa: S105
     assert "sesame" not in repr(options)
     with pytest.raises(UsageError, match="cannot read the password"):
         read_password(tmp_path / "none")
