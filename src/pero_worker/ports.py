@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pero_worker.stage import Stage
-from pero_worker.work import Assignment, Delivery, EngineInput, EngineOutput, WorkerStatus
+from pero_worker.work import Assignment, Delivery, EngineInput, EngineOutput, QueueState, WorkerStatus
 
 
 class Clock(Protocol):
@@ -44,6 +44,23 @@ class Broker(Protocol):
 
     def set_aside(self, delivery: Delivery, reason: str) -> None:
         """Moves an unusable message to the dead letters."""
+
+
+class Queues(Protocol):
+    """What people's commands and the watchdog do with queues. TransientError: the broker is away."""
+
+    def declare(self, queue: str, expires: int = 0) -> None:
+        """Makes a queue; one that is there already stays as it is. `expires`: seconds after which it is deleted when
+        nobody has used it, 0 = never."""
+
+    def state(self, queue: str) -> QueueState | None:
+        """Exact numbers; None when there is no such queue."""
+
+    def lengths(self, queues: Sequence[str]) -> dict[str, int]:
+        """Messages that are ready in each queue that there is."""
+
+    def delete(self, queue: str) -> None:
+        """With all that is in it."""
 
 
 class Assignments(Protocol):

@@ -24,6 +24,15 @@ class Delivery:
     """Whether another worker had it before, of which it is not known how far it got."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueState:
+    """What a broker knows of a queue at this moment."""
+
+    messages: int
+    """Those that are ready; not those in hand."""
+    consumers: int
+
+
 class WorkerStatus(StrEnum):
     """Names of the statuses a worker reports (upstream's words)."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from pero_worker.brokers.rabbitmq import BrokerAccess
+from pero_worker.brokers.connection import BrokerAccess
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.coordinators.session import ZooKeeperAccess
 from pero_worker.errors import UsageError
@@ -95,11 +95,11 @@ def cluster_access(options: ConnectionOptions) -> ClusterAccess:
             flag(options.open_nodes),
         ),
         BrokerAccess(
-            tuple(parse_server(server) for server in split_servers([options.brokers])),
-            user,
-            password,
-            options.vhost,
-            options.ca_cert,
+            servers=tuple(parse_server(server) for server in split_servers([options.brokers])),
+            user=user,
+            password=password,
+            vhost=options.vhost,
+            ca_cert=options.ca_cert,
         ),
     )
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.errors import RequestError, StageError, TransientError
-from pero_worker.ports import Clock
+from pero_worker.ports import Clock, Queues
 from pero_worker.request import Request
 from pero_worker.wire.requests import decode_request
 from pero_worker.work import Delivery
@@ -62,7 +62,7 @@ def download(
             _take(broker, delivery, layout, downloaded, on_page)
 
 
-def messages_in(broker: RabbitBroker, queue: str) -> int:
+def messages_in(broker: Queues, queue: str) -> int:
     """How many wait there. StageError: no such queue."""
     state = broker.state(queue)
     if state is None:

@@ -19,7 +19,7 @@ from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, r
 from pero_worker.errors import OutputError, PageError, StageError, UsageError
 from pero_worker.inputs.discover import Documents
 from pero_worker.jobs.plan import PageTask, open_documents
-from pero_worker.ports import Clock
+from pero_worker.ports import Clock, Queues
 from pero_worker.wire.requests import encode_request
 
 _LINE = 33
@@ -132,7 +132,7 @@ def publish(
         on_document(number)
 
 
-def check_route(broker: RabbitBroker, stages: Sequence[str]) -> None:
+def check_route(broker: Queues, stages: Sequence[str]) -> None:
     """UsageError, StageError: pages sent along `stages` could not arrive."""
     if len(stages) < 2:
         raise UsageError("name at least one stage, and the output queue last: --stages ocr,out")
