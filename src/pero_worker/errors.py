@@ -27,6 +27,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 6
     OUTPUT = 7
     INTERRUPTED = 130
+    BROKEN_PIPE = 141
 
 
 class PeroWorkerError(Exception):

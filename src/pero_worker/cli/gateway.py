@@ -10,6 +10,7 @@ import platformdirs
 import typer
 
 from pero_worker.cli.examples import examples
+from pero_worker.cli.late import command_app
 from pero_worker.clock import SystemClock
 from pero_worker.errors import UsageError
 from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
@@ -110,3 +111,6 @@ def needs_extra() -> None:
         import uvicorn  # noqa: F401, PLC0415
     except ImportError as error:
         raise UsageError("the gateway needs more packages: pip install 'pero-worker[gateway]'") from error
+
+
+app = command_app("gateway", gateway, EPILOG)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pero_worker.cli.access import connection_to
+from pero_worker.cli.late import command_app
 from pero_worker.cli.running import run_in_terminal
 from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import cluster_access, split_servers
@@ -91,3 +92,6 @@ def ocr(
         workforce = local_workforce(pipeline, settings)
     options = RunOptions(formats=parse_formats(formats), dpi=dpi)
     run_in_terminal(JobRequest(paths=paths, output=output, options=options, workforce=workforce), quiet=quiet)
+
+
+app = command_app("ocr", ocr, EPILOG)

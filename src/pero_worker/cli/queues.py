@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from pero_worker.cli.access import cluster_command
+from pero_worker.cli.examples import examples
+from pero_worker.cli.late import command_app
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.queues import queue_lengths
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
@@ -25,3 +28,6 @@ def queues(
     for name in names or ():
         if name not in {queue.name for queue in lengths}:
             typer.echo(f"{name:24} there is no such queue")
+
+
+app = command_app("queues", cluster_command(queues), examples("pero-worker queues", "pero-worker queues out results"))

@@ -14,6 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pero_worker.cli.access import cluster_command
+from pero_worker.cli.late import command_app
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
@@ -70,3 +72,6 @@ def shown(state: ClusterState) -> Group:
     lead = f"watchdog: {state.leader}" if state.leader else "watchdog: none leads (pero-worker watchdog)"
     dead = f"{state.dead_letters} unusable messages in pero.dead" if state.dead_letters else ""
     return Group(stages, Text(), workers, Text(), Text(lead), Text(dead))
+
+
+app = command_app("status", cluster_command(status), EPILOG)

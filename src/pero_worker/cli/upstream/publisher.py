@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.cli.publish import print_downloaded
+from pero_worker.cli.download import print_downloaded
 from pero_worker.cli.upstream.common import connection, make_parser, priority_of
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
