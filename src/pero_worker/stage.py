@@ -43,6 +43,18 @@ class Cost:
     memory: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """Which workers may serve a stage, and for whom they do. A new fact of this kind is a field here."""
+
+    needs: str = ""
+    """The label that a worker must have; '' = any worker may."""
+    owner: str = ""
+    """Whose stage it is."""
+    share: float = 1.0
+    """The owner's part of the cluster, beside other owners' parts."""
+
+
 def parse_config(text: str, name: str) -> ConfigParser:
     parser = ConfigParser()
     try:

@@ -33,7 +33,7 @@ class Cluster:
         self.states[name] = (WorkerState(name, status, connected=True, **values), version)
 
     def look(self, **told: Command) -> Snapshot:
-        return self.observer.look(self.records, list(self.states.values()), told)
+        return self.observer.take_snapshot(self.records, list(self.states.values()), told)
 
 
 def test_a_worker_of_ours_says_what_it_is() -> None:
@@ -64,10 +64,10 @@ def test_workers_that_cannot_be_told_anything_are_not_seen() -> None:
 def test_what_a_worker_was_told_counts_before_it_comes_back() -> None:
     cluster = Cluster(StageRecord("a", config="x"), StageRecord("b", config="x"))
     cluster.worker("w1", stages=("a",), version=4)
-    (worker,) = cluster.look(w1=Command(("b",), 5)).workers
+    (worker,) = cluster.look(w1=Command(stages=("b",), version=5)).workers
     assert worker.holds == ("b",) and worker.loading
     cluster.worker("w1", stages=("b",), version=5)
-    (worker,) = cluster.look(w1=Command(("b",), 5)).workers
+    (worker,) = cluster.look(w1=Command(stages=("b",), version=5)).workers
     assert worker.holds == ("b",) and not worker.loading
 
 

@@ -61,9 +61,9 @@ def add(
         archive=remote_path,
         version=version,
         priority=priority,
-        needs=needs,
-        owner=owner,
-        share=share,
+        sharing={
+            name: value for name, value in (("needs", needs), ("owner", owner), ("share", share)) if value is not None
+        },
     )
     with open_cluster(cluster_access(connection)) as cluster:
         save_stage(cluster.zookeeper, cluster.broker, name, change, SystemClock().now())

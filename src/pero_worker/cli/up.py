@@ -31,7 +31,7 @@ def up(folder: Folder = None) -> None:
     """Start RabbitMQ, ZooKeeper and an FTP server for this machine, and register them."""
     typer.echo("starting the servers", err=True)
     addresses = LocalServers(folder_of(folder)).start()
-    with session(ZooKeeperAccess((addresses.zookeeper,))) as client:
+    with session(ZooKeeperAccess(servers=(addresses.zookeeper,))) as client:
         set_servers(client, MQ, [addresses.rabbitmq])
         set_servers(client, MONITORING, [addresses.management])
         set_servers(client, FTP, [addresses.ftp])

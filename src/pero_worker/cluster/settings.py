@@ -88,11 +88,11 @@ def cluster_access(options: ConnectionOptions) -> ClusterAccess:
     user, password = (options.user, options.password) if options.user else _BROKER_LOGIN
     return ClusterAccess(
         ZooKeeperAccess(
-            split_servers([options.zookeeper]) or (DEFAULT_ZOOKEEPER,),
-            options.user if options.password else "",
-            options.password,
-            options.ca_cert,
-            flag(options.open_nodes),
+            servers=split_servers([options.zookeeper]) or (DEFAULT_ZOOKEEPER,),
+            user=options.user if options.password else "",
+            password=options.password,
+            ca_cert=options.ca_cert,
+            open_nodes=flag(options.open_nodes),
         ),
         BrokerAccess(
             servers=tuple(parse_server(server) for server in split_servers([options.brokers])),

@@ -52,20 +52,20 @@ LOGIN_ERRORS = (NoAuthError, AuthFailedError)
 _REFUSAL = "ZooKeeper refuses this user: check user and password, and whose the nodes are (pero-worker servers protect)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ZooKeeperAccess:
-    """`servers` as HOST, HOST:PORT; `/path` after the last one is a root that the whole cluster lies in.
-
-    `ca_cert`: PEM file of the authority that signed the servers' certificates; '' = no TLS.
-    `open_nodes`: what is made with a login is everybody's all the same, as upstream's nodes are.
-    """
+    """Where ZooKeeper is and how to log in."""
 
     servers: tuple[str, ...] = ("127.0.0.1:2181",)
+    """As HOST, HOST:PORT; `/path` after the last one is a root that the whole cluster lies in."""
     user: str = ""
     password: str = field(default="", repr=False)
     ca_cert: str = ""
+    """PEM file of the authority that signed the servers' certificates; '' = no TLS."""
     open_nodes: bool = False
+    """Nodes made with a login are open to everybody all the same, as upstream's are."""
     session_timeout: float = 10.0
+    """Seconds after which ZooKeeper takes a client that is silent for gone."""
     patience: float = 10.0
     """Seconds to wait for the first connection, and for an answer."""
 

@@ -35,7 +35,7 @@ _RETRY_AFTER_SECONDS = 0.2
 _CLOSE_TIMEOUT_SECONDS = 5.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Told:
     """What ZooKeeper should say about this worker."""
 

@@ -115,8 +115,8 @@ class LocalBackend:
             request = decode_request(delivery.body)
             self._broker.ack(delivery)
             found.append(Outcome(page=request.page_uuid, request=request))
-        for letter in self._broker.take_dead_letters():
-            found.append(Outcome(page=decode_request(letter.body).page_uuid, error=letter.reason))
+        for message in self._broker.take_set_aside():
+            found.append(Outcome(page=decode_request(message.body).page_uuid, error=message.reason))
         self._sent.difference_update(outcome.page for outcome in found)
         return found
 

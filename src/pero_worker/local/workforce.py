@@ -108,9 +108,9 @@ class LocalWorkforce:
             found.append(
                 PageOutcome(page_id=request.page_uuid, request=request, settle=lambda: self._broker.ack(delivery))
             )
-        for letter in self._broker.take_dead_letters():
-            page_id = decode_request(letter.body).page_uuid
-            found.append(PageOutcome(page_id=page_id, error_class=RequestError.failure_class, error=letter.reason))
+        for message in self._broker.take_set_aside():
+            page_id = decode_request(message.body).page_uuid
+            found.append(PageOutcome(page_id=page_id, error_class=RequestError.failure_class, error=message.reason))
         return found
 
     def stop(self, finished: bool) -> None:

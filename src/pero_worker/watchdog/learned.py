@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pero_worker.stage import Cost
 from pero_worker.watchdog.scenario import Scenario
 
-STAYS = 0.9
-"""Of an average, the part that stays when a new value comes in."""
+_OLD_SHARE = 0.9
+"""The part of an average that stays when a new value comes in."""
 
 
 class Learned:
@@ -61,4 +61,4 @@ class Learned:
 
 
 def _average(old: float | None, new: float) -> float:
-    return new if old is None else STAYS * old + (1 - STAYS) * new
+    return new if old is None else _OLD_SHARE * old + (1 - _OLD_SHARE) * new

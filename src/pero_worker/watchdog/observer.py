@@ -24,15 +24,16 @@ _AVAILABLE = {
     WorkerStatus.MQ_CONNECTION_FAILED,
 }
 _SETTLED_AFTER_SECONDS = 2.0
-"""Seconds."""
+"""A worker that was told something else reports its status of before for a while."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What a worker was told last, as version `version` of its node `queue`."""
+    """What a worker was told last."""
 
     stages: tuple[str, ...]
     version: int
+    """Of its node `queue`."""
 
 
 class Observer:
@@ -45,7 +46,7 @@ class Observer:
         self._refusals = Refusals()
         self._since: dict[str, tuple[tuple[str, ...], float]] = {}
 
-    def look(
+    def take_snapshot(
         self, records: Sequence[StageRecord], states: Sequence[tuple[WorkerState, int]], told: Mapping[str, Command]
     ) -> Snapshot:
         """`states`: workers, each with the version of its node `queue`; `told`: what may not have come back yet."""
@@ -61,10 +62,10 @@ class Observer:
                 by_worker[worker].add(name)
         workers = [replace(view, refused=frozenset(by_worker.get(view.name, ()))) for view in workers]
         present = [record for record in records if record.name in lengths]
-        self._see(now, present, lengths, workers)
+        self._update_flow(now, present, lengths, workers)
         why_not = self._quarantines(refused, workers)
         stages = [self._stage(record, lengths[record.name], why_not.get(record.name, "")) for record in present]
-        return Snapshot(tuple(stages), tuple(workers))
+        return Snapshot(stages=tuple(stages), workers=tuple(workers))
 
     def _quarantines(self, refused: Mapping[str, dict[str, str]], workers: Sequence[WorkerView]) -> dict[str, str]:
         """Why nobody should be sent to a stage, for those that somebody could not load."""
@@ -89,8 +90,8 @@ class Observer:
         facts = state.facts
         memory, labels = facts.get("memory"), facts.get("labels")
         return WorkerView(
-            state.name,
-            holds,
+            name=state.name,
+            holds=holds,
             busy=state.status == WorkerStatus.PROCESSING,
             loading=state.status == WorkerStatus.CONFIGURING or fresh,
             kind=str(facts.get("kind", "cpu")),
@@ -123,7 +124,7 @@ class Observer:
                 if name in versions:
                     self._refusals.note(state.name, name, versions[name], str(reason), now)
 
-    def _see(
+    def _update_flow(
         self, now: float, records: Sequence[StageRecord], lengths: Mapping[str, int], workers: Sequence[WorkerView]
     ) -> None:
         working: dict[str, float] = defaultdict(float)
@@ -151,14 +152,12 @@ def _view(record: StageRecord) -> StageView:
         # Upstream's workers measure no more than this.
         costs[""] = Cost(seconds=record.mean_seconds)
     return StageView(
-        record.name,
+        name=record.name,
         costs=costs,
         onward=record.measured.onward,
         priority=record.priority,
         disabled=record.disabled,
-        needs=record.needs,
-        owner=record.owner,
-        share=record.share,
+        sharing=record.sharing,
     )
 
 
