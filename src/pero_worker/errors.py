@@ -41,6 +41,8 @@ class PeroWorkerError(Exception):
 
 
 class TransientError(PeroWorkerError):
+    """Something is away for the moment; the same may go well later."""
+
     exit_code = ExitCode.UNAVAILABLE
     failure_class = "transient"
 
@@ -64,26 +66,36 @@ def _page_error(message: str, permanent: bool) -> PageError:
 
 
 class StageError(PeroWorkerError):
+    """A pipeline, a stage or its model cannot be used."""
+
     exit_code = ExitCode.PIPELINE
     failure_class = "stage"
 
 
 class RequestError(PeroWorkerError):
+    """A message cannot be used."""
+
     exit_code = ExitCode.SOME_PAGES_FAILED
     failure_class = "request"
 
 
 class OutputError(PeroWorkerError):
+    """Results cannot be written or read."""
+
     exit_code = ExitCode.OUTPUT
     failure_class = "output"
 
 
 class UsageError(PeroWorkerError):
+    """A name, a value or an address is wrong."""
+
     exit_code = ExitCode.USAGE
     failure_class = "usage"
 
 
 class NoInputError(UsageError):
+    """There is nothing to read."""
+
     exit_code = ExitCode.NO_INPUT
 
 

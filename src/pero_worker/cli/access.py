@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -13,8 +12,7 @@ import typer
 
 from pero_worker.cluster.settings import (
     ConnectionOptions,
-    options_in,
-    options_in_environment,
+    connection_options,
     read_password,
     read_settings,
 )
@@ -105,8 +103,7 @@ def configured(context: typer.Context, *sections: str) -> dict[str, str]:
 
 def connection_to(zookeeper: str) -> ConnectionOptions:
     """For a command that has but one option of these: the rest is as the environment says."""
-    file = os.environ.get("PERO_WORKER_CONFIG", "")
-    return _options([zookeeper], config_file=Path(file) if file else None)
+    return connection_options(ConnectionOptions(zookeeper=zookeeper), *_SECTIONS)
 
 
 def _options(
@@ -118,10 +115,10 @@ def _options(
     **plain: str,
 ) -> ConnectionOptions:
     """Flags, then the environment, then the file."""
-    options = ConnectionOptions(
+    flags = ConnectionOptions(
         zookeeper=",".join(zookeeper or ()),
         password=read_password(password_file) if password_file else "",
         open_nodes="yes" if open_nodes else "",
         **plain,
-    ).over(options_in_environment())
-    return options.over(options_in(read_settings(config_file, *sections))) if config_file else options
+    )
+    return connection_options(flags, *sections, config_file=config_file)

@@ -73,6 +73,20 @@ def options_in(values: Mapping[str, str]) -> ConnectionOptions:
     return ConnectionOptions(**{one.name: values.get(one.metadata["key"], "") for one in fields(ConnectionOptions)})
 
 
+def connection_options(
+    options: ConnectionOptions,
+    *sections: str,
+    config_file: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> ConnectionOptions:
+    """`options`, then what the environment says, then the file, which PERO_WORKER_CONFIG may name; `sections` as for
+    `read_settings`. UsageError: a file cannot be read."""
+    merged = options.over(options_in_environment(environment))
+    named = environment.get("PERO_WORKER_CONFIG", "")
+    file = config_file or (Path(named) if named else None)
+    return merged.over(options_in(read_settings(file, *sections))) if file else merged
+
+
 def read_password(file: Path) -> str:
     """Without the line's end. UsageError: the file cannot be read."""
     try:

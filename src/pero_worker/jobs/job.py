@@ -41,6 +41,8 @@ class JobRequest:
 
 
 class JobState(StrEnum):
+    """Whether a job goes on, and how it ended."""
+
     RUNNING = "running"
     DONE = "done"
     """Every page is settled; some may have failed."""

@@ -14,6 +14,8 @@ from pero_worker.jobs.outputs import REPORT_NAME, OutputFolder
 
 
 class PageStatus(StrEnum):
+    """What became of a page."""
+
     DONE = "done"
     FAILED = "failed"
 
@@ -194,12 +196,12 @@ def _parsed(line: bytes) -> PageRecord | None:
         return None
 
 
-def read_report(folder: Path) -> Iterator[PageRecord]:
+def read_report(folder: str | Path) -> Iterator[PageRecord]:
     """The latest record of every page in the output folder `folder`, while a run is writing it, too.
 
     OutputError: there is no report, or it cannot be read.
     """
-    path = folder / REPORT_NAME
+    path = Path(folder) / REPORT_NAME
     try:
         with path.open("rb") as stream:
             latest: dict[str, int] = {}
