@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pero_worker.errors import PeroWorkerError, StageError, TransientError, UsageError, joined
-from pero_worker.text import bounded_name, counted
+from pero_worker.names import bounded_name, counted
 
 
 def test_a_long_name_is_cut_at_a_letter_and_stays_apart_from_others() -> None:

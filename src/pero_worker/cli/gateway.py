@@ -15,6 +15,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.errors import UsageError
 from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.models.pipelines import load_pipeline
+from pero_worker.models.trust import TrustedArchives, judge_by
 
 EPILOG = examples(
     "pero-worker gateway --data /srv/ocr                       (reads pages on this machine)",
@@ -46,6 +47,10 @@ def gateway(
             "-p", "--pipeline", help="What this machine reads pages with; may be repeated.", show_default="print-latin"
         ),
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Trust archives that --pipeline names, now and later: they are programs."),
+    ] = False,
     lease_only: Annotated[
         bool, typer.Option("--lease-only", help="Read nothing here: jobs wait for workers that ask for them.")
     ] = False,
@@ -55,6 +60,10 @@ def gateway(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     time_limit: Annotated[float, typer.Option(min=0, help="Seconds a page may take; 0: any.")] = 0,
     max_upload: Annotated[int, typer.Option(min=1, help="MB of one upload.")] = 500,
+    lease_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds that a worker may be silent that leased a job.")
+    ] = 300,
+    lease_grace: Annotated[float, typer.Option(min=0, help="Seconds after that, before another gets the job.")] = 10,
     retention_days: Annotated[float, typer.Option(min=0, help="Days that results are kept.")] = 7,
     legacy_strict: Annotated[
         bool,
@@ -83,6 +92,8 @@ def gateway(
         host=host,
         port=port,
         max_upload=max_upload * 1_000_000,
+        lease_seconds=lease_seconds,
+        lease_grace=lease_grace,
         retention_days=retention_days,
         legacy_strict=legacy_strict,
         trusted_proxies=trusted_proxies,
@@ -99,7 +110,8 @@ def gateway(
         time_limit=time_limit,
         log_file=data / "workers.log",
     )
-    backend = LocalBackend([load_pipeline(name, cache=cache) for name in names], local, SystemClock())
+    judge = judge_by(TrustedArchives(), word=trust)
+    backend = LocalBackend([load_pipeline(name, cache=cache, judge=judge) for name in names], local, SystemClock())
     serve(settings, backend, listening=lambda url: typer.echo(f"listening on {url}"))
 
 

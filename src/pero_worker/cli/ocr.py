@@ -18,6 +18,7 @@ from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.jobs.job import JobRequest
 from pero_worker.jobs.run import RunOptions
 from pero_worker.local.workforce import LocalSettings, local_workforce
+from pero_worker.models.trust import TrustedArchives, judge_by
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -28,7 +29,7 @@ EPILOG = """
 
   pero-worker ocr scans/ -o out --pipeline rapidocr --jobs 4
 
-  pero-worker ocr scans/ -o out --pipeline my-model.tar.xz --device cuda
+  pero-worker ocr scans/ -o out --pipeline my-model.tar.xz --trust --device cuda
 
   pero-worker ocr scans/ -o out --cluster zoo1.example.org --stages layout,ocr
 
@@ -72,6 +73,9 @@ def ocr(
             metavar="HOST[:PORT]",
         ),
     ] = "",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Trust the archive that --pipeline names, now and later: it is a program.")
+    ] = False,
     stages: Annotated[
         str, typer.Option(help="With --cluster: its stages in their order, with commas.", metavar="NAMES")
     ] = "",
@@ -89,7 +93,7 @@ def ocr(
         settings = LocalSettings(
             dpi=dpi, device=device, jobs=jobs, max_pixels=max_megapixels * 1_000_000, time_limit=time_limit
         )
-        workforce = local_workforce(pipeline, settings)
+        workforce = local_workforce(pipeline, settings, judge_by(TrustedArchives(), word=trust))
     options = RunOptions(formats=parse_formats(formats), dpi=dpi)
     run_in_terminal(JobRequest(paths=paths, output=output, options=options, workforce=workforce), quiet=quiet)
 

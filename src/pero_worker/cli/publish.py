@@ -12,6 +12,7 @@ from pero_worker.cli.access import cluster_command
 from pero_worker.cli.late import command_app
 from pero_worker.cli.progress import count_bar
 from pero_worker.cli.running import run_in_terminal
+from pero_worker.cli.say import say
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.pages.publish import PublishCounts, PublishOptions, publish_job
 from pero_worker.cluster.pages.sending import FIRST_PAGES
@@ -94,9 +95,9 @@ def publish_pages(
 def print_published(published: PublishCounts, job: str) -> None:
     """What was sent, on stdout."""
     before = f", {published.before} sent before" if published.before else ""
-    typer.echo(f"{published.pages} pages sent as job {job}{before}, {len(published.failed)} not sent")
+    say(f"{published.pages} pages sent as job {job}{before}, {len(published.failed)} not sent")
     for name, reason in published.failed:
-        typer.echo(f"  not sent: {name}: {reason}")
+        say(f"  not sent: {name}: {reason}")
 
 
 app = command_app("publish", cluster_command(publish_pages), EPILOG)

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pero_worker.errors import NoInputError
-from pero_worker.text import bounded_name
+from pero_worker.names import bounded_name
 
 _EXTENSIONS = frozenset(
     [

@@ -92,6 +92,10 @@ class Collector:
             page_id=page_id,
         )
 
+    def has_master(self, page: str) -> bool:
+        """Whether files of whole documents can be made with the page so named."""
+        return self.folder.is_whole(self.folder.relative(self._master(page)))
+
     def stale_formats(self, planned: OpenedDocument) -> tuple[DocumentFormat, ...]:
         """Those of which the document's file is missing or older than a page of it."""
         return tuple(wanted for wanted in self.document_formats if self._is_stale(planned, wanted))

@@ -244,16 +244,22 @@ def end_job(connection: Connection, job: RowMapping, state: JobState, now: float
     _tell_job(connection, job["id"], job["owner"], state, now)
 
 
+def close_pages(connection: Connection, job: str, state: PageState, now: float) -> None:
+    """All pages that are not final become `state`."""
+    changed = connection.execute(
+        update(pages)
+        .where(pages.c.job == job, pages.c.state.in_(_OPEN))
+        .values(state=state.value, changed=now, finished=now, sent_by=None)
+    ).rowcount
+    failed = changed if state is PageState.FAILED else 0
+    connection.execute(update(jobs).where(jobs.c.id == job).values(open=0, failed=jobs.c.failed + failed))
+
+
 def cancel_job(connection: Connection, job: RowMapping, now: float) -> Sequence[str]:
     """Pages that are not final are given up; their ids. The caller has locked the job."""
     query = select(pages.c.id).where(pages.c.job == job["id"], pages.c.state.in_(_OPEN))
     ids = list(connection.execute(query).scalars())
-    connection.execute(
-        update(pages)
-        .where(pages.c.job == job["id"], pages.c.state.in_(_OPEN))
-        .values(state=PageState.CANCELLED.value, changed=now, finished=now, sent_by=None)
-    )
-    connection.execute(update(jobs).where(jobs.c.id == job["id"]).values(open=0))
+    close_pages(connection, job["id"], PageState.CANCELLED, now)
     if job["state"] not in FINAL_JOBS:
         end_job(connection, job, JobState.CANCELLED, now)
     return ids
