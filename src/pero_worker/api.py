@@ -11,12 +11,16 @@ from pero_worker.engines.registry import load_engine
 from pero_worker.errors import PageError, StageError
 from pero_worker.formats import pagexml, parse_formats
 from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.inputs.web.addresses import AddressRules
+from pero_worker.inputs.web.fetch import FetchOptions
+from pero_worker.jobs.books import BookSettings, named_hosts
 from pero_worker.jobs.job import Job, JobRequest, OpenWorkforce, run_job
 from pero_worker.jobs.report import PageRecord
 from pero_worker.jobs.run import NullListener, RunOptions, Summary
 from pero_worker.local.devices import choose_devices
 from pero_worker.local.workforce import LocalSettings, local_workforce
 from pero_worker.models.pipelines import load_pipeline, pipeline_cache
+from pero_worker.models.trust import TrustedArchives, judge_by
 from pero_worker.page import Page
 from pero_worker.request import Payload
 from pero_worker.stage import Stage
@@ -38,12 +42,11 @@ class Reader:
     For many pages `ocr` is faster: it uses all processors. Threads may share a reader; they take turns.
     """
 
-    def __init__(self, pipeline: str | Path = DEFAULT_PIPELINE, *, device: str = "auto") -> None:
+    def __init__(self, pipeline: str | Path = DEFAULT_PIPELINE, *, device: str = "auto", trust: bool = False) -> None:
         """`pipeline`: a bundled one, or a folder or archive with a config.ini; `device`: auto, cpu, cuda or cuda:N.
-
-        StageError: it cannot be loaded.
+        `trust`: that archive, now and later: it is a program. StageError: it cannot be loaded, or is not trusted.
         """
-        found = load_pipeline(str(pipeline), cache=pipeline_cache())
+        found = load_pipeline(str(pipeline), cache=pipeline_cache(), judge=judge_by(TrustedArchives(), word=trust))
         place = choose_devices(device, 1, 1)[0]
         self._turn = threading.Lock()
         self._stages: list[LoadedStage] = []
@@ -88,13 +91,13 @@ class _Kept:
         self._key: tuple[str, str] | None = None
         self._reader: Reader | None = None
 
-    def get(self, pipeline: str, device: str) -> Reader:
+    def get(self, pipeline: str, device: str, trust: bool) -> Reader:
         with self._lock:
             if self._reader is None or self._key != (pipeline, device):
                 if self._reader is not None:
                     self._reader.close()
                     self._reader = None
-                self._reader, self._key = Reader(pipeline, device=device), (pipeline, device)
+                self._reader, self._key = Reader(pipeline, device=device, trust=trust), (pipeline, device)
             return self._reader
 
 
@@ -107,6 +110,7 @@ def read(
     *,
     index: int = 0,
     device: str = "auto",
+    trust: bool = False,
     dpi: int = 300,
 ) -> Page:
     """Page `index` (from 0) of the image or PDF at `path`, with its text.
@@ -116,7 +120,7 @@ def read(
 
     The pipeline stays loaded until another one is asked for. Parameters and errors are those of `Reader`.
     """
-    return _KEPT.get(str(pipeline), device).read(path, index=index, dpi=dpi)
+    return _KEPT.get(str(pipeline), device, trust).read(path, index=index, dpi=dpi)
 
 
 def read_page_xml(path: str | Path) -> Page:
@@ -135,6 +139,7 @@ def ocr(
     pipeline: str | Path = DEFAULT_PIPELINE,
     jobs: int | None = None,
     device: str = "auto",
+    trust: bool = False,
     dpi: int = 300,
     time_limit: float = 0,
     max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -145,15 +150,17 @@ def ocr(
     >>> summary = pero_worker.ocr("scans/", "text/", formats=["page", "pdf"])
     >>> summary.done, summary.failed
 
-    `jobs`: worker processes, one per core or GPU unless given. `dpi`: see `RunOptions`. `time_limit`: seconds that a
-    page may take, 0: no limit. `on_page` is called in this thread with the record of every page that is settled.
+    `jobs`: worker processes, one per core or GPU unless given. `dpi`: see `RunOptions`; `trust`: see `Reader`.
+    `time_limit`: seconds that a page may take, 0: no limit. `on_page` is called in this thread with the record of every
+    page that is settled.
 
     Pages that fail are in the summary. NoInputError: there is nothing to read. UsageError: a format or device that is
     not there, or another run writes to `output`. StageError: the pipeline cannot be loaded. OutputError: results
     cannot be written. KeyboardInterrupt: Ctrl-C; what was finished stays.
     """
     settings = LocalSettings(dpi=dpi, device=device, jobs=jobs, max_pixels=max_pixels, time_limit=time_limit)
-    request = job_request(paths, output, formats=formats, dpi=dpi, workforce=local_workforce(str(pipeline), settings))
+    workforce = local_workforce(str(pipeline), settings, judge_by(TrustedArchives(), word=trust))
+    request = job_request(paths, output, formats=formats, dpi=dpi, workforce=workforce)
     summary = run_job(request, _PageListener(on_page), SystemClock())
     if summary.interrupted:
         raise KeyboardInterrupt
@@ -168,12 +175,13 @@ def submit(
     pipeline: str | Path = DEFAULT_PIPELINE,
     jobs: int | None = None,
     device: str = "auto",
+    trust: bool = False,
     dpi: int = 300,
     on_page: Callable[[PageRecord], object] | None = None,
 ) -> Job:
     """`ocr` in a thread of its own: a job to be watched, waited for or cancelled before the program ends."""
     settings = LocalSettings(dpi=dpi, device=device, jobs=jobs)
-    workforce = local_workforce(str(pipeline), settings)
+    workforce = local_workforce(str(pipeline), settings, judge_by(TrustedArchives(), word=trust))
     return Job(job_request(paths, output, formats=formats, dpi=dpi, workforce=workforce), on_page)
 
 
@@ -181,13 +189,14 @@ def job_request(
     paths: Paths, output: str | Path, *, formats: str | Sequence[str], dpi: int, workforce: OpenWorkforce
 ) -> JobRequest:
     """UsageError: there is no such format."""
-    names = [paths] if isinstance(paths, str | Path) else paths
+    names = [str(name) for name in ([paths] if isinstance(paths, str | Path) else paths)]
     wanted = parse_formats(formats if isinstance(formats, str) else ",".join(formats))
     return JobRequest(
-        paths=[str(name) for name in names],
+        paths=names,
         output=Path(output),
         options=RunOptions(formats=wanted, dpi=dpi),
         workforce=workforce,
+        books=BookSettings(fetching=FetchOptions(rules=AddressRules(named=named_hosts(names)))),
     )
 
 
