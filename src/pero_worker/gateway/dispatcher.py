@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -31,7 +32,7 @@ from pero_worker.ports import Clock
 
 logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
-_BEAT_SECONDS = 3.0
+_BEAT_SECONDS = 1.0
 _AFTER_TROUBLE_SECONDS = 1.0
 
 
@@ -56,6 +57,8 @@ class Dispatcher:
         self._served: dict[str, ServedEngine] = {}
         self._engines: dict[str, tuple[str, ...]] = {}
         self._last_beat = float("-inf")
+        self._unwritten: deque[Outcome] = deque()
+        """What came back and is not written down yet."""
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
     def start(self) -> None:
@@ -97,8 +100,10 @@ class Dispatcher:
             try:
                 self._beat()
                 self._send_waiting()
-                for outcome in self._backend.outcomes(_POLL_SECONDS):
-                    self._conclude(outcome)
+                self._unwritten.extend(self._backend.outcomes(_POLL_SECONDS))
+                while self._unwritten:
+                    self._conclude(self._unwritten[0])
+                    self._unwritten.popleft()
             except (TransientError, OutputError) as error:
                 logger.warning("pages wait: %s", error)
                 self._gateway.stopping.wait(_AFTER_TROUBLE_SECONDS)
@@ -123,6 +128,10 @@ class Dispatcher:
                 for name in self._served
                 for engine in find_engines(connection, name=name, backend="farm")
             }
+            known = {*self._backend.sent(), *(outcome.page for outcome in self._unwritten)}
+            orphans += dispatch.take_back(connection, self._instance, known, now)
+            gone = sorted({*self._backend.sent()} - dispatch.still_open(connection, self._backend.sent()))
+        self._backend.drop(gone)
         if orphans:
             logger.warning("%d pages whose gateway died, or that never came back, are sent again", orphans)
 
