@@ -432,7 +432,7 @@ def big_cluster(workers: int, stages: int, *, fresh: bool) -> Snapshot:
         StageView(
             name=f"s{n}",
             waiting=chance.randrange(2000),
-            costs={"cpu": Cost(chance.uniform(0.2, 5), chance.uniform(5, 60), 1)},
+            costs={"cpu": Cost(seconds=chance.uniform(0.2, 5), load_seconds=chance.uniform(5, 60), memory=1)},
             arrivals=chance.random(),
             onward={f"s{n + 1}": 1.0} if n % 4 != 3 else {},
             unserved=chance.choice((0.0, 0.0, 100.0)),

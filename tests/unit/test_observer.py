@@ -88,7 +88,7 @@ def test_a_stage_without_a_queue_is_not_seen() -> None:
 
 
 def test_costs_are_what_was_measured_or_else_upstreams_average() -> None:
-    measured = Measured({"cuda": Cost(0.5, 3.0, 100)}, {"out": 1.0})
+    measured = Measured({"cuda": Cost(seconds=0.5, load_seconds=3.0, memory=100)}, {"out": 1.0})
     cluster = Cluster(
         StageRecord("ours", config="x", measured=measured, mean_seconds=9.0),
         StageRecord("its", config="x", mean_seconds=4.0),

@@ -27,7 +27,7 @@ def stage(
     sharing: Sharing | None = None,
     **more: object,
 ) -> StageView:
-    costs = {"cpu": Cost(seconds, load, memory)}
+    costs = {"cpu": Cost(seconds=seconds, load_seconds=load, memory=memory)}
     view = StageView(name=name, waiting=waiting, costs=costs, onward=onward or {}, sharing=sharing or Sharing())
     return replace(view, **more)  # type: ignore[arg-type]
 
@@ -204,7 +204,11 @@ def test_a_stage_that_needs_a_label_goes_to_a_worker_that_has_it() -> None:
 
 
 def test_the_speed_of_a_workers_kind_counts() -> None:
-    fast = StageView(name="a", waiting=90, costs={"cpu": Cost(3.0, LOAD), "gpu": Cost(0.5, LOAD)})
+    fast = StageView(
+        name="a",
+        waiting=90,
+        costs={"cpu": Cost(seconds=3.0, load_seconds=LOAD), "gpu": Cost(seconds=0.5, load_seconds=LOAD)},
+    )
     with_fast = planned([fast, stage("b", 60)], [worker("0", "a", kind="gpu", busy=True), worker("1"), worker("2")])
     with_slow = planned([fast, stage("b", 60)], [worker("0", "a", busy=True), worker("1"), worker("2")])
     assert list(with_fast.values()).count(("a",)) < list(with_slow.values()).count(("a",))
@@ -260,7 +264,9 @@ def test_what_an_owner_cannot_use_is_the_others() -> None:
 
 NAMES = [f"s{n}" for n in range(5)]
 times = st.floats(0, 1e6, allow_nan=False)
-costs = st.builds(Cost, st.none() | times, st.none() | times, st.none() | st.integers(0, 10))
+costs = st.builds(
+    Cost, seconds=st.none() | times, load_seconds=st.none() | times, memory=st.none() | st.integers(0, 10)
+)
 views = st.builds(
     StageView,
     name=st.just(""),

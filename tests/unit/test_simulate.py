@@ -156,7 +156,7 @@ def told(moves: Sequence[Move]) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def view(name: str, waiting: int, seconds: float = 1.0, **more: int) -> StageView:
-    return StageView(name=name, waiting=waiting, costs={"cpu": Cost(seconds)}, priority=more.get("priority", 0))
+    return StageView(name=name, waiting=waiting, costs={"cpu": Cost(seconds=seconds)}, priority=more.get("priority", 0))
 
 
 def test_upstream_sends_each_free_worker_to_the_highest_score_and_counts_it() -> None:

@@ -17,7 +17,7 @@ SEEN = Snapshot(
         StageView(
             name="ocr",
             waiting=5,
-            costs={"cpu": Cost(1.0, 2.0, 3)},
+            costs={"cpu": Cost(seconds=1.0, load_seconds=2.0, memory=3)},
             arrivals=0.5,
             onward={"out": 1.0},
             unserved=7.0,

@@ -59,7 +59,7 @@ class BrokerAccess:
     patience: float = 60.0
     """Seconds a call waits for an answer."""
     reconnection: float = 3.0
-    """Seconds a call waits for a connection that is lost: whoever calls can tell, and stop."""
+    """Seconds a call waits for a lost connection to return before it fails."""
     max_pause: float = 2.0
     """Seconds between two attempts to connect, at most."""
 
@@ -98,8 +98,13 @@ class Connection:
         if not self._ready.wait(timeout):
             raise TransientError(f"{self._where()} cannot be used: {self._reason}")
 
+    def fetch_ahead(self, messages: int) -> None:
+        """So many may be in hand, or on their way to us, at a time."""
+        self._prefetch = messages
+        self.call(lambda link: link.fetch_ahead(messages))
+
     def use(self, servers: tuple[Server, ...]) -> None:
-        """Where RabbitMQ is from now on; a connection that there is stays."""
+        """Where RabbitMQ is from now on; an existing connection stays."""
         self._access = replace(self._access, servers=servers)
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from pero_worker.cluster.settings import cluster_access
 from pero_worker.errors import UsageError
 from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.models.pipelines import load_pipeline
+from pero_worker.models.trust import TrustedArchives, judge_by
 
 EPILOG = examples(
     "pero-worker gateway --data /srv/ocr                       (reads pages on this machine)",
@@ -50,6 +51,10 @@ def gateway(
             "-p", "--pipeline", help="What this machine reads pages with; may be repeated.", show_default="print-latin"
         ),
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Trust archives that --pipeline names, now and later: they are programs."),
+    ] = False,
     lease_only: Annotated[
         bool, typer.Option("--lease-only", help="Read nothing here: jobs wait for workers that ask for them.")
     ] = False,
@@ -134,7 +139,8 @@ def gateway(
         time_limit=time_limit,
         log_file=data / "workers.log",
     )
-    backend = LocalBackend([load_pipeline(name, cache=cache) for name in names], local, SystemClock())
+    judge = judge_by(TrustedArchives(), word=trust)
+    backend = LocalBackend([load_pipeline(name, cache=cache, judge=judge) for name in names], local, SystemClock())
     serve(settings, backend, listening=listening)
 
 

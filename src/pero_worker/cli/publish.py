@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import uuid
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 
 from pero_worker.cli.progress import count_bar
 from pero_worker.cli.running import run_in_terminal
+from pero_worker.cli.say import say, warn
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.pages.download import DownloadCounts, download, messages_in
@@ -140,6 +140,7 @@ def download_command(
                     stopped=lifetime.stop,
                     downloaded=downloaded,
                     on_page=lambda _request: bar.advance(task),
+                    warn=warn,
                 )
         finally:
             writer.close()
@@ -152,17 +153,19 @@ def download_command(
 def print_published(published: PublishCounts, job: str) -> None:
     """What was sent, on stdout."""
     before = f", {published.before} sent before" if published.before else ""
-    typer.echo(f"{published.pages} pages sent as job {job}{before}, {len(published.failed)} not sent")
+    say(f"{published.pages} pages sent as job {job}{before}, {len(published.failed)} not sent")
     for name, reason in published.failed:
-        typer.echo(f"  not sent: {name}: {reason}")
+        say(f"  not sent: {name}: {reason}")
 
 
 def print_downloaded(downloaded: DownloadCounts, folder: Path) -> None:
     """What came, on stdout."""
     more = f", {downloaded.duplicates} delivered before" if downloaded.duplicates else ""
     more += f", {downloaded.refused} messages set aside" if downloaded.refused else ""
-    typer.echo(f"{downloaded.pages} pages in {folder}, {len(downloaded.failed)} of them failed{more}")
-    for name, reason in downloaded.failed[:20]:
-        typer.echo(f"  failed: {name}: {reason}")
-    for stage, seconds in downloaded.seconds.items():
-        typer.echo(f"  stage {stage}: {len(seconds)} runs, mean {statistics.fmean(seconds):.3f} s")
+    say(f"{downloaded.pages} pages in {folder}, {downloaded.failed} of them failed{more}")
+    for name, reason in downloaded.failures:
+        say(f"  failed: {name}: {reason}")
+    if downloaded.failed > len(downloaded.failures):
+        say(f"  and {downloaded.failed - len(downloaded.failures)} more")
+    for stage, seconds in downloaded.stages.items():
+        say(f"  stage {stage}: {seconds.runs} runs, mean {seconds.total / seconds.runs:.3f} s")

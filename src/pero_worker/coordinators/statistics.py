@@ -50,7 +50,7 @@ class Statistics:
         self._pending: list[tuple[str, _PageRun | tuple[float, int]]] = []
 
     def page(self, stage: str, seconds: float, onward: str) -> bool:
-        """Whether there is enough to be written."""
+        """Whether there is enough to write."""
         with self._lock:
             run = self._runs.setdefault(stage, _PageRun())
             run.seconds += seconds

@@ -206,9 +206,15 @@ class Dispatcher:
         if row is None or row["state"] not in OPEN_PAGES:
             self._fair.settle(outcome.page, None)
         else:
-            ending = ending_of(outcome, row["name"], row["formats"] or DEFAULT_FORMATS, self._clock)
-            self._finish(outcome.page, row["job"], ending)
+            self._finish(outcome.page, row["job"], self._ending(outcome, row))
         outcome.settle()
+
+    def _ending(self, outcome: Outcome, row: RowMapping) -> Ending:
+        try:
+            return ending_of(outcome, row["name"], row["formats"] or DEFAULT_FORMATS, self._clock)
+        except Exception:  # A page that meets a bug must not come back for ever.
+            logger.exception("page %s: its result could not be read", outcome.page)
+            return failure_ending(outcome.page, Failure.PROCESSING_FAILED, "the result could not be read")
 
     def _finish(self, page: str, job: str, ending: Ending) -> None:
         write_results(self._gateway.files, job, page, ending.contents)

@@ -1,4 +1,4 @@
-"""The state that a plan is worked out on: what is left to do in every stage, and who does it, moves so far included."""
+"""The state a plan is worked out on: what is left to do in each stage, and who does it, after the moves so far."""
 
 from __future__ import annotations
 

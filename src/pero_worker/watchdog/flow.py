@@ -20,7 +20,7 @@ class _Seen:
 
 
 class Flow:
-    """One for a cluster. `seen` is told what there is, every now and then."""
+    """One for a cluster. `seen` is called every now and then with what there is."""
 
     def __init__(self) -> None:
         self._stages: dict[str, _Seen] = {}

@@ -24,12 +24,12 @@ _AVAILABLE = {
     WorkerStatus.MQ_CONNECTION_FAILED,
 }
 _SETTLED_AFTER_SECONDS = 2.0
-"""A worker that was told something else reports its status of before for a while."""
+"""A worker that got a new command reports its old status for a while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What a worker was told last."""
+    """The last command to a worker."""
 
     stages: tuple[str, ...]
     version: int
@@ -37,7 +37,7 @@ class Command:
 
 
 class Observer:
-    """`lengths` tells how many messages wait in each of the queues that there are."""
+    """`lengths` returns how many messages wait in each queue that exists."""
 
     def __init__(self, lengths: Callable[[Sequence[str]], Mapping[str, int]], clock: Clock) -> None:
         self._lengths = lengths
@@ -49,7 +49,8 @@ class Observer:
     def take_snapshot(
         self, records: Sequence[StageRecord], states: Sequence[tuple[WorkerState, int]], told: Mapping[str, Command]
     ) -> Snapshot:
-        """`states`: workers, each with the version of its node `queue`; `told`: what may not have come back yet."""
+        """`states`: workers, each with the version of its node `queue`; `told`: commands that may not have come back
+        through the watches yet."""
         now = self._clock.monotonic()
         lengths = self._lengths([record.name for record in records])
         workers = [view for state, version in states if (view := self._worker(state, version, told, now))]
@@ -68,7 +69,7 @@ class Observer:
         return Snapshot(stages=tuple(stages), workers=tuple(workers))
 
     def _quarantines(self, refused: Mapping[str, dict[str, str]], workers: Sequence[WorkerView]) -> dict[str, str]:
-        """Why nobody should be sent to a stage, for those that somebody could not load."""
+        """Why no worker should be sent to a stage, for stages that some worker could not load."""
         names = {view.name for view in workers}
         holders: dict[str, set[str]] = defaultdict(set)
         for view in workers:
@@ -78,11 +79,11 @@ class Observer:
         return {name: quarantine(who, names, holders[name]) for name, who in refused.items() if who}
 
     def _worker(self, state: WorkerState, version: int, told: Mapping[str, Command], now: float) -> WorkerView | None:
-        """None for a worker that cannot be told anything."""
+        """None for a worker that cannot be commanded."""
         if state.dead or not state.enabled or state.status not in _AVAILABLE:
             return None
         ours = told.get(state.name)
-        # What it was told a moment ago may not have come back through the watch yet.
+        # Its last command may not have come back through the watch yet.
         fresh = ours is not None and ours.version > version
         holds = ours.stages if ours is not None and fresh else state.stages
         if self._since.get(state.name, ((), 0.0))[0] != holds or state.name not in self._since:
@@ -112,7 +113,7 @@ class Observer:
         for state in states:
             refused = state.facts.get("refused")
             if not isinstance(refused, dict):
-                # Upstream's workers say it by their status, which for a moment is still that of the stage before.
+                # Upstream's workers say it by their status, which for a moment is still that of the previous stage.
                 view = views.get(state.name)
                 failed = (
                     state.status == WorkerStatus.CONFIGURATION_FAILED

@@ -76,7 +76,7 @@ class _Planner:
         self._free: dict[str, list[PlannedWorker]] = defaultdict(list)
         self._idle: dict[tuple[str, ...], list[PlannedWorker]] = defaultdict(list)
         self._busy: dict[tuple[str, ...], list[PlannedWorker]] = defaultdict(list)
-        # Who has served longest goes first.
+        # The worker that has served longest goes first.
         for worker in sorted(board.workers, key=lambda worker: (worker.view.serving, worker.view.name)):
             if worker.view.loading:
                 continue
@@ -117,7 +117,7 @@ class _Planner:
             return (sated, True, -stage.weight * stage.drain)
         return (sated, False, -stage.weight * (stage.pages * stage.view.seconds("") + stage.view.unserved))
 
-    # -- who could help ----------------------------------------------------------------------------------------
+    # -- which workers could help ------------------------------------------------------------------------------
 
     def _take_free(self, stage: StageLoad) -> bool:
         """A worker that holds nothing has nothing to lose: a page that no other has in hand is enough."""
@@ -208,7 +208,7 @@ class _Planner:
                 break
             if worker.may_hold(stage) and worker.view.serving >= self._tuning.turn_in_loads * worker.load(stage):
                 self._idle[holds].remove(worker)
-                reason = f"{lender.name} is used to {lender.use:.0%}, {stage.name} to {stage.use:.0%}"
+                reason = f"{lender.name} is {lender.use:.0%} used, {stage.name} {stage.use:.0%}"
                 self._move(worker, stage, self._board.kept(worker, stage), reason)
 
     # -- what it would cost ------------------------------------------------------------------------------------

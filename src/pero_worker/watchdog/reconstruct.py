@@ -57,9 +57,9 @@ def _mean_costs(frames: Frames) -> Costs:
     costs: dict[str, dict[str, Cost]] = defaultdict(dict)
     for (name, kind), seen_costs in found.items():
         costs[name][kind] = Cost(
-            _mean(cost.seconds for cost in seen_costs),
-            _mean(cost.load_seconds for cost in seen_costs),
-            next((cost.memory for cost in reversed(seen_costs) if cost.memory is not None), None),
+            seconds=_mean(cost.seconds for cost in seen_costs),
+            load_seconds=_mean(cost.load_seconds for cost in seen_costs),
+            memory=next((cost.memory for cost in reversed(seen_costs) if cost.memory is not None), None),
         )
     return costs
 
@@ -140,7 +140,7 @@ def _arrivals(frames: Frames, stages: Mapping[str, StageView], costs: Costs) -> 
 
 
 class PagesInHand:
-    """What busy workers are at. One that is told anew finishes its page first."""
+    """What busy workers are working on. One that gets a new command finishes its page first."""
 
     def __init__(self, costs: Costs) -> None:
         self._costs = costs
@@ -168,7 +168,7 @@ class PagesInHand:
         return in_hand, speeds
 
     def _at_one_of(self, holds: tuple[str, ...], before: tuple[str, ...], shorter: Collection[str]) -> tuple[str, ...]:
-        """Which stages of those that a worker holds: queues that become shorter tell; if none does, it is as before."""
+        """Which of its stages a worker is working on: those whose queues become shorter, else the same as before."""
         if len(holds) == 1:
             return holds
         taken = tuple(name for name in holds if name in shorter) or tuple(name for name in before if name in holds)

@@ -42,7 +42,7 @@ class Refusals:
 
 
 def quarantine(refused: dict[str, str], workers: Collection[str], holders: Collection[str]) -> str:
-    """Why nobody should be sent to a stage that `refused` could not load; '' = they should.
+    """Why no worker should be sent to a stage that `refused` could not load; '' = one may.
 
     `workers`: all that could be sent; `holders`: those that have loaded it.
     """

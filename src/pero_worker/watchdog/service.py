@@ -1,4 +1,4 @@
-"""The watchdog: one leader looks at queues and workers, has its rule decide, and tells the workers.
+"""The watchdog: one leader looks at queues and workers, has its rule decide, and commands the workers.
 
 Workers' reports wake it through ZooKeeper's watches; queues are asked for their exact lengths a few times a second.
 """
@@ -31,15 +31,15 @@ _TIDY_INTERVAL_SECONDS = 3600.0
 _DEBOUNCE_SECONDS = 0.01
 _MIN_TURN_SECONDS = 10.0
 _TURN_IN_LOADS = 10.0
-"""Times as long as loading takes, upstream's watchdog is told to leave a worker where it was sent."""
+"""Upstream's watchdog should leave a worker where it was sent for this many times as long as loading takes."""
 _WAKE_TIMEOUT_SECONDS = 2.0
-"""A worker has so long to begin what it was told."""
+"""How long a worker may take to begin what it was commanded."""
 _REST_FACTOR = 10
 """After a look, wait this many times as long as it took: with many queues there are fewer looks."""
 
 
 class LeadLostError(TransientError):
-    """Another watchdog may lead: nothing more must be told."""
+    """Another watchdog may lead: no more commands must be sent."""
 
 
 class Watchdog:
@@ -128,9 +128,9 @@ class Watchdog:
     def _complain(self, trouble: str) -> None:
         """Once, however long it lasts."""
         if trouble and not self._trouble:
-            logger.warning("nobody is told anything: %s", trouble)
+            logger.warning("no commands can be sent: %s", trouble)
         elif self._trouble and not trouble:
-            logger.warning("all is well again")
+            logger.warning("commands can be sent again")
         self._trouble = trouble
 
     def round(self, mirror: Mirror) -> Snapshot:
@@ -153,7 +153,7 @@ class Watchdog:
         return self._observer.take_snapshot(mirror.stages(), mirror.workers(), {})
 
     def _wake(self, seen: Snapshot) -> Iterator[Move]:
-        """Workers that sleep although there is work for them are told their stage again."""
+        """Workers that sleep although there is work for them are sent to their stage again."""
         waiting = {stage.name for stage in seen.stages if stage.waiting and not stage.disabled}
         now = self._clock.monotonic()
         for worker in seen.workers:
@@ -197,7 +197,7 @@ class Watchdog:
                 self._client.set(TREE.stage(stage.name, "waiting_since"), value)
 
     def _warn(self, seen: Snapshot) -> None:
-        """Says once why a stage is left alone."""
+        """Warns once why a stage is left alone."""
         for stage in seen.stages:
             if stage.quarantine != self._warned.get(stage.name, ""):
                 if stage.quarantine:

@@ -50,9 +50,9 @@ class _SimulatedWorker:
     """Since when; None = it is not."""
     alive: bool = False
     stopped: bool = False
-    """It has become idle, and waits to be told again: see `Rule.worker_stops_when_idle`."""
+    """It has become idle, and waits for a command: see `Rule.worker_stops_when_idle`."""
     told: float = 0.0
-    """When it was told what it holds."""
+    """When it was commanded to hold them."""
     epoch: int = 0
     """How often it has died."""
 

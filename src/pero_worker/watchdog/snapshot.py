@@ -18,7 +18,7 @@ UNKNOWN_LOAD_SECONDS = 5.0
 UNKNOWN_MEMORY_BYTES = 2_000_000_000
 """Assumed of a stage whose size is not measured."""
 MIN_LOAD_SECONDS = 0.1
-"""What a move costs at least, however small the model is: the worker is told, and answers."""
+"""What a move costs at least, however small the model is: a command and its answer take time."""
 _MIN_PAGE_SECONDS = 1e-4
 
 
@@ -67,11 +67,11 @@ class StageView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerView:
-    """A worker that can be told something."""
+    """A worker that can be commanded."""
 
     name: str
     holds: tuple[str, ...] = ()
-    """Stages that it has loaded, or is told to load."""
+    """Stages that it has loaded, or is to load."""
     busy: bool = False
     """Whether it has a page in hand."""
     loading: bool = False
@@ -82,11 +82,11 @@ class WorkerView:
     memory: int | None = None
     """Bytes for models; None = it holds one stage at a time."""
     serving: float = 0.0
-    """Seconds since it was told what it holds."""
+    """Seconds since it was commanded to hold them."""
     refused: frozenset[str] = frozenset()
     """Stages that it could not load."""
     sleeps: bool = False
-    """It is one of the newest upstream's that has ended its turn with its queue, and begins another only when told."""
+    """Whether it is a worker of the newest upstream that has emptied its queue, and goes on only on a command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ class Rule(Protocol):
     looks_on_events: bool
     """Whether it also looks as soon as something happens."""
     worker_stops_when_idle: bool
-    """Whether a simulated worker that has become idle takes no new page before it is told again, as upstream's."""
+    """Whether a simulated worker that has become idle takes no new page before the next command, as upstream's do."""
 
     def decide(self, now: float, seen: Snapshot) -> Sequence[Move]:
         """The moves to make; `now` in seconds from an arbitrary start."""

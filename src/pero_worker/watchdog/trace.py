@@ -57,7 +57,7 @@ class Recorder:
 def read_trace(path: Path) -> Iterator[tuple[float, Snapshot]]:
     """Times in seconds, and what was seen then. A last line that was cut off is left out.
 
-    UsageError: there is no such file, or a line is no frame.
+    UsageError: there is no such file, or a line is not a frame.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -77,7 +77,7 @@ def _frame(line: str, where: str) -> tuple[float, Snapshot]:
         workers = tuple(_worker(one) for one in found["workers"])
         return float(found["time"]), Snapshot(stages=stages, workers=workers)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{where}: no frame of a trace of pero-worker watchdog --record ({error})") from error
+        raise UsageError(f"{where}: not a frame that pero-worker watchdog --record wrote ({error})") from error
 
 
 def _stage(found: dict[str, Any]) -> StageView:

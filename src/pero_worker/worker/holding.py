@@ -65,14 +65,14 @@ class Holding:
 
     @property
     def failed(self) -> bool:
-        """Whether it was told to hold something, and could load nothing of it."""
+        """Whether stages are assigned, and none could be loaded."""
         return bool(self._refused) and not self.loaded
 
     def follow(self, assignment: Assignment) -> None:
         """Loads and drops stages until exactly those assigned are held, in their present version. A stage that failed
         is not tried again before its version changes or a new assignment asks for it.
 
-        TransientError: a stage could not be fetched, and there is no other to serve meanwhile.
+        TransientError: a stage could not be fetched, and no other can be served meanwhile.
         """
         if assignment.revision != self._revision:
             self._revision = assignment.revision

@@ -50,7 +50,7 @@ class WorkerSettings:
 
 
 class Worker:
-    """Serves the stages the coordinator assigns to it until it is disabled or `should_stop()`."""
+    """Serves the stages assigned to it until it is disabled or `should_stop()`."""
 
     def __init__(
         self,

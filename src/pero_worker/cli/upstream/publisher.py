@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cli.publish import print_downloaded
+from pero_worker.cli.say import warn
 from pero_worker.cli.upstream.common import given, parser
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
@@ -108,10 +109,11 @@ def _download(broker: RabbitBroker, options: argparse.Namespace) -> int:
             keep_running=options.keep_running,
             stopped=lifetime.stop,
             downloaded=downloaded,
+            warn=warn,
         )
     finally:
         layout.close()
         if not options.count_statistics:
-            downloaded.seconds.clear()
+            downloaded.stages.clear()
         print_downloaded(downloaded, options.directory)
     return ExitCode.SOME_PAGES_FAILED if downloaded.failed else ExitCode.OK

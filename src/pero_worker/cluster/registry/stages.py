@@ -15,6 +15,7 @@ from pero_worker.coordinators.session import read_leaves, wait_for
 from pero_worker.errors import StageError, UsageError
 from pero_worker.ports import Queues
 from pero_worker.stage import Sharing, parse_config
+from pero_worker.stores.location import check_no_login
 from pero_worker.wire import tree as wire
 from pero_worker.wire.measured import Measured, decode_measured
 from pero_worker.wire.tree import TREE
@@ -131,6 +132,8 @@ def save_stage(client: KazooClient, queues: Queues, name: str, change: StageChan
         parse_config(change.config, name)
         if len(change.config.encode()) > MAX_CONFIG_BYTES:
             raise UsageError(f"the configuration of {name} is larger than {MAX_CONFIG_BYTES // 1000} kB")
+    if change.archive:
+        check_no_login(change.archive)
     if change.priority is not None and change.priority < -1:
         raise UsageError(f"priority {change.priority}: 0 or more, or -1 to disable the stage")
     share = float(change.sharing.get("share", 1.0))

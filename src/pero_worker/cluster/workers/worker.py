@@ -52,7 +52,7 @@ class ClusterWorkerSettings:
     max_attempts: int = 3
     """Tries of a page in one stage before it is given up."""
     grace: float = 5.0
-    """Seconds in which the worker ends when it is told to; a page that takes longer is given back."""
+    """Seconds in which a worker that is to stop ends; a page that takes longer is given back."""
     keep: Keep = _KEEP
     """Which models stay in the cache."""
     log_queue: str = ""
@@ -68,6 +68,8 @@ class ClusterWorkerSettings:
     labels: tuple[str, ...] = ()
     """What stages may ask for, beside the kind of device."""
     log_level: int = logging.WARNING
+    trust_archives: bool = False
+    """Whether archives that no SHA-256 pins are used, too."""
 
 
 def run_worker(
@@ -105,13 +107,17 @@ def run_worker(
 
         coordinator.watch(look_up)
         models = ArchiveStore(
-            settings.cache, lambda: settings.stores or list_names(client, FTP), store, keep=settings.keep
+            settings.cache,
+            lambda: settings.stores or list_names(client, FTP),
+            store,
+            keep=settings.keep,
+            pinned_only=not settings.trust_archives,
         )
         worker = _put_together(settings, broker, coordinator, models, clock)
 
         def give_back_page() -> None:
             """By closing the connection under it."""
-            logger.warning("the page in hand takes too long to wait for it, and is given back")
+            logger.warning("the page in hand takes too long, and is given back")
             worker.release_page()
             coordinator.reports.report(
                 settings.name, WorkerStatus.DEAD, "stopped with a page in hand, which was given back"
@@ -134,7 +140,7 @@ def run_worker(
 
 
 def _facts(settings: ClusterWorkerSettings, clock: Clock) -> dict[str, Any]:
-    """What the cluster is told of this worker; the watchdog reads kind, labels, memory."""
+    """What the cluster knows of this worker; the watchdog reads kind, labels, memory."""
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
