@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from cluster.test_workers import running_watchdog, running_worker, until
 from gateway.conftest import V1, picture, roles_of, running
@@ -46,7 +47,7 @@ def test_pages_survive_gateway_and_broker(cluster: TestCluster, tmp_path: Path) 
                 # A connection that is cut gives back what was in hand.
                 gateway.start(port=gateway.port)
                 for connection in cluster.rabbitmq.api("GET", f"vhosts/{cluster.vhost}/connections"):
-                    cluster.rabbitmq.api("DELETE", f"connections/{connection['name'].replace(' ', '%20')}")
+                    cluster.rabbitmq.api("DELETE", f"connections/{quote(connection['name'], safe='')}")
                 done = user.wait(job)
     assert (done["state"], done["progress"]) == ("done", 1.0)
     assert "both" in done["engine_name"]
