@@ -10,7 +10,7 @@ from typing import Annotated
 import platformdirs
 import typer
 
-from pero_worker.cli.access import options_from_environment
+from pero_worker.cli.access import connection_to
 from pero_worker.cli.examples import examples
 from pero_worker.cli.late import command_app
 from pero_worker.clock import SystemClock
@@ -128,7 +128,7 @@ def gateway(
     )
     listening = lambda url: typer.echo(f"listening on {url}")  # noqa: E731
     if cluster:
-        with open_cluster(cluster_access(options_from_environment(cluster))) as opened:
+        with open_cluster(cluster_access(connection_to(cluster))) as opened:
             serve(settings, ClusterBackend(opened, _engines(engine or ()), SystemClock()), listening=listening)
         return
     cache = Path(platformdirs.user_cache_dir("pero-worker")) / "pipelines"
