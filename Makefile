@@ -23,7 +23,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo install test unit docs licences acceptance test-rabbitmq4 lint bench-quality bench-local bench-cluster bench-bulk bench-watchdog bench-away chaos fuzz clean
+.PHONY: help demo demo-gateway install test unit docs licences acceptance test-rabbitmq4 lint bench-quality bench-local bench-cluster bench-bulk bench-watchdog bench-away chaos fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -31,6 +31,10 @@ help: ## this list
 demo: $(DEMO)/.stamp-scans $(DEMO)/.stamp-drawn ## set up everything, then read seven pages into demo-out/
 	$(BIN)/pero-worker ocr $(DEMO)/scans -o demo-out --formats page,alto,text,pdf
 	@$(BIN)/python demo/show.py demo-out
+
+demo-gateway: $(DEMO)/.stamp-scans ## an HTTP gateway on this machine, and a client: curl sends a scan and prints its text
+	command -v curl >/dev/null || scripts/apt-install.sh curl
+	demo/gateway.sh $(BIN) $(DEMO)/scans
 
 install: $(VENV)/.stamp-program ## the program in .venv
 
@@ -96,14 +100,14 @@ $(BIN)/pip:
 
 $(VENV)/.stamp-program: pyproject.toml | $(BIN)/pip
 	@echo 'installing the program: some 2 GB, a few minutes'
-	$(PIP_INSTALL) -e '.[pero,rapidocr,servers]'
+	$(PIP_INSTALL) -e '.[pero,rapidocr,servers,gateway]'
 	@$(CHECK_ENV)
 	@touch $@
 
 $(VENV)/.stamp-test: pyproject.toml | $(BIN)/pip
-	scripts/apt-install.sh fonts-dejavu-core mupdf-tools poppler-utils rabbitmq-server zookeeper
+	scripts/apt-install.sh fonts-dejavu-core mupdf-tools poppler-utils postgresql rabbitmq-server zookeeper
 	@echo 'installing the program and what its tests need: some 2 GB, a few minutes'
-	$(PIP_INSTALL) -e '.[pero,rapidocr,servers,test]'
+	$(PIP_INSTALL) -e '.[pero,rapidocr,servers,gateway,test]'
 	@$(CHECK_ENV)
 	@touch $(VENV)/.stamp-program $@
 

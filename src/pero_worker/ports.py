@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pero_worker.stage import Stage
-from pero_worker.work import Assignment, Delivery, EngineInput, EngineOutput, WorkerStatus
+from pero_worker.work import Assignment, Delivery, EngineInput, EngineOutput, QueueState, WorkerStatus
 
 
 class Clock(Protocol):
@@ -46,6 +46,23 @@ class Broker(Protocol):
         """Moves an unusable message to the dead letters."""
 
 
+class Queues(Protocol):
+    """What people's commands and the watchdog do with queues. TransientError: the broker is away."""
+
+    def declare(self, queue: str, expires: int = 0) -> None:
+        """Makes a queue; an existing one stays as it is. `expires`: seconds after which it is deleted when
+        nobody has used it, 0 = never."""
+
+    def state(self, queue: str) -> QueueState | None:
+        """Exact numbers; None when there is no such queue."""
+
+    def lengths(self, queues: Sequence[str]) -> dict[str, int]:
+        """Messages that are ready, in each queue that exists."""
+
+    def delete(self, queue: str) -> None:
+        """With all that is in it."""
+
+
 class Assignments(Protocol):
     """What a worker is to do."""
 
@@ -70,7 +87,7 @@ class Reports(Protocol):
         """Loading `stage` took `seconds`, and it takes `memory` bytes."""
 
     def record_failure(self, text: str) -> None:
-        """A page failed, or a message could not be used: `text` says which and why, in a line."""
+        """A page failed, or a message could not be used: `text` says which and why, in one line."""
 
 
 class Suspects(Protocol):

@@ -31,16 +31,28 @@ class Stage:
         return parse_config(self.config, self.name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a stage costs a worker of one kind, None where nobody has measured it.
-
-    `seconds`: of a page; `load_seconds`: of loading; `memory`: bytes that it takes while it is loaded.
-    """
+    """What a stage costs a worker of one kind; None = it has not been measured."""
 
     seconds: float | None = None
+    """Of one page."""
     load_seconds: float | None = None
+    """Of loading the stage."""
     memory: int | None = None
+    """Bytes that it takes while it is loaded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """Which workers may serve a stage, and for whom they do. A new fact of this kind is a field here."""
+
+    needs: str = ""
+    """The label that a worker must have; '' = any worker may."""
+    owner: str = ""
+    """Whose stage it is."""
+    share: float = 1.0
+    """The owner's part of the cluster, beside other owners' parts."""
 
 
 def parse_config(text: str, name: str) -> ConfigParser:

@@ -1,4 +1,4 @@
-"""Keeps processes alive: one that dies is replaced, the sooner the longer it lived."""
+"""Keeps processes alive: one that dies is replaced, at once or after a pause."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ class Supervisor:
         clock: Clock,
         back_off: BackOff = NO_BACK_OFF,
     ) -> None:
-        """`start` starts the process of a place. `on_death` is told the place and the exit status of a process that
-        ended by itself, and says whether it is to be replaced."""
+        """`start` starts the process of a place. `on_death` gets the place and the exit status of a process that
+        ended by itself, and returns whether to replace it."""
         self._places = [Place(back_off) for _ in range(number)]
         self._start = start
         self._on_death = on_death
@@ -90,7 +90,7 @@ class Supervisor:
         return tuple(place.process.pid for place in self._places if place.process and place.process.pid)
 
     def check(self) -> None:
-        """Hears of the dead, and starts what is due. What `on_death` raises passes."""
+        """Notices the dead, and starts what is due. What `on_death` raises passes."""
         for number, place in enumerate(self._places):
             if place.process is not None and not place.process.is_alive():
                 status = place.process.exitcode or 0
@@ -109,7 +109,7 @@ class Supervisor:
         wait([place.process.sentinel for place in self._places if place.process is not None], timeout)
 
     def stop(self, grace: float) -> None:
-        """Ends the processes: they are told to, and killed when they live on `grace` seconds later."""
+        """Ends the processes: they are asked to, and killed if they still live `grace` seconds later."""
         living = [place.process for place in self._places if place.process is not None]
         for process in living:
             process.terminate()

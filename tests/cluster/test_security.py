@@ -20,7 +20,8 @@ from faults.chaos_cluster import children
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError
 
-from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
+from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_cluster
 from pero_worker.cluster.registry.acl import protect
@@ -156,12 +157,23 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 def rabbit_access(ports: Ports, certificates: Certificates) -> BrokerAccess:
     return BrokerAccess(
-        (Server("localhost", ports.tls),), USER, PASSWORD, ca_cert=certificates.ca, patience=PATIENCE, max_pause=0.5
+        servers=(Server("localhost", ports.tls),),
+        user=USER,
+        password=PASSWORD,
+        ca_cert=certificates.ca,
+        patience=PATIENCE,
+        max_pause=0.5,
     )
 
 
 def zoo_access(ports: Ports, certificates: Certificates) -> ZooKeeperAccess:
-    return ZooKeeperAccess((f"localhost:{ports.tls}",), USER, ZOO_PASSWORD, certificates.ca, patience=PATIENCE)
+    return ZooKeeperAccess(
+        servers=(f"localhost:{ports.tls}",),
+        user=USER,
+        password=ZOO_PASSWORD,
+        ca_cert=certificates.ca,
+        patience=PATIENCE,
+    )
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
@@ -265,8 +277,17 @@ def test_a_server_that_never_answers_is_given_up(certificates: Certificates) -> 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         address = (f"127.0.0.1:{port}",)
-        zoo_refusal(ZooKeeperAccess(address, USER, ZOO_PASSWORD, certificates.ca, session_timeout=2, patience=2))
-        zoo_refusal(ZooKeeperAccess(address, session_timeout=2, patience=2))
+        zoo_refusal(
+            ZooKeeperAccess(
+                servers=address,
+                user=USER,
+                password=ZOO_PASSWORD,
+                ca_cert=certificates.ca,
+                session_timeout=2,
+                patience=2,
+            )
+        )
+        zoo_refusal(ZooKeeperAccess(servers=address, session_timeout=2, patience=2))
 
 
 def test_a_session_outlives_a_restart_of_a_server_with_passwords(certificates: Certificates) -> None:

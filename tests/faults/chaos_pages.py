@@ -98,7 +98,7 @@ def undisturbed(pipeline: Pipeline, sent: Sequence[Message], folder: Path) -> No
         reports=NoReports(),
         suspects=NoSuspects(),
         models=StagesOnDisk(),
-        runner=StageRunner("undisturbed", ImageReader(10**9), clock),
+        runner=StageRunner(host="undisturbed", images=ImageReader(max_pixels=10**9), clock=clock),
         settings=WorkerSettings(poll=0),
     )
     worker.run(lambda: broker.length("out") == len(good))

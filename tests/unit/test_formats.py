@@ -53,7 +53,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 
 def go(scans: Path, formats: str, workforce: Workforce) -> Summary:
-    options = RunOptions("p", "1", parse_formats(formats), 300)
+    options = RunOptions(formats=parse_formats(formats))
     with closing(OutputFolder(scans.parent / "out")) as folder:
         return run(discover([str(scans)]).documents, workforce, folder, options, Listener(), SystemClock())
 

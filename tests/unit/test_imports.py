@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "formats": {"inputs"},
     "inputs": set(),
     "worker": {"wire", "inputs", "formats", "engines"},
-    "watchdog": {"wire", "coordinators", "brokers", "cluster"},
+    "watchdog": {"wire", "coordinators", "cluster"},
     "servers": {"wire"},
     "jobs": {"formats", "inputs", "worker", "wire"},
     "local": {"jobs", "brokers", "coordinators", "engines", "inputs", "models", "wire", "worker"},

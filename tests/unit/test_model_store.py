@@ -319,6 +319,11 @@ def test_places_that_are_none(server: str, path: str) -> None:
 
 
 def test_texts_lose_their_logins() -> None:
+    assert (
+        without_login("ftp://bob:p@ss@host/m.tar, ftp://bob:p/s@host/m, s3://u@b")
+        == "ftp://host/m.tar, ftp://host/m, s3://b"
+    )
+    assert without_login("http://host:8080/a@b and ftp://[::1]:21/c") == "http://host:8080/a@b and ftp://[::1]:21/c"
     assert without_login("from ftp://u:p@a/b@c and http://x/y") == "from ftp://a/b@c and http://x/y"
 
 

@@ -21,12 +21,12 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-from pero_worker.jobs.journal import PageRecord, PageStatus
+from pero_worker.jobs.report import PageRecord, PageStatus
 from pero_worker.jobs.run import Summary
 
 
 class Progress:
-    """`local.run.Observer` on the terminal; says nothing when not `visible`."""
+    """A `RunListener` on the terminal; shows no progress when not `visible`."""
 
     def __init__(self, *, visible: bool) -> None:
         self._bar = RichProgress(
@@ -51,6 +51,9 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+    def notice(self, text: str) -> None:
+        typer.echo(text, err=True)
 
     def started(self, workers: int) -> None:
         self._workers = workers
@@ -110,7 +113,7 @@ def _bar(visible: bool, *columns: ProgressColumn) -> RichProgress:
     )
 
 
-def print_summary(summary: Summary, folder: Path, skipped: int) -> None:
+def print_summary(summary: Summary, folder: Path) -> None:
     """What the run came to, on stdout."""
     speed = f", {summary.done / summary.seconds:.2f} pages/s" if summary.done and summary.seconds else ""
     before = f", {summary.finished_before} done before" if summary.finished_before else ""
@@ -121,8 +124,8 @@ def print_summary(summary: Summary, folder: Path, skipped: int) -> None:
         typer.echo(f"  and {summary.failed - len(summary.failures)} more")
     for name, wanted, reason in summary.documents_failed:
         typer.echo(f"  no {wanted}: {name}: {reason}")
-    if skipped:
-        typer.echo(f"  {skipped} files in the folders are not images and were passed over")
+    if summary.skipped:
+        typer.echo(f"  {summary.skipped} files in the folders are not images and were passed over")
     if summary.interrupted:
         typer.echo("interrupted; run the same command again to go on")
     typer.echo(f"results in {folder}, one line a page in {folder / 'report.jsonl'}")

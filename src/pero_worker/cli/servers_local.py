@@ -30,7 +30,7 @@ def up(folder: Folder = None) -> None:
     """Start RabbitMQ, ZooKeeper and an FTP server for this machine, and register them."""
     typer.echo("starting the servers", err=True)
     addresses = LocalServers(_folder(folder)).start()
-    with session(ZooKeeperAccess((addresses.zookeeper,))) as client:
+    with session(ZooKeeperAccess(servers=(addresses.zookeeper,))) as client:
         set_servers(client, MQ, [addresses.rabbitmq])
         set_servers(client, MONITORING, [addresses.management])
         set_servers(client, FTP, [addresses.ftp])

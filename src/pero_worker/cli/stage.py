@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +27,9 @@ from pero_worker.cluster.registry.upload import archive_of, digest_of, upload_ar
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, store_access
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
+from pero_worker.models.trust import is_digest
 from pero_worker.stage import parse_config
+from pero_worker.stores.location import without_login
 from pero_worker.wire.tree import check_name
 
 app = typer.Typer(help="Stages: what is done to pages, with which model.", no_args_is_help=True)
@@ -57,16 +59,22 @@ def add(
     needs: Annotated[str | None, typer.Option(help="Label that its workers must have: cuda, or one of yours.")] = None,
     owner: Annotated[str | None, typer.Option(help="Whose it is: owners get equal parts of the workers.")] = None,
     share: Annotated[float | None, typer.Option(help="The owner's part, 2 = twice an ordinary one.")] = None,
+    sha256: Annotated[
+        str, typer.Option(help="Of the archive that --remote-path names: workers take no other.", metavar="DIGEST")
+    ] = "",
 ) -> None:
     """Create a stage, or change what is said of one; without options, an output queue."""
+    if sha256 and not (is_digest(sha256) and remote_path):
+        raise UsageError("--sha256 needs 64 hexadecimal digits, and --remote-path beside it")
     change = StageChange(
         read_config(config) if config else None,
         remote_path,
         version,
         priority,
-        needs=needs,
-        owner=owner,
-        share=share,
+        archive_digest=sha256.lower() or None,
+        sharing={
+            name: value for name, value in (("needs", needs), ("owner", owner), ("share", share)) if value is not None
+        },
     )
     with open_cluster(cluster_access(given)) as cluster:
         save_stage(cluster.zookeeper, cluster.broker, name, change, SystemClock().now())
@@ -118,11 +126,11 @@ def list_(
     with session(cluster_access(given).zookeeper) as client:
         records = [read_record(client, name) for name in stage_names(client)]
     if as_json:
-        typer.echo(json.dumps([asdict(record) for record in records], default=str))
+        typer.echo(json.dumps([asdict(replace(r, archive=without_login(r.archive))) for r in records], default=str))
         return
     for record in records:
         note = " disabled" if record.disabled else ""
-        typer.echo(f"{record.name:24} {record.version or '-':34} {record.archive or '-'}{note}")
+        typer.echo(f"{record.name:24} {record.version or '-':34} {without_login(record.archive) or '-'}{note}")
 
 
 @app.command(epilog=examples("pero-worker stage show ocr"))
@@ -133,7 +141,8 @@ def show(given: ConnectionOptions, name: Name) -> None:
         record = read_record(client, name)
     mean = f"{record.mean_seconds:.3f} s" if record.mean_seconds is not None else "not known yet"
     typer.echo(f"name          {record.name}\nversion       {record.version or '-'}")
-    typer.echo(f"archive       {record.archive or '-'}\npriority      {-1 if record.disabled else record.priority}")
+    typer.echo(f"archive       {without_login(record.archive) or '-'}")
+    typer.echo(f"priority      {-1 if record.disabled else record.priority}")
     typer.echo(f"mean time     {mean}\nwaiting since {record.waiting_since or '-'}\n\n{record.config}")
 
 

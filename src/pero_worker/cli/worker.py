@@ -79,6 +79,10 @@ def worker(
             help="Send log lines to this queue (see pero-worker log).",
         ),
     ] = "",
+    trust_archives: Annotated[
+        bool,
+        typer.Option("--trust-archives", help="Use archives that no SHA-256 pins, too, as upstream's are."),
+    ] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
 ) -> None:
     """Serve the stages that the watchdog assigns, until told to stop."""
@@ -104,6 +108,7 @@ def worker(
             workers_on_device=devices.count(one),
             model_memory=None if model_memory is None else round(model_memory * 1e9),
             labels=tuple(label or ()),
+            trust_archives=trust_archives,
         )
         for number, one in enumerate(devices, 1)
     ]

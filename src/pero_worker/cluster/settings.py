@@ -10,7 +10,7 @@ from configparser import Error as ConfigError
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pero_worker.brokers.rabbitmq import BrokerAccess
+from pero_worker.brokers.connection import BrokerAccess
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.coordinators.session import ZooKeeperAccess
 from pero_worker.errors import UsageError
@@ -60,14 +60,18 @@ def cluster_access(given: ConnectionOptions) -> ClusterAccess:
     user, password = (given.user, given.password) if given.user else _BROKER_LOGIN
     return ClusterAccess(
         ZooKeeperAccess(
-            given.zookeeper or (DEFAULT_ZOOKEEPER,),
-            given.user if given.password else "",
-            given.password,
-            given.ca_cert,
-            given.open_nodes,
+            servers=given.zookeeper or (DEFAULT_ZOOKEEPER,),
+            user=given.user if given.password else "",
+            password=given.password,
+            ca_cert=given.ca_cert,
+            open_nodes=given.open_nodes,
         ),
         BrokerAccess(
-            tuple(parse_server(server) for server in given.brokers), user, password, given.vhost, given.ca_cert
+            servers=tuple(parse_server(server) for server in given.brokers),
+            user=user,
+            password=password,
+            vhost=given.vhost,
+            ca_cert=given.ca_cert,
         ),
     )
 

@@ -26,7 +26,8 @@ from pero_worker.formats.pdftext import (
     typed_text,
 )
 from pero_worker.formats.textlayer import Placement, add_layer, add_xobject, compressed, text_operators
-from pero_worker.inputs.documents import is_pdf, open_pdf, read_page
+from pero_worker.inputs.documents import is_pdf, read_page
+from pero_worker.inputs.pdfpages import open_objects, open_pdf
 from pero_worker.page import Page, Word
 
 _MALFORMED = (
@@ -66,7 +67,7 @@ def write_searchable_pdf(
     try:
         with tempfile.TemporaryDirectory(prefix="pero-worker-pdf-") as scratch:
             if is_pdf(head):
-                with pikepdf.open(source) as pdf:
+                with open_objects(source) as pdf:
                     _add_text(pdf, pages, _Existing(source, pdf, dpi, text, Path(scratch)))
                     _save(pdf, stream)
                 return

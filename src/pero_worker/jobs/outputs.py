@@ -12,6 +12,7 @@ from typing import IO
 
 from pero_worker.errors import OutputError, UsageError
 
+REPORT_NAME = "report.jsonl"
 _STATE = ".pero-worker"
 
 
@@ -58,7 +59,7 @@ class OutputFolder:
 
     @property
     def report(self) -> Path:
-        return self.root / "report.jsonl"
+        return self.root / REPORT_NAME
 
     def path(self, name: str, suffix: str, *, hidden: bool = False) -> Path:
         """Where the result `name` + `suffix` lies; `name` is a relative posix path without extension."""

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
+
 import pero_worker
 from pero_worker.errors import StageError
+from pero_worker.models.trust import Judge
 from pero_worker.models.unpack import is_archive, unpack
 from pero_worker.stage import Stage
 
@@ -36,11 +39,12 @@ class Pipeline:
         return "+".join(stage.version for stage in self.stages)
 
 
-def load_pipeline(name_or_path: str, *, cache: Path) -> Pipeline:
+def load_pipeline(name_or_path: str, *, cache: Path, judge: Judge | None = None) -> Pipeline:
     """A bundled name, a folder, a config.ini, or an archive (unpacked below `cache`, once).
 
     A folder is a pipeline when it holds config.ini (one stage, named after the folder) or pipeline.toml with
-    `stages = ["layout", "ocr"]`, each a folder with a config.ini. StageError: none of these, or unusable.
+    `stages = ["layout", "ocr"]`, each a folder with a config.ini. `judge` may refuse an archive before it is unpacked.
+    StageError: none of these, refused, or unusable.
     """
     bundled = _BUNDLED / name_or_path
     path = Path(name_or_path)
@@ -51,11 +55,16 @@ def load_pipeline(name_or_path: str, *, cache: Path) -> Pipeline:
     if path.is_dir():
         return _from_folder(path, path.absolute().name)
     if is_archive(path):
-        return _from_archive(path, cache)
+        return _from_archive(path, cache, judge)
     known = ", ".join(bundle.name for bundle in bundled_pipelines())
     raise StageError(
         f"there is no pipeline {name_or_path!r}: name a bundled one ({known}), or a folder or archive with a {_CONFIG}"
     )
+
+
+def pipeline_cache() -> Path:
+    """Where this user's archives are unpacked."""
+    return Path(platformdirs.user_cache_dir("pero-worker")) / "pipelines"
 
 
 def bundled_pipelines() -> tuple[Pipeline, ...]:
@@ -71,12 +80,14 @@ def content_folder(unpacked: Path) -> Path:
     return unpacked
 
 
-def _from_archive(archive: Path, cache: Path) -> Pipeline:
+def _from_archive(archive: Path, cache: Path, judge: Judge | None) -> Pipeline:
     try:
         with archive.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise StageError(f"cannot read {archive}: {error.strerror}") from error
+    if judge is not None:
+        judge(archive.name, digest)
     folder = cache / digest
     if not folder.is_dir():
         unpack(archive, folder)

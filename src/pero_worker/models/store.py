@@ -54,13 +54,16 @@ class ArchiveStore:
         clock: Clock | None = None,
         limits: Limits | None = None,
         keep: Keep | None = None,
+        pinned_only: bool = False,
     ) -> None:
+        """`pinned_only`: archives without a SHA-256 are refused."""
         self._cache = cache
         self._servers = servers
         self._access = access
         self._clock = clock or SystemClock()
         self._limits = limits or Limits()
         self._keep = keep or Keep()
+        self._pinned_only = pinned_only
         self._holds: dict[str, Hold] = {}
         self._news = False
         self.clean(self._keep)
@@ -72,6 +75,11 @@ class ArchiveStore:
         """
         if stage.directory is not None:
             return stage.directory
+        if self._pinned_only and stage.archive and not stage.archive_digest:
+            raise StageError(
+                f"the archive {without_login(stage.archive)} of stage {stage.name} is a program that no SHA-256 pins: "
+                "put it there with stage upload, or start workers with --trust-archives"
+            )
         entry = Entry(self._cache / _folder_name(stage.name), _key(stage))
         try:
             hold = entry.hold(lambda folder: self._make(stage, folder))

@@ -15,7 +15,8 @@ from pero_worker.wire.servers import parse_server
 PROTOCOLS = ("ftp", "ftps", "sftp", "s3", "http", "https", "file")
 _USUAL_PORT = {"ftp": 21, "ftps": 21, "sftp": 22}
 _GREETING_SECONDS = 5.0
-_LOGIN_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
+# A password may hold @ and even /, which belong percent-encoded: what stands behind a colon and is no port is one.
+_LOGIN_IN_URL = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:]*:(?!\d+/)\S*@)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,16 @@ def without_login(text: str) -> str:
     return _LOGIN_IN_URL.sub("", text)
 
 
+def check_no_login(url: str) -> str:
+    """`url`, which others will read. UsageError: it holds a login."""
+    if without_login(url) != url:
+        raise UsageError(
+            f"{without_login(url)}: a login here would be read by everybody who reads the stage: "
+            "leave it out, and give --user and --password-file to the workers"
+        )
+    return url
+
+
 def locate(server: str, path: str, access: StoreAccess) -> Location:
     """The file `path` of `server`; a `path` that is a URL needs no server, and a server may be a URL to begin with.
 
@@ -114,7 +125,7 @@ def _from_url(url: str, access: StoreAccess) -> Location:
         return Location(protocol, host, "/" + unquote(path), port or _USUAL_PORT[protocol], user, password)
     if protocol == "file":
         if host not in {"", "localhost"}:
-            raise StageError(f"{url} names a file of another machine: write file:///path")
+            raise StageError(f"{without_login(url)} names a file of another machine: write file:///path")
         return Location(protocol, "", "/" + unquote(path))
     # Bucket names keep their case, which hostname does not.
     host = authority.rpartition("@")[2] if protocol == "s3" else host

@@ -16,7 +16,7 @@ from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.pages.download import DownloadCounts, download, messages_in
 from pero_worker.cluster.pages.layouts import RequestFolders
 from pero_worker.cluster.pages.publish import check_route
-from pero_worker.cluster.pages.workforce import publish_with_retry
+from pero_worker.cluster.pages.sending import publish_with_retry
 from pero_worker.cluster.settings import cluster_access, read_server_file
 from pero_worker.errors import ExitCode, NoInputError, UsageError
 from pero_worker.processes import Lifetime

@@ -50,6 +50,7 @@ def main(arguments: Sequence[str], *, seed: bool = False) -> int:
         log_queue="" if silent else options.log_queue or values.get("log_queue", "") or LOG_QUEUE,
         stores=tuple(options.ftp_servers),
         log_level=logging.getLogger().level,
+        trust_archives=True,
     )
     lifetime = Lifetime(grace=None)
     lifetime.begin()

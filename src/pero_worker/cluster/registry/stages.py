@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError, NoNodeError
 
-from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.coordinators.session import read_leaves, wait_for
 from pero_worker.errors import StageError, UsageError
-from pero_worker.stage import parse_config
+from pero_worker.ports import Queues
+from pero_worker.stage import Sharing, parse_config
+from pero_worker.stores.location import check_no_login
 from pero_worker.wire import tree as wire
 from pero_worker.wire.measured import Measured, decode_measured
 from pero_worker.wire.tree import TREE
@@ -38,8 +39,7 @@ MAX_SHARE = 1e6
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """A stage as it stands in ZooKeeper. `mean_seconds` None = no page done yet; `needs`: label that its workers must
-    have; `owner` and his `share` of the cluster beside other owners."""
+    """A stage as it stands in ZooKeeper. `mean_seconds` None = no page done yet."""
 
     name: str
     config: str = ""
@@ -51,9 +51,7 @@ class StageRecord:
     waiting_since: datetime | None = None
     archive_digest: str = ""
     measured: Measured = field(default_factory=Measured)
-    needs: str = ""
-    owner: str = ""
-    share: float = 1.0
+    sharing: Sharing = field(default_factory=Sharing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +64,8 @@ class StageChange:
     priority: int | None = None
     archive_digest: str | None = None
     keep_version: bool = False
-    needs: str | None = None
-    owner: str | None = None
-    share: float | None = None
+    sharing: Mapping[str, str | float] = field(default_factory=dict)
+    """Fields of `Sharing` that change."""
 
 
 def read_config(path: Path) -> str:
@@ -110,51 +107,57 @@ def record_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> StageRecor
         waiting_since=wire.decode_time(values.get("waiting_since", b"")),
         archive_digest=wire.decode_text(values.get("archive_digest", b"")),
         measured=decode_measured(values.get("measured", b"")),
-        **_sharing(values.get("sharing", b"")),
+        sharing=_sharing(values.get("sharing", b"")),
     )
 
 
-def _sharing(value: bytes) -> dict[str, Any]:
+def _sharing(value: bytes) -> Sharing:
     """What of it makes sense."""
     found = wire.decode_info(value)
-    sharing: dict[str, Any] = {name: found[name] for name in ("needs", "owner") if isinstance(found.get(name), str)}
+    known: dict[str, Any] = {}
+    for one in fields(Sharing):
+        text = found.get(one.name)
+        if isinstance(text, str) and isinstance(one.default, str):
+            known[one.name] = text
     share = found.get("share")
     if isinstance(share, int | float) and 0 < share < MAX_SHARE:
-        sharing["share"] = float(share)
-    return sharing
+        known["share"] = float(share)
+    return Sharing(**known)
 
 
-def save_stage(client: KazooClient, broker: RabbitBroker, name: str, change: StageChange, now: datetime) -> None:
+def save_stage(client: KazooClient, queues: Queues, name: str, change: StageChange, now: datetime) -> None:
     """Creates or changes a stage. One without any configuration is an output queue."""
     wire.check_name(name)
     if change.config is not None:
         parse_config(change.config, name)
         if len(change.config.encode()) > MAX_CONFIG_BYTES:
             raise UsageError(f"the configuration of {name} is larger than {MAX_CONFIG_BYTES // 1000} kB")
+    if change.archive:
+        check_no_login(change.archive)
     if change.priority is not None and change.priority < -1:
         raise UsageError(f"priority {change.priority}: 0 or more, or -1 to disable the stage")
-    if change.share is not None and not 0 < change.share < MAX_SHARE:
-        raise UsageError(f"share {change.share:g}: a number above 0, 1 is an owner's ordinary part")
+    share = float(change.sharing.get("share", 1.0))
+    if not 0 < share < MAX_SHARE:
+        raise UsageError(f"share {share:g}: a number above 0, 1 is an owner's ordinary part")
     values = _values(change, now)
-    said = {name: value for name in ("needs", "owner", "share") if (value := getattr(change, name)) is not None}
-    if said:
+    if change.sharing:
         old = read_leaves(client, TREE.stage(name), ("sharing",)).get("sharing", (b"",))[0]
-        values["sharing"] = wire.encode_info({**wire.decode_info(old), **said})
+        values["sharing"] = wire.encode_info({**wire.decode_info(old), **change.sharing})
     if values:
         _write(client, name, values)
-    broker.declare(name)
+    queues.declare(name)
 
 
-def remove_stage(client: KazooClient, broker: RabbitBroker, name: str, *, keep_config: bool = False) -> int:
+def remove_stage(client: KazooClient, queues: Queues, name: str, *, keep_config: bool = False) -> int:
     """Removes queue and configuration; returns how many messages went with the queue."""
-    state = broker.state(wire.check_name(name))
+    state = queues.state(wire.check_name(name))
     exists = client.exists(TREE.stage(name)) is not None
     if state is None and not exists:
         raise StageError(f"there is neither a stage nor a queue {name!r}")
     if exists and not keep_config:
         client.delete(TREE.stage(name), recursive=True)
     if state is not None:
-        broker.delete(name)
+        queues.delete(name)
     return state.messages if state else 0
 
 
