@@ -15,6 +15,7 @@ from pero_worker.cli import (
     gateway,
     keys,
     log,
+    metrics,
     ocr,
     publish,
     queues,
@@ -56,6 +57,7 @@ app.add_typer(workers.app, name="workers")
 app.command("publish", epilog=publish.PUBLISH_EPILOG)(cluster_command(publish.publish_command))
 app.command("download", epilog=publish.DOWNLOAD_EPILOG)(cluster_command(publish.download_command))
 app.command("status", epilog=status.EPILOG)(cluster_command(status.status))
+app.command("metrics", epilog=metrics.EPILOG)(cluster_command(metrics.metrics))
 app.command("gateway", epilog=gateway.EPILOG)(gateway.gateway)
 app.add_typer(keys.app, name="keys")
 app.add_typer(dead.app, name="dead")

@@ -55,7 +55,8 @@ class WatchedCluster:
 def metrics(
     given: ConnectionOptions,
     listen: Annotated[
-        str, typer.Option(help="Serve them over HTTP until told to stop, instead of printing once.", metavar="HOST:PORT")
+        str,
+        typer.Option(help="Serve them over HTTP instead of printing them once.", metavar="HOST:PORT"),
     ] = "",
 ) -> None:
     """Metrics of the whole cluster in Prometheus' format: no worker need be scraped."""
@@ -69,7 +70,7 @@ def metrics(
     from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
 
     host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or not 0 <= int(port) < 65536:  # noqa: PLR2004
+    if not host or not port.isdigit() or not 0 <= int(port) < 65536:
         raise UsageError(f"--listen {listen}: write HOST:PORT, as 127.0.0.1:9150")
     registry = CollectorRegistry()
     registry.register(ClusterCollector(cluster.look))

@@ -6,12 +6,10 @@ from typing import Annotated
 
 import typer
 
-from pero_worker.cluster.access import Cluster, ClusterAccess, open_cluster
-from pero_worker.cluster.management import Management, ManagementAccess
-from pero_worker.cluster.registry.servers import MONITORING, list_servers
+from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.registry.stages import stage_names
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
-from pero_worker.errors import TransientError, UsageError
+from pero_worker.cluster.status import listed_queues
 from pero_worker.wire.queues import DEAD_LETTERS, LOG_QUEUE
 
 
@@ -23,7 +21,7 @@ def queues(
     (pero-worker servers add mq_monitoring), else the usual ones and those named."""
     access = cluster_access(given)
     with open_cluster(access) as cluster:
-        others = _listed(cluster, access) or ("out", LOG_QUEUE, DEAD_LETTERS)
+        others = listed_queues(cluster.zookeeper, access.broker) or ("out", LOG_QUEUE, DEAD_LETTERS)
         wanted = dict.fromkeys((*stage_names(cluster.zookeeper), *(names or ()), *others))
         for name in wanted:
             state = cluster.broker.state(name)
@@ -31,13 +29,3 @@ def queues(
                 typer.echo(f"{name:24} there is no such queue")
             if state is not None:
                 typer.echo(f"{name:24} {state.messages:>8} waiting {state.consumers:>4} consumers")
-
-
-def _listed(cluster: Cluster, access: ClusterAccess) -> tuple[str, ...]:
-    """Empty when the web interface is away, or does not let this user in."""
-    servers = list_servers(cluster.zookeeper, MONITORING)
-    login = access.broker
-    try:
-        return Management(ManagementAccess(servers, login.user, login.password, login.ca_cert)).queue_names()
-    except (TransientError, UsageError):
-        return ()

@@ -28,6 +28,8 @@ EPILOG = """[bold]Examples[/bold]
 
   pero-worker status --json | jq .problems
 """
+_LAST_COLUMN = 60
+"""Characters of an error or a version that are shown at most."""
 _COLOURS = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow"}
 
 
@@ -129,9 +131,11 @@ def shown(state: ClusterState, now: datetime) -> Group:
 
 
 def _table(*columns: str) -> Table:
+    """In a narrow terminal the last column gives way, so that names and numbers can be read."""
     table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
+    for column in columns[:-1]:
+        table.add_column(column, no_wrap=True, overflow="ellipsis", ratio=None, min_width=len(column))
+    table.add_column(columns[-1], no_wrap=True, overflow="ellipsis", max_width=_LAST_COLUMN, ratio=1)
     return table
 
 

@@ -106,7 +106,9 @@ def _workers(look: Look) -> Iterator[Metric]:
     by_status = GaugeMetricFamily("pero_worker_workers", "Workers in each status.", labels=["status"])
     for status, number in sorted(Counter(worker.word.lower() for worker in look.workers).items()):
         by_status.add_metric([status], number)
-    up = GaugeMetricFamily("pero_worker_worker_up", "Whether the worker is there; 0: gone without a word.", labels=["worker"])
+    up = GaugeMetricFamily(
+        "pero_worker_worker_up", "Whether the worker is there; 0: gone without a word.", labels=["worker"]
+    )
     pages = CounterMetricFamily("pero_worker_worker_pages", "Pages done since the worker started.", labels=["worker"])
     failures = CounterMetricFamily(
         "pero_worker_worker_failures", "Failed tries since the worker started.", labels=["worker"]
@@ -127,7 +129,9 @@ def _queues(look: Look) -> Metric:
     )
     found: Counter[str] = Counter()
     for number, (name, messages) in enumerate(sorted(look.outputs.items())):
-        found[_JOB_QUEUE + "*" if name.startswith(_JOB_QUEUE) else name if number < _MAX_QUEUES else "others"] += messages
+        found[_JOB_QUEUE + "*" if name.startswith(_JOB_QUEUE) else name if number < _MAX_QUEUES else "others"] += (
+            messages
+        )
     for name, messages in sorted(found.items()):
         queues.add_metric([name], messages)
     return queues

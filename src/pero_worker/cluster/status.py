@@ -11,12 +11,13 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
 from pero_worker.brokers.alarms import raised_alarms
-from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.queues import RabbitQueues
 from pero_worker.cluster.access import ClusterAccess, broker_access
 from pero_worker.cluster.management import Management, ManagementAccess
 from pero_worker.cluster.problems import find_problems
 from pero_worker.cluster.registry.servers import MONITORING, list_servers
-from pero_worker.cluster.registry.stages import StageRecord, read_record, stage_names
+from pero_worker.cluster.registry.stages import StageRecord, current_trouble, read_record, stage_names
 from pero_worker.cluster.registry.workers import WorkerState, read_workers
 from pero_worker.cluster.state import ClusterState, Look, StageState
 from pero_worker.coordinators.session import session, wait_for
@@ -41,7 +42,7 @@ class ClusterWatcher:
         self._patience = patience
         self._stack = ExitStack()
         self._client: KazooClient | None = None
-        self._broker: RabbitBroker | None = None
+        self._broker: RabbitQueues | None = None
 
     def __enter__(self) -> ClusterWatcher:
         zookeeper = replace(self._access.zookeeper, patience=self._patience)
@@ -80,28 +81,30 @@ class ClusterWatcher:
         )
         return ClusterState(look=look, problems=find_problems(look, self._now()))
 
-    def _connected(self, client: KazooClient) -> RabbitBroker:
+    def _connected(self, client: KazooClient) -> RabbitQueues:
         if self._broker is None:
-            self._broker = RabbitBroker(broker_access(client, self._access.broker))
+            self._broker = RabbitQueues(broker_access(client, self._access.broker))
             self._stack.callback(self._broker.close)
         self._broker.wait_connected(self._patience)
         return self._broker
 
-    def _queues(self, client: KazooClient, broker: RabbitBroker, stages: Sequence[str]) -> Mapping[str, int]:
+    def _queues(self, client: KazooClient, broker: RabbitQueues, stages: Sequence[str]) -> Mapping[str, int]:
         """Messages that wait, for every queue that is there and known: of the stages, and what RabbitMQ's web interface
         lists where it is registered."""
-        known = (*stages, *self._listed(client), "out", LOG_QUEUE, DEAD_LETTERS)
+        known = (*stages, *listed_queues(client, self._access.broker, self._patience), "out", LOG_QUEUE, DEAD_LETTERS)
         return broker.lengths(tuple(dict.fromkeys(known)))
 
-    def _listed(self, client: KazooClient) -> tuple[str, ...]:
-        login = self._access.broker
-        access = ManagementAccess(
-            list_servers(client, MONITORING), login.user, login.password, login.ca_cert, timeout=self._patience
+
+def listed_queues(client: KazooClient, access: BrokerAccess, timeout: float = 10.0) -> tuple[str, ...]:
+    """All that RabbitMQ has; empty where its web interface is not registered, is away, or does not let this user in."""
+    servers = list_servers(client, MONITORING)
+    try:
+        management = Management(
+            ManagementAccess(servers, access.user, access.password, access.ca_cert, timeout=timeout)
         )
-        try:
-            return Management(access).queue_names()
-        except (TransientError, UsageError):
-            return ()
+        return management.queue_names()
+    except (TransientError, UsageError):
+        return ()
 
 
 def _records(client: KazooClient) -> list[StageRecord]:
@@ -116,6 +119,7 @@ def _records(client: KazooClient) -> list[StageRecord]:
 
 
 def _stage(record: StageRecord, queues: Mapping[str, int], workers: Sequence[WorkerState]) -> StageState:
+    trouble = current_trouble(record)
     return StageState(
         name=record.name,
         messages=queues.get(record.name),
@@ -124,10 +128,10 @@ def _stage(record: StageRecord, queues: Mapping[str, int], workers: Sequence[Wor
         version=record.version,
         disabled=record.disabled,
         priority=record.priority,
-        needs=record.needs,
-        owner=record.owner,
-        trouble=record.trouble,
-        trouble_since=record.trouble_since,
+        needs=record.sharing.needs,
+        owner=record.sharing.owner,
+        trouble=trouble.reason if trouble else "",
+        trouble_since=trouble.since if trouble else None,
         last_page=record.last_page,
         waiting_since=record.waiting_since,
     )
