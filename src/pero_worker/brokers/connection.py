@@ -98,6 +98,11 @@ class Connection:
         if not self._ready.wait(timeout):
             raise TransientError(f"{self._where()} cannot be used: {self._reason}")
 
+    def fetch_ahead(self, messages: int) -> None:
+        """So many may be in hand, or on their way to us, at a time."""
+        self._prefetch = messages
+        self.call(lambda link: link.fetch_ahead(messages))
+
     def use(self, servers: tuple[Server, ...]) -> None:
         """Where RabbitMQ is from now on; an existing connection stays."""
         self._access = replace(self._access, servers=servers)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pero_worker.cli.access import cluster_command
+from pero_worker.cli.late import command_app
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
@@ -53,7 +55,7 @@ class WatchedCluster:
 
 
 def metrics(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     listen: Annotated[
         str,
         typer.Option(help="Serve them over HTTP instead of printing them once.", metavar="HOST:PORT"),
@@ -62,7 +64,7 @@ def metrics(
     """Metrics of the whole cluster in Prometheus' format: no worker need be scraped."""
     from pero_worker.cluster.metrics import ClusterCollector, exposition  # noqa: PLC0415 - only this command needs it
 
-    cluster = WatchedCluster(cluster_access(given))
+    cluster = WatchedCluster(cluster_access(connection))
     if not listen:
         typer.echo(exposition(cluster.look).decode("utf-8"), nl=False)
         cluster.close()
@@ -84,3 +86,6 @@ def metrics(
     lifetime.stop.wait()
     server.shutdown()
     cluster.close()
+
+
+app = command_app("metrics", cluster_command(metrics), EPILOG)

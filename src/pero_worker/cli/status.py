@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -14,6 +15,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pero_worker.cli.access import cluster_command
+from pero_worker.cli.late import command_app
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.cluster.state import ClusterState, Problem, Severity
@@ -28,13 +31,17 @@ EPILOG = """[bold]Examples[/bold]
 
   pero-worker status --json | jq .problems
 """
-_LAST_COLUMN = 60
-"""Characters of an error or a version that are shown at most."""
+_WIDE = 100
+"""Columns of a terminal in which all is shown."""
+_GAP = 2
+"""Between two columns."""
+_MAX_NAME = 24
+"""Characters of a name that are shown however narrow the terminal is."""
 _COLOURS = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow"}
 
 
 def status(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Keep showing it, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     check: Annotated[
@@ -43,7 +50,7 @@ def status(
 ) -> None:
     """What is wrong and what to do, then stages with their queues, workers with what they do, and who leads."""
     clock = SystemClock()
-    watcher = ClusterWatcher(cluster_access(given), clock.now)
+    watcher = ClusterWatcher(cluster_access(connection), clock.now)
     if check:
         _check(watcher)
     with watcher:
@@ -53,7 +60,8 @@ def status(
             _watch(watcher)
         else:
             state = watcher.look()
-            Console(highlight=False).print(shown(state, clock.now()))
+            console = Console(highlight=False)
+            console.print(shown(state, clock.now(), console.width))
             if state.look.away:
                 raise typer.Exit(TransientError.exit_code)
 
@@ -61,18 +69,19 @@ def status(
 def _watch(watcher: ClusterWatcher) -> None:
     """What was seen last stays on the screen while ZooKeeper is away."""
     clock = SystemClock()
+    console = Console()
     last = watcher.look()
     with (
         suppress(KeyboardInterrupt),
-        Live(shown(last, clock.now()), console=Console(), refresh_per_second=4) as live,
+        Live(shown(last, clock.now(), console.width), console=console, refresh_per_second=4) as live,
     ):
         while True:
             clock.sleep(1)
             try:
                 last = watcher.look()
-                live.update(shown(last, clock.now()))
+                live.update(shown(last, clock.now(), console.width))
             except TransientError as error:
-                live.update(Group(Text(f"ZooKeeper: {error}. Last seen:", "bold red"), shown(last, clock.now())))
+                live.update(Group(Text(f"{error}. Last seen:", "bold red"), shown(last, clock.now(), console.width)))
 
 
 def _check(watcher: ClusterWatcher) -> None:
@@ -104,39 +113,78 @@ def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def shown(state: ClusterState, now: datetime) -> Group:
-    """Problems first; in a narrow terminal the last columns give way."""
-    look = state.look
-    stages = _table("stage", "waiting", "workers", "s/page", "pages/s", "left", "version")
-    for stage in look.stages:
-        waiting = "?" if stage.messages is None else str(stage.messages)
-        left = "" if stage.seconds_left is None else str(timedelta(seconds=round(stage.seconds_left)))
-        mean = "" if stage.mean_seconds is None else f"{stage.mean_seconds:.2f}"
-        rate = "" if stage.rate is None else f"{stage.rate:.2f}"
-        name = f"{stage.name} (disabled)" if stage.disabled else stage.name
-        stages.add_row(*map(Text, (name, waiting, str(stage.workers), mean, rate, left, stage.version)))
-    for name, waiting_there in look.outputs.items():
-        stages.add_row(*map(Text, (name, str(waiting_there), "", "", "", "", "(queue)")))
-    workers = _table("worker", "status", "since", "stage", "host", "pages", "failed", "last error")
-    for worker in look.workers:
-        host, pages = str(worker.facts.get("host", "")), str(worker.facts.get("pages", ""))
-        failed = str(worker.failures or "")
-        holds = ", ".join(worker.stages)
-        row = (worker.name, worker.word, _age(worker.since, now), holds, host, pages, failed)
-        workers.add_row(*map(Text, row), Text(worker.last_error))
-    lead = f"watchdog: {look.leader}" if look.leader else "watchdog: none leads"
-    return Group(
-        *(_told(problem, now) for problem in state.problems), Text(), stages, Text(), workers, Text(), Text(lead)
+def shown(state: ClusterState, now: datetime, width: int = 120) -> Group:
+    """Problems first; in a terminal of few columns what matters less is left out."""
+    look, wide = state.look, width >= _WIDE
+    stages = _Listing(
+        {
+            "stage": True,
+            "waiting": True,
+            "workers": True,
+            "s/page": wide,
+            "pages/s": wide,
+            "left": True,
+            "version": wide,
+        }
     )
+    for stage in look.stages:
+        left = "" if stage.seconds_left is None else str(timedelta(seconds=round(stage.seconds_left)))
+        stages.add(
+            f"{stage.name} (disabled)" if stage.disabled else stage.name,
+            "?" if stage.messages is None else stage.messages,
+            stage.workers,
+            "" if stage.mean_seconds is None else f"{stage.mean_seconds:.2f}",
+            "" if stage.rate is None else f"{stage.rate:.2f}",
+            left,
+            stage.version,
+        )
+    for name, waiting in look.outputs.items():
+        stages.add(name, waiting, "", "", "", "", "")
+    always, where = {"worker": True, "status": True, "since": wide, "stage": True}, {"host": wide, "pages": wide}
+    workers = _Listing({**always, **where, "failed": wide, "last error": True})
+    for worker in look.workers:
+        workers.add(
+            worker.name,
+            worker.word,
+            _age(worker.since, now),
+            ", ".join(worker.stages),
+            worker.facts.get("host", ""),
+            worker.facts.get("pages", ""),
+            worker.failures or "",
+            worker.last_error,
+        )
+    lead = f"watchdog: {look.leader}" if look.leader else "watchdog: none leads"
+    problems = [_told(problem, now) for problem in state.problems]
+    return Group(*problems, Text(), stages.table(width), Text(), workers.table(width), Text(), Text(lead))
 
 
-def _table(*columns: str) -> Table:
-    """In a narrow terminal the last column gives way, so that names and numbers can be read."""
-    table = Table(box=None, pad_edge=False)
-    for column in columns[:-1]:
-        table.add_column(column, no_wrap=True, overflow="ellipsis", ratio=None, min_width=len(column))
-    table.add_column(columns[-1], no_wrap=True, overflow="ellipsis", max_width=_LAST_COLUMN, ratio=1)
-    return table
+class _Listing:
+    """Rows under headings. Names are shown whole, the last column gives way."""
+
+    def __init__(self, columns: Mapping[str, bool]) -> None:
+        """`columns`: headings, each with whether it is shown."""
+        self._columns = columns
+        self._rows: list[list[str]] = []
+
+    def add(self, *cells: object) -> None:
+        """One for each column, shown or not."""
+        shown = zip(cells, self._columns.values(), strict=True)
+        self._rows.append([str(cell) for cell, visible in shown if visible])
+
+    def table(self, width: int) -> Table:
+        headings = [heading for heading, visible in self._columns.items() if visible]
+        table = Table(box=None, pad_edge=False)
+        left = width
+        for number, heading in enumerate(headings):
+            longest = max([len(heading), *(len(row[number]) for row in self._rows)])
+            # The last one gets what the others leave.
+            last = number == len(headings) - 1
+            room = max(left, len(heading)) if last else min(longest, _MAX_NAME)
+            table.add_column(heading, no_wrap=True, overflow="ellipsis", width=min(longest, room))
+            left -= room + _GAP
+        for row in self._rows:
+            table.add_row(*map(Text, row))
+        return table
 
 
 def _told(problem: Problem, now: datetime) -> Text:
@@ -154,3 +202,6 @@ def _age(moment: datetime | None, now: datetime) -> str:
         if seconds >= 2 * size or (seconds >= size and unit == "d"):
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+app = command_app("status", cluster_command(status), EPILOG)

@@ -13,7 +13,8 @@ from typing import Annotated
 import platformdirs
 import typer
 
-from pero_worker.cli.access import configured
+from pero_worker.cli.access import cluster_command, configured
+from pero_worker.cli.late import command_app
 from pero_worker.cluster.logs.stderr import log_to_stderr
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, store_access
 from pero_worker.cluster.workers.supervisor import run_pool
@@ -37,7 +38,7 @@ SIGTERM and Ctrl-C end it after the page in hand; a page that takes longer than 
 
 
 def worker(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     context: typer.Context,
     id: Annotated[
         str,
@@ -114,6 +115,9 @@ def worker(
     ]
     lifetime = Lifetime(grace=None)
     lifetime.begin()
-    status = run_pool(settings, cluster_access(given), store_access(given), lifetime.stop)
+    status = run_pool(settings, cluster_access(connection), store_access(connection), lifetime.stop)
     if status:
         raise typer.Exit(status)
+
+
+app = command_app("worker", cluster_command(worker), EPILOG)

@@ -11,17 +11,15 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
 from pero_worker.brokers.alarms import raised_alarms
-from pero_worker.brokers.connection import BrokerAccess
 from pero_worker.brokers.queues import RabbitQueues
 from pero_worker.cluster.access import ClusterAccess, broker_access
-from pero_worker.cluster.management import Management, ManagementAccess
 from pero_worker.cluster.problems import find_problems
-from pero_worker.cluster.registry.servers import MONITORING, list_servers
+from pero_worker.cluster.queues import listed_queues
 from pero_worker.cluster.registry.stages import StageRecord, current_trouble, read_record, stage_names
 from pero_worker.cluster.registry.workers import WorkerState, read_workers
 from pero_worker.cluster.state import ClusterState, Look, StageState
 from pero_worker.coordinators.session import session, wait_for
-from pero_worker.errors import StageError, TransientError, UsageError
+from pero_worker.errors import StageError, TransientError
 from pero_worker.wire import tree as wire
 from pero_worker.wire.queues import DEAD_LETTERS, LOG_QUEUE
 from pero_worker.wire.tree import TREE
@@ -93,18 +91,6 @@ class ClusterWatcher:
         lists where it is registered."""
         known = (*stages, *listed_queues(client, self._access.broker, self._patience), "out", LOG_QUEUE, DEAD_LETTERS)
         return broker.lengths(tuple(dict.fromkeys(known)))
-
-
-def listed_queues(client: KazooClient, access: BrokerAccess, timeout: float = 10.0) -> tuple[str, ...]:
-    """All that RabbitMQ has; empty where its web interface is not registered, is away, or does not let this user in."""
-    servers = list_servers(client, MONITORING)
-    try:
-        management = Management(
-            ManagementAccess(servers, access.user, access.password, access.ca_cert, timeout=timeout)
-        )
-        return management.queue_names()
-    except (TransientError, UsageError):
-        return ()
 
 
 def _records(client: KazooClient) -> list[StageRecord]:

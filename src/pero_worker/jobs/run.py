@@ -17,6 +17,7 @@ from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageTask, open_documents
 from pero_worker.jobs.report import PageRecord, PageStatus, Report
+from pero_worker.jobs.supply import Bring, Supply
 from pero_worker.jobs.workforce import PageOutcome, Workforce
 from pero_worker.ports import Clock
 
@@ -26,6 +27,8 @@ _LOOK_AHEAD = 256
 _DOCUMENTS_AHEAD = 100
 """That wait to be made into files of their own; pages are held up by more."""
 _FAILURES_KEPT = 20
+_GROUP = 16
+"""Pages that are synced to the disk together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,8 @@ class Summary:
     """Files of whole documents that could not be made: document, format, reason."""
     skipped: int = 0
     """Files in the folders named that are no images."""
+    nothing_to_read: int = 0
+    """Pages of books that have no picture."""
     seconds: float = 0.0
     """How long it took."""
     interrupted: bool = False
@@ -110,14 +115,17 @@ def run(
     *,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     should_stop: Callable[[], bool] = lambda: False,
+    bring: Bring = lambda task: task,
 ) -> Summary:
     """Has `workforce` do every page that an earlier run has not done.
+
+    Pages are written down in groups: when nothing more comes for a moment, at the latest after `_GROUP` pages.
 
     Ctrl-C ends the run within two seconds, and so does `should_stop`: the summary then says interrupted, and what was
     finished stays. StageError: the pipeline cannot be loaded.
     """
     creator = f"pero-worker {pero_worker.__version__}"
-    collector = Collector(folder=folder, formats=options.formats, clock=clock, creator=creator)
+    collector = Collector(folder=folder, formats=options.formats, clock=clock, creator=creator, bring=bring)
     report = Report(folder)
     current = _Run(workforce, options, listener, new_id, should_stop, collector, report)
     begun = clock.monotonic()
@@ -165,6 +173,9 @@ class _Run:
         self._open: dict[str, _Open] = {}
         self._documents = ThreadPoolExecutor(1, "documents")
         self._in_making: deque[tuple[str, str, Future[None]]] = deque()
+        self._settled: list[PageRecord] = []
+        self._settlements: list[Callable[[], None]] = []
+        self._complete: list[_Open] = []
         self.summary = Summary()
 
     def recognise(self, documents: Documents) -> None:
@@ -173,20 +184,25 @@ class _Run:
         tasks = self._missing(documents)
         first = tuple(islice(tasks, _LOOK_AHEAD))
         self._listener.started(self._workforce.start(len(first), self._listener.worker_died))
-        waiting = chain(first, tasks)
+        waiting = Supply(chain(first, tasks), self._collector.bring)
         handed_in: dict[str, PageTask] = {}
         try:
             self._feed(waiting, handed_in)
-            while handed_in:
+            while handed_in or waiting.pending:
                 self._check_cancelled()
-                for outcome in self._workforce.outcomes(_POLL_SECONDS):
+                outcomes = self._workforce.outcomes(_POLL_SECONDS)
+                for outcome in outcomes:
                     self._take(outcome, handed_in)
+                if not outcomes or len(self._settled) >= _GROUP:
+                    self._commit()
                 self._feed(waiting, handed_in)
+            self._commit()
             finished = True
         except BaseException:
             finished = False
             raise
         finally:
+            waiting.close()
             self._workforce.stop(finished)
 
     def finish(self) -> None:
@@ -200,6 +216,7 @@ class _Run:
     def abandon(self, *, wait: bool = False) -> None:
         """Files of whole documents that are not yet begun are left to the next run; `wait`: for the one in hand."""
         self.summary.interrupted = True
+        self._commit()
         self._documents.shutdown(wait=wait, cancel_futures=True)
 
     def _check_cancelled(self) -> None:
@@ -211,25 +228,45 @@ class _Run:
             if planned.error:
                 self._settle(self._collector.failure(planned.pages[0].origin, PageError.failure_class, planned.error))
                 continue
-            page_formats = tuple(kind.name for kind in self._collector.page_formats)
-            missing = [p for p in planned.pages if not self._report.finished(p.name, p.fingerprint, page_formats)]
-            self._expected += len(missing) - 1
-            self.summary.finished_before += len(planned.pages) - len(missing)
+            possible = [page for page in planned.pages if not page.problem]
+            stale = bool(self._collector.stale_formats(planned))
+            missing = [page for page in possible if not self._is_finished(page, stale=stale)]
+            self._expected += len(planned.pages) - len(possible) + len(missing) - 1
+            self.summary.finished_before += len(possible) - len(missing)
             self._listener.expects(self._expected, self.summary.finished_before)
             document = _Open(planned, len(missing))
+            for page in planned.pages:
+                if page.problem:
+                    self._settle(self._refused(page))
+                    document.failed.add(page.name)
             if missing:
                 self._open[planned.document.name] = document
                 yield from missing
             else:
                 self._make_documents(document)
 
-    def _feed(self, waiting: Iterator[PageTask], handed_in: dict[str, PageTask]) -> None:
+    def _refused(self, page: PageTask) -> PageRecord:
+        """Of a page that its book has no picture of, or none that may be read."""
+        if page.listed is not None and page.listed.skipped:
+            return self._collector.skipped(page.origin, page.problem)
+        return self._collector.failure(page.origin, PageError.failure_class, page.problem)
+
+    def _is_finished(self, page: PageTask, *, stale: bool) -> bool:
+        """`stale`: a file of the whole document is to be made, out of the pages' masters."""
+        formats = tuple(kind.name for kind in self._collector.page_formats)
+        whole = not stale or self._collector.has_master(page.name)
+        return whole and self._report.finished(page.name, page.fingerprint, formats)
+
+    def _feed(self, waiting: Supply, handed_in: dict[str, PageTask]) -> None:
         while self._workforce.wants_more():
-            task = next(waiting, None)
-            if task is None:
+            found = waiting.take()
+            if found is None:
                 return
+            task, problem = found
             page_id = self._new_id()
             try:
+                if problem is not None:
+                    raise problem
                 self._workforce.hand_in(page_id, task)
             except PageError as error:
                 self._settle(self._collector.failure(task.origin, error.failure_class, str(error)), task)
@@ -242,17 +279,35 @@ class _Run:
             self._settle(self._collector.collect(task.origin, outcome.request), task)
         elif task is not None:
             self._settle(self._collector.failure(task.origin, outcome.error_class, outcome.error), task)
-        outcome.settle()
+        self._settlements.append(outcome.settle)
 
-    def _settle(self, record: PageRecord, task: PageTask | None = None) -> None:
-        self._report.add(record)
+    def _commit(self) -> None:
+        """What was taken is on the disk: nobody else needs to know of it, and documents that are complete are made."""
+        self._report.commit()
+        settled, self._settled = self._settled, []
+        for record in settled:
+            self._count(record)
+        settlements, self._settlements = self._settlements, []
+        for settle in settlements:
+            settle()
+        complete, self._complete = self._complete, []
+        for document in complete if not self.summary.interrupted else ():
+            self._make_documents(document)
+
+    def _count(self, record: PageRecord) -> None:
         if record.status is PageStatus.DONE:
             self.summary.done += 1
+        elif record.status is PageStatus.SKIPPED:
+            self.summary.nothing_to_read += 1
         else:
             self.summary.failed += 1
             if self.summary.failed <= _FAILURES_KEPT:
                 self.summary.failures.append(record)
         self._listener.page_settled(record)
+
+    def _settle(self, record: PageRecord, task: PageTask | None = None) -> None:
+        self._report.add(record)
+        self._settled.append(record)
         if task is not None:
             document = self._open[task.document.name]
             document.unsettled -= 1
@@ -260,7 +315,7 @@ class _Run:
                 document.failed.add(record.page)
             if not document.unsettled:
                 del self._open[task.document.name]
-                self._make_documents(document)
+                self._complete.append(document)
 
     def _make_documents(self, document: _Open) -> None:
         planned, dpi = document.planned, self._options.dpi
