@@ -18,7 +18,7 @@ import trustme
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from faults.chaos_cluster import children
 from kazoo.client import KazooClient
-from kazoo.exceptions import NoAuthError
+from kazoo.exceptions import NoAuthError, NoNodeError
 
 from pero_worker.brokers.connection import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
@@ -420,7 +420,11 @@ def test_a_worker_keeps_its_password_to_itself(
 
 
 def values(client: KazooClient, path: str) -> list[bytes]:
-    found = [client.get(path)[0]]
-    for name in client.get_children(path):
+    """All below `path`; a node may go away meanwhile."""
+    try:
+        found, names = [client.get(path)[0]], client.get_children(path)
+    except NoNodeError:
+        return []
+    for name in names:
         found += values(client, f"{path}/{name}")
     return found

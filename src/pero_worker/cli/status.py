@@ -14,6 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pero_worker.cli.access import cluster_command
+from pero_worker.cli.late import command_app
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
@@ -24,12 +26,12 @@ EPILOG = "[bold]Examples[/bold]\n\n  pero-worker status --watch\n\n  pero-worker
 
 
 def status(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Keep showing it, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Stages with their queues, workers with what they do, and who leads."""
-    with open_cluster(cluster_access(given)) as cluster:
+    with open_cluster(cluster_access(connection)) as cluster:
         if as_json:
             typer.echo(as_json_text(look(cluster)))
         elif watch:
@@ -70,3 +72,6 @@ def shown(state: ClusterState) -> Group:
     lead = f"watchdog: {state.leader}" if state.leader else "watchdog: none leads (pero-worker watchdog)"
     dead = f"{state.dead_letters} unusable messages in pero.dead" if state.dead_letters else ""
     return Group(stages, Text(), workers, Text(), Text(lead), Text(dead))
+
+
+app = command_app("status", cluster_command(status), EPILOG)

@@ -14,7 +14,8 @@ from typing import Annotated
 import platformdirs
 import typer
 
-from pero_worker.cli.access import configured
+from pero_worker.cli.access import cluster_command, configured
+from pero_worker.cli.late import command_app
 from pero_worker.cli.lease import gateway_key, work_for_gateway
 from pero_worker.cluster.logs.stderr import log_to_stderr
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, store_access
@@ -43,7 +44,7 @@ SIGTERM and Ctrl-C end it after the page in hand; a page that takes longer than 
 
 
 def worker(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     context: typer.Context,
     id: Annotated[
         str,
@@ -161,6 +162,9 @@ def worker(
     ]
     lifetime = Lifetime(grace=None)
     lifetime.begin()
-    status = run_pool(settings, cluster_access(given), store_access(given), lifetime.stop)
+    status = run_pool(settings, cluster_access(connection), store_access(connection), lifetime.stop)
     if status:
         raise typer.Exit(status)
+
+
+app = command_app("worker", cluster_command(worker), EPILOG)

@@ -53,14 +53,20 @@ def follow_servers(client: KazooClient, broker: RabbitBroker) -> None:
 
 
 @contextmanager
+def open_broker(client: KazooClient, access: BrokerAccess, *, wait: float = 15.0) -> Iterator[RabbitBroker]:
+    """TransientError: it cannot be reached within `wait` seconds, or none is known."""
+    broker = RabbitBroker(broker_access(client, access))
+    try:
+        if not access.servers:
+            follow_servers(client, broker)
+        broker.wait_connected(wait)
+        yield broker
+    finally:
+        broker.close()
+
+
+@contextmanager
 def open_cluster(access: ClusterAccess, *, wait: float = 15.0) -> Iterator[Cluster]:
     """TransientError: one of them cannot be reached within `wait` seconds."""
-    with session(access.zookeeper) as client:
-        broker = RabbitBroker(broker_access(client, access.broker))
-        try:
-            if not access.broker.servers:
-                follow_servers(client, broker)
-            broker.wait_connected(wait)
-            yield Cluster(client, broker)
-        finally:
-            broker.close()
+    with session(access.zookeeper) as client, open_broker(client, access.broker, wait=wait) as broker:
+        yield Cluster(client, broker)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pero_worker.errors import NoInputError
 from pero_worker.inputs.books import Book, BookReference, Names
+from pero_worker.names import bounded_name
 
 _EXTENSIONS = frozenset(
     [
@@ -37,7 +38,7 @@ _EXTENSIONS = frozenset(
     ]
 )
 # A file name has 255 bytes; results append '_0001' and '.page.xml', or more.
-_LONGEST = 230
+_MAX_NAME_BYTES = 230
 _PAGE_NAME = re.compile(r"(.+)_[0-9]{4,}", re.DOTALL)
 
 
@@ -245,8 +246,4 @@ def _without_extension(name: str) -> str:
 def _bounded(name: str) -> str:
     """Shortens the last component when a suffix would make it too long for a file system."""
     folder, slash, file = name.rpartition("/")
-    encoded = file.encode()
-    if len(encoded) > _LONGEST:
-        mark = hashlib.sha256(encoded).hexdigest()[:12]
-        file = encoded[: _LONGEST - 13].decode("utf-8", "ignore") + "-" + mark
-    return folder + slash + file
+    return folder + slash + bounded_name(file, _MAX_NAME_BYTES)

@@ -44,6 +44,8 @@ class JobRequest:
 
 
 class JobState(StrEnum):
+    """Whether a job goes on, and how it ended."""
+
     RUNNING = "running"
     DONE = "done"
     """Every page is settled; some may have failed."""
@@ -66,6 +68,8 @@ class JobStatus:
     """Pages that were done."""
     failed: int = 0
     """Pages that failed."""
+    nothing_to_read: int = 0
+    """Pages of books that have no picture."""
     workers: int = 0
     """Who work on it; 0: not known."""
     notices: tuple[str, ...] = ()
@@ -168,10 +172,13 @@ class _Follower(NullListener):
         self.status = replace(self.status, expected=pages, finished_before=finished_before)
 
     def page_settled(self, record: PageRecord) -> None:
-        if record.status is PageStatus.DONE:
-            self.status = replace(self.status, done=self.status.done + 1)
-        elif record.status is PageStatus.FAILED:
-            self.status = replace(self.status, failed=self.status.failed + 1)
+        match record.status:
+            case PageStatus.DONE:
+                self.status = replace(self.status, done=self.status.done + 1)
+            case PageStatus.FAILED:
+                self.status = replace(self.status, failed=self.status.failed + 1)
+            case PageStatus.SKIPPED:
+                self.status = replace(self.status, nothing_to_read=self.status.nothing_to_read + 1)
         if self._on_page is not None:
             self._on_page(record)
 
