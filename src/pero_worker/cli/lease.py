@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
-from pero_worker.client import GatewayClient
+from pero_worker.client.gateway import GatewayClient
 from pero_worker.client.worker import LeaseSettings, LeaseWorker
 from pero_worker.clock import SystemClock
 from pero_worker.errors import UsageError

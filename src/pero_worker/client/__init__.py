@@ -1,5 +1,6 @@
-"""A client of the gateway, for programs: `GatewayClient` speaks version 1."""
+"""For programs: `ClusterClient` gives jobs to a cluster, `GatewayClient` speaks to a gateway over HTTP."""
 
-from pero_worker.client.client import GatewayClient, GatewayRefused
+from pero_worker.client.cluster import ClusterClient, connect
+from pero_worker.client.gateway import GatewayClient, GatewayRefused
 
-__all__ = ["GatewayClient", "GatewayRefused"]
+__all__ = ["ClusterClient", "GatewayClient", "GatewayRefused", "connect"]

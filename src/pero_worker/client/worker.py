@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pero_worker.client.client import GatewayClient, GatewayRefused
+from pero_worker.client.gateway import GatewayClient, GatewayRefused
 from pero_worker.errors import PageError, PeroWorkerError, StageError, TransientError
 from pero_worker.formats import installed_formats
 from pero_worker.gateway.backend import PageBackend, Work
