@@ -191,9 +191,9 @@ def finish_page(connection: Connection, end: PageEnd, now: float) -> RowMapping 
     ).rowcount
     if not changed:
         return None
-    _count_final(connection, page["job"], failed=end.failure is not None, now=now)
     data = {"job": page["job"], "page": page["name"], "state": state.value, "quality": end.quality}
     append_event(connection, "page.state", owner=page["owner"], job=page["job"], data=data, now=now)
+    _count_final(connection, page["job"], failed=end.failure is not None, now=now)
     return page
 
 
