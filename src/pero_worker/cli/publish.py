@@ -13,9 +13,10 @@ from pero_worker.cli.running import run_in_terminal
 from pero_worker.cli.say import say, warn
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
-from pero_worker.cluster.pages.download import DownloadCounts, download, messages_in
+from pero_worker.cluster.pages.download import DownloadCounts, download
 from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
 from pero_worker.cluster.pages.publish import PublishCounts, PublishOptions, publish_job
+from pero_worker.cluster.pages.route import check_output
 from pero_worker.cluster.pages.sending import FIRST_PAGES
 from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, split_servers
@@ -35,6 +36,8 @@ PUBLISH_EPILOG = """
   pero-worker publish scans/ --stages layout,ocr,out --wait -o text/
 
   pero-worker publish box7.pdf 'box8/*.tif' --stages ocr,out --job box7-8 --priority 1
+
+  pero-worker publish scans/ --stages ocr,out --job box7 --retry-failed results/
 
 The same --job again sends only what was not sent before. pero-worker ocr --cluster sends, waits and downloads in one.
 """
@@ -70,9 +73,20 @@ def publish_command(
     ] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="With --wait.", metavar="DIR")] = None,
     formats: Annotated[str, typer.Option("-f", "--formats", help=f"With --wait: {formats_help()}.")] = "page,alto,text",
+    retry_failed: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also send again what failed in this download; the same paths, stages and --job.", metavar="DIR"
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Other programs serve stages that have no model here.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Send pages into the cluster."""
+    if retry_failed and not job:
+        raise UsageError("--retry-failed needs --job: the name that the pages were sent with")
     if wait:
         if output is None:
             raise UsageError("--wait needs --output: the folder for the results")
@@ -82,7 +96,14 @@ def publish_command(
         run_in_terminal(JobRequest(paths=paths, output=output, options=options, workforce=workforce), quiet=quiet)
         return
     found = discover(paths)
-    sending = PublishOptions(job=job or uuid.uuid4().hex[:16], stages=split_servers(stages), priority=priority, dpi=dpi)
+    sending = PublishOptions(
+        job=job or uuid.uuid4().hex[:16],
+        stages=split_servers(stages),
+        priority=priority,
+        dpi=dpi,
+        force=force,
+        failed_in=retry_failed,
+    )
     published = PublishCounts()
     try:
         with count_bar(visible=not quiet) as bar:
@@ -90,7 +111,7 @@ def publish_command(
             with open_cluster(cluster_access(given)) as cluster:
                 publish_job(
                     found.documents,
-                    cluster.broker,
+                    cluster,
                     sending,
                     published,
                     lambda number: bar.update(task, completed=number),
@@ -115,6 +136,12 @@ def download_command(
     layout: Annotated[
         str, typer.Option(help="tree (names as published) or requests (a folder each, as upstream).")
     ] = "tree",
+    keep_failed: Annotated[
+        bool, typer.Option("--keep-failed", help="Keep messages of failed pages, for pero-worker dead replay.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also from a stage with a model: its pages are taken away undone.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Take results out of an output queue; each page is written once, however often it is delivered."""
@@ -126,7 +153,7 @@ def download_command(
     clock = SystemClock()
     downloaded = DownloadCounts()
     with open_cluster(cluster_access(given)) as cluster:
-        waiting = messages_in(cluster.broker, queue)
+        waiting = check_output(cluster, queue, force=force)
         writer = RequestFolders(output) if layout == "requests" else ResultTree(OutputFolder(output), wanted, clock)
         try:
             with count_bar(visible=not quiet) as bar:
@@ -141,6 +168,7 @@ def download_command(
                     downloaded=downloaded,
                     on_page=lambda _request: bar.advance(task),
                     warn=warn,
+                    keep_failed=keep_failed,
                 )
         finally:
             writer.close()
@@ -153,6 +181,7 @@ def download_command(
 def print_published(published: PublishCounts, job: str) -> None:
     """What was sent, on stdout."""
     before = f", {published.before} sent before" if published.before else ""
+    before += f", {published.again} that failed sent again" if published.again else ""
     say(f"{published.pages} pages sent as job {job}{before}, {len(published.failed)} not sent")
     for name, reason in published.failed:
         say(f"  not sent: {name}: {reason}")
