@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import IO, Any
 
 import numpy as np
@@ -46,6 +47,9 @@ _MALFORMED = (
 
 def write(document: Document, stream: IO[bytes]) -> None:
     """The document as a searchable PDF: see `write_searchable_pdf`."""
+    if document.book is not None:
+        resolve_name("pero_worker.formats.bookpdf:write_book")(document, stream)
+        return
     write_searchable_pdf(document.source, document.pages, stream, dpi=document.dpi, text=document.text)
 
 

@@ -7,12 +7,13 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from pero_worker.errors import NoInputError
+from pero_worker.inputs.books import Book, BookReference, Names
 
 _EXTENSIONS = frozenset(
     [
@@ -42,10 +43,17 @@ _PAGE_NAME = re.compile(r"(.+)_[0-9]{4,}", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class SourceDocument:
-    """`name` is the relative posix path of its results, without extension, unique among the documents."""
+    """`name` is the relative posix path of its results, without extension, unique among the documents. `book`: it is a
+    list of pictures, whose results lie in the folder `pages` ('' = the output folder itself)."""
 
     path: Path
     name: str
+    book: Book | BookReference | None = None
+    pages: str = ""
+
+
+OpenBook = Callable[[str, bool], Sequence[Book | BookReference] | None]
+"""What an argument that is no picture leads to, and whether it was the only one; None: it is a file like others."""
 
 
 class Documents:
@@ -55,13 +63,32 @@ class Documents:
     def __init__(self) -> None:
         self._files: dict[Path, list[str]] = {}
         self._root = Path()
+        self._books: list[Book | BookReference] = []
+        self._books_apart = True
 
     def __iter__(self) -> Iterator[SourceDocument]:
+        names = Names()
+        for book in self._books:
+            name = names.take(book.name)
+            yield SourceDocument(Path(book.source), name, book, name if self._books_apart else "")
         for folder, name in self._folder_names.items():
             yield from _named(folder, name, self._in(folder))
 
     def __len__(self) -> int:
-        return self._count
+        return self._count + len(self._books)
+
+    def add_books(self, books: Iterable[Book | BookReference], *, apart: bool) -> None:
+        """Takes in books; `apart`: the results of their pages lie in a folder a book."""
+        self._books += books
+        self._books_apart = apart
+
+    def warnings(self, most: int) -> Iterator[str]:
+        """What is wrong with the books, `most` each."""
+        for book in self._books:
+            if isinstance(book, Book):
+                yield from (f"{book.source}: {warning}" for warning in book.warnings[:most])
+                if len(book.warnings) > most:
+                    yield f"{book.source}: and {len(book.warnings) - most} more"
 
     def add(self, folder: Path, names: Iterable[str]) -> None:
         """Takes in files of `folder`, which is absolute. A file has one place, however often it is added."""
@@ -99,8 +126,9 @@ class Discovery:
     skipped: int
 
 
-def discover(paths: Sequence[str], *, exclude: Path | None = None) -> Discovery:
-    """Files (of any extension), folders (searched through, `exclude` and hidden files left out) and patterns.
+def discover(paths: Sequence[str], *, exclude: Path | None = None, open_book: OpenBook | None = None) -> Discovery:
+    """Files (of any extension), folders (searched through, `exclude` and hidden files left out) and patterns; with
+    `open_book` also addresses, and files that are lists of pictures.
 
     Names are relative to the folder when one folder is named, else to what all paths have in common, so that the
     input's tree is kept. NoInputError: a path is not there, or nothing is found.
@@ -108,9 +136,19 @@ def discover(paths: Sequence[str], *, exclude: Path | None = None) -> Discovery:
     found = Documents()
     skipped = 0
     results = exclude.resolve() if exclude else None
+    books: list[Book | BookReference] = []
+    alone = len(paths) == 1
     for argument in paths:
+        if open_book and is_address(argument):
+            books += open_book(argument, alone) or ()
+            continue
         for path in _expand(argument, results):
             if not path.is_dir():
+                if open_book and path.suffix.lower() not in _EXTENSIONS:
+                    opened = open_book(str(path), alone)
+                    if opened is not None:
+                        books += opened
+                        continue
                 # One file has one place, whichever way leads there ('..', links to folders).
                 found.add(path.parent.resolve(), [path.name])
                 continue
@@ -120,10 +158,16 @@ def discover(paths: Sequence[str], *, exclude: Path | None = None) -> Discovery:
                 images = [name for name in names if Path(name).suffix.lower() in _EXTENSIONS]
                 found.add(folder, images)
                 skipped += len(names) - len(images)
+    found.add_books(books, apart=not alone or len(books) != 1 or isinstance(books[0], BookReference))
     if not len(found):
         raise NoInputError(f"no images or PDFs in {', '.join(paths)}")
-    found.name_from(Path(paths[0]).resolve() if len(paths) == 1 and Path(paths[0]).is_dir() else None)
+    if len(found) > len(books):
+        found.name_from(Path(paths[0]).resolve() if alone and Path(paths[0]).is_dir() else None)
     return Discovery(found, skipped)
+
+
+def is_address(argument: str) -> bool:
+    return argument.lower().startswith(("http://", "https://"))
 
 
 def page_name(document_name: str, index: int, count: int) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
+from typing import overload
 
 from pero_worker.errors import OutputError, PageError
 from pero_worker.formats import MASTER, Document, DocumentFormat, PageFormat, document_formats, page_formats, pagexml
+from pero_worker.inputs.books import Book
 from pero_worker.jobs.outputs import OutputFolder
-from pero_worker.jobs.plan import OpenedDocument, PageOrigin
+from pero_worker.jobs.plan import OpenedDocument, PageOrigin, PageTask
 from pero_worker.jobs.report import PageRecord, PageStatus
 from pero_worker.page import Page
 from pero_worker.ports import Clock
@@ -34,6 +36,8 @@ class Collector:
     """Program and version, for results."""
     keep: Callable[[PageOrigin, Request], Mapping[str, str]] = lambda _origin, _request: {}
     """Writes what came of a page that has no PAGE XML; names to paths, as `PageRecord.outputs`."""
+    bring: Callable[[PageTask], PageTask] = lambda task: task
+    """Has the picture of a page on this machine. PageError: it cannot be had."""
 
     @property
     def page_formats(self) -> tuple[PageFormat, ...]:
@@ -97,6 +101,10 @@ class Collector:
     def failure(self, origin: PageOrigin, error_class: str, error: str, *, page_id: str = "") -> PageRecord:
         return replace(self._record(origin, PageStatus.FAILED, page_id), error_class=error_class, error=error)
 
+    def skipped(self, origin: PageOrigin, reason: str) -> PageRecord:
+        """The record of a page that there is nothing to read on."""
+        return replace(self._record(origin, PageStatus.SKIPPED, ""), error=_printable(reason))
+
     def _record(self, origin: PageOrigin, status: PageStatus, page_id: str) -> PageRecord:
         return PageRecord(
             page=origin.name,
@@ -106,6 +114,9 @@ class Collector:
             fingerprint=origin.fingerprint,
             finished=self.clock.now().isoformat(timespec="seconds"),
             page_id=page_id,
+            source_id=_printable(origin.source_id),
+            label=_printable(origin.label),
+            note=_printable(origin.note),
         )
 
     def has_master(self, page: str) -> bool:
@@ -129,14 +140,16 @@ class Collector:
 
         PageError: the document cannot be told in this format. OutputError: it cannot be written.
         """
-        pages = [None if task.name in failed else self._read_master(task.name) for task in planned.pages]
-        if not any(pages):
+        pages = _Masters([None if task.name in failed else task.name for task in planned.pages], self._read_master)
+        if not any(page is not None for page in pages):
             return
         document = Document(
             name=planned.document.name,
             source=planned.document.path,
             pages=pages,
             page_names=[task.name for task in planned.pages],
+            book=planned.document.book if isinstance(planned.document.book, Book) else None,
+            picture=lambda place: self.bring(planned.pages[place]).path,
             dpi=dpi,
             created=self.clock.now(),
             creator=self.creator,
@@ -167,6 +180,29 @@ class Collector:
             return None
         except OSError as error:
             raise OutputError(f"cannot read back {self._master(name)}: {error.strerror}") from error
+
+
+class _Masters(Sequence[Page | None]):
+    """The pages of a document, read when they are asked for: a book may have 20,000."""
+
+    def __init__(self, names: Sequence[str | None], read: Callable[[str], Page | None]) -> None:
+        self._names = names
+        self._read = read
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, place: int) -> Page | None: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Page | None]: ...
+
+    def __getitem__(self, place: int | slice) -> Page | Sequence[Page | None] | None:
+        if isinstance(place, slice):
+            return _Masters(self._names[place], self._read)
+        name = self._names[place]
+        return None if name is None else self._read(name)
 
 
 def _printable(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from pero_worker.clock import SystemClock
 from pero_worker.inputs.discover import discover
+from pero_worker.jobs.books import MAX_WARNINGS, BookSettings, opened_books
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.report import PageRecord, PageStatus, read_report
 from pero_worker.jobs.run import NullListener, RunListener, RunOptions, Summary, run
@@ -38,6 +39,8 @@ class JobRequest:
     """What is made of them."""
     workforce: OpenWorkforce
     """Who does it."""
+    books: BookSettings | None = None
+    """How lists of pictures are read, of files and addresses; None: they are not, and nothing is fetched."""
 
 
 class JobState(StrEnum):
@@ -78,13 +81,25 @@ def run_job(
 ) -> Summary:
     """From paths to results. NoInputError: there is nothing to read; UsageError: another run writes to the folder;
     other errors as `run`."""
-    found = discover(request.paths, exclude=request.output)
-    folder = OutputFolder(request.output)
-    try:
-        with request.workforce(folder, listener) as workforce:
-            summary = run(found.documents, workforce, folder, request.options, listener, clock, should_stop=should_stop)
-    finally:
-        folder.close()
+    with opened_books(request.books, clock) as books:
+        found = discover(request.paths, exclude=request.output, open_book=books.open)
+        for warning in found.documents.warnings(MAX_WARNINGS):
+            listener.notice(warning)
+        folder = OutputFolder(request.output)
+        try:
+            with request.workforce(folder, listener) as workforce:
+                summary = run(
+                    found.documents,
+                    workforce,
+                    folder,
+                    request.options,
+                    listener,
+                    clock,
+                    should_stop=should_stop,
+                    bring=books.bring,
+                )
+        finally:
+            folder.close()
     summary.skipped = found.skipped
     return summary
 
@@ -155,7 +170,7 @@ class _Follower(NullListener):
     def page_settled(self, record: PageRecord) -> None:
         if record.status is PageStatus.DONE:
             self.status = replace(self.status, done=self.status.done + 1)
-        else:
+        elif record.status is PageStatus.FAILED:
             self.status = replace(self.status, failed=self.status.failed + 1)
         if self._on_page is not None:
             self._on_page(record)

@@ -22,6 +22,8 @@ _KEYS = ("page", "page_id", "request_id")
 class PageStatus(StrEnum):
     DONE = "done"
     FAILED = "failed"
+    SKIPPED = "skipped"
+    """There is nothing on it to read, as on a canvas with a film."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,12 @@ class PageRecord:
     """Why it failed, in a sentence."""
     page_id: str = ""
     request_id: str = ""
+    source_id: str = ""
+    """Of the IIIF canvas or the METS division that the page is."""
+    label: str = ""
+    """What the page is called there."""
+    note: str = ""
+    """What was decided about it that its owner may not expect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageTask, open_documents
 from pero_worker.jobs.report import PageRecord, PageStatus, Report
+from pero_worker.jobs.supply import Bring, Supply
 from pero_worker.jobs.workforce import PageOutcome, Workforce
 from pero_worker.ports import Clock
 
@@ -92,6 +93,8 @@ class Summary:
     """Files of whole documents that could not be made: document, format, reason."""
     skipped: int = 0
     """Files in the folders named that are no images."""
+    nothing_to_read: int = 0
+    """Pages of books that have no picture."""
     seconds: float = 0.0
     """How long it took."""
     interrupted: bool = False
@@ -112,6 +115,7 @@ def run(
     *,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     should_stop: Callable[[], bool] = lambda: False,
+    bring: Bring = lambda task: task,
 ) -> Summary:
     """Has `workforce` do every page that an earlier run has not done.
 
@@ -121,7 +125,7 @@ def run(
     finished stays. StageError: the pipeline cannot be loaded.
     """
     creator = f"pero-worker {pero_worker.__version__}"
-    collector = Collector(folder=folder, formats=options.formats, clock=clock, creator=creator)
+    collector = Collector(folder=folder, formats=options.formats, clock=clock, creator=creator, bring=bring)
     report = Report(folder)
     current = _Run(workforce, options, listener, new_id, should_stop, collector, report)
     begun = clock.monotonic()
@@ -180,11 +184,11 @@ class _Run:
         tasks = self._missing(documents)
         first = tuple(islice(tasks, _LOOK_AHEAD))
         self._listener.started(self._workforce.start(len(first), self._listener.worker_died))
-        waiting = chain(first, tasks)
+        waiting = Supply(chain(first, tasks), self._collector.bring)
         handed_in: dict[str, PageTask] = {}
         try:
             self._feed(waiting, handed_in)
-            while handed_in:
+            while handed_in or waiting.pending:
                 self._check_cancelled()
                 outcomes = self._workforce.outcomes(_POLL_SECONDS)
                 for outcome in outcomes:
@@ -198,6 +202,7 @@ class _Run:
             finished = False
             raise
         finally:
+            waiting.close()
             self._workforce.stop(finished)
 
     def finish(self) -> None:
@@ -223,17 +228,28 @@ class _Run:
             if planned.error:
                 self._settle(self._collector.failure(planned.pages[0].origin, PageError.failure_class, planned.error))
                 continue
+            possible = [page for page in planned.pages if not page.problem]
             stale = bool(self._collector.stale_formats(planned))
-            missing = [page for page in planned.pages if not self._is_finished(page, stale=stale)]
-            self._expected += len(missing) - 1
-            self.summary.finished_before += len(planned.pages) - len(missing)
+            missing = [page for page in possible if not self._is_finished(page, stale=stale)]
+            self._expected += len(planned.pages) - len(possible) + len(missing) - 1
+            self.summary.finished_before += len(possible) - len(missing)
             self._listener.expects(self._expected, self.summary.finished_before)
             document = _Open(planned, len(missing))
+            for page in planned.pages:
+                if page.problem:
+                    self._settle(self._refused(page))
+                    document.failed.add(page.name)
             if missing:
                 self._open[planned.document.name] = document
                 yield from missing
             else:
                 self._make_documents(document)
+
+    def _refused(self, page: PageTask) -> PageRecord:
+        """Of a page that its book has no picture of, or none that may be read."""
+        if page.listed is not None and page.listed.skipped:
+            return self._collector.skipped(page.origin, page.problem)
+        return self._collector.failure(page.origin, PageError.failure_class, page.problem)
 
     def _is_finished(self, page: PageTask, *, stale: bool) -> bool:
         """`stale`: a file of the whole document is to be made, out of the pages' masters."""
@@ -241,13 +257,16 @@ class _Run:
         whole = not stale or self._collector.has_master(page.name)
         return whole and self._report.finished(page.name, page.fingerprint, formats)
 
-    def _feed(self, waiting: Iterator[PageTask], handed_in: dict[str, PageTask]) -> None:
+    def _feed(self, waiting: Supply, handed_in: dict[str, PageTask]) -> None:
         while self._workforce.wants_more():
-            task = next(waiting, None)
-            if task is None:
+            found = waiting.take()
+            if found is None:
                 return
+            task, problem = found
             page_id = self._new_id()
             try:
+                if problem is not None:
+                    raise problem
                 self._workforce.hand_in(page_id, task)
             except PageError as error:
                 self._settle(self._collector.failure(task.origin, error.failure_class, str(error)), task)
@@ -278,6 +297,8 @@ class _Run:
     def _count(self, record: PageRecord) -> None:
         if record.status is PageStatus.DONE:
             self.summary.done += 1
+        elif record.status is PageStatus.SKIPPED:
+            self.summary.nothing_to_read += 1
         else:
             self.summary.failed += 1
             if self.summary.failed <= _FAILURES_KEPT:

@@ -89,7 +89,7 @@ class LocalWorkforce:
         return self._broker.length(self._stages[0]) < _PAGES_AHEAD * self._workers
 
     def hand_in(self, page_id: str, task: PageTask) -> None:
-        reference = file_reference(task.document.path, task.index, self._settings.dpi)
+        reference = file_reference(task.path, task.frame, self._settings.dpi)
         request = Request(
             uuid=page_id,
             page_uuid=page_id,

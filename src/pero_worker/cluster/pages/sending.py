@@ -40,11 +40,11 @@ def request_for(
 
 
 def _payload(task: PageTask, dpi: int) -> Payload:
-    path = task.document.path
+    path = task.path
     try:
         if task.is_whole_file and not is_pdf((content := path.read_bytes())[:1024]):
             return Payload(task.image_name, content)
-        image = read_page(path, task.index, dpi=dpi).image
+        image = read_page(path, task.frame, dpi=dpi).image
     except OSError as error:
         raise PageError(f"cannot read {path}: {error.strerror}", permanent=True) from error
     name = f"{task.image_name.rpartition('.')[0] or task.image_name}.png"
