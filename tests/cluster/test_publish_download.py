@@ -210,7 +210,7 @@ def test_status_goes_on_until_told_to_stop(cluster: TestCluster) -> None:
 
 
 def test_who_waits_for_workers_is_told_so(cluster: TestCluster, tmp_path: Path) -> None:
-    cluster.add_stage("s1", DUMMY)
+    cluster.add_stage("s1", DUMMY + "LINE = read\n")
     draw_text_picture().save(tmp_path / "a.png")
     command = [sys.executable, "-m", "pero_worker", "publish", str(tmp_path / "a.png"), "--stages", "s1,out", "--wait"]
     process = subprocess.Popen(
