@@ -81,7 +81,7 @@ class Bench:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **acts: Callable[[EngineInput], EngineOutput]) -> None:
         self.engines = {name: ScriptedEngine(act) for name, act in acts.items()}
         self.broker = MemoryBroker([*acts, "out"])
-        self.coordinator = TimedCoordinator([Stage(name, "", f"{name}-v1") for name in acts])
+        self.coordinator = TimedCoordinator([Stage(name=name, config="", version=f"{name}-v1") for name in acts])
         self.clock = FakeClock()
         monkeypatch.setattr(holding, "load_engine", self.load)
         runner = StageRunner(host="worker", images=ImageReader(max_pixels=1_000_000), clock=self.clock, max_attempts=3)

@@ -32,9 +32,9 @@ Queue = Annotated[str, typer.Option("--queue", help="An output queue: the pages 
 
 @app.command("list", epilog=examples("pero-worker dead list", "pero-worker dead list --queue out"))
 @cluster_command
-def list_(given: ConnectionOptions, limit: Limit = 1000, queue: Queue = DEAD_LETTERS) -> None:
+def list_(connection: ConnectionOptions, limit: Limit = 1000, queue: Queue = DEAD_LETTERS) -> None:
     """List them: number, queue they came from, size, id, reason."""
-    with _opened(given, queue) as broker:
+    with _opened(connection, queue) as broker:
         for letter in dead_letters(broker, limit, queue):
             name = letter.request.source or letter.request.uuid if letter.request else "-"
             reason = one_line(letter.reason.partition("\n")[0])
@@ -44,14 +44,14 @@ def list_(given: ConnectionOptions, limit: Limit = 1000, queue: Queue = DEAD_LET
 @app.command(epilog=examples("pero-worker dead show 1", "pero-worker dead show 1 --raw > message"))
 @cluster_command
 def show(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     number: Annotated[int, typer.Argument(metavar="NUMBER")],
     raw: Annotated[bool, typer.Option("--raw", help="The message itself, to stdout.")] = False,
     limit: Limit = 1000,
     queue: Queue = DEAD_LETTERS,
 ) -> None:
     """Print all that is known of one."""
-    with _opened(given, queue) as broker:
+    with _opened(connection, queue) as broker:
         letter, body = read_letter(broker, number, max(limit, number), queue)
     if raw:
         sys.stdout.buffer.write(body)
@@ -76,31 +76,31 @@ def show(
 )
 @cluster_command
 def replay(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     numbers: Numbers = None,
     everything: All = False,
     limit: Limit = 1000,
     queue: Queue = DEAD_LETTERS,
 ) -> None:
     """Send them back to the queue they came from, pages that failed to the stage they failed in."""
-    _settle(given, numbers, everything, limit, queue, again=True)
+    _settle(connection, numbers, everything, limit, queue, again=True)
 
 
 @app.command(epilog=examples("pero-worker dead drop 2", "pero-worker dead drop --all"))
 @cluster_command
 def drop(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     numbers: Numbers = None,
     everything: All = False,
     limit: Limit = 1000,
     queue: Queue = DEAD_LETTERS,
 ) -> None:
     """Delete them for good."""
-    _settle(given, numbers, everything, limit, queue, again=False)
+    _settle(connection, numbers, everything, limit, queue, again=False)
 
 
 def _settle(
-    given: ConnectionOptions, numbers: list[int] | None, everything: bool, limit: int, queue: str, *, again: bool
+    connection: ConnectionOptions, numbers: list[int] | None, everything: bool, limit: int, queue: str, *, again: bool
 ) -> None:
     if not numbers and not everything:
         raise UsageError("say which: numbers as pero-worker dead list counts them, or --all")
@@ -109,7 +109,7 @@ def _settle(
     def chosen(letter: DeadLetter) -> bool:
         return everything or letter.number in wanted
 
-    with _opened(given, queue) as broker:
+    with _opened(connection, queue) as broker:
         done = settle(broker, chosen, again, max(limit, *wanted) if wanted else limit, queue)
     if missing := wanted - done:
         raise UsageError(f"there is no letter {', '.join(map(str, sorted(missing)))}")
@@ -117,8 +117,8 @@ def _settle(
 
 
 @contextmanager
-def _opened(given: ConnectionOptions, queue: str) -> Iterator[RabbitBroker]:
-    with open_cluster(cluster_access(given)) as cluster:
+def _opened(connection: ConnectionOptions, queue: str) -> Iterator[RabbitBroker]:
+    with open_cluster(cluster_access(connection)) as cluster:
         if queue != DEAD_LETTERS:
             check_output(cluster, queue)
         yield cluster.broker

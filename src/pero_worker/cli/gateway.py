@@ -10,8 +10,9 @@ from typing import Annotated
 import platformdirs
 import typer
 
-from pero_worker.cli.access import options_from_environment
+from pero_worker.cli.access import connection_to
 from pero_worker.cli.examples import examples
+from pero_worker.cli.late import command_app
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.settings import cluster_access
@@ -127,7 +128,7 @@ def gateway(
     )
     listening = lambda url: typer.echo(f"listening on {url}")  # noqa: E731
     if cluster:
-        with open_cluster(cluster_access(options_from_environment(cluster))) as opened:
+        with open_cluster(cluster_access(connection_to(cluster))) as opened:
             serve(settings, ClusterBackend(opened, _engines(engine or ()), SystemClock()), listening=listening)
         return
     cache = Path(platformdirs.user_cache_dir("pero-worker")) / "pipelines"
@@ -164,3 +165,6 @@ def needs_extra() -> None:
         import uvicorn  # noqa: F401, PLC0415
     except ImportError as error:
         raise UsageError("the gateway needs more packages: pip install 'pero-worker[gateway]'") from error
+
+
+app = command_app("gateway", gateway, EPILOG)

@@ -23,6 +23,8 @@ from pero_worker.cluster.pages.route import check_route
 from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, request_for
 from pero_worker.errors import OutputError, PageError, UsageError
 from pero_worker.inputs.discover import Documents
+from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
+from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.plan import PageTask, open_documents
 from pero_worker.jobs.report import PageStatus, read_report
 from pero_worker.ports import Clock
@@ -45,6 +47,8 @@ class PublishOptions:
     """1 goes before 0; None: as `priority_of` says."""
     dpi: int = 300
     """Resolution at which PDF pages are read that are not scans."""
+    max_pages: int = DEFAULT_MAX_PAGES
+    """Longer documents are refused."""
     force: bool = False
     """Other programs serve stages that have no configuration."""
     failed_in: Path | None = None
@@ -164,29 +168,33 @@ def publish(
     on_document: Callable[[int], object] = lambda _documents: None,
     failures: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Sends every page of `documents` that was not sent before, or that is in `failures` (its id, and that of
-    the request that failed); one image is in memory at a time. What does not get through is in `published`."""
-    for number, planned in enumerate(open_documents(documents, "+".join(sending.stages), "", sending.dpi), 1):
-        if planned.error:
-            published.failed.append((planned.document.name, planned.error))
-        for task in planned.pages if not planned.error else ():
-            page_id = request_id = page_id_of(sending.job, task)
-            if page_id in sent and page_id in failures:
-                request_id = _id_of(page_id, failures[page_id])
-            if request_id in sent:
-                published.before += 1
-                continue
-            try:
-                _send(task, page_id, request_id, broker, sending, published.sent, clock)
-            except PageError as error:
-                published.failed.append((task.name, str(error)))
-                continue
-            sent.add(request_id)
-            if request_id == page_id:
-                published.pages += 1
-            else:
-                published.again += 1
-        on_document(number)
+    """Sends every page of `documents` that was not sent before, or that is in `failures` (its id, and that of the
+    request that failed); one image is in memory at a time. What does not get through is in `published`."""
+    with closing(ProcessApart()) as apart:
+        opened = open_documents(
+            documents, "+".join(sending.stages), "", sending.dpi, apart=apart, max_pages=sending.max_pages
+        )
+        for number, planned in enumerate(opened, 1):
+            if planned.error:
+                published.failed.append((planned.document.name, planned.error))
+            for task in planned.pages if not planned.error else ():
+                page_id = request_id = page_id_of(sending.job, task)
+                if page_id in sent and page_id in failures:
+                    request_id = _id_of(page_id, failures[page_id])
+                if request_id in sent:
+                    published.before += 1
+                    continue
+                try:
+                    _send(task, page_id, request_id, broker, sending, published.sent, clock, apart)
+                except PageError as error:
+                    published.failed.append((task.name, str(error)))
+                    continue
+                sent.add(request_id)
+                if request_id == page_id:
+                    published.pages += 1
+                else:
+                    published.again += 1
+            on_document(number)
 
 
 def page_id_of(job: str, task: PageTask) -> str:
@@ -224,6 +232,7 @@ def _send(
     sending: PublishOptions,
     number: int,
     clock: Clock,
+    apart: ProcessApart,
 ) -> None:
     request = request_for(
         task,
@@ -232,6 +241,7 @@ def _send(
         page_id=page_id,
         now=clock.now(),
         dpi=sending.dpi,
+        apart=apart,
         priority=priority_of(sending.priority, number),
     )
     body = encode_request(replace(request, uuid=request_id))
