@@ -96,8 +96,7 @@ def _reading(broker: RabbitBroker, limit: int, queue: str) -> Iterator[Iterator[
 
     def read() -> Generator[tuple[DeadLetter, Delivery], None, None]:
         number = 0
-        state = broker.state(queue)
-        for _ in range(min(limit, state.messages) if state else 0):
+        for _ in range(limit if broker.state(queue) is not None else 0):
             found = broker.take(queue)
             if found is None:
                 return
