@@ -85,7 +85,9 @@ def test_values_that_make_no_sense_are_named() -> None:
     assert tree.unreadable(good) == ()
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\0", "a\n", "a\x85", "x" * 201, "amq.x", "zookeeper", "\ud800"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a\\b", "a\0", "a\n", "a\x85", "x" * 201, "amq.x", "zookeeper", "\ud800"]
+)
 def test_names_that_cannot_be(name: str) -> None:
     with pytest.raises(StageError):
         tree.check_name(name)

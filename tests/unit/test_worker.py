@@ -82,7 +82,7 @@ class Bench:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **acts: Callable[[EngineInput], EngineOutput]) -> None:
         self.engines = {name: ScriptedEngine(act) for name, act in acts.items()}
         self.broker = MemoryBroker([*acts, "out"])
-        self.coordinator = TimedCoordinator([Stage(name, "", f"{name}-v1") for name in acts])
+        self.coordinator = TimedCoordinator([Stage(name=name, config="", version=f"{name}-v1") for name in acts])
         self.clock = FakeClock()
         monkeypatch.setattr(holding, "load_engine", self.load)
         runner = StageRunner(host="worker", images=ImageReader(max_pixels=1_000_000), clock=self.clock, max_attempts=3)
@@ -357,14 +357,16 @@ def test_a_failure_without_a_reason_is_one_all_the_same(monkeypatch: pytest.Monk
     bench.put("ocr", "out")
     bench.run()
     result = bench.result()
-    assert [(log.status, log.log) for log in result.logs] == [(StageStatus.FAILED, "scripted 1 failed and gave no reason")] * 3
+    assert [(log.status, log.log) for log in result.logs] == [
+        (StageStatus.FAILED, "scripted 1 failed and gave no reason")
+    ] * 3
 
 
 @pytest.mark.parametrize("limit", ["abc", "nan", "-1", "%(nothing)s"])
 def test_a_typo_in_the_time_limit_is_that_stages_failure_alone(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     bench = Bench(monkeypatch, bad=recognise, ocr=recognise)
     stages = {
-        "bad": Stage("bad", f"[WORKER]\nTIME_LIMIT={limit}\n", "1"),
+        "bad": Stage(name="bad", config=f"[WORKER]\nTIME_LIMIT={limit}\n", version="1"),
         "ocr": bench.coordinator.stage("ocr"),
     }
     monkeypatch.setattr(bench.coordinator, "stage", stages.__getitem__)
@@ -399,8 +401,10 @@ class Versions(Bench):
         self.broken = broken
         self.loads: list[str] = []
         self.told: list[tuple[dict[str, str], dict[str, str]]] = []
-        monkeypatch.setattr(self.coordinator, "stage", lambda name: Stage(name, "", self.version))
-        monkeypatch.setattr(self.coordinator, "report_stages", lambda _, held, refused: self.told.append((held, refused)))
+        monkeypatch.setattr(self.coordinator, "stage", lambda name: Stage(name=name, config="", version=self.version))
+        monkeypatch.setattr(
+            self.coordinator, "report_stages", lambda _, held, refused: self.told.append((held, refused))
+        )
 
     def load(self, stage: Stage, directory: Path, device: str) -> Engine:
         self.loads.append(stage.version)

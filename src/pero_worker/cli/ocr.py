@@ -13,7 +13,8 @@ from pero_worker.cli.running import run_in_terminal
 from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import cluster_access, split_servers
 from pero_worker.errors import UsageError
-from pero_worker.formats import formats_help, parse_formats
+from pero_worker.formats import TextPolicy, formats_help, parse_formats
+from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
 from pero_worker.inputs.iiif.image import check_size
 from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.inputs.mets.pages import MetsOptions
@@ -78,6 +79,16 @@ def ocr(
     max_megapixels: Annotated[
         int, typer.Option(min=1, help="Refuse larger pages, before they are decoded.")
     ] = DEFAULT_MAX_PIXELS // 1_000_000,
+    max_pages: Annotated[
+        int, typer.Option(min=1, help="Refuse longer documents; pages of several documents alternate.")
+    ] = DEFAULT_MAX_PAGES,
+    text: Annotated[
+        TextPolicy,
+        typer.Option(
+            help="Text that a PDF has already, in its searchable PDF. redo: an invisible layer is replaced, print is "
+            "kept. skip: pages with text stay as they are. force: pages with text become pictures."
+        ),
+    ] = TextPolicy.REDO,
     time_limit: Annotated[
         float, typer.Option(min=0, help="Seconds a page may take in a stage that sets no TIME_LIMIT; 0: no limit.")
     ] = 0,
@@ -162,7 +173,7 @@ def ocr(
             dpi=dpi, device=device, jobs=jobs, max_pixels=max_megapixels * 1_000_000, time_limit=time_limit
         )
         workforce = local_workforce(pipeline, settings, judge_by(TrustedArchives(), word=trust))
-    options = RunOptions(formats=parse_formats(formats), dpi=dpi)
+    options = RunOptions(formats=parse_formats(formats), dpi=dpi, text=text, max_pages=max_pages)
     books = BookSettings(
         reading=BookOptions(
             pages=pages, mets=MetsOptions(group=mets_group, root=mets_root), follow_collections=follow_collections

@@ -10,7 +10,7 @@ import typer
 
 from pero_worker.cli.access import cluster_command
 from pero_worker.cli.late import command_app
-from pero_worker.cli.progress import count_bar
+from pero_worker.cli.progress import count_bar, print_passed_over
 from pero_worker.cli.running import run_in_terminal
 from pero_worker.cli.say import say
 from pero_worker.cluster.access import open_cluster
@@ -21,6 +21,8 @@ from pero_worker.cluster.settings import ConnectionOptions, cluster_access, spli
 from pero_worker.errors import ExitCode, UsageError
 from pero_worker.formats import formats_help, parse_formats
 from pero_worker.inputs.discover import discover
+from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
+from pero_worker.jobs.claims import results_of
 from pero_worker.jobs.job import JobRequest
 from pero_worker.jobs.run import RunOptions
 
@@ -53,6 +55,7 @@ def publish_pages(
         ),
     ] = None,
     dpi: Annotated[int, typer.Option(min=36, max=2400, help="Resolution for PDF pages that are not scans.")] = 300,
+    max_pages: Annotated[int, typer.Option(min=1, help="Refuse longer documents.")] = DEFAULT_MAX_PAGES,
     wait: Annotated[
         bool, typer.Option("-w", "--wait", help="Follow the job to its end; results go to --output.")
     ] = False,
@@ -68,11 +71,17 @@ def publish_pages(
         workforce = cluster_workforce(
             cluster_access(connection), split_servers(stages)[:-1], dpi=dpi, priority=priority
         )
-        options = RunOptions(formats=parse_formats(formats), dpi=dpi)
+        options = RunOptions(formats=parse_formats(formats), dpi=dpi, max_pages=max_pages)
         run_in_terminal(JobRequest(paths=paths, output=output, options=options, workforce=workforce), quiet=quiet)
         return
-    found = discover(paths)
-    sending = PublishOptions(job=job or uuid.uuid4().hex[:16], stages=split_servers(stages), priority=priority, dpi=dpi)
+    found = discover(paths, results_of=results_of)
+    sending = PublishOptions(
+        job=job or uuid.uuid4().hex[:16],
+        stages=split_servers(stages),
+        priority=priority,
+        dpi=dpi,
+        max_pages=max_pages,
+    )
     published = PublishCounts()
     try:
         with count_bar(visible=not quiet) as bar:
@@ -88,7 +97,8 @@ def publish_pages(
     finally:
         if not quiet and (published.pages or published.before or published.failed):
             print_published(published, sending.job)
-    if published.failed:
+            print_passed_over(found)
+    if published.failed or found.unreadable.count:
         raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
 
 

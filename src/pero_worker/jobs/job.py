@@ -13,6 +13,7 @@ from typing import Protocol
 from pero_worker.clock import SystemClock
 from pero_worker.inputs.discover import discover
 from pero_worker.jobs.books import MAX_WARNINGS, BookSettings, opened_books
+from pero_worker.jobs.claims import results_of
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.report import PageRecord, PageStatus, read_report
 from pero_worker.jobs.run import NullListener, RunListener, RunOptions, Summary, run
@@ -86,7 +87,7 @@ def run_job(
     """From paths to results. NoInputError: there is nothing to read; UsageError: another run writes to the folder;
     other errors as `run`."""
     with opened_books(request.books, clock) as books:
-        found = discover(request.paths, exclude=request.output, open_book=books.open)
+        found = discover(request.paths, exclude=request.output, open_book=books.open, results_of=results_of)
         for warning in found.documents.warnings(MAX_WARNINGS):
             listener.notice(warning)
         folder = OutputFolder(request.output)
@@ -104,7 +105,7 @@ def run_job(
                 )
         finally:
             folder.close()
-    summary.skipped = found.skipped
+    summary.discovery = found
     return summary
 
 

@@ -138,6 +138,11 @@ class Report:
             )
         )
 
+    def outputs(self, page: str) -> Mapping[str, str]:
+        """The files of the page so called that an earlier run left: formats to paths."""
+        record = self.record(page)
+        return record.outputs if record else {}
+
     def record(self, page: str) -> PageRecord | None:
         """The latest of the page so called. None also as long as it is not committed."""
         found = self._index.execute("SELECT offset FROM page WHERE name = ?", (_key(page),)).fetchone()

@@ -9,13 +9,14 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException, NoNodeError
 
-from pero_worker.cluster.registry.stages import StageRecord
+from pero_worker.cluster.registry.stages import StageRecord, Trouble, current_trouble, write_trouble
 from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.coordinators.session import CONNECTION_ERRORS
 from pero_worker.errors import OutputError, TransientError
@@ -171,12 +172,23 @@ class Watchdog:
         for move in (*self._wake(seen), *moves):
             self._send_command(move, present[move.worker], stages)
         self._note_waiting(records, seen, moves)
+        self._note_troubles(records, seen)
         self._warn(seen)
         return seen
 
     def take_snapshot(self, mirror: Mirror) -> Snapshot:
-        """One look, and nothing else."""
-        return self._observer.take_snapshot(mirror.stages(), mirror.workers(), {})
+        """One look, and nothing else; what the leader wrote down of stages that cannot be loaded counts."""
+        records = mirror.stages()
+        seen = self._observer.take_snapshot(records, mirror.workers(), {})
+        known = {record.name: current_trouble(record) for record in records}
+        return replace(
+            seen,
+            stages=tuple(
+                replace(stage, quarantine=trouble.reason) if not stage.quarantine and trouble else stage
+                for stage in seen.stages
+                for trouble in (known[stage.name],)
+            ),
+        )
 
     def _wake(self, seen: Snapshot) -> Iterator[Move]:
         """Workers that sleep although there is work for them are sent to their stage again."""
@@ -221,6 +233,20 @@ class Watchdog:
             if waits != (since[stage.name] is not None):
                 value = wire.encode_time(self._clock.now() if waits else None)
                 self._client.set(TREE.stage(stage.name, "waiting_since"), value)
+
+    def _note_troubles(self, records: Sequence[StageRecord], seen: Snapshot) -> None:
+        """Why stages cannot be loaded: for people, also when no worker holds them any more."""
+        known = {record.name: record for record in records}
+        for stage in seen.stages:
+            record = known[stage.name]
+            before = current_trouble(record)
+            if stage.quarantine == (before.reason if before else ""):
+                continue
+            since = before.since if before else self._clock.now()
+            trouble = (
+                Trouble(version=record.version, reason=stage.quarantine, since=since) if stage.quarantine else None
+            )
+            write_trouble(self._client, stage.name, trouble)
 
     def _warn(self, seen: Snapshot) -> None:
         """Warns once why a stage is left alone."""

@@ -175,9 +175,7 @@ def decode_names(value: bytes) -> tuple[str, ...]:
 
 def unreadable(values: Mapping[str, bytes]) -> tuple[str, ...]:
     """Those leaves of a stage or worker whose value is there and makes no sense: it was taken for unset."""
-    return tuple(
-        leaf for leaf, value in values.items() if value and leaf in _READERS and _READERS[leaf](value) is None
-    )
+    return tuple(leaf for leaf, value in values.items() if value and leaf in _READERS and _READERS[leaf](value) is None)
 
 
 def _read_priority(value: bytes) -> int | None:
