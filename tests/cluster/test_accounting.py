@@ -111,7 +111,7 @@ def test_ocr_on_a_cluster_goes_through_stages_with_a_model(stages: TestCluster, 
     assert "'out' is an output queue" in run(stages, "ocr", scans, "-o", tmp_path / "o", *there, "ocr,out", expect=2)
     long = ["publish", scans, "-w", "-o", tmp_path / "o", "--stages"]
     assert "'out' is an output queue" in run(stages, *long, "ocr,out,out", expect=2)
-    assert "too many" in run(stages, *long, ",".join(["ocr"] * 200) + ",out", expect=2)
+    assert "too many" in run(stages, *long, ",".join(["ocr"] * 300) + ",out", expect=2)
 
 
 def upstream(cluster: TestCluster, module: str, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -20,18 +20,18 @@ from pero_worker.wire import message_pb2 as pb
 from pero_worker.wire.queues import is_queue_name
 
 M = TypeVar("M", bound=Message)
-MAX_STAGES = 100
+MAX_STAGES = 256
 """Of a request: each of them takes a worker some time, whatever its model does."""
 MAX_RESULTS = 1000
 MAX_LOGS = 2000
-"""As many as a page of the most stages has when each is tried 20 times."""
+"""A page of the most stages, each tried three times, has 768."""
 _MAX_PHASES = 100
 _MAX_ID_BYTES = 1000
 _MAX_SOURCE_BYTES = 20_000
 
 
 def decode_request(body: bytes) -> Request:
-    """Parses a message; RequestError when it is not a request or names no stage."""
+    """Parses a message; RequestError when it is not a request, or its stages cannot be."""
     try:
         message = pb.ProcessingRequest.FromString(body)
     except DecodeError as error:
@@ -91,7 +91,8 @@ def _check(message: pb.ProcessingRequest) -> None:
             raise RequestError(f"request {name} has {number} {what}; {most} are the most")
     for stage in message.processing_stages:
         if not is_queue_name(stage):
-            raise RequestError(f"request {name} goes to {stage[:100]!r}, which is no name of a queue")
+            why = "RabbitMQ keeps such names to itself" if stage[:4] == "amq." else "no queue can have a name so long"
+            raise RequestError(f"request {name} is to go to {stage[:40]!r}: {why}")
     for what, text, most in (
         ("id", message.uuid, _MAX_ID_BYTES),
         ("page's id", message.page_uuid, _MAX_ID_BYTES),
