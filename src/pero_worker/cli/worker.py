@@ -145,7 +145,7 @@ def worker(
         ClusterWorkerSettings(
             name=name if len(devices) == 1 else f"{name}-{number}",
             cache=folder,
-            keep=Keep(timedelta(days=cache_days), round(cache_size * 1e9)),
+            keep=Keep(age=timedelta(days=cache_days), bytes=round(cache_size * 1e9)),
             device=one,
             max_pixels=max_megapixels * 1_000_000,
             max_attempts=max_attempts,
