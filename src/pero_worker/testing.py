@@ -76,7 +76,8 @@ def run_engine(
     """
     file = Path(path)
     stages = [
-        LoadedStage(stage=Stage(f"stage{number}", "", "1"), engine=engine) for number, engine in enumerate(engines, 1)
+        LoadedStage(stage=Stage(name=f"stage{number}", config="", version="1"), engine=engine)
+        for number, engine in enumerate(engines, 1)
     ]
     image = Payload(file.name, reference=file_reference(file, index, dpi))
     images = ImageReader(max_pixels=DEFAULT_MAX_PIXELS, local_files=True)

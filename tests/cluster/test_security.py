@@ -181,8 +181,8 @@ def test_both_are_reached_by_tls_with_a_password(
     rabbit: Ports, zoo: Ports, certificates: Certificates, host: str
 ) -> None:
     access = ClusterAccess(
-        replace(zoo_access(zoo, certificates), servers=(f"{host}:{zoo.tls}",)),
-        replace(rabbit_access(rabbit, certificates), servers=()),
+        zookeeper=replace(zoo_access(zoo, certificates), servers=(f"{host}:{zoo.tls}",)),
+        broker=replace(rabbit_access(rabbit, certificates), servers=()),
     )
     with session(access.zookeeper) as client:
         add_servers(client, MQ, [f"{host}:{rabbit.tls}"])
@@ -330,7 +330,7 @@ def owners(client: KazooClient) -> set[str]:
 
 
 def test_nodes_belong_to_the_user_who_made_them(rabbit: Ports, zoo: Ports, certificates: Certificates) -> None:
-    access = ClusterAccess(zoo_access(zoo, certificates), rabbit_access(rabbit, certificates))
+    access = ClusterAccess(zookeeper=zoo_access(zoo, certificates), broker=rabbit_access(rabbit, certificates))
     with session(access.zookeeper) as client:
         client.delete("/pero", recursive=True)
     with open_cluster(access) as cluster:

@@ -18,20 +18,24 @@ from pero_worker.wire.servers import Server
 from pero_worker.wire.tree import TREE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterAccess:
-    """`broker.servers` empty: those registered in ZooKeeper."""
+    """How to reach a cluster."""
 
     zookeeper: ZooKeeperAccess = field(default_factory=ZooKeeperAccess)
+    """Its coordinator, where all else is registered."""
     broker: BrokerAccess = field(default_factory=lambda: BrokerAccess(servers=()))
+    """RabbitMQ; without servers: those that are registered."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     """Both connections, open."""
 
     zookeeper: KazooClient
+    """To the coordinator."""
     broker: RabbitBroker
+    """To RabbitMQ."""
 
 
 def broker_access(client: KazooClient, access: BrokerAccess) -> BrokerAccess:
@@ -69,4 +73,4 @@ def open_broker(client: KazooClient, access: BrokerAccess, *, wait: float = 15.0
 def open_cluster(access: ClusterAccess, *, wait: float = 15.0) -> Iterator[Cluster]:
     """TransientError: one of them cannot be reached within `wait` seconds."""
     with session(access.zookeeper) as client, open_broker(client, access.broker, wait=wait) as broker:
-        yield Cluster(client, broker)
+        yield Cluster(zookeeper=client, broker=broker)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kazoo.client import KazooClient
+
+from pero_worker.brokers.connection import BrokerAccess
 from pero_worker.cluster.access import Cluster, ClusterAccess
 from pero_worker.cluster.management import Management, ManagementAccess
 from pero_worker.cluster.registry.servers import MONITORING, list_servers
@@ -31,7 +34,7 @@ class QueueLength:
 def queue_lengths(cluster: Cluster, access: ClusterAccess, names: Sequence[str] = ()) -> tuple[QueueLength, ...]:
     """The stages' queues, `names`, then all others if RabbitMQ's web interface is registered and lets this user in,
     else the usual ones. Those that are not there are left out."""
-    others = _listed(cluster, access) or _USUAL
+    others = listed_queues(cluster.zookeeper, access.broker) or _USUAL
     found = []
     for name in dict.fromkeys((*stage_names(cluster.zookeeper), *names, *others)):
         state = cluster.broker.state(name)
@@ -40,11 +43,11 @@ def queue_lengths(cluster: Cluster, access: ClusterAccess, names: Sequence[str] 
     return tuple(found)
 
 
-def _listed(cluster: Cluster, access: ClusterAccess) -> tuple[str, ...]:
-    """Empty when the web interface is away, or does not let this user in."""
-    servers = list_servers(cluster.zookeeper, MONITORING)
-    login = access.broker
+def listed_queues(client: KazooClient, access: BrokerAccess, timeout: float = 10.0) -> tuple[str, ...]:
+    """All that RabbitMQ has; empty where its web interface is not registered, is away, or does not let this user in."""
+    servers = list_servers(client, MONITORING)
     try:
-        return Management(ManagementAccess(servers, login.user, login.password, login.ca_cert)).queue_names()
+        management = ManagementAccess(servers, access.user, access.password, access.ca_cert, timeout=timeout)
+        return Management(management).queue_names()
     except (TransientError, UsageError):
         return ()

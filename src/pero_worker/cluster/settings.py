@@ -101,14 +101,14 @@ def cluster_access(options: ConnectionOptions) -> ClusterAccess:
         raise UsageError(f"there is no certificate {options.ca_cert}")
     user, password = (options.user, options.password) if options.user else _BROKER_LOGIN
     return ClusterAccess(
-        ZooKeeperAccess(
+        zookeeper=ZooKeeperAccess(
             servers=split_servers([options.zookeeper]) or (DEFAULT_ZOOKEEPER,),
             user=options.user if options.password else "",
             password=options.password,
             ca_cert=options.ca_cert,
             open_nodes=flag(options.open_nodes),
         ),
-        BrokerAccess(
+        broker=BrokerAccess(
             servers=tuple(parse_server(server) for server in split_servers([options.brokers])),
             user=user,
             password=password,
@@ -120,7 +120,7 @@ def cluster_access(options: ConnectionOptions) -> ClusterAccess:
 
 def store_access(options: ConnectionOptions) -> StoreAccess:
     user, password = (options.user, options.password) if options.user else _STORE_LOGIN
-    access = StoreAccess(user, password, Path(options.ca_cert) if options.ca_cert else None)
+    access = StoreAccess(user=user, password=password, ca_cert=Path(options.ca_cert) if options.ca_cert else None)
     return replace(access, known_hosts=Path(options.known_hosts)) if options.known_hosts else access
 
 

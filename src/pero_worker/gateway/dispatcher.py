@@ -13,15 +13,9 @@ from sqlalchemy import RowMapping, select
 from pero_worker.errors import OutputError, PageError, TransientError
 from pero_worker.gateway.backend import Outcome, PageBackend, ServedEngine, Work
 from pero_worker.gateway.core import Gateway
+from pero_worker.gateway.endings import DEFAULT_FORMATS, Ending, ending_of, failure_ending
 from pero_worker.gateway.fairness import FairShare
-from pero_worker.gateway.outcomes import (
-    DEFAULT_FORMATS,
-    Ending,
-    ending_of,
-    failure_ending,
-    note_results,
-    write_results,
-)
+from pero_worker.gateway.outcomes import note_results, write_results
 from pero_worker.gateway.states import OPEN_PAGES, Failure
 from pero_worker.gateway.store import dispatch
 from pero_worker.gateway.store.engines import find_engines, serve_engine
@@ -86,7 +80,8 @@ class Dispatcher:
     def stop(self) -> None:
         """Ends the thread and the workers; pages in their hands wait again for the next start."""
         self._gateway.stopping.set()
-        self._thread.join(10)
+        if self._thread.is_alive():
+            self._thread.join(10)
         self._backend.close()
         try:
             with self._gateway.database.write() as connection:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pero_worker.api import DEFAULT_FORMATS, Paths, job_request
-from pero_worker.cluster.access import open_cluster
+from pero_worker.clock import SystemClock
 from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import (
     ConnectionOptions,
@@ -14,7 +14,8 @@ from pero_worker.cluster.settings import (
     connection_options,
     split_servers,
 )
-from pero_worker.cluster.status import ClusterState, look
+from pero_worker.cluster.state import ClusterState
+from pero_worker.cluster.status import ClusterWatcher
 from pero_worker.jobs.job import Job
 from pero_worker.jobs.report import PageRecord
 
@@ -49,9 +50,9 @@ class ClusterClient:
         return Job(job_request(paths, output, formats=formats, dpi=dpi, workforce=workforce), on_page)
 
     def status(self) -> ClusterState:
-        """Stages with their queues, workers with what they do, and who leads. TransientError: it cannot be reached."""
-        with open_cluster(self._access) as cluster:
-            return look(cluster)
+        """What is wrong, stages with their queues, workers with what they do. TransientError: it cannot be reached."""
+        with ClusterWatcher(self._access, SystemClock().now) as watcher:
+            return watcher.look()
 
 
 def connect(
