@@ -15,6 +15,7 @@ from pero_worker.cli import (
     gateway,
     keys,
     log,
+    mets,
     ocr,
     publish,
     queues,
@@ -46,6 +47,8 @@ app = typer.Typer(
     ),
 )
 app.command("ocr", epilog=ocr.EPILOG)(ocr.ocr)
+app.command("mets", epilog=mets.METS_EPILOG)(mets.mets)
+app.command("ocrd-zip", epilog=mets.ZIP_EPILOG)(mets.ocrd_zip)
 app.command("engines", epilog=examples("pero-worker engines"))(engines.engines)
 app.command("pipelines", epilog=examples("pero-worker pipelines"))(engines.pipelines)
 app.command("worker", epilog=worker.EPILOG)(cluster_command(worker.worker))
