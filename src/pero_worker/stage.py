@@ -10,21 +10,22 @@ from pathlib import Path
 from pero_worker.errors import StageError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One processing stage.
-
-    `config` is the text of config.ini, `version` any string that changes when the stage changes,
-    `archive` the URL of its model archive, or its path on the model store's servers ('' = none), `directory` the
-    unpacked model files when they are local already, `archive_digest` the archive's SHA-256 in hexadecimal ('' = any).
-    """
+    """One processing stage."""
 
     name: str
+    """Of its queue, too."""
     config: str
+    """The text of its config.ini."""
     version: str
+    """Any text that changes when the stage does."""
     archive: str = ""
+    """URL of its model archive, or the path on the model store's servers; '': none."""
     directory: Path | None = None
+    """The unpacked model files, when they are on this machine already."""
     archive_digest: str = ""
+    """SHA-256 of the archive in hexadecimal; '': any."""
 
     def parsed(self) -> ConfigParser:
         """The configuration; raises StageError when it is not an ini file."""

@@ -52,13 +52,14 @@ class RunningGateway:
     data: Path
     options: Sequence[str]
     environment: dict[str, str] = field(default_factory=dict)
+    log_name: str = "gateway.log"
     url: str = ""
     process: subprocess.Popen[str] | None = None
 
     def start(self, port: int = 0) -> RunningGateway:
         command = [*PROGRAM, "gateway", "--data", str(self.data), "--port", str(port), *self.options]
         self.data.mkdir(parents=True, exist_ok=True)
-        with (self.data / "gateway.log").open("a") as log:
+        with (self.data / self.log_name).open("a") as log:
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **self.environment}
             )
@@ -73,7 +74,7 @@ class RunningGateway:
         return int(self.url.rpartition(":")[2])
 
     def log(self) -> str:
-        return (self.data / "gateway.log").read_text()
+        return (self.data / self.log_name).read_text()
 
     def keys(self, *arguments: str, text: str | None = None, expect: int = 0) -> str:
         done = subprocess.run(
@@ -109,8 +110,10 @@ class RunningGateway:
 
 
 @contextlib.contextmanager
-def running(data: Path, *options: str) -> Iterator[RunningGateway]:
-    gateway = RunningGateway(data, options).start()
+def running(
+    data: Path, *options: str, log: str = "gateway.log", environment: dict[str, str] | None = None
+) -> Iterator[RunningGateway]:
+    gateway = RunningGateway(data, options, environment or {}, log).start()
     try:
         yield gateway
     finally:
@@ -280,15 +283,31 @@ class PostgreSQL:
             subprocess.run(program, check=True, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/")
 
     def start(self) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} -c fsync=off"
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
         self.run("pg_ctl", "-D", str(self.folder), "-w", "-t", "60", "-o", options, "start")
 
     def stop(self, mode: str = "fast") -> None:
         self.run("pg_ctl", "-D", str(self.folder), "-w", "-m", mode, "stop")
 
     def kill(self) -> None:
-        """The server and all its processes, without a word."""
-        os.kill(int((self.folder / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        """The server and all its processes, without a word; returns when they are gone."""
+        server = int((self.folder / "postmaster.pid").read_text().split()[0])
+        family = [server, *(int(child) for child in Path(f"/proc/{server}/task/{server}/children").read_text().split())]
+        for process in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        while any(_runs(process) for process in family):
+            time.sleep(0.05)
+        # Where nobody collects the dead, their numbers stay taken, and the next server thinks that it is not alone.
+        (self.folder / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether it is there and no zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @pytest.fixture(scope="session")

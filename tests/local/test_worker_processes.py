@@ -22,7 +22,7 @@ def test_processes_that_die_idle_end_the_run_and_those_that_live_are_ended(tmp_p
         ProcessSettings(name=name, device="cpu", max_pixels=1, max_attempts=3, time_limit=0, log_file=log)
         for name, log in (("broken", tmp_path / "nowhere/log"), ("good", tmp_path / "log"))
     )
-    stage = Stage("s1", "[WORKER]\nDUMMY = yes\n", "1", directory=tmp_path)
+    stage = Stage(name="s1", config="[WORKER]\nDUMMY = yes\n", version="1", directory=tmp_path)
     deaths: list[tuple[int, int]] = []
     processes = WorkerProcesses(
         MemoryBroker(["s1"]),

@@ -11,7 +11,20 @@ import pytest
 
 HOME = Path(__file__).parents[2]
 SOURCE = HOME / "src/pero_worker"
-NOUNS = {"errors", "page", "request", "stage", "work", "ports", "clock", "geometry", "text", "processes", "supervisor"}
+NOUNS = {
+    "errors",
+    "page",
+    "request",
+    "stage",
+    "work",
+    "ports",
+    "clock",
+    "geometry",
+    "names",
+    "text",
+    "processes",
+    "supervisor",
+}
 """Modules at the top that every room may import."""
 ALLOWED: dict[str, set[str]] = {
     "wire": set(),

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from clocks import StandingClock
-
 from pero_worker.cluster.registry.stages import StageRecord
 from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.stage import Cost
+from pero_worker.testing import StandingClock
 from pero_worker.watchdog.observer import Command, Observer
 from pero_worker.watchdog.snapshot import Snapshot
 from pero_worker.wire.measured import Measured

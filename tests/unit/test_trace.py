@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from clocks import StandingClock
 
 from pero_worker.errors import OutputError, UsageError
 from pero_worker.stage import Cost, Sharing
+from pero_worker.testing import StandingClock
 from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
 from pero_worker.watchdog.trace import Recorder, read_trace
 

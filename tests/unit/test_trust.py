@@ -67,9 +67,13 @@ def test_a_worker_takes_only_archives_that_are_pinned(archive: Path, tmp_path: P
     store = ArchiveStore(tmp_path / "cache", lambda: (), StoreAccess(), pinned_only=True)
     url = f"file://{archive}"
     with pytest.raises(StageError, match=r"no SHA-256 pins.*--trust-archives"):
-        store.directory(Stage("a", "x", "1", archive=url))
-    assert (store.directory(Stage("a", "x", "1", archive=url, archive_digest=digest)) / "config.ini").exists()
-    assert store.directory(Stage("b", "[WORKER]\n", "1")).is_dir(), "a stage without an archive needs none"
+        store.directory(Stage(name="a", config="x", version="1", archive=url))
+    assert (
+        store.directory(Stage(name="a", config="x", version="1", archive=url, archive_digest=digest)) / "config.ini"
+    ).exists()
+    assert store.directory(Stage(name="b", config="[WORKER]\n", version="1")).is_dir(), (
+        "a stage without an archive needs none"
+    )
     store.close()
 
 

@@ -9,6 +9,7 @@ import typer
 
 import pero_worker
 from pero_worker.cli.examples import examples
+from pero_worker.cli.late import command_app
 from pero_worker.clock import SystemClock
 from pero_worker.inputs.mets.pages import MetsOptions
 from pero_worker.jobs.mets import MetsOutput, enter_results, zip_workspace
@@ -52,3 +53,7 @@ def ocrd_zip(
     """Pack a METS and its files as an OCRD-ZIP."""
     number = zip_workspace(document, target, identifier or document.absolute().parent.name, SystemClock())
     typer.echo(f"{number} files in {target}")
+
+
+app = command_app("mets", mets, METS_EPILOG)
+zip_app = command_app("ocrd-zip", ocrd_zip, ZIP_EPILOG)

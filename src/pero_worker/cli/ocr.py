@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
-from pero_worker.cli.access import options_from_environment
+from pero_worker.cli.access import connection_to
+from pero_worker.cli.late import command_app
 from pero_worker.cli.running import run_in_terminal
 from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import cluster_access, split_servers
 from pero_worker.errors import UsageError
-from pero_worker.formats import formats_help, parse_formats
-from pero_worker.inputs.discover import is_address
+from pero_worker.formats import TextPolicy, formats_help, parse_formats
+from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
 from pero_worker.inputs.iiif.image import check_size
 from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.inputs.mets.pages import MetsOptions
@@ -22,7 +22,7 @@ from pero_worker.inputs.opening import BookOptions
 from pero_worker.inputs.pictures import PictureOptions
 from pero_worker.inputs.web.addresses import AddressRules
 from pero_worker.inputs.web.fetch import FetchOptions, parse_header
-from pero_worker.jobs.books import BookSettings
+from pero_worker.jobs.books import BookSettings, named_hosts
 from pero_worker.jobs.job import JobRequest
 from pero_worker.jobs.run import RunOptions
 from pero_worker.local.workforce import LocalSettings, local_workforce
@@ -79,6 +79,16 @@ def ocr(
     max_megapixels: Annotated[
         int, typer.Option(min=1, help="Refuse larger pages, before they are decoded.")
     ] = DEFAULT_MAX_PIXELS // 1_000_000,
+    max_pages: Annotated[
+        int, typer.Option(min=1, help="Refuse longer documents; pages of several documents alternate.")
+    ] = DEFAULT_MAX_PAGES,
+    text: Annotated[
+        TextPolicy,
+        typer.Option(
+            help="Text that a PDF has already, in its searchable PDF. redo: an invisible layer is replaced, print is "
+            "kept. skip: pages with text stay as they are. force: pages with text become pictures."
+        ),
+    ] = TextPolicy.REDO,
     time_limit: Annotated[
         float, typer.Option(min=0, help="Seconds a page may take in a stage that sets no TIME_LIMIT; 0: no limit.")
     ] = 0,
@@ -155,7 +165,7 @@ def ocr(
         names = split_servers([stages])
         if not names:
             raise UsageError("--cluster needs --stages: which of its stages a page goes through, as layout,ocr")
-        workforce = cluster_workforce(cluster_access(options_from_environment(cluster)), names, dpi=dpi)
+        workforce = cluster_workforce(cluster_access(connection_to(cluster)), names, dpi=dpi)
     else:
         if stages:
             raise UsageError("--stages are those of a cluster: name it with --cluster, or leave them out")
@@ -163,15 +173,14 @@ def ocr(
             dpi=dpi, device=device, jobs=jobs, max_pixels=max_megapixels * 1_000_000, time_limit=time_limit
         )
         workforce = local_workforce(pipeline, settings, judge_by(TrustedArchives(), word=trust))
-    options = RunOptions(formats=parse_formats(formats), dpi=dpi)
-    named = frozenset(host for path in paths if is_address(path) and (host := urlsplit(path).hostname))
+    options = RunOptions(formats=parse_formats(formats), dpi=dpi, text=text, max_pages=max_pages)
     books = BookSettings(
         reading=BookOptions(
             pages=pages, mets=MetsOptions(group=mets_group, root=mets_root), follow_collections=follow_collections
         ),
         pictures=PictureOptions(size=check_size(iiif_size), tiles=iiif_tiles, max_pixels=max_megapixels * 1_000_000),
         fetching=FetchOptions(
-            rules=AddressRules(allow_private=allow_private, named=named),
+            rules=AddressRules(allow_private=allow_private, named=named_hosts(paths)),
             rate=fetch_rate,
             max_bytes=max_megabytes * 1_000_000,
             headers=tuple(parse_header(header) for header in iiif_header or ()),
@@ -180,3 +189,6 @@ def ocr(
     )
     request = JobRequest(paths=paths, output=output, options=options, workforce=workforce, books=books)
     run_in_terminal(request, quiet=quiet)
+
+
+app = command_app("ocr", ocr, EPILOG)

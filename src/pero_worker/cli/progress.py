@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
+from pero_worker.inputs.discover import Discovery
 from pero_worker.jobs.report import PageRecord, PageStatus
 from pero_worker.jobs.run import Summary
 
@@ -126,11 +127,24 @@ def print_summary(summary: Summary, folder: Path) -> None:
         typer.echo(f"  no {wanted}: {name}: {reason}")
     if summary.nothing_to_read:
         typer.echo(f"  {summary.nothing_to_read} pages have nothing to read; the report says why")
-    if summary.skipped:
-        typer.echo(f"  {summary.skipped} files in the folders are not images and were passed over")
+    if summary.discovery is not None:
+        print_passed_over(summary.discovery)
     if summary.interrupted:
         typer.echo("interrupted; run the same command again to go on")
     typer.echo(f"results in {folder}, one line a page in {folder / 'report.jsonl'}")
+
+
+def print_passed_over(found: Discovery) -> None:
+    """What paths led to and is not read."""
+    for what, passed in (
+        ("files in the folders are not images", found.no_images),
+        ("links in the folders are not followed", found.links),
+        ("files are results of earlier runs", found.results),
+        ("folders cannot be read", found.unreadable),
+    ):
+        if passed.count:
+            more = ", ..." if passed.count > len(passed.names) else ""
+            typer.echo(f"  passed over: {passed.count} {what}: {', '.join(map(_shown, passed.names))}{more}")
 
 
 def _shown(text: str) -> str:

@@ -45,7 +45,7 @@ app = typer.Typer(invoke_without_command=True, epilog=EPILOG)
 @app.callback(epilog=EPILOG)
 @cluster_command
 def watchdog(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     context: typer.Context,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print one plan and why, change nothing.")] = False,
     record: Annotated[
@@ -56,7 +56,7 @@ def watchdog(
     """Assign workers to stages, until told to stop."""
     if context.invoked_subcommand is None:
         log_to_stderr(logging.INFO if verbose else logging.WARNING)
-        run_watchdog(cluster_access(given), dry_run=dry_run, record=record)
+        run_watchdog(cluster_access(connection), dry_run=dry_run, record=record)
 
 
 app.command("replay", epilog=replay.EPILOG)(replay.replay)

@@ -202,4 +202,6 @@ def read_stage(client: KazooClient, name: str) -> Stage:
     config = leaf("config")
     if not config:
         raise StageError(f"there is no stage {name!r}, or it has no configuration: see pero-worker stage list")
-    return Stage(name, config, version, leaf("config_path"), archive_digest=leaf("archive_digest"))
+    return Stage(
+        name=name, config=config, version=version, archive=leaf("config_path"), archive_digest=leaf("archive_digest")
+    )

@@ -48,8 +48,10 @@ def images_as_pdf(source: Path, pages: Sequence[Page | None], dpi: int, folder: 
     if all(frame.as_is for frame in frames):
         try:
             _convert([str(_ended(source, folder))], [frame.dpi for frame in frames], target)
-        except OSError:
-            raise
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            target.unlink(missing_ok=True)  # Pillow's word for a damaged picture: the others are kept.
         except Exception:  # img2pdf refuses much (transparency, 16 bits, WebP) with exceptions of many kinds
             target.unlink(missing_ok=True)
         else:

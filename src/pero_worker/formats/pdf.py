@@ -84,6 +84,8 @@ def write_searchable_pdf(
         reason = " ".join(str(error).split())[:200]
         raise PageError(f"{source.name} cannot be made into a searchable PDF: {reason}", permanent=True) from error
     except OSError as error:
+        if error.errno is None:  # Pillow's word for a damaged picture
+            raise PageError(f"{source.name} cannot be made into a searchable PDF: {error}", permanent=True) from error
         reason = error.strerror or str(error)
         raise OutputError(f"cannot write the searchable PDF of {source.name}: {reason}") from error
 

@@ -120,8 +120,11 @@ class LocalBackend:
         self._sent.difference_update(outcome.page for outcome in found)
         return found
 
+    def sent(self) -> Sequence[str]:
+        return tuple(self._sent)
+
     def drop(self, pages: Sequence[str]) -> None:
-        """At most a page a worker is done in vain: no more is ever handed over."""
+        """They come back by themselves: at most a page a worker is done in vain, as no more is ever handed over."""
 
     def trouble(self) -> str:
         return self._trouble

@@ -17,6 +17,7 @@ DEFAULT_MAX_PAGES = 20_000
 """Of a document."""
 _DOCUMENTS_KNOWN = 16
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"II", b"MM", b"GIF8", b"RIFF", b"BM", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51")
+_READ_IN_PYTHON = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"BM")
 _FOREIGN = (
     (b"PK\x03\x04", "a zip archive"),
     (b"PK\x05\x06", "an empty zip archive"),
@@ -47,6 +48,11 @@ def count_pages(path: Path, *, max_pages: int = DEFAULT_MAX_PAGES) -> int:
             permanent=True,
         )
     return count
+
+
+def opens_safely(path: Path) -> bool:
+    """Whether `count_pages` needs no decoder that a bad file may crash. PageError: it cannot be read."""
+    return _head(path).startswith(_READ_IN_PYTHON)
 
 
 def read_page(path: Path, index: int, *, dpi: int = 300, max_pixels: int = DEFAULT_MAX_PIXELS) -> PageScan:

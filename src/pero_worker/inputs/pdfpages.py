@@ -16,6 +16,7 @@ import pypdfium2.raw as pdfium_c
 
 from pero_worker.errors import PageError
 from pero_worker.inputs.images import PageScan
+from pero_worker.page import Image
 
 _SCAN_COVERS = 0.7
 _HAIR = 1 - 1e-5
@@ -95,18 +96,28 @@ def render_page(document: Any, index: int, dpi: int, max_pixels: int) -> PageSca
                 permanent=True,
             )
         # A hair less, as sizes are rounded up: a scan must come out with its own pixels, not resampled to one row more.
-        bitmap = page.render(scale=resolution / 72 * _HAIR, rev_byteorder=False, prefer_bgrx=False)
-        try:
-            array = bitmap.to_numpy()
-            if array.ndim == 2 or array.shape[2] == 1:
-                array = np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
-            return PageScan(image=np.ascontiguousarray(array[:, :, :3]), dpi=resolution)
-        finally:
-            bitmap.close()
+        scale = resolution / 72 * _HAIR
+        image = _drawn(page, scale, forms=True)
+        if document.formenv is not None and pdfium_c.FPDFPage_GetAnnotCount(page.raw):
+            # What is in forms is smoothed for screens, with coloured edges that paper does not have.
+            in_forms = (image != _drawn(page, scale, forms=False)).any(axis=2)
+            image[in_forms] = image[in_forms].mean(axis=1, keepdims=True).astype(np.uint8)
+        return PageScan(image=image, dpi=resolution)
     except pdfium.PdfiumError as error:
         raise PageError(f"page {index + 1} of the PDF cannot be rendered: {error}", permanent=True) from error
     finally:
         page.close()
+
+
+def _drawn(page: Any, scale: float, *, forms: bool) -> Image:
+    bitmap = page.render(scale=scale, rev_byteorder=False, prefer_bgrx=False, may_draw_forms=forms)
+    try:
+        array = bitmap.to_numpy()
+        if array.ndim == 2 or array.shape[2] == 1:
+            array = np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
+        return np.ascontiguousarray(array[:, :, :3])
+    finally:
+        bitmap.close()
 
 
 def _uncropped(document: Any, index: int, page: Any) -> Any:

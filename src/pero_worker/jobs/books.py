@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 
 from pero_worker.inputs.books import Book, BookReference
+from pero_worker.inputs.discover import is_address
 from pero_worker.inputs.opening import BookOpener, BookOptions
 from pero_worker.inputs.pictures import PictureBringer, PictureOptions
 from pero_worker.inputs.web.cache import WebCache
@@ -45,6 +47,11 @@ class Books:
     """As `discover` calls it; None: books are not opened."""
     bring: Callable[[PageTask], PageTask] = lambda task: task
     """The task with its picture on this machine. PageError: it cannot be had."""
+
+
+def named_hosts(paths: Iterable[str]) -> frozenset[str]:
+    """The hosts of the addresses among `paths`: the user named them, so they may be asked."""
+    return frozenset(host for path in paths if is_address(path) and (host := urlsplit(path).hostname))
 
 
 @contextmanager

@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import copyfileobj
 from statistics import fmean
-from typing import overload
+from tempfile import TemporaryDirectory
+from typing import IO, overload
 
 from pero_worker.errors import OutputError, PageError
-from pero_worker.formats import MASTER, Document, DocumentFormat, PageFormat, document_formats, page_formats, pagexml
+from pero_worker.formats import (
+    MASTER,
+    Document,
+    DocumentFormat,
+    PageFormat,
+    TextPolicy,
+    document_formats,
+    page_formats,
+    pagexml,
+)
 from pero_worker.inputs.books import Book
+from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageOrigin, PageTask
 from pero_worker.jobs.report import PageRecord, PageStatus
@@ -32,6 +44,12 @@ class Collector:
     """Tells results when they were made."""
     creator: str
     """Program and version, for results."""
+    apart: ProcessApart | None = None
+    """Makes files of whole documents, None: this process does."""
+    text: TextPolicy = TextPolicy.REDO
+    """What becomes of text that PDFs have."""
+    text_changed: bool = False
+    """Whether an earlier run may have made something else of it."""
     bring: Callable[[PageTask], PageTask] = lambda task: task
     """Has the picture of a page on this machine. PageError: it cannot be had."""
 
@@ -115,6 +133,8 @@ class Collector:
         target = self.folder.path(planned.document.name, wanted.suffix)
         if not target.is_file():
             return True
+        if self.text_changed and planned.document.path.suffix.lower() == wanted.suffix:
+            return True
         made = target.stat().st_mtime_ns
         masters = [self._master(task.name) for task in planned.pages]
         return any(master.is_file() and master.stat().st_mtime_ns > made for master in masters)
@@ -137,9 +157,21 @@ class Collector:
             dpi=dpi,
             created=self.clock.now(),
             creator=self.creator,
+            text=self.text,
         )
         target = self.folder.path(planned.document.name, wanted.suffix)
-        self.folder.write_with(target, lambda stream: wanted.write(document, stream))
+        self.folder.write_with(target, lambda stream: self._fill(document, wanted, stream))
+
+    def _fill(self, document: Document, wanted: DocumentFormat, stream: IO[bytes]) -> None:
+        if self.apart is None or document.book is not None:
+            wanted.write(document, stream)
+            return
+        whole = replace(document, pages=tuple(document.pages), picture=None)
+        with TemporaryDirectory(prefix="pero-worker-") as scratch:
+            made = Path(scratch) / "made"
+            self.apart.call(_write_document, whole, wanted.name, made)
+            with made.open("rb") as source:
+                copyfileobj(source, stream)
 
     def _write(self, origin: PageOrigin, page: Page) -> dict[str, str]:
         created = self.clock.now()
@@ -164,6 +196,12 @@ class Collector:
             return None
         except OSError as error:
             raise OutputError(f"cannot read back {self._master(name)}: {error.strerror}") from error
+
+
+def _write_document(document: Document, name: str, target: Path) -> None:
+    with target.open("wb") as stream:
+        (kind,) = document_formats([name])
+        kind.write(document, stream)
 
 
 class _Masters(Sequence[Page | None]):

@@ -107,6 +107,10 @@ class OutputFolder:
         """To read, and to append to. OSError."""
         return self._here.open_own((REPORT_NAME,), "ab+")
 
+    def open_note(self, name: str) -> IO[bytes]:
+        """A file of ours that is no result, to append to. OSError."""
+        return self._here.open_own((_STATE, name), "ab+")
+
     def is_whole(self, relative: str, *, empty: bool = False) -> bool:
         """Whether a file is there, not torn (a power cut leaves zeros at the end), and not empty unless it may be."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +11,12 @@ from pathlib import Path
 from pero_worker.errors import NoInputError, PageError
 from pero_worker.inputs.books import Book, BookPage, Picture
 from pero_worker.inputs.discover import SourceDocument, page_name
-from pero_worker.inputs.documents import count_pages
+from pero_worker.inputs.documents import DEFAULT_MAX_PAGES, count_pages, opens_safely
+from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.report import Fingerprint
+
+_TURNS = 4
+"""Documents whose pages alternate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +139,15 @@ class OpenedDocument:
 
 
 def open_documents(
-    documents: Iterable[SourceDocument], pipeline: str, version: str, dpi: int
+    documents: Iterable[SourceDocument],
+    pipeline: str,
+    version: str,
+    dpi: int,
+    *,
+    apart: ProcessApart,
+    max_pages: int = DEFAULT_MAX_PAGES,
 ) -> Iterator[OpenedDocument]:
-    """Opens one document after the other, far enough to count its pages."""
+    """Opens one document after the other, far enough to count its pages; in `apart` what a bad file may crash."""
     for document in documents:
         if document.book is not None:
             yield _open_book(document, pipeline, version, dpi)
@@ -145,7 +156,10 @@ def open_documents(
         try:
             status = document.path.stat()
             size, modified = status.st_size, status.st_mtime_ns
-            count = count_pages(document.path)
+            if opens_safely(document.path):
+                count = count_pages(document.path, max_pages=max_pages)
+            else:
+                count = apart.call(count_pages, document.path, max_pages=max_pages)
         except PageError as problem:
             error = str(problem)
         except OSError as problem:
@@ -156,6 +170,24 @@ def open_documents(
             for i in range(count)
         )
         yield OpenedDocument(document=document, pages=pages, error=error)
+
+
+def in_turns(queues: Iterable[Iterable[PageTask]]) -> Iterator[PageTask]:
+    """One page of each in turn, of a few at a time: a document of many pages does not hold up those behind it."""
+    waiting = iter(queues)
+    begun: deque[deque[PageTask]] = deque()
+    while True:
+        another = next(waiting, None) if len(begun) < _TURNS else None
+        if another is not None:
+            queue = deque(another)
+        elif begun:
+            queue = begun.popleft()
+        else:
+            return
+        if queue:
+            yield queue.popleft()
+        if queue:
+            begun.append(queue)
 
 
 def _open_book(document: SourceDocument, pipeline: str, version: str, dpi: int) -> OpenedDocument:

@@ -20,6 +20,8 @@ _KEYS = ("page", "page_id", "request_id")
 
 
 class PageStatus(StrEnum):
+    """What became of a page."""
+
     DONE = "done"
     FAILED = "failed"
     SKIPPED = "skipped"
@@ -135,6 +137,11 @@ class Report:
                 for name in formats
             )
         )
+
+    def outputs(self, page: str) -> Mapping[str, str]:
+        """The files of the page so called that an earlier run left: formats to paths."""
+        record = self.record(page)
+        return record.outputs if record else {}
 
     def record(self, page: str) -> PageRecord | None:
         """The latest of the page so called. None also as long as it is not committed."""
@@ -307,12 +314,12 @@ def _is_sound(record: PageRecord) -> bool:
     )
 
 
-def read_report(folder: Path) -> Iterator[PageRecord]:
+def read_report(folder: str | Path) -> Iterator[PageRecord]:
     """The latest record of every page in the output folder `folder`, while a run is writing it, too.
 
     OutputError: there is no report, or it cannot be read.
     """
-    path = folder / REPORT_NAME
+    path = Path(folder) / REPORT_NAME
     try:
         with path.open("rb") as stream:
             latest: dict[str, int] = {}

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from pathlib import Path
 from typing import Protocol
 
 import pero_worker
 from pero_worker.errors import PageError
-from pero_worker.inputs.discover import Documents
+from pero_worker.formats import TextPolicy
+from pero_worker.inputs.discover import STATE, Discovery, Documents
+from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
+from pero_worker.jobs.apart import ProcessApart
+from pero_worker.jobs.claims import Claims
 from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.outputs import OutputFolder
-from pero_worker.jobs.plan import OpenedDocument, PageTask, open_documents
+from pero_worker.jobs.plan import OpenedDocument, PageTask, in_turns, open_documents
 from pero_worker.jobs.report import PageRecord, PageStatus, Report
 from pero_worker.jobs.supply import Bring, Supply
 from pero_worker.jobs.workforce import PageOutcome, Workforce
@@ -39,6 +44,10 @@ class RunOptions:
     """Names of the results' formats."""
     dpi: int = 300
     """Resolution at which PDF pages are read that are not scans, and of images that do not tell theirs."""
+    text: TextPolicy = TextPolicy.REDO
+    """What becomes of text that PDFs have, in their searchable PDFs."""
+    max_pages: int = DEFAULT_MAX_PAGES
+    """Longer documents are refused."""
 
 
 class RunListener(Protocol):
@@ -91,8 +100,8 @@ class Summary:
     """The first 20 of these."""
     documents_failed: list[tuple[str, str, str]] = field(default_factory=list)
     """Files of whole documents that could not be made: document, format, reason."""
-    skipped: int = 0
-    """Files in the folders named that are no images."""
+    discovery: Discovery | None = None
+    """What was found, and what was passed over."""
     nothing_to_read: int = 0
     """Pages of books that have no picture."""
     seconds: float = 0.0
@@ -125,18 +134,36 @@ def run(
     finished stays. StageError: the pipeline cannot be loaded.
     """
     creator = f"pero-worker {pero_worker.__version__}"
-    collector = Collector(folder=folder, formats=options.formats, clock=clock, creator=creator, bring=bring)
+    policy = folder.root / STATE / "text"
+    before = policy.read_text("utf-8", "replace") if policy.is_file() else TextPolicy.REDO
+    opening, making = ProcessApart(), ProcessApart(time_limit=None)
+    collector = Collector(
+        folder=folder,
+        formats=options.formats,
+        clock=clock,
+        creator=creator,
+        apart=making,
+        text=options.text,
+        text_changed=before != options.text,
+        bring=bring,
+    )
     report = Report(folder)
-    current = _Run(workforce, options, listener, new_id, should_stop, collector, report)
+    claims = Claims(folder, report)
+    current = _Run(workforce, options, listener, new_id, should_stop, collector, report, claims, opening)
     begun = clock.monotonic()
     try:
         current.recognise(documents)
         current.finish()
+        if before != options.text:
+            folder.write_with(policy, lambda stream: stream.write(options.text.encode()))
     except KeyboardInterrupt:
         current.abandon()
     except _Cancelled:
         current.abandon(wait=True)
     finally:
+        opening.close()
+        making.close()
+        claims.close(finished=current.finished)
         report.close(compact=not current.summary.interrupted)
         current.summary.seconds = clock.monotonic() - begun
     return current.summary
@@ -149,6 +176,7 @@ class _Open:
     planned: OpenedDocument
     unsettled: int
     failed: set[str] = field(default_factory=set)
+    may_be_made: bool = True
 
 
 class _Run:
@@ -161,6 +189,8 @@ class _Run:
         should_stop: Callable[[], bool],
         collector: Collector,
         report: Report,
+        claims: Claims,
+        opening: ProcessApart,
     ) -> None:
         self._workforce = workforce
         self._options = options
@@ -169,6 +199,10 @@ class _Run:
         self._should_stop = should_stop
         self._collector = collector
         self._report = report
+        self._claims = claims
+        self._opening = opening
+        self.finished = False
+        """Whether every page is settled and in the report."""
         self._expected = 0
         self._open: dict[str, _Open] = {}
         self._documents = ThreadPoolExecutor(1, "documents")
@@ -212,6 +246,7 @@ class _Run:
             self._check_cancelled()
             self._await_document()
         self._documents.shutdown()
+        self.finished = True
 
     def abandon(self, *, wait: bool = False) -> None:
         """Files of whole documents that are not yet begun are left to the next run; `wait`: for the one in hand."""
@@ -224,26 +259,55 @@ class _Run:
             raise _Cancelled
 
     def _missing(self, documents: Documents) -> Iterator[PageTask]:
-        for planned in open_documents(documents, self._workforce.pipeline, self._workforce.version, self._options.dpi):
-            if planned.error:
-                self._settle(self._collector.failure(planned.pages[0].origin, PageError.failure_class, planned.error))
-                continue
-            possible = [page for page in planned.pages if not page.problem]
-            stale = bool(self._collector.stale_formats(planned))
-            missing = [page for page in possible if not self._is_finished(page, stale=stale)]
-            self._expected += len(planned.pages) - len(possible) + len(missing) - 1
-            self.summary.finished_before += len(possible) - len(missing)
-            self._listener.expects(self._expected, self.summary.finished_before)
-            document = _Open(planned, len(missing))
-            for page in planned.pages:
-                if page.problem:
-                    self._settle(self._refused(page))
-                    document.failed.add(page.name)
-            if missing:
-                self._open[planned.document.name] = document
-                yield from missing
+        opened = open_documents(
+            documents,
+            self._workforce.pipeline,
+            self._workforce.version,
+            self._options.dpi,
+            apart=self._opening,
+            max_pages=self._options.max_pages,
+        )
+        return in_turns(self._missing_of(planned) for planned in opened)
+
+    def _missing_of(self, planned: OpenedDocument) -> Sequence[PageTask]:
+        """The pages of a document that are to be done."""
+        if planned.error:
+            self._settle(self._collector.failure(planned.pages[0].origin, PageError.failure_class, planned.error))
+            return ()
+        possible = [page for page in planned.pages if not page.problem]
+        stale = bool(self._collector.stale_formats(planned))
+        missing = [page for page in possible if not self._is_finished(page, stale=stale)]
+        self._expected += len(planned.pages) - len(possible) + len(missing) - 1
+        self.summary.finished_before += len(possible) - len(missing)
+        self._listener.expects(self._expected, self.summary.finished_before)
+        document = _Open(planned, len(missing))
+        for page in planned.pages:
+            if page.problem:
+                self._settle(self._refused(page))
+                document.failed.add(page.name)
+        taken = self._claims.taken_document(planned, self._collector.document_formats)
+        if taken:
+            document.may_be_made = False
+            if not missing:
+                self.summary.documents_failed.append((planned.document.name, taken.suffix[1:], _is_there(taken)))
+        if not missing:
+            self._make_documents(document)
+            return ()
+        self._open[planned.document.name] = document
+        return self._free(missing, taken)
+
+    def _free(self, pages: Sequence[PageTask], of_all: Path | None) -> Sequence[PageTask]:
+        """Those of `pages` in whose results' places nobody else's files are; the others have failed."""
+        kinds = self._collector.page_formats
+        free = []
+        for page in pages:
+            taken = of_all or self._claims.taken(page, kinds)
+            if taken:
+                self._settle(self._collector.failure(page.origin, PageError.failure_class, _is_there(taken)), page)
             else:
-                self._make_documents(document)
+                self._claims.begin(page.name, kinds)
+                free.append(page)
+        return free
 
     def _refused(self, page: PageTask) -> PageRecord:
         """Of a page that its book has no picture of, or none that may be read."""
@@ -306,6 +370,7 @@ class _Run:
         self._listener.page_settled(record)
 
     def _settle(self, record: PageRecord, task: PageTask | None = None) -> None:
+        self._claims.settled(record)
         self._report.add(record)
         self._settled.append(record)
         if task is not None:
@@ -319,7 +384,8 @@ class _Run:
 
     def _make_documents(self, document: _Open) -> None:
         planned, dpi = document.planned, self._options.dpi
-        for wanted in self._collector.stale_formats(planned):
+        for wanted in self._collector.stale_formats(planned) if document.may_be_made else ():
+            self._claims.begin_document(planned, wanted)
             future = self._documents.submit(self._collector.make_document, planned, wanted, document.failed, dpi)
             self._in_making.append((planned.document.name, wanted.name, future))
         while self._in_making and (self._in_making[0][2].done() or len(self._in_making) > _DOCUMENTS_AHEAD):
@@ -331,3 +397,7 @@ class _Run:
             future.result()
         except PageError as error:
             self.summary.documents_failed.append((name, wanted, str(error)))
+
+
+def _is_there(path: Path) -> str:
+    return f"{path} is there already and is no result of this folder: move it away, or choose another output folder"

@@ -25,13 +25,16 @@ _ARCHIVE_SUFFIX = re.compile(r"\.(zip|tgz|txz|tbz2?|tar(\.[a-z0-9]+)?)$", re.IGN
 _RESERVED = frozenset({"out", "log"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """Stages in the order a page goes through them; each has its `directory` on this machine."""
+    """What `--pipeline` names."""
 
     name: str
+    """How it is called."""
     stages: tuple[Stage, ...]
+    """In the order a page goes through them; each has its `directory` on this machine."""
     description: str = ""
+    """What it is for, in a line."""
 
     @property
     def version(self) -> str:
@@ -98,7 +101,7 @@ def _from_folder(folder: Path, name: str) -> Pipeline:
     name = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip("._-") or "pipeline"
     manifest = folder / _MANIFEST
     if not manifest.is_file():
-        return Pipeline(name, (_stage(folder, name),))
+        return Pipeline(name=name, stages=(_stage(folder, name),))
     try:
         values = tomllib.loads(manifest.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -109,8 +112,10 @@ def _from_folder(folder: Path, name: str) -> Pipeline:
     if len(set(names)) != len(names):
         raise StageError(f"{manifest}: a stage is named twice")
     if "stages" not in values:
-        return Pipeline(name, (_stage(folder, name),), str(description))
-    return Pipeline(name, tuple(_stage(folder / stage, stage) for stage in names), str(description))
+        return Pipeline(name=name, stages=(_stage(folder, name),), description=str(description))
+    return Pipeline(
+        name=name, stages=tuple(_stage(folder / stage, stage) for stage in names), description=str(description)
+    )
 
 
 def _stage(folder: Path, name: str) -> Stage:
@@ -122,7 +127,7 @@ def _stage(folder: Path, name: str) -> Stage:
         raise StageError(f"{folder} is no pipeline: it holds no {_CONFIG}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise StageError(f"{folder / _CONFIG} cannot be read: {error}") from error
-    stage = Stage(name, config, _version(folder), directory=folder.absolute())
+    stage = Stage(name=name, config=config, version=_version(folder), directory=folder.absolute())
     stage.parsed()
     return stage
 

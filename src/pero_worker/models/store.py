@@ -28,13 +28,14 @@ _ONCE = "-once-"
 """In the key of an entry without a version: it serves one worker once."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """What stays of what is not in use: entries used within `age`, the most recently used up to `bytes` in all; None =
-    any."""
+    """What stays of what is not in use."""
 
     age: timedelta | None = None
+    """Entries used within this time; None: any."""
     bytes: int | None = None
+    """The most recently used, up to so much in all; None: any."""
 
 
 class ArchiveStore:
@@ -80,7 +81,7 @@ class ArchiveStore:
                 f"the archive {without_login(stage.archive)} of stage {stage.name} is a program that no SHA-256 pins: "
                 "put it there with stage upload, or start workers with --trust-archives"
             )
-        entry = Entry(self._cache / _folder_name(stage.name), _key(stage))
+        entry = Entry(place=self._cache / _folder_name(stage.name), key=_key(stage))
         try:
             hold = entry.hold(lambda folder: self._make(stage, folder))
             hold.touch(self._clock.now().timestamp())

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from PIL import Image as Pillow
 
-from pero_worker.cli.access import options_from_environment
+from pero_worker.cli.access import connection_to
 from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import cluster_access
 from pero_worker.engines import load_engine
@@ -24,6 +24,7 @@ from pero_worker.jobs.report import Fingerprint
 from pero_worker.jobs.run import NullListener
 from pero_worker.local.devices import choose_devices
 from pero_worker.models.pipelines import load_pipeline, pipeline_cache
+from pero_worker.models.trust import TrustedArchives, judge_by
 from pero_worker.page import Image, Page
 from pero_worker.work import EngineInput
 from pero_worker.worker.payloads import parts_of
@@ -49,7 +50,7 @@ class LocalRecogniser:
 
     def __init__(self, pipeline: str, device: str) -> None:
         """StageError: it cannot be loaded."""
-        loaded = load_pipeline(pipeline, cache=pipeline_cache())
+        loaded = load_pipeline(pipeline, cache=pipeline_cache(), judge=judge_by(TrustedArchives(), word=False))
         (chosen,) = choose_devices(device, 1, 1)
         self.description = f"{loaded.name} {loaded.version}"
         self._engines = []
@@ -84,7 +85,7 @@ class ClusterRecogniser:
         scratch = self._open.enter_context(tempfile.TemporaryDirectory(prefix="ocrd-pero-worker-"))
         folder = OutputFolder(Path(scratch) / "job")
         self._open.callback(folder.close)
-        opened = cluster_workforce(cluster_access(options_from_environment(host)), stages, dpi=300)
+        opened = cluster_workforce(cluster_access(connection_to(host)), stages, dpi=300)
         self._workforce = self._open.enter_context(opened(folder, NullListener()))
         self._workforce.start(1, lambda exit_code, pages: None)
         self._open.callback(self._workforce.stop, True)

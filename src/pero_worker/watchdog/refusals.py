@@ -27,7 +27,7 @@ class Refusals:
     def note(self, worker: str, stage: str, version: str, reason: str, now: float) -> None:
         """The worker could not load this version of the stage."""
         known = self._found.setdefault(stage, {}).get(worker)
-        if known is None or known.version != version:
+        if known is None or known.version != version or (reason and not known.reason):
             self._found[stage][worker] = _Refusal(version=version, reason=reason, at=now)
 
     def of_stage(self, stage: str, version: str, now: float) -> dict[str, str]:

@@ -16,16 +16,25 @@ from pero_worker.request import Payload, Request, StageLog
 from pero_worker.wire import message_pb2 as pb
 
 M = TypeVar("M", bound=Message)
+MAX_STAGES = 256
+"""Stages of a page; a longer list is no mistake of a person's, and would keep a worker for days."""
+MAX_QUEUE_BYTES = 255
+"""Of a queue's name: AMQP has one byte for its length."""
 
 
 def decode_request(body: bytes) -> Request:
-    """Parses a message; RequestError when it is not a request or names no stage."""
+    """Parses a message; RequestError when it is not a request, or its stages cannot be."""
     try:
         message = pb.ProcessingRequest.FromString(body)
     except DecodeError as error:
         raise RequestError(f"the message is not a ProcessingRequest ({len(body)} bytes): {error}") from error
     if not message.processing_stages or not all(message.processing_stages):
         raise RequestError(f"request {message.uuid or '?'} names no stage to go to")
+    if len(message.processing_stages) > MAX_STAGES:
+        raise RequestError(f"the request names {len(message.processing_stages)} stages, {MAX_STAGES} are allowed")
+    for name in message.processing_stages:
+        if len(name.encode()) > MAX_QUEUE_BYTES:
+            raise RequestError(f"the request is to go to {name[:40]}…: no queue can have a name so long")
     return Request(
         uuid=message.uuid,
         page_uuid=message.page_uuid,

@@ -23,19 +23,20 @@ from pero_worker.jobs.confined import ConfinedFolder
 from pero_worker.jobs.outputs import OutputFolder, ResultPathError, is_name_problem
 from pero_worker.jobs.plan import PageOrigin
 from pero_worker.jobs.report import Fingerprint, Report
+from pero_worker.names import bounded_name
 from pero_worker.ports import Clock
 from pero_worker.request import Request, StageLog
 from pero_worker.worker.payloads import parts_of
 
 T = TypeVar("T")
 _DRAFTS = (".pero-worker", "requests")
-_LONGEST_INFO = 100_000
+_MAX_INFO_BYTES = 100_000
 """Bytes of a request's information that are read to see whose it is."""
 _TRIES = 5
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\]")
-_LONGEST = 200
+_MAX_NAME_BYTES = 200
 """Bytes of a component: results append an ending."""
-_LONGEST_PATH = 1000
+_MAX_PATH_BYTES = 1000
 """Bytes: what a system takes is 4096 with the folder the user named."""
 
 
@@ -148,7 +149,7 @@ class RequestFolders:
         """Whether the folder is the request's, or nobody's yet: its information says so, or is not all there."""
         try:
             with self._folder.open_to_read((name, f"{name}_info.txt")) as file:
-                first, end, _ = file.read(_LONGEST_INFO).partition(b"\n")
+                first, end, _ = file.read(_MAX_INFO_BYTES).partition(b"\n")
         except FileNotFoundError:
             return self._folder.is_folder((name,))
         except OSError:
@@ -334,20 +335,17 @@ def safe_name(name: str) -> str:
     cleaned = _UNSAFE.sub("_", name).encode("utf-8", "replace").decode()
     if cleaned.startswith("."):
         cleaned = "_" + cleaned[1:]
-    if len(cleaned.encode()) > _LONGEST:
-        mark = hashlib.sha256(cleaned.encode()).hexdigest()[:12]
-        cleaned = cleaned.encode()[: _LONGEST - 13].decode("utf-8", "ignore") + "-" + mark
-    return cleaned or "_"
+    return bounded_name(cleaned, _MAX_NAME_BYTES) or "_"
 
 
 def safe_path(name: str) -> str:
     """A relative path, whatever came over the wire; of one that is too long the last component is left."""
     parts = [safe_name(part) for part in PurePosixPath(name).parts if part not in {"/", ".", ".."}]
     path = "/".join(parts) or "_"
-    if len(path.encode()) <= _LONGEST_PATH:
+    if len(path.encode()) <= _MAX_PATH_BYTES:
         return path
     mark = hashlib.sha256(path.encode()).hexdigest()[:12]
-    return f"{parts[-1].encode()[: _LONGEST - 13].decode('utf-8', 'ignore')}-{mark}"
+    return f"{bounded_name(parts[-1], _MAX_NAME_BYTES - len(mark) - 1)}-{mark}"
 
 
 def info_text(request: Request) -> str:

@@ -14,6 +14,7 @@ from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, r
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.cluster.registry.workers import read_workers
 from pero_worker.errors import RequestError, StageError, TransientError
+from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.job import OpenWorkforce
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
@@ -79,6 +80,7 @@ class ClusterWorkforce:
         self._sent = 0
         self._queue = f"job.{job}"
         self._in_cluster: dict[str, int] = {}
+        self._reading = ProcessApart()
         self._ahead = FetchAhead(broker)
 
     def start(self, pages: int, on_death: DeathListener) -> int:
@@ -100,6 +102,7 @@ class ClusterWorkforce:
             page_id=page_id,
             now=self._clock.now(),
             dpi=self._dpi,
+            apart=self._reading,
             priority=priority_of(self._priority, self._sent),
         )
         body = encode_request(request)
@@ -136,6 +139,7 @@ class ClusterWorkforce:
 
     def stop(self, finished: bool) -> None:
         """A job that is not finished leaves its queue, so that workers can deliver what they have in hand."""
+        self._reading.close()
         if finished and not self._in_cluster:
             try:
                 self._broker.get((), "", 0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from kazoo.exceptions import NodeExistsError, NoNodeError
 from pero_worker.coordinators.session import read_leaves, wait_for
 from pero_worker.errors import StageError, UsageError
 from pero_worker.ports import Queues
-from pero_worker.stage import Sharing, parse_config
+from pero_worker.stage import Sharing, Stage, parse_config
 from pero_worker.stores.location import check_no_login
 from pero_worker.wire import tree as wire
 from pero_worker.wire.measured import Measured, decode_measured
 from pero_worker.wire.tree import TREE
+from pero_worker.worker.timelimit import limit_of
 
 LEAVES = (
     "config",
@@ -31,10 +33,25 @@ LEAVES = (
     "archive_digest",
     "measured",
     "sharing",
+    "trouble",
 )
 MAX_CONFIG_BYTES = 900_000
 """Bytes. ZooKeeper refuses nodes of more than 1 MB."""
 MAX_SHARE = 1e6
+MAX_REASON_LENGTH = 1000
+"""Characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What the watchdog that leads wrote down of a stage that cannot be loaded."""
+
+    version: str
+    """Of the stage; another version is another matter."""
+    reason: str
+    """In a worker's words."""
+    since: datetime
+    """When the first worker failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +69,12 @@ class StageRecord:
     archive_digest: str = ""
     measured: Measured = field(default_factory=Measured)
     sharing: Sharing = field(default_factory=Sharing)
+    unreadable: tuple[str, ...] = ()
+    """Its nodes whose values make no sense: they count as unset."""
+    trouble: Trouble | None = None
+    """Why no worker can load it; None: they can, or nobody has tried."""
+    last_page: datetime | None = None
+    """When a page of it was done last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +102,11 @@ def read_config(path: Path) -> str:
 def stage_names(client: KazooClient) -> tuple[str, ...]:
     """Stages with a configuration, in the order of their names."""
     try:
-        return tuple(sorted(wait_for(client, lambda: client.get_children_async(TREE.stages))))
+        found = wait_for(client, lambda: client.get_children_async(TREE.stages))
     except NoNodeError:
         return ()
+    # Whatever else stands there is no stage that a queue could be made for.
+    return tuple(sorted(name for name in found if wire.is_name(name)))
 
 
 def read_record(client: KazooClient, name: str) -> StageRecord:
@@ -108,7 +133,48 @@ def record_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> StageRecor
         archive_digest=wire.decode_text(values.get("archive_digest", b"")),
         measured=decode_measured(values.get("measured", b"")),
         sharing=_sharing(values.get("sharing", b"")),
+        unreadable=wire.unreadable(values),
+        trouble=decode_trouble(values.get("trouble", b"")),
+        last_page=_changed_at(found.get("avg_msg_time")),
     )
+
+
+def current_trouble(record: StageRecord) -> Trouble | None:
+    """What was written down of this version; of another it is of no interest any more."""
+    return record.trouble if record.trouble and record.trouble.version == record.version else None
+
+
+def write_trouble(client: KazooClient, stage: str, trouble: Trouble | None) -> None:
+    """None: there is none any more. A stage that is removed meanwhile needs none."""
+    path = TREE.stage(stage, "trouble")
+    try:
+        client.set(path, encode_trouble(trouble))
+    except NoNodeError:
+        with suppress(NoNodeError, NodeExistsError):
+            client.create(path, encode_trouble(trouble))
+
+
+def encode_trouble(trouble: Trouble | None) -> bytes:
+    """For the node `trouble`; None: there is none any more."""
+    if trouble is None:
+        return b""
+    since = trouble.since.isoformat(timespec="seconds")
+    return wire.encode_info({"version": trouble.version, "reason": trouble.reason[:MAX_REASON_LENGTH], "since": since})
+
+
+def decode_trouble(value: bytes) -> Trouble | None:
+    """None when unset, or when it makes no sense."""
+    found = wire.decode_info(value)
+    version, reason, since = found.get("version"), found.get("reason"), found.get("since")
+    if not isinstance(version, str) or not isinstance(reason, str) or not isinstance(since, str):
+        return None
+    moment = wire.decode_time(since.encode())
+    return Trouble(version=version, reason=reason[:MAX_REASON_LENGTH], since=moment) if reason and moment else None
+
+
+def _changed_at(node: tuple[bytes, Any] | None) -> datetime | None:
+    """None: nothing was ever written there."""
+    return datetime.fromtimestamp(node[1].mtime / 1000, UTC) if node and node[0] else None
 
 
 def _sharing(value: bytes) -> Sharing:
@@ -130,6 +196,7 @@ def save_stage(client: KazooClient, queues: Queues, name: str, change: StageChan
     wire.check_name(name)
     if change.config is not None:
         parse_config(change.config, name)
+        limit_of(Stage(name=name, config=change.config, version=""))
         if len(change.config.encode()) > MAX_CONFIG_BYTES:
             raise UsageError(f"the configuration of {name} is larger than {MAX_CONFIG_BYTES // 1000} kB")
     if change.archive:

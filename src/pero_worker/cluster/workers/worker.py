@@ -32,7 +32,7 @@ from pero_worker.worker.payloads import ImageReader
 from pero_worker.worker.steps import StageRunner
 
 logger = logging.getLogger(__name__)
-_KEEP = Keep(timedelta(days=90), 100_000_000_000)
+_KEEP = Keep(age=timedelta(days=90), bytes=100_000_000_000)
 _PAGE_SHARE_OF_GRACE = 0.6
 """Part of the grace that a page may take; the rest is for giving it back."""
 

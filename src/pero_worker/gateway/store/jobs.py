@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, case, insert, select, update
 
+from pero_worker.gateway.endings import PageEnd
 from pero_worker.gateway.states import (
     FINAL_JOBS,
     OPEN_PAGES,
     Api,
     Backend,
-    Failure,
     JobState,
     PageState,
     finished_state,
@@ -161,23 +161,6 @@ def _start(connection: Connection, job: RowMapping, now: float) -> None:
     if job["engine"]:
         connection.execute(update(engines).where(engines.c.id == job["engine"]).values(last_used=now))
     _tell_job(connection, job["id"], job["owner"], JobState.QUEUED, now)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageEnd:
-    """What became of a page: `failure` None when it is done. Quality is percent, times seconds."""
-
-    page: str
-    failure: Failure | None = None
-    error: str = ""
-    attempts: int = 1
-    quality: float | None = None
-    worst_line: float | None = None
-    lines: int = 0
-    engine_text: str = ""
-    worker: str = ""
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    worker_seconds: float = 0.0
 
 
 def finish_page(connection: Connection, end: PageEnd, now: float) -> RowMapping | None:

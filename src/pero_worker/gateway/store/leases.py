@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from sqlalchemy import Connection, RowMapping, func, select, update
 
-from pero_worker.gateway.states import Backend, JobState, PageState
+from pero_worker.gateway.names import storable_line
+from pero_worker.gateway.states import Backend, Failure, JobState, PageState
 from pero_worker.gateway.store.engines import engines_of_name
 from pero_worker.gateway.store.events import append_event
 from pero_worker.gateway.store.jobs import close_pages, end_job, find_job
@@ -97,6 +98,45 @@ def complete_job(connection: Connection, job: RowMapping, now: float) -> None:
     """Its worker has done it, and its result is here."""
     close_pages(connection, job["id"], PageState.DONE, now)
     end_job(connection, job, JobState.DONE, now)
+
+
+def note_report(connection: Connection, job: str, report: Mapping[str, Mapping[str, Any]]) -> None:
+    """What a worker's report says of the job's pages; what makes no sense in it is passed over."""
+    for page in connection.execute(select(pages.c.id, pages.c.name).where(pages.c.job == job)).mappings().all():
+        line = report.get(page["name"])
+        if line is None:
+            continue
+        mean, worst, lines = line.get("confidence_mean"), line.get("confidence_worst"), line.get("lines")
+        values = {
+            "quality": round(100 * mean, 2) if _is_part(mean) else 100.0,
+            "worst_line": round(100 * worst, 2) if _is_part(worst) else None,
+            "lines": lines if isinstance(lines, int) and 0 <= lines < 2**31 else None,
+            "engine_text": storable_line(line.get("engine")),
+            "worker": storable_line(line.get("worker")),
+        }
+        if line.get("status") == "failed":
+            failure = line.get("error_class")
+            values |= {
+                "failure": failure if failure in set(Failure) else Failure.PROCESSING_FAILED.value,
+                "error": storable_line(line.get("error")),
+                "quality": None,
+            }
+            _fail_page(connection, job, page["id"])
+        connection.execute(update(pages).where(pages.c.id == page["id"]).values(values))
+
+
+def _fail_page(connection: Connection, job: str, page: str) -> None:
+    failed = (
+        update(pages)
+        .where(pages.c.id == page, pages.c.state == PageState.PROCESSING.value)
+        .values(state=PageState.FAILED.value)
+    )
+    if connection.execute(failed).rowcount:
+        connection.execute(update(jobs).where(jobs.c.id == job).values(open=jobs.c.open - 1, failed=jobs.c.failed + 1))
+
+
+def _is_part(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def mark_error(connection: Connection, job: RowMapping, now: float) -> None:

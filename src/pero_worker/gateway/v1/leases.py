@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from pero_worker.gateway.auth import gateway_of, require
+from pero_worker.gateway.bundle import report_of
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.keys import Key, Role
@@ -21,6 +22,7 @@ from pero_worker.gateway.store.leases import (
     extend_lease,
     lease_job,
     mark_error,
+    note_report,
     requeue,
 )
 from pero_worker.gateway.v1.access import processing_job
@@ -110,6 +112,7 @@ def change_as_worker(gateway: Gateway, connection: Connection, job: RowMapping, 
             return ok("JOB_ALREADY_COMPLETED", "The job was done already.")
         _refuse_unless_processing(job)
         _write_logs(connection, job, change, now)
+        note_report(connection, job["id"], report_of(gateway.files.result(job["id"])))
         complete_job(connection, job, now)
         return ok("JOB_COMPLETED", "The job is done.")
     if job["state"] == JobState.ERROR:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import PurePosixPath
 from typing import IO, Annotated, cast
 from uuid import UUID
 
@@ -17,6 +15,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from pero_worker.formats import PageFormat, installed_formats
 from pero_worker.gateway.auth import gateway_of, require
+from pero_worker.gateway.bundle import stems_of
 from pero_worker.gateway.errors import ApiError, invalid
 from pero_worker.gateway.files import DataFolder
 from pero_worker.gateway.keys import Key, Role
@@ -130,17 +129,6 @@ def zip_of(
             lines.append(json.dumps(asdict(_record(page, outputs)), separators=(",", ":")))
         archive.writestr("report.jsonl", "".join(f"{line}\n" for line in lines))
     yield buffer.take()
-
-
-def stems_of(names: Sequence[str]) -> list[str]:
-    """Names without their extension, or with it where two would be the same."""
-    stems = [PurePosixPath(name).stem or name for name in names]
-    counts = Counter(stems)
-    taken = {*names}
-    return [
-        stem if counts[stem] == 1 and (stem == name or stem not in taken) else name
-        for name, stem in zip(names, stems, strict=True)
-    ]
 
 
 def _record(page: RowMapping, outputs: dict[str, str]) -> PageRecord:
