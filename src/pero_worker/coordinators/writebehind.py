@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,10 +92,10 @@ class WriteBehind:
             self._urgent.set()
         self._behind.set()
 
-    def report_stages(self, worker: str, held: Sequence[str], refused: Mapping[str, str]) -> None:
+    def report_stages(self, worker: str, held: Mapping[str, str], refused: Mapping[str, str]) -> None:
         reasons = {name: text[:_MAX_REASON_LENGTH] for name, text in refused.items()}
         with self._lock:
-            self._told.facts.update(stages=list(held), refused=reasons)
+            self._told.facts.update(stages=list(held), versions=dict(held), refused=reasons)
         self._write_now()
 
     def record_time(self, stage: str, seconds: float, onward: str) -> None:

@@ -107,6 +107,8 @@ class StageRunner:
         self, page: PageInHand, loaded: LoadedStage, start: datetime, reason: str, *, permanent: bool = False
     ) -> Request:
         attempt = attempts_of(page)
+        # A failure without a reason is one all the same.
+        reason = reason.strip() or f"{loaded.engine.description} failed and gave no reason"
         log = self._log(loaded, start, attempt, failure=reason)
         if permanent or attempt >= self.max_attempts:
             return page.request.given_up(log)
