@@ -23,7 +23,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo demo-gateway install test unit docs licences acceptance test-rabbitmq4 lint bench-quality bench-local bench-cluster bench-bulk bench-watchdog bench-away chaos fuzz clean
+.PHONY: help demo demo-gateway install test unit docs licences acceptance test-rabbitmq4 lint bench-quality bench-local bench-cluster bench-bulk bench-relay bench-watchdog bench-away chaos fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -72,6 +72,9 @@ bench-local: $(VENV)/.stamp-program ## speed of one machine on PAGES
 
 bench-cluster bench-farm: $(VENV)/.stamp-test ## how long a page waits in a cluster, beside upstream's figures
 	$(BIN)/python benchmarks/waiting.py
+
+bench-relay: $(VENV)/.stamp-test ## what a page costs a worker, beside a bare relay
+	$(BIN)/python benchmarks/relay.py
 
 bench-watchdog: $(VENV)/.stamp-program ## the watchdog's plans on simulated clusters, beside upstream's rule and fixed splits
 	$(BIN)/python benchmarks/watchdog.py

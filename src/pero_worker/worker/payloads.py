@@ -42,6 +42,11 @@ def parts_of(results: Iterable[Payload]) -> PageParts:
     return PageParts(image=image, page=page, logits=logits)
 
 
+def page_of(results: Iterable[Payload]) -> Payload | None:
+    """The PAGE XML, with or without an image beside it."""
+    return next((payload for payload in results if payload.name.lower().endswith(PAGE_SUFFIX)), None)
+
+
 def with_results(results: tuple[Payload, ...], page: bytes | None, logits: bytes | None) -> tuple[Payload, ...]:
     """`results` with a stage's output: earlier PAGE XML and logits are replaced in place, else appended."""
     image = parts_of(results).image
