@@ -25,7 +25,7 @@ from pero_worker.jobs.plan import PageTask, in_turns, open_documents
 from pero_worker.jobs.run import NullListener, RunListener, RunOptions, Summary
 from pero_worker.jobs.workforce import DeathListener, PageOutcome
 from pero_worker.page import Page
-from pero_worker.request import Payload, Request
+from pero_worker.request import Payload, Request, StageLog, StageStatus
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -50,7 +50,8 @@ class Crew:
         self.order.append(task.name)
         xml = pagexml.write(Page(task.name, 60, 40), created=START, creator="test")
         results = (Payload(task.image_name, b"x"), Payload("p.xml", xml))
-        request = Request(page_id, page_id, ("out",), results)
+        log = StageLog(host_id="w", stage="s", start=START, end=START, status=StageStatus.OK)
+        request = Request(uuid=page_id, page_uuid=page_id, stages=("out",), results=results, logs=(log,))
         self._outcomes.append(PageOutcome(page_id=page_id, request=request))
 
     def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
