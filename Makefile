@@ -107,7 +107,16 @@ $(VENV)/.stamp-program: pyproject.toml | $(BIN)/pip
 	@$(CHECK_ENV)
 	@touch $@
 
-$(VENV)/.stamp-test: pyproject.toml | $(BIN)/pip
+# OCR-D/core pins much; it has an environment of its own, with a light engine.
+build/ocrd-venv: build/ocrd-venv/.stamp ## OCR-D/core with our processor, for tests
+
+build/ocrd-venv/.stamp: pyproject.toml
+	$(PYTHON) -m venv --clear build/ocrd-venv
+	@echo "installing OCR-D/core: some 600 MB"
+	build/ocrd-venv/bin/pip install -qq --no-compile -e '.[ocrd,rapidocr]'
+	@touch $@
+
+$(VENV)/.stamp-test: pyproject.toml build/ocrd-venv/.stamp | $(BIN)/pip
 	scripts/apt-install.sh --unpack build/prometheus prometheus
 	scripts/apt-install.sh fonts-dejavu-core mupdf-tools poppler-utils postgresql rabbitmq-server systemd zookeeper
 	@echo 'installing the program and what its tests need: some 2 GB, a few minutes'
