@@ -30,7 +30,10 @@ COMMANDS: Mapping[str, Command] = {
     "download": Command(
         "download", "Take results out of an output queue; each page is written once, however often it is delivered."
     ),
-    "status": Command("status", "What is wrong and what to do, then stages, workers, and who leads."),
+    "status": Command(
+        "status",
+        "What is wrong and what to do, then stages with their queues, workers with what they do, and who leads.",
+    ),
     "metrics": Command("metrics", "Metrics of the whole cluster in Prometheus' format."),
     "gateway": Command("gateway", "Serve the PERO API and DocAPI over HTTP."),
     "keys": Command("keys", "Keys of the gateway: add, list, revoke, import."),

@@ -17,7 +17,7 @@ from pero_worker.page import Page
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
     values = {**asdict(page), "creator": creator, "created": created.isoformat(timespec="seconds")}
-    text = json.dumps(_rounded(values), ensure_ascii=False, indent=1)
+    text = json.dumps(_rounded(values), ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace") + b"\n"
 
 
