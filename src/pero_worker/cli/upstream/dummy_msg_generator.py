@@ -10,10 +10,8 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import typer
-
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.cli.say import warn
+from pero_worker.cli.say import say, warn
 from pero_worker.cli.upstream.common import connection, make_parser, priority_of
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
@@ -55,7 +53,7 @@ def main(arguments: Sequence[str], randomness: random.Random | None = None) -> N
         with _until_told_to_stop():
             for _ in _generate(cluster.broker, options, (low, high), randomness or random.SystemRandom()):
                 sent += 1
-    typer.echo(f"{sent} messages sent")
+    say(f"{sent} messages sent")
 
 
 def _generate(
