@@ -272,7 +272,7 @@ def test_a_letter_whose_queue_is_gone_stays(stages: TestCluster) -> None:
         log = replace(decode_request(failed("a")).logs[0], stage="gone")
         broker.publish(DEAD_LETTERS, failed("b"))
         broker.publish(DEAD_LETTERS, encode_request(replace(decode_request(failed("a")), logs=(log,))))
-        with pytest.raises(UsageError, match="letter 2 cannot go back to gone"):
+        with pytest.raises(UsageError, match="message 2 cannot go back to gone"):
             settle(broker, lambda _letter: True, True, 1000)
     assert waiting(stages, DEAD_LETTERS) == 1 and waiting(stages, "ocr") == 1
 

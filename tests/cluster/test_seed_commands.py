@@ -135,7 +135,7 @@ def test_results_are_downloaded(cluster: TestCluster, upstream_command: Callable
     with channel(cluster) as ch:
         ch.basic_publish("", "out", body)
     said = upstream_command(publisher, "-d", "out", "-r", tmp_path / "results", "--save-message", "--count-statistics")
-    assert "1 pages" in said and "stage s1: 1 runs, mean 2.000 s" in said
+    assert "1 page in" in said and "stage s1: 1 run, mean 2.000 s" in said
     folder = tmp_path / "results" / "u1"
     assert {path.name for path in folder.iterdir()} == {"a.jpg", "s1.log", "u1_info.txt", "message_body"}
     assert (folder / "message_body").read_bytes() == body
