@@ -17,6 +17,10 @@ from pero_worker.errors import ExitCode, PeroWorkerError
 
 COMMANDS: Mapping[str, Command] = {
     "ocr": Command("ocr", "Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."),
+    "mets": Command(
+        "mets", "Enter a run's results into the METS that its pages came from; files are written beside it."
+    ),
+    "ocrd-zip": Command("mets", "Pack a METS and its files as an OCRD-ZIP.", "zip_app"),
     "engines": Command("engines", "List the OCR engines and whether they can run here."),
     "pipelines": Command(
         "pipelines", "List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one, too."

@@ -113,6 +113,7 @@ class Collector:
             lines=sum(1 for _ in page.lines()) if page else 0,
             confidence_mean=round(fmean(confidences), 4) if confidences else None,
             confidence_worst=round(min(confidences), 4) if confidences else None,
+            orientation=page.orientation if page else 0.0,
             outputs=outputs,
         )
 

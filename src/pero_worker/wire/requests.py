@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from pero_worker.errors import RequestError
 from pero_worker.request import Payload, Request, StageLog
@@ -134,7 +135,9 @@ def _time(stamp: Timestamp) -> datetime:
 
 
 def _unknown(message: Message) -> bytes:
-    """The serialized fields that this program's message.proto does not know."""
+    """The serialized fields that this program's message.proto does not know. Most messages have none, and are large."""
+    if not len(UnknownFieldSet(message)):
+        return b""
     rest = type(message)()
     rest.CopyFrom(message)
     for known in rest.DESCRIPTOR.fields:
