@@ -56,7 +56,7 @@ class Progress:
         self._bar.stop()
 
     def notice(self, text: str) -> None:
-        warn(text)
+        warn(one_line(text))
 
     def started(self, workers: int) -> None:
         self._workers = workers
@@ -92,7 +92,7 @@ class Progress:
 
     def _say(self, text: str) -> None:
         if self._visible:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._bar.console.print(one_line(text), markup=False, highlight=False)
 
 
 def count_bar(*, visible: bool) -> RichProgress:
