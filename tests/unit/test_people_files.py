@@ -26,9 +26,10 @@ from pero_worker.jobs.report import Report
 from pero_worker.jobs.run import NullListener, RunListener, RunOptions, Summary
 from pero_worker.jobs.workforce import DeathListener, PageOutcome
 from pero_worker.page import Page
-from pero_worker.request import Payload, Request
+from pero_worker.request import Payload, Request, StageLog, StageStatus
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+LOG = StageLog("w", "s", START, START, StageStatus.OK)
 
 
 class Crew:
@@ -51,7 +52,7 @@ class Crew:
         self.order.append(task.name)
         xml = pagexml.write(Page(task.name, 60, 40), created=START, creator="test")
         results = (Payload(task.image_name, b"x"), Payload("p.xml", xml))
-        request = Request(page_id, page_id, ("out",), results)
+        request = Request(page_id, page_id, ("out",), results, (LOG,))
         self._outcomes.append(PageOutcome(page_id=page_id, request=request))
 
     def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
@@ -108,7 +109,7 @@ def test_a_pdf_that_is_read_in_place_stays_as_it_is_however_often(tmp_path: Path
     scan = png(folder / "scan.png")
     before = source.read_bytes(), scan.read_bytes()
     first = go(folder, output=folder, formats=("pdf",))
-    assert (first.done, first.failed, first.documents_failed) == (2, 0, [])
+    assert (first.done, first.failed, first.documents_failed) == (2, 0, []), first.failures
     names = set(visible(folder))
     assert names == {"book.pdf", "scan.png", "book.pdf.pdf", "scan.pdf"}
     for again in (folder, folder / "*"):
