@@ -305,3 +305,22 @@ def test_results_without_page_xml_are_kept_as_they_came(stages: TestCluster, tmp
     assert kept["box/a.results/a_2.png"] == b"second" and kept["b.results/b.xml"] == b"<no"
     assert set(lines["b"]["outputs"].values()) <= set(kept)
     assert (tmp_path / "c.page.xml").exists()
+
+
+# -- what is said of them ---------------------------------------------------------------------------------------
+
+
+def test_what_a_message_says_has_no_say_over_a_terminal(stages: TestCluster, tmp_path: Path) -> None:
+    hostile = "page\x1b]52;c;cHduZWQ=\x07\x9b2J\u202e\nFAKE: 100 pages ok"
+    request = decode_request(failed("a"))
+    log = replace(request.logs[0], log=hostile, host_id=hostile)
+    body = encode_request(replace(request, uuid=hostile, source=hostile, logs=(log,)))
+    with stages.broker() as broker:
+        broker.declare(DEAD_LETTERS)
+        for queue in ("out", DEAD_LETTERS):
+            broker.publish(queue, body)
+    said = run(stages, "download", "out", "-o", tmp_path / "d", expect=3)
+    said += run(stages, "dead", "list") + run(stages, "dead", "show", "1")
+    assert "FAKE" in said
+    assert all(character.isprintable() or character == "\n" for character in said)
+    assert not [line for line in said.splitlines() if line.startswith("FAKE")]

@@ -13,6 +13,7 @@ import typer
 import pero_worker
 from pero_worker.cli.examples import examples
 from pero_worker.cli.late import Command, LateGroup
+from pero_worker.cli.say import say, warn
 from pero_worker.errors import ExitCode, PeroWorkerError
 
 COMMANDS: Mapping[str, Command] = {
@@ -76,7 +77,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"pero-worker {pero_worker.__version__}")
+        say(f"pero-worker {pero_worker.__version__}")
         raise typer.Exit
 
 
@@ -96,7 +97,7 @@ def main() -> None:
     try:
         app()
     except PeroWorkerError as error:
-        typer.echo(f"pero-worker: {error}", err=True)
+        warn(f"pero-worker: {error}")
         sys.exit(error.exit_code)
     except SystemExit as end:
         if isinstance(end.__context__, OSError) and end.__context__.errno == errno.EPIPE:

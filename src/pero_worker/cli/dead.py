@@ -12,13 +12,13 @@ import typer
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cli.access import cluster_command
 from pero_worker.cli.examples import examples
-from pero_worker.cli.say import say
+from pero_worker.cli.say import say, say_lines
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.pages.dead import DeadLetter, dead_letters, read_letter, settle
 from pero_worker.cluster.pages.route import check_output
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.errors import UsageError
-from pero_worker.text import clean_lines, one_line
+from pero_worker.text import one_line
 from pero_worker.wire.queues import DEAD_LETTERS
 
 app = typer.Typer(
@@ -56,17 +56,17 @@ def show(
     if raw:
         sys.stdout.buffer.write(body)
         return
-    say(f"reason   {one_line(letter.reason)}\nqueue    {one_line(letter.origin)}\nbytes    {letter.size}")
+    say_lines(f"reason   {one_line(letter.reason)}\nqueue    {one_line(letter.origin)}\nbytes    {letter.size}")
     if letter.request is None:
         say(f"content  no request; it begins with {letter.begins!r}")
         return
-    say(f"request  {one_line(letter.request.uuid)}\nsource   {one_line(letter.request.source or '-')}")
+    say_lines(f"request  {one_line(letter.request.uuid)}\nsource   {one_line(letter.request.source or '-')}")
     say(f"stages   {' '.join(map(one_line, letter.request.stages))}")
     for name, size in letter.results:
         say(f"result   {one_line(name)} ({size} bytes)")
     for log in letter.request.logs:
-        said = clean_lines(log.log).replace("\n", "\n         ")
-        say(f"log      {one_line(log.stage)} {one_line(str(log.status))} by {one_line(log.host_id)}: {said}")
+        said = log.log.replace("\n", "\n         ")
+        say_lines(f"log      {one_line(log.stage)} {one_line(str(log.status))} by {one_line(log.host_id)}: {said}")
 
 
 @app.command(

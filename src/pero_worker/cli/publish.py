@@ -12,7 +12,7 @@ from pero_worker.cli.access import cluster_command
 from pero_worker.cli.late import command_app
 from pero_worker.cli.progress import count_bar, print_passed_over
 from pero_worker.cli.running import run_in_terminal
-from pero_worker.cli.say import say
+from pero_worker.cli.say import say, warn
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.pages.publish import PublishCounts, PublishOptions, publish_job
 from pero_worker.cluster.pages.sending import FIRST_PAGES
@@ -102,6 +102,7 @@ def publish_pages(
         with count_bar(visible=not quiet) as bar:
             task = bar.add_task("publishing", total=len(found.documents))
             with open_cluster(cluster_access(connection)) as cluster:
+                cluster.broker.tell_notices(warn)
                 publish_job(
                     found.documents,
                     cluster,

@@ -13,6 +13,7 @@ import typer
 
 from pero_worker.cli import replay
 from pero_worker.cli.access import cluster_command
+from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_cluster
 from pero_worker.cluster.logs.stderr import log_to_stderr
@@ -98,12 +99,12 @@ def _show(seen: Snapshot, rule: Rule) -> None:
     for stage in seen.stages:
         why_not = "disabled" if stage.disabled else stage.quarantine
         pages = f"{stage.waiting} pages wait, {stage.seconds(''):.2f} s each, {stage.load_seconds(''):.1f} s to load"
-        typer.echo(f"stage {stage.name}: {pages}" + (f"; not served: {why_not}" if why_not else ""))
+        say(f"stage {stage.name}: {pages}" + (f"; not served: {why_not}" if why_not else ""))
     for worker in seen.workers:
         doing = "loading" if worker.loading else "busy" if worker.busy else "idle"
-        typer.echo(f"worker {worker.name}: {doing}, holds {', '.join(worker.holds) or 'nothing'}")
+        say(f"worker {worker.name}: {doing}, holds {', '.join(worker.holds) or 'nothing'}")
     moves = rule.decide(0.0, seen)
     for move in moves:
-        typer.echo(f"would have {move.worker} hold {', '.join(move.stages) or 'nothing'}: {move.reason}")
+        say(f"would have {move.worker} hold {', '.join(move.stages) or 'nothing'}: {move.reason}")
     if not moves:
-        typer.echo("would change nothing")
+        say("would change nothing")

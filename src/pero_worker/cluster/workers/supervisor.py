@@ -19,6 +19,7 @@ from pero_worker.errors import ExitCode, PeroWorkerError
 from pero_worker.processes import RECYCLED, Lifetime
 from pero_worker.stores.location import StoreAccess
 from pero_worker.supervisor import BackOff, Supervisor, spawn
+from pero_worker.text import one_line
 
 logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
@@ -78,4 +79,4 @@ def _run(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAcc
 
 
 def _print(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - to whoever started the worker
+    print(one_line(text), file=sys.stderr, flush=True)  # noqa: T201 - to whoever started the worker
