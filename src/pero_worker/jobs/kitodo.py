@@ -30,9 +30,7 @@ def check_folder(name: str) -> tuple[str, ...]:
     """Its parts. UsageError: it leads out of the process's folder."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise UsageError(
-            f"the folder {name!r} must lie below that of the process: write it without '/' before and '..'"
-        )
+        raise UsageError(f"the folder {name!r} must lie below that of the process: no '/' before it, and no '..'")
     return path.parts
 
 
