@@ -41,8 +41,8 @@ EPILOG = """
 
   pero-worker kitodo (metaFile) --img-grp LOCAL --ocr-grp FULLTEXT --pages 1-20
 
-Kitodo runs the line without a shell: no quotes, no pipes. Status 0 closes the task; any other leaves it open. When all is
-well, nothing is on stderr.
+Kitodo runs the line without a shell: no quotes, no pipes. Status 0 closes the task; any other leaves it open.
+Nothing is on stderr when all is well.
 
 [bold]Exit status[/bold]  0 all done; 2 wrong usage; 3 some pages failed, and nothing was written; 4 no pictures;
 5 pipeline unusable; 6 server unreachable; 7 cannot write.
