@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -83,8 +84,9 @@ def test_scans_become_text_in_every_format(scans: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = ocr(scans, "-o", out, "--pipeline", "rapidocr", "--formats", "all", expect=3)
     pages = {"a/page1", "b/page1", "both_0001", "both_0002", "book"}
-    suffixes = (".page.xml", ".alto.xml", ".txt", ".hocr", ".json")
-    pdfs = {"a/page1.pdf", "b/page1.pdf", "both.pdf", "book.pdf"}
+    suffixes = (".page.xml", ".alto.xml", ".alto2.xml", ".txt", ".hocr", ".json")
+    documents = ("a/page1", "b/page1", "both", "book")
+    pdfs = {name + suffix for name in documents for suffix in (".pdf", ".tei.xml", ".md")}
     assert files(out) == {p + s for p in pages for s in suffixes} | pdfs | {"report.jsonl"}
     records = report(out)
     assert set(records) == pages | {"broken"}
@@ -95,7 +97,7 @@ def test_scans_become_text_in_every_format(scans: Path, tmp_path: Path) -> None:
         assert 0 < record["confidence_worst"] <= record["confidence_mean"] <= 1
         assert record["seconds"]["total"] > 0
         assert record["engine"].startswith("rapidocr")
-        assert set(record["outputs"]) == {"page", "alto", "text", "hocr", "json", "pdf"}
+        assert set(record["outputs"]) == {*("page", "alto", "alto2", "text", "hocr", "json", "pdf", "tei", "markdown")}
         assert all((out / path).is_file() for path in record["outputs"].values())
     assert records["broken"]["status"] == "failed"
     assert records["broken"]["error_class"] == "page"
@@ -274,3 +276,22 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(tmp_path: Path, room:
     ocr(*arguments)
     assert len(report(tmp_path / "out")) == 4
     assert len(files(tmp_path / "out")) == 4 * 3 + 1
+
+
+def test_closed_streams_are_no_obstacle(tmp_path: Path, picture: Image.Image) -> None:
+    """As some schedulers start programs."""
+    picture.save(tmp_path / "a.png")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.ini").write_text("[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\nLINE = ocr\n")
+    arguments = [tmp_path / "a.png", "-o", tmp_path / "out", "-p", tmp_path / "model", "-f", "text,pdf"]
+    command = shlex.join(map(str, [*COMMAND, *arguments]))
+    done = subprocess.run(["sh", "-c", f"{command} <&- >&- 2>&-"], timeout=300, check=False)
+    assert done.returncode == 0
+    assert files(tmp_path / "out") == {"a.txt", "a.pdf", "report.jsonl"}
+
+
+def test_a_page_without_text_has_a_file_with_what_was_asked_for(tmp_path: Path) -> None:
+    Image.new("L", (300, 200), 255).save(tmp_path / "a.png")
+    arguments = [tmp_path / "a.png", "-o", tmp_path / "out", "-p", "print-latin-small", "-f", "text"]
+    ocr(*arguments, "--blank-text", "[blank page]")
+    assert (tmp_path / "out/a.txt").read_text() == "[blank page]\n"

@@ -41,6 +41,7 @@ def cluster_workforce(
     @contextmanager
     def opened(folder: OutputFolder, listener: RunListener) -> Iterator[Workforce]:
         with open_cluster(access) as cluster:
+            cluster.broker.tell_notices(listener.notice)
             check_stages(cluster, stages)
             records = [read_record(cluster.zookeeper, name) for name in stages]
             version = "+".join(record.version for record in records)
