@@ -216,7 +216,7 @@ def test_failed_pages_in_an_output_queue_are_tried_again(stages: TestCluster) ->
             broker.publish("out", finished(f"good-{name}", f"good-{name}"))
             broker.publish("out", failed(name))
     said = run(stages, "dead", "list", "--queue", "out")
-    assert [line.split()[0] for line in said.splitlines()] == ["1", "2", "3"]
+    assert [line.split()[0] for line in said.splitlines()] == ["number", "1", "2", "3"]
     assert "no light on b" in said and "good" not in said
     assert "no light on b" in run(stages, "dead", "show", "2", "--queue", "out")
     assert "'ocr' is a stage" in run(stages, "dead", "list", "--queue", "ocr", expect=2)
@@ -272,7 +272,7 @@ def test_a_letter_whose_queue_is_gone_stays(stages: TestCluster) -> None:
         log = replace(decode_request(failed("a")).logs[0], stage="gone")
         broker.publish(DEAD_LETTERS, failed("b"))
         broker.publish(DEAD_LETTERS, encode_request(replace(decode_request(failed("a")), logs=(log,))))
-        with pytest.raises(UsageError, match="letter 2 cannot go back to gone"):
+        with pytest.raises(UsageError, match="message 2 cannot go back to gone"):
             settle(broker, lambda _letter: True, True, 1000)
     assert waiting(stages, DEAD_LETTERS) == 1 and waiting(stages, "ocr") == 1
 

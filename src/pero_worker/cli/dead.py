@@ -12,6 +12,7 @@ import typer
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cli.access import cluster_command
 from pero_worker.cli.examples import examples
+from pero_worker.cli.listing import print_list
 from pero_worker.cli.say import say, say_lines
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.pages.dead import DeadLetter, dead_letters, read_letter, settle
@@ -35,10 +36,21 @@ Queue = Annotated[str, typer.Option("--queue", help="An output queue: the pages 
 def list_(connection: ConnectionOptions, limit: Limit = 1000, queue: Queue = DEAD_LETTERS) -> None:
     """List them: number, queue they came from, size, id, reason."""
     with _opened(connection, queue) as broker:
-        for letter in dead_letters(broker, limit, queue):
-            name = letter.request.source or letter.request.uuid if letter.request else "-"
-            reason = one_line(letter.reason.partition("\n")[0])
-            say(f"{letter.number:>5} {one_line(letter.origin):20} {letter.size:>9} {one_line(name):34} {reason}")
+        letters = dead_letters(broker, limit, queue)
+    print_list(
+        ("number", "queue", "bytes", "page", "reason"),
+        [
+            (
+                letter.number,
+                letter.origin,
+                letter.size,
+                (letter.request.source or letter.request.uuid) if letter.request else "",
+                letter.reason.partition("\n")[0],
+            )
+            for letter in letters
+        ],
+        empty=f"no such messages are in {queue}",
+    )
 
 
 @app.command(epilog=examples("pero-worker dead show 1", "pero-worker dead show 1 --raw > message"))
@@ -112,7 +124,7 @@ def _settle(
     with _opened(connection, queue) as broker:
         done = settle(broker, chosen, again, max(limit, *wanted) if wanted else limit, queue)
     if missing := wanted - done:
-        raise UsageError(f"there is no letter {', '.join(map(str, sorted(missing)))}")
+        raise UsageError(f"there is no message {', '.join(map(str, sorted(missing)))}")
     say(f"{len(done)} {'sent back' if again else 'dropped'}")
 
 

@@ -24,6 +24,7 @@ from pero_worker.cli.say import say, warn
 from pero_worker.inputs.discover import Discovery
 from pero_worker.jobs.report import PageRecord, PageStatus
 from pero_worker.jobs.run import Summary
+from pero_worker.names import counted
 from pero_worker.text import one_line
 
 
@@ -72,17 +73,17 @@ class Progress:
         self._show(advance=1)
 
     def worker_died(self, exit_code: int, pages: int) -> None:
-        self._say(f"a worker process died ({_why(exit_code)}); {pages} page(s) taken back, restarting it")
+        self._say(f"a worker process died ({_why(exit_code)}); {counted(pages, 'page')} taken back, restarting it")
 
     def making_documents(self, documents: int) -> None:
         if documents:
-            self._bar.update(self._task, description=f"pages; making {documents} documents")
+            self._bar.update(self._task, description=f"pages; making {counted(documents, 'document')}")
 
     def _show(self, *, total: float | None = None, advance: float = 0) -> None:
         (task,) = self._bar.tasks
         numbers = {
             f"{task.speed or 0:.2f} pages/s": task.speed,
-            f"{self._workers} workers": self._workers,
+            counted(self._workers, "worker"): self._workers,
             f"{self._finished_before} done before": self._finished_before,
             f"{self._failed} failed": self._failed,
         }
@@ -119,7 +120,7 @@ def print_summary(summary: Summary, folder: Path) -> None:
     """What the run came to, on stdout."""
     speed = f", {summary.done / summary.seconds:.2f} pages/s" if summary.done and summary.seconds else ""
     before = f", {summary.finished_before} done before" if summary.finished_before else ""
-    say(f"{summary.done} pages done in {summary.seconds:.1f} s{speed}{before}, {summary.failed} failed")
+    say(f"{counted(summary.done, 'page')} done in {summary.seconds:.1f} s{speed}{before}, {summary.failed} failed")
     for record in summary.failures:
         say(one_line(f"  failed: {record.page}: {record.error}"))
     if summary.failed > len(summary.failures):
@@ -127,7 +128,7 @@ def print_summary(summary: Summary, folder: Path) -> None:
     for name, wanted, reason in summary.documents_failed:
         say(f"  no {wanted}: {name}: {reason}")
     if summary.nothing_to_read:
-        say(f"  {summary.nothing_to_read} pages have nothing to read; the report says why")
+        say(f"  {counted(summary.nothing_to_read, 'page')} without anything to read; the report says why")
     if summary.discovery is not None:
         print_passed_over(summary.discovery)
     if summary.interrupted:

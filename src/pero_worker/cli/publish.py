@@ -25,6 +25,7 @@ from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
 from pero_worker.jobs.claims import results_of
 from pero_worker.jobs.job import JobRequest
 from pero_worker.jobs.run import RunOptions
+from pero_worker.names import counted
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -122,7 +123,7 @@ def print_published(published: PublishCounts, job: str) -> None:
     """What was sent, on stdout."""
     before = f", {published.before} sent before" if published.before else ""
     before += f", {published.again} that failed sent again" if published.again else ""
-    say(f"{published.pages} pages sent as job {job}{before}, {len(published.failed)} not sent")
+    say(f"{counted(published.pages, 'page')} sent as job {job}{before}, {len(published.failed)} not sent")
     for name, reason in published.failed:
         say(f"  not sent: {name}: {reason}")
 

@@ -29,6 +29,7 @@ from pero_worker.cluster.settings import ConnectionOptions, cluster_access, stor
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
 from pero_worker.models.trust import is_digest
+from pero_worker.names import counted
 from pero_worker.stores.location import without_login
 
 app = typer.Typer(help="Stages: what is done to pages, with which model.", no_args_is_help=True)
@@ -164,6 +165,7 @@ def remove(
     with open_cluster(cluster_access(connection)) as cluster:
         state = cluster.broker.state(name)
         if state is not None and state.messages and not force:
-            raise UsageError(f"{state.messages} pages wait in {name} and would be lost: use --force if they may be")
+            waiting = counted(state.messages, "page")
+            raise UsageError(f"{waiting} in {name} would be lost: use --force if that may be")
         lost = remove_stage(cluster.zookeeper, cluster.broker, name, keep_config=keep_config)
-    say(f"stage {name} is removed" + (f", and {lost} pages with it" if lost else ""))
+    say(f"stage {name} is removed" + (f", and {counted(lost, 'page')} with it" if lost else ""))

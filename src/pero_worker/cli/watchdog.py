@@ -18,6 +18,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_cluster
 from pero_worker.cluster.logs.stderr import log_to_stderr
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
+from pero_worker.names import counted
 from pero_worker.processes import Lifetime
 from pero_worker.watchdog.mirror import Mirror
 from pero_worker.watchdog.policy import PlanRule
@@ -98,7 +99,8 @@ def _take_snapshot(service: Watchdog, zookeeper: object) -> Snapshot:
 def _show(seen: Snapshot, rule: Rule) -> None:
     for stage in seen.stages:
         why_not = "disabled" if stage.disabled else stage.quarantine
-        pages = f"{stage.waiting} pages wait, {stage.seconds(''):.2f} s each, {stage.load_seconds(''):.1f} s to load"
+        waiting, load = counted(stage.waiting, "page"), stage.load_seconds("")
+        pages = f"{waiting} waiting, {stage.seconds(''):.2f} s each, {load:.1f} s to load"
         say(f"stage {stage.name}: {pages}" + (f"; not served: {why_not}" if why_not else ""))
     for worker in seen.workers:
         doing = "loading" if worker.loading else "busy" if worker.busy else "idle"

@@ -18,6 +18,7 @@ from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.pages.route import check_route
 from pero_worker.cluster.pages.sending import publish_with_retry
 from pero_worker.cluster.settings import cluster_access
+from pero_worker.names import counted
 from pero_worker.request import Payload, Request
 from pero_worker.wire.requests import encode_request
 
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str], randomness: random.Random | None = None) -> N
         with _until_told_to_stop():
             for _ in _generate(cluster.broker, options, (low, high), randomness or random.SystemRandom()):
                 sent += 1
-    say(f"{sent} messages sent")
+    say(f"{counted(sent, 'message')} sent")
 
 
 def _generate(

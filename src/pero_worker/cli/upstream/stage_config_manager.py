@@ -25,6 +25,7 @@ from pero_worker.cluster.registry.stages import (
 from pero_worker.cluster.registry.upload import put_archive
 from pero_worker.cluster.settings import cluster_access, store_access
 from pero_worker.coordinators.session import session
+from pero_worker.names import counted
 from pero_worker.stores.location import StoreAccess
 
 
@@ -92,7 +93,7 @@ def _delete(client: KazooClient, access: ClusterAccess, store: StoreAccess, opti
         with open_broker(client, access.broker) as broker:
             lost = remove_stage(client, broker, options.name, keep_config=options.keep_config)
         if lost:
-            say(f"{lost} messages went with the queue {options.name}")
+            say(f"{counted(lost, 'message')} went with the queue {options.name}")
     if not doomed:
         return
     if users := users_of(client, doomed):
