@@ -14,7 +14,12 @@ from typing import Any
 
 import torch
 
-from training import layout, loop, nets, recogniser
+from pero_worker.training import loop
+from pero_worker.training.alphabet import Alphabet
+from pero_worker.training.batches import Loss
+from pero_worker.training.network import learning, open_network, save_network, widen
+from training import froc, layout, nets, recogniser
+from training.alphabet import CHARACTERS
 from training.prepare import prepare
 from training.sources import FIGURES
 
@@ -48,30 +53,36 @@ def fetch(given: argparse.Namespace) -> None:
 def train_recogniser(given: argparse.Namespace) -> None:
     """Trains the recogniser into OUT: checkpoint.pt, record.json, ocr.pt and ocr.json."""
     device = _set_up(given)
-    net = nets.Recogniser(given.size)
-    if given.start_from:
-        nets.start_from(net, given.start_from)
-        recogniser.tune(net)
-    net = net.to(device)
+    net, alphabet, height = _recogniser(given)
     teacher = None
     if given.teacher:
-        teacher = nets.Recogniser("small")
-        nets.start_from(teacher, given.teacher)
-        teacher = teacher.to(device).eval()
-    data = recogniser.LineBatches(given.data, given.seed, given.columns, given.longest, given.figures)
-    _finish(
-        loop.train(
-            net,
-            lambda start: recogniser.batches(data.from_start(start), given.workers),
-            recogniser.Loss(teacher),
-            recogniser.Validation(given.data, given.validate_lines, given.figures),
-            _schedule(given),
-            given.out,
-            _about(given),
-            tell,
-        ),
-        given.out / "ocr.pt",
+        teacher = open_network(given.teacher)[0].to(device).eval()
+    task = recogniser.Task(
+        data=given.data, alphabet=alphabet, height=height, longest=given.longest, figures=given.figures,
+        real=given.real, share=given.real_share,
+    )  # fmt: skip
+    data = recogniser.LineBatches(task, given.seed, given.columns)
+    trained = loop.train(
+        net.to(device),
+        lambda start: recogniser.batches(data.from_start(start), given.workers),
+        Loss(alphabet, teacher),
+        recogniser.Validation(task, given.validate_lines),
+        _schedule(given),
+        given.out,
+        _about(given),
+        tell,
     )
+    save_network(trained, alphabet, height, given.out / "ocr.json")
+
+
+def _recogniser(given: argparse.Namespace) -> tuple[Any, Alphabet, int]:
+    if not given.start_from:
+        alphabet = Alphabet(CHARACTERS)
+        return nets.Recogniser(given.size, alphabet.blank + 1), alphabet, nets.LINE_HEIGHT
+    net, known, height = open_network(given.start_from)
+    alphabet = known.with_more(CHARACTERS)
+    widen(net, known, alphabet)
+    return learning(net), alphabet, height
 
 
 def train_layout(given: argparse.Namespace) -> None:
@@ -99,24 +110,37 @@ def train_layout(given: argparse.Namespace) -> None:
 
 def export(given: argparse.Namespace) -> None:
     """Writes the averaged weights of a checkpoint as TorchScript, while training goes on or after it was cut off."""
-    net = nets.Recogniser(given.size) if given.net == "recogniser" else nets.ParseNet(given.size)
     state = torch.load(given.out / "checkpoint.pt", map_location="cpu", weights_only=True)
-    net.load_state_dict(state["mean"])
-    _finish(net, given.out / ("ocr.pt" if given.net == "recogniser" else "parsenet.pt"))
+    if given.net == "layout":
+        net = nets.ParseNet(given.size)
+        net.load_state_dict(state["mean"])
+        _finish(net, given.out / "parsenet.pt")
+        return
+    reader, alphabet, height = _recogniser(given)
+    reader.load_state_dict(state["mean"])
+    save_network(reader, alphabet, height, given.out / "ocr.json")
 
 
 def evaluate(given: argparse.Namespace) -> None:
-    """CER of an exported recogniser on drawn lines of texts and families that were kept out of training."""
-    net = torch.jit.load(str(given.model), map_location="cpu").eval()
-    for kind, rate in recogniser.Validation(given.data, given.lines)(net).items():
+    """CER of an exported recogniser on lines that were kept out of training: drawn, and real ones."""
+    net, alphabet, height = open_network(given.model)
+    task = recogniser.Task(data=given.data, alphabet=alphabet.with_more(CHARACTERS), height=height, real=given.real)
+    validation = recogniser.Validation(task, given.lines)
+    validation.alphabet = alphabet
+    for kind, rate in validation(net.eval()).items():
         print(f"{kind}: CER {100 * rate:.2f} %")
+
+
+def convert_froc(given: argparse.Namespace) -> None:
+    """Writes a recogniser of ocrd-froc as pero-ocr takes it: FROM is the unpacked wheel, OUT gets ocr.pt and ocr.json."""
+    froc.convert(given.wheel, given.out, given.group)
 
 
 def everything(given: argparse.Namespace) -> None:
     """Data, and both bundled pipelines from nothing: folders that `pero-worker ocr --pipeline` takes."""
     if not (given.data / "fonts.json").is_file():
         prepare(given.data, tell)
-    teacher = given.out / "recogniser-small" / "ocr.pt"
+    teacher = given.out / "recogniser-small" / "ocr.json"
     for part in _PARTS:
         own = {"out": given.out / f"{part.net}-{part.size}", "size": part.size, "minutes": given.minutes * part.share}
         if part.net == "recogniser":
@@ -161,7 +185,7 @@ def _about(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _finish(net: torch.nn.Module, path: Path) -> None:
-    nets.export(net, path)
+    nets.export_layout(net, path)
     tell(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
@@ -184,19 +208,23 @@ def _parser() -> argparse.ArgumentParser:
         _loop_options(training)
     for training in (lines, crops):
         training.add_argument("--size", default="small", help="tiny, small or base")
-        training.add_argument("--start-from", type=Path, help="an exported net of the same size to tune")
+        training.add_argument("--start-from", type=Path, help="what to tune: ocr.json of a recogniser, or a layout net")
         training.set_defaults(teacher=None)
     for training in (lines, together):
         _line_options(training)
     for training in (crops, together):
         _crop_options(training)
-    lines.add_argument("--teacher", type=Path, help="an exported net, of size small, whose frames a smaller one learns")
+    lines.add_argument("--teacher", type=Path, help="ocr.json of a trained net, whose frames a smaller one learns")
     together.set_defaults(minutes=60.0, start_from=None)
     exporting = command("export", export, "out")
     exporting.add_argument("net", choices=["recogniser", "layout"])
     exporting.add_argument("--size", default="small")
+    exporting.add_argument("--start-from", type=Path, help="as it was given to the training")
+    froc_command = command("froc", convert_froc, "wheel", "out")
+    froc_command.add_argument("--group", type=int, default=1, help="of fonts; 0: all, 1: antiqua, 3: Fraktur ...")
     evaluating = command("evaluate", evaluate, "model", "data")
     evaluating.add_argument("--lines", type=int, default=500, help="of each kind of face")
+    evaluating.add_argument("--real", type=Path, help="a folder of archives of real lines")
     return parser
 
 
@@ -216,6 +244,8 @@ def _line_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--columns", type=int, default=120_000, help="of pixels in a batch")
     parser.add_argument("--longest", type=int, default=90, help="characters of a line")
     parser.add_argument("--figures", type=float, default=FIGURES, help="share of lines of numbers and random letters")
+    parser.add_argument("--real", type=Path, help="a folder of archives of real lines to learn from, too")
+    parser.add_argument("--real-share", type=float, default=0.7, help="of the lines")
     parser.add_argument("--validate-lines", type=int, default=200, help="of each kind of face")
 
 

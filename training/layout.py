@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from training.drawn import maps
 from training.fonts import surely
-from training.nets import input_of
+from pero_worker.training.network import input_of
 from training.pages import PageMaker
 from training.sources import Sources
 
