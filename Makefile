@@ -15,6 +15,7 @@ TORCH  ?= torch==2.13.0$(if $(filter x86_64,$(shell uname -m)),+cpu)
 VENV := .venv
 BIN  := $(VENV)/bin
 DEMO := build/demo
+REFUSED_LICENCES := GPL-2.0-only;GPL-2.0-or-later;GPL-3.0-only;GPL-3.0-or-later;GNU General Public License v2 (GPLv2);GNU General Public License v3 (GPLv3);GNU General Public License v3 or later (GPLv3+);GNU Affero General Public License v3;AGPL-3.0-only;AGPL-3.0-or-later
 # --no-compile: Python compiles what is used at first use; compiling all would cost 0.3 GB.
 PIP_INSTALL := $(BIN)/pip install -qq --no-compile $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '$(TORCH)'
 # pero-ocr brings the OpenCV build that wants libGL, which a bare machine lacks.
@@ -22,7 +23,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo install test acceptance test-rabbitmq4 lint bench-quality bench-local bench-cluster bench-bulk bench-watchdog bench-away chaos fuzz clean
+.PHONY: help demo demo-gateway install test unit docs licences acceptance test-rabbitmq4 lint bench-quality bench-local bench-cluster bench-bulk bench-watchdog bench-away chaos fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -30,6 +31,10 @@ help: ## this list
 demo: $(DEMO)/.stamp-scans $(DEMO)/.stamp-drawn ## set up everything, then read seven pages into demo-out/
 	$(BIN)/pero-worker ocr $(DEMO)/scans -o demo-out --formats page,alto,text,pdf
 	@$(BIN)/python demo/show.py demo-out
+
+demo-gateway: $(DEMO)/.stamp-scans ## an HTTP gateway on this machine, and a client: curl sends a scan and prints its text
+	command -v curl >/dev/null || scripts/apt-install.sh curl
+	demo/gateway.sh $(BIN) $(DEMO)/scans
 
 install: $(VENV)/.stamp-program ## the program in .venv
 
@@ -40,6 +45,16 @@ lint: $(VENV)/.stamp-test ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+unit: $(VENV)/.stamp-test $(DEMO)/.stamp-scans ## unit tests alone
+	$(BIN)/python -m pytest -n 2 -q tests/unit
+
+docs: $(VENV)/.stamp-test ## the documentation's site in build/site; broken links and undocumented options fail
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs build/site
+
+licences: $(VENV)/.stamp-test ## licences of all that is installed; fails on one that docs/licences.md does not allow
+	$(BIN)/pip-licenses --from=mixed --order=license --ignore-packages Levenshtein docutils \
+		--fail-on="$(REFUSED_LICENCES)"
 
 acceptance: $(VENV)/.stamp-test $(DEMO)/.stamp-scans ## upstream's README typed in, kept in docs/acceptance.md
 	PERO_WORKER_ACCEPTANCE_LOG=docs/acceptance.md $(BIN)/python -m pytest -n 0 -q tests/cluster/test_seed_readme.py
@@ -85,14 +100,14 @@ $(BIN)/pip:
 
 $(VENV)/.stamp-program: pyproject.toml | $(BIN)/pip
 	@echo 'installing the program: some 2 GB, a few minutes'
-	$(PIP_INSTALL) -e '.[pero,rapidocr,servers]'
+	$(PIP_INSTALL) -e '.[pero,rapidocr,servers,gateway]'
 	@$(CHECK_ENV)
 	@touch $@
 
 $(VENV)/.stamp-test: pyproject.toml | $(BIN)/pip
-	scripts/apt-install.sh fonts-dejavu-core rabbitmq-server zookeeper
+	scripts/apt-install.sh fonts-dejavu-core mupdf-tools poppler-utils postgresql rabbitmq-server zookeeper
 	@echo 'installing the program and what its tests need: some 2 GB, a few minutes'
-	$(PIP_INSTALL) -e '.[pero,rapidocr,servers,test]'
+	$(PIP_INSTALL) -e '.[pero,rapidocr,servers,gateway,test]'
 	@$(CHECK_ENV)
 	@touch $(VENV)/.stamp-program $@
 

@@ -24,7 +24,7 @@ from faults.chaos_pages import Pipeline
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.pages.workforce import publish_with_retry
+from pero_worker.cluster.pages.sending import publish_with_retry
 from pero_worker.cluster.registry import workers
 from pero_worker.cluster.registry.stages import StageChange, save_stage
 from pero_worker.cluster.status import leader

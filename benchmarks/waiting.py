@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
+from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry.servers import MQ, set_servers
 from pero_worker.cluster.registry.stages import StageChange, save_stage
@@ -80,7 +81,7 @@ def main() -> None:
         try:
             with session(ZooKeeperAccess((addresses.zookeeper,))) as client:
                 set_servers(client, MQ, [addresses.rabbitmq])
-                broker = RabbitBroker(BrokerAccess((parse_server(addresses.rabbitmq),)))
+                broker = RabbitBroker(BrokerAccess(servers=(parse_server(addresses.rabbitmq),)))
                 environment = {
                     **os.environ,
                     "PERO_WORKER_ZOOKEEPER": addresses.zookeeper,

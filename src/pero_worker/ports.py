@@ -1,23 +1,15 @@
-"""The ports between the rooms. Worker and watchdog know these protocols and nothing behind them."""
+"""The ports between the rooms. `worker/` knows brokers, coordinators and model stores by these protocols alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from configparser import ConfigParser
-from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pero_worker.page import Page
 from pero_worker.stage import Stage
-
-Image = NDArray[np.uint8]
-"""A page image: uint8, shape (height, width, 3), channels blue, green, red (the order of OpenCV)."""
+from pero_worker.work import Assignment, Delivery, EngineInput, EngineOutput, QueueState, WorkerStatus
 
 
 class Clock(Protocol):
@@ -30,21 +22,6 @@ class Clock(Protocol):
         """Seconds from an arbitrary start."""
 
     def sleep(self, seconds: float) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A message in hand.
-
-    `attempts` counts the earlier deliveries during which the worker died without a word, where the broker knows;
-    `redelivered`: somebody had it before, and it is not known what became of him.
-    """
-
-    tag: int
-    queue: str
-    body: bytes
-    attempts: int = 0
-    redelivered: bool = False
 
 
 class Broker(Protocol):
@@ -69,45 +46,36 @@ class Broker(Protocol):
         """Moves an unusable message to the dead letters."""
 
 
-class WorkerStatus(StrEnum):
-    """Names of the statuses a worker reports (upstream's words)."""
+class Queues(Protocol):
+    """What people's commands and the watchdog do with queues. TransientError: the broker is away."""
 
-    STARTING = "STARTING"
-    CONFIGURING = "CONFIGURING"
-    IDLE = "IDLE"
-    PROCESSING = "PROCESSING"
-    CONFIGURATION_FAILED = "CONFIGURATION_FAILED"
-    MQ_CONNECTION_FAILED = "MQ_CONNECTION_FAILED"
-    PROCESSING_FAILED = "PROCESSING_FAILED"
-    DEAD = "DEAD"
+    def declare(self, queue: str, expires: int = 0) -> None:
+        """Makes a queue; one that is there already stays as it is. `expires`: seconds after which it is deleted when
+        nobody has used it, 0 = never."""
 
+    def state(self, queue: str) -> QueueState | None:
+        """Exact numbers; None when there is no such queue."""
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """What a worker is told to do: hold these stages, or stop. A new `revision` asks to try again what failed."""
+    def lengths(self, queues: Sequence[str]) -> dict[str, int]:
+        """Messages that are ready in each queue that there is."""
 
-    stages: tuple[str, ...] = ()
-    enabled: bool = True
-    revision: int = 0
+    def delete(self, queue: str) -> None:
+        """With all that is in it."""
 
 
-class Coordinator(Protocol):
-    """Knows the stages and the workers."""
+class Assignments(Protocol):
+    """What a worker is to do."""
 
     def stage(self, name: str) -> Stage:
         """StageError: no such stage."""
 
     def assignment(self, worker: str) -> Assignment: ...
 
+
+class Reports(Protocol):
+    """What a worker says of itself. It never fails: what cannot be written down now is written later."""
+
     def report(self, worker: str, status: WorkerStatus, message: str = "") -> None: ...
-
-    def begin_suspect(self, page: str) -> int:
-        """Notes that a page is tried that may have killed a worker; how many workers died on it in such tries."""
-
-    def end_suspect(self, page: str, *, survived: bool) -> None:
-        """The worker lives. `survived`: the try came to an end; else it was broken off through no fault of the page.
-
-        Never fails: what cannot be written down now is written later."""
 
     def report_stages(self, worker: str, held: Sequence[str], refused: Mapping[str, str]) -> None:
         """The stages that are loaded, and those that could not be, with the reasons."""
@@ -122,34 +90,25 @@ class Coordinator(Protocol):
         """A page failed, or a message could not be used: `text` says which and why, in a line."""
 
 
+class Suspects(Protocol):
+    """Counts the workers that died on a page, for brokers that do not."""
+
+    def begin_suspect(self, page: str) -> int:
+        """Notes that a page is tried that may have killed a worker; how many workers died on it in such tries.
+
+        TransientError: it is not known now."""
+
+    def end_suspect(self, page: str, *, survived: bool) -> None:
+        """The worker lives. `survived`: the try came to an end; else it was broken off through no fault of the page.
+
+        Never fails: what cannot be written down now is written later."""
+
+
 class ModelStore(Protocol):
     """Brings a stage's model files to this machine."""
 
     def directory(self, stage: Stage) -> Path:
         """The folder with the stage's unpacked files; StageError when the archive is bad, TransientError when away."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineInput:
-    """A page as an engine sees it. `page` is the layout or text of the stages before, if any.
-
-    `image` is None only for engines with needs_image = False; `size` is the length of the encoded image in bytes.
-    """
-
-    name: str
-    size: int
-    image: Image | None = None
-    page: Page | None = None
-    logits: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOutput:
-    """What an engine made of a page. None = nothing new; `seconds` maps a phase's name to its duration."""
-
-    page: Page | None = None
-    logits: bytes | None = None
-    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 class Engine(Protocol):

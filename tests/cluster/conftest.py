@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
+from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.registry.servers import MQ, add_servers
@@ -95,7 +96,7 @@ def cluster(rabbitmq: RabbitServer, zookeeper: ZooKeeperServer) -> Iterator[Test
     rabbitmq.api("PUT", f"permissions/{name}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
     access = ClusterAccess(
         ZooKeeperAccess((f"127.0.0.1:{zookeeper.port}/{name}",)),
-        BrokerAccess((Server("127.0.0.1", rabbitmq.port),), vhost=name),
+        BrokerAccess(servers=(Server("127.0.0.1", rabbitmq.port),), vhost=name),
     )
     with session(access.zookeeper) as client:
         add_servers(client, MQ, [f"127.0.0.1:{rabbitmq.port}"])

@@ -18,7 +18,7 @@ from pero_worker.coordinators import suspects
 from pero_worker.coordinators.session import ZooKeeperAccess, connect, session
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
 from pero_worker.errors import TransientError, UsageError
-from pero_worker.ports import WorkerStatus
+from pero_worker.work import WorkerStatus
 
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster
@@ -73,11 +73,11 @@ def test_a_client_outlives_bytes_that_make_no_sense(cluster: TestCluster) -> Non
 def test_what_could_not_be_written_down_is_when_zookeeper_is_back(cluster: TestCluster) -> None:
     with cluster.client() as client, proxied(cluster) as (proxy, far):
         worker = ZooKeeperCoordinator(far, "w1", SystemClock())
-        assert worker.begin_suspect("page") == 0
+        assert worker.reports.begin_suspect("page") == 0
         proxy.refusing = True
         proxy.cut()
         until(lambda: not far.connected)
-        worker.end_suspect("page", survived=False)
+        worker.reports.end_suspect("page", survived=False)
         assert client.get_children("/pero/suspects") == ["page"]
         proxy.refusing = False
         until(lambda: client.get_children("/pero/suspects") == [])
@@ -96,7 +96,7 @@ def test_a_worker_whose_name_another_took_ends_and_leaves_it_alone(cluster: Test
             ZooKeeperCoordinator(second, "w1", SystemClock(), patience=0.3)
         client.delete(path)
         other = ZooKeeperCoordinator(second, "w1", SystemClock())
-        first.report("w1", WorkerStatus.IDLE)
+        first.reports.report("w1", WorkerStatus.IDLE)
         until(lambda: not first.assignment("w1").enabled)
         assert told.is_set()
         assert other.assignment("w1").enabled

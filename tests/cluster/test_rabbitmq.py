@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pero_worker.brokers.connection import BrokerAccess
 from pero_worker.brokers.link import Link
-from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
+from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.errors import RequestError, TransientError
-from pero_worker.ports import Delivery
 from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.wire.queues import DEAD_LETTERS, ORIGIN, REASON
 from pero_worker.wire.servers import Server
+from pero_worker.work import Delivery
 
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster
@@ -123,7 +124,7 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServe
 @contextlib.contextmanager
 def connected(server: RabbitServer) -> Iterator[RabbitBroker]:
     """As guest, and with no word about the virtual host."""
-    broker = RabbitBroker(BrokerAccess((Server("127.0.0.1", server.port),)))
+    broker = RabbitBroker(BrokerAccess(servers=(Server("127.0.0.1", server.port),)))
     try:
         broker.wait_connected(10)
         yield broker
@@ -222,9 +223,9 @@ def test_wake_ends_the_wait(cluster: TestCluster) -> None:
 def test_no_server_and_a_wrong_password_say_what_is_wrong(cluster: TestCluster) -> None:
     port = cluster.access.broker.servers[0].port
     for access, words in (
-        (BrokerAccess((Server("127.0.0.1", 1),)), "refused"),
-        (BrokerAccess((Server("127.0.0.1", port),), password="wrong"), "user or password"),
-        (BrokerAccess((Server("127.0.0.1", port),), vhost="none"), "vhost"),
+        (BrokerAccess(servers=(Server("127.0.0.1", 1),)), "refused"),
+        (BrokerAccess(servers=(Server("127.0.0.1", port),), password="wrong"), "user or password"),
+        (BrokerAccess(servers=(Server("127.0.0.1", port),), vhost="none"), "vhost"),
     ):
         broker = RabbitBroker(access)
         try:

@@ -20,7 +20,8 @@ from faults.chaos_cluster import children
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError
 
-from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
+from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_cluster
 from pero_worker.cluster.registry.acl import protect
@@ -156,7 +157,12 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 def rabbit_access(ports: Ports, certificates: Certificates) -> BrokerAccess:
     return BrokerAccess(
-        (Server("localhost", ports.tls),), USER, PASSWORD, ca_cert=certificates.ca, patience=PATIENCE, max_pause=0.5
+        servers=(Server("localhost", ports.tls),),
+        user=USER,
+        password=PASSWORD,
+        ca_cert=certificates.ca,
+        patience=PATIENCE,
+        max_pause=0.5,
     )
 
 
@@ -318,7 +324,7 @@ def test_nodes_belong_to_the_user_who_made_them(rabbit: Ports, zoo: Ports, certi
             cluster.zookeeper, cluster.broker, "ocr", StageChange("[WORKER]\nDUMMY = yes\n"), SystemClock().now()
         )
         worker = ZooKeeperCoordinator(cluster.zookeeper, "w1", SystemClock())
-        worker.begin_suspect("page")
+        worker.reports.begin_suspect("page")
         election = cluster.zookeeper.Election("/pero/watchdog/election", "dog")
         election.run(lambda: None)
         assert owners(cluster.zookeeper) == {"sasl:pero:ALL"}

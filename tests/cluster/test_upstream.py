@@ -15,7 +15,7 @@ from cluster.upstream import Watchdog as UpstreamWatchdog
 from cluster.upstream import Worker as UpstreamWorker
 
 from pero_worker.cluster.registry.workers import ZK_CONNECTION_FAILED, read_worker
-from pero_worker.ports import WorkerStatus
+from pero_worker.work import WorkerStatus
 
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster

@@ -22,12 +22,13 @@ from pero_worker.cluster.registry.servers import MQ, set_servers
 from pero_worker.cluster.workers.worker import ClusterWorkerSettings, run_worker
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
-from pero_worker.ports import WorkerStatus
+from pero_worker.processes import Lifetime
 from pero_worker.request import Payload, Request
 from pero_worker.stores.location import StoreAccess
 from pero_worker.watchdog.service import Watchdog
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.wire.tree import TREE
+from pero_worker.work import WorkerStatus
 
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster
@@ -43,19 +44,17 @@ def until(condition: Callable[[], object], timeout: float = 30) -> None:
 
 
 @contextmanager
-def running_worker(
-    cluster: TestCluster, tmp_path: Path, name: str = "w1", **settings: object
-) -> Iterator[threading.Event]:
-    stopped = threading.Event()
+def running_worker(cluster: TestCluster, tmp_path: Path, name: str = "w1", **settings: object) -> Iterator[None]:
+    lifetime = Lifetime()
     options = ClusterWorkerSettings(name, tmp_path / "cache", max_pixels=10**8, **settings)  # type: ignore[arg-type]
-    thread = threading.Thread(target=run_worker, args=(options, cluster.access, StoreAccess(), stopped))
+    thread = threading.Thread(target=run_worker, args=(options, cluster.access, StoreAccess(), lifetime))
     thread.start()
     with cluster.client() as client:
         until(lambda: status_of(client, name) == WorkerStatus.IDLE)
     try:
-        yield stopped
+        yield
     finally:
-        stopped.set()
+        lifetime.stop.set()
         thread.join(20)
         assert not thread.is_alive()
 
@@ -148,12 +147,12 @@ def test_a_worker_follows_rabbitmq_to_another_server(cluster: TestCluster, tmp_p
     """Upstream's workers watch the list of servers, too."""
     cluster.add_stage("s1", DUMMY)
     cluster.add_stage("out")
-    stopped = threading.Event()
+    lifetime = Lifetime()
     access = replace(cluster.access, broker=replace(cluster.access.broker, servers=()))
     with cluster.client() as client, cluster.broker() as broker:
         set_servers(client, MQ, ["127.0.0.1:1"])
         options = ClusterWorkerSettings("w1", tmp_path / "cache")
-        thread = threading.Thread(target=run_worker, args=(options, access, StoreAccess(), stopped))
+        thread = threading.Thread(target=run_worker, args=(options, access, StoreAccess(), lifetime))
         thread.start()
         try:
             until(lambda: status_of(client, "w1") == WorkerStatus.MQ_CONNECTION_FAILED)
@@ -163,7 +162,7 @@ def test_a_worker_follows_rabbitmq_to_another_server(cluster: TestCluster, tmp_p
             broker.publish("s1", page(1, "s1", "out"))
             assert collect(cluster, 1)[0].uuid == "r1"
         finally:
-            stopped.set()
+            lifetime.stop.set()
             thread.join(20)
     assert not thread.is_alive()
 
@@ -188,7 +187,7 @@ def test_the_name_of_a_worker_is_its_own(cluster: TestCluster, tmp_path: Path) -
         options = ClusterWorkerSettings("w1", tmp_path / "cache")
         access = replace(cluster.access, zookeeper=replace(cluster.access.zookeeper, session_timeout=0.5))
         with pytest.raises(UsageError, match="connected already"):
-            run_worker(options, access, StoreAccess(), threading.Event())
+            run_worker(options, access, StoreAccess(), Lifetime())
         assert status_of(client, "w1") == WorkerStatus.IDLE
 
 

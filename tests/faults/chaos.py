@@ -29,7 +29,7 @@ from faults.chaos_pages import messages as messages_of
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.pages.workforce import publish_with_retry
+from pero_worker.cluster.pages.sending import publish_with_retry
 from pero_worker.cluster.registry.workers import read_workers
 from pero_worker.inputs.discover import discover
 from pero_worker.models.pipelines import load_pipeline

@@ -20,7 +20,8 @@ from typing import Any
 from faults.chaos_pages import Pipeline
 from faults.proxy import AMQP_NONSENSE, ZOOKEEPER_NONSENSE, Proxy
 
-from pero_worker.brokers.rabbitmq import BrokerAccess, RabbitBroker
+from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry.servers import FTP, MQ, set_servers
 from pero_worker.cluster.registry.stages import StageChange, save_stage
@@ -144,7 +145,7 @@ class ClusterUnderFire:
     def connected(self) -> Iterator[tuple[Any, RabbitBroker]]:
         """Not through the proxies: the harness has no faults."""
         with session(ZooKeeperAccess((f"127.0.0.1:{self.zookeeper.port}",))) as client:
-            broker = RabbitBroker(BrokerAccess((Server("127.0.0.1", self.rabbit.port),)))
+            broker = RabbitBroker(BrokerAccess(servers=(Server("127.0.0.1", self.rabbit.port),)))
             try:
                 broker.wait_connected(60)
                 yield client, broker
@@ -154,7 +155,7 @@ class ClusterUnderFire:
     @property
     def way_in(self) -> BrokerAccess:
         """Of whoever publishes: as bad as the workers' own."""
-        return BrokerAccess((Server("127.0.0.1", self.amqp.port),))
+        return BrokerAccess(servers=(Server("127.0.0.1", self.amqp.port),))
 
     def add(self, name: str, zookeeper: Proxy, *arguments: str) -> None:
         self.members[name] = Member(arguments, zookeeper.port, self.folder / f"{name}.log")

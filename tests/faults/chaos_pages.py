@@ -13,6 +13,7 @@ from pero_worker.brokers.memory import MemoryBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.pages.layouts import ResultTree
 from pero_worker.coordinators.memory import MemoryCoordinator
+from pero_worker.coordinators.null import NoReports, NoSuspects
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.local.process import StagesOnDisk
 from pero_worker.request import Payload, Request
@@ -93,7 +94,9 @@ def undisturbed(pipeline: Pipeline, sent: Sequence[Message], folder: Path) -> No
     worker = Worker(
         "undisturbed",
         broker=broker,
-        coordinator=MemoryCoordinator(stages),
+        assignments=MemoryCoordinator(stages),
+        reports=NoReports(),
+        suspects=NoSuspects(),
         models=StagesOnDisk(),
         runner=StageRunner("undisturbed", ImageReader(10**9), clock),
         settings=WorkerSettings(poll=0),

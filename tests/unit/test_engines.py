@@ -13,8 +13,8 @@ import pytest
 from pero_worker.engines import installed_engines, load_engine
 from pero_worker.engines.dummy import DummyEngine, load
 from pero_worker.errors import PageError, StageError
-from pero_worker.ports import EngineInput, EngineOutput
 from pero_worker.stage import Stage
+from pero_worker.work import EngineInput, EngineOutput
 
 
 class CountingClock:
@@ -79,7 +79,7 @@ def test_durations_follow_the_contract(text: str, least: float, most: float) -> 
     for seed in range(20):
         clock = CountingClock()
         engine = DummyEngine(clock, random.Random(seed), given.scale, given.least, given.most)
-        assert engine.process(EngineInput("a.png", 100)) == EngineOutput()
+        assert engine.process(EngineInput(name="a.png", size=100)) == EngineOutput()
         durations.append(clock.slept)
     assert min(durations) >= least
     assert max(durations) <= most
@@ -88,11 +88,11 @@ def test_durations_follow_the_contract(text: str, least: float, most: float) -> 
 
 def test_failures_on_demand() -> None:
     with pytest.raises(PageError):
-        dummy("FAILTEST = 1").process(EngineInput("a.png", 0))
+        dummy("FAILTEST = 1").process(EngineInput(name="a.png", size=0))
     picky = dummy("TIME_SCALE = 0\nFAIL_NAME = bad*")
-    picky.process(EngineInput("good.png", 0))
+    picky.process(EngineInput(name="good.png", size=0))
     with pytest.raises(PageError, match=r"bad\.png"):
-        picky.process(EngineInput("bad.png", 0))
+        picky.process(EngineInput(name="bad.png", size=0))
 
 
 def test_a_config_with_nonsense_numbers_is_a_stage_error() -> None:
@@ -112,7 +112,7 @@ def test_durations_are_finite(value: str) -> None:
 
 
 def test_a_dummy_stage_can_add_a_line_to_the_page() -> None:
-    work = EngineInput("a.png", 5)
+    work = EngineInput(name="a.png", size=5)
     first = dummy("TIME_SCALE = 0\nLINE = layout").process(work)
     second = dummy("TIME_SCALE = 0\nLINE = ocr").process(replace(work, page=first.page))
     assert second.page is not None

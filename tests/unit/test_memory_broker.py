@@ -8,7 +8,7 @@ import pytest
 
 from pero_worker.brokers.memory import MemoryBroker
 from pero_worker.errors import RequestError
-from pero_worker.ports import Delivery
+from pero_worker.work import Delivery
 
 
 def take(broker: MemoryBroker, queue: str = "a", consumer: str = "w") -> Delivery:

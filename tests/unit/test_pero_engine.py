@@ -21,7 +21,8 @@ import pero_worker
 from pero_worker.engines.pero import load, speed
 from pero_worker.errors import PageError, StageError
 from pero_worker.page import Line, Page, Region
-from pero_worker.ports import Engine, EngineInput, EngineOutput
+from pero_worker.ports import Engine
+from pero_worker.work import EngineInput, EngineOutput
 
 pytest.importorskip("pero_ocr")
 
@@ -71,7 +72,7 @@ def drawn(*texts: str, width: int = 900, size: int = 40) -> np.ndarray:
 
 
 def run(engine: Engine, image: np.ndarray, **more: object) -> EngineOutput:
-    return engine.process(EngineInput("p.png", image.size, image, **more))
+    return engine.process(EngineInput(name="p.png", size=image.size, image=image, **more))
 
 
 def box(points: tuple) -> tuple[float, float, float, float]:
@@ -258,7 +259,7 @@ def test_what_pero_ocr_raises_becomes_a_page_error(engine: Engine, monkeypatch: 
     with pytest.raises(PageError, match=r"pero-ocr failed on this page: .*boom"):
         run(engine, drawn("x"))
     with pytest.raises(PageError, match="image"):
-        engine.process(EngineInput("p", 0))
+        engine.process(EngineInput(name="p", size=0))
 
 
 @pytest.mark.parametrize("name", ["ocr.pt", "parsenet.pt"])

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pero_worker.engines import rapidocr as module
 from pero_worker.errors import StageError
 from pero_worker.page import Page
-from pero_worker.ports import EngineInput
+from pero_worker.work import EngineInput
 
 PAGE = np.full((400, 600, 3), 255, np.uint8)
 
@@ -54,7 +54,7 @@ def quad(left: float, top: float, right: float, bottom: float) -> list[list[floa
 
 
 def read(reader: Reader, image: Any = PAGE) -> Page:
-    page = module.RapidOcrEngine(reader, (TooThin,)).process(EngineInput("a.png", 1, image)).page
+    page = module.RapidOcrEngine(reader, (TooThin,)).process(EngineInput(name="a.png", size=1, image=image)).page
     assert page is not None
     return page
 
@@ -123,7 +123,7 @@ def test_a_picture_that_cannot_be_scaled_is_an_empty_page() -> None:
 
 def test_phases_are_timed_and_those_not_run_are_left_out() -> None:
     found = Found(np.array([quad(0, 0, 90, 30)]), ("x",), (0.9,), [0.25, None, 0.5])
-    output = module.RapidOcrEngine(Reader(found), ()).process(EngineInput("a.png", 1, PAGE))
+    output = module.RapidOcrEngine(Reader(found), ()).process(EngineInput(name="a.png", size=1, image=PAGE))
     assert output.seconds == {"detect": 0.25, "recognise": 0.5}
 
 
@@ -163,7 +163,7 @@ def drawn(*lines: str) -> Any:
 
 def test_it_reads_a_drawn_page(engine: module.RapidOcrEngine) -> None:
     texts = ["The first line of the page", "Number 1887 stands here"]
-    output = engine.process(EngineInput("drawn.png", 1, drawn(*texts)))
+    output = engine.process(EngineInput(name="drawn.png", size=1, image=drawn(*texts)))
     assert output.page is not None
     lines = list(output.page.lines())
     assert [line.text for line in lines] == texts
@@ -177,13 +177,13 @@ def test_it_reads_a_drawn_page(engine: module.RapidOcrEngine) -> None:
 
 @pytest.mark.parametrize("grey", [0, 255])
 def test_a_blank_page_has_no_lines(engine: module.RapidOcrEngine, grey: int) -> None:
-    page = engine.process(EngineInput("blank.png", 1, np.full((300, 200, 3), grey, np.uint8))).page
+    page = engine.process(EngineInput(name="blank.png", size=1, image=np.full((300, 200, 3), grey, np.uint8))).page
     assert page == Page("blank.png", 200, 300)
 
 
 @pytest.mark.parametrize("shape", [(16, 20000), (17, 3000), (3000, 17)])
 def test_extreme_shapes_do_not_raise(engine: module.RapidOcrEngine, shape: tuple[int, int]) -> None:
-    page = engine.process(EngineInput("strip.png", 1, np.full((*shape, 3), 255, np.uint8))).page
+    page = engine.process(EngineInput(name="strip.png", size=1, image=np.full((*shape, 3), 255, np.uint8))).page
     assert page == Page("strip.png", shape[1], shape[0])
 
 
@@ -197,7 +197,7 @@ def test_it_never_downloads(engine: module.RapidOcrEngine) -> None:
 def test_words_lie_on_their_line_and_prices_stay_in_it(engine: module.RapidOcrEngine) -> None:
     picture = Image.fromarray(drawn("204. The old mill", "205. Morning")[:, :, ::-1])
     ImageDraw.Draw(picture).text((760, 50), "320", "black", ImageFont.load_default(size=36))
-    page = engine.process(EngineInput("a.png", 1, np.asarray(picture)[:, :, ::-1].copy())).page
+    page = engine.process(EngineInput(name="a.png", size=1, image=np.asarray(picture)[:, :, ::-1].copy())).page
     assert page is not None
     first = next(page.lines())
     assert first.text == "204. The old mill 320"

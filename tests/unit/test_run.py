@@ -13,9 +13,9 @@ from pero_worker.clock import SystemClock
 from pero_worker.formats import pagexml
 from pero_worker.inputs.discover import discover
 from pero_worker.jobs import run as module
-from pero_worker.jobs.journal import PageRecord
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
+from pero_worker.jobs.report import PageRecord
 from pero_worker.jobs.run import RunOptions, Summary, run
 from pero_worker.jobs.workforce import DeathListener, PageOutcome
 from pero_worker.page import Page
@@ -27,12 +27,15 @@ XML = pagexml.write(Page("p", 20, 10), created=SystemClock().now(), creator="tes
 class Workforce:
     """Holds one page at a time; what becomes of those in `xml` is their PAGE XML there, else an empty page."""
 
+    pipeline = "p"
+    version = "1"
+
     def __init__(self, xml: dict[str, bytes]) -> None:
         self.xml = xml
         self.taken: list[str] = []
         self.in_hand: list[PageOutcome] = []
 
-    def start(self, pages: int, gone: DeathListener) -> int:
+    def start(self, pages: int, on_death: DeathListener) -> int:
         return 1
 
     def wants_more(self) -> bool:
@@ -41,7 +44,7 @@ class Workforce:
     def hand_in(self, page_id: str, task: PageTask) -> None:
         self.taken.append(task.name)
         results = (Payload("a.png", b"image"), Payload("a.png_page.xml", self.xml.get(task.name, XML)))
-        self.in_hand.append(PageOutcome(page_id, Request(page_id, page_id, ("out",), results)))
+        self.in_hand.append(PageOutcome(page_id=page_id, request=Request(page_id, page_id, ("out",), results)))
 
     def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
         found, self.in_hand = self.in_hand, []
@@ -51,10 +54,13 @@ class Workforce:
         assert finished
 
 
-class Observer:
+class Listener:
     def __init__(self) -> None:
         self.expected: list[tuple[int, int]] = []
         self.settled = 0
+
+    def notice(self, text: str) -> None:
+        raise AssertionError
 
     def started(self, workers: int) -> None:
         pass
@@ -68,7 +74,7 @@ class Observer:
     def worker_died(self, exit_code: int, pages: int) -> None:
         raise AssertionError
 
-    def binding(self, documents: int) -> None:
+    def making_documents(self, documents: int) -> None:
         pass
 
 
@@ -85,11 +91,11 @@ def scans(tmp_path: Path) -> Path:
     return folder
 
 
-def go(scans: Path, workforce: Workforce, observer: Observer, formats: str = "text") -> Summary:
+def go(scans: Path, workforce: Workforce, listener: Listener, formats: str = "text") -> Summary:
     documents = discover([str(scans)]).documents
-    options = RunOptions("p", "1", tuple(formats.split(",")), 300)
+    options = RunOptions(formats=tuple(formats.split(",")))
     with closing(OutputFolder(scans.parent / "out")) as folder:
-        return run(documents, workforce, folder, options, observer, SystemClock())
+        return run(documents, workforce, folder, options, listener, SystemClock())
 
 
 def test_documents_are_opened_as_workers_want_pages(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,30 +104,30 @@ def test_documents_are_opened_as_workers_want_pages(scans: Path, monkeypatch: py
 
     class Watching(Workforce):
         def hand_in(self, page_id: str, task: PageTask) -> None:
-            opened.append(len(observer.expected))
+            opened.append(len(listener.expected))
             super().hand_in(page_id, task)
 
-    observer = Observer()
-    summary = go(scans, Watching({}), observer)
+    listener = Listener()
+    summary = go(scans, Watching({}), listener)
     assert opened[:8] == [4, 4, 4, 4, 5, 6, 7, 8]
     assert (summary.done, summary.failed) == (33, 1)
-    assert observer.expected[0] == (32, 0), "a document counts as one page until it is opened"
-    assert observer.expected[-1] == (34, 0)
-    assert observer.settled == 34
+    assert listener.expected[0] == (32, 0), "a document counts as one page until it is opened"
+    assert listener.expected[-1] == (34, 0)
+    assert listener.settled == 34
 
 
 def test_the_next_run_does_what_failed(scans: Path) -> None:
-    first = go(scans, Workforce({"three_0002": b"<no"}), Observer())
+    first = go(scans, Workforce({"three_0002": b"<no"}), Listener())
     assert (first.done, first.failed) == (32, 2)
     assert {record.page for record in first.failures} == {"broken", "three_0002"}
-    again, observer = Workforce({}), Observer()
-    second = go(scans, again, observer)
+    again, listener = Workforce({}), Listener()
+    second = go(scans, again, listener)
     assert again.taken == ["three_0002"]
     assert (second.done, second.failed, second.finished_before) == (1, 1, 32)
-    assert observer.expected[-1] == (2, 32)
+    assert listener.expected[-1] == (2, 32)
 
 
 def test_the_summary_names_the_first_failures(scans: Path) -> None:
-    summary = go(scans, Workforce({str(number): b"<no" for number in range(30)}), Observer())
+    summary = go(scans, Workforce({str(number): b"<no" for number in range(30)}), Listener())
     assert summary.failed == 31
     assert len(summary.failures) == 20

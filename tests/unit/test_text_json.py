@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from test_pagexml import CREATED, PAGES, page
 
 from pero_worker.errors import UsageError
-from pero_worker.formats import FORMATS, PDF_FORMAT, PDF_SUFFIX, jsonpage, pagexml, parse_formats, text
+from pero_worker.formats import installed_formats, jsonpage, page_formats, pagexml, parse_formats, text
 from pero_worker.page import Line, Page, Region
 
 
@@ -74,7 +74,7 @@ def test_json_keeps_letters_as_they_are_and_unknown_text_as_null() -> None:
 @given(PAGES)
 def test_every_format_of_any_page_is_written_and_decodes(record: Page) -> None:
     read = pagexml.read(pagexml.write(record, created=CREATED, creator="x"))
-    for kind in FORMATS.values():
+    for kind in page_formats(tuple(installed_formats())):
         data = kind.write(read, created=CREATED, creator="x")
         assert kind.write(read, created=CREATED, creator="x") == data
         data.decode("utf-8", "strict")
@@ -83,20 +83,22 @@ def test_every_format_of_any_page_is_written_and_decodes(record: Page) -> None:
 
 
 def test_formats_have_their_suffixes_and_none_ends_with_another() -> None:
-    assert {name: kind.suffix for name, kind in FORMATS.items()} == {
+    formats = installed_formats()
+    assert {name: kind.suffix for name, kind in formats.items()} == {
         "page": ".page.xml",
         "alto": ".alto.xml",
         "text": ".txt",
         "hocr": ".hocr",
         "json": ".json",
+        "pdf": ".pdf",
     }
-    suffixes = [*(kind.suffix for kind in FORMATS.values()), PDF_SUFFIX]
+    suffixes = [kind.suffix for kind in formats.values()]
     assert not any(a != b and a.endswith(b) for a in suffixes for b in suffixes)
-    assert all(name == kind.name for name, kind in FORMATS.items())
+    assert all(name == kind.name for name, kind in formats.items())
 
 
 def test_formats_are_parsed_in_order_without_repetition() -> None:
-    assert parse_formats("pdf, ALTO,page,alto") == (PDF_FORMAT, "alto", "page")
+    assert parse_formats("pdf, ALTO,page,alto") == ("pdf", "alto", "page")
     assert parse_formats("all") == ("page", "alto", "text", "hocr", "json", "pdf")
 
 
@@ -104,7 +106,7 @@ def test_formats_are_parsed_in_order_without_repetition() -> None:
 def test_an_unknown_format_is_a_usage_error_that_names_the_valid_ones(names: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_formats(names)
-    assert all(known in str(caught.value) for known in (*FORMATS, PDF_FORMAT))
+    assert all(known in str(caught.value) for known in installed_formats())
 
 
 def test_a_line_break_inside_a_line_does_not_make_two() -> None:

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from pika.adapters.blocking_connection import BlockingChannel, BlockingConnectio
 
 from pero_worker.errors import RequestError, TransientError
 from pero_worker.wire import queues as wire
+from pero_worker.work import QueueState
 
 logger = logging.getLogger(__name__)
 # What goes wrong with a connection is told once, by us.
@@ -23,14 +23,6 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
 _REFUSED_BY_SIZE = {406, 501}
-
-
-@dataclass(frozen=True, slots=True)
-class QueueState:
-    """What a passive declaration tells: messages that are ready, and consumers."""
-
-    messages: int
-    consumers: int
 
 
 class Link:
@@ -181,7 +173,7 @@ class Link:
             if error.reply_code == 404:
                 return None
             raise
-        return QueueState(method.message_count, method.consumer_count)
+        return QueueState(messages=method.message_count, consumers=method.consumer_count)
 
     def take(self, queue: str) -> tuple[int, dict[str, Any], bytes] | None:
         if self.state(queue) is None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pero_worker.errors import RequestError, TransientError
-from pero_worker.ports import Delivery
+from pero_worker.work import Delivery
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -44,7 +44,7 @@ class MemoryBroker:
                     message = heapq.heappop(self._queues[name])
                     tag = next(self._numbers)
                     self._in_hand[tag] = (consumer, name, message)
-                    return Delivery(tag, name, message.body, message.attempts)
+                    return Delivery(tag=tag, queue=name, body=message.body, attempts=message.attempts)
         return None
 
     def publish(self, queue: str, body: bytes, priority: int = 0) -> None:

@@ -12,6 +12,8 @@ import pero_worker
 from pero_worker.cli import (
     dead,
     engines,
+    gateway,
+    keys,
     log,
     ocr,
     publish,
@@ -54,6 +56,8 @@ app.add_typer(workers.app, name="workers")
 app.command("publish", epilog=publish.PUBLISH_EPILOG)(cluster_command(publish.publish_command))
 app.command("download", epilog=publish.DOWNLOAD_EPILOG)(cluster_command(publish.download_command))
 app.command("status", epilog=status.EPILOG)(cluster_command(status.status))
+app.command("gateway", epilog=gateway.EPILOG)(gateway.gateway)
+app.add_typer(keys.app, name="keys")
 app.add_typer(dead.app, name="dead")
 app.add_typer(log.app, name="log")
 app.command("set-up", epilog=setup.EPILOG)(setup.set_up)

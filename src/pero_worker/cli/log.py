@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +14,11 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import broker_access
 from pero_worker.cluster.logs.daemon import empty_queue, run_log_daemon
 from pero_worker.cluster.logs.follow import follow_folder
+from pero_worker.cluster.logs.stderr import log_to_stderr
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
-from pero_worker.cluster.workers.supervisor import exit_after, log_to_stderr, stop_on_signals
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
+from pero_worker.processes import Lifetime
 from pero_worker.wire.queues import LOG_QUEUE
 
 DEFAULT_MINUTES = 24 * 60
@@ -68,12 +68,11 @@ def daemon(
         raise UsageError("say where the files go: -o DIR, or output_dir in a configuration file")
     minutes = _number(values, "log_rotation_period", DEFAULT_MINUTES) if rotate is None else rotate
     kept = int(_number(values, "number_of_files", 0)) if keep is None else keep
-    stopped = threading.Event()
-    stop_on_signals(stopped)
-    exit_after(stopped)
+    lifetime = Lifetime()
+    lifetime.begin()
     broker = _broker(given, prefetch=200)
     try:
-        run_log_daemon(broker, folder, minutes, kept, stopped, _queue(queue, values), SystemClock())
+        run_log_daemon(broker, folder, minutes, kept, lifetime.stop, _queue(queue, values), SystemClock())
     finally:
         broker.close()
 
@@ -87,12 +86,11 @@ def follow(
 ) -> None:
     """Print log lines as they come, until told to stop."""
     values = configured(context, *_SECTIONS)
-    stopped = threading.Event()
-    stop_on_signals(stopped)
-    exit_after(stopped)
+    lifetime = Lifetime()
+    lifetime.begin()
     folder = output_dir or _folder(values)
     if folder is not None:
-        for line in follow_folder(folder, lines, stopped):
+        for line in follow_folder(folder, lines, lifetime.stop):
             typer.echo(line)
         return
     name = _queue(queue, values)
@@ -102,7 +100,7 @@ def follow(
         state = broker.state(name)
         if state is not None and state.consumers:
             raise UsageError(f"a log daemon empties the queue {name!r}: follow the files it writes, with -o DIR")
-        empty_queue(broker, name, typer.echo, stopped)
+        empty_queue(broker, name, typer.echo, lifetime.stop)
     finally:
         broker.close()
 

@@ -21,12 +21,12 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-from pero_worker.jobs.journal import PageRecord, PageStatus
+from pero_worker.jobs.report import PageRecord, PageStatus
 from pero_worker.jobs.run import Summary
 
 
 class Progress:
-    """`local.run.Observer` on the terminal; says nothing when not `visible`."""
+    """A `RunListener` on the terminal; shows no progress when not `visible`."""
 
     def __init__(self, *, visible: bool) -> None:
         self._bar = RichProgress(
@@ -52,6 +52,9 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
+    def notice(self, text: str) -> None:
+        typer.echo(text, err=True)
+
     def started(self, workers: int) -> None:
         self._workers = workers
         self._show()
@@ -69,9 +72,9 @@ class Progress:
     def worker_died(self, exit_code: int, pages: int) -> None:
         self._say(f"a worker process died ({_why(exit_code)}); {pages} page(s) taken back, restarting it")
 
-    def binding(self, documents: int) -> None:
+    def making_documents(self, documents: int) -> None:
         if documents:
-            self._bar.update(self._task, description=f"pages; making {documents} PDFs")
+            self._bar.update(self._task, description=f"pages; making {documents} documents")
 
     def _show(self, *, total: float | None = None, advance: float = 0) -> None:
         (task,) = self._bar.tasks
@@ -110,7 +113,7 @@ def _bar(visible: bool, *columns: ProgressColumn) -> RichProgress:
     )
 
 
-def print_summary(summary: Summary, folder: Path, skipped: int) -> None:
+def print_summary(summary: Summary, folder: Path) -> None:
     """What the run came to, on stdout."""
     speed = f", {summary.done / summary.seconds:.2f} pages/s" if summary.done and summary.seconds else ""
     before = f", {summary.finished_before} done before" if summary.finished_before else ""
@@ -119,10 +122,10 @@ def print_summary(summary: Summary, folder: Path, skipped: int) -> None:
         typer.echo(f"  failed: {record.page}: {record.error}")
     if summary.failed > len(summary.failures):
         typer.echo(f"  and {summary.failed - len(summary.failures)} more")
-    for name, reason in summary.pdfs_failed:
-        typer.echo(f"  no PDF: {name}: {reason}")
-    if skipped:
-        typer.echo(f"  {skipped} files in the folders are not images and were passed over")
+    for name, wanted, reason in summary.documents_failed:
+        typer.echo(f"  no {wanted}: {name}: {reason}")
+    if summary.skipped:
+        typer.echo(f"  {summary.skipped} files in the folders are not images and were passed over")
     if summary.interrupted:
         typer.echo("interrupted; run the same command again to go on")
     typer.echo(f"results in {folder}, one line a page in {folder / 'report.jsonl'}")

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import uuid
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
-import platformdirs
 import typer
 
-from pero_worker.cli.ocr import Crew, on_cluster, run_documents
 from pero_worker.cli.progress import count_bar
+from pero_worker.cli.running import run_in_terminal
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.pages.download import DownloadCounts, download, messages_in
-from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree, safe_name
-from pero_worker.cluster.pages.publish import PublishCounts, PublishOptions, SentPages, check_route, publish
+from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
+from pero_worker.cluster.pages.publish import PublishCounts, PublishOptions, publish_job
 from pero_worker.cluster.pages.sending import FIRST_PAGES
+from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, split_servers
-from pero_worker.cluster.workers.supervisor import exit_after, stop_on_signals
 from pero_worker.errors import ExitCode, UsageError
-from pero_worker.formats import parse_formats
+from pero_worker.formats import formats_help, parse_formats
 from pero_worker.inputs.discover import discover
+from pero_worker.jobs.job import JobRequest
 from pero_worker.jobs.outputs import OutputFolder
+from pero_worker.jobs.run import RunOptions
+from pero_worker.processes import Lifetime
 
 PUBLISH_EPILOG = """
 [bold]Examples[/bold]
@@ -69,9 +69,7 @@ def publish_command(
         bool, typer.Option("-w", "--wait", help="Follow the job to its end; results go to --output.")
     ] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="With --wait.", metavar="DIR")] = None,
-    formats: Annotated[
-        str, typer.Option("-f", "--formats", help="With --wait: page, alto, text, hocr, json, pdf; or all.")
-    ] = "page,alto,text",
+    formats: Annotated[str, typer.Option("-f", "--formats", help=f"With --wait: {formats_help()}.")] = "page,alto,text",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Send pages into the cluster."""
@@ -79,35 +77,27 @@ def publish_command(
         if output is None:
             raise UsageError("--wait needs --output: the folder for the results")
         # The job's results come through a queue of its own, so that nobody else takes them.
-        names = split_servers(stages)[:-1]
-
-        def crew(folder: OutputFolder) -> AbstractContextManager[Crew]:
-            return on_cluster(given, names, folder, dpi, priority)
-
-        run_documents(paths, output, parse_formats(formats), crew, dpi=dpi, quiet=quiet)
+        workforce = cluster_workforce(cluster_access(given), split_servers(stages)[:-1], dpi=dpi, priority=priority)
+        options = RunOptions(formats=parse_formats(formats), dpi=dpi)
+        run_in_terminal(JobRequest(paths=paths, output=output, options=options, workforce=workforce), quiet=quiet)
         return
     found = discover(paths)
-    sending = PublishOptions(job or uuid.uuid4().hex[:16], split_servers(stages), priority, dpi)
+    sending = PublishOptions(job=job or uuid.uuid4().hex[:16], stages=split_servers(stages), priority=priority, dpi=dpi)
     published = PublishCounts()
-    with open_cluster(cluster_access(given)) as cluster:
-        check_route(cluster.broker, sending.stages)
-        sent = SentPages(Path(platformdirs.user_state_dir("pero-worker")) / "jobs" / safe_name(sending.job))
-        try:
-            with count_bar(visible=not quiet) as bar:
-                task = bar.add_task("publishing", total=len(found.documents))
-                publish(
+    try:
+        with count_bar(visible=not quiet) as bar:
+            task = bar.add_task("publishing", total=len(found.documents))
+            with open_cluster(cluster_access(given)) as cluster:
+                publish_job(
                     found.documents,
                     cluster.broker,
                     sending,
-                    sent,
-                    SystemClock(),
                     published,
                     lambda number: bar.update(task, completed=number),
                 )
-        finally:
-            sent.close()
-            if not quiet:
-                print_published(published, sending.job)
+    finally:
+        if not quiet:
+            print_published(published, sending.job)
     if published.failed:
         raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
 
@@ -120,7 +110,7 @@ def download_command(
         bool, typer.Option("-k", "--keep-running", help="Wait for more when the queue is empty.")
     ] = False,
     formats: Annotated[
-        str, typer.Option("-f", "--formats", help="Comma-separated: page, alto, text, hocr, json.")
+        str, typer.Option("-f", "--formats", help=f"Comma-separated: {formats_help(page_only=True)}.")
     ] = "page,alto,text",
     layout: Annotated[
         str, typer.Option(help="tree (names as published) or requests (a folder each, as upstream).")
@@ -131,9 +121,8 @@ def download_command(
     if layout not in {"tree", "requests"}:
         raise typer.BadParameter("choose tree or requests", param_hint="--layout")
     wanted = parse_formats(formats)
-    stopped = threading.Event()
-    stop_on_signals(stopped)
-    exit_after(stopped)
+    lifetime = Lifetime()
+    lifetime.begin()
     clock = SystemClock()
     downloaded = DownloadCounts()
     with open_cluster(cluster_access(given)) as cluster:
@@ -148,9 +137,9 @@ def download_command(
                     writer,
                     clock,
                     keep_running=keep_running,
-                    stopped=stopped,
+                    stopped=lifetime.stop,
                     downloaded=downloaded,
-                    tell=lambda _request: bar.advance(task),
+                    on_page=lambda _request: bar.advance(task),
                 )
         finally:
             writer.close()

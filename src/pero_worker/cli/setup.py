@@ -27,10 +27,14 @@ def set_up(
     clients_at: Annotated[
         Path | None, typer.Option(help="The folder in which workers' machines will have the clients' files.")
     ] = None,
-    zookeeper_port: Annotated[int, typer.Option(min=1, max=65535)] = Ports().zookeeper,
-    amqp_port: Annotated[int, typer.Option(min=1, max=65535)] = Ports().amqp,
-    management_port: Annotated[int, typer.Option(min=1, max=65535)] = Ports().management,
-    sftp_port: Annotated[int, typer.Option(min=1, max=65535)] = Ports().sftp,
+    zookeeper_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port of ZooKeeper, by TLS.")
+    ] = Ports().zookeeper,
+    amqp_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of RabbitMQ, by TLS.")] = Ports().amqp,
+    management_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port of RabbitMQ's web interface, by TLS.")
+    ] = Ports().management,
+    sftp_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the model store.")] = Ports().sftp,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there, also the passwords.")] = False,
 ) -> None:
     """Make what RabbitMQ, ZooKeeper, a model store and all clients need to talk by TLS, with passwords."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,8 +15,9 @@ from pero_worker.cli import replay
 from pero_worker.cli.access import cluster_command
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_cluster
+from pero_worker.cluster.logs.stderr import log_to_stderr
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
-from pero_worker.cluster.workers.supervisor import exit_after, log_to_stderr, stop_on_signals
+from pero_worker.processes import Lifetime
 from pero_worker.watchdog.mirror import Mirror
 from pero_worker.watchdog.policy import plan
 from pero_worker.watchdog.service import Watchdog
@@ -61,9 +61,8 @@ app.command("replay", epilog=replay.EPILOG)(replay.replay)
 
 def run_watchdog(access: ClusterAccess, *, dry_run: bool, record: Path | None = None) -> None:
     """Until SIGTERM or Ctrl-C, or for one plan."""
-    stopped = threading.Event()
-    stop_on_signals(stopped)
-    exit_after(stopped)
+    lifetime = Lifetime()
+    lifetime.begin()
     clock = SystemClock()
     with ExitStack() as stack:
         cluster = stack.enter_context(open_cluster(access))
@@ -76,7 +75,7 @@ def run_watchdog(access: ClusterAccess, *, dry_run: bool, record: Path | None = 
         else:
             recorder = stack.enter_context(Recorder(record, clock))
             service = Watchdog(cluster.zookeeper, cluster.broker.lengths, clock, record=recorder)
-        service.run(name, stopped)
+        service.run(name, lifetime.stop)
 
 
 def _look(service: Watchdog, zookeeper: object) -> Snapshot:

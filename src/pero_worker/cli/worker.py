@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import sys
-import threading
 import uuid
 from datetime import timedelta
 from pathlib import Path
@@ -15,12 +14,14 @@ import platformdirs
 import typer
 
 from pero_worker.cli.access import configured
+from pero_worker.cluster.logs.stderr import log_to_stderr
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, store_access
-from pero_worker.cluster.workers.supervisor import log_to_stderr, run_pool, stop_on_signals
+from pero_worker.cluster.workers.supervisor import run_pool
 from pero_worker.cluster.workers.worker import ClusterWorkerSettings
 from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.local.devices import choose_devices
 from pero_worker.models.store import Keep
+from pero_worker.processes import Lifetime
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -106,8 +107,8 @@ def worker(
         )
         for number, one in enumerate(devices, 1)
     ]
-    stopped = threading.Event()
-    stop_on_signals(stopped)
-    status = run_pool(settings, cluster_access(given), store_access(given), stopped)
+    lifetime = Lifetime(grace=None)
+    lifetime.begin()
+    status = run_pool(settings, cluster_access(given), store_access(given), lifetime.stop)
     if status:
         raise typer.Exit(status)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from kazoo.client import KazooClient
 from kazoo.recipe.watchers import ChildrenWatch
 
-from pero_worker.brokers.rabbitmq import NO_SERVER, BrokerAccess, RabbitBroker
+from pero_worker.brokers.connection import NO_SERVER, BrokerAccess
+from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cluster.registry.servers import MQ, list_servers, parse_names
 from pero_worker.coordinators.session import ZooKeeperAccess, session
 from pero_worker.errors import TransientError
@@ -22,7 +23,7 @@ class ClusterAccess:
     """`broker.servers` empty: those registered in ZooKeeper."""
 
     zookeeper: ZooKeeperAccess = field(default_factory=ZooKeeperAccess)
-    broker: BrokerAccess = field(default_factory=lambda: BrokerAccess(()))
+    broker: BrokerAccess = field(default_factory=lambda: BrokerAccess(servers=()))
 
 
 @dataclass(frozen=True, slots=True)

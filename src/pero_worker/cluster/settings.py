@@ -10,7 +10,7 @@ from configparser import Error as ConfigError
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pero_worker.brokers.rabbitmq import BrokerAccess
+from pero_worker.brokers.connection import BrokerAccess
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.coordinators.session import ZooKeeperAccess
 from pero_worker.errors import UsageError
@@ -67,7 +67,11 @@ def cluster_access(given: ConnectionOptions) -> ClusterAccess:
             given.open_nodes,
         ),
         BrokerAccess(
-            tuple(parse_server(server) for server in given.brokers), user, password, given.vhost, given.ca_cert
+            servers=tuple(parse_server(server) for server in given.brokers),
+            user=user,
+            password=password,
+            vhost=given.vhost,
+            ca_cert=given.ca_cert,
         ),
     )
 

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeVar
 
 from kazoo.client import KazooClient
@@ -38,6 +37,7 @@ from pero_worker.wire.servers import ZOOKEEPER_PORT, parse_server
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
+_ANSWER_TIMEOUT_SECONDS = 10.0
 _CLOSE_TIMEOUT_SECONDS = 2.0
 _HANDSHAKE_TIMEOUT_SECONDS = 3.0
 """Seconds for a server to take a connection and to say hello."""
@@ -249,25 +249,28 @@ def _end(client: Any) -> None:
         logging.getLogger(__name__).debug("closing ZooKeeper's client: %s", error)
 
 
-def wait_for(client: Any, question: Callable[[], T], patience: float = 10.0) -> T:
+def wait_for(client: Any, question: Callable[[], T], patience: float = _ANSWER_TIMEOUT_SECONDS) -> T:
     """What `question`, one of kazoo's asynchronous calls, comes to. kazoo's own exceptions pass, except
     TransientError: ZooKeeper is away, or does not answer in `patience` seconds."""
     if not client.connected:
         raise TransientError("the connection to ZooKeeper is lost")
-    pending: Any = question()
+    answer: T = _answer(question(), patience)
+    return answer
+
+
+def _answer(pending: Any, patience: float = _ANSWER_TIMEOUT_SECONDS) -> Any:
     try:
-        answer: T = pending.get(timeout=patience)
+        return pending.get(timeout=patience)
     except CONNECTION_ERRORS as error:
         raise TransientError(f"ZooKeeper does not answer ({type(error).__name__})") from error
     except LOGIN_ERRORS as error:
         raise TransientError(_REFUSAL) from error
-    return answer
 
 
 def read_leaves(client: Any, folder: str, leaves: Sequence[str]) -> dict[str, tuple[bytes, Any]]:
     """Values and stats of those nodes `folder/leaf` that are there, asked for all at once: one round trip, not many.
 
-    TransientError: as `asked`.
+    TransientError: as `wait_for`.
     """
     if not client.connected:
         raise TransientError("the connection to ZooKeeper is lost")
@@ -275,11 +278,7 @@ def read_leaves(client: Any, folder: str, leaves: Sequence[str]) -> dict[str, tu
     found: dict[str, tuple[bytes, Any]] = {}
     for leaf, answer in pending.items():
         try:
-            found[leaf] = wait_for(client, partial(_itself, answer))
+            found[leaf] = _answer(answer)
         except NoNodeError:
             continue
     return found
-
-
-def _itself(answer: Any) -> Any:
-    return answer

@@ -1,47 +1,39 @@
-"""ZooKeeper as a worker's `ports.Coordinator`: what it is told, and what it tells.
+"""ZooKeeper as the coordinator of one worker: its registration, and what it is told.
 
-Assignments and stages come through watches and are kept, so that a worker goes on while ZooKeeper is away; what it
-reports meanwhile is written when ZooKeeper is back.
+Assignments and stages come through watches and are kept, so that a worker goes on while ZooKeeper is away. What the
+worker tells is `writebehind.py`.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from kazoo.client import KazooClient, KazooState
-from kazoo.exceptions import KazooException, NoNodeError
+from kazoo.exceptions import NoNodeError
 from kazoo.recipe.watchers import DataWatch
 
-from pero_worker.coordinators import suspects
 from pero_worker.coordinators.presence import Presence
 from pero_worker.coordinators.session import CONNECTION_ERRORS, wait_for
-from pero_worker.coordinators.statistics import Statistics
+from pero_worker.coordinators.writebehind import WriteBehind
 from pero_worker.errors import StageError, TransientError, UsageError
-from pero_worker.ports import Assignment, Clock, WorkerStatus
+from pero_worker.ports import Clock
 from pero_worker.stage import Stage
 from pero_worker.wire import tree as wire
 from pero_worker.wire.tree import TREE
+from pero_worker.work import Assignment, WorkerStatus
 
 logger = logging.getLogger(__name__)
-_MAX_ERROR_LENGTH = 300
-"""Characters."""
-
-
-@dataclass(slots=True)
-class _Told:
-    """What ZooKeeper should say about this worker."""
-
-    status: str = ""
-    message: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 class ZooKeeperCoordinator:
-    """For one worker, which is registered at once and told nothing before `watch`."""
+    """`ports.Assignments` of one worker, which is registered at once and told nothing before `watch`.
+
+    `reports` are its `ports.Reports` and `ports.Suspects`.
+    """
 
     def __init__(
         self,
@@ -59,23 +51,19 @@ class ZooKeeperCoordinator:
         """
         self._client = client
         self._worker = wire.check_name(worker, "worker")
-        self._clock = clock
         self._changed: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._assignment = Assignment()
         self._stages: dict[str, Stage] = {}
         self._watched: set[str] = set()
-        self._statistics = Statistics(client, str((facts or {}).get("kind", "cpu")))
-        self._cleared: list[tuple[str, bool]] = []
-        self._told = _Told(facts={"pages": 0, "failures": 0, **(facts or {})})
-        self._behind = threading.Event()
-        self._closed = threading.Event()
-        self._presence = Presence(client, worker)
         self._superseded = False
-        self._register(gone, patience)
+        told = {"pages": 0, "failures": 0, **(facts or {})}
+        presence = Presence(client, worker)
+        _register(client, self._worker, presence, clock, told, gone=gone, patience=patience)
+        self.reports = WriteBehind(
+            client, self._worker, clock, facts=told, presence=presence, superseded=self._give_up_name
+        )
         client.add_listener(self._on_state)
-        self._writer = threading.Thread(target=self._write_behind, name="zookeeper", daemon=True)
-        self._writer.start()
 
     def watch(self, changed: Callable[[], None] = lambda: None) -> None:
         """Begins to follow what the worker is told; `changed` is called from kazoo's thread when there is news."""
@@ -83,7 +71,7 @@ class ZooKeeperCoordinator:
         DataWatch(self._client, self._path("enabled"), self._on_enabled)
         self._changed = changed
 
-    # -- ports.Coordinator -------------------------------------------------------------------------------------
+    # -- ports.Assignments -------------------------------------------------------------------------------------
 
     def stage(self, name: str) -> Stage:
         """TransientError: not known yet, and ZooKeeper is away."""
@@ -107,98 +95,31 @@ class ZooKeeperCoordinator:
         with self._lock:
             return self._assignment
 
-    def report(self, worker: str, status: WorkerStatus, message: str = "") -> None:
-        with self._lock:
-            self._told.status, self._told.message = status.value, message
-        if status is not WorkerStatus.PROCESSING:
-            self._statistics.end_run()
-        self._behind.set()
-
-    def report_stages(self, worker: str, held: Sequence[str], refused: Mapping[str, str]) -> None:
-        with self._lock:
-            self._told.facts.update(stages=list(held), refused={name: text[:500] for name, text in refused.items()})
-        self._behind.set()
-
-    def begin_suspect(self, page: str) -> int:
-        return suspects.begin(self._client, page)
-
-    def end_suspect(self, page: str, *, survived: bool) -> None:
-        try:
-            suspects.end(self._client, page, survived=survived)
-        except TransientError as error:
-            logger.warning("until this is written down, a page is charged with a death that was none: %s", error)
-            with self._lock:
-                self._cleared.append((page, survived))
-
-    def record_time(self, stage: str, seconds: float, onward: str) -> None:
-        with self._lock:
-            self._told.facts["pages"] += 1
-        if self._statistics.page(stage, seconds, onward):
-            self._behind.set()
-
-    def record_load(self, stage: str, seconds: float, memory: int) -> None:
-        self._statistics.load(stage, seconds, memory)
-        self._behind.set()
-
-    def record_failure(self, text: str) -> None:
-        when = self._clock.now().isoformat(timespec="seconds")
-        with self._lock:
-            self._told.facts["failures"] += 1
-            self._told.facts["last_error"] = {"when": when, "text": text[:_MAX_ERROR_LENGTH]}
-        self._behind.set()
-
     # -- the inside --------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Writes what is left to tell, if ZooKeeper is there; the session is the caller's to end."""
-        self._closed.set()
-        self._behind.set()
-        self._writer.join(5)
-        try:
-            if self._client.connected and not self._superseded:
-                self._write()
-                self._write_cleared()
-                self._statistics.write()
-                self._presence.leave()
-        except (KazooException, TransientError, *CONNECTION_ERRORS) as error:
-            logger.debug("the end of worker %s is not written down: %s", self._worker, error)
+        self.reports.close()
 
     def _path(self, leaf: str) -> str:
         return TREE.worker(self._worker, leaf)
 
-    def _register(self, gone: Callable[[Mapping[str, Any]], bool], patience: float) -> None:
-        self._client.ensure_path(self._path("status"))
-        self._client.ensure_path(self._path("info"))
-        if gone(wire.decode_info(self._client.get(self._path("info"))[0])):
-            self._presence.leave()
-        self._presence.claim(patience, self._clock)
-        self._client.ensure_path(self._path("queue"))
-        self._client.ensure_path(self._path("stages"))
-        for leaf, value in (
-            ("status", wire.encode_text(WorkerStatus.STARTING)),
-            ("info", wire.encode_info(self._told.facts)),
-            ("unlock_time", wire.encode_time(None)),
-            ("enabled", wire.encode_flag(True)),
-        ):
-            self._client.ensure_path(self._path(leaf))
-            self._client.set(self._path(leaf), value)
-
     def _give_up_name(self, error: UsageError) -> None:
         """While this worker was cut off, or stood still, another has begun under its name: that one goes on."""
         logger.error("this worker ends: %s", error)
-        self._superseded = True
         with self._lock:
+            self._superseded = True
             self._assignment = Assignment(enabled=False)
         self._changed()
 
     def _on_state(self, state: str) -> None:
         if state == KazooState.CONNECTED:
-            self._behind.set()
+            self.reports.catch_up()
 
     def _on_queue(self, value: bytes | None, stat: Any) -> None:
         stages = wire.held_stages(value or b"", self._several())
         with self._lock:
-            self._assignment = Assignment(stages, self._assignment.enabled, stat.version + 1 if stat else 0)
+            self._assignment = replace(self._assignment, stages=stages, revision=stat.version + 1 if stat else 0)
             # A command to serve a stage, also the one that is served already, is a reason to look again.
             for name in stages:
                 self._stages.pop(name, None)
@@ -214,9 +135,8 @@ class ZooKeeperCoordinator:
 
     def _on_enabled(self, value: bytes | None, _stat: Any) -> None:
         with self._lock:
-            old = self._assignment
             enabled = wire.decode_flag(value or b"") and not self._superseded
-            self._assignment = Assignment(old.stages, enabled, old.revision)
+            self._assignment = replace(self._assignment, enabled=enabled)
         self._changed()
 
     def _watch_version(self, name: str) -> None:
@@ -234,44 +154,37 @@ class ZooKeeperCoordinator:
         with self._lock:
             self._watched.add(name)
 
-    def _write_cleared(self) -> None:
-        while self._cleared:
-            page, survived = self._cleared[0]
-            suspects.end(self._client, page, survived=survived)
-            with self._lock:
-                del self._cleared[0]
 
-    def _write_behind(self) -> None:
-        while not self._closed.is_set() and not self._superseded:
-            self._behind.wait()
-            self._behind.clear()
-            if self._closed.is_set() or not self._client.connected:
-                continue
-            try:
-                self._presence.keep()
-                self._write()
-                self._write_cleared()
-                self._statistics.write()
-            except UsageError as error:
-                self._give_up_name(error)
-            except (KazooException, TransientError, *CONNECTION_ERRORS) as error:
-                logger.debug("status of worker %s is not written down: %s", self._worker, error)
-                self._clock.sleep(0.2)
-                self._behind.set()
+def _register(
+    client: KazooClient,
+    worker: str,
+    presence: Presence,
+    clock: Clock,
+    facts: Mapping[str, Any],
+    *,
+    gone: Callable[[Mapping[str, Any]], bool],
+    patience: float,
+) -> None:
+    """Claims the name, and makes the worker's nodes as upstream's parts expect them."""
 
-    def _write(self) -> None:
-        with self._lock:
-            told = {
-                "status": self._told.status.encode(),
-                "message": wire.encode_text(self._told.message[:4000]),
-                "info": wire.encode_info(self._told.facts),
-            }
-        for leaf, value in told.items():
-            try:
-                self._client.set(self._path(leaf), value)
-            except NoNodeError:
-                self._client.ensure_path(self._path(leaf))
-                self._client.set(self._path(leaf), value)
+    def path(leaf: str) -> str:
+        return TREE.worker(worker, leaf)
+
+    client.ensure_path(path("status"))
+    client.ensure_path(path("info"))
+    if gone(wire.decode_info(client.get(path("info"))[0])):
+        presence.leave()
+    presence.claim(patience, clock)
+    client.ensure_path(path("queue"))
+    client.ensure_path(path("stages"))
+    for leaf, value in (
+        ("status", wire.encode_text(WorkerStatus.STARTING)),
+        ("info", wire.encode_info(facts)),
+        ("unlock_time", wire.encode_time(None)),
+        ("enabled", wire.encode_flag(True)),
+    ):
+        client.ensure_path(path(leaf))
+        client.set(path(leaf), value)
 
 
 def read_stage(client: KazooClient, name: str) -> Stage:

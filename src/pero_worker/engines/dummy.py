@@ -22,7 +22,8 @@ from pathlib import Path
 from pero_worker.clock import SystemClock
 from pero_worker.errors import PageError, StageError
 from pero_worker.page import Line, Page, Region
-from pero_worker.ports import Clock, EngineInput, EngineOutput
+from pero_worker.ports import Clock
+from pero_worker.work import EngineInput, EngineOutput
 
 logger = logging.getLogger(__name__)
 _SIDE = 1000
@@ -55,7 +56,7 @@ class DummyEngine:
             raise PageError(f"the dummy engine was told to fail on {work.name}")
         duration = work.size * self.scale + self.chance.uniform(self.least, self.most)
         self.clock.sleep(max(0.0, duration))
-        return EngineOutput(self._page(work) if self.line else None)
+        return EngineOutput(page=self._page(work) if self.line else None)
 
     def close(self) -> None:
         """Nothing to give up."""

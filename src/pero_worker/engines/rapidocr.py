@@ -15,7 +15,7 @@ from pero_worker.engines.quads import Piece, Span, line_of, slope, spans_of
 from pero_worker.engines.reading_order import Box, reading_order
 from pero_worker.errors import StageError
 from pero_worker.page import Page, Region
-from pero_worker.ports import EngineInput, EngineOutput
+from pero_worker.work import EngineInput, EngineOutput
 
 # The weights inside the wheel of rapidocr 3.10.0. The classifier turns good lines upside down: it is named only
 # because the package would fetch it otherwise, and never used.
@@ -91,20 +91,20 @@ class RapidOcrEngine:
         height, width = image.shape[:2]
         empty = Page(work.name, width, height)
         if min(width, height) < _MIN_SIDE:
-            return EngineOutput(empty)
+            return EngineOutput(page=empty)
         try:
             # The flags on every call: those of an earlier one would stay set.
             found = self._reader(image, use_det=True, use_cls=False, use_rec=True, return_word_box=True)
         except self._impossible:  # a picture of extreme shape has no text
-            return EngineOutput(empty)
+            return EngineOutput(page=empty)
         if getattr(found, "boxes", None) is None or getattr(found, "txts", None) is None:
-            return EngineOutput(empty)
+            return EngineOutput(page=empty)
         seconds = {
             phase: float(spent)
             for phase, spent in zip(("detect", "classify", "recognise"), found.elapse_list, strict=False)
             if spent is not None
         }
-        return EngineOutput(Page(work.name, width, height, _regions(_pieces(found))), seconds=seconds)
+        return EngineOutput(page=Page(work.name, width, height, _regions(_pieces(found))), seconds=seconds)
 
     def close(self) -> None:
         self._reader = None

@@ -1,46 +1,137 @@
-"""Result formats by name. All are functions of a `Page`, but PDF, which is one a document (`pdf.py`)."""
+"""Result formats, in one table. A format of your own is an entry point of the group `pero_worker.formats`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from enum import StrEnum
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import IO, Any, Protocol
 
 from pero_worker.errors import UsageError
-from pero_worker.formats import alto, hocr, jsonpage, pagexml, text
 from pero_worker.page import Page
 
-PDF_FORMAT = "pdf"
-PDF_SUFFIX = ".pdf"
+GROUP = "pero_worker.formats"
 
 
-class Writer(Protocol):
+class PageWriter(Protocol):
     def __call__(self, page: Page, *, created: datetime, creator: str) -> bytes:
-        """The page in this format."""
+        """The page in this format. PageError: it cannot be told in it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageFormat:
-    """A format that is one file a page; no suffix ends with another, so that results cannot collide."""
+    """A format that is one file a page."""
 
     name: str
+    """What `--formats` and the report call it."""
     suffix: str
-    write: Writer
+    """Of its files. No suffix ends with another, so that results cannot collide."""
+    write: PageWriter
+    """Makes a file's content."""
 
 
-FORMATS: Mapping[str, PageFormat] = {
-    "page": PageFormat("page", ".page.xml", pagexml.write),
-    "alto": PageFormat("alto", ".alto.xml", alto.write),
-    "text": PageFormat("text", ".txt", text.write),
-    "hocr": PageFormat("hocr", ".hocr", hocr.write),
-    "json": PageFormat("json", ".json", jsonpage.write),
-}
+class TextPolicy(StrEnum):
+    """What becomes of text that a PDF has already, in its searchable PDF."""
+
+    SKIP = "skip"
+    """A page with text of any kind stays as it is."""
+    REDO = "redo"
+    """Invisible text of an earlier recognition is replaced; where letters stand that are text already, they stay."""
+    FORCE = "force"
+    """A page with text becomes a picture of itself, with the words that were read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A file and its pages, all of them settled."""
+
+    name: str
+    """Path of its results in the output folder, without a suffix."""
+    source: Path
+    """The image or PDF that it was read from."""
+    pages: Sequence[Page | None]
+    """In their order; None: it failed."""
+    page_names: Sequence[str]
+    """Paths of the pages' results in the output folder, without a suffix."""
+    dpi: int
+    """Resolution of images that do not tell their own."""
+    created: datetime
+    """When the result is made."""
+    creator: str
+    """Program and version that make it."""
+    text: TextPolicy = TextPolicy.REDO
+    """What becomes of text that the source has."""
+
+
+class DocumentWriter(Protocol):
+    def __call__(self, document: Document, stream: IO[bytes]) -> object:
+        """Writes the document. PageError: it cannot be told in this format. OutputError: `stream` takes no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentFormat:
+    """A format that is one file a document; made when the document's last page is settled."""
+
+    name: str
+    """What `--formats` and the report call it."""
+    suffix: str
+    """Of its files. No suffix ends with another, so that results cannot collide."""
+    write: DocumentWriter
+    """Fills a file."""
+
+
+Format = PageFormat | DocumentFormat
+
+
+def _late(name: str) -> Callable[..., Any]:
+    """The function of that name in this room, imported when it is first called: command lines start sooner."""
+
+    def write(*arguments: Any, **options: Any) -> Any:
+        return resolve_name(f"{__name__}.{name}")(*arguments, **options)
+
+    return write
+
+
+MASTER = PageFormat(name="page", suffix=".page.xml", write=_late("pagexml:write"))
+"""Holds all that is known of a page: results of other formats are made from it."""
+_BUNDLED: tuple[Format, ...] = (
+    MASTER,
+    PageFormat(name="alto", suffix=".alto.xml", write=_late("alto:write")),
+    PageFormat(name="text", suffix=".txt", write=_late("text:write")),
+    PageFormat(name="hocr", suffix=".hocr", write=_late("hocr:write")),
+    PageFormat(name="json", suffix=".json", write=_late("jsonpage:write")),
+    DocumentFormat(name="pdf", suffix=".pdf", write=_late("pdf:write")),
+)
+
+
+@cache
+def installed_formats() -> Mapping[str, Format]:
+    """The bundled formats, then those of other packages. UsageError: one of these cannot be used."""
+    formats = {known.name: known for known in _BUNDLED}
+    for entry in sorted(entry_points(group=GROUP)):
+        if entry.name not in formats:
+            formats[entry.name] = _load(entry, formats)
+    return formats
+
+
+def page_formats(names: Sequence[str]) -> tuple[PageFormat, ...]:
+    """Those of `names` that are one file a page."""
+    return tuple(found for name in names if isinstance(found := installed_formats()[name], PageFormat))
+
+
+def document_formats(names: Sequence[str]) -> tuple[DocumentFormat, ...]:
+    """Those of `names` that are one file a document."""
+    return tuple(found for name in names if isinstance(found := installed_formats()[name], DocumentFormat))
 
 
 def parse_formats(names: str) -> tuple[str, ...]:
     """`page,alto,pdf` or `all`; UsageError names the valid ones."""
-    known = (*FORMATS, PDF_FORMAT)
+    known = tuple(installed_formats())
     if names.strip() == "all":
         return known
     wanted = tuple(dict.fromkeys(name.strip().lower() for name in names.split(",") if name.strip()))
@@ -50,3 +141,29 @@ def parse_formats(names: str) -> tuple[str, ...]:
             f"--formats {names}: {', '.join(unknown) or 'nothing'} is no format; choose from {', '.join(known)}"
         )
     return wanted
+
+
+def formats_help(*, page_only: bool = False) -> str:
+    """For `--help`: the names to choose from. A package whose format cannot be loaded does not keep it from us."""
+    bundled = [known.name for known in _BUNDLED if not page_only or isinstance(known, PageFormat)]
+    known = {bundled.name for bundled in _BUNDLED}
+    names = [*bundled, *(entry.name for entry in sorted(entry_points(group=GROUP)) if entry.name not in known)]
+    return ", ".join(names) + ("" if page_only else "; or all")
+
+
+def _load(entry: EntryPoint, others: Mapping[str, Format]) -> Format:
+    try:
+        found = entry.load()
+    except Exception as error:  # another's package may raise anything
+        raise UsageError(
+            f"the format {entry.name!r} cannot be loaded: {type(error).__name__}: {error}; remove its package"
+        ) from error
+    if not isinstance(found, Format) or found.name != entry.name:
+        raise UsageError(f"{entry.value} is no PageFormat or DocumentFormat named {entry.name!r}; remove its package")
+    for other in others.values():
+        if found.suffix.endswith(other.suffix) or other.suffix.endswith(found.suffix):
+            raise UsageError(
+                f"files of the formats {found.name!r} and {other.name!r} have the same names (*{found.suffix}); "
+                f"remove the package of {found.name!r}"
+            )
+    return found

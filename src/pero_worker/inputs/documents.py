@@ -15,7 +15,7 @@ import pypdfium2.raw as pdfium_c
 
 from pero_worker.errors import PageError
 from pero_worker.inputs.images import DEFAULT_MAX_PIXELS, dpi_of, opened, pixels_of
-from pero_worker.ports import Image
+from pero_worker.page import Image
 
 _MAX_FRAMES = 100_000
 _SCAN_COVERS = 0.7

@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from pero_worker.errors import PageError
-from pero_worker.ports import Image
+from pero_worker.page import Image
 
 DEFAULT_MAX_PIXELS = 120_000_000
 """A newspaper page at 400 dpi. Decoding takes 7 bytes a pixel at most, 3 of which are the result."""

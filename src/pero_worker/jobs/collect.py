@@ -8,64 +8,66 @@ from pathlib import Path
 from statistics import fmean
 
 from pero_worker.errors import OutputError, PageError
-from pero_worker.formats import FORMATS, PDF_FORMAT, PDF_SUFFIX, pagexml
-from pero_worker.formats.pdf import write_searchable_pdf
-from pero_worker.jobs.journal import PageRecord, PageStatus
+from pero_worker.formats import MASTER, Document, DocumentFormat, PageFormat, document_formats, page_formats, pagexml
 from pero_worker.jobs.outputs import OutputFolder
-from pero_worker.jobs.plan import OpenedDocument, PageTask
+from pero_worker.jobs.plan import OpenedDocument, PageOrigin
+from pero_worker.jobs.report import PageRecord, PageStatus
 from pero_worker.page import Page
 from pero_worker.ports import Clock
 from pero_worker.request import Request
 from pero_worker.worker.payloads import parts_of
 
-_MASTER = FORMATS["page"]
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
-    """Writes results into `folder` in the wanted `formats`."""
+    """Writes results, and tells what became of a page."""
 
     folder: OutputFolder
+    """Where results go."""
     formats: tuple[str, ...]
+    """Names of those that are wanted."""
     clock: Clock
+    """Tells results when they were made."""
     creator: str
+    """Program and version, for results."""
 
     @property
-    def page_formats(self) -> tuple[str, ...]:
+    def page_formats(self) -> tuple[PageFormat, ...]:
         """The formats that are one file a page."""
-        return tuple(name for name in self.formats if name != PDF_FORMAT)
+        return page_formats(self.formats)
 
     @property
-    def wants_pdf(self) -> bool:
-        return PDF_FORMAT in self.formats
+    def document_formats(self) -> tuple[DocumentFormat, ...]:
+        """The formats that are one file a document."""
+        return document_formats(self.formats)
 
-    def collect(self, task: PageTask, request: Request, page_id: str = "") -> PageRecord:
+    def collect(self, origin: PageOrigin, request: Request, page_id: str = "") -> PageRecord:
         """Writes the page's files and returns its record; a result that cannot be read is a failure of its page."""
         try:
-            return self._collect(task, request, page_id)
+            return self._collect(origin, request, page_id)
         except PageError as error:
-            return self.failure(task, error.failure_class, str(error), page_id=page_id)
+            return self.failure(origin, error.failure_class, str(error), page_id=page_id)
 
-    def _collect(self, task: PageTask, request: Request, page_id: str) -> PageRecord:
+    def _collect(self, origin: PageOrigin, request: Request, page_id: str) -> PageRecord:
         last = request.logs[-1] if request.logs else None
         attempts = max([1, *(log.attempt for log in request.logs)])
         if last is not None and request.failed:
             text = (last.log.strip() or "failed without a word").splitlines()[0]
-            failure = self.failure(task, last.failure_class or "page", text, page_id=page_id)
+            failure = self.failure(origin, last.failure_class or "page", text, page_id=page_id)
             return replace(failure, attempts=attempts, engine=last.engine, worker=last.host_id)
         content = parts_of(request.results).page
         page = pagexml.read(content.content) if content else None
         if page is not None:
             # A page out of a PDF went through a cluster as a PNG.
-            page = replace(page, name=task.image_name)
-        outputs = self._write(task, page) if page else {}
+            page = replace(page, name=origin.image_name)
+        outputs = self._write(origin, page) if page else {}
         confidences = [line.confidence for line in page.lines() if line.confidence is not None] if page else []
         seconds: dict[str, float] = {}
         for log in request.logs:
             for phase, duration in log.seconds.items():
                 seconds[phase] = round(seconds.get(phase, 0.0) + duration, 4)
         return replace(
-            self._record(task, PageStatus.DONE, page_id),
+            self._record(origin, PageStatus.DONE, page_id),
             attempts=attempts,
             engine=last.engine if last else "",
             worker=last.host_id if last else "",
@@ -76,66 +78,75 @@ class Collector:
             outputs=outputs,
         )
 
-    def failure(self, task: PageTask, error_class: str, error: str, *, page_id: str = "") -> PageRecord:
-        return replace(self._record(task, PageStatus.FAILED, page_id), error_class=error_class, error=error)
+    def failure(self, origin: PageOrigin, error_class: str, error: str, *, page_id: str = "") -> PageRecord:
+        return replace(self._record(origin, PageStatus.FAILED, page_id), error_class=error_class, error=error)
 
-    def _record(self, task: PageTask, status: PageStatus, page_id: str) -> PageRecord:
+    def _record(self, origin: PageOrigin, status: PageStatus, page_id: str) -> PageRecord:
         return PageRecord(
-            page=task.name,
-            source=_printable(str(task.document.path)),
-            page_index=task.index,
+            page=origin.name,
+            source=_printable(origin.source),
+            page_index=origin.index,
             status=status,
-            fingerprint=task.fingerprint,
+            fingerprint=origin.fingerprint,
             finished=self.clock.now().isoformat(timespec="seconds"),
             page_id=page_id,
         )
 
-    def pdf_is_stale(self, planned: OpenedDocument) -> bool:
-        """Whether the document's PDF is missing or older than a page of it."""
-        target = self.folder.path(planned.document.name, PDF_SUFFIX)
+    def stale_formats(self, planned: OpenedDocument) -> tuple[DocumentFormat, ...]:
+        """Those of which the document's file is missing or older than a page of it."""
+        return tuple(wanted for wanted in self.document_formats if self._is_stale(planned, wanted))
+
+    def _is_stale(self, planned: OpenedDocument, wanted: DocumentFormat) -> bool:
+        target = self.folder.path(planned.document.name, wanted.suffix)
         if not target.is_file():
             return True
         made = target.stat().st_mtime_ns
-        masters = [self._master(task) for task in planned.pages]
+        masters = [self._master(task.name) for task in planned.pages]
         return any(master.is_file() and master.stat().st_mtime_ns > made for master in masters)
 
-    def bind(self, planned: OpenedDocument, failed: Set[str], dpi: int) -> None:
-        """Makes the document's searchable PDF out of the pages' PAGE XML, `failed` pages (their names) without text.
+    def make_document(self, planned: OpenedDocument, wanted: DocumentFormat, failed: Set[str], dpi: int) -> None:
+        """Makes the document's file out of the pages' PAGE XML, without what `failed` pages (their names) hold.
 
-        PageError: the document cannot be made into a PDF. OutputError: it cannot be written.
+        PageError: the document cannot be told in this format. OutputError: it cannot be written.
         """
-        pages = [None if task.name in failed else self._read_master(task) for task in planned.pages]
+        pages = [None if task.name in failed else self._read_master(task.name) for task in planned.pages]
         if not any(pages):
             return
-        target = self.folder.path(planned.document.name, PDF_SUFFIX)
-        self.folder.write_with(
-            target, lambda stream: write_searchable_pdf(planned.document.path, pages, stream, dpi=dpi)
+        document = Document(
+            name=planned.document.name,
+            source=planned.document.path,
+            pages=pages,
+            page_names=[task.name for task in planned.pages],
+            dpi=dpi,
+            created=self.clock.now(),
+            creator=self.creator,
         )
+        target = self.folder.path(planned.document.name, wanted.suffix)
+        self.folder.write_with(target, lambda stream: wanted.write(document, stream))
 
-    def _write(self, task: PageTask, page: Page) -> dict[str, str]:
+    def _write(self, origin: PageOrigin, page: Page) -> dict[str, str]:
         created = self.clock.now()
         outputs = {}
-        if self.wants_pdf:
-            outputs[PDF_FORMAT] = self.folder.relative(self.folder.path(task.document.name, PDF_SUFFIX))
-            if _MASTER.name not in self.formats:
-                master = _MASTER.write(page, created=created, creator=self.creator)
-                self.folder.write(self._master(task), master)
-        for name in self.page_formats:
-            target = self.folder.path(task.name, FORMATS[name].suffix)
-            self.folder.write(target, FORMATS[name].write(page, created=created, creator=self.creator))
-            outputs[name] = self.folder.relative(target)
+        for wanted in self.document_formats:
+            outputs[wanted.name] = self.folder.relative(self.folder.path(origin.document, wanted.suffix))
+        if outputs and MASTER.name not in self.formats:
+            self.folder.write(self._master(origin.name), MASTER.write(page, created=created, creator=self.creator))
+        for kind in self.page_formats:
+            target = self.folder.path(origin.name, kind.suffix)
+            self.folder.write(target, kind.write(page, created=created, creator=self.creator))
+            outputs[kind.name] = self.folder.relative(target)
         return outputs
 
-    def _master(self, task: PageTask) -> Path:
-        return self.folder.path(task.name, _MASTER.suffix, hidden=_MASTER.name not in self.formats)
+    def _master(self, name: str) -> Path:
+        return self.folder.path(name, MASTER.suffix, hidden=MASTER.name not in self.formats)
 
-    def _read_master(self, task: PageTask) -> Page | None:
+    def _read_master(self, name: str) -> Page | None:
         try:
-            return pagexml.read(self._master(task).read_bytes())
+            return pagexml.read(self._master(name).read_bytes())
         except (FileNotFoundError, PageError):
             return None
         except OSError as error:
-            raise OutputError(f"cannot read back {self._master(task)}: {error.strerror}") from error
+            raise OutputError(f"cannot read back {self._master(name)}: {error.strerror}") from error
 
 
 def _printable(text: str) -> str:

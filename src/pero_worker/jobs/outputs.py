@@ -12,6 +12,7 @@ from typing import IO
 
 from pero_worker.errors import OutputError, UsageError
 
+REPORT_NAME = "report.jsonl"
 _STATE = ".pero-worker"
 
 
@@ -19,7 +20,7 @@ class OutputFolder:
     """Paths and atomic writes below `root`; one run at a time owns it.
 
     `.pero-worker/` inside holds what is not a result: unfinished files, the log of the worker processes,
-    and PAGE XML when it is not among the formats asked for (it is what a document's PDF is made from).
+    and PAGE XML when it is not among the formats asked for (files of whole documents are made from it).
     """
 
     def __init__(self, root: Path) -> None:
@@ -58,7 +59,7 @@ class OutputFolder:
 
     @property
     def report(self) -> Path:
-        return self.root / "report.jsonl"
+        return self.root / REPORT_NAME
 
     def path(self, name: str, suffix: str, *, hidden: bool = False) -> Path:
         """Where the result `name` + `suffix` lies; `name` is a relative posix path without extension."""

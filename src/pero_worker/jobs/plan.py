@@ -9,17 +9,50 @@ from pathlib import Path
 from pero_worker.errors import PageError
 from pero_worker.inputs.discover import SourceDocument, page_name
 from pero_worker.inputs.documents import count_pages
-from pero_worker.jobs.journal import Fingerprint
+from pero_worker.jobs.report import Fingerprint
 
 
-@dataclass(frozen=True, slots=True)
-class PageTask:
-    """A page to do; `name` is its output name, `index` counts from 0."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageOrigin:
+    """Where a page is from, as its results tell."""
 
     name: str
-    document: SourceDocument
+    """Path of the page's results in the output folder, without a suffix."""
+    document: str
+    """The same of the document it belongs to."""
+    image_name: str
+    """File name that results call the image by."""
+    source: str
+    """The file that holds the page."""
     index: int
+    """Its place in the file, from 0."""
     fingerprint: Fingerprint
+    """What the results depend on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageTask:
+    """A page to do."""
+
+    name: str
+    """Path of the page's results in the output folder, without a suffix."""
+    document: SourceDocument
+    """The file that holds it."""
+    index: int
+    """Its place in the file, from 0."""
+    fingerprint: Fingerprint
+    """What the results depend on."""
+
+    @property
+    def origin(self) -> PageOrigin:
+        return PageOrigin(
+            name=self.name,
+            document=self.document.name,
+            image_name=self.image_name,
+            source=str(self.document.path),
+            index=self.index,
+            fingerprint=self.fingerprint,
+        )
 
     @property
     def is_whole_file(self) -> bool:
@@ -36,27 +69,35 @@ class PageTask:
         return f"{path.stem}_{self.index + 1:04d}{path.suffix}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedDocument:
-    """A document and its pages; `error` says why it cannot be opened, then `pages` holds one page to report on."""
+    """A document and its pages."""
 
     document: SourceDocument
+    """The file."""
     pages: tuple[PageTask, ...]
+    """In their order; one to report on when the document cannot be opened."""
     error: str = ""
+    """Why it cannot be opened."""
 
 
-def plan(documents: Iterable[SourceDocument], pipeline: str, version: str, dpi: int) -> Iterator[OpenedDocument]:
+def open_documents(
+    documents: Iterable[SourceDocument], pipeline: str, version: str, dpi: int
+) -> Iterator[OpenedDocument]:
     """Opens one document after the other, far enough to count its pages."""
     for document in documents:
-        error, count = "", 1
-        fingerprint = Fingerprint(0, 0, pipeline, version, dpi)
+        error, count, size, modified = "", 1, 0, 0
         try:
             status = document.path.stat()
-            fingerprint = Fingerprint(status.st_size, status.st_mtime_ns, pipeline, version, dpi)
+            size, modified = status.st_size, status.st_mtime_ns
             count = count_pages(document.path)
         except PageError as problem:
             error = str(problem)
         except OSError as problem:
             error = f"cannot read {document.path}: {problem.strerror}"
-        pages = tuple(PageTask(page_name(document.name, i, count), document, i, fingerprint) for i in range(count))
-        yield OpenedDocument(document, pages, error)
+        fingerprint = Fingerprint(size=size, modified_ns=modified, pipeline=pipeline, version=version, dpi=dpi)
+        pages = tuple(
+            PageTask(name=page_name(document.name, i, count), document=document, index=i, fingerprint=fingerprint)
+            for i in range(count)
+        )
+        yield OpenedDocument(document=document, pages=pages, error=error)

@@ -1,4 +1,4 @@
-"""`pero-worker ocr`: feeds pages to the cluster and collects results until every page is settled."""
+"""A run over documents: feeds pages to a workforce and collects results until every page is settled."""
 
 from __future__ import annotations
 
@@ -14,31 +14,35 @@ import pero_worker
 from pero_worker.errors import PageError
 from pero_worker.inputs.discover import Documents
 from pero_worker.jobs.collect import Collector
-from pero_worker.jobs.journal import Journal, PageRecord, PageStatus
 from pero_worker.jobs.outputs import OutputFolder
-from pero_worker.jobs.plan import OpenedDocument, PageTask, plan
+from pero_worker.jobs.plan import OpenedDocument, PageTask, open_documents
+from pero_worker.jobs.report import PageRecord, PageStatus, Report
 from pero_worker.jobs.workforce import PageOutcome, Workforce
 from pero_worker.ports import Clock
 
 _POLL_SECONDS = 0.1
 _LOOK_AHEAD = 256
 """Pages; as many processes are started as there are pages for."""
-_PDFS_AHEAD = 100
+_DOCUMENTS_AHEAD = 100
+"""That wait to be made into files of their own; pages are held up by more."""
 _FAILURES_KEPT = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """`pipeline` and `version` are what results depend on besides the image; `dpi` is of PDF pages without a scan."""
+    """What is made of the documents."""
 
-    pipeline: str
-    version: str
     formats: tuple[str, ...]
-    dpi: int
+    """Names of the results' formats."""
+    dpi: int = 300
+    """Resolution at which PDF pages are read that are not scans, and of images that do not tell theirs."""
 
 
-class Observer(Protocol):
+class RunListener(Protocol):
     """Is told what happens; prints it, or not."""
+
+    def notice(self, text: str) -> None:
+        """Something that the user should know; the run goes on."""
 
     def started(self, workers: int) -> None:
         """0: not known."""
@@ -50,20 +54,50 @@ class Observer(Protocol):
 
     def worker_died(self, exit_code: int, pages: int) -> None: ...
 
-    def binding(self, documents: int) -> None: ...
+    def making_documents(self, documents: int) -> None:
+        """All pages are settled; `documents` files of whole documents are still to be made."""
 
 
-@dataclass(slots=True)
+class NullListener:
+    """Listens and says nothing; a base for those who want to know of some things only."""
+
+    def notice(self, text: str) -> None: ...
+
+    def started(self, workers: int) -> None: ...
+
+    def expects(self, pages: int, finished_before: int) -> None: ...
+
+    def page_settled(self, record: PageRecord) -> None: ...
+
+    def worker_died(self, exit_code: int, pages: int) -> None: ...
+
+    def making_documents(self, documents: int) -> None: ...
+
+
+@dataclass(slots=True, kw_only=True)
 class Summary:
-    """What a run came to; `failures` are the first of the `failed`, `pdfs_failed` (document, reason)."""
+    """What a run came to."""
 
     done: int = 0
+    """Pages that were done."""
     finished_before: int = 0
+    """Pages that an earlier run had done."""
     failed: int = 0
+    """Pages that failed."""
     failures: list[PageRecord] = field(default_factory=list)
-    pdfs_failed: list[tuple[str, str]] = field(default_factory=list)
+    """The first 20 of these."""
+    documents_failed: list[tuple[str, str, str]] = field(default_factory=list)
+    """Files of whole documents that could not be made: document, format, reason."""
+    skipped: int = 0
+    """Files in the folders named that are no images."""
     seconds: float = 0.0
+    """How long it took."""
     interrupted: bool = False
+    """It was ended before all pages were settled."""
+
+
+class _Cancelled(Exception):
+    """Somebody asked the run to end."""
 
 
 def run(
@@ -71,29 +105,33 @@ def run(
     workforce: Workforce,
     folder: OutputFolder,
     options: RunOptions,
-    observer: Observer,
+    listener: RunListener,
     clock: Clock,
+    *,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Summary:
     """Has `workforce` do every page that an earlier run has not done.
 
-    Ctrl-C ends the run within two seconds: the summary then says interrupted, and what was finished stays.
-    StageError: the pipeline cannot be loaded.
+    Ctrl-C ends the run within two seconds, and so does `should_stop`: the summary then says interrupted, and what was
+    finished stays. StageError: the pipeline cannot be loaded.
     """
     creator = f"pero-worker {pero_worker.__version__}"
-    collector = Collector(folder, options.formats, clock, creator)
-    journal = Journal(folder)
-    job = _Run(workforce, options, observer, new_id, collector, journal)
+    collector = Collector(folder=folder, formats=options.formats, clock=clock, creator=creator)
+    report = Report(folder)
+    current = _Run(workforce, options, listener, new_id, should_stop, collector, report)
     begun = clock.monotonic()
     try:
-        job.recognise(documents)
-        job.finish()
+        current.recognise(documents)
+        current.finish()
     except KeyboardInterrupt:
-        job.abandon()
+        current.abandon()
+    except _Cancelled:
+        current.abandon(wait=True)
     finally:
-        journal.close(compact=not job.summary.interrupted)
-        job.summary.seconds = clock.monotonic() - begun
-    return job.summary
+        report.close(compact=not current.summary.interrupted)
+        current.summary.seconds = clock.monotonic() - begun
+    return current.summary
 
 
 @dataclass(slots=True)
@@ -110,21 +148,23 @@ class _Run:
         self,
         workforce: Workforce,
         options: RunOptions,
-        observer: Observer,
+        listener: RunListener,
         new_id: Callable[[], str],
+        should_stop: Callable[[], bool],
         collector: Collector,
-        journal: Journal,
+        report: Report,
     ) -> None:
         self._workforce = workforce
         self._options = options
-        self._observer = observer
+        self._listener = listener
         self._new_id = new_id
+        self._should_stop = should_stop
         self._collector = collector
-        self._journal = journal
+        self._report = report
         self._expected = 0
         self._open: dict[str, _Open] = {}
-        self._binder = ThreadPoolExecutor(1, "binder")
-        self._bindings: deque[tuple[str, Future[None]]] = deque()
+        self._documents = ThreadPoolExecutor(1, "documents")
+        self._in_making: deque[tuple[str, str, Future[None]]] = deque()
         self.summary = Summary()
 
     def recognise(self, documents: Documents) -> None:
@@ -132,12 +172,13 @@ class _Run:
         self._expected = len(documents)
         tasks = self._missing(documents)
         first = tuple(islice(tasks, _LOOK_AHEAD))
-        self._observer.started(self._workforce.start(len(first), self._observer.worker_died))
+        self._listener.started(self._workforce.start(len(first), self._listener.worker_died))
         waiting = chain(first, tasks)
         handed_in: dict[str, PageTask] = {}
         try:
             self._feed(waiting, handed_in)
             while handed_in:
+                self._check_cancelled()
                 for outcome in self._workforce.outcomes(_POLL_SECONDS):
                     self._take(outcome, handed_in)
                 self._feed(waiting, handed_in)
@@ -149,34 +190,38 @@ class _Run:
             self._workforce.stop(finished)
 
     def finish(self) -> None:
-        """Waits for the PDFs."""
-        self._observer.binding(len(self._bindings))
-        while self._bindings:
-            self._await_binding()
-        self._binder.shutdown()
+        """Waits for the files of whole documents."""
+        self._listener.making_documents(len(self._in_making))
+        while self._in_making:
+            self._check_cancelled()
+            self._await_document()
+        self._documents.shutdown()
 
-    def abandon(self) -> None:
-        """Ctrl-C: PDFs not yet begun are left to the next run."""
+    def abandon(self, *, wait: bool = False) -> None:
+        """Files of whole documents that are not yet begun are left to the next run; `wait`: for the one in hand."""
         self.summary.interrupted = True
-        self._binder.shutdown(wait=False, cancel_futures=True)
+        self._documents.shutdown(wait=wait, cancel_futures=True)
+
+    def _check_cancelled(self) -> None:
+        if self._should_stop():
+            raise _Cancelled
 
     def _missing(self, documents: Documents) -> Iterator[PageTask]:
-        options = self._options
-        for planned in plan(documents, options.pipeline, options.version, options.dpi):
+        for planned in open_documents(documents, self._workforce.pipeline, self._workforce.version, self._options.dpi):
             if planned.error:
-                self._settle(self._collector.failure(planned.pages[0], PageError.failure_class, planned.error))
+                self._settle(self._collector.failure(planned.pages[0].origin, PageError.failure_class, planned.error))
                 continue
-            page_formats = self._collector.page_formats
-            missing = [p for p in planned.pages if not self._journal.finished(p.name, p.fingerprint, page_formats)]
+            page_formats = tuple(kind.name for kind in self._collector.page_formats)
+            missing = [p for p in planned.pages if not self._report.finished(p.name, p.fingerprint, page_formats)]
             self._expected += len(missing) - 1
             self.summary.finished_before += len(planned.pages) - len(missing)
-            self._observer.expects(self._expected, self.summary.finished_before)
+            self._listener.expects(self._expected, self.summary.finished_before)
             document = _Open(planned, len(missing))
             if missing:
                 self._open[planned.document.name] = document
                 yield from missing
             else:
-                self._bind(document)
+                self._make_documents(document)
 
     def _feed(self, waiting: Iterator[PageTask], handed_in: dict[str, PageTask]) -> None:
         while self._workforce.wants_more():
@@ -187,27 +232,27 @@ class _Run:
             try:
                 self._workforce.hand_in(page_id, task)
             except PageError as error:
-                self._settle(self._collector.failure(task, error.failure_class, str(error)), task)
+                self._settle(self._collector.failure(task.origin, error.failure_class, str(error)), task)
             else:
                 handed_in[page_id] = task
 
     def _take(self, outcome: PageOutcome, handed_in: dict[str, PageTask]) -> None:
         task = handed_in.pop(outcome.page_id, None)
         if task is not None and outcome.request is not None:
-            self._settle(self._collector.collect(task, outcome.request), task)
+            self._settle(self._collector.collect(task.origin, outcome.request), task)
         elif task is not None:
-            self._settle(self._collector.failure(task, outcome.error_class, outcome.error), task)
+            self._settle(self._collector.failure(task.origin, outcome.error_class, outcome.error), task)
         outcome.settle()
 
     def _settle(self, record: PageRecord, task: PageTask | None = None) -> None:
-        self._journal.add(record)
+        self._report.add(record)
         if record.status is PageStatus.DONE:
             self.summary.done += 1
         else:
             self.summary.failed += 1
             if self.summary.failed <= _FAILURES_KEPT:
                 self.summary.failures.append(record)
-        self._observer.page_settled(record)
+        self._listener.page_settled(record)
         if task is not None:
             document = self._open[task.document.name]
             document.unsettled -= 1
@@ -215,19 +260,19 @@ class _Run:
                 document.failed.add(record.page)
             if not document.unsettled:
                 del self._open[task.document.name]
-                self._bind(document)
+                self._make_documents(document)
 
-    def _bind(self, document: _Open) -> None:
-        if not self._collector.wants_pdf or not self._collector.pdf_is_stale(document.planned):
-            return
-        future = self._binder.submit(self._collector.bind, document.planned, document.failed, self._options.dpi)
-        self._bindings.append((document.planned.document.name, future))
-        while self._bindings and (self._bindings[0][1].done() or len(self._bindings) > _PDFS_AHEAD):
-            self._await_binding()
+    def _make_documents(self, document: _Open) -> None:
+        planned, dpi = document.planned, self._options.dpi
+        for wanted in self._collector.stale_formats(planned):
+            future = self._documents.submit(self._collector.make_document, planned, wanted, document.failed, dpi)
+            self._in_making.append((planned.document.name, wanted.name, future))
+        while self._in_making and (self._in_making[0][2].done() or len(self._in_making) > _DOCUMENTS_AHEAD):
+            self._await_document()
 
-    def _await_binding(self) -> None:
-        name, future = self._bindings.popleft()
+    def _await_document(self) -> None:
+        name, wanted, future = self._in_making.popleft()
         try:
             future.result()
         except PageError as error:
-            self.summary.pdfs_failed.append((name, str(error)))
+            self.summary.documents_failed.append((name, wanted, str(error)))

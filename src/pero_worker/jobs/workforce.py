@@ -16,24 +16,34 @@ class DeathListener(Protocol):
         """A worker process ended by itself and gave `pages` pages back."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageOutcome:
-    """What became of the page `page_id`: its finished request, or the class and text of what went wrong.
-
-    `settle` is called when it is written down: from then on nobody else knows of it.
-    """
+    """What became of a page: its finished request, or what went wrong."""
 
     page_id: str
+    """What it was handed in as."""
     request: Request | None = None
+    """With its results; None: something went wrong."""
     error_class: str = ""
+    """What kind of failure it was: see `errors.py`."""
     error: str = ""
+    """Why, in a sentence."""
     settle: Callable[[], None] = lambda: None
+    """Called when it is written down: from then on nobody else knows of it."""
 
 
 class Workforce(Protocol):
     """Takes pages in and gives outcomes out; each page handed in comes out once."""
 
-    def start(self, pages: int, gone: DeathListener) -> int:
+    @property
+    def pipeline(self) -> str:
+        """Name of what it does to pages."""
+
+    @property
+    def version(self) -> str:
+        """Of the pipeline: pages are done again when it changes."""
+
+    def start(self, pages: int, on_death: DeathListener) -> int:
         """Before the first page of `pages`; how many workers there are, 0 = not known."""
 
     def wants_more(self) -> bool:

@@ -6,19 +6,22 @@ Both ends are processes of one program run by one user, so the pipe's pickles ar
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+from pero_worker.coordinators.memory import MemoryCoordinator
+from pero_worker.coordinators.null import NoReports
 from pero_worker.errors import PeroWorkerError
-from pero_worker.ports import Assignment, Broker, Coordinator, Delivery, WorkerStatus
+from pero_worker.ports import Broker
 from pero_worker.stage import Stage
+from pero_worker.work import Assignment, Delivery, WorkerStatus
 
 _BROKER_CALLS = frozenset({"get", "publish", "hand_on", "ack", "give_back", "set_aside"})
-_COORDINATOR_CALLS = frozenset({"stage", "assignment", "report", "record_time"})
+_COORDINATOR_CALLS = frozenset({"stage", "assignment", "report"})
 
 
-def serve(connection: Connection, broker: Broker, coordinator: Coordinator) -> threading.Thread:
+def serve(connection: Connection, broker: Broker, coordinator: MemoryCoordinator) -> threading.Thread:
     """Answers one worker process's calls from a thread of its own, until the pipe closes."""
 
     def answer() -> None:
@@ -82,8 +85,8 @@ class RemoteBroker(_Remote):
         self._call("set_aside", delivery, reason)
 
 
-class RemoteCoordinator(_Remote):
-    """`ports.Coordinator` in a worker process."""
+class RemoteCoordinator(_Remote, NoReports):
+    """`ports.Assignments` in a worker process, and of `ports.Reports` the status."""
 
     def stage(self, name: str) -> Stage:
         stage: Stage = self._call("stage", name)
@@ -95,21 +98,3 @@ class RemoteCoordinator(_Remote):
 
     def report(self, worker: str, status: WorkerStatus, message: str = "") -> None:
         self._call("report", worker, status, message)
-
-    def begin_suspect(self, page: str) -> int:
-        return 0  # The memory broker counts by itself.
-
-    def end_suspect(self, page: str, *, survived: bool) -> None:
-        pass
-
-    def report_stages(self, worker: str, held: Sequence[str], refused: Mapping[str, str]) -> None:
-        pass  # It is the same for all, and nobody plans.
-
-    def record_time(self, stage: str, seconds: float, onward: str) -> None:
-        self._call("record_time", stage, seconds, onward)
-
-    def record_load(self, stage: str, seconds: float, memory: int) -> None:
-        pass
-
-    def record_failure(self, text: str) -> None:
-        pass  # The report has it.

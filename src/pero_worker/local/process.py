@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import signal
 import sys
-import threading
 from dataclasses import dataclass
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pero_worker.clock import SystemClock
-from pero_worker.errors import StageError
+from pero_worker.coordinators.null import NoSuspects
+from pero_worker.errors import ExitCode, StageError
 from pero_worker.local.pipe import RemoteBroker, RemoteCoordinator
+from pero_worker.processes import Lifetime, OnSignal
 from pero_worker.stage import Stage
 from pero_worker.worker.loop import Worker, WorkerSettings
 from pero_worker.worker.payloads import ImageReader
@@ -43,17 +42,19 @@ class StagesOnDisk:
 def run_worker(connection: Connection, settings: ProcessSettings) -> None:
     """Entry of the process. Ctrl-C is the parent's business; SIGTERM ends the process at once, which is safe:
     results are written by the parent alone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Lifetime(grace=0.0, status=ExitCode.BUG, on_signal=OnSignal.LEAVE_TO_PARENT, with_parent=True).begin()
     _log_to(settings.log_file)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     clock = SystemClock()
     runner = StageRunner(
         settings.name, ImageReader(settings.max_pixels, local_files=True), clock, max_attempts=settings.max_attempts
     )
+    coordinator = RemoteCoordinator(connection)
     worker = Worker(
         settings.name,
         broker=RemoteBroker(connection),
-        coordinator=RemoteCoordinator(connection),
+        assignments=coordinator,
+        reports=coordinator,
+        suspects=NoSuspects(),
         models=StagesOnDisk(),
         runner=runner,
         settings=WorkerSettings(device=settings.device, time_limit=settings.time_limit),
@@ -69,11 +70,3 @@ def _log_to(path: Path) -> None:
     os.dup2(descriptor, 2)
     os.close(descriptor)
     faulthandler.enable()
-
-
-def _die_with_parent() -> None:
-    """A worker must not outlive a parent that was killed, however deep in the engine it is."""
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

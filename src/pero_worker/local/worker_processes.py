@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 
 from pero_worker.brokers.memory import MemoryBroker
@@ -15,97 +13,70 @@ from pero_worker.errors import StageError
 from pero_worker.jobs.workforce import DeathListener
 from pero_worker.local.pipe import serve
 from pero_worker.local.process import ProcessSettings, run_worker
-from pero_worker.ports import WorkerStatus
-from pero_worker.worker.timelimit import RECYCLED
+from pero_worker.ports import Clock
+from pero_worker.processes import RECYCLED
+from pero_worker.supervisor import Supervisor, spawn
+from pero_worker.work import WorkerStatus
 
-_IDLE_DEATHS_ALLOWED = 3
-# One torch, BLAS and OpenMP thread a process: on the same cores, processes beat threads by far (docs/benchmarks.md).
-_ONE_THREAD: Mapping[str, str] = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-}
-
-
-@dataclass(slots=True)
-class _Member:
-    settings: ProcessSettings
-    process: BaseProcess
+_MAX_IDLE_DEATHS = 3
+_STOP_GRACE_SECONDS = 0.5
 
 
 class WorkerProcesses:
     """A fixed number of worker processes; one that dies gives its page back and is replaced."""
 
     def __init__(
-        self, broker: MemoryBroker, coordinator: MemoryCoordinator, settings: Sequence[ProcessSettings]
+        self,
+        broker: MemoryBroker,
+        coordinator: MemoryCoordinator,
+        settings: Sequence[ProcessSettings],
+        clock: Clock,
+        on_death: DeathListener,
     ) -> None:
         self._broker = broker
         self._coordinator = coordinator
+        self._settings = list(settings)
+        self._tell_death = on_death
         self._idle_deaths = 0
-        self._started = 0
-        self._members = [_Member(one, self._start(one)) for one in settings]
+        self._replaced = 0
+        self._supervisor = Supervisor(len(settings), start=self._start, on_death=self._on_death, clock=clock)
+        self._supervisor.check()
 
-    def check(self, gone: DeathListener) -> None:
+    def check(self) -> None:
         """Replaces dead processes. StageError: the pipeline cannot be loaded, or processes die before any page."""
         for report in self._coordinator.reports().values():
             if report.status is WorkerStatus.CONFIGURATION_FAILED:
                 raise StageError(report.message)
-        for member in self._members:
-            if member.process.is_alive():
-                continue
-            pages = self._broker.release(member.settings.name)
-            self._coordinator.forget(member.settings.name)
-            exit_code = member.process.exitcode or 0
-            member.process.close()
-            gone(exit_code, pages)
-            if exit_code != RECYCLED:
-                self._idle_deaths = 0 if pages else self._idle_deaths + 1
-            if self._idle_deaths >= _IDLE_DEATHS_ALLOWED:
-                raise StageError(
-                    f"worker processes die before they take a page (exit code {exit_code}); "
-                    f"see {member.settings.log_file}"
-                )
-            self._started += 1
-            member.settings = replace(member.settings, name=f"{member.settings.name.split('.')[0]}.{self._started}")
-            member.process = self._start(member.settings)
+        self._supervisor.check()
 
+    @property
     def process_ids(self) -> tuple[int, ...]:
-        return tuple(member.process.pid for member in self._members if member.process.pid is not None)
+        """Of the processes that are to be ended still."""
+        return self._supervisor.process_ids
 
     def stop(self) -> None:
         """Ends the processes at once; pages in hand stay unfinished."""
-        for member in self._members:
-            member.process.terminate()
-        for member in self._members:
-            member.process.join(0.5)
-            if member.process.is_alive():
-                member.process.kill()
-                member.process.join()
+        self._supervisor.stop(_STOP_GRACE_SECONDS)
 
-    def _start(self, settings: ProcessSettings) -> BaseProcess:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        # Not a daemon: engines may start processes of their own, which daemons are not allowed to.
-        process = context.Process(target=run_worker, args=(theirs, settings), name=settings.name, daemon=False)
-        with single_threaded(settings.device):
-            process.start()
+    def _on_death(self, place: int, exit_code: int) -> bool:
+        dead = self._settings[place]
+        pages = self._broker.release(dead.name)
+        self._coordinator.forget(dead.name)
+        self._tell_death(exit_code, pages)
+        if exit_code != RECYCLED:
+            self._idle_deaths = 0 if pages else self._idle_deaths + 1
+        if self._idle_deaths >= _MAX_IDLE_DEATHS:
+            raise StageError(
+                f"worker processes die before they take a page (exit code {exit_code}); see {dead.log_file}"
+            )
+        self._replaced += 1
+        self._settings[place] = replace(dead, name=f"{dead.name.split('.')[0]}.{self._replaced}")
+        return True
+
+    def _start(self, place: int) -> BaseProcess:
+        settings = self._settings[place]
+        ours, theirs = multiprocessing.Pipe()
+        process = spawn(run_worker, theirs, settings, name=settings.name, device=settings.device)
         theirs.close()
         serve(ours, self._broker, self._coordinator)
         return process
-
-
-@contextlib.contextmanager
-def single_threaded(device: str) -> Iterator[None]:
-    """What starts meanwhile uses one thread a process on a CPU, and as many as it likes beside a GPU."""
-    values = _ONE_THREAD if device == "cpu" else {}
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

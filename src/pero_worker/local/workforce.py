@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pero_worker.brokers.memory import MemoryBroker
+from pero_worker.clock import SystemClock
 from pero_worker.coordinators.memory import MemoryCoordinator
 from pero_worker.errors import RequestError
+from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.jobs.job import OpenWorkforce
+from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
-from pero_worker.jobs.workforce import DeathListener, PageOutcome
+from pero_worker.jobs.run import RunListener
+from pero_worker.jobs.workforce import DeathListener, PageOutcome, Workforce
 from pero_worker.local.devices import choose_devices
 from pero_worker.local.process import ProcessSettings
 from pero_worker.local.worker_processes import WorkerProcesses
-from pero_worker.models.pipelines import Pipeline
+from pero_worker.models.pipelines import Pipeline, load_pipeline, pipeline_cache
 from pero_worker.ports import Clock
 from pero_worker.request import Payload, Request
 from pero_worker.wire.requests import decode_request, encode_request
@@ -24,38 +30,58 @@ OUTPUT_QUEUE = "out"
 _PAGES_AHEAD = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSettings:
-    """`device` and `jobs` as for `choose_devices`; `time_limit` in seconds, 0 = none."""
+    """How this machine works."""
 
-    dpi: int
-    device: str
-    jobs: int | None
-    max_pixels: int
-    max_attempts: int
-    time_limit: float
-    log_file: Path
+    dpi: int = 300
+    """Resolution at which PDF pages are read that are not scans."""
+    device: str = "auto"
+    """As for `choose_devices`."""
+    jobs: int | None = None
+    """Worker processes; None: one per core or GPU."""
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    """Larger pages are refused before they are decoded."""
+    max_attempts: int = 3
+    """How often a page is tried."""
+    time_limit: float = 0
+    """Seconds that a page may take in a stage that sets no limit of its own; 0: no limit."""
+
+
+def local_workforce(pipeline: str, settings: LocalSettings) -> OpenWorkforce:
+    """This machine, doing `pipeline`: a bundled one, or a folder or archive. StageError, when it is opened: there is
+    no such pipeline."""
+
+    @contextmanager
+    def opened(folder: OutputFolder, listener: RunListener) -> Iterator[Workforce]:
+        loaded = load_pipeline(pipeline, cache=pipeline_cache())
+        yield LocalWorkforce(loaded, settings, folder.worker_log, SystemClock())
+
+    return opened
 
 
 class LocalWorkforce:
     """`Workforce` of processes on this machine, behind an in-memory broker and coordinator."""
 
-    def __init__(self, pipeline: Pipeline, settings: LocalSettings, clock: Clock) -> None:
+    def __init__(self, pipeline: Pipeline, settings: LocalSettings, log_file: Path, clock: Clock) -> None:
+        """What the processes print goes to `log_file`."""
+        self.pipeline = pipeline.name
+        self.version = pipeline.version
         self._stages = tuple(stage.name for stage in pipeline.stages)
         self._settings = settings
+        self._log_file = log_file.absolute()
         self._clock = clock
         self._broker = MemoryBroker((*self._stages, OUTPUT_QUEUE))
         self._coordinator = MemoryCoordinator(pipeline.stages)
         self._processes: WorkerProcesses | None = None
-        self._gone: DeathListener | None = None
         self._workers = 0
 
-    def start(self, pages: int, gone: DeathListener) -> int:
+    def start(self, pages: int, on_death: DeathListener) -> int:
         devices = choose_devices(self._settings.device, self._settings.jobs, pages)
-        self._workers, self._gone = len(devices), gone
+        self._workers = len(devices)
         if pages:
             processes = [self._process(number, device) for number, device in enumerate(devices, 1)]
-            self._processes = WorkerProcesses(self._broker, self._coordinator, processes)
+            self._processes = WorkerProcesses(self._broker, self._coordinator, processes, self._clock, on_death)
         return self._workers
 
     def wants_more(self) -> bool:
@@ -73,16 +99,18 @@ class LocalWorkforce:
         self._broker.publish(self._stages[0], encode_request(request))
 
     def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
-        if self._processes and self._gone:
-            self._processes.check(self._gone)
+        if self._processes:
+            self._processes.check()
         found: list[PageOutcome] = []
         delivery = self._broker.get((OUTPUT_QUEUE,), "collector", timeout)
         if delivery is not None:
             request = decode_request(delivery.body)
-            found.append(PageOutcome(request.page_uuid, request, settle=lambda: self._broker.ack(delivery)))
+            found.append(
+                PageOutcome(page_id=request.page_uuid, request=request, settle=lambda: self._broker.ack(delivery))
+            )
         for letter in self._broker.take_dead_letters():
             page_id = decode_request(letter.body).page_uuid
-            found.append(PageOutcome(page_id, error_class=RequestError.failure_class, error=letter.reason))
+            found.append(PageOutcome(page_id=page_id, error_class=RequestError.failure_class, error=letter.reason))
         return found
 
     def stop(self, finished: bool) -> None:
@@ -97,5 +125,5 @@ class LocalWorkforce:
             max_pixels=settings.max_pixels,
             max_attempts=settings.max_attempts,
             time_limit=settings.time_limit,
-            log_file=settings.log_file.absolute(),
+            log_file=self._log_file,
         )

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
+
 import pero_worker
 from pero_worker.errors import StageError
 from pero_worker.models.unpack import is_archive, unpack
@@ -56,6 +58,11 @@ def load_pipeline(name_or_path: str, *, cache: Path) -> Pipeline:
     raise StageError(
         f"there is no pipeline {name_or_path!r}: name a bundled one ({known}), or a folder or archive with a {_CONFIG}"
     )
+
+
+def pipeline_cache() -> Path:
+    """Where this user's archives are unpacked."""
+    return Path(platformdirs.user_cache_dir("pero-worker")) / "pipelines"
 
 
 def bundled_pipelines() -> tuple[Pipeline, ...]:

@@ -9,11 +9,12 @@ from datetime import datetime
 
 from pero_worker.cluster.registry.stages import StageRecord
 from pero_worker.cluster.registry.workers import WorkerState
-from pero_worker.ports import Clock, WorkerStatus
+from pero_worker.ports import Clock
 from pero_worker.stage import Cost
 from pero_worker.watchdog.flow import Flow
 from pero_worker.watchdog.refusals import Refusals, quarantine
 from pero_worker.watchdog.snapshot import Snapshot, StageView, WorkerView
+from pero_worker.work import WorkerStatus
 
 _AVAILABLE = {
     WorkerStatus.IDLE,

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from pero_worker.engines import load_engine
 from pero_worker.errors import StageError, TransientError
-from pero_worker.ports import Assignment, Clock, Coordinator, Engine, ModelStore, WorkerStatus
+from pero_worker.ports import Assignments, Clock, Engine, ModelStore, Reports
 from pero_worker.stage import Stage
+from pero_worker.work import Assignment, WorkerStatus
 from pero_worker.worker.steps import LoadedStage
 from pero_worker.worker.timelimit import limit_of
 
@@ -32,7 +33,8 @@ class Holding:
         self,
         worker: str,
         *,
-        coordinator: Coordinator,
+        assignments: Assignments,
+        reports: Reports,
         models: ModelStore,
         clock: Clock,
         device: str,
@@ -43,7 +45,8 @@ class Holding:
     ) -> None:
         self.loaded: dict[str, LoadedStage] = {}
         self._worker = worker
-        self._coordinator = coordinator
+        self._assignments = assignments
+        self._reports = reports
         self._models = models
         self._clock = clock
         self._device = device
@@ -87,7 +90,7 @@ class Holding:
     def _hold(self, name: str) -> None:
         version: str | None = None
         try:
-            stage = self._coordinator.stage(name)
+            stage = self._assignments.stage(name)
             version = stage.version
             held, refused = self.loaded.get(name), self._refused.get(name)
             if (held and held.stage.version == version) or (refused and refused.version == version):
@@ -113,7 +116,7 @@ class Holding:
         begun, before = self._clock.monotonic(), self._memory_in_use()
         engine = load_engine(stage, self._models.directory(stage), self._device)
         taken = max(0, self._memory_in_use() - before)
-        self._coordinator.record_load(stage.name, self._clock.monotonic() - begun, taken)
+        self._reports.record_load(stage.name, self._clock.monotonic() - begun, taken)
         return engine
 
     def _drop(self, name: str) -> None:
@@ -131,4 +134,4 @@ class Holding:
         told = (tuple(self.loaded), {name: refused.reason for name, refused in self._refused.items()})
         if told != self._told:
             self._told = told
-            self._coordinator.report_stages(self._worker, *told)
+            self._reports.report_stages(self._worker, *told)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
 from pero_worker.errors import RequestError, TransientError
-from pero_worker.ports import Broker, Coordinator, Delivery, ModelStore, WorkerStatus
+from pero_worker.ports import Assignments, Broker, ModelStore, Reports, Suspects
+from pero_worker.processes import RECYCLED, end_now
 from pero_worker.request import Request, StageLog, StageStatus
 from pero_worker.wire.requests import decode_request, encode_request
+from pero_worker.work import Delivery, WorkerStatus
 from pero_worker.worker.holding import Holding
 from pero_worker.worker.steps import LoadedStage, PageInHand, StageRunner, attempts_of
-from pero_worker.worker.timelimit import RECYCLED, time_limit
+from pero_worker.worker.timelimit import time_limit
 
 logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
@@ -40,7 +41,7 @@ class WorkerSettings:
     jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.0)  # noqa: S311
     """Part of the back-off that is waited: many workers that lost the same server do not return at one moment."""
     memory_in_use: Callable[[], int] = lambda: 0
-    end_process: Callable[[], None] = lambda: os._exit(RECYCLED)
+    end_process: Callable[[], None] = lambda: end_now(RECYCLED)
 
 
 class Worker:
@@ -51,19 +52,24 @@ class Worker:
         name: str,
         *,
         broker: Broker,
-        coordinator: Coordinator,
+        assignments: Assignments,
+        reports: Reports,
+        suspects: Suspects,
         models: ModelStore,
         runner: StageRunner,
         settings: WorkerSettings,
     ) -> None:
         self.name = name
         self._broker = broker
-        self._coordinator = coordinator
+        self._assignments = assignments
+        self._reports = reports
+        self._suspects = suspects
         self._runner = runner
         self._settings = settings
         self._holding = Holding(
             name,
-            coordinator=coordinator,
+            assignments=assignments,
+            reports=reports,
             models=models,
             clock=runner.clock,
             device=settings.device,
@@ -84,7 +90,7 @@ class Worker:
         self._report(WorkerStatus.STARTING)
         try:
             while not stopped():
-                assignment = self._coordinator.assignment(self.name)
+                assignment = self._assignments.assignment(self.name)
                 if not assignment.enabled:
                     break
                 try:
@@ -130,7 +136,7 @@ class Worker:
         try:
             if page.deaths and attempts_of(page) > self._runner.max_attempts:
                 request = self._runner.give_up(page, self._holding.loaded[request.stage])
-                self._tell(request, request.logs[-1])
+                self._log_stage(request, request.logs[-1])
             else:
                 request = self._through_held_stages(page, delivery)
         except TransientError as error:
@@ -170,10 +176,10 @@ class Worker:
                 page.request = self._runner.run(page, loaded)
             done = page.request.stages != waiting_in and not page.request.failed
             log = page.request.logs[-1]
-            self._tell(page.request, log)
+            self._log_stage(page.request, log)
             if done:
                 seconds = log.seconds.get("total", 0.0)
-                self._coordinator.record_time(loaded.stage.name, seconds, page.request.stage)
+                self._reports.record_time(loaded.stage.name, seconds, page.request.stage)
             if not done or len(page.request.stages) < 2 or page.request.stage not in self._holding.loaded:
                 return page.request
             page.deaths = 0
@@ -181,7 +187,7 @@ class Worker:
     def _abandon_page(self, page: PageInHand, loaded: LoadedStage, delivery: Delivery) -> None:
         """From the timer's thread: counts the page as failed and ends the process, which hangs in the engine."""
         request = self._runner.too_slow(page, loaded)
-        self._tell(request, request.logs[-1])
+        self._log_stage(request, request.logs[-1])
         try:
             self._settle(delivery, partial(self._hand_on, delivery, request))
         finally:
@@ -190,35 +196,36 @@ class Worker:
     def _hand_on(self, delivery: Delivery, request: Request) -> None:
         """A page that cannot go where it should goes to the output queue as failed, without the new results if they
         are what is too large; if that is impossible, it is set aside whole."""
-        reason = ""
-        for way in self._ways_out(delivery, request):
-            candidate = way.undelivered(reason) if reason else way
-            try:
-                self._broker.hand_on(delivery, candidate.destination, encode_request(candidate), candidate.priority)
-            except RequestError as error:
-                reason = str(error)
-                logger.error("page %s: %s", request.source or request.uuid, error)
-            else:
-                return
-        self._set_aside(delivery, reason)
+        refusal = self._refusal(delivery, request)
+        if refusal:
+            refusal = self._refusal(delivery, request.undelivered(refusal))
+        if refusal:
+            without_new_results = replace(request, results=decode_request(delivery.body).results)
+            refusal = self._refusal(delivery, without_new_results.undelivered(refusal))
+        if refusal:
+            self._set_aside(delivery, refusal)
 
-    def _ways_out(self, delivery: Delivery, request: Request) -> Iterator[Request]:
-        yield request
-        yield request
-        yield replace(request, results=decode_request(delivery.body).results)
+    def _refusal(self, delivery: Delivery, request: Request) -> str:
+        """Why the broker does not take the request; '' = it has been handed on."""
+        try:
+            self._broker.hand_on(delivery, request.destination, encode_request(request), request.priority)
+        except RequestError as error:
+            logger.error("page %s: %s", request.source or request.uuid, error)
+            return str(error)
+        return ""
 
-    def _tell(self, request: Request, log: StageLog) -> None:
+    def _log_stage(self, request: Request, log: StageLog) -> None:
         name = request.source or request.uuid
         if log.status == StageStatus.OK:
             logger.info("page %s: stage %s done in %.2f s", name, log.stage, log.seconds.get("total", 0.0))
             return
         reason = log.log.splitlines()[0] if log.log else ""
         logger.warning("page %s: stage %s failed, attempt %d: %s", name, log.stage, log.attempt, reason)
-        self._coordinator.record_failure(f"page {name}, stage {log.stage}: {reason}")
+        self._reports.record_failure(f"page {name}, stage {log.stage}: {reason}")
 
     def _set_aside(self, delivery: Delivery, reason: str) -> None:
         logger.error("a message from %s is set aside: %s", delivery.queue, reason)
-        self._coordinator.record_failure(f"a message from {delivery.queue} is set aside: {reason}")
+        self._reports.record_failure(f"a message from {delivery.queue} is set aside: {reason}")
         self._broker.set_aside(delivery, reason)
 
     def _begin_suspect(self, delivery: Delivery, request: Request) -> int:
@@ -227,7 +234,7 @@ class Worker:
             return 0
         self._suspect = _key(request)
         try:
-            return self._coordinator.begin_suspect(self._suspect)
+            return self._suspects.begin_suspect(self._suspect)
         except TransientError as error:
             logger.warning("it is not known how many workers died on this page: %s", error)
             return 0
@@ -235,7 +242,7 @@ class Worker:
     def _end_suspect(self, *, survived: bool) -> None:
         page, self._suspect = self._suspect, ""
         if page:
-            self._coordinator.end_suspect(page, survived=survived)
+            self._suspects.end_suspect(page, survived=survived)
 
     def _wait_after(self, error: TransientError, status: WorkerStatus) -> None:
         self._report(status, str(error))
@@ -249,7 +256,7 @@ class Worker:
 
     def _report(self, status: WorkerStatus, message: str = "") -> None:
         if message or status is not self._status:
-            self._coordinator.report(self.name, status, message)
+            self._reports.report(self.name, status, message)
             self._status = status
 
 

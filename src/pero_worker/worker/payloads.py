@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from pero_worker.errors import PageError
 from pero_worker.inputs.documents import read_page
 from pero_worker.inputs.images import decode_image
-from pero_worker.ports import Image
+from pero_worker.page import Image
 from pero_worker.request import Payload
 
 PAGE_SUFFIX = ".xml"

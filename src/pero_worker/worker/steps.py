@@ -10,9 +10,11 @@ from datetime import datetime
 import pero_worker
 from pero_worker.errors import PageError, TransientError
 from pero_worker.formats import pagexml
-from pero_worker.ports import Clock, Engine, EngineInput, Image
+from pero_worker.page import Image
+from pero_worker.ports import Clock, Engine
 from pero_worker.request import Payload, Request, StageLog, StageStatus
 from pero_worker.stage import Stage
+from pero_worker.work import EngineInput
 from pero_worker.worker.payloads import ImageReader, parts_of, with_results
 
 

@@ -10,10 +10,6 @@ from contextlib import contextmanager
 from pero_worker.errors import StageError
 from pero_worker.stage import Stage
 
-RECYCLED = 75
-"""Exit status of a worker process that wants to be started anew (EX_TEMPFAIL)."""
-
-
 _POLL_SECONDS = 1.0
 
 

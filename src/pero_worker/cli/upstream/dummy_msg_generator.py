@@ -18,7 +18,7 @@ from pero_worker.cli.upstream.publisher import _priority as priority_of
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.pages.publish import check_route
-from pero_worker.cluster.pages.workforce import publish_with_retry
+from pero_worker.cluster.pages.sending import publish_with_retry
 from pero_worker.cluster.settings import cluster_access
 from pero_worker.request import Payload, Request
 from pero_worker.wire.requests import encode_request

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import broker_access
 from pero_worker.cluster.logs.daemon import run_log_daemon
 from pero_worker.cluster.settings import cluster_access, read_settings
-from pero_worker.cluster.workers.supervisor import exit_after, stop_on_signals
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
+from pero_worker.processes import Lifetime
 from pero_worker.wire.queues import LOG_QUEUE
 
 WEEK = 7 * 24 * 60
@@ -45,13 +44,12 @@ def main(arguments: Sequence[str]) -> None:
     kept = _number("number_of_files", said("number_of_files", "0"))
     folder, queue = Path(said("output_dir", "logs")), said("log_queue", LOG_QUEUE)
     access = cluster_access(given(options, "LOGD"))
-    stopped = threading.Event()
-    stop_on_signals(stopped)
-    exit_after(stopped)
+    lifetime = Lifetime()
+    lifetime.begin()
     with session(access.zookeeper) as client:
         broker = RabbitBroker(broker_access(client, access.broker), prefetch=200)
     try:
-        run_log_daemon(broker, folder, minutes, kept, stopped, queue, SystemClock())
+        run_log_daemon(broker, folder, minutes, kept, lifetime.stop, queue, SystemClock())
     finally:
         broker.close()
 

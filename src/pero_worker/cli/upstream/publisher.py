@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,10 +16,10 @@ from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.pages.download import DownloadCounts, download, messages_in
 from pero_worker.cluster.pages.layouts import RequestFolders
 from pero_worker.cluster.pages.publish import check_route
-from pero_worker.cluster.pages.workforce import publish_with_retry
+from pero_worker.cluster.pages.sending import publish_with_retry
 from pero_worker.cluster.settings import cluster_access, read_server_file
-from pero_worker.cluster.workers.supervisor import exit_after, stop_on_signals
 from pero_worker.errors import ExitCode, NoInputError, UsageError
+from pero_worker.processes import Lifetime
 from pero_worker.request import Payload, Request
 from pero_worker.wire.requests import encode_request
 
@@ -95,9 +94,8 @@ def _upload(broker: RabbitBroker, options: argparse.Namespace, priority: int) ->
 
 
 def _download(broker: RabbitBroker, options: argparse.Namespace) -> int:
-    stopped = threading.Event()
-    stop_on_signals(stopped)
-    exit_after(stopped)
+    lifetime = Lifetime()
+    lifetime.begin()
     downloaded = DownloadCounts()
     messages_in(broker, options.download)
     layout = RequestFolders(options.directory, save_message=options.save_message)
@@ -108,7 +106,7 @@ def _download(broker: RabbitBroker, options: argparse.Namespace) -> int:
             layout,
             SystemClock(),
             keep_running=options.keep_running,
-            stopped=stopped,
+            stopped=lifetime.stop,
             downloaded=downloaded,
         )
     finally:

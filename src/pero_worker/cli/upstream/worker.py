@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,11 +11,12 @@ from pathlib import Path
 
 from pero_worker.cli.upstream.common import add_login, given, parser
 from pero_worker.cluster.settings import cluster_access, read_settings, store_access
-from pero_worker.cluster.workers.supervisor import run_pool, stop_on_signals
+from pero_worker.cluster.workers.supervisor import run_pool
 from pero_worker.cluster.workers.worker import ClusterWorkerSettings
 from pero_worker.errors import UsageError
 from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.local.devices import choose_devices
+from pero_worker.processes import Lifetime
 from pero_worker.wire.queues import LOG_QUEUE
 
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str], *, seed: bool = False) -> int:
         stores=tuple(options.ftp_servers),
         log_level=logging.getLogger().level,
     )
-    stopped = threading.Event()
-    stop_on_signals(stopped)
+    lifetime = Lifetime(grace=None)
+    lifetime.begin()
     access = cluster_access(replace(where, brokers=tuple(options.broker_servers)))
-    return run_pool([settings], access, store_access(login), stopped)
+    return run_pool([settings], access, store_access(login), lifetime.stop)

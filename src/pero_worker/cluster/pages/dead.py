@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.errors import RequestError, UsageError
-from pero_worker.ports import Delivery
 from pero_worker.request import Request
 from pero_worker.wire.queues import DEAD_LETTERS, ORIGIN, REASON
 from pero_worker.wire.requests import decode_request
+from pero_worker.work import Delivery
 
 
 @dataclass(frozen=True, slots=True)

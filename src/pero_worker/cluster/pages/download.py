@@ -11,9 +11,10 @@ from typing import Protocol
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.errors import RequestError, StageError, TransientError
-from pero_worker.ports import Clock, Delivery
+from pero_worker.ports import Clock, Queues
 from pero_worker.request import Request
 from pero_worker.wire.requests import decode_request
+from pero_worker.work import Delivery
 
 
 class Layout(Protocol):
@@ -43,7 +44,7 @@ def download(
     keep_running: bool,
     stopped: threading.Event,
     downloaded: DownloadCounts,
-    tell: Callable[[Request], None] = lambda _request: None,
+    on_page: Callable[[Request], object] = lambda _request: None,
 ) -> None:
     """Until the queue is empty, or for ever with `keep_running`, or until `stopped`.
 
@@ -58,10 +59,10 @@ def download(
             clock.sleep(0.5)
             continue
         if delivery is not None:
-            _take(broker, delivery, layout, downloaded, tell)
+            _take(broker, delivery, layout, downloaded, on_page)
 
 
-def messages_in(broker: RabbitBroker, queue: str) -> int:
+def messages_in(broker: Queues, queue: str) -> int:
     """How many wait there. StageError: no such queue."""
     state = broker.state(queue)
     if state is None:
@@ -80,7 +81,7 @@ def _take(
     delivery: Delivery,
     layout: Layout,
     downloaded: DownloadCounts,
-    tell: Callable[[Request], None],
+    on_page: Callable[[Request], object],
 ) -> None:
     try:
         request = decode_request(delivery.body)
@@ -105,6 +106,6 @@ def _take(
             downloaded.seconds.setdefault(log.stage, array("d")).append(seconds)
     else:
         downloaded.duplicates += 1
-    tell(request)
+    on_page(request)
     with suppress(TransientError):  # It will come again, and is known then.
         broker.ack(delivery)

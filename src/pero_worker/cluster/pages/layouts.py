@@ -12,12 +12,11 @@ from pathlib import Path, PurePosixPath
 
 import pero_worker
 from pero_worker.errors import OutputError, PageError, RequestError, UsageError
-from pero_worker.formats import PDF_FORMAT
-from pero_worker.inputs.discover import SourceDocument
+from pero_worker.formats import document_formats
 from pero_worker.jobs.collect import Collector
-from pero_worker.jobs.journal import Fingerprint, Journal
 from pero_worker.jobs.outputs import OutputFolder
-from pero_worker.jobs.plan import PageTask
+from pero_worker.jobs.plan import PageOrigin
+from pero_worker.jobs.report import Fingerprint, Report
 from pero_worker.ports import Clock
 from pero_worker.request import Request, StageLog
 from pero_worker.worker.payloads import parts_of
@@ -83,42 +82,50 @@ class ResultTree:
     """Results under the names and in the tree their pages were published from, and report.jsonl."""
 
     def __init__(self, folder: OutputFolder, formats: tuple[str, ...], clock: Clock) -> None:
-        if PDF_FORMAT in formats:
-            raise UsageError("a PDF is made from the whole document: use pero-worker ocr --cluster for it")
+        if whole := ", ".join(kind.name for kind in document_formats(formats)):
+            raise UsageError(f"--formats {whole} is made from whole documents: use pero-worker ocr --cluster for it")
         self._folder = folder
-        self._collector = Collector(folder, formats, clock, f"pero-worker {pero_worker.__version__}")
-        self._journal = Journal(folder)
+        creator = f"pero-worker {pero_worker.__version__}"
+        self._collector = Collector(folder=folder, formats=formats, clock=clock, creator=creator)
+        self._report = Report(folder)
 
     def write(self, request: Request, body: bytes) -> bool:
         page_id = request.page_uuid or request.uuid or hashlib.sha256(body).hexdigest()
-        if self._journal.has_page_id(page_id):
+        if self._report.has_page_id(page_id):
             return False
-        task = self._task(request, page_id)
-        self._journal.add(self._collector.collect(task, request, page_id))
+        origin = self._origin(request, page_id)
+        self._report.add(self._collector.collect(origin, request, page_id))
         return True
 
     def close(self) -> None:
-        self._journal.close()
+        self._report.close()
         self._folder.close()
 
     @property
     def failed(self) -> int:
-        return self._journal.failed
+        return self._report.failed
 
-    def _task(self, request: Request, page_id: str) -> PageTask:
+    def _origin(self, request: Request, page_id: str) -> PageOrigin:
         try:
             image = parts_of(request.results).image
             image_name, size = image.name, len(image.content)
         except PageError:
             image_name, size = "", 0
         name = safe_path(request.source) if request.source else safe_name(Path(image_name).stem or page_id)
-        if self._journal.page_id(name) not in {None, page_id}:
+        if self._report.page_id(name) not in {None, page_id}:
             # Another page of this name is here already, from another job.
             name = f"{name}_{safe_name(page_id)[:12]}"
         stages = [log for log in request.logs if log.stage]
         pipeline, version = "+".join(log.stage for log in stages), "+".join(log.version for log in stages)
-        fingerprint = Fingerprint(size, 0, pipeline, version, 0)
-        return PageTask(name, SourceDocument(Path(image_name or name), name), 0, fingerprint)
+        file = Path(image_name or name)
+        return PageOrigin(
+            name=name,
+            document=name,
+            image_name=file.name.encode("utf-8", "replace").decode(),
+            source=str(file),
+            index=0,
+            fingerprint=Fingerprint(size=size, modified_ns=0, pipeline=pipeline, version=version, dpi=0),
+        )
 
 
 def safe_name(name: str) -> str:

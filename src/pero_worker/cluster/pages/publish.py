@@ -5,39 +5,51 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.cluster.pages.sending import priority_of, request_for
-from pero_worker.cluster.pages.workforce import publish_with_retry
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.pages.layouts import safe_name
+from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, request_for
 from pero_worker.errors import OutputError, PageError, StageError, UsageError
 from pero_worker.inputs.discover import Documents
-from pero_worker.jobs.plan import PageTask, plan
-from pero_worker.ports import Clock
+from pero_worker.jobs.plan import PageTask, open_documents
+from pero_worker.ports import Clock, Queues
 from pero_worker.wire.requests import encode_request
 
 _LINE = 33
 """Bytes of an id (`page_id_of`) with its newline."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishOptions:
-    """`stages` end with the output queue; `dpi` is of PDF pages that are not scans; `priority` None: `priority_of`."""
+    """How pages are sent."""
 
     job: str
+    """Name on every page."""
     stages: tuple[str, ...]
+    """In their order, the output queue last."""
     priority: int | None = None
+    """1 goes before 0; None: as `priority_of` says."""
     dpi: int = 300
+    """Resolution at which PDF pages are read that are not scans."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class PublishCounts:
+    """What was sent so far."""
+
     pages: int = 0
+    """Pages that were sent."""
     before: int = 0
+    """Pages that an earlier run sent."""
     failed: list[tuple[str, str]] = field(default_factory=list)
+    """Pages that could not be sent, with the reasons."""
 
 
 class SentPages:
@@ -74,6 +86,23 @@ def _sent_line(page_id: str) -> bytes:
     return page_id.encode() + b"\n"
 
 
+def publish_job(
+    documents: Documents,
+    broker: RabbitBroker,
+    sending: PublishOptions,
+    published: PublishCounts,
+    on_document: Callable[[int], object] = lambda _documents: None,
+) -> None:
+    """Checks the route and sends what was not sent before, as this user's state folder remembers.
+
+    UsageError, StageError: the pages could not arrive. OutputError: what is sent cannot be remembered.
+    """
+    check_route(broker, sending.stages)
+    sent = SentPages(Path(platformdirs.user_state_dir("pero-worker")) / "jobs" / safe_name(sending.job))
+    with closing(sent):
+        publish(documents, broker, sending, sent, SystemClock(), published, on_document)
+
+
 def publish(
     documents: Documents,
     broker: RabbitBroker,
@@ -81,11 +110,11 @@ def publish(
     sent: SentPages,
     clock: Clock,
     published: PublishCounts,
-    tell: Callable[[int], None] = lambda _documents: None,
+    on_document: Callable[[int], object] = lambda _documents: None,
 ) -> None:
     """Sends every page of `documents` that was not sent before; one image is in memory at a time. What does not get
     through is in `published`."""
-    for number, planned in enumerate(plan(documents, "+".join(sending.stages), "", sending.dpi), 1):
+    for number, planned in enumerate(open_documents(documents, "+".join(sending.stages), "", sending.dpi), 1):
         if planned.error:
             published.failed.append((planned.document.name, planned.error))
         for task in planned.pages if not planned.error else ():
@@ -100,10 +129,10 @@ def publish(
             else:
                 sent.add(page_id)
                 published.pages += 1
-        tell(number)
+        on_document(number)
 
 
-def check_route(broker: RabbitBroker, stages: Sequence[str]) -> None:
+def check_route(broker: Queues, stages: Sequence[str]) -> None:
     """UsageError, StageError: pages sent along `stages` could not arrive."""
     if len(stages) < 2:
         raise UsageError("name at least one stage, and the output queue last: --stages ocr,out")

@@ -7,9 +7,11 @@ from datetime import datetime
 
 from PIL import Image as Pillow
 
-from pero_worker.errors import PageError
+from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.errors import PageError, RequestError, TransientError
 from pero_worker.inputs.documents import is_pdf, read_page
 from pero_worker.jobs.plan import PageTask
+from pero_worker.ports import Clock
 from pero_worker.request import Payload, Request
 
 FIRST_PAGES = 16
@@ -50,3 +52,22 @@ def _payload(task: PageTask, dpi: int) -> Payload:
     # Fast, at 10 % more bytes.
     Pillow.fromarray(image[:, :, ::-1]).save(stream, "PNG", compress_level=1)
     return Payload(name, stream.getvalue())
+
+
+def publish_with_retry(broker: RabbitBroker, queue: str, body: bytes, priority: int, clock: Clock) -> None:
+    """Publishes although RabbitMQ goes away for up to ten minutes. PageError: it is refused.
+
+    A confirmation that got lost makes the page travel twice; whoever downloads recognises it by its id.
+    """
+    deadline = clock.monotonic() + 600
+    while True:
+        try:
+            broker.publish(queue, body, priority)
+        except RequestError as error:
+            raise PageError(str(error), permanent=True) from error
+        except TransientError:
+            if clock.monotonic() > deadline:
+                raise
+            clock.sleep(0.5)
+        else:
+            return

@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
-
-from kazoo.client import KazooClient
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.cluster.pages.sending import priority_of, request_for
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.access import ClusterAccess, open_cluster
+from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, request_for
 from pero_worker.cluster.registry.stages import read_record
-from pero_worker.errors import PageError, RequestError, StageError, TransientError
+from pero_worker.cluster.registry.workers import read_workers
+from pero_worker.errors import RequestError, StageError, TransientError
+from pero_worker.jobs.job import OpenWorkforce
+from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
-from pero_worker.jobs.workforce import DeathListener, PageOutcome
+from pero_worker.jobs.run import RunListener
+from pero_worker.jobs.workforce import DeathListener, PageOutcome, Workforce
 from pero_worker.ports import Clock
 from pero_worker.wire.requests import decode_request, encode_request
 
+NO_WORKER = "no worker runs: pages wait until one is started (pero-worker worker)"
 _PAGES_AHEAD = 200
 _QUEUE_EXPIRES_SECONDS = 14 * 86400
 """Seconds after which the results of a job that nobody goes on with are thrown away."""
 _BYTES_AHEAD = 500_000_000
 """Of pages in the cluster that belong to this run: workers never wait for more, and RabbitMQ is not filled up."""
+
+
+def cluster_workforce(
+    access: ClusterAccess, stages: Sequence[str], *, dpi: int, priority: int | None = None
+) -> OpenWorkforce:
+    """The `stages` of the cluster behind `access`. When it is opened: StageError, one of them is not there;
+    TransientError, the cluster cannot be reached."""
+
+    @contextmanager
+    def opened(folder: OutputFolder, listener: RunListener) -> Iterator[Workforce]:
+        with open_cluster(access) as cluster:
+            version = "+".join(read_record(cluster.zookeeper, name).version for name in stages)
+            if all(worker.dead for worker in read_workers(cluster.zookeeper)):
+                listener.notice(NO_WORKER)
+            yield ClusterWorkforce(
+                cluster.broker, stages, folder.job_id, SystemClock(), version=version, dpi=dpi, priority=priority
+            )
+
+    return opened
 
 
 class ClusterWorkforce:
@@ -37,10 +61,13 @@ class ClusterWorkforce:
         job: str,
         clock: Clock,
         *,
+        version: str,
         dpi: int,
         priority: int | None = None,
     ) -> None:
-        """`priority` None: see `priority_of`."""
+        """`version`: of the stages together; `priority` None: see `priority_of`."""
+        self.pipeline = "+".join(stages)
+        self.version = version
         self._broker = broker
         self._stages = tuple(stages)
         self._job = job
@@ -51,7 +78,7 @@ class ClusterWorkforce:
         self._queue = f"job.{job}"
         self._in_cluster: dict[str, int] = {}
 
-    def start(self, pages: int, gone: DeathListener) -> int:
+    def start(self, pages: int, on_death: DeathListener) -> int:
         if pages:
             for stage in self._stages:
                 if self._broker.state(stage) is None:
@@ -98,7 +125,7 @@ class ClusterWorkforce:
                 self._broker.set_aside(delivery, str(error))
             return ()
         self._in_cluster.pop(request.page_uuid, None)
-        return (PageOutcome(request.page_uuid, request, settle=settle),)
+        return (PageOutcome(page_id=request.page_uuid, request=request, settle=settle),)
 
     def stop(self, finished: bool) -> None:
         """A job that is not finished leaves its queue, so that workers can deliver what they have in hand."""
@@ -109,28 +136,3 @@ class ClusterWorkforce:
                     self._broker.delete(self._queue)
             except TransientError:
                 return
-
-
-def publish_with_retry(broker: RabbitBroker, queue: str, body: bytes, priority: int, clock: Clock) -> None:
-    """Publishes although RabbitMQ goes away for up to ten minutes. PageError: it is refused.
-
-    A confirmation that got lost makes the page travel twice; whoever downloads recognises it by its id.
-    """
-    deadline = clock.monotonic() + 600
-    while True:
-        try:
-            broker.publish(queue, body, priority)
-        except RequestError as error:
-            raise PageError(str(error), permanent=True) from error
-        except TransientError:
-            if clock.monotonic() > deadline:
-                raise
-            clock.sleep(0.5)
-        else:
-            return
-
-
-def pipeline_of(client: KazooClient, stages: Sequence[str]) -> tuple[str, str]:
-    """Name and version of the stages together. StageError: one of them is not there."""
-    versions = [read_record(client, name).version for name in stages]
-    return "+".join(stages), "+".join(versions)

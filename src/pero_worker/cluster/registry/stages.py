@@ -11,9 +11,9 @@ from typing import Any
 from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError, NoNodeError
 
-from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.coordinators.session import read_leaves, wait_for
 from pero_worker.errors import StageError, UsageError
+from pero_worker.ports import Queues
 from pero_worker.stage import parse_config
 from pero_worker.wire import tree as wire
 from pero_worker.wire.measured import Measured, decode_measured
@@ -124,7 +124,7 @@ def _sharing(value: bytes) -> dict[str, Any]:
     return sharing
 
 
-def save_stage(client: KazooClient, broker: RabbitBroker, name: str, change: StageChange, now: datetime) -> None:
+def save_stage(client: KazooClient, queues: Queues, name: str, change: StageChange, now: datetime) -> None:
     """Creates or changes a stage. One without any configuration is an output queue."""
     wire.check_name(name)
     if change.config is not None:
@@ -142,19 +142,19 @@ def save_stage(client: KazooClient, broker: RabbitBroker, name: str, change: Sta
         values["sharing"] = wire.encode_info({**wire.decode_info(old), **said})
     if values:
         _write(client, name, values)
-    broker.declare(name)
+    queues.declare(name)
 
 
-def remove_stage(client: KazooClient, broker: RabbitBroker, name: str, *, keep_config: bool = False) -> int:
+def remove_stage(client: KazooClient, queues: Queues, name: str, *, keep_config: bool = False) -> int:
     """Removes queue and configuration; returns how many messages went with the queue."""
-    state = broker.state(wire.check_name(name))
+    state = queues.state(wire.check_name(name))
     exists = client.exists(TREE.stage(name)) is not None
     if state is None and not exists:
         raise StageError(f"there is neither a stage nor a queue {name!r}")
     if exists and not keep_config:
         client.delete(TREE.stage(name), recursive=True)
     if state is not None:
-        broker.delete(name)
+        queues.delete(name)
     return state.messages if state else 0
 
 

@@ -12,9 +12,9 @@ from kazoo.exceptions import NoNodeError
 
 from pero_worker.coordinators.session import read_leaves, wait_for
 from pero_worker.errors import UsageError
-from pero_worker.ports import WorkerStatus
 from pero_worker.wire import tree as wire
 from pero_worker.wire.tree import TREE
+from pero_worker.work import WorkerStatus
 
 ZK_CONNECTION_FAILED = "ZK_CONNECTION_FAILED"
 """Never written: a worker that is not connected and did not say it is dead."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -24,8 +23,10 @@ from pero_worker.coordinators.session import session
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
 from pero_worker.engines import installed_engines
 from pero_worker.models.store import ArchiveStore, Keep
-from pero_worker.ports import Clock, WorkerStatus
+from pero_worker.ports import Clock
+from pero_worker.processes import Lifetime
 from pero_worker.stores.location import StoreAccess
+from pero_worker.work import WorkerStatus
 from pero_worker.worker.loop import Worker, WorkerSettings
 from pero_worker.worker.payloads import ImageReader
 from pero_worker.worker.steps import StageRunner
@@ -66,17 +67,68 @@ def run_worker(
     settings: ClusterWorkerSettings,
     access: ClusterAccess,
     store: StoreAccess,
-    stopped: threading.Event,
+    lifetime: Lifetime,
     joined: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Works until `stopped`, or until ZooKeeper says so; whether it should be started anew.
+    """Works until `lifetime.stop`, or until ZooKeeper says so; whether it should be started anew.
 
     `joined` is called when the cluster has accepted the worker.
 
     UsageError: the name is in use; TransientError: there is no ZooKeeper.
     """
     clock = SystemClock()
-    facts = {
+    with session(access.zookeeper) as client:
+        coordinator = ZooKeeperCoordinator(
+            client,
+            settings.name,
+            clock,
+            facts=_facts(settings, clock),
+            gone=_is_gone,
+            patience=access.zookeeper.session_timeout,
+        )
+        joined()
+        broker = RabbitBroker(access.broker)
+        if not access.broker.servers:
+            follow_servers(client, broker)
+
+        def look_up() -> None:
+            if not coordinator.assignment(settings.name).enabled:
+                lifetime.stop.set()
+            broker.wake()
+
+        coordinator.watch(look_up)
+        models = ArchiveStore(
+            settings.cache, lambda: settings.stores or list_names(client, FTP), store, keep=settings.keep
+        )
+        worker = _put_together(settings, broker, coordinator, models, clock)
+
+        def give_back_page() -> None:
+            """By closing the connection under it."""
+            logger.warning("the page in hand takes too long to wait for it, and is given back")
+            worker.release_page()
+            coordinator.reports.report(
+                settings.name, WorkerStatus.DEAD, "stopped with a page in hand, which was given back"
+            )
+            broker.close()
+            coordinator.close()
+
+        def should_stop() -> bool:
+            return lifetime.stop.is_set() or (worker.handled > 0 and _too_large(settings))
+
+        with lifetime.guard(settings.grace * _PAGE_SHARE_OF_GRACE, told=broker.wake, late=give_back_page):
+            try:
+                with _logs(broker, settings, clock):
+                    worker.run(should_stop)
+            finally:
+                broker.close()
+                coordinator.close()
+                models.close()
+    return not lifetime.stop.is_set()
+
+
+def _facts(settings: ClusterWorkerSettings, clock: Clock) -> dict[str, Any]:
+    """What the cluster is told of this worker; the watchdog reads kind, labels, memory."""
+    return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "device": settings.device,
@@ -87,48 +139,26 @@ def run_worker(
         "version": pero_worker.__version__,
         "started": clock.now().isoformat(timespec="seconds"),
     }
-    with session(access.zookeeper) as client:
-        coordinator = ZooKeeperCoordinator(
-            client, settings.name, clock, facts=facts, gone=_is_gone, patience=access.zookeeper.session_timeout
-        )
-        joined()
-        broker = RabbitBroker(access.broker)
-        if not access.broker.servers:
-            follow_servers(client, broker)
 
-        def look_up() -> None:
-            if not coordinator.assignment(settings.name).enabled:
-                stopped.set()
-            broker.wake()
 
-        coordinator.watch(look_up)
-        models = ArchiveStore(
-            settings.cache, lambda: settings.stores or list_names(client, FTP), store, keep=settings.keep
-        )
-        runner = StageRunner(settings.name, ImageReader(settings.max_pixels), clock, max_attempts=settings.max_attempts)
-        worker = Worker(
-            settings.name,
-            broker=broker,
-            coordinator=coordinator,
-            models=models,
-            runner=runner,
-            settings=WorkerSettings(device=settings.device, memory_in_use=lambda: memory_in_use(settings.device)),
-        )
-        # A page that takes longer than the grace is given back by closing the connection under it.
-        finished = threading.Event()
-        guard = threading.Thread(
-            target=_end_after_grace, args=(stopped, finished, settings, broker, coordinator, worker), daemon=True
-        )
-        guard.start()
-        try:
-            with _logs(broker, settings, clock):
-                worker.run(lambda: stopped.is_set() or (worker.handled > 0 and _too_large(settings)))
-        finally:
-            finished.set()
-            broker.close()
-            coordinator.close()
-            models.close()
-    return not stopped.is_set()
+def _put_together(
+    settings: ClusterWorkerSettings,
+    broker: RabbitBroker,
+    coordinator: ZooKeeperCoordinator,
+    models: ArchiveStore,
+    clock: Clock,
+) -> Worker:
+    images = ImageReader(settings.max_pixels)
+    return Worker(
+        settings.name,
+        broker=broker,
+        assignments=coordinator,
+        reports=coordinator.reports,
+        suspects=coordinator.reports,
+        models=models,
+        runner=StageRunner(settings.name, images, clock, max_attempts=settings.max_attempts),
+        settings=WorkerSettings(device=settings.device, memory_in_use=lambda: memory_in_use(settings.device)),
+    )
 
 
 def _is_gone(facts: Mapping[str, Any]) -> bool:
@@ -155,23 +185,3 @@ def _logs(broker: RabbitBroker, settings: ClusterWorkerSettings, clock: Clock) -
     if not settings.log_queue:
         return nullcontext()
     return sending_logs(broker, settings.name, clock, queue_name=settings.log_queue)
-
-
-def _end_after_grace(
-    stopped: threading.Event,
-    finished: threading.Event,
-    settings: ClusterWorkerSettings,
-    broker: RabbitBroker,
-    coordinator: ZooKeeperCoordinator,
-    worker: Worker,
-) -> None:
-    stopped.wait()
-    broker.wake()
-    if finished.wait(settings.grace * _PAGE_SHARE_OF_GRACE):
-        return
-    logger.warning("the page in hand takes too long to wait for it, and is given back")
-    worker.release_page()
-    coordinator.report(settings.name, WorkerStatus.DEAD, "stopped with a page in hand, which was given back")
-    broker.close()
-    coordinator.close()
-    os._exit(0)

@@ -23,7 +23,7 @@ from pero_worker.engines.pero.tidy import Tidying
 from pero_worker.engines.pero.words import Frames, Rails, words_of
 from pero_worker.errors import PageError, PeroWorkerError, StageError, TransientError
 from pero_worker.page import Page, Word
-from pero_worker.ports import EngineInput, EngineOutput
+from pero_worker.work import EngineInput, EngineOutput
 
 page_parser = compat.import_pero()
 
@@ -106,7 +106,8 @@ class _Run:
         with self._phase("words"):
             words = self._words()
         page = tidying(convert.from_layout(self.layout, self.page, words))
-        return EngineOutput(page, self.layout.save_logits_bytes() if parser.run_ocr else None, self.seconds)
+        logits = self.layout.save_logits_bytes() if parser.run_ocr else None
+        return EngineOutput(page=page, logits=logits, seconds=self.seconds)
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:

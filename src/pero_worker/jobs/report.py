@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pero_worker.errors import OutputError
-from pero_worker.jobs.outputs import OutputFolder
+from pero_worker.jobs.outputs import REPORT_NAME, OutputFolder
 
 
 class PageStatus(StrEnum):
@@ -18,42 +18,63 @@ class PageStatus(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
     """What a result depends on; when one of it changes, the page is done again."""
 
     size: int
+    """Of the file that holds the page, in bytes."""
     modified_ns: int
+    """When that file was changed, in nanoseconds since 1970."""
     pipeline: str
+    """Name of what was done to the page."""
     version: str
+    """Of the pipeline."""
     dpi: int
+    """Resolution at which PDF pages are read that are not scans."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageRecord:
-    """A line of the report. Confidences are 0..1, `seconds` maps phases and 'total' to seconds, `page_index` is
-    from 0; `outputs` are paths relative to the output folder, `page_id` is what the page was called on its way."""
+    """A line of the report."""
 
     page: str
+    """Path of the page's results in the output folder, without a suffix."""
     source: str
+    """The file that holds the page."""
     page_index: int
+    """Its place in the file, from 0."""
     status: PageStatus
+    """Whether it is done."""
     fingerprint: Fingerprint
+    """What the result depends on."""
     finished: str
+    """When it was settled, in ISO 8601."""
     attempts: int = 1
+    """How often it was tried."""
     engine: str = ""
+    """Name and version of the engine that came last."""
     worker: str = ""
+    """Who did it."""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    """Phases, and 'total', to the seconds that they took."""
     lines: int = 0
+    """How many lines were found."""
     confidence_mean: float | None = None
+    """Over the lines, 0..1."""
     confidence_worst: float | None = None
+    """Of the worst line, 0..1."""
     outputs: Mapping[str, str] = field(default_factory=dict)
+    """Formats to paths, relative to the output folder."""
     error_class: str = ""
+    """What kind of failure it was: see `errors.py`."""
     error: str = ""
+    """Why it failed, in a sentence."""
     page_id: str = ""
+    """What the page was called on its way through a cluster."""
 
 
-class Journal:
+class Report:
     """The latest record of every page; appended page by page, made compact at the end.
 
     Only an index is held beside the file, in SQLite, and made anew from the file each time: a report may have
@@ -143,7 +164,7 @@ class Journal:
 
 def _new_index(path: Path) -> sqlite3.Connection:
     path.unlink(missing_ok=True)
-    # Not worth a journal of its own: a crash costs nothing but making it anew.
+    # Not worth a report of its own: a crash costs nothing but making it anew.
     index = sqlite3.connect(path, isolation_level=None)
     index.execute("PRAGMA journal_mode = OFF")
     index.execute("PRAGMA synchronous = OFF")
@@ -171,3 +192,26 @@ def _parsed(line: bytes) -> PageRecord | None:
         return PageRecord(**values)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def read_report(folder: Path) -> Iterator[PageRecord]:
+    """The latest record of every page in the output folder `folder`, while a run is writing it, too.
+
+    OutputError: there is no report, or it cannot be read.
+    """
+    path = folder / REPORT_NAME
+    try:
+        with path.open("rb") as stream:
+            latest: dict[str, int] = {}
+            offset = 0
+            for line in stream:
+                if record := _parsed(line):
+                    latest.pop(record.page, None)
+                    latest[record.page] = offset
+                offset += len(line)
+            for place in latest.values():
+                stream.seek(place)
+                if record := _parsed(stream.readline()):
+                    yield record
+    except OSError as error:
+        raise OutputError(f"cannot read the report {path}: {error.strerror}") from error

@@ -11,14 +11,22 @@ from pathlib import Path
 import pytest
 
 from pero_worker.errors import OutputError, UsageError
-from pero_worker.jobs.journal import Fingerprint, Journal, PageRecord, PageStatus
 from pero_worker.jobs.outputs import OutputFolder
+from pero_worker.jobs.report import Fingerprint, PageRecord, PageStatus, Report
 
-PRINT = Fingerprint(10, 1, "print-latin", "v1", 300)
+PRINT = Fingerprint(size=10, modified_ns=1, pipeline="print-latin", version="v1", dpi=300)
 
 
 def record(**changes: object) -> PageRecord:
-    base = PageRecord("a/p", "/scans/a/p.jpg", 0, PageStatus.DONE, PRINT, "2026-01-01", outputs={"text": "a/p.txt"})
+    base = PageRecord(
+        page="a/p",
+        source="/scans/a/p.jpg",
+        page_index=0,
+        status=PageStatus.DONE,
+        fingerprint=PRINT,
+        finished="2026-01-01",
+        outputs={"text": "a/p.txt"},
+    )
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -61,11 +69,11 @@ def test_an_output_folder_that_is_a_file(tmp_path: Path) -> None:
         OutputFolder(tmp_path / "out")
 
 
-def test_the_journal_remembers_and_checks_the_files(folder: OutputFolder) -> None:
+def test_the_report_remembers_and_checks_the_files(folder: OutputFolder) -> None:
     folder.write(folder.path("a/p", ".txt"), b"text")
-    with closing(Journal(folder)) as journal:
-        journal.add(record())
-    with closing(Journal(folder)) as again:
+    with closing(Report(folder)) as report:
+        report.add(record())
+    with closing(Report(folder)) as again:
         assert again.finished("a/p", PRINT, ("text",))
         assert not again.finished("a/p", PRINT, ("text", "alto"))
         assert not again.finished("a/p", replace(PRINT, version="v2"), ("text",))
@@ -76,18 +84,18 @@ def test_the_journal_remembers_and_checks_the_files(folder: OutputFolder) -> Non
 
 
 def test_a_failed_page_is_not_finished(folder: OutputFolder) -> None:
-    with closing(Journal(folder)) as journal:
-        journal.add(record(status=PageStatus.FAILED, outputs={}))
-        assert not journal.finished("a/p", PRINT, ())
+    with closing(Report(folder)) as report:
+        report.add(record(status=PageStatus.FAILED, outputs={}))
+        assert not report.finished("a/p", PRINT, ())
 
 
 def test_the_last_word_counts_and_torn_lines_do_no_harm(folder: OutputFolder) -> None:
-    with closing(Journal(folder)) as journal:
-        journal.add(record(status=PageStatus.FAILED, error="first"))
-        journal.add(record(lines=7))
+    with closing(Report(folder)) as report:
+        report.add(record(status=PageStatus.FAILED, error="first"))
+        report.add(record(lines=7))
     with folder.report.open("a") as stream:
         stream.write('{"page": "torn", "sour')
-    with closing(Journal(folder)):
+    with closing(Report(folder)):
         pass
     lines = [json.loads(line) for line in folder.report.read_text().splitlines()]
     assert [(line["page"], line["status"], line["lines"]) for line in lines] == [("a/p", "done", 7)]
@@ -95,18 +103,18 @@ def test_the_last_word_counts_and_torn_lines_do_no_harm(folder: OutputFolder) ->
 
 def test_a_record_after_a_torn_line_is_not_lost(folder: OutputFolder) -> None:
     folder.report.write_text('{"page": "torn", "sour')
-    with closing(Journal(folder)) as journal:
-        journal.add(record(outputs={}))
-    with closing(Journal(folder)) as again:
+    with closing(Report(folder)) as report:
+        report.add(record(outputs={}))
+    with closing(Report(folder)) as again:
         assert again.finished("a/p", PRINT, ())
 
 
 def test_pages_are_known_by_what_they_were_called_on_their_way(folder: OutputFolder) -> None:
-    with closing(Journal(folder)) as journal:
-        assert journal.page_id("a/p") is None
-        journal.add(record(page_id="x1"))
-        journal.add(record(page="b", page_id="x2", status=PageStatus.FAILED))
-    with closing(Journal(folder)) as again:
+    with closing(Report(folder)) as report:
+        assert report.page_id("a/p") is None
+        report.add(record(page_id="x1"))
+        report.add(record(page="b", page_id="x2", status=PageStatus.FAILED))
+    with closing(Report(folder)) as again:
         assert (again.page_id("a/p"), again.page_id("b"), again.page_id("c")) == ("x1", "x2", None)
         assert again.has_page_id("x2")
         assert not again.has_page_id("x3")
@@ -116,15 +124,15 @@ def test_pages_are_known_by_what_they_were_called_on_their_way(folder: OutputFol
 
 
 def test_the_report_is_copied_only_when_it_must_be(folder: OutputFolder) -> None:
-    with closing(Journal(folder)) as journal:
-        journal.add(record())
+    with closing(Report(folder)) as report:
+        report.add(record())
     before = folder.report.stat().st_ino
-    journal = Journal(folder)
-    journal.add(record(lines=2))
-    journal.close(compact=False)
+    report = Report(folder)
+    report.add(record(lines=2))
+    report.close(compact=False)
     assert folder.report.stat().st_ino == before
     assert len(folder.report.read_bytes().splitlines()) == 2
-    with closing(Journal(folder)):
+    with closing(Report(folder)):
         pass
     assert len(folder.report.read_bytes().splitlines()) == 1
     assert not folder.index.exists()

@@ -1,0 +1,201 @@
+"""A connection to RabbitMQ that is made again whenever it is lost.
+
+A thread of its own keeps it: heartbeats are answered while an engine works for an hour, and a lost connection is made
+again with growing pauses. Whoever calls is another thread, and waits for that one.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import pika
+import pika.exceptions as amqp
+from pika.adapters.blocking_connection import BlockingConnection
+
+from pero_worker.brokers.link import Link, explain
+from pero_worker.errors import TransientError
+from pero_worker.wire import queues as wire
+from pero_worker.wire.servers import AMQP_PORT, AMQP_TLS_PORT, Server
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+NO_SERVER = "register RabbitMQ with: pero-worker servers add mq HOST[:PORT]"
+_FIRST_PAUSE_SECONDS = 0.1
+_STABLE_AFTER_SECONDS = 10.0
+"""After a connection that was lost sooner, the pauses go on growing."""
+_KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 12}
+"""Seconds: a machine that lost its power and is back says at once that it knows nothing of the connection."""
+_CLOSE_TIMEOUT_SECONDS = 3.0
+"""`close` does not wait longer for a server that does not answer."""
+_SOCKET_TIMEOUT_SECONDS = 10
+_STACK_TIMEOUT_SECONDS = 15
+_BLOCKED_TIMEOUT_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAccess:
+    """Where RabbitMQ is and how to log in."""
+
+    servers: tuple[Server, ...]
+    user: str = "guest"
+    password: str = field(default="guest", repr=False)
+    vhost: str = ""
+    """'' = the first of upstream's two that this user may enter."""
+    ca_cert: str = ""
+    """PEM file of the authority that signed the servers' certificates; '' = no TLS."""
+    heartbeat: int = 60
+    """Seconds; a server that wants to hear of its clients more often is obeyed."""
+    patience: float = 60.0
+    """Seconds a call waits for an answer."""
+    reconnection: float = 3.0
+    """Seconds a call waits for a connection that is lost: whoever calls can tell, and stop."""
+    max_pause: float = 2.0
+    """Seconds between two attempts to connect, at most."""
+
+
+class Connection:
+    """One connection at a time. Threads may share it; each call blocks the caller alone."""
+
+    def __init__(
+        self,
+        access: BrokerAccess,
+        *,
+        prefetch: int,
+        on_arrival: Callable[[Link, str, int, bytes, bool], None],
+        on_connected: Callable[[], None],
+    ) -> None:
+        """Without servers it waits for `use`. From its own thread it calls `on_arrival` with a message: link, queue,
+        tag, body, and whether it was delivered before; and `on_connected` before the first of each connection."""
+        self._access = access
+        self._prefetch = prefetch
+        self._on_arrival = on_arrival
+        self._on_connected = on_connected
+        self._closing = threading.Event()
+        self._ready = threading.Event()
+        self._reason = "not connected yet"
+        self.link: Link | None = None
+        """The present one; None while the connection is lost."""
+        self._thread = threading.Thread(target=self._keep_connected, name="rabbitmq", daemon=True)
+        self._thread.start()
+
+    @property
+    def connected(self) -> bool:
+        return self._ready.is_set()
+
+    def wait_connected(self, timeout: float) -> None:
+        """TransientError with the reason when there is no connection after `timeout` seconds."""
+        if not self._ready.wait(timeout):
+            raise TransientError(f"{self._where()} cannot be used: {self._reason}")
+
+    def use(self, servers: tuple[Server, ...]) -> None:
+        """Where RabbitMQ is from now on; a connection that there is stays."""
+        self._access = replace(self._access, servers=servers)
+
+    def close(self) -> None:
+        """Messages in hand return to their queues."""
+        self._closing.set()
+        link = self.link
+        if link is not None:
+            link.interrupt()
+        self._thread.join(_CLOSE_TIMEOUT_SECONDS)
+
+    def call(self, action: Callable[[Link], T], wait: float | None = None) -> T:
+        """What `action` comes to, carried out by the connection's thread. TransientError: there is no connection after
+        `wait` seconds, or no answer."""
+        self.wait_connected(self._access.reconnection if wait is None else wait)
+        link = self.link
+        if link is None:
+            raise TransientError(f"the connection to RabbitMQ was lost: {self._reason}")
+        future = link.run(action)
+        try:
+            return future.result(self._access.patience)
+        except FutureTimeoutError:
+            raise TransientError(f"{self._where()} does not answer") from None
+        except CancelledError:
+            raise TransientError(f"the connection to RabbitMQ was lost: {self._reason}") from None
+
+    def _keep_connected(self) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        number = 0
+        while not self._closing.is_set():
+            number += 1
+            begun = time.monotonic()
+            try:
+                self._use(self._connect(number))
+            except Exception as error:  # pika raises more than its own errors when a connection breaks
+                self._reason = explain(error)
+                if time.monotonic() - begun > _STABLE_AFTER_SECONDS:
+                    pause = _FIRST_PAUSE_SECONDS
+            # Many clients that lost the same server do not return at the same moment.
+            self._closing.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311
+            pause = min(2 * pause, self._access.max_pause)
+
+    def _use(self, link: Link) -> None:
+        self._on_connected()
+        self.link = link
+        self._ready.set()
+        try:
+            link.loop(self._closing)
+        except Exception as error:
+            logger.warning("connection to RabbitMQ lost: %s", explain(error))
+            raise
+        finally:
+            self._ready.clear()
+            self.link = None
+            link.end()
+
+    def _connect(self, number: int) -> Link:
+        problems: list[Exception] = [TransientError(f"no server is registered: {NO_SERVER}")]
+        for server in random.sample(self._access.servers, len(self._access.servers)):
+            for vhost in [self._access.vhost] if self._access.vhost else reversed(wire.DEFAULT_VHOSTS):
+                try:
+                    connection = BlockingConnection(self._parameters(server, vhost))
+                except (amqp.AMQPError, OSError, ssl.SSLError) as error:
+                    problems.append(error)
+                    if not isinstance(error, amqp.ProbableAccessDeniedError | amqp.ConnectionClosedByBroker):
+                        break
+                else:
+                    return self._linked(connection, number)
+        raise problems[-1]
+
+    def _linked(self, connection: BlockingConnection, number: int) -> Link:
+        try:
+            return Link(connection, number, self._prefetch, self._on_arrival)
+        except Exception:
+            with suppress(Exception):
+                connection.close()
+            raise
+
+    def _parameters(self, server: Server, vhost: str) -> pika.ConnectionParameters:
+        access = self._access
+        tls = None
+        if access.ca_cert:
+            context = ssl.create_default_context(cafile=access.ca_cert)
+            tls = pika.SSLOptions(context, server.host)
+        return pika.ConnectionParameters(
+            host=server.host,
+            port=server.port or (AMQP_TLS_PORT if access.ca_cert else AMQP_PORT),
+            virtual_host=vhost,
+            credentials=pika.PlainCredentials(access.user, access.password),
+            heartbeat=lambda _connection, wanted: min(wanted or access.heartbeat, access.heartbeat),
+            ssl_options=tls,
+            tcp_options=_KEEPALIVE,
+            socket_timeout=_SOCKET_TIMEOUT_SECONDS,
+            stack_timeout=_STACK_TIMEOUT_SECONDS,
+            blocked_connection_timeout=_BLOCKED_TIMEOUT_SECONDS,
+            client_properties={"connection_name": "pero-worker"},
+        )
+
+    def _where(self) -> str:
+        return f"RabbitMQ at {', '.join(map(str, self._access.servers)) or 'no known server'}"

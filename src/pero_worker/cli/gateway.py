@@ -1,0 +1,112 @@
+"""`pero-worker gateway`: the HTTP server that clients of PERO and DocAPI know how to speak to."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+import typer
+
+from pero_worker.cli.examples import examples
+from pero_worker.clock import SystemClock
+from pero_worker.errors import UsageError
+from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.models.pipelines import load_pipeline
+
+EPILOG = examples(
+    "pero-worker gateway --data /srv/ocr                       (reads pages on this machine)",
+    "pero-worker keys add reading-room --data /srv/ocr         (makes a key for a client, in another terminal)",
+    "pero-worker gateway --data /srv/ocr --host 0.0.0.0 --certificate tls.crt --private-key tls.key",
+    "pero-worker gateway --data /srv/ocr --database postgresql://ocr@db/ocr",
+    "curl -H 'api-key: KEY' http://127.0.0.1:8000/get_engines",
+)
+DATA = Annotated[Path, typer.Option(envvar="PERO_WORKER_GATEWAY_DATA", help="Folder for scans, results and keys.")]
+DATABASE = Annotated[
+    str,
+    typer.Option(
+        envvar="PERO_WORKER_GATEWAY_DATABASE",
+        help="postgresql://USER:PASSWORD@HOST/NAME, for several gateways.",
+        show_default="SQLite in the data folder",
+    ),
+]
+DEFAULT_DATA = Path("gateway-data")
+
+
+def gateway(
+    data: DATA = DEFAULT_DATA,
+    database: DATABASE = "",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
+    pipeline: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p", "--pipeline", help="What this machine reads pages with; may be repeated.", show_default="print-latin"
+        ),
+    ] = None,
+    lease_only: Annotated[
+        bool, typer.Option("--lease-only", help="Read nothing here: jobs wait for workers that ask for them.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option("-j", "--jobs", min=1, help="Worker processes.", show_default="one per core or GPU")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    time_limit: Annotated[float, typer.Option(min=0, help="Seconds a page may take; 0: any.")] = 0,
+    max_upload: Annotated[int, typer.Option(min=1, help="MB of one upload.")] = 500,
+    retention_days: Annotated[float, typer.Option(min=0, help="Days that results are kept.")] = 7,
+    legacy_strict: Annotated[
+        bool,
+        typer.Option("--legacy-strict", help="Say `not processed yet` of failed pages, too, as PERO's server does."),
+    ] = False,
+    trusted_proxies: Annotated[
+        str, typer.Option(help="Addresses, with commas, whose X-Forwarded headers are believed.")
+    ] = "",
+    certificate: Annotated[Path | None, typer.Option(help="PEM file with the certificate, for HTTPS.")] = None,
+    private_key: Annotated[Path | None, typer.Option(help="PEM file with its key.")] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Log warnings only, not every request.")] = False,
+) -> None:
+    """Serve the PERO API and DocAPI over HTTP."""
+    needs_extra()
+    from pero_worker.gateway.local_backend import LocalBackend, LocalBackendSettings  # noqa: PLC0415
+    from pero_worker.gateway.logs import log_json  # noqa: PLC0415
+    from pero_worker.gateway.serve import serve  # noqa: PLC0415
+    from pero_worker.gateway.settings import GatewaySettings  # noqa: PLC0415
+
+    if (certificate is None) != (private_key is None):
+        raise UsageError("--certificate and --private-key belong together")
+    log_json(logging.WARNING if quiet else logging.INFO)
+    settings = GatewaySettings(
+        data=data,
+        database=database,
+        host=host,
+        port=port,
+        max_upload=max_upload * 1_000_000,
+        retention_days=retention_days,
+        legacy_strict=legacy_strict,
+        trusted_proxies=trusted_proxies,
+        certificate=certificate,
+        private_key=private_key,
+        request_log=not quiet,
+    )
+    cache = Path(platformdirs.user_cache_dir("pero-worker")) / "pipelines"
+    names = [] if lease_only else pipeline or ["print-latin"]
+    local = LocalBackendSettings(
+        device=device,
+        jobs=jobs,
+        max_pixels=DEFAULT_MAX_PIXELS,
+        time_limit=time_limit,
+        log_file=data / "workers.log",
+    )
+    backend = LocalBackend([load_pipeline(name, cache=cache) for name in names], local, SystemClock())
+    serve(settings, backend, listening=lambda url: typer.echo(f"listening on {url}"))
+
+
+def needs_extra() -> None:
+    """UsageError: the packages that the gateway needs are not installed."""
+    try:
+        import fastapi  # noqa: F401, PLC0415
+        import sqlalchemy  # noqa: F401, PLC0415
+        import uvicorn  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise UsageError("the gateway needs more packages: pip install 'pero-worker[gateway]'") from error

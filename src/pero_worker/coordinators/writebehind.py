@@ -1,0 +1,182 @@
+"""What a worker tells ZooKeeper: kept here, and written by a thread, the latest state only.
+
+A worker goes on while ZooKeeper is away; what it reports meanwhile is written when ZooKeeper is back.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import KazooException, NoNodeError
+
+from pero_worker.coordinators import suspects
+from pero_worker.coordinators.presence import Presence
+from pero_worker.coordinators.session import CONNECTION_ERRORS
+from pero_worker.coordinators.statistics import Statistics
+from pero_worker.errors import TransientError, UsageError
+from pero_worker.ports import Clock
+from pero_worker.wire import tree as wire
+from pero_worker.wire.tree import TREE
+from pero_worker.work import WorkerStatus
+
+logger = logging.getLogger(__name__)
+_MAX_ERROR_LENGTH = 300
+"""Characters."""
+_MAX_REASON_LENGTH = 500
+"""Characters of why a stage could not be loaded."""
+_MAX_MESSAGE_LENGTH = 4000
+"""Characters."""
+_RETRY_AFTER_SECONDS = 0.2
+_CLOSE_TIMEOUT_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class _Told:
+    """What ZooKeeper should say about this worker."""
+
+    status: str = ""
+    message: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class WriteBehind:
+    """`ports.Reports` and `ports.Suspects` of one worker, which is registered already."""
+
+    def __init__(
+        self,
+        client: KazooClient,
+        worker: str,
+        clock: Clock,
+        *,
+        facts: Mapping[str, Any],
+        presence: Presence,
+        superseded: Callable[[UsageError], None],
+    ) -> None:
+        """`facts`: what is written of the worker already. `superseded` is called when another worker has begun under
+        its name: from then on nothing more is written."""
+        self._client = client
+        self._worker = worker
+        self._clock = clock
+        self._presence = presence
+        self._superseded = superseded
+        self._lock = threading.Lock()
+        self._told = _Told(facts=dict(facts))
+        self._statistics = Statistics(client, str(facts.get("kind", "cpu")))
+        self._cleared: list[tuple[str, bool]] = []
+        self._behind = threading.Event()
+        self._closed = threading.Event()
+        self._silenced = False
+        self._writer = threading.Thread(target=self._keep_writing, name="zookeeper", daemon=True)
+        self._writer.start()
+
+    # -- ports.Reports -----------------------------------------------------------------------------------------
+
+    def report(self, worker: str, status: WorkerStatus, message: str = "") -> None:
+        with self._lock:
+            self._told.status, self._told.message = status.value, message
+        if status is not WorkerStatus.PROCESSING:
+            self._statistics.end_run()
+        self._behind.set()
+
+    def report_stages(self, worker: str, held: Sequence[str], refused: Mapping[str, str]) -> None:
+        reasons = {name: text[:_MAX_REASON_LENGTH] for name, text in refused.items()}
+        with self._lock:
+            self._told.facts.update(stages=list(held), refused=reasons)
+        self._behind.set()
+
+    def record_time(self, stage: str, seconds: float, onward: str) -> None:
+        with self._lock:
+            self._told.facts["pages"] += 1
+        if self._statistics.page(stage, seconds, onward):
+            self._behind.set()
+
+    def record_load(self, stage: str, seconds: float, memory: int) -> None:
+        self._statistics.load(stage, seconds, memory)
+        self._behind.set()
+
+    def record_failure(self, text: str) -> None:
+        when = self._clock.now().isoformat(timespec="seconds")
+        with self._lock:
+            self._told.facts["failures"] += 1
+            self._told.facts["last_error"] = {"when": when, "text": text[:_MAX_ERROR_LENGTH]}
+        self._behind.set()
+
+    # -- ports.Suspects ----------------------------------------------------------------------------------------
+
+    def begin_suspect(self, page: str) -> int:
+        return suspects.begin(self._client, page)
+
+    def end_suspect(self, page: str, *, survived: bool) -> None:
+        try:
+            suspects.end(self._client, page, survived=survived)
+        except TransientError as error:
+            logger.warning("until this is written down, a page is charged with a death that was none: %s", error)
+            with self._lock:
+                self._cleared.append((page, survived))
+
+    # -- the inside --------------------------------------------------------------------------------------------
+
+    def catch_up(self) -> None:
+        """ZooKeeper is back: what is left to tell can be written."""
+        self._behind.set()
+
+    def close(self) -> None:
+        """Writes what is left to tell, and that the worker is gone, if ZooKeeper is there."""
+        self._closed.set()
+        self._behind.set()
+        self._writer.join(_CLOSE_TIMEOUT_SECONDS)
+        try:
+            if self._client.connected and not self._silenced:
+                self._write()
+                self._presence.leave()
+        except (KazooException, TransientError, *CONNECTION_ERRORS) as error:
+            logger.debug("the end of worker %s is not written down: %s", self._worker, error)
+
+    def _keep_writing(self) -> None:
+        while not self._closed.is_set() and not self._silenced:
+            self._behind.wait()
+            self._behind.clear()
+            if self._closed.is_set() or not self._client.connected:
+                continue
+            try:
+                self._presence.keep()
+                self._write()
+            except UsageError as error:
+                self._silenced = True
+                self._superseded(error)
+            except (KazooException, TransientError, *CONNECTION_ERRORS) as error:
+                logger.debug("status of worker %s is not written down: %s", self._worker, error)
+                self._clock.sleep(_RETRY_AFTER_SECONDS)
+                self._behind.set()
+
+    def _write(self) -> None:
+        self._write_state()
+        self._write_cleared()
+        self._statistics.write()
+
+    def _write_state(self) -> None:
+        with self._lock:
+            told = {
+                "status": self._told.status.encode(),
+                "message": wire.encode_text(self._told.message[:_MAX_MESSAGE_LENGTH]),
+                "info": wire.encode_info(self._told.facts),
+            }
+        for leaf, value in told.items():
+            path = TREE.worker(self._worker, leaf)
+            try:
+                self._client.set(path, value)
+            except NoNodeError:
+                self._client.ensure_path(path)
+                self._client.set(path, value)
+
+    def _write_cleared(self) -> None:
+        while self._cleared:
+            page, survived = self._cleared[0]
+            suspects.end(self._client, page, survived=survived)
+            with self._lock:
+                del self._cleared[0]

@@ -1,0 +1,104 @@
+"""The web application: routes put together, and every error said in the dialect of its path."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+import pero_worker
+from pero_worker.errors import OutputError, TransientError
+from pero_worker.gateway import health
+from pero_worker.gateway.core import Gateway
+from pero_worker.gateway.errors import ApiError
+from pero_worker.gateway.legacy import user as legacy_user
+from pero_worker.gateway.middleware import Paths, RequestLog
+
+logger = logging.getLogger(__name__)
+_DEEP = 1000
+
+
+def make_app(gateway: Gateway) -> FastAPI:
+    """An ASGI application over an open gateway."""
+    app = FastAPI(
+        title="pero-worker gateway",
+        version=pero_worker.__version__,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        strict_content_type=False,
+    )
+    app.state.gateway = gateway
+    for router in (health.router, legacy_user.router):
+        app.include_router(router)
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(TransientError, _transient_error)
+    app.add_exception_handler(OutputError, _output_error)
+    app.add_exception_handler(Exception, _bug)
+    app.add_middleware(Paths)
+    app.add_middleware(RequestLog, enabled=gateway.settings.request_log)
+    return app
+
+
+def error_reply(
+    path: str,
+    status: int,
+    code: str,
+    message: str,
+    *,
+    details: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An error in the dialect that `path` belongs to; always JSON."""
+    if path.startswith("/v1"):
+        body: dict[str, Any] = {"status": status, "code": code, "detail": message}
+        if details is not None:
+            body["details"] = details
+    else:
+        body = {"status": "failure", "message": message}
+    content = json.dumps(body, default=str).encode()
+    return Response(content, status, dict(headers or {}), "application/json")
+
+
+async def _api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)  # noqa: S101  (Starlette gives a handler what it was registered for)
+    return error_reply(
+        request.url.path, error.status, error.code, str(error), details=error.details, headers=error.headers
+    )
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    return error_reply(request.url.path, error.status_code, "HTTP_ERROR", str(error.detail), headers=error.headers)
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    details = [
+        {"loc": list(one["loc"]), "msg": str(one["msg"])[:500], "type": one["type"]} for one in error.errors()[:100]
+    ]
+    message = "The request did not pass validation."
+    return error_reply(request.url.path, 422, "REQUEST_VALIDATION_ERROR", message, details=details)
+
+
+async def _transient_error(request: Request, error: Exception) -> Response:
+    logger.warning("not now: %s", error)
+    return error_reply(request.url.path, 503, "UNAVAILABLE", "Please try again.", headers={"Retry-After": "2"})
+
+
+async def _output_error(request: Request, error: Exception) -> Response:
+    logger.error("%s", error)
+    return error_reply(request.url.path, 507, "STORAGE_FULL", "The server cannot store anything at present.")
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    return error_reply(request.url.path, 500, "INTERNAL_ERROR", "An internal server error occurred.")

@@ -1,0 +1,70 @@
+"""What the gateway wants of whoever does the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pero_worker.request import Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A page to do: its image lies at `path`; `stages` are those of its engine, `source` names it in workers' logs."""
+
+    page: str
+    job: str
+    path: Path
+    name: str
+    stages: tuple[str, ...]
+    source: str
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A finished request, or what went wrong outside of any worker; `settle` is called when it is written down."""
+
+    page: str
+    request: Request | None = None
+    error: str = ""
+    settle: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedEngine:
+    """An engine that the backend can do."""
+
+    name: str
+    version: str
+    stages: tuple[str, ...]
+    description: str = ""
+
+
+class PageBackend(Protocol):
+    """Called from one thread but for `trouble`."""
+
+    carried: bool
+    """Whether what was sent survives this gateway."""
+
+    def start(self) -> Sequence[ServedEngine]:
+        """Which engines there are. StageError: one of them cannot be used."""
+
+    def room(self) -> int:
+        """How many more pages it takes now."""
+
+    def send(self, work: Work) -> None:
+        """TransientError: not now. PageError: never."""
+
+    def outcomes(self, timeout: float) -> Sequence[Outcome]:
+        """Those that came within `timeout` seconds, at least one if any came."""
+
+    def drop(self, pages: Sequence[str]) -> None:
+        """Nobody wants these any more."""
+
+    def trouble(self) -> str:
+        """Why pages are not being done at present, '' when they are."""
+
+    def close(self) -> None: ...

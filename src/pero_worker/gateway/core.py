@@ -1,0 +1,49 @@
+"""What all routes and threads of one gateway share."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pero_worker.gateway.files import DataFolder
+from pero_worker.gateway.keys import Key
+from pero_worker.gateway.settings import GatewaySettings
+from pero_worker.gateway.store.database import Database
+from pero_worker.gateway.store.keys import find_key, needs_touch, touch
+
+
+@dataclass(slots=True, kw_only=True)
+class Gateway:
+    """One process's settings, database and folder; time and randomness as they are given."""
+
+    settings: GatewaySettings
+    database: Database
+    files: DataFolder
+    server_secret: str
+    now: Callable[[], float] = time.time
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes
+    trouble: Callable[[], str] = lambda: ""
+    """Why pages are not being done at present."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def key_of(self, text: str) -> Key | None:
+        """The key whose text this is; notes that it was used."""
+        with self.database.read() as connection:
+            key = find_key(connection, text, self.server_secret)
+        now = self.now()
+        if key is not None and key.active and needs_touch(key, now):
+            with self.database.write() as connection:
+                touch(connection, key, now)
+        return key
+
+
+def open_gateway(settings: GatewaySettings) -> Gateway:
+    """Makes what is not there yet. OutputError: the data folder cannot be written to."""
+    files = DataFolder(settings.data.absolute())
+    files.create()
+    database = Database(settings.database_url)
+    database.create()
+    return Gateway(settings=settings, database=database, files=files, server_secret=files.server_secret())

@@ -1,0 +1,48 @@
+"""Which names of pages, engines and keys are taken. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from pero_worker.gateway.errors import ApiError, invalid
+
+MAX_NAME_BYTES = 255
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def page_name_fault(name: str) -> str:
+    """Why `name` cannot be a page's name, '' when it can: it is a segment of a URL and part of a file's name."""
+    if not name or name in {".", ".."}:
+        return "a page needs a name"
+    if "/" in name or "\\" in name:
+        return "a page's name has no slash"
+    if text_fault(name):
+        return "a page's name has no control characters"
+    if len(name.encode()) > MAX_NAME_BYTES:
+        return f"a page's name has at most {MAX_NAME_BYTES} bytes"
+    return ""
+
+
+def text_fault(text: str) -> str:
+    """Why a text cannot be stored and shown in a line, '' when it can."""
+    if _CONTROL.search(text) or any(unicodedata.category(letter) == "Cs" for letter in text):
+        return "there are control characters in it"
+    return ""
+
+
+def check_text(text: str, location: tuple[str | int, ...]) -> str:
+    """ApiError 422: control characters."""
+    fault = text_fault(text)
+    if fault:
+        raise invalid(location, fault)
+    return text
+
+
+def storable(text: str) -> bool:
+    """Whether a database takes it as a parameter of a query."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def not_found(code: str, message: str) -> ApiError:
+    return ApiError(404, code, message)

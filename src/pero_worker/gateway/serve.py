@@ -1,0 +1,119 @@
+"""A gateway from start to end: database, workers, web server."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import signal
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+
+from pero_worker.clock import SystemClock
+from pero_worker.errors import UsageError
+from pero_worker.gateway.app import make_app
+from pero_worker.gateway.backend import PageBackend
+from pero_worker.gateway.core import Gateway, open_gateway
+from pero_worker.gateway.dispatcher import Dispatcher
+from pero_worker.gateway.settings import GatewaySettings
+
+logger = logging.getLogger(__name__)
+_GRACE_SECONDS = 5
+
+
+def serve(
+    settings: GatewaySettings,
+    backend: PageBackend,
+    *,
+    default_engine: bool = True,
+    listening: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Until SIGTERM or Ctrl-C. `listening` is told the address once it answers.
+
+    UsageError: the port is taken, or another gateway has the SQLite database. StageError: a pipeline is unusable.
+    """
+    with _alone(settings), _listen(settings) as listener:
+        gateway = open_gateway(settings)
+        dispatcher = Dispatcher(gateway, backend, SystemClock(), str(uuid.uuid4()), default_engine=default_engine)
+        try:
+            dispatcher.start()
+            _run(gateway, listener, listening)
+        finally:
+            dispatcher.stop()
+            gateway.database.close()
+
+
+def _run(gateway: Gateway, listener: socket.socket, listening: Callable[[str], None]) -> None:
+    settings = gateway.settings
+    config = uvicorn.Config(
+        make_app(gateway),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.private_key,
+    )
+    server = _Server(config, gateway.stopping)
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    server.announce = lambda: listening(f"{'https' if settings.certificate else 'http'}://{shown}:{port}")
+    server.run([listener])
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens; streams that wait are told when it stops."""
+
+    def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+        self.announce: Callable[[], None] = lambda: None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.announce()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._stopping.set()
+        super().handle_exit(sig, frame)
+        if sig == signal.SIGINT:
+            self._captured_signals.clear()  # It ends well: no trace of a KeyboardInterrupt.
+
+
+@contextmanager
+def _alone(settings: GatewaySettings) -> Iterator[None]:
+    """One gateway on a SQLite database; it has no way to tell others what it does."""
+    if not settings.uses_sqlite:
+        yield
+        return
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        lock = (settings.data / "lock").open("w")
+    except OSError as error:
+        raise UsageError(f"cannot write to the data folder {settings.data}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f"another gateway uses {settings.data}; for two of them give both a PostgreSQL database (--database)"
+            ) from None
+        yield
+
+
+@contextmanager
+def _listen(settings: GatewaySettings) -> Iterator[socket.socket]:
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048, reuse_port=False)
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"cannot listen on {settings.host}, port {settings.port}: {error}") from error
+    with listener:
+        yield listener

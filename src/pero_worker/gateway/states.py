@@ -1,0 +1,77 @@
+"""States of jobs and pages, and how one follows from another: pure, no database and no HTTP."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """`error` waits for another attempt; `done`, `failed` and `cancelled` are final."""
+
+    NEW = "new"
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    ERROR = "error"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class PageState(StrEnum):
+    """`created` waits for its uploads; `waiting` for a worker; all from `done` on are final."""
+
+    CREATED = "created"
+    WAITING = "waiting"
+    PROCESSING = "processing"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Failure(StrEnum):
+    """Why a page failed, in the words of the legacy API."""
+
+    NOT_FOUND = "NOT_FOUND"
+    INVALID_FILE = "INVALID_FILE"
+    PROCESSING_FAILED = "PROCESSING_FAILED"
+
+
+class Api(StrEnum):
+    """The dialect that a job was created in."""
+
+    LEGACY = "legacy"
+    V1 = "v1"
+
+
+class Backend(StrEnum):
+    """Who does the pages: our own workers or cluster, or whoever asks for a lease."""
+
+    FARM = "farm"
+    LEASE = "lease"
+
+
+FINAL_JOBS = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
+OPEN_PAGES = frozenset({PageState.CREATED, PageState.WAITING, PageState.PROCESSING})
+
+_LEGACY_STATES = {
+    PageState.CREATED: "CREATED",
+    PageState.WAITING: "WAITING",
+    PageState.PROCESSING: "PROCESSING",
+    PageState.DONE: "PROCESSED",
+    PageState.CANCELLED: "CANCELED",
+    PageState.EXPIRED: "EXPIRED",
+}
+
+
+def legacy_state(state: str, failure: str | None) -> str:
+    """The legacy API's name of a page's state; a failed page is called by what failed."""
+    page_state = PageState(state)
+    if page_state is PageState.FAILED:
+        return failure or Failure.PROCESSING_FAILED
+    return _LEGACY_STATES[page_state]
+
+
+def finished_state(pages: int, failed: int) -> JobState:
+    """Of a job whose pages are all final: it failed only when every page did."""
+    return JobState.FAILED if pages and failed == pages else JobState.DONE

@@ -1,0 +1,1 @@
+"""What the database holds and how it changes; one module a noun, functions over an open transaction."""

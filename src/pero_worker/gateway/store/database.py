@@ -1,0 +1,93 @@
+"""SQLite or PostgreSQL behind two ways in: `read` and `write`, each one transaction."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from pero_worker.errors import TransientError, UsageError
+from pero_worker.gateway.store.schema import metadata
+
+_BUSY_SECONDS = 30
+_WRITES = "pero_writes"
+
+
+class Database:
+    """Thread-safe. TransientError: the database does not answer."""
+
+    def __init__(self, url: str) -> None:
+        self.is_sqlite = url.startswith("sqlite")
+        # Within this process writers queue here: SQLite would have them poll.
+        self._turn: Any = threading.Lock() if self.is_sqlite else nullcontext()
+        try:
+            self._engine = _sqlite(url) if self.is_sqlite else _postgresql(url)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise UsageError(
+                "--database wants sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+            ) from error
+
+    def create(self) -> None:
+        """Makes the tables that are not there yet."""
+        with self._trouble():
+            metadata.create_all(self._engine)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with self._trouble(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Commits at the end, or rolls back when the block raises. In SQLite one writer at a time."""
+        with self._trouble(), self._turn, self._engine.connect() as plain:
+            connection = plain.execution_options(**{_WRITES: True})
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def _trouble(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            if error.connection_invalidated or type(error).__name__ in {"OperationalError", "InterfaceError"}:
+                raise TransientError("the gateway's database does not answer") from error
+            raise
+        except SQLAlchemyError as error:
+            if type(error).__name__ == "TimeoutError":
+                raise TransientError("the gateway's database is overloaded") from error
+            raise
+
+
+def _sqlite(url: str) -> Engine:
+    engine = create_engine(
+        url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False}, pool_size=8, max_overflow=64
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # Transactions begin where we say.
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 30000", "cache_size = -8000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: str) -> Engine:
+    if url.startswith("postgresql://"):
+        url = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    return create_engine(
+        url, pool_size=8, max_overflow=24, pool_timeout=20, pool_pre_ping=True, connect_args={"connect_timeout": 5}
+    )

@@ -1,0 +1,120 @@
+"""Pages on their way to workers: which wait, who has sent them, and what a gateway that died had sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, RowMapping, delete, exists, insert, select, update
+
+from pero_worker.gateway.states import Backend, PageState
+from pero_worker.gateway.store.jobs import mark_processing
+from pero_worker.gateway.store.schema import engines, instances, keys, pages
+
+
+def engines_named(connection: Connection, names: Sequence[str]) -> Sequence[str]:
+    """Ids of all versions of our engines of these names: their pages are done by today's version."""
+    query = select(engines.c.id).where(engines.c.name.in_(names), engines.c.backend == Backend.FARM.value)
+    return connection.execute(query).scalars().all()
+
+
+def waiting_owners(connection: Connection, served: Sequence[str]) -> Sequence[tuple[str, float]]:
+    """Keys with pages that wait for one of the engines `served`, and their shares."""
+    waits = exists().where(
+        pages.c.backend == Backend.FARM.value,
+        pages.c.state == PageState.WAITING.value,
+        pages.c.owner == keys.c.id,
+        pages.c.engine.in_(served),
+        pages.c.image_uploaded.is_(True),
+    )
+    return [(owner, share) for owner, share in connection.execute(select(keys.c.id, keys.c.share).where(waits)).all()]
+
+
+def claim_pages(
+    connection: Connection, owner: str, served: Sequence[str], limit: int, instance: str, now: float
+) -> Sequence[RowMapping]:
+    """Takes an owner's next waiting pages for this gateway; no other gets them."""
+    query = (
+        select(pages)
+        .where(
+            pages.c.backend == Backend.FARM.value,
+            pages.c.state == PageState.WAITING.value,
+            pages.c.owner == owner,
+            pages.c.engine.in_(served),
+            pages.c.image_uploaded.is_(True),
+        )
+        .order_by(pages.c.priority.desc(), pages.c.number)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = connection.execute(query).mappings().all()
+    if rows:
+        connection.execute(
+            update(pages)
+            .where(pages.c.id.in_([row["id"] for row in rows]))
+            .values(state=PageState.PROCESSING.value, sent_by=instance, sent=None, changed=now)
+        )
+        mark_processing(connection, sorted({row["job"] for row in rows}), now)
+    return rows
+
+
+def confirm_sent(connection: Connection, page: str, now: float) -> None:
+    """The carrier has the page for good: it need not be sent again if this gateway dies."""
+    connection.execute(
+        update(pages).where(pages.c.id == page, pages.c.state == PageState.PROCESSING.value).values(sent=now)
+    )
+
+
+def unsend(connection: Connection, page: str, now: float) -> None:
+    """The page could not be sent: it waits again."""
+    connection.execute(
+        update(pages)
+        .where(pages.c.id == page, pages.c.state == PageState.PROCESSING.value)
+        .values(state=PageState.WAITING.value, sent_by=None, sent=None, changed=now)
+    )
+
+
+def beat(connection: Connection, instance: str, now: float) -> None:
+    """This gateway lives."""
+    changed = connection.execute(update(instances).where(instances.c.id == instance).values(seen=now)).rowcount
+    if not changed:
+        connection.execute(insert(instances).values(id=instance, seen=now))
+
+
+def take_over(connection: Connection, alive_since: float, *, carried: bool, now: float) -> int:
+    """Pages of gateways that were last heard of before `alive_since` wait again; how many.
+
+    `carried`: what was sent is safe with a broker, only what was not confirmed waits again.
+    """
+    connection.execute(delete(instances).where(instances.c.seen < alive_since))
+    alive = select(instances.c.id)
+    orphaned = (
+        (pages.c.state == PageState.PROCESSING.value)
+        & (pages.c.backend == Backend.FARM.value)
+        & pages.c.sent_by.not_in(alive)
+    )
+    if carried:
+        orphaned &= pages.c.sent.is_(None)
+    change = update(pages).where(orphaned)
+    values = {"state": PageState.WAITING.value, "sent_by": None, "sent": None, "changed": now}
+    return int(connection.execute(change.values(values)).rowcount)
+
+
+def send_again(connection: Connection, sent_before: float, now: float) -> int:
+    """Pages that went to the cluster before `sent_before` and never came back wait again; how many."""
+    change = (
+        update(pages)
+        .where(pages.c.state == PageState.PROCESSING.value, pages.c.sent < sent_before)
+        .values(state=PageState.WAITING.value, sent_by=None, sent=None, changed=now)
+    )
+    return int(connection.execute(change).rowcount)
+
+
+def retire(connection: Connection, instance: str) -> None:
+    """This gateway ends."""
+    connection.execute(delete(instances).where(instances.c.id == instance))
+
+
+def still_open(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Which of these pages are still to be done by whoever has them."""
+    query = select(pages.c.id).where(pages.c.id.in_(ids), pages.c.state == PageState.PROCESSING.value)
+    return set(connection.execute(query).scalars())

@@ -1,0 +1,280 @@
+"""Jobs and their pages: made, filled, finished, cancelled. Every change is one transaction of the caller's."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, case, insert, select, update
+
+from pero_worker.gateway.states import (
+    FINAL_JOBS,
+    OPEN_PAGES,
+    Api,
+    Backend,
+    Failure,
+    JobState,
+    PageState,
+    finished_state,
+)
+from pero_worker.gateway.store.events import append_event
+from pero_worker.gateway.store.schema import engines, jobs, pages
+
+_OPEN = [state.value for state in OPEN_PAGES]
+_ROWS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPage:
+    name: str
+    position: int
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """`engine` is an engine's id; None: whoever leases the job decides."""
+
+    api: Api
+    owner: str
+    engine: str | None
+    backend: Backend
+    pages: Sequence[NewPage]
+    alto_required: bool = False
+    page_required: bool = False
+    meta_json_required: bool = False
+    trace: str = ""
+    extras: Mapping[str, object] = field(default_factory=dict)
+    """Columns of the job that v1 adds: name, formats, priority, webhook, labels, retention_days."""
+
+
+def create_job(connection: Connection, new: NewJob, now: float) -> str:
+    """The id of the new job."""
+    job, count = str(uuid.uuid4()), len(new.pages)
+    uploads = sum(page.url is None for page in new.pages) + count * (new.alto_required + new.page_required)
+    missing = uploads + new.meta_json_required
+    priority = int(str(new.extras.get("priority") or 0))
+    ready = missing == 0 and count > 0
+    state = JobState.QUEUED if ready else JobState.NEW
+    if new.api is Api.LEGACY and not count:
+        state = JobState.DONE
+    connection.execute(
+        insert(jobs).values(
+            id=job,
+            api=new.api.value,
+            owner=new.owner,
+            engine=new.engine,
+            backend=new.backend.value,
+            state=state.value,
+            meta_json_required=new.meta_json_required,
+            alto_required=new.alto_required,
+            page_required=new.page_required,
+            pages=count,
+            missing=missing,
+            open=count,
+            created=now,
+            changed=now,
+            finished=now if state is JobState.DONE else None,
+            **new.extras,
+        )
+    )
+    rows = [
+        {
+            "id": str(uuid.uuid4()),
+            "job": job,
+            "owner": new.owner,
+            "backend": new.backend.value,
+            "engine": new.engine,
+            "name": page.name,
+            "position": page.position,
+            "priority": priority,
+            "url": page.url,
+            "state": (PageState.WAITING if _starts_at_once(new, page, ready) else PageState.CREATED).value,
+            "trace": new.trace,
+            "changed": now,
+        }
+        for page in new.pages
+    ]
+    for start in range(0, count, _ROWS_AT_ONCE):
+        connection.execute(insert(pages), rows[start : start + _ROWS_AT_ONCE])
+    _tell_job(connection, job, new.owner, state, now)
+    return job
+
+
+def _starts_at_once(new: NewJob, page: NewPage, ready: bool) -> bool:
+    return ready or (new.api is Api.LEGACY and page.url is not None)
+
+
+def find_job(connection: Connection, job: str, *, locked: bool = False) -> RowMapping | None:
+    query = select(jobs).where(jobs.c.id == job)
+    return connection.execute(query.with_for_update() if locked else query).mappings().first()
+
+
+def find_page(connection: Connection, job: str, name: str) -> RowMapping | None:
+    return connection.execute(select(pages).where(pages.c.job == job, pages.c.name == name)).mappings().first()
+
+
+def page_by_id(connection: Connection, page: str) -> RowMapping | None:
+    return connection.execute(select(pages).where(pages.c.id == page)).mappings().first()
+
+
+def pages_of(connection: Connection, job: str) -> Sequence[RowMapping]:
+    query = select(pages).where(pages.c.job == job).order_by(pages.c.position, pages.c.number)
+    return connection.execute(query).mappings().all()
+
+
+def accept_upload(
+    connection: Connection, job: RowMapping, page: RowMapping, kind: str, now: float, **more: Any
+) -> bool:
+    """Notes that a page's `kind` ('image', 'alto', 'page') is there. Whether it is the first time.
+
+    The caller has locked the job. The last upload that was required starts it.
+    """
+    column = pages.c[f"{kind}_uploaded"]
+    values = {column: True, pages.c.changed: now, **{pages.c[name]: value for name, value in more.items()}}
+    first = connection.execute(update(pages).where(pages.c.id == page["id"], column.is_(False)).values(values)).rowcount
+    if not first:
+        connection.execute(update(pages).where(pages.c.id == page["id"]).values(values))
+        return False
+    if job["api"] == Api.LEGACY:
+        connection.execute(update(pages).where(pages.c.id == page["id"]).values(state=PageState.WAITING.value))
+    count_upload(connection, job, now)
+    return True
+
+
+def count_upload(connection: Connection, job: RowMapping, now: float) -> None:
+    """One upload less is missing."""
+    change = update(jobs).where(jobs.c.id == job["id"]).values(missing=jobs.c.missing - 1).returning(jobs.c.missing)
+    if connection.execute(change).scalar() == 0 and job["state"] == JobState.NEW:
+        _start(connection, job, now)
+
+
+def _start(connection: Connection, job: RowMapping, now: float) -> None:
+    connection.execute(update(jobs).where(jobs.c.id == job["id"]).values(state=JobState.QUEUED.value, changed=now))
+    connection.execute(
+        update(pages)
+        .where(pages.c.job == job["id"], pages.c.state == PageState.CREATED.value)
+        .values(state=PageState.WAITING.value, changed=now)
+    )
+    if job["engine"]:
+        connection.execute(update(engines).where(engines.c.id == job["engine"]).values(last_used=now))
+    _tell_job(connection, job["id"], job["owner"], JobState.QUEUED, now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageEnd:
+    """What became of a page: `failure` None when it is done. Quality is percent, times seconds."""
+
+    page: str
+    failure: Failure | None = None
+    error: str = ""
+    attempts: int = 1
+    quality: float | None = None
+    worst_line: float | None = None
+    lines: int = 0
+    engine_text: str = ""
+    worker: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    worker_seconds: float = 0.0
+
+
+def finish_page(connection: Connection, end: PageEnd, now: float) -> RowMapping | None:
+    """The page as it was; None: it was final already, or is gone, and nothing has changed."""
+    page = page_by_id(connection, end.page)
+    if page is None:
+        return None
+    state = PageState.FAILED if end.failure else PageState.DONE
+    values = {
+        "state": state.value,
+        "failure": end.failure.value if end.failure else None,
+        "error": end.error or None,
+        "attempts": end.attempts,
+        "quality": end.quality,
+        "worst_line": end.worst_line,
+        "lines": end.lines,
+        "engine_text": end.engine_text or None,
+        "worker": end.worker or None,
+        "seconds": dict(end.seconds),
+        "worker_seconds": end.worker_seconds,
+        "sent_by": None,
+        "changed": now,
+        "finished": now,
+    }
+    changed = connection.execute(
+        update(pages).where(pages.c.id == end.page, pages.c.state.in_(_OPEN)).values(values)
+    ).rowcount
+    if not changed:
+        return None
+    _count_final(connection, page["job"], failed=end.failure is not None, now=now)
+    data = {"job": page["job"], "page": page["name"], "state": state.value, "quality": end.quality}
+    append_event(connection, "page.state", owner=page["owner"], job=page["job"], data=data, now=now)
+    return page
+
+
+def _count_final(connection: Connection, job: str, *, failed: bool, now: float) -> None:
+    row = (
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id == job)
+            .values(
+                open=jobs.c.open - 1,
+                failed=jobs.c.failed + int(failed),
+                progress=(jobs.c.pages - jobs.c.open + 1) * 1.0 / jobs.c.pages,
+                changed=now,
+            )
+            .returning(jobs)
+        )
+        .mappings()
+        .one()
+    )
+    if row["open"] == 0 and row["state"] not in FINAL_JOBS:
+        end_job(connection, row, finished_state(row["pages"], row["failed"]), now)
+
+
+def end_job(connection: Connection, job: RowMapping, state: JobState, now: float) -> None:
+    """A final state; what is left of the job's time begins."""
+    progress = job["progress"] if state is JobState.CANCELLED else 1.0
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job["id"])
+        .values(state=state.value, progress=progress, changed=now, finished=now)
+    )
+    _tell_job(connection, job["id"], job["owner"], state, now)
+
+
+def cancel_job(connection: Connection, job: RowMapping, now: float) -> Sequence[str]:
+    """Pages that are not final are given up; their ids. The caller has locked the job."""
+    query = select(pages.c.id).where(pages.c.job == job["id"], pages.c.state.in_(_OPEN))
+    ids = list(connection.execute(query).scalars())
+    connection.execute(
+        update(pages)
+        .where(pages.c.job == job["id"], pages.c.state.in_(_OPEN))
+        .values(state=PageState.CANCELLED.value, changed=now, finished=now, sent_by=None)
+    )
+    connection.execute(update(jobs).where(jobs.c.id == job["id"]).values(open=0))
+    if job["state"] not in FINAL_JOBS:
+        end_job(connection, job, JobState.CANCELLED, now)
+    return ids
+
+
+def mark_processing(connection: Connection, jobs_begun: Sequence[str], now: float) -> None:
+    """The first page of each of these jobs has gone to a worker."""
+    begun = (
+        update(jobs)
+        .where(jobs.c.id.in_(jobs_begun), jobs.c.state == JobState.QUEUED.value)
+        .values(
+            state=JobState.PROCESSING.value,
+            started=case((jobs.c.started.is_(None), now), else_=jobs.c.started),
+            previous_attempts=case((jobs.c.previous_attempts.is_(None), 0), else_=jobs.c.previous_attempts),
+            changed=now,
+        )
+        .returning(jobs.c.id, jobs.c.owner)
+    )
+    for job, owner in connection.execute(begun).all():
+        _tell_job(connection, job, owner, JobState.PROCESSING, now)
+
+
+def _tell_job(connection: Connection, job: str, owner: str, state: JobState, now: float) -> None:
+    append_event(connection, "job.state", owner=owner, job=job, data={"job": job, "state": state.value}, now=now)

@@ -1,0 +1,1 @@
+"""Version 1: jobs, images, leases and keys as DocAPI has them, and what we add."""

@@ -1,0 +1,164 @@
+"""A job: files and folders on their way to results in an output folder. Commands, Python and servers start it here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from pero_worker.clock import SystemClock
+from pero_worker.inputs.discover import discover
+from pero_worker.jobs.outputs import OutputFolder
+from pero_worker.jobs.report import PageRecord, PageStatus, read_report
+from pero_worker.jobs.run import NullListener, RunListener, RunOptions, Summary, run
+from pero_worker.jobs.workforce import Workforce
+from pero_worker.ports import Clock
+
+
+class OpenWorkforce(Protocol):
+    """Who does the pages of a job: this machine (`local/workforce.py`) or a cluster (`cluster/pages/workforce.py`)."""
+
+    def __call__(self, folder: OutputFolder, listener: RunListener) -> AbstractContextManager[Workforce]:
+        """For the job whose results go to `folder`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """What a job is to do."""
+
+    paths: Sequence[str]
+    """Files, folders (searched through) and patterns."""
+    output: Path
+    """Folder for the results; an earlier run of the same job is gone on with."""
+    options: RunOptions
+    """What is made of them."""
+    workforce: OpenWorkforce
+    """Who does it."""
+
+
+class JobState(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    """Every page is settled; some may have failed."""
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    """It could not go on: `Job.wait` raises the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """How far a job is."""
+
+    state: JobState = JobState.RUNNING
+    """Whether it goes on."""
+    expected: int = 0
+    """Pages to do, as far as documents are opened; one that is not counts as a page."""
+    finished_before: int = 0
+    """Pages that an earlier run of the job had done."""
+    done: int = 0
+    """Pages that were done."""
+    failed: int = 0
+    """Pages that failed."""
+    workers: int = 0
+    """Who work on it; 0: not known."""
+    notices: tuple[str, ...] = ()
+    """What its owner should know."""
+
+
+def run_job(
+    request: JobRequest,
+    listener: RunListener,
+    clock: Clock,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Summary:
+    """From paths to results. NoInputError: there is nothing to read; UsageError: another run writes to the folder;
+    other errors as `run`."""
+    found = discover(request.paths, exclude=request.output)
+    folder = OutputFolder(request.output)
+    try:
+        with request.workforce(folder, listener) as workforce:
+            summary = run(found.documents, workforce, folder, request.options, listener, clock, should_stop=should_stop)
+    finally:
+        folder.close()
+    summary.skipped = found.skipped
+    return summary
+
+
+class Job:
+    """A job that runs in a thread of its own."""
+
+    def __init__(self, request: JobRequest, on_page: Callable[[PageRecord], object] | None = None) -> None:
+        """Begins at once. `on_page` is called for every page that is settled, from the job's thread."""
+        self.output = request.output
+        self._follower = _Follower(on_page)
+        self._cancelled = threading.Event()
+        self._summary = Summary()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(request,), name="job", daemon=True)
+        self._thread.start()
+
+    def status(self) -> JobStatus:
+        """How far it is now."""
+        return self._follower.status
+
+    def results(self) -> Iterator[PageRecord]:
+        """The records of the pages that are settled by now, those of earlier runs of the job included.
+
+        OutputError: there is no report yet.
+        """
+        return read_report(self.output)
+
+    def cancel(self) -> None:
+        """Asks it to end; the same job can be gone on with later. `wait` tells when it has ended."""
+        self._cancelled.set()
+
+    def wait(self, timeout: float | None = None) -> Summary:
+        """What it came to. TimeoutError: it goes on after `timeout` seconds. Any error of `run_job`."""
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise TimeoutError(f"the job goes on after {timeout} s")
+        if self._error is not None:
+            raise self._error
+        return self._summary
+
+    def _run(self, request: JobRequest) -> None:
+        try:
+            self._summary = run_job(request, self._follower, SystemClock(), should_stop=self._cancelled.is_set)
+        except BaseException as error:
+            self._error = error  # `wait` raises it
+            self._follower.ended(JobState.FAILED)
+        else:
+            self._follower.ended(JobState.CANCELLED if self._summary.interrupted else JobState.DONE)
+
+
+class _Follower(NullListener):
+    """Keeps the status of a job as it is told of it."""
+
+    def __init__(self, on_page: Callable[[PageRecord], object] | None) -> None:
+        self._on_page = on_page
+        self.status = JobStatus()
+
+    def notice(self, text: str) -> None:
+        self.status = replace(self.status, notices=(*self.status.notices, text))
+
+    def started(self, workers: int) -> None:
+        self.status = replace(self.status, workers=workers)
+
+    def expects(self, pages: int, finished_before: int) -> None:
+        self.status = replace(self.status, expected=pages, finished_before=finished_before)
+
+    def page_settled(self, record: PageRecord) -> None:
+        if record.status is PageStatus.DONE:
+            self.status = replace(self.status, done=self.status.done + 1)
+        else:
+            self.status = replace(self.status, failed=self.status.failed + 1)
+        if self._on_page is not None:
+            self._on_page(record)
+
+    def ended(self, state: JobState) -> None:
+        self.status = replace(self.status, state=state)

@@ -1,0 +1,84 @@
+"""What passes between the rooms while pages are worked on: records only; `ports.py` says who takes and gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pero_worker.page import Image, Page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A message in hand."""
+
+    tag: int
+    """The broker's own number for it."""
+    queue: str
+    """The queue that it came from."""
+    body: bytes
+    attempts: int = 0
+    """Earlier deliveries during which the worker died without a word, where the broker counts them."""
+    redelivered: bool = False
+    """Whether another worker had it before, of which it is not known how far it got."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueState:
+    """What a broker knows of a queue at this moment."""
+
+    messages: int
+    """Those that are ready; not those in hand."""
+    consumers: int
+
+
+class WorkerStatus(StrEnum):
+    """Names of the statuses a worker reports (upstream's words)."""
+
+    STARTING = "STARTING"
+    CONFIGURING = "CONFIGURING"
+    IDLE = "IDLE"
+    PROCESSING = "PROCESSING"
+    CONFIGURATION_FAILED = "CONFIGURATION_FAILED"
+    MQ_CONNECTION_FAILED = "MQ_CONNECTION_FAILED"
+    PROCESSING_FAILED = "PROCESSING_FAILED"
+    DEAD = "DEAD"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What a worker is told to do."""
+
+    stages: tuple[str, ...] = ()
+    """The stages to hold."""
+    enabled: bool = True
+    """False: stop."""
+    revision: int = 0
+    """A new one asks to try again what failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInput:
+    """A page as an engine sees it."""
+
+    name: str
+    """The image's file name."""
+    size: int
+    """Length of the encoded image in bytes."""
+    image: Image | None = None
+    """None only for engines with needs_image = False."""
+    page: Page | None = None
+    """The layout or text that the stages before found, if any."""
+    logits: bytes | None = None
+    """What the stages before left, as pero-ocr writes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOutput:
+    """What an engine made of a page; None = nothing new."""
+
+    page: Page | None = None
+    logits: bytes | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """How long each phase took, by its name."""

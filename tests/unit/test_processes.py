@@ -1,0 +1,99 @@
+"""The ends of processes, in processes of their own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+HEAD = """
+import multiprocessing, sys, time
+from pero_worker.processes import Lifetime, OnSignal, end_now
+"""
+
+
+def begun(program: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HEAD + program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_the_program_to_stop(number: signal.Signals) -> None:
+    program = """
+lifetime = Lifetime(grace=None)
+lifetime.begin()
+print("begun", flush=True)
+lifetime.stop.wait()
+print("stopped")
+"""
+    with begun(program) as process:
+        process.send_signal(number)
+        assert process.communicate(timeout=30)[0] == "stopped\n"
+        assert process.returncode == 0
+
+
+def test_what_does_not_listen_is_ended_by_force() -> None:
+    program = """
+Lifetime(grace=0.1, status=9).begin()
+print("begun", flush=True)
+while True:
+    time.sleep(600)
+"""
+    with begun(program) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 9
+
+
+def test_an_interrupt_reaches_the_main_thread() -> None:
+    program = """
+Lifetime(on_signal=OnSignal.INTERRUPT).begin()
+try:
+    print("begun", flush=True)
+    time.sleep(600)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    with begun(program) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30)[0] == "interrupted\n"
+
+
+def test_a_child_does_not_outlive_its_parent() -> None:
+    """The pipe to the child's standard output closes when it is gone."""
+    program = """
+def child():
+    Lifetime(grace=0.0, status=1, on_signal=OnSignal.LEAVE_TO_PARENT, with_parent=True).begin()
+    print("begun", flush=True)
+    time.sleep(600)
+
+multiprocessing.get_context("fork").Process(target=child).start()
+time.sleep(600)
+"""
+    with begun(program) as process:
+        process.kill()
+        assert process.communicate(timeout=30)[0] == ""
+
+
+@pytest.mark.parametrize(("left", "said"), [("True", "told\nleft\n"), ("False", "told\nlate\n")])
+def test_a_guarded_block_that_is_not_left_in_time_ends_the_process(left: str, said: str) -> None:
+    program = f"""
+lifetime = Lifetime(grace=None, status=7)
+lifetime.begin()
+with lifetime.guard(60 if {left} else 0.1, lambda: print("told", flush=True), lambda: print("late", flush=True)):
+    print("begun", flush=True)
+    lifetime.stop.wait()
+    while not {left}:
+        time.sleep(600)
+time.sleep(1)
+print("left")
+"""
+    with begun(program) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30)[0] == said
+        assert process.returncode == (0 if left == "True" else 7)
