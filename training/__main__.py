@@ -18,6 +18,7 @@ from pero_worker.training import loop
 from pero_worker.training.alphabet import Alphabet
 from pero_worker.training.batches import Loss
 from pero_worker.training.network import learning, open_network, save_network, widen
+from training import calibrate as calibration
 from training import froc, layout, nets, recogniser
 from training.alphabet import CHARACTERS
 from training.prepare import prepare
@@ -53,10 +54,11 @@ def fetch(given: argparse.Namespace) -> None:
 def train_recogniser(given: argparse.Namespace) -> None:
     """Trains the recogniser into OUT: checkpoint.pt, record.json, ocr.pt and ocr.json."""
     device = _set_up(given)
-    net, alphabet, height = _recogniser(given)
-    teacher = None
+    teacher, known = None, Alphabet(CHARACTERS)
     if given.teacher:
-        teacher = open_network(given.teacher)[0].to(device).eval()
+        teacher, known, _ = open_network(given.teacher)
+        teacher.to(device).eval()
+    net, alphabet, height = _recogniser(given, known)
     task = recogniser.Task(
         data=given.data, alphabet=alphabet, height=height, longest=given.longest, figures=given.figures,
         real=given.real, share=given.real_share,
@@ -72,15 +74,19 @@ def train_recogniser(given: argparse.Namespace) -> None:
         _about(given),
         tell,
     )
-    save_network(trained, alphabet, height, given.out / "ocr.json")
+    _write(trained, alphabet, height, given.out)
 
 
-def _recogniser(given: argparse.Namespace) -> tuple[Any, Alphabet, int]:
+def _write(net: Any, alphabet: Alphabet, height: int, out: Path) -> None:
+    save_network(net, alphabet, height, out / "ocr.json")
+    tell(f"{out / 'ocr.pt'}: {(out / 'ocr.pt').stat().st_size / 1e6:.1f} MB")
+
+
+def _recogniser(given: argparse.Namespace, alphabet: Alphabet) -> tuple[Any, Alphabet, int]:
     if not given.start_from:
-        alphabet = Alphabet(CHARACTERS)
         return nets.Recogniser(given.size, alphabet.blank + 1), alphabet, nets.LINE_HEIGHT
     net, known, height = open_network(given.start_from)
-    alphabet = known.with_more(CHARACTERS)
+    alphabet = known.with_more(alphabet.characters)
     widen(net, known, alphabet)
     return learning(net), alphabet, height
 
@@ -116,9 +122,9 @@ def export(given: argparse.Namespace) -> None:
         net.load_state_dict(state["mean"])
         _finish(net, given.out / "parsenet.pt")
         return
-    reader, alphabet, height = _recogniser(given)
+    reader, alphabet, height = _recogniser(given, Alphabet(CHARACTERS))
     reader.load_state_dict(state["mean"])
-    save_network(reader, alphabet, height, given.out / "ocr.json")
+    _write(reader, alphabet, height, given.out)
 
 
 def evaluate(given: argparse.Namespace) -> None:
@@ -131,8 +137,19 @@ def evaluate(given: argparse.Namespace) -> None:
         print(f"{kind}: CER {100 * rate:.2f} %")
 
 
+def calibrate(given: argparse.Namespace) -> None:
+    """Prints the CONFIDENCE of a recogniser for config.ini: what its probabilities are worth on real lines of `dev`."""
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    net, alphabet, height = open_network(given.model)
+    judged = calibration.judge(net.eval(), alphabet, height, given.real)
+    letters, wrong = sum(line.letters for line in judged), sum(line.wrong for line in judged)
+    print(f"{len(judged)} lines, CER {100 * wrong / letters:.2f} %")
+    print(f"CONFIDENCE = {calibration.written(calibration.points(judged))}")
+
+
 def convert_froc(given: argparse.Namespace) -> None:
-    """Writes a recogniser of ocrd-froc as pero-ocr takes it: FROM is the unpacked wheel, OUT gets ocr.pt and ocr.json."""
+    """Writes a recogniser out of the unpacked wheel of ocrd-froc as pero-ocr takes it: OUT gets ocr.pt and ocr.json."""
     froc.convert(given.wheel, given.out, given.group)
 
 
@@ -220,6 +237,8 @@ def _parser() -> argparse.ArgumentParser:
     exporting.add_argument("net", choices=["recogniser", "layout"])
     exporting.add_argument("--size", default="small")
     exporting.add_argument("--start-from", type=Path, help="as it was given to the training")
+    calibrating = command("calibrate", calibrate, "model", "real")
+    calibrating.add_argument("--threads", type=int, default=0)
     froc_command = command("froc", convert_froc, "wheel", "out")
     froc_command.add_argument("--group", type=int, default=1, help="of fonts; 0: all, 1: antiqua, 3: Fraktur ...")
     evaluating = command("evaluate", evaluate, "model", "data")

@@ -20,7 +20,7 @@ from training.alphabet import INDEX
 
 HANDWRITING = "handwriting"
 _LEFT_OUT = frozenset({"ocr17", "gothique16"})
-"""Archives that are not learnt from: one may be passed on under its own licence only, one is spelt as it is not printed."""
+"""Archives that are not learnt from: one may be passed on under its licence only, one is not spelt as it is printed."""
 _SAME = str.maketrans({"―": "—", "‐": "-", "✝": "†", "⁋": "¶", "ʼ": "’", "ĳ": "ij", "⸳": "·"})
 _EVEN = 0.6
 """A source of twice as many lines is drawn 2 ** _EVEN times as often."""
@@ -93,7 +93,7 @@ class RealLines:
 
 
 def changed(rng: np.random.Generator, crop: ink.Image) -> ink.Image:
-    """The crop as another scan and another layout would give it: other heights, slope, slant, margins, ink and contrast."""
+    """The crop as another scan and layout would give it: other heights, slope, slant, margins, ink and contrast."""
     beside = np.percentile(crop.reshape(-1, 3), 75, axis=0).astype(np.uint8)  # a letter at the edge makes no streak
     crop = cv2.copyMakeBorder(crop, 0, 0, _BESIDE, _BESIDE, cv2.BORDER_CONSTANT, value=tuple(map(int, beside)))
     height, width = crop.shape[:2]

@@ -63,7 +63,9 @@ class LineBatches(IterableDataset[Batch]):
         while True:
             pool: list[Line] = []
             while sum(crop.shape[1] + 64 for crop, _ in pool) < self.columns * _POOL:
-                pool.append(real() if real and draw.random() < task.share else surely(maker))
+                line = real() if real and draw.random() < task.share else surely(maker)
+                if not task.alphabet.unknown(line[1]):
+                    pool.append(line)
             batches = list(packed(pool, self.columns))
             draw.shuffle(batches)
             yield from (batch_of(batch, task.alphabet) for batch in batches)

@@ -36,7 +36,8 @@ _LANGUAGES = {  # how often a language is set in a kind of face
 }  # fmt: skip
 _QUOTES = {
     "de": ("„“", "„“", "»«"), "cs": ("„“", "„“", "»«"), "sk": ("„“",), "pl": ("„”", "«»"), "nl": ("“”", "„”", "''"),
-    "fr": ("«»", "“”"), "es": ("«»", "“”"), "it": ("«»", "“”"), "da": ("»«", "“”"), "hu": ("„”",), "en": ("“”", "‘’", "\"\""),
+    "fr": ("«»", "“”"), "es": ("«»", "“”"), "it": ("«»", "“”"), "da": ("»«", "“”"), "hu": ("„”",),
+    "en": ("“”", "‘’", "\"\""),
 }  # fmt: skip
 _LONE = [character for character in CHARACTERS[1:] if not combining(character)]
 _TEST_EVERY, _TEST_AT = 20, 7

@@ -29,7 +29,8 @@ _WORDS = {  # language: where its word list lies, and how many words of it
     "la": ("dictionary-la/package/index.dic", 40_000),
 }
 _FORTUNES = {
-    "cs": "fortunes-cs", "de": "fortunes-de", "en": "fortunes", "es": "fortunes-es", "it": "fortunes-it", "pl": "fortunes-pl",
+    "cs": "fortunes-cs", "de": "fortunes-de", "en": "fortunes", "es": "fortunes-es",
+    "it": "fortunes-it", "pl": "fortunes-pl",
 }  # fmt: skip
 _WORDS_A_LINE = 12
 _UNFIT = {"la": re.compile(r"v(?![aeiouy])", re.IGNORECASE)}  # that dictionary has every u as v, too

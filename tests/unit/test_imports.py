@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"stores", "wire"},
     "engines": set(),
     "formats": {"inputs"},
+    "training": {"formats", "inputs", "engines"},
     "inputs": set(),
     "worker": {"wire", "inputs", "formats", "engines"},
     "watchdog": {"wire", "coordinators", "brokers", "cluster"},

@@ -1,8 +1,8 @@
 """JSON: the `Page` record as it is.
 
-{"name", "width", "height", "creator", "created", "regions": [{"id", "polygon", "kind", "lines": [{"id", "baseline",
-"polygon", "heights", "text", "confidence", "words": [{"text", "polygon", "confidence"}]}]}]}. Polygons and baselines
-are lists of [x, y] in pixels of the upright image, rounded to tenths; the order is the reading order.
+{"name", "width", "height", "creator", "created", "confidence", "regions": [{"id", "polygon", "kind", "lines": [{"id",
+"baseline", "polygon", "heights", "text", "confidence", "words": [{"text", "polygon", "confidence"}]}]}]}. Polygons and
+baselines are lists of [x, y] in pixels of the upright image, rounded to tenths; the order is the reading order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from pero_worker.page import Page
 
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
-    values = {**asdict(page), "creator": creator, "created": created.isoformat(timespec="seconds")}
+    values = {
+        **asdict(page),
+        "confidence": page.confidence(),
+        "creator": creator,
+        "created": created.isoformat(timespec="seconds"),
+    }
     text = json.dumps(_rounded(values), ensure_ascii=False, indent=1)
     return text.encode("utf-8", "replace") + b"\n"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 
 from pero_worker.errors import OutputError, PageError
 from pero_worker.formats import MASTER, Document, DocumentFormat, PageFormat, document_formats, page_formats, pagexml
@@ -62,6 +61,7 @@ class Collector:
             page = replace(page, name=origin.image_name)
         outputs = self._write(origin, page) if page else {}
         confidences = [line.confidence for line in page.lines() if line.confidence is not None] if page else []
+        confidence = page.confidence() if page else None
         seconds: dict[str, float] = {}
         for log in request.logs:
             for phase, duration in log.seconds.items():
@@ -73,7 +73,7 @@ class Collector:
             worker=last.host_id if last else "",
             seconds=seconds,
             lines=sum(1 for _ in page.lines()) if page else 0,
-            confidence_mean=round(fmean(confidences), 4) if confidences else None,
+            confidence_mean=None if confidence is None else round(confidence, 4),
             confidence_worst=round(min(confidences), 4) if confidences else None,
             outputs=outputs,
         )

@@ -1,4 +1,4 @@
-"""A recogniser as pero-ocr takes it, TorchScript with its `ocr.json`, opened so that it can learn, and written again."""
+"""A recogniser as pero-ocr takes it, TorchScript with its `ocr.json`: opened to learn, and written again."""
 
 from __future__ import annotations
 
