@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 from PIL.ImageFont import FreeTypeFont
 
+from pero_worker.training import variety
 from training import fonts, ink
 from training.fonts import BLACKLETTER, TYPEWRITER, Face
 from training.sources import Sources
@@ -64,7 +65,7 @@ class LineMaker:
         else:
             page = ink.on_paper(rng, inked, behind=self._other_side(face, size, inked.shape))
         crop = self._crop(page, (left, right), up, (above * size, below * size), size)
-        return (crop if self.clean else ink.scanned(rng, crop)), text
+        return (crop if self.clean else variety.scanned(rng, crop)), text
 
     def _margin(self, lost: float, usual: float) -> float:
         """Paper beside the text in font sizes; at times far too much of it, for baselines overshoot."""
@@ -93,7 +94,7 @@ class LineMaker:
                 pen.ellipse([x - r, y - r * rng.uniform(0.5, 1), x + r, y + r], fill=int(rng.integers(90, 255)))
         inked = ink.covered(sheet)[:, :width]
         behind = self._other_side(face, max(12, size), inked.shape)
-        return ink.scanned(rng, ink.on_paper(rng, ink.pressed(rng, inked), 1.5, behind))
+        return variety.scanned(rng, ink.on_paper(rng, ink.pressed(rng, inked), 1.5, behind))
 
     def _strike(self, face: Face, text: str, size: int, up: int, height: int) -> tuple[ink.Ink, int, int, str]:
         """Ink of the line and of pieces of its neighbours, where the text begins and ends, and as what it is read."""

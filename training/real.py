@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pero_worker.training.variety import varied
 from training import ink
 from training.alphabet import INDEX
 
@@ -26,8 +27,6 @@ _EVEN = 0.6
 """A source of twice as many lines is drawn 2 ** _EVEN times as often."""
 _WIDEST = 37
 """Times its height."""
-_BESIDE = 4
-"""Columns of paper put beside a crop before it is moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class RealLines:
             line = self.random.choice(self.random.choices(self.sources, self.weights)[0])
             crop = self.read(line)
             if crop.shape[1] <= _WIDEST * self.height:
-                return changed(self.rng, crop), line.text
+                return varied(self.rng, crop), line.text
 
     def read(self, line: Crop) -> ink.Image:
         opened = self._opened.get(line.archive)
@@ -90,43 +89,3 @@ class RealLines:
             width = max(8, round(crop.shape[1] * self.height / crop.shape[0]))
             crop = np.asarray(cv2.resize(crop, (width, self.height), interpolation=cv2.INTER_AREA), np.uint8)
         return crop
-
-
-def changed(rng: np.random.Generator, crop: ink.Image) -> ink.Image:
-    """The crop as another scan and layout would give it: other heights, slope, slant, margins, ink and contrast."""
-    beside = np.percentile(crop.reshape(-1, 3), 75, axis=0).astype(np.uint8)  # a letter at the edge makes no streak
-    crop = cv2.copyMakeBorder(crop, 0, 0, _BESIDE, _BESIDE, cv2.BORDER_CONSTANT, value=tuple(map(int, beside)))
-    height, width = crop.shape[:2]
-    zoom = rng.uniform(0.86, 1.16) if rng.random() < 0.7 else 1.0
-    stretch = zoom * (rng.uniform(0.93, 1.08) if rng.random() < 0.5 else 1.0)
-    left, right = (int(rng.integers(0, 14)) if rng.random() < 0.7 else int(rng.integers(0, 70)) for _ in range(2))
-    slant = rng.normal(0, 0.06) if rng.random() < 0.4 else 0.0
-    slope = rng.normal(0, 1.0) / max(120, width)
-    shift = rng.normal(0, 1.2)
-    left -= int(_BESIDE * stretch)
-    wide = max(16, int((width - _BESIDE) * stretch) + left + right)
-    # (x, y) of the new crop from those of the old one, round its middle row.
-    matrix = np.array(
-        [
-            [stretch, stretch * slant, left - stretch * slant * height / 2],
-            [zoom * slope, zoom, height / 2 - zoom * height / 2 + shift - zoom * slope * width / 2],
-        ],
-        np.float32,
-    )
-    out = cv2.warpAffine(crop, matrix, (wide, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    draw = rng.random()
-    if draw < 0.08:
-        out = cv2.erode(out, np.ones((2, 2) if rng.random() < 0.3 else (1, 2), np.uint8))  # dark grows
-    elif draw < 0.16:
-        out = cv2.addWeighted(out, 0.5, cv2.dilate(out, np.ones((2, 2), np.uint8)), 0.5, 0)
-    elif draw < 0.26:
-        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.0))
-    if rng.random() < 0.5:
-        gain, offset = rng.uniform(0.65, 1.3), rng.uniform(-25, 25)
-        out = np.clip((out.astype(np.float32) - 160) * gain + 160 + offset, 0, 255).astype(np.uint8)
-    if rng.random() < 0.2:
-        noise = rng.standard_normal(out.shape[:2]).astype(np.float32)[:, :, None] * rng.uniform(2, 12)
-        out = np.clip(out + noise, 0, 255).astype(np.uint8)
-    if rng.random() < 0.35:
-        out = ink.scanned(rng, np.ascontiguousarray(out))
-    return np.asarray(out, np.uint8)

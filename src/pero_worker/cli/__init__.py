@@ -23,6 +23,7 @@ from pero_worker.cli import (
     setup,
     stage,
     status,
+    train,
     watchdog,
     worker,
     workers,
@@ -46,6 +47,7 @@ app = typer.Typer(
     ),
 )
 app.command("ocr", epilog=ocr.EPILOG)(ocr.ocr)
+app.command("train", epilog=train.EPILOG)(train.train)
 app.command("engines", epilog=examples("pero-worker engines"))(engines.engines)
 app.command("pipelines", epilog=examples("pero-worker pipelines"))(engines.pipelines)
 app.command("worker", epilog=worker.EPILOG)(cluster_command(worker.worker))

@@ -50,9 +50,7 @@ class Lines:
     """Images that could be read."""
 
 
-def collect(
-    pages: Sequence[TruePage], height: int, *, share: float, seed: int, tell: Callable[[str], None]
-) -> Lines:
+def collect(pages: Sequence[TruePage], height: int, *, share: float, seed: int, tell: Callable[[str], None]) -> Lines:
     """Crops of all lines with text, `height` pixels high; about a `share` of them is held out.
 
     NoInputError: too few lines are left.

@@ -62,6 +62,12 @@ def widen(net: Any, known: Alphabet, wanted: Alphabet) -> None:
     layer.bias = nn.Parameter(layer.bias.data[chosen] - torch.tensor([*less, 0.0]))
 
 
+@torch.no_grad()
+def copied(net: Any) -> Any:
+    """Another of the same weights; without gradients, for those of TorchScript would hang on the first."""
+    return copy.deepcopy(net)
+
+
 def _head(net: Any, classes: int) -> Any:
     """The last layer with a weight and a bias for each class."""
     found = None
@@ -74,7 +80,7 @@ def _head(net: Any, classes: int) -> Any:
 
 def save_network(net: Any, alphabet: Alphabet, height: int, description: Path, checkpoint: str = "ocr.pt") -> None:
     """Writes the network beside its `description`, an ocr.json, with weights in half precision."""
-    net = copy.deepcopy(net).to("cpu").float().eval()
+    net = copied(net).to("cpu").float().eval()
     for weights in net.parameters():
         if weights.dim() > 1:
             weights.data = weights.data.half()
