@@ -105,6 +105,7 @@ $(VENV)/.stamp-program: pyproject.toml | $(BIN)/pip
 	@touch $@
 
 $(VENV)/.stamp-test: pyproject.toml | $(BIN)/pip
+	scripts/apt-install.sh --unpack build/prometheus prometheus
 	scripts/apt-install.sh fonts-dejavu-core mupdf-tools poppler-utils postgresql rabbitmq-server zookeeper
 	@echo 'installing the program and what its tests need: some 2 GB, a few minutes'
 	$(PIP_INSTALL) -e '.[pero,train,rapidocr,servers,gateway,test]'

@@ -79,7 +79,7 @@ def main() -> None:
         servers = LocalServers(Path(folder) / "cluster")
         addresses = servers.start()
         try:
-            with session(ZooKeeperAccess((addresses.zookeeper,))) as client:
+            with session(ZooKeeperAccess(servers=(addresses.zookeeper,))) as client:
                 set_servers(client, MQ, [addresses.rabbitmq])
                 broker = RabbitBroker(BrokerAccess(servers=(parse_server(addresses.rabbitmq),)))
                 environment = {

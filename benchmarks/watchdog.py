@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from pero_worker.stage import Cost
+from pero_worker.stage import Cost, Sharing
 from pero_worker.watchdog.baselines import FixedSplit, UpstreamRule, splits
-from pero_worker.watchdog.policy import plan
-from pero_worker.watchdog.scenario import Rule, Scenario, SimulationResult, StageModel, WorkerModel
-from pero_worker.watchdog.simulate import Planned, Simulation
-from pero_worker.watchdog.snapshot import Snapshot, StageView, WorkerView
+from pero_worker.watchdog.policy import PlanRule, plan
+from pero_worker.watchdog.scenario import Scenario, SimulationResult, StageModel, WorkerModel
+from pero_worker.watchdog.simulate import Simulation
+from pero_worker.watchdog.snapshot import Rule, Snapshot, StageView, WorkerView
 
 PAGES = 2000
 BOUND = 1200.0
@@ -50,7 +50,7 @@ Pages = list[tuple[float, Path]]
 
 
 def chain(seconds: Iterable[float], load: float, prefix: str = "s") -> list[StageModel]:
-    return [StageModel(f"{prefix}{number}", each, load) for number, each in enumerate(seconds)]
+    return [StageModel(name=f"{prefix}{number}", seconds=each, load=load) for number, each in enumerate(seconds)]
 
 
 def path(stages: Iterable[StageModel]) -> Path:
@@ -58,13 +58,13 @@ def path(stages: Iterable[StageModel]) -> Path:
 
 
 def team(count: int, memory: int | None = None) -> list[WorkerModel]:
-    return [WorkerModel(f"w{number:02}", memory=memory) for number in range(count)]
+    return [WorkerModel(name=f"w{number:02}", memory=memory) for number in range(count)]
 
 
 def batch(shape: Sequence[float], workers: int, load: float) -> Scenario:
     scale = BOUND * workers / PAGES / sum(shape)
     stages = chain((part * scale for part in shape), load)
-    return Scenario(stages, team(workers), [(0.0, path(stages))] * PAGES, known=True)
+    return Scenario(stages=stages, workers=team(workers), pages=[(0.0, path(stages))] * PAGES, known=True)
 
 
 def stream(rate: float, start: float, end: float, way: Path, chance: random.Random) -> Iterator[tuple[float, Path]]:
@@ -77,7 +77,7 @@ def steady(shape: Sequence[float], offered: float, load: float, *, hours: float 
     stages, workers = chain(shape, load), team(8)
     rate = offered * len(workers) / sum(shape)
     pages = list(stream(rate, 0, 3600 * hours, path(stages), random.Random(seed)))
-    return Scenario(stages, workers, pages, known=True)
+    return Scenario(stages=stages, workers=workers, pages=pages, known=True)
 
 
 def two_jobs(load: float) -> tuple[list[StageModel], list[StageModel]]:
@@ -91,7 +91,7 @@ def flipping(seed: int, hours: int = 4) -> Scenario:
     pages: Pages = []
     for hour in range(hours):
         pages += stream(0.6 * 8 / 3.5, 3600 * hour, 3600 * (hour + 1), path(jobs[hour % 2]), chance)
-    return Scenario([*jobs[0], *jobs[1]], team(8), pages, known=True)
+    return Scenario(stages=[*jobs[0], *jobs[1]], workers=team(8), pages=pages, known=True)
 
 
 def bursty(seed: int) -> Scenario:
@@ -102,28 +102,35 @@ def bursty(seed: int) -> Scenario:
     while len(pages) * 3.5 < 0.6 * 8 * 4 * 3600:
         when, way = chance.uniform(0, 4 * 3600), path(jobs[chance.randrange(2)])
         pages += [(when, way)] * chance.choice((1, 10, 100, 600))
-    return Scenario([*jobs[0], *jobs[1]], team(8), sorted(pages), known=True)
+    return Scenario(stages=[*jobs[0], *jobs[1]], workers=team(8), pages=sorted(pages), known=True)
 
 
 def mixed(seed: int) -> Scenario:
     """Four workers with a GPU, on which OCR is five times as fast, and six without; one stage needs the GPU."""
-    stages = [StageModel("layout", 1.5, 30), StageModel("ocr", 5.0, 30), StageModel("decode", 1.0, 30, needs="gpu")]
-    workers = [
-        *(WorkerModel(f"g{n}", "gpu", {"layout": 2.0, "ocr": 5.0}, labels=frozenset(("gpu",))) for n in range(4)),
-        *(WorkerModel(f"c{n}") for n in range(6)),
+    stages = [
+        StageModel(name="layout", seconds=1.5, load=30),
+        StageModel(name="ocr", seconds=5.0, load=30),
+        StageModel(name="decode", seconds=1.0, load=30, sharing=Sharing(needs="gpu")),
     ]
-    return Scenario(stages, workers, [(0.0, path(stages))] * PAGES, known=True)
+    workers = [
+        *(
+            WorkerModel(name=f"g{n}", kind="gpu", speeds={"layout": 2.0, "ocr": 5.0}, labels=frozenset(("gpu",)))
+            for n in range(4)
+        ),
+        *(WorkerModel(name=f"c{n}") for n in range(6)),
+    ]
+    return Scenario(stages=stages, workers=workers, pages=[(0.0, path(stages))] * PAGES, known=True)
 
 
 def crowded(seed: int) -> Scenario:
     """Two workers, six stages with 20 s loads, pages of three jobs for 40 minutes."""
     chance = random.Random(seed)
-    stages = [StageModel(f"s{n}", chance.uniform(0.5, 3.0), 20) for n in range(6)]
+    stages = [StageModel(name=f"s{n}", seconds=chance.uniform(0.5, 3.0), load=20) for n in range(6)]
     pages: Pages = []
     for pair in (stages[0:2], stages[2:4], stages[4:6]):
         rate = 2 * chance.uniform(0.05, 0.2) / sum(stage.seconds for stage in pair)
         pages += stream(rate, 0, 2400, path(pair), chance)
-    return Scenario(stages, team(2), sorted(pages), known=True, until=2 * 3600)
+    return Scenario(stages=stages, workers=team(2), pages=sorted(pages), known=True, until=2 * 3600)
 
 
 # -- runs --------------------------------------------------------------------------------------------------------
@@ -229,9 +236,9 @@ def show_batch() -> None:
             for shape, workers in SHAPES:
                 scenario = batch(shape, workers, load)
                 cold = replace(scenario, known=False)
-                ours = [(scenario, run(scenario, Planned(), seed)) for seed in SEEDS]
+                ours = [(scenario, run(scenario, PlanRule(), seed)) for seed in SEEDS]
                 found.setdefault("ours", []).extend(ours)
-                found.setdefault("ours, cold start", []).extend((cold, run(cold, Planned(), seed)) for seed in SEEDS)
+                found.setdefault("ours, cold start", []).extend((cold, run(cold, PlanRule(), seed)) for seed in SEEDS)
                 found.setdefault("upstream's rule", []).extend(
                     (scenario, run(scenario, UpstreamRule(), seed)) for seed in SEEDS
                 )
@@ -259,7 +266,7 @@ def show_steady() -> None:
                 split = best_split_of_stream(steady(shape, offered, 30))
                 for load in (5.0, 30.0, 90.0):
                     scenario = steady(shape, offered, load)
-                    ours = run(scenario, Planned()).after(WARM_UP)
+                    ours = run(scenario, PlanRule()).after(WARM_UP)
                     fixed = run(scenario, FixedSplit(split)).after(WARM_UP) if split else None
                     middle, end = ours.unfinished(3600), ours.unfinished(7199)
                     yield [
@@ -301,8 +308,8 @@ def show_hours() -> None:
 
     def rows() -> Iterator[list[object]]:
         for rule, offered, load in (
-            (Planned, 0.9, 30.0),
-            (Planned, 0.9, 90.0),
+            (PlanRule, 0.9, 30.0),
+            (PlanRule, 0.9, 90.0),
             (UpstreamRule, 0.6, 30.0),
             (UpstreamRule, 0.6, 90.0),
         ):
@@ -310,7 +317,7 @@ def show_hours() -> None:
             outcome = run(scenario, rule())
             came = [sum(page[0] < 3600 * hour for page in scenario.pages) for hour in range(1, hours + 1)]
             out = [sum(page.out < 3600 * hour for page in outcome.pages) for hour in range(1, hours + 1)]
-            name = "ours" if rule is Planned else "upstream's rule"
+            name = "ours" if rule is PlanRule else "upstream's rule"
             yield [name, percent(offered, 0), f"{load:.0f}", *(a - b for a, b in zip(came, out, strict=True))]
 
     head = ("rule", "offered", "load s", *(f"{hour} h" for hour in range(1, hours + 1)))
@@ -327,8 +334,8 @@ def show_flip() -> None:
             ("bursts", [bursty(seed) for seed in (5, 6, 7)]),
         ):
             found = {
-                "ours": [run(scenario, Planned()) for scenario in scenarios],
-                "ours, memory for four stages": [run(scenario, Planned()) for scenario in with_memory(scenarios)],
+                "ours": [run(scenario, PlanRule()) for scenario in scenarios],
+                "ours, memory for four stages": [run(scenario, PlanRule()) for scenario in with_memory(scenarios)],
                 "upstream's rule": [run(scenario, UpstreamRule()) for scenario in scenarios],
                 "fixed split in halves": [run(scenario, FixedSplit(HALVES)) for scenario in scenarios],
             }
@@ -362,7 +369,7 @@ def show_odd() -> None:
 
     def rows() -> Iterator[list[object]]:
         for name, cluster in clusters.items():
-            for title, rule in (("ours", Planned), ("upstream's rule", UpstreamRule)):
+            for title, rule in (("ours", PlanRule), ("upstream's rule", UpstreamRule)):
                 runs = [run(cluster(seed), rule(), seed) for seed in SEEDS]
                 yield [
                     name,
@@ -380,7 +387,7 @@ def show_odd() -> None:
 
 def show_crowded() -> None:
     def rows() -> Iterator[list[object]]:
-        for title, rule in (("ours", Planned), ("upstream's rule", UpstreamRule)):
+        for title, rule in (("ours", PlanRule), ("upstream's rule", UpstreamRule)):
             runs = [run(crowded(seed), rule(), seed) for seed in range(30)]
             yield [
                 title,
@@ -401,8 +408,11 @@ def show_shares() -> None:
 
     def rows() -> Iterator[list[object]]:
         for share in (1.0, 3.0):
-            stages = [StageModel("a", 1, 5, owner="A"), StageModel("b", 1, 5, owner="B", share=share)]
-            outcome = run(Scenario(stages, team(8), pages, known=True), Planned())
+            stages = [
+                StageModel(name="a", seconds=1, load=5, sharing=Sharing(owner="A")),
+                StageModel(name="b", seconds=1, load=5, sharing=Sharing(owner="B", share=share)),
+            ]
+            outcome = run(Scenario(stages=stages, workers=team(8), pages=pages, known=True), PlanRule())
             ends = max(page.out for page in outcome.pages if page.path == ways[1])
             both = [page.path for page in outcome.pages if 300 < page.out <= ends]
             part = both.count(ways[1]) / len(both)
@@ -420,25 +430,25 @@ def big_cluster(workers: int, stages: int, *, fresh: bool) -> Snapshot:
     chance = random.Random(1)
     views = [
         StageView(
-            f"s{n}",
-            chance.randrange(2000),
-            {"cpu": Cost(chance.uniform(0.2, 5), chance.uniform(5, 60), 1)},
-            chance.random(),
-            {f"s{n + 1}": 1.0} if n % 4 != 3 else {},
-            chance.choice((0.0, 0.0, 100.0)),
+            name=f"s{n}",
+            waiting=chance.randrange(2000),
+            costs={"cpu": Cost(seconds=chance.uniform(0.2, 5), load_seconds=chance.uniform(5, 60), memory=1)},
+            arrivals=chance.random(),
+            onward={f"s{n + 1}": 1.0} if n % 4 != 3 else {},
+            unserved=chance.choice((0.0, 0.0, 100.0)),
         )
         for n in range(stages)
     ]
     hands = [
         WorkerView(
-            f"w{n:05}",
-            () if fresh else (f"s{chance.randrange(stages)}",),
+            name=f"w{n:05}",
+            holds=() if fresh else (f"s{chance.randrange(stages)}",),
             busy=chance.random() < 0.8 and not fresh,
             serving=chance.uniform(0, 2000),
         )
         for n in range(workers)
     ]
-    return Snapshot(tuple(views), tuple(hands))
+    return Snapshot(stages=tuple(views), workers=tuple(hands))
 
 
 def show_decisions() -> None:

@@ -7,4 +7,4 @@ from pero_worker.cli.upstream.worker import main
 
 # The guard is for the processes that a worker starts: they import this file.
 if __name__ == "__main__":
-    run(partial(main, seed=True))
+    run(partial(main, first_release=True))

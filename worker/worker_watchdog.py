@@ -6,4 +6,4 @@ from pero_worker.cli.upstream.common import run
 from pero_worker.cli.upstream.watchdog import main
 
 if __name__ == "__main__":
-    run(partial(main, seed=True))
+    run(partial(main, first_release=True))

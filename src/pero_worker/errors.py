@@ -11,6 +11,7 @@ PeroWorkerError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -26,6 +27,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 6
     OUTPUT = 7
     INTERRUPTED = 130
+    BROKEN_PIPE = 141
 
 
 class PeroWorkerError(Exception):
@@ -39,6 +41,8 @@ class PeroWorkerError(Exception):
 
 
 class TransientError(PeroWorkerError):
+    """Something is away for the moment; the same may go well later."""
+
     exit_code = ExitCode.UNAVAILABLE
     failure_class = "transient"
 
@@ -62,24 +66,42 @@ def _page_error(message: str, permanent: bool) -> PageError:
 
 
 class StageError(PeroWorkerError):
+    """A pipeline, a stage or its model cannot be used."""
+
     exit_code = ExitCode.PIPELINE
     failure_class = "stage"
 
 
 class RequestError(PeroWorkerError):
+    """A message cannot be used."""
+
     exit_code = ExitCode.SOME_PAGES_FAILED
     failure_class = "request"
 
 
 class OutputError(PeroWorkerError):
+    """Results cannot be written or read."""
+
     exit_code = ExitCode.OUTPUT
     failure_class = "output"
 
 
 class UsageError(PeroWorkerError):
+    """A name, a value or an address is wrong."""
+
     exit_code = ExitCode.USAGE
     failure_class = "usage"
 
 
 class NoInputError(UsageError):
+    """There is nothing to read."""
+
     exit_code = ExitCode.NO_INPUT
+
+
+def joined(failures: Sequence[PeroWorkerError]) -> PeroWorkerError:
+    """What several servers said, in one error: transient if one of them may do better later, else as the last one's."""
+    text = "; ".join(str(failure) for failure in failures)
+    if any(isinstance(failure, TransientError) for failure in failures):
+        return TransientError(text)
+    return type(failures[-1])(text)

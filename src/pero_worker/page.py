@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # Text of pages needs no numpy.
+    import numpy as np
+    from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+Image: TypeAlias = "NDArray[np.uint8]"
 """A page image: uint8, shape (height, width, 3), channels blue, green, red (the order of OpenCV)."""
 Point = tuple[float, float]
 Polygon = tuple[Point, ...]

@@ -50,14 +50,14 @@ class Queues(Protocol):
     """What people's commands and the watchdog do with queues. TransientError: the broker is away."""
 
     def declare(self, queue: str, expires: int = 0) -> None:
-        """Makes a queue; one that is there already stays as it is. `expires`: seconds after which it is deleted when
+        """Makes a queue; an existing one stays as it is. `expires`: seconds after which it is deleted when
         nobody has used it, 0 = never."""
 
     def state(self, queue: str) -> QueueState | None:
         """Exact numbers; None when there is no such queue."""
 
     def lengths(self, queues: Sequence[str]) -> dict[str, int]:
-        """Messages that are ready in each queue that there is."""
+        """Messages that are ready, in each queue that exists."""
 
     def delete(self, queue: str) -> None:
         """With all that is in it."""
@@ -87,7 +87,7 @@ class Reports(Protocol):
         """Loading `stage` took `seconds`, and it takes `memory` bytes."""
 
     def record_failure(self, text: str) -> None:
-        """A page failed, or a message could not be used: `text` says which and why, in a line."""
+        """A page failed, or a message could not be used: `text` says which and why, in one line."""
 
 
 class Suspects(Protocol):

@@ -1,4 +1,4 @@
-"""How a process of this program ends: when it is told to, with its parent, or by force."""
+"""How a process of this program ends: when asked to, with its parent, or by force."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Lifetime:
 
 
 def end_now(status: int) -> NoReturn:
-    """Ends the process without a word to its threads, its atexit functions, or an engine that hangs."""
+    """Ends the process whatever its threads, its atexit functions or a hanging engine are doing."""
     os._exit(status)
 
 

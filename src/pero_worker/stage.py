@@ -10,37 +10,50 @@ from pathlib import Path
 from pero_worker.errors import StageError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One processing stage.
-
-    `config` is the text of config.ini, `version` any string that changes when the stage changes,
-    `archive` the URL of its model archive, or its path on the model store's servers ('' = none), `directory` the
-    unpacked model files when they are local already, `archive_digest` the archive's SHA-256 in hexadecimal ('' = any).
-    """
+    """One processing stage."""
 
     name: str
+    """Of its queue, too."""
     config: str
+    """The text of its config.ini."""
     version: str
+    """Any text that changes when the stage does."""
     archive: str = ""
+    """URL of its model archive, or the path on the model store's servers; '': none."""
     directory: Path | None = None
+    """The unpacked model files, when they are on this machine already."""
     archive_digest: str = ""
+    """SHA-256 of the archive in hexadecimal; '': any."""
 
     def parsed(self) -> ConfigParser:
         """The configuration; raises StageError when it is not an ini file."""
         return parse_config(self.config, self.name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a stage costs a worker of one kind, None where nobody has measured it.
-
-    `seconds`: of a page; `load_seconds`: of loading; `memory`: bytes that it takes while it is loaded.
-    """
+    """What a stage costs a worker of one kind; None = it has not been measured."""
 
     seconds: float | None = None
+    """Of one page."""
     load_seconds: float | None = None
+    """Of loading the stage."""
     memory: int | None = None
+    """Bytes that it takes while it is loaded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """Which workers may serve a stage, and for whom they do. A new fact of this kind is a field here."""
+
+    needs: str = ""
+    """The label that a worker must have; '' = any worker may."""
+    owner: str = ""
+    """Whose stage it is."""
+    share: float = 1.0
+    """The owner's part of the cluster, beside other owners' parts."""
 
 
 def parse_config(text: str, name: str) -> ConfigParser:

@@ -1,14 +1,16 @@
-"""Keeps processes alive: one that dies is replaced, the sooner the longer it lived."""
+"""Keeps processes alive: one that dies is replaced, at once or after a pause."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 
 from pero_worker.ports import Clock
 from pero_worker.processes import RECYCLED
@@ -73,8 +75,8 @@ class Supervisor:
         clock: Clock,
         back_off: BackOff = NO_BACK_OFF,
     ) -> None:
-        """`start` starts the process of a place. `on_death` is told the place and the exit status of a process that
-        ended by itself, and says whether it is to be replaced."""
+        """`start` starts the process of a place. `on_death` gets the place and the exit status of a process that
+        ended by itself, and returns whether to replace it."""
         self._places = [Place(back_off) for _ in range(number)]
         self._start = start
         self._on_death = on_death
@@ -90,7 +92,7 @@ class Supervisor:
         return tuple(place.process.pid for place in self._places if place.process and place.process.pid)
 
     def check(self) -> None:
-        """Hears of the dead, and starts what is due. What `on_death` raises passes."""
+        """Notices the dead, and starts what is due. What `on_death` raises passes."""
         for number, place in enumerate(self._places):
             if place.process is not None and not place.process.is_alive():
                 status = place.process.exitcode or 0
@@ -109,7 +111,7 @@ class Supervisor:
         wait([place.process.sentinel for place in self._places if place.process is not None], timeout)
 
     def stop(self, grace: float) -> None:
-        """Ends the processes: they are told to, and killed when they live on `grace` seconds later."""
+        """Ends the processes: they are asked to, and killed if they still live `grace` seconds later."""
         living = [place.process for place in self._places if place.process is not None]
         for process in living:
             process.terminate()
@@ -128,9 +130,21 @@ def spawn(target: Callable[..., None], *arguments: object, name: str, device: st
     """A started process that uses one thread on a CPU, and as many as it likes beside a GPU."""
     # Not a daemon: engines may start processes of their own, which daemons are not allowed to.
     process = multiprocessing.get_context("spawn").Process(target=target, args=arguments, name=name, daemon=False)
-    with _single_threaded(device):
+    with _single_threaded(device), _without_main():
         process.start()
     return process
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """What starts meanwhile does not run the program that starts it: a script of a user of ours need not ask whether it
+    is `__main__`."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextlib.contextmanager

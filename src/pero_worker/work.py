@@ -1,4 +1,4 @@
-"""What passes between the rooms while pages are worked on: records only; `ports.py` says who takes and gives them."""
+"""Records that pass between the rooms while pages are processed; `ports.py` says which room takes and returns them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class WorkerStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """What a worker is told to do."""
+    """What a worker should do."""
 
     stages: tuple[str, ...] = ()
     """The stages to hold."""

@@ -95,8 +95,8 @@ def cluster(rabbitmq: RabbitServer, zookeeper: ZooKeeperServer) -> Iterator[Test
     rabbitmq.api("PUT", f"vhosts/{name}")
     rabbitmq.api("PUT", f"permissions/{name}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
     access = ClusterAccess(
-        ZooKeeperAccess((f"127.0.0.1:{zookeeper.port}/{name}",)),
-        BrokerAccess(servers=(Server("127.0.0.1", rabbitmq.port),), vhost=name),
+        zookeeper=ZooKeeperAccess(servers=(f"127.0.0.1:{zookeeper.port}/{name}",)),
+        broker=BrokerAccess(servers=(Server("127.0.0.1", rabbitmq.port),), vhost=name),
     )
     with session(access.zookeeper) as client:
         add_servers(client, MQ, [f"127.0.0.1:{rabbitmq.port}"])

@@ -109,7 +109,7 @@ def test_a_server_that_takes_a_connection_and_says_nothing_is_tried_again() -> N
     """As ZooKeeper does in the moment when it starts; kazoo would wait for as long as a session lasts."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(30)
-        access = ZooKeeperAccess((f"127.0.0.1:{silent.getsockname()[1]}",), session_timeout=600, patience=8)
+        access = ZooKeeperAccess(servers=(f"127.0.0.1:{silent.getsockname()[1]}",), session_timeout=600, patience=8)
         trying = threading.Thread(target=in_vain, args=(access,))
         trying.start()
         with silent.accept()[0], silent.accept()[0]:

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from clocks import StandingClock
 
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.logs.daemon import LogFolder, log_files, run_log_daemon
 from pero_worker.cluster.logs.follow import follow_folder
-from pero_worker.cluster.logs.sender import LogSender, one_line, sending_logs
+from pero_worker.cluster.logs.sender import LogSender, sending_logs
 from pero_worker.errors import OutputError, RequestError, UsageError
+from pero_worker.testing import StandingClock
+from pero_worker.text import one_line
 
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster

@@ -101,7 +101,12 @@ def _serve(protocol: str, folder: Path, ca: trustme.CA) -> Iterator[Served]:
     with server("sftp" if protocol == "sftp" else "ftp", root, *options) as address:
         if protocol == "sftp":
             known_hosts.write_text(known_line(address, folder / "host_key"))
-        yield Served(protocol, address, root, StoreAccess(USER, PASSWORD, ca_pem, known_hosts, timeout=10))
+        yield Served(
+            protocol,
+            address,
+            root,
+            StoreAccess(user=USER, password=PASSWORD, ca_cert=ca_pem, known_hosts=known_hosts, timeout=10),
+        )
 
 
 def known_line(address: str, key: Path) -> str:
@@ -209,7 +214,7 @@ def test_nothing_outside_the_root_is_reached(served: Served, source: Path, tmp_p
 
 @pytest.mark.parametrize("protocol", ["ftp", "ftps", "sftp", "http"])
 def test_a_server_that_is_away_or_silent_is_transient(protocol: str, away: str, tmp_path: Path) -> None:
-    access = StoreAccess(USER, PASSWORD, known_hosts=tmp_path / "known", timeout=0.3)
+    access = StoreAccess(user=USER, password=PASSWORD, known_hosts=tmp_path / "known", timeout=0.3)
     with pytest.raises(TransientError, match="is away"):
         fetch((), f"{protocol}://{away}/a.tar", tmp_path / "got", access)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -329,7 +334,7 @@ def http_answer(handler: BaseHTTPRequestHandler) -> None:
 
 
 def test_http(tmp_path: Path, source: Path) -> None:
-    access, got = StoreAccess(USER, PASSWORD, timeout=5), tmp_path / "got"
+    access, got = StoreAccess(user=USER, password=PASSWORD, timeout=5), tmp_path / "got"
     with web(http_answer) as address:
         for path in ("a%20b.tar?version=2", "moved.tar"):
             fetch((), f"http://{address}/{path}", got, access)
@@ -422,7 +427,7 @@ from pero_worker.models.store import ArchiveStore
 from pero_worker.stage import Stage
 store = ArchiveStore(Path(sys.argv[1]), lambda: [], StoreAccess())
 print("asking", flush=True)
-print(store.directory(Stage("ocr", "[OCR]", "v1", sys.argv[2])), flush=True)
+print(store.directory(Stage(name="ocr", config="[OCR]", version="v1", archive=sys.argv[2])), flush=True)
 sys.stdin.read()
 """
 
@@ -472,13 +477,13 @@ def test_the_store_fetches_from_the_servers_of_zookeeper(served: Served, source:
         archive.add(source, "ocr/model.bin")
     access = replace(served.access, ftp_tls=served.protocol == "ftps")
     store = ArchiveStore(tmp_path / "cache", lambda: [served.address], access)
-    folder = store.directory(Stage("ocr", "[OCR]\n", "v1", "ocr.tar.gz"))
+    folder = store.directory(Stage(name="ocr", config="[OCR]\n", version="v1", archive="ocr.tar.gz"))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         "model.bin": CONTENT,
         "config.ini": b"[OCR]\n",
     }
     (served.root / "ocr.tar.gz").unlink()
-    assert store.directory(Stage("ocr", "[OCR]\n", "v1", "ocr.tar.gz")) == folder
+    assert store.directory(Stage(name="ocr", config="[OCR]\n", version="v1", archive="ocr.tar.gz")) == folder
     store.close()
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,11 @@ import pytest
 from cluster.test_workers import DUMMY, page, running_watchdog, running_worker, until
 from nasty import draw_text_picture
 
+from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry.workers import read_worker
+from pero_worker.formats import pagexml
+from pero_worker.page import Page
+from pero_worker.request import Payload, Request, StageLog, StageStatus
 from pero_worker.wire.queues import DEAD_LETTERS
 from pero_worker.wire.requests import decode_request, encode_request
 
@@ -292,3 +297,32 @@ def test_a_small_job_does_not_wait_behind_a_large_one(cluster: TestCluster, tmp_
     with cluster.broker() as broker:
         taken = broker.take("ocr")
         assert taken is not None and decode_request(taken[0].body).priority == 0
+
+
+def finished(source: str, page_id: str, **changes: object) -> bytes:
+    """A message as a worker leaves it in an output queue."""
+    now = SystemClock().now()
+    log = StageLog("w1", "ocr", now, now, StageStatus.OK, version="1")
+    xml = pagexml.write(Page("a.png", 20, 10), created=now, creator="test")
+    results = (Payload("a.png", b"image"), Payload("a.png_page.xml", xml))
+    made = Request(f"m-{page_id}", page_id, ("out",), results, (log,), start_time=now, source=source)
+    return encode_request(replace(made, **changes))  # type: ignore[arg-type]
+
+
+def test_no_message_stops_a_download(cluster: TestCluster, tmp_path: Path) -> None:
+    """Names that clash, paths that no system takes, garbage, many at once: each page has files of its own."""
+    cluster.add_stage("out")
+    sources = ["a", "a.page.xml/b", "/".join(["x" * 190] * 30), *(f"book/p{number}" for number in range(60)), "c"]
+    with cluster.broker() as broker:
+        for number, source in enumerate(sources):
+            broker.publish("out", finished(source, f"page-0000000000{number}"))
+            broker.publish("out", finished("book/p1", f"other-000000000{number:03}"))
+        broker.publish("out", b"\xff garbage")
+    said = run(cluster, "download", "out", "-o", tmp_path / "tree", "-f", "page")
+    total = 2 * len(sources)
+    assert f"{total} pages in" in said and "0 of them failed" in said and "1 messages set aside" in said
+    assert len([path for path in (tmp_path / "tree").rglob("*.page.xml") if path.is_file()]) == total
+    assert len((tmp_path / "tree/report.jsonl").read_text().splitlines()) == total
+    with cluster.broker() as broker:
+        state = broker.state("out")
+        assert state is not None and state.messages == 0

@@ -18,7 +18,7 @@ import trustme
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from faults.chaos_cluster import children
 from kazoo.client import KazooClient
-from kazoo.exceptions import NoAuthError
+from kazoo.exceptions import NoAuthError, NoNodeError
 
 from pero_worker.brokers.connection import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
@@ -167,7 +167,13 @@ def rabbit_access(ports: Ports, certificates: Certificates) -> BrokerAccess:
 
 
 def zoo_access(ports: Ports, certificates: Certificates) -> ZooKeeperAccess:
-    return ZooKeeperAccess((f"localhost:{ports.tls}",), USER, ZOO_PASSWORD, certificates.ca, patience=PATIENCE)
+    return ZooKeeperAccess(
+        servers=(f"localhost:{ports.tls}",),
+        user=USER,
+        password=ZOO_PASSWORD,
+        ca_cert=certificates.ca,
+        patience=PATIENCE,
+    )
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
@@ -175,8 +181,8 @@ def test_both_are_reached_by_tls_with_a_password(
     rabbit: Ports, zoo: Ports, certificates: Certificates, host: str
 ) -> None:
     access = ClusterAccess(
-        replace(zoo_access(zoo, certificates), servers=(f"{host}:{zoo.tls}",)),
-        replace(rabbit_access(rabbit, certificates), servers=()),
+        zookeeper=replace(zoo_access(zoo, certificates), servers=(f"{host}:{zoo.tls}",)),
+        broker=replace(rabbit_access(rabbit, certificates), servers=()),
     )
     with session(access.zookeeper) as client:
         add_servers(client, MQ, [f"{host}:{rabbit.tls}"])
@@ -271,8 +277,17 @@ def test_a_server_that_never_answers_is_given_up(certificates: Certificates) -> 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         address = (f"127.0.0.1:{port}",)
-        zoo_refusal(ZooKeeperAccess(address, USER, ZOO_PASSWORD, certificates.ca, session_timeout=2, patience=2))
-        zoo_refusal(ZooKeeperAccess(address, session_timeout=2, patience=2))
+        zoo_refusal(
+            ZooKeeperAccess(
+                servers=address,
+                user=USER,
+                password=ZOO_PASSWORD,
+                ca_cert=certificates.ca,
+                session_timeout=2,
+                patience=2,
+            )
+        )
+        zoo_refusal(ZooKeeperAccess(servers=address, session_timeout=2, patience=2))
 
 
 def test_a_session_outlives_a_restart_of_a_server_with_passwords(certificates: Certificates) -> None:
@@ -315,7 +330,7 @@ def owners(client: KazooClient) -> set[str]:
 
 
 def test_nodes_belong_to_the_user_who_made_them(rabbit: Ports, zoo: Ports, certificates: Certificates) -> None:
-    access = ClusterAccess(zoo_access(zoo, certificates), rabbit_access(rabbit, certificates))
+    access = ClusterAccess(zookeeper=zoo_access(zoo, certificates), broker=rabbit_access(rabbit, certificates))
     with session(access.zookeeper) as client:
         client.delete("/pero", recursive=True)
     with open_cluster(access) as cluster:
@@ -405,7 +420,11 @@ def test_a_worker_keeps_its_password_to_itself(
 
 
 def values(client: KazooClient, path: str) -> list[bytes]:
-    found = [client.get(path)[0]]
-    for name in client.get_children(path):
+    """All below `path`; a node may go away meanwhile."""
+    try:
+        found, names = [client.get(path)[0]], client.get_children(path)
+    except NoNodeError:
+        return []
+    for name in names:
         found += values(client, f"{path}/{name}")
     return found

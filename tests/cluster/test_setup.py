@@ -23,7 +23,7 @@ import yaml
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
-from pero_worker.cluster.settings import cluster_access, given_in, read_settings, store_access
+from pero_worker.cluster.settings import cluster_access, options_in, read_settings, store_access
 from pero_worker.cluster.setup.files import Ports, SetupOptions, checked_hosts, make_set_up
 from pero_worker.errors import TransientError, UsageError
 from pero_worker.servers.daemon import Daemon, answers, free_port
@@ -88,7 +88,7 @@ def test_servers_and_clients_understand_each_other(folder: Path, file: str) -> N
         servers.append(start_rabbitmq(folder, ports))
         program = [sys.executable, "-m", "pero_worker", "servers", "add", "mq", f"127.0.0.1:{ports.amqp}"]
         subprocess.run([*program, "--config-file", str(folder / file)], check=True)
-        given = given_in(read_settings(folder / file, "WORKER"))
+        given = options_in(read_settings(folder / file, "WORKER"))
         with open_cluster(cluster_access(given)) as cluster:
             cluster.broker.declare("log")
             cluster.broker.publish("log", b"line")
@@ -122,7 +122,7 @@ def test_the_model_store_is_known_by_the_clients_file(folder: Path) -> None:
     command = [sys.executable, "-m", "pero_worker.servers.sftp", "--root", str(folder), "--user", "pero"]
     command += ["--port", str(ports.sftp), "--host-key", str(folder / "ssh_host_ed25519_key")]
     environment = {**os.environ, "PERO_WORKER_SERVER_PASSWORD": made.password}
-    given = given_in(read_settings(folder / "client.toml"))
+    given = options_in(read_settings(folder / "client.toml"))
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as server:
         try:
             assert server.stdout is not None and server.stdout.readline().startswith(b"listening")

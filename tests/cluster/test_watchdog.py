@@ -17,6 +17,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry import workers
 from pero_worker.cluster.registry.stages import StageChange, read_record, save_stage
 from pero_worker.cluster.registry.workers import read_worker
+from pero_worker.stage import Sharing
 
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster
@@ -111,13 +112,13 @@ def test_a_stage_that_nobody_can_load_stops_no_other(
 
 def test_a_stage_goes_only_to_workers_with_its_label(cluster: TestCluster, tmp_path: Path) -> None:
     with cluster.client() as client, cluster.broker() as broker:
-        change = StageChange(DUMMY, needs="big", owner="library", share=2.0)
+        change = StageChange(DUMMY, sharing={"needs": "big", "owner": "library", "share": 2.0})
         save_stage(client, broker, "s1", change, SystemClock().now())
         cluster.add_stage("out")
         record = read_record(client, "s1")
-        assert (record.needs, record.owner, record.share) == ("big", "library", 2.0)
-        save_stage(client, broker, "s1", StageChange(share=3.0), SystemClock().now())
-        assert (read_record(client, "s1").needs, read_record(client, "s1").share) == ("big", 3.0)
+        assert record.sharing == Sharing(needs="big", owner="library", share=2.0)
+        save_stage(client, broker, "s1", StageChange(sharing={"share": 3.0}), SystemClock().now())
+        assert read_record(client, "s1").sharing == Sharing(needs="big", owner="library", share=3.0)
         with (
             running_watchdog(cluster),
             running_worker(cluster, tmp_path),

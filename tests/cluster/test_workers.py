@@ -25,6 +25,7 @@ from pero_worker.errors import UsageError
 from pero_worker.processes import Lifetime
 from pero_worker.request import Payload, Request
 from pero_worker.stores.location import StoreAccess
+from pero_worker.watchdog.policy import PlanRule
 from pero_worker.watchdog.service import Watchdog
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.wire.tree import TREE
@@ -46,7 +47,7 @@ def until(condition: Callable[[], object], timeout: float = 30) -> None:
 @contextmanager
 def running_worker(cluster: TestCluster, tmp_path: Path, name: str = "w1", **settings: object) -> Iterator[None]:
     lifetime = Lifetime()
-    options = ClusterWorkerSettings(name, tmp_path / "cache", max_pixels=10**8, **settings)  # type: ignore[arg-type]
+    options = ClusterWorkerSettings(name=name, cache=tmp_path / "cache", max_pixels=10**8, **settings)  # type: ignore[arg-type]
     thread = threading.Thread(target=run_worker, args=(options, cluster.access, StoreAccess(), lifetime))
     thread.start()
     with cluster.client() as client:
@@ -63,7 +64,7 @@ def running_worker(cluster: TestCluster, tmp_path: Path, name: str = "w1", **set
 def running_watchdog(cluster: TestCluster) -> Iterator[None]:
     stopped = threading.Event()
     with session(cluster.access.zookeeper) as client, cluster.broker() as broker:
-        watchdog = Watchdog(client, broker.lengths, SystemClock(), interval=0.1)
+        watchdog = Watchdog(client, broker.lengths, SystemClock(), PlanRule(interval=0.1))
         thread = threading.Thread(target=watchdog.run, args=("dog", stopped))
         thread.start()
         try:
@@ -151,7 +152,7 @@ def test_a_worker_follows_rabbitmq_to_another_server(cluster: TestCluster, tmp_p
     access = replace(cluster.access, broker=replace(cluster.access.broker, servers=()))
     with cluster.client() as client, cluster.broker() as broker:
         set_servers(client, MQ, ["127.0.0.1:1"])
-        options = ClusterWorkerSettings("w1", tmp_path / "cache")
+        options = ClusterWorkerSettings(name="w1", cache=tmp_path / "cache")
         thread = threading.Thread(target=run_worker, args=(options, access, StoreAccess(), lifetime))
         thread.start()
         try:
@@ -184,7 +185,7 @@ def test_a_stage_that_cannot_be_loaded_is_reported_and_tried_again_when_asked(
 
 def test_the_name_of_a_worker_is_its_own(cluster: TestCluster, tmp_path: Path) -> None:
     with cluster.client() as client, running_worker(cluster, tmp_path):
-        options = ClusterWorkerSettings("w1", tmp_path / "cache")
+        options = ClusterWorkerSettings(name="w1", cache=tmp_path / "cache")
         access = replace(cluster.access, zookeeper=replace(cluster.access.zookeeper, session_timeout=0.5))
         with pytest.raises(UsageError, match="connected already"):
             run_worker(options, access, StoreAccess(), Lifetime())

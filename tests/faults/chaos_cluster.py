@@ -144,7 +144,7 @@ class ClusterUnderFire:
     @contextmanager
     def connected(self) -> Iterator[tuple[Any, RabbitBroker]]:
         """Not through the proxies: the harness has no faults."""
-        with session(ZooKeeperAccess((f"127.0.0.1:{self.zookeeper.port}",))) as client:
+        with session(ZooKeeperAccess(servers=(f"127.0.0.1:{self.zookeeper.port}",))) as client:
             broker = RabbitBroker(BrokerAccess(servers=(Server("127.0.0.1", self.rabbit.port),)))
             try:
                 broker.wait_connected(60)
@@ -300,7 +300,7 @@ class ClusterUnderFire:
 
     def leading(self) -> int:
         """The number of the watchdog that leads, or of any when nobody does at the moment."""
-        with session(ZooKeeperAccess((f"127.0.0.1:{self.zookeeper.port}",))) as client:
+        with session(ZooKeeperAccess(servers=(f"127.0.0.1:{self.zookeeper.port}",))) as client:
             name = leader(client)
         for number in range(WATCHDOGS):
             if name and f"watchdog {name} leads" in self.members[f"watchdog{number}"].log.read_text():

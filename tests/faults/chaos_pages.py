@@ -85,7 +85,10 @@ def _message(pipeline: Pipeline, kind: str, number: int) -> Message:
 
 def undisturbed(pipeline: Pipeline, sent: Sequence[Message], folder: Path) -> None:
     """The good pages, done by one worker without servers, written as `pero-worker download` writes them."""
-    stages = [Stage(name, config, "1", directory=pipeline.directory) for name, config in pipeline.stages.items()]
+    stages = [
+        Stage(name=name, config=config, version="1", directory=pipeline.directory)
+        for name, config in pipeline.stages.items()
+    ]
     broker = MemoryBroker([*pipeline.stages, "out"])
     good = [message for message in sent if message.kind == GOOD]
     for message in good:
@@ -98,7 +101,7 @@ def undisturbed(pipeline: Pipeline, sent: Sequence[Message], folder: Path) -> No
         reports=NoReports(),
         suspects=NoSuspects(),
         models=StagesOnDisk(),
-        runner=StageRunner("undisturbed", ImageReader(10**9), clock),
+        runner=StageRunner(host="undisturbed", images=ImageReader(max_pixels=10**9), clock=clock),
         settings=WorkerSettings(poll=0),
     )
     worker.run(lambda: broker.length("out") == len(good))

@@ -20,6 +20,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.status import leader
 from pero_worker.coordinators.session import session
 from pero_worker.watchdog.janitor import tidy
+from pero_worker.watchdog.policy import PlanRule
 from pero_worker.watchdog.service import Watchdog
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def watchdog_through(cluster: TestCluster, port: int, name: str) -> Iterator[lis
         return dict.fromkeys(queues, 0)
 
     with session(access) as client:
-        watchdog = Watchdog(client, lengths, SystemClock(), interval=0.05)
+        watchdog = Watchdog(client, lengths, SystemClock(), PlanRule(interval=0.05))
         thread = threading.Thread(target=watchdog.run, args=(name, stopped))
         thread.start()
         try:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
-from pero_worker.cluster.settings import given_in, read_settings
+from pero_worker.cluster.settings import options_in, read_settings
 from pero_worker.errors import PeroWorkerError
 from pero_worker.formats import pagexml
 from pero_worker.jobs.outputs import OutputFolder
@@ -158,7 +158,7 @@ def test_settings(data: bytes, toml: bool) -> None:
         path.write_bytes(data)
         values = only_ours(read_settings, path, "WORKER")
         if isinstance(values, dict):
-            given_in(values)
+            options_in(values)
     only_ours(parse_config, data.decode("utf-8", "replace"), "stage")
 
 

@@ -6,9 +6,12 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +23,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 PROGRAM = (sys.executable, "-m", "pero_worker")
-START_SECONDS = 120
+CLIENT = httpx.Client(timeout=60)
+"""Shared: a client loads certificates when it is made."""
 DONE_SECONDS = 120
 
 
@@ -48,13 +52,14 @@ class RunningGateway:
     data: Path
     options: Sequence[str]
     environment: dict[str, str] = field(default_factory=dict)
+    log_name: str = "gateway.log"
     url: str = ""
     process: subprocess.Popen[str] | None = None
 
     def start(self, port: int = 0) -> RunningGateway:
         command = [*PROGRAM, "gateway", "--data", str(self.data), "--port", str(port), *self.options]
         self.data.mkdir(parents=True, exist_ok=True)
-        with (self.data / "gateway.log").open("a") as log:
+        with (self.data / self.log_name).open("a") as log:
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **self.environment}
             )
@@ -69,7 +74,7 @@ class RunningGateway:
         return int(self.url.rpartition(":")[2])
 
     def log(self) -> str:
-        return (self.data / "gateway.log").read_text()
+        return (self.data / self.log_name).read_text()
 
     def keys(self, *arguments: str, text: str | None = None, expect: int = 0) -> str:
         done = subprocess.run(
@@ -105,8 +110,10 @@ class RunningGateway:
 
 
 @contextlib.contextmanager
-def running(data: Path, *options: str) -> Iterator[RunningGateway]:
-    gateway = RunningGateway(data, options).start()
+def running(
+    data: Path, *options: str, log: str = "gateway.log", environment: dict[str, str] | None = None
+) -> Iterator[RunningGateway]:
+    gateway = RunningGateway(data, options, environment or {}, log).start()
     try:
         yield gateway
     finally:
@@ -123,7 +130,7 @@ class Legacy:
 
     def ask(self, method: str, path: str, *, base: str = "", **more: Any) -> httpx.Response:
         headers = {"api-key": self.key, **more.pop("headers", {})}
-        return httpx.request(method, self.url + base + path, headers=headers, timeout=60, **more)
+        return CLIENT.request(method, self.url + base + path, headers=headers, **more)
 
     def create(self, images: dict[str, Any], engine: Any = 1) -> str:
         reply = self.ask("POST", "/post_processing_request", json={"engine": engine, "images": images})
@@ -148,6 +155,12 @@ class Legacy:
                 return states
             assert time.monotonic() < deadline, states
             time.sleep(0.05)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _connections() -> Iterator[None]:
+    yield
+    CLIENT.close()
 
 
 @pytest.fixture(scope="session")
@@ -176,3 +189,140 @@ def legacy(gateway: RunningGateway, user_key: str) -> Legacy:
 
 def json_lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+@dataclass
+class V1:
+    """A client of v1."""
+
+    url: str
+    key: str
+
+    def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        headers = {"X-API-Key": self.key, **more.pop("headers", {})}
+        return CLIENT.request(method, f"{self.url}/v1{path}", headers=headers, **more)
+
+    def data(self, method: str, path: str, *, expect: str, **more: Any) -> Any:
+        """The data of a reply whose code is `expect`."""
+        reply = self.ask(method, path, **more)
+        body = reply.json()
+        assert (body["code"], body["status"]) == (expect, reply.status_code), reply.text
+        assert body["detail"]
+        return body.get("data", body.get("details"))
+
+    def create(self, *names: str, **more: Any) -> str:
+        images = [{"name": name, "order": place} for place, name in enumerate(names)]
+        return str(self.data("POST", "/jobs", expect="JOB_CREATED", json={"images": images, **more})["id"])
+
+    def upload(self, job: str, name: str, content: bytes, kind: str = "image") -> httpx.Response:
+        return self.ask("PUT", f"/jobs/{job}/images/{name}/files/{kind}", files={"file": (name, content)})
+
+    def job(self, job: str) -> Any:
+        return self.data("GET", f"/jobs/{job}", expect="JOB_RETRIEVED")
+
+    def wait(self, job: str) -> Any:
+        deadline = time.monotonic() + DONE_SECONDS
+        while (found := self.job(job))["state"] not in {"done", "failed", "cancelled"}:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.05)
+        return found
+
+
+@dataclass
+class Roles:
+    """A client of each role, and a second user."""
+
+    user: V1
+    other: V1
+    worker: V1
+    admin: V1
+    readonly: V1
+
+
+def roles_of(gateway: RunningGateway) -> Roles:
+    """Keys of each role, made as an administrator makes them."""
+    admin = V1(gateway.url, gateway.keys("add", "the-admin", "--role", "admin"))
+
+    def client(label: str, role: str) -> V1:
+        made = admin.data("POST", "/admin/keys", expect="KEY_CREATED", json={"label": label, "role": role})
+        return V1(gateway.url, made["secret"])
+
+    return Roles(
+        user=client("a-user", "user"),
+        other=client("another-user", "user"),
+        worker=client("a-worker", "worker"),
+        admin=admin,
+        readonly=client("a-reader", "readonly"),
+    )
+
+
+@pytest.fixture(scope="session")
+def roles(gateway: RunningGateway) -> Roles:
+    return roles_of(gateway)
+
+
+POSTGRESQL = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
+@dataclass
+class PostgreSQL:
+    """A server of its own on a free port, in a folder of its own, run by somebody who is not root."""
+
+    folder: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://gateway@127.0.0.1:{self.port}/postgres"
+
+    def run(self, *command: str) -> None:
+        program = [str(POSTGRESQL[-1] / command[0]), *command[1:]]
+        if os.geteuid() == 0:
+            program = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *program]
+        with (self.folder.parent / "server.log").open("a") as log:
+            subprocess.run(program, check=True, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/")
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+        self.run("pg_ctl", "-D", str(self.folder), "-w", "-t", "60", "-o", options, "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        self.run("pg_ctl", "-D", str(self.folder), "-w", "-m", mode, "stop")
+
+    def kill(self) -> None:
+        """The server and all its processes, without a word; returns when they are gone."""
+        server = int((self.folder / "postmaster.pid").read_text().split()[0])
+        family = [server, *(int(child) for child in Path(f"/proc/{server}/task/{server}/children").read_text().split())]
+        for process in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        while any(_runs(process) for process in family):
+            time.sleep(0.05)
+        # Where nobody collects the dead, their numbers stay taken, and the next server thinks that it is not alone.
+        (self.folder / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether it is there and no zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    parent = Path(tempfile.mkdtemp(prefix="pero-postgresql-"))
+    parent.chmod(0o755)
+    server = PostgreSQL(parent / "data", port)
+    server.folder.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(server.folder, "postgres", "postgres")
+    server.run("initdb", "-D", str(server.folder), "-U", "gateway", "-A", "trust", "--no-sync")
+    server.start()
+    yield server
+    with contextlib.suppress(subprocess.CalledProcessError):
+        server.stop("immediate")
+    shutil.rmtree(parent, ignore_errors=True)

@@ -6,9 +6,8 @@ import io
 import uuid
 from urllib.parse import quote
 
-import httpx
 import pytest
-from gateway.conftest import Legacy, RunningGateway, picture
+from gateway.conftest import CLIENT, Legacy, RunningGateway, picture
 from lxml import etree
 from PIL import Image
 
@@ -202,7 +201,7 @@ def test_usage(legacy: Legacy) -> None:
 
 def test_every_error_is_json_and_tells_no_key(gateway: RunningGateway, legacy: Legacy) -> None:
     for headers in ({}, {"api-key": "wrong-key-12345"}, {"api-key": "x" * 5000}, {"api-key": "a.b.c"}):
-        reply = httpx.get(f"{gateway.url}/get_engines", headers=headers)
+        reply = CLIENT.get(f"{gateway.url}/get_engines", headers=headers)
         assert reply.status_code == 401
         assert reply.json()["status"] == "failure"
         assert "wrong-key-12345" not in reply.text

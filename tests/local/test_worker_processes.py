@@ -19,10 +19,10 @@ from pero_worker.stage import Stage
 def test_processes_that_die_idle_end_the_run_and_those_that_live_are_ended(tmp_path: Path) -> None:
     """One has no place for its log and dies at once, again and again; the other waits for pages."""
     broken, good = (
-        ProcessSettings(name, device="cpu", max_pixels=1, max_attempts=3, time_limit=0, log_file=log)
+        ProcessSettings(name=name, device="cpu", max_pixels=1, max_attempts=3, time_limit=0, log_file=log)
         for name, log in (("broken", tmp_path / "nowhere/log"), ("good", tmp_path / "log"))
     )
-    stage = Stage("s1", "[WORKER]\nDUMMY = yes\n", "1", directory=tmp_path)
+    stage = Stage(name="s1", config="[WORKER]\nDUMMY = yes\n", version="1", directory=tmp_path)
     deaths: list[tuple[int, int]] = []
     processes = WorkerProcesses(
         MemoryBroker(["s1"]),

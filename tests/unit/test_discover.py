@@ -37,18 +37,19 @@ def test_a_folder_gives_its_tree_in_natural_order(tmp_path: Path) -> None:
 
 def test_in_folders_only_images_count_and_the_rest_is_counted_as_skipped(tmp_path: Path) -> None:
     kinds = ["jpg", "jpeg", "jpe", "png", "tif", "tiff", "jp2", "j2k", "jpx", "j2c", "webp", "bmp", "gif"]
-    kinds += ["pdf", "ppm", "pgm", "pbm"]
+    kinds += ["pdf", "ppm", "pgm", "pbm", "pnm", "jfif", "mpo", "jpf", "avif", "heic", "HEIF"]
     tree(tmp_path, *(f"{kind}_file.{kind}" for kind in kinds), "UPPER.JPG", "notes.txt", "sub/Thumbs.db", "none")
     found = discover([str(tmp_path)])
     assert sorted(document.name for document in found.documents) == sorted(["UPPER", *(f"{k}_file" for k in kinds)])
-    assert found.skipped == 3
+    assert found.no_images.count == 3
+    assert found.no_images.names == [str(tmp_path / name) for name in ("none", "notes.txt", "sub/Thumbs.db")]
 
 
 def test_a_named_file_needs_no_known_extension(tmp_path: Path) -> None:
     tree(tmp_path, "scan.img", "none")
     found = discover([str(tmp_path / "scan.img"), str(tmp_path / "none")])
     assert [document.path.name for document in found.documents] == ["scan.img", "none"]
-    assert found.skipped == 0
+    assert found.no_images.count == 0
 
 
 def test_hidden_files_and_folders_are_left_out_but_not_when_named(tmp_path: Path) -> None:
@@ -258,4 +259,73 @@ def test_the_output_folder_among_other_arguments_is_left_out_but_may_be_named_al
     arguments = [str(path) for path in sorted(tmp_path.iterdir())]
     out = tmp_path / "out"
     assert [document.name for document in discover(arguments, exclude=out).documents] == ["a"]
-    assert [document.name for document in discover([str(out)], exclude=out).documents] == ["b"]
+    assert [document.name for document in discover([str(out)], exclude=out).documents] == ["b.pdf"]
+
+
+@pytest.mark.parametrize("folder", ["a.txt", "A.PAGE.XML", "a_0001.txt", "a.b.c"])
+def test_a_result_cannot_have_the_name_of_a_folder(tmp_path: Path, folder: str) -> None:
+    found = names(tree(tmp_path, "a.png", f"{folder}/b.png"))
+    assert found == ["a.png", f"{folder}/b"]
+
+
+def test_a_full_name_may_be_that_of_a_folder_too(tmp_path: Path) -> None:
+    assert names(tree(tmp_path, "a.png", "a.txt/b.png", "a.png.txt/c.png"))[0] == "a.png_"
+
+
+def test_a_pdf_read_in_place_keeps_its_name_to_itself(tmp_path: Path) -> None:
+    tree(tmp_path, "d/a.pdf", "d/sub/b.PDF", "d/c.png")
+    assert names(tmp_path / "d", exclude=tmp_path / "d") == ["a.pdf", "c", "sub/b.PDF"]
+    (tmp_path / "link").symlink_to(tmp_path / "d")
+    assert names(tmp_path / "d", exclude=tmp_path / "link") == ["a.pdf", "c", "sub/b.PDF"]
+    assert names(tmp_path / "d" / "a.pdf", exclude=tmp_path / "d") == ["a.pdf"]
+    assert names(tmp_path / "d", exclude=tmp_path / "other") == ["a", "c", "sub/b"]
+
+
+def test_results_of_earlier_runs_are_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, "d/a.png", "d/a.pdf", "d/b.pdf", "d/.pero-worker/lock", "d/report.jsonl")
+    asked = []
+
+    def results_of(folder: Path) -> set[Path]:
+        asked.append(folder)
+        return {folder / "a.pdf", folder / "report.jsonl"}
+
+    def found(*paths: str, exclude: Path | None = None) -> list[str]:
+        return [d.path.name for d in discover(paths, exclude=exclude, results_of=results_of).documents]
+
+    monkeypatch.chdir(tmp_path / "d")
+    assert found(".", exclude=Path()) == ["a.png", "b.pdf"]
+    assert found("a.pdf", "a.png", "b.pdf", exclude=Path()) == ["a.png", "b.pdf"]  # A shell made them of '*'.
+    assert found("*.pdf") == ["b.pdf"]
+    assert found(str(tmp_path)) == ["a.png", "b.pdf"]
+    assert found("a.pdf") == ["a.pdf"]
+    with pytest.raises(NoInputError, match="results of earlier runs"):
+        found("a.pdf", exclude=Path())
+    assert asked == [tmp_path / "d"] * 5
+    assert discover(["."], results_of=results_of).no_images.count == 0
+
+
+def test_links_and_folders_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, "d/a.png", "d/closed/b.png", "elsewhere/c.png")
+    (tmp_path / "d" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "d" / "gone.png").symlink_to(tmp_path / "nothing.png")
+    scandir = os.scandir
+
+    def refusing(path: str) -> object:
+        # Root, as whom the tests may run, reads everything.
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    found = discover([str(tmp_path / "d")])
+    assert [document.name for document in found.documents] == ["a"]
+    assert sorted(found.links.names) == [str(tmp_path / "d" / "gone.png"), str(tmp_path / "d" / "link")]
+    assert found.unreadable.names == [f"{tmp_path / 'd' / 'closed'}: Permission denied"]
+    with pytest.raises(NoInputError, match="closed: Permission denied"):
+        discover([str(tmp_path / "d" / "closed")])
+
+
+def test_of_what_is_passed_over_only_some_names_are_kept(tmp_path: Path) -> None:
+    tree(tmp_path, "a.png", *(f"{number}.txt" for number in range(100)))
+    found = discover([str(tmp_path)])
+    assert (found.no_images.count, len(found.no_images.names)) == (100, 20)

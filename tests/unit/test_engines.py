@@ -45,13 +45,13 @@ def test_the_bundled_engines_come_by_entry_point() -> None:
 
 
 def test_any_text_in_dummy_makes_a_dummy_stage() -> None:
-    engine = load_engine(Stage("s", "[WORKER]\nDUMMY = no\n", "1"), Path(), "cpu")
+    engine = load_engine(Stage(name="s", config="[WORKER]\nDUMMY = no\n", version="1"), Path(), "cpu")
     assert engine.description == "dummy"
 
 
 def test_an_unknown_engine_names_the_known_ones() -> None:
     with pytest.raises(StageError, match=r"'tess'; installed: .*dummy"):
-        load_engine(Stage("s", "[WORKER]\nENGINE = tess\n", "1"), Path(), "cpu")
+        load_engine(Stage(name="s", config="[WORKER]\nENGINE = tess\n", version="1"), Path(), "cpu")
 
 
 def test_a_plugin_that_raises_at_load_is_a_stage_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +60,7 @@ def test_a_plugin_that_raises_at_load_is_a_stage_error(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("pero_worker.engines.dummy.load", explode)
     with pytest.raises(StageError, match="plugin bug"):
-        load_engine(Stage("s", "[WORKER]\nDUMMY = yes\n", "1"), Path(), "cpu")
+        load_engine(Stage(name="s", config="[WORKER]\nDUMMY = yes\n", version="1"), Path(), "cpu")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_config_with_nonsense_numbers_is_a_stage_error() -> None:
 
 @pytest.mark.parametrize("key", ["DUMMY = 100%", "DUMMY = 1\nFAIL_NAME = scan%d*"])
 def test_per_cent_signs_are_plain_text(key: str) -> None:
-    assert load_engine(Stage("s", f"[WORKER]\n{key}\n", "1"), Path(), "cpu").description == "dummy"
+    assert load_engine(Stage(name="s", config=f"[WORKER]\n{key}\n", version="1"), Path(), "cpu").description == "dummy"
 
 
 @pytest.mark.parametrize("value", ["inf", "nan", "1e999"])

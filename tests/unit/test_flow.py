@@ -78,14 +78,17 @@ def test_averages_follow_what_is_measured() -> None:
     measured.load("a", "cpu", 7.0, 100)
     measured.page("a", "cpu", 1.0, "b")
     measured.page("a", "cpu", 2.0, "")
-    assert measured.costs("a") == {"cpu": Cost(pytest.approx(1.1), 7.0, 100)}
+    assert measured.costs("a") == {"cpu": Cost(seconds=pytest.approx(1.1), load_seconds=7.0, memory=100)}
     assert measured.onward["a"] == {"b": pytest.approx(0.9)}
     assert measured.seconds("a", "gpu") is None
 
 
 def test_what_is_known_beforehand_is_the_truth() -> None:
     pages = [(0.0, ("a", "b")), (0.0, ("a",)), (0.0, ("a", "b")), (0.0, ("a", "b"))]
-    stages, workers = [StageModel("a", 2.0, 5.0, 9), StageModel("b", 1.0, 5.0)], [WorkerModel("w", "gpu", {"a": 4.0})]
-    known = Learned.beforehand(Scenario(stages, workers, pages))
-    assert known.costs("a") == {"gpu": Cost(0.5, 5.0, 9)}
+    stages, workers = (
+        [StageModel(name="a", seconds=2.0, load=5.0, memory=9), StageModel(name="b", seconds=1.0, load=5.0)],
+        [WorkerModel(name="w", kind="gpu", speeds={"a": 4.0})],
+    )
+    known = Learned.beforehand(Scenario(stages=stages, workers=workers, pages=pages))
+    assert known.costs("a") == {"gpu": Cost(seconds=0.5, load_seconds=5.0, memory=9)}
     assert known.onward["a"] == {"b": 0.75} and known.onward["b"] == {}

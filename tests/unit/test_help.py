@@ -1,26 +1,71 @@
-"""What `--help` tells of every command."""
+"""What `--help` tells of every command, and what it costs."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import typer
 
-from pero_worker.cli import app
+from pero_worker.cli import COMMANDS, app
+
+PROGRAM: Any = typer.main.get_command(app)
+HEAVY = {"numpy", "PIL", "lxml", "pypdfium2", "pikepdf", "kazoo", "pika", "torch", "cv2", "fsspec", "paramiko"}
 
 
 def commands(command: Any, name: str = "pero-worker") -> Iterator[tuple[str, Any]]:
-    below = getattr(command, "commands", None)
-    if not below:
+    if not hasattr(command, "list_commands"):
         yield name, command
         return
-    for short, one in below.items():
-        yield from commands(one, f"{name} {short}")
+    for short in command.list_commands(None):
+        yield from commands(command.get_command(None, short), f"{name} {short}")
 
 
-@pytest.mark.parametrize(("name", "command"), list(commands(typer.main.get_command(app))))
+@pytest.mark.parametrize(("name", "command"), list(commands(PROGRAM)))
 def test_every_command_has_examples_of_itself(name: str, command: Any) -> None:
     assert command.help
     assert "Example" in command.epilog and name in command.epilog
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_tells_what_each_tells_of_itself(name: str) -> None:
+    own = " ".join(PROGRAM.get_command(None, name).help.split())
+    assert own.startswith(COMMANDS[name].help.removesuffix("."))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["-V"], ["engines"], ["pipelines"]])
+def test_what_needs_no_page_loads_nothing_heavy(arguments: list[str]) -> None:
+    program = "import sys; from pero_worker.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    ran = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    assert ran.stdout
+    assert not HEAVY & set(ran.stderr.split())
+
+
+def test_the_list_names_every_command() -> None:
+    command = [sys.executable, "-m", "pero_worker", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert all(f" {name} " in shown for name in COMMANDS)
+
+
+def test_a_command_that_is_no_command_is_refused_with_one_like_it() -> None:
+    command = [sys.executable, "-m", "pero_worker", "statsu"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (2, "") and "'status'" in ran.stderr
+
+
+def test_output_that_nobody_reads_is_no_bug() -> None:
+    command = [sys.executable, "-m", "pero_worker", "ocr", "--help"]
+    ran = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert ran.stdout is not None and ran.stderr is not None
+    ran.stdout.close()
+    assert (ran.stderr.read(), ran.wait()) == (b"", 141)
+    ran.stderr.close()
+
+
+def test_a_shell_gets_its_completion() -> None:
+    command = [sys.executable, "-m", "pero_worker", "--show-completion", "bash"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "COMPLETE" in ran.stdout, ran.stderr

@@ -11,7 +11,20 @@ import pytest
 
 HOME = Path(__file__).parents[2]
 SOURCE = HOME / "src/pero_worker"
-NOUNS = {"errors", "page", "request", "stage", "work", "ports", "clock", "geometry", "text", "processes", "supervisor"}
+NOUNS = {
+    "errors",
+    "page",
+    "request",
+    "stage",
+    "work",
+    "ports",
+    "clock",
+    "geometry",
+    "names",
+    "text",
+    "processes",
+    "supervisor",
+}
 """Modules at the top that every room may import."""
 ALLOWED: dict[str, set[str]] = {
     "wire": set(),
@@ -24,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"formats", "inputs", "engines"},
     "inputs": set(),
     "worker": {"wire", "inputs", "formats", "engines"},
-    "watchdog": {"wire", "coordinators", "brokers", "cluster"},
+    "watchdog": {"wire", "coordinators", "cluster"},
     "servers": {"wire"},
     "jobs": {"formats", "inputs", "worker", "wire"},
     "local": {"jobs", "brokers", "coordinators", "engines", "inputs", "models", "wire", "worker"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,11 +51,14 @@ def test_a_folder_a_request_as_upstream_writes_it(tmp_path: Path) -> None:
 
 
 def test_a_second_delivery_is_recognised(tmp_path: Path) -> None:
-    layout = RequestFolders(tmp_path)
-    assert layout.write(REQUEST, b"")
-    assert not layout.write(REQUEST, b"")
+    with closing(RequestFolders(tmp_path)) as layout:
+        assert layout.write(REQUEST, b"")
+        assert not layout.write(REQUEST, b""), "not committed yet"
+        layout.commit()
+        assert not layout.write(REQUEST, b"")
     before = files(tmp_path)
-    assert not RequestFolders(tmp_path).write(replace(REQUEST, results=()), b"")
+    with closing(RequestFolders(tmp_path)) as again:
+        assert not again.write(replace(REQUEST, results=()), b"")
     assert files(tmp_path) == before
 
 
@@ -85,8 +89,8 @@ def test_nothing_is_written_outside(name: str, tmp_path: Path) -> None:
 
 
 def test_a_request_without_an_id_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError):
-        RequestFolders(tmp_path).write(replace(REQUEST, uuid=""), b"")
+    with closing(RequestFolders(tmp_path)) as layout, pytest.raises(RequestError):
+        layout.write(replace(REQUEST, uuid=""), b"")
 
 
 @given(st.text())

@@ -13,7 +13,7 @@ from pero_worker.wire.measured import Measured, decode_measured, encode_measured
 
 
 def test_the_golden_value() -> None:
-    measured = Measured({"cpu": Cost(1.5, 4.0, 300)}, {"ocr": 1.0})
+    measured = Measured({"cpu": Cost(seconds=1.5, load_seconds=4.0, memory=300)}, {"ocr": 1.0})
     assert encode_measured(measured) == (
         b'{"kinds": {"cpu": {"load_seconds": 4.0, "memory": 300, "seconds": 1.5}}, "onward": {"ocr": 1.0}}'
     )

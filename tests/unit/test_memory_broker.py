@@ -61,7 +61,7 @@ def test_settling_twice_changes_nothing() -> None:
     broker.give_back(delivery)
     broker.set_aside(delivery, "late")
     assert broker.length("a") == 0
-    assert broker.take_dead_letters() == []
+    assert broker.take_set_aside() == []
 
 
 def test_a_waiting_consumer_wakes_up() -> None:

@@ -72,20 +72,26 @@ def names(tmp_path: Path) -> list[str]:
 
 
 def test_a_stage_without_archive_is_its_configuration(store: ArchiveStore, tmp_path: Path) -> None:
-    folder = store.directory(Stage("dummy stage/ß", "[WORKER]\nDUMMY = yes\n", ""))
+    folder = store.directory(Stage(name="dummy stage/ß", config="[WORKER]\nDUMMY = yes\n", version=""))
     assert files(folder) == {"config.ini": "[WORKER]\nDUMMY = yes\n"}
     assert folder.parent == tmp_path / "cache" / "dummy_stage__"
-    assert store.directory(Stage("dummy stage/ß", "[WORKER]\nDUMMY = yes\n", "")) == folder
+    assert store.directory(Stage(name="dummy stage/ß", config="[WORKER]\nDUMMY = yes\n", version="")) == folder
 
 
 def test_a_stage_that_is_here_already_stays(store: ArchiveStore, tmp_path: Path) -> None:
-    assert store.directory(Stage("ocr", "", "1", directory=tmp_path)) == tmp_path
+    assert store.directory(Stage(name="ocr", config="", version="1", directory=tmp_path)) == tmp_path
 
 
 def test_the_coordinators_configuration_wins(store: ArchiveStore, tmp_path: Path) -> None:
     url = packed(tmp_path / "a.tar.gz", {"config.ini": "old", "model.bin": "weights"})
-    assert files(store.directory(Stage("ocr", "new", "1", url))) == {"config.ini": "new", "model.bin": "weights"}
-    assert files(store.directory(Stage("ocr", "", "1", url))) == {"config.ini": "old", "model.bin": "weights"}
+    assert files(store.directory(Stage(name="ocr", config="new", version="1", archive=url))) == {
+        "config.ini": "new",
+        "model.bin": "weights",
+    }
+    assert files(store.directory(Stage(name="ocr", config="", version="1", archive=url))) == {
+        "config.ini": "old",
+        "model.bin": "weights",
+    }
 
 
 @pytest.mark.parametrize(
@@ -99,12 +105,12 @@ def test_a_single_folder_is_the_top_unless_the_configuration_names_it(
     config: str, found: set[str], store: ArchiveStore, tmp_path: Path
 ) -> None:
     url = packed(tmp_path / "a.tar.gz", {"ocr_v2/ocr.json": "{}", "ocr_v2/sub/x": "", "._mac": ""})
-    assert set(files(store.directory(Stage("ocr", config, "1", url)))) == found
+    assert set(files(store.directory(Stage(name="ocr", config=config, version="1", archive=url)))) == found
 
 
 def test_an_archive_is_fetched_again_when_anything_of_the_stage_changed(store: ArchiveStore, tmp_path: Path) -> None:
     url = packed(tmp_path / "a.tar.gz", {"model.bin": "first"})
-    stage = Stage("ocr", "[A]", "1", url)
+    stage = Stage(name="ocr", config="[A]", version="1", archive=url)
     first = store.directory(stage)
     packed(tmp_path / "a.tar.gz", {"model.bin": "second"})
     assert store.directory(stage) == first
@@ -120,7 +126,7 @@ def test_an_archive_is_fetched_again_when_anything_of_the_stage_changed(store: A
 
 
 def test_without_a_version_an_archive_is_fetched_every_time(store: ArchiveStore, tmp_path: Path) -> None:
-    stage = Stage("ocr", "[A]", "", packed(tmp_path / "a.tar.gz", {"model.bin": "first"}))
+    stage = Stage(name="ocr", config="[A]", version="", archive=packed(tmp_path / "a.tar.gz", {"model.bin": "first"}))
     first, other = store.directory(stage), opened(tmp_path)
     packed(tmp_path / "a.tar.gz", {"model.bin": "second"})
     assert (other.directory(stage) / "model.bin").read_text() == "second"
@@ -135,7 +141,7 @@ def test_without_a_version_an_archive_is_fetched_every_time(store: ArchiveStore,
 def test_a_wrong_digest_is_refused(store: ArchiveStore, tmp_path: Path) -> None:
     url = packed(tmp_path / "a.tar.gz", {"model.bin": "x"})
     with pytest.raises(StageError, match=r"SHA-256 is .* the stage expects 00"):
-        store.directory(Stage("ocr", "", "1", url, archive_digest="0" * 64))
+        store.directory(Stage(name="ocr", config="", version="1", archive=url, archive_digest="0" * 64))
     assert not names(tmp_path)
 
 
@@ -155,10 +161,12 @@ def test_bad_archives_leave_nothing(
     if content is None:
         (tmp_path / "a.tar.gz").write_bytes(b"no archive")
     with pytest.raises(StageError, match=message):
-        store.directory(Stage("ocr", "[A]", "1", url))
+        store.directory(Stage(name="ocr", config="[A]", version="1", archive=url))
     assert not names(tmp_path)
     packed(tmp_path / "a.tar.gz", {"model.bin": "repaired"})
-    assert (store.directory(Stage("ocr", "[A]", "1", url)) / "model.bin").read_text() == "repaired"
+    assert (
+        store.directory(Stage(name="ocr", config="[A]", version="1", archive=url)) / "model.bin"
+    ).read_text() == "repaired"
 
 
 def test_servers_are_asked_anew_and_none_is_transient(tmp_path: Path) -> None:
@@ -166,14 +174,14 @@ def test_servers_are_asked_anew_and_none_is_transient(tmp_path: Path) -> None:
     packed(tmp_path / "a.tar.gz", {"model.bin": "x"})
     store = ArchiveStore(tmp_path / "cache", lambda: servers, StoreAccess())
     with pytest.raises(TransientError, match=r"no model store has been named yet: a.tar.gz"):
-        store.directory(Stage("ocr", "", "1", "a.tar.gz"))
+        store.directory(Stage(name="ocr", config="", version="1", archive="a.tar.gz"))
     servers.append(f"file://{tmp_path}")
-    assert (store.directory(Stage("ocr", "", "1", "a.tar.gz")) / "model.bin").exists()
+    assert (store.directory(Stage(name="ocr", config="", version="1", archive="a.tar.gz")) / "model.bin").exists()
     store.close()
 
 
 def test_what_a_crash_left_is_removed_at_the_next_start(store: ArchiveStore, tmp_path: Path) -> None:
-    finished = store.directory(Stage("ocr", "[A]", "1"))
+    finished = store.directory(Stage(name="ocr", config="[A]", version="1"))
     place = finished.parent
     for key in ("unfinished", finished.name):
         (place / f"{key}.tmp/unpacked").mkdir(parents=True)
@@ -202,7 +210,7 @@ def test_a_crash_while_making_is_made_good(tmp_path: Path) -> None:
         (folder / "done").mkdir()
         return folder / "done"
 
-    entry = Entry(tmp_path / "ocr", "key")
+    entry = Entry(place=tmp_path / "ocr", key="key")
     with pytest.raises(KeyboardInterrupt):
         entry.hold(crash)
     (tmp_path / "ocr/key.stolen").rename(tmp_path / "ocr/key.tmp")
@@ -215,25 +223,28 @@ def test_a_crash_while_making_is_made_good(tmp_path: Path) -> None:
 
 
 def test_cleaning_by_age_spares_what_is_in_use(store: ArchiveStore, clock: Clock, tmp_path: Path) -> None:
-    old, used = store.directory(Stage("old", "[A]", "1")), store.directory(Stage("used", "[A]", "1"))
+    old, used = (
+        store.directory(Stage(name="old", config="[A]", version="1")),
+        store.directory(Stage(name="used", config="[A]", version="1")),
+    )
     store.release("old")
     clock.sleep(3600)
-    new = store.directory(Stage("new", "[A]", "1"))
+    new = store.directory(Stage(name="new", config="[A]", version="1"))
     store.release("new")
-    assert store.clean(Keep(timedelta(hours=2))) == ()
-    assert store.clean(Keep(timedelta(minutes=59))) == (f"old/{old.name}",)
+    assert store.clean(Keep(age=timedelta(hours=2))) == ()
+    assert store.clean(Keep(age=timedelta(minutes=59))) == (f"old/{old.name}",)
     assert (old.exists(), used.exists(), new.exists()) == (False, True, True)
     store.release("used")
-    assert store.clean(Keep(timedelta(minutes=59))) == ()  # used until now
+    assert store.clean(Keep(age=timedelta(minutes=59))) == ()  # used until now
     clock.sleep(3600)
-    assert len(store.clean(Keep(timedelta(minutes=59)))) == 2
+    assert len(store.clean(Keep(age=timedelta(minutes=59)))) == 2
     assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
 
 def test_cleaning_by_size_takes_the_least_recently_used(store: ArchiveStore, clock: Clock) -> None:
     folders: dict[str, Path] = {}
     for name in ("a", "b", "c", "d"):
-        folders[name] = store.directory(Stage(name, "0" * 1000, "1"))
+        folders[name] = store.directory(Stage(name=name, config="0" * 1000, version="1"))
         clock.sleep(1)
     for name in ("d", "b", "c"):
         store.release(name)
@@ -252,7 +263,7 @@ def test_a_store_that_goes_on_for_long_stays_within_its_bounds(
     store = ArchiveStore(tmp_path / "cache", lambda: (), StoreAccess(), clock=clock, keep=keep)
     archive = packed(tmp_path / "a.tar.gz", {"model": "0" * 1000})
     for version in ("1", "2", "3", "4", "5"):
-        assert store.directory(Stage("ocr", "[A]", version, archive)).is_dir()
+        assert store.directory(Stage(name="ocr", config="[A]", version=version, archive=archive)).is_dir()
         clock.sleep(60)
     store.close()
     assert len(names(tmp_path)) == left
@@ -261,7 +272,7 @@ def test_a_store_that_goes_on_for_long_stays_within_its_bounds(
 def test_a_cache_that_cannot_be_written_is_transient(tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     with pytest.raises(TransientError, match="cannot write the model cache"):
-        opened(tmp_path).directory(Stage("ocr", "[A]", "1"))
+        opened(tmp_path).directory(Stage(name="ocr", config="[A]", version="1"))
 
 
 @pytest.mark.parametrize(
@@ -280,11 +291,11 @@ def test_a_cache_that_cannot_be_written_is_transient(tmp_path: Path) -> None:
     ],
 )
 def test_places(server: str, path: str, found: str) -> None:
-    assert str(locate(server, path, StoreAccess("me", "secret"))) == found
+    assert str(locate(server, path, StoreAccess(user="me", password="secret"))) == found
 
 
 def test_whose_login_goes_where() -> None:
-    access = StoreAccess("me", "secret")
+    access = StoreAccess(user="me", password="secret")
     logins: Callable[[str], tuple[str, str]] = lambda url: (  # noqa: E731
         (place := locate("", url, access)).user,
         place.password,
@@ -319,6 +330,11 @@ def test_places_that_are_none(server: str, path: str) -> None:
 
 
 def test_texts_lose_their_logins() -> None:
+    assert (
+        without_login("ftp://bob:p@ss@host/m.tar, ftp://bob:p/s@host/m, s3://u@b")
+        == "ftp://host/m.tar, ftp://host/m, s3://b"
+    )
+    assert without_login("http://host:8080/a@b and ftp://[::1]:21/c") == "http://host:8080/a@b and ftp://[::1]:21/c"
     assert without_login("from ftp://u:p@a/b@c and http://x/y") == "from ftp://a/b@c and http://x/y"
 
 

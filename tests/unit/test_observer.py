@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from clocks import StandingClock
-
 from pero_worker.cluster.registry.stages import StageRecord
 from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.stage import Cost
+from pero_worker.testing import StandingClock
 from pero_worker.watchdog.observer import Command, Observer
 from pero_worker.watchdog.snapshot import Snapshot
 from pero_worker.wire.measured import Measured
@@ -33,7 +32,7 @@ class Cluster:
         self.states[name] = (WorkerState(name, status, connected=True, **values), version)
 
     def look(self, **told: Command) -> Snapshot:
-        return self.observer.look(self.records, list(self.states.values()), told)
+        return self.observer.take_snapshot(self.records, list(self.states.values()), told)
 
 
 def test_a_worker_of_ours_says_what_it_is() -> None:
@@ -64,10 +63,10 @@ def test_workers_that_cannot_be_told_anything_are_not_seen() -> None:
 def test_what_a_worker_was_told_counts_before_it_comes_back() -> None:
     cluster = Cluster(StageRecord("a", config="x"), StageRecord("b", config="x"))
     cluster.worker("w1", stages=("a",), version=4)
-    (worker,) = cluster.look(w1=Command(("b",), 5)).workers
+    (worker,) = cluster.look(w1=Command(stages=("b",), version=5)).workers
     assert worker.holds == ("b",) and worker.loading
     cluster.worker("w1", stages=("b",), version=5)
-    (worker,) = cluster.look(w1=Command(("b",), 5)).workers
+    (worker,) = cluster.look(w1=Command(stages=("b",), version=5)).workers
     assert worker.holds == ("b",) and not worker.loading
 
 
@@ -88,7 +87,7 @@ def test_a_stage_without_a_queue_is_not_seen() -> None:
 
 
 def test_costs_are_what_was_measured_or_else_upstreams_average() -> None:
-    measured = Measured({"cuda": Cost(0.5, 3.0, 100)}, {"out": 1.0})
+    measured = Measured({"cuda": Cost(seconds=0.5, load_seconds=3.0, memory=100)}, {"out": 1.0})
     cluster = Cluster(
         StageRecord("ours", config="x", measured=measured, mean_seconds=9.0),
         StageRecord("its", config="x", mean_seconds=4.0),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pero_worker.stage import Cost
+from pero_worker.stage import Cost, Sharing
 from pero_worker.watchdog.policy import plan
 from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
 
@@ -24,19 +24,21 @@ def stage(
     load: float = LOAD,
     memory: int | None = None,
     onward: Mapping[str, float] | None = None,
+    sharing: Sharing | None = None,
     **more: object,
 ) -> StageView:
-    costs = {"cpu": Cost(seconds, load, memory)}
-    return replace(StageView(name, waiting, costs, onward=onward or {}), **more)  # type: ignore[arg-type]
+    costs = {"cpu": Cost(seconds=seconds, load_seconds=load, memory=memory)}
+    view = StageView(name=name, waiting=waiting, costs=costs, onward=onward or {}, sharing=sharing or Sharing())
+    return replace(view, **more)  # type: ignore[arg-type]
 
 
 def worker(name: str, *holds: str, **more: object) -> WorkerView:
     """One that has served for a long time."""
-    return replace(WorkerView(name, holds, serving=10_000.0), **more)  # type: ignore[arg-type]
+    return replace(WorkerView(name=name, holds=holds, serving=10_000.0), **more)  # type: ignore[arg-type]
 
 
 def planned(stages: list[StageView], workers: list[WorkerView]) -> dict[str, tuple[str, ...]]:
-    return {move.worker: move.stages for move in plan(Snapshot(tuple(stages), tuple(workers)))}
+    return {move.worker: move.stages for move in plan(Snapshot(stages=tuple(stages), workers=tuple(workers)))}
 
 
 def carried_out(snapshot: Snapshot, moves: tuple[Move, ...]) -> Snapshot:
@@ -113,8 +115,8 @@ def test_workers_with_work_move_when_their_stage_is_done_far_sooner_without_them
 
 def test_a_plan_that_is_carried_out_is_not_undone() -> None:
     snapshot = Snapshot(
-        (stage("a", 100), stage("b", 1000), stage("c", 50, 0.2), stage("d", 3)),
-        (*(worker(f"w{n}", "a", busy=True) for n in range(5)), worker("w5"), worker("w6", "c")),
+        stages=(stage("a", 100), stage("b", 1000), stage("c", 50, 0.2), stage("d", 3)),
+        workers=(*(worker(f"w{n}", "a", busy=True) for n in range(5)), worker("w5"), worker("w6", "c")),
     )
     moves = plan(snapshot)
     assert moves
@@ -193,7 +195,7 @@ def test_a_worker_is_not_sent_to_what_it_could_not_load() -> None:
 
 
 def test_a_stage_that_needs_a_label_goes_to_a_worker_that_has_it() -> None:
-    stages = [stage("ocr", 100, needs="gpu"), stage("layout", 10)]
+    stages = [stage("ocr", 100, sharing=Sharing(needs="gpu")), stage("layout", 10)]
     moves = planned(stages, [worker("1"), worker("2", labels=frozenset({"gpu"}))])
     assert moves == {"1": ("layout",), "2": ("ocr",)}
 
@@ -202,7 +204,11 @@ def test_a_stage_that_needs_a_label_goes_to_a_worker_that_has_it() -> None:
 
 
 def test_the_speed_of_a_workers_kind_counts() -> None:
-    fast = StageView("a", 90, {"cpu": Cost(3.0, LOAD), "gpu": Cost(0.5, LOAD)})
+    fast = StageView(
+        name="a",
+        waiting=90,
+        costs={"cpu": Cost(seconds=3.0, load_seconds=LOAD), "gpu": Cost(seconds=0.5, load_seconds=LOAD)},
+    )
     with_fast = planned([fast, stage("b", 60)], [worker("0", "a", kind="gpu", busy=True), worker("1"), worker("2")])
     with_slow = planned([fast, stage("b", 60)], [worker("0", "a", busy=True), worker("1"), worker("2")])
     assert list(with_fast.values()).count(("a",)) < list(with_slow.values()).count(("a",))
@@ -234,19 +240,22 @@ def test_a_worker_with_room_takes_a_stage_that_nobody_serves_at_once() -> None:
 
 
 def test_owners_get_workers_by_their_shares() -> None:
-    stages = [stage("a", 10_000, owner="A", share=1.0), stage("b", 500, owner="B", share=3.0)]
+    stages = [
+        stage("a", 10_000, sharing=Sharing(owner="A", share=1.0)),
+        stage("b", 500, sharing=Sharing(owner="B", share=3.0)),
+    ]
     moves = planned(stages, [worker(f"w{n}") for n in range(8)])
     assert list(moves.values()).count(("b",)) == 6
 
 
 def test_an_owner_with_too_much_gives_to_one_who_has_too_little() -> None:
-    stages = [stage("a", 10_000, owner="A"), stage("b", 500, owner="B")]
+    stages = [stage("a", 10_000, sharing=Sharing(owner="A")), stage("b", 500, sharing=Sharing(owner="B"))]
     workers = [worker(f"w{n}", "a", busy=True) for n in range(7)] + [worker("w7", "b", busy=True)]
     assert list(planned(stages, workers).values()) == [("b",)] * 3
 
 
 def test_what_an_owner_cannot_use_is_the_others() -> None:
-    stages = [stage("a", 10_000, owner="A"), stage("b", 1, owner="B", share=100.0)]
+    stages = [stage("a", 10_000, sharing=Sharing(owner="A")), stage("b", 1, sharing=Sharing(owner="B", share=100.0))]
     moves = planned(stages, [worker(f"w{n}") for n in range(4)])
     assert sorted(moves.values()) == [("a",), ("a",), ("a",), ("b",)]
 
@@ -255,10 +264,12 @@ def test_what_an_owner_cannot_use_is_the_others() -> None:
 
 NAMES = [f"s{n}" for n in range(5)]
 times = st.floats(0, 1e6, allow_nan=False)
-costs = st.builds(Cost, st.none() | times, st.none() | times, st.none() | st.integers(0, 10))
+costs = st.builds(
+    Cost, seconds=st.none() | times, load_seconds=st.none() | times, memory=st.none() | st.integers(0, 10)
+)
 views = st.builds(
     StageView,
-    st.just(""),
+    name=st.just(""),
     waiting=st.integers(0, 5) | st.integers(0, 10**6),
     costs=st.dictionaries(st.sampled_from(["cpu", "gpu"]), costs),
     arrivals=times,
@@ -267,13 +278,16 @@ views = st.builds(
     priority=st.integers(0, 9),
     disabled=st.integers(0, 5).map(lambda n: n == 0),
     quarantine=st.sampled_from(["", "", "", "no model"]),
-    needs=st.sampled_from(["", "", "", "gpu"]),
-    owner=st.sampled_from(["", "", "A", "B"]),
-    share=st.floats(0, 100),
+    sharing=st.builds(
+        Sharing,
+        needs=st.sampled_from(["", "", "", "gpu"]),
+        owner=st.sampled_from(["", "", "A", "B"]),
+        share=st.floats(0, 100),
+    ),
 )
 hands = st.builds(
     WorkerView,
-    st.just(""),
+    name=st.just(""),
     holds=st.lists(st.sampled_from([*NAMES, "gone"]), max_size=2, unique=True).map(tuple),
     busy=st.booleans(),
     loading=st.booleans(),
@@ -298,7 +312,7 @@ def clusters(draw: st.DrawFn) -> Snapshot:
                 view, name=f"w{number}", holds=holds, loading=loading, busy=view.busy and bool(holds) and not loading
             )
         )
-    return Snapshot(tuple(stages), tuple(workers))
+    return Snapshot(stages=tuple(stages), workers=tuple(workers))
 
 
 def may_hold(view: WorkerView, wanted: StageView) -> bool:
@@ -306,7 +320,7 @@ def may_hold(view: WorkerView, wanted: StageView) -> bool:
         not wanted.disabled
         and not wanted.quarantine
         and wanted.name not in view.refused
-        and (not wanted.needs or wanted.needs in view.labels)
+        and (not wanted.sharing.needs or wanted.sharing.needs in view.labels)
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pero_worker.errors import OutputError, UsageError
 from pero_worker.jobs.outputs import OutputFolder
-from pero_worker.jobs.report import Fingerprint, PageRecord, PageStatus, Report
+from pero_worker.jobs.report import Fingerprint, Known, PageRecord, PageStatus, Report
 
 PRINT = Fingerprint(size=10, modified_ns=1, pipeline="print-latin", version="v1", dpi=300)
 
@@ -111,13 +111,16 @@ def test_a_record_after_a_torn_line_is_not_lost(folder: OutputFolder) -> None:
 
 def test_pages_are_known_by_what_they_were_called_on_their_way(folder: OutputFolder) -> None:
     with closing(Report(folder)) as report:
-        assert report.page_id("a/p") is None
-        report.add(record(page_id="x1"))
+        assert report.holder("a/p") is None
+        report.add(record(page_id="x1", request_id="r1"))
         report.add(record(page="b", page_id="x2", status=PageStatus.FAILED))
     with closing(Report(folder)) as again:
-        assert (again.page_id("a/p"), again.page_id("b"), again.page_id("c")) == ("x1", "x2", None)
-        assert again.has_page_id("x2")
-        assert not again.has_page_id("x3")
+        assert again.holder("A/P") == Known(name="a/p", page_id="x1", failed=False)
+        assert again.holder("b") == Known(name="b", page_id="x2", failed=True)
+        assert again.holder("c") is None
+        assert again.delivered("x1", "r1") == Known(name="a/p", page_id="x1", failed=False)
+        assert again.delivered("x1", "r2") is None
+        assert again.delivered("x2", "any") is not None, "an older report does not say which message it was"
         assert again.failed == 1
         again.add(record(page="b", page_id="x2"))
         assert again.failed == 0

@@ -12,24 +12,25 @@ from statistics import fmean
 
 import pytest
 
-from pero_worker.stage import Cost
+from pero_worker.stage import Cost, Sharing
 from pero_worker.watchdog.baselines import FixedSplit, UpstreamRule, splits
+from pero_worker.watchdog.policy import PlanRule
 from pero_worker.watchdog.reconstruct import scenario_from
-from pero_worker.watchdog.scenario import Rule, Scenario, SimulationResult, StageModel, WorkerModel
-from pero_worker.watchdog.simulate import Planned, Simulation
-from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
+from pero_worker.watchdog.scenario import Scenario, SimulationResult, StageModel, WorkerModel
+from pero_worker.watchdog.simulate import Simulation
+from pero_worker.watchdog.snapshot import Move, Rule, Snapshot, StageView, WorkerView
 
 SECONDS = (0.6, 1.4, 2.8)
 
 
 def batch(load: float, *, pages: int = 300, workers: int = 4, seconds: Sequence[float] = SECONDS) -> Scenario:
-    stages = [StageModel(f"s{n}", each, load) for n, each in enumerate(seconds)]
+    stages = [StageModel(name=f"s{n}", seconds=each, load=load) for n, each in enumerate(seconds)]
     path = tuple(stage.name for stage in stages)
-    return Scenario(stages, team(workers), [(0.0, path)] * pages, known=True)
+    return Scenario(stages=stages, workers=team(workers), pages=[(0.0, path)] * pages, known=True)
 
 
 def team(count: int, memory: int | None = None) -> list[WorkerModel]:
-    return [WorkerModel(f"w{n}", memory=memory) for n in range(count)]
+    return [WorkerModel(name=f"w{n}", memory=memory) for n in range(count)]
 
 
 def stream(
@@ -42,7 +43,7 @@ def stream(
 
 
 def run(scenario: Scenario, rule: Rule | None = None, seed: int = 1) -> SimulationResult:
-    return Simulation(scenario, rule or Planned(), seed=seed).run()
+    return Simulation(scenario, rule or PlanRule(), seed=seed).run()
 
 
 def over(scenario: Scenario, outcome: SimulationResult) -> float:
@@ -118,7 +119,7 @@ def test_latencies_are_summed_up() -> None:
 
 def test_what_the_rule_sees_is_the_cluster() -> None:
     frames: list[tuple[float, Snapshot]] = []
-    Simulation(batch(5, pages=20), Planned(), seed=1, record=lambda when, seen: frames.append((when, seen))).run()
+    Simulation(batch(5, pages=20), PlanRule(), seed=1, record=lambda when, seen: frames.append((when, seen))).run()
     first, last = frames[0][1], frames[-1][1]
     assert [stage.waiting for stage in first.stages] == [20, 0, 0]
     assert [worker.holds for worker in first.workers] == [()] * 4
@@ -131,8 +132,8 @@ def test_what_the_rule_sees_is_the_cluster() -> None:
 
 def test_a_fixed_split_takes_as_long_as_worked_out_by_hand() -> None:
     """Two stages, a worker each, pages of 1 s and 2 s: 10 pages are through the second 20 s after its first page."""
-    stages = [StageModel("a", 1.0, 0.0), StageModel("b", 2.0, 0.0)]
-    scenario = Scenario(stages, team(2), [(0.0, ("a", "b"))] * 10, spread=0.0, known=True)
+    stages = [StageModel(name="a", seconds=1.0, load=0.0), StageModel(name="b", seconds=2.0, load=0.0)]
+    scenario = Scenario(stages=stages, workers=team(2), pages=[(0.0, ("a", "b"))] * 10, spread=0.0, known=True)
     outcome = run(scenario, FixedSplit({"a": 1, "b": 1}))
     assert outcome.makespan == pytest.approx(21.0)
     assert outcome.mean == pytest.approx(fmean(1.0 + 2.0 * n for n in range(1, 11)))
@@ -155,31 +156,34 @@ def told(moves: Sequence[Move]) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def view(name: str, waiting: int, seconds: float = 1.0, **more: int) -> StageView:
-    return StageView(name, waiting, {"cpu": Cost(seconds)}, priority=more.get("priority", 0))
+    return StageView(name=name, waiting=waiting, costs={"cpu": Cost(seconds=seconds)}, priority=more.get("priority", 0))
 
 
 def test_upstream_sends_each_free_worker_to_the_highest_score_and_counts_it() -> None:
     """messages x 2 x seconds / (workers + 1): a 100 then 50 then 33, b 60 then 30."""
-    seen = Snapshot((view("a", 50), view("b", 30)), tuple(WorkerView(name) for name in "1234"))
+    seen = Snapshot(stages=(view("a", 50), view("b", 30)), workers=tuple(WorkerView(name=name) for name in "1234"))
     assert told(UpstreamRule().decide(0, seen)) == [("1", ("a",)), ("2", ("b",)), ("3", ("a",)), ("4", ("a",))]
 
 
 def test_upstream_sends_an_idle_worker_away_from_where_it_was_just_put() -> None:
-    seen = Snapshot((view("a", 9), view("b", 10)), (WorkerView("1", ("a",)),))
+    seen = Snapshot(stages=(view("a", 9), view("b", 10)), workers=(WorkerView(name="1", holds=("a",)),))
     assert told(UpstreamRule().decide(0, seen)) == [("1", ("b",))]
 
 
 def test_upstream_does_not_count_workers_that_load() -> None:
-    seen = Snapshot((view("a", 10), view("b", 8)), (WorkerView("1", ("a",), loading=True), WorkerView("2")))
+    seen = Snapshot(
+        stages=(view("a", 10), view("b", 8)),
+        workers=(WorkerView(name="1", holds=("a",), loading=True), WorkerView(name="2")),
+    )
     assert told(UpstreamRule().decide(0, seen)) == [("2", ("a",))]
 
 
 def test_upstream_moves_one_busy_worker_a_round_from_the_lowest_score_when_its_time_is_over() -> None:
     rule = UpstreamRule()
-    idle = tuple(WorkerView(name) for name in "12")
-    rule.decide(0, Snapshot((view("a", 10), view("b", 9)), idle))
-    busy = (WorkerView("1", ("a",), busy=True), WorkerView("2", ("b",), busy=True))
-    seen = Snapshot((view("a", 1000), view("b", 9)), busy)
+    idle = tuple(WorkerView(name=name) for name in "12")
+    rule.decide(0, Snapshot(stages=(view("a", 10), view("b", 9)), workers=idle))
+    busy = (WorkerView(name="1", holds=("a",), busy=True), WorkerView(name="2", holds=("b",), busy=True))
+    seen = Snapshot(stages=(view("a", 1000), view("b", 9)), workers=busy)
     # Locked for ten pages of twice the time, and ten seconds.
     assert rule.decide(20, seen) == []
     assert told(rule.decide(30, seen)) == [("2", ("a",))]
@@ -187,22 +191,22 @@ def test_upstream_moves_one_busy_worker_a_round_from_the_lowest_score_when_its_t
 
 def test_upstream_lets_the_wait_of_a_stage_that_nobody_serves_grow_with_its_priority() -> None:
     rule = UpstreamRule()
-    busy = (WorkerView("1", ("bulk",), busy=True),)
-    seen = Snapshot((view("bulk", 100), view("urgent", 1, priority=9)), busy)
+    busy = (WorkerView(name="1", holds=("bulk",), busy=True),)
+    seen = Snapshot(stages=(view("bulk", 100), view("urgent", 1, priority=9)), workers=busy)
     assert told(rule.decide(0, seen)) == [("1", ("bulk",))]
-    later = replace(seen, workers=(WorkerView("1", ("bulk",)),))
+    later = replace(seen, workers=(WorkerView(name="1", holds=("bulk",)),))
     assert told(rule.decide(9, later)) == [("1", ("bulk",))]
     assert told(rule.decide(11, later)) == [("1", ("urgent",))]
 
 
 def test_upstream_does_nothing_when_all_queues_are_empty() -> None:
-    assert UpstreamRule().decide(0, Snapshot((view("a", 0),), (WorkerView("1"),))) == []
+    assert UpstreamRule().decide(0, Snapshot(stages=(view("a", 0),), workers=(WorkerView(name="1"),))) == []
     assert UpstreamRule().decide(0, Snapshot()) == []
 
 
 def test_upstreams_idle_workers_take_no_page_before_the_next_round() -> None:
-    stages = [StageModel("a", 0.1, 0.5)]
-    scenario = Scenario(stages, team(1), [(0.0, ("a",)), (5.0, ("a",))], spread=0.0, known=True)
+    stages = [StageModel(name="a", seconds=0.1, load=0.5)]
+    scenario = Scenario(stages=stages, workers=team(1), pages=[(0.0, ("a",)), (5.0, ("a",))], spread=0.0, known=True)
     assert run(scenario, UpstreamRule()).makespan == pytest.approx(10.1)
     assert run(scenario).makespan == pytest.approx(5.1)
 
@@ -235,13 +239,13 @@ def test_steady_traffic_is_served_as_by_the_best_split() -> None:
 
 def test_traffic_that_changes_is_followed() -> None:
     stages = [
-        StageModel("a0", 1.0, 20),
-        StageModel("a1", 2.5, 20),
-        StageModel("b0", 2.0, 20),
-        StageModel("b1", 1.5, 20),
+        StageModel(name="a0", seconds=1.0, load=20),
+        StageModel(name="a1", seconds=2.5, load=20),
+        StageModel(name="b0", seconds=2.0, load=20),
+        StageModel(name="b1", seconds=1.5, load=20),
     ]
     pages = stream(0.7, 0, 900, ("a0", "a1"), 1) + stream(0.7, 900, 1800, ("b0", "b1"), 2)
-    scenario = Scenario(stages, team(5), pages, known=True)
+    scenario = Scenario(stages=stages, workers=team(5), pages=pages, known=True)
     ours, theirs = run(scenario), run(scenario, UpstreamRule())
     assert ours.mean < theirs.mean / 4
     assert ours.moves < theirs.moves / 4
@@ -258,26 +262,29 @@ def test_where_all_stages_fit_into_memory_nobody_changes_any_more() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_nobody_starves_where_stages_are_more_than_workers(seed: int) -> None:
     chance = random.Random(seed)
-    stages = [StageModel(f"s{n}", chance.uniform(0.5, 3.0), 10) for n in range(4)]
+    stages = [StageModel(name=f"s{n}", seconds=chance.uniform(0.5, 3.0), load=10) for n in range(4)]
     pages = stream(0.1, 0, 600, ("s0", "s1"), seed) + stream(0.02, 0, 600, ("s2", "s3"), seed + 100)
-    outcome = run(Scenario(stages, team(1), sorted(pages), known=True, until=3600))
+    outcome = run(Scenario(stages=stages, workers=team(1), pages=sorted(pages), known=True, until=3600))
     assert outcome.left == 0
     assert outcome.max_wait < 300
 
 
 def test_owners_get_their_shares_of_the_workers() -> None:
-    stages = [StageModel("a", 1, 2, owner="A"), StageModel("b", 1, 2, owner="B", share=3.0)]
+    stages = [
+        StageModel(name="a", seconds=1, load=2, sharing=Sharing(owner="A")),
+        StageModel(name="b", seconds=1, load=2, sharing=Sharing(owner="B", share=3.0)),
+    ]
     pages = [(0.0, ("a",))] * 1500 + [(60.0, ("b",))] * 300
-    outcome = run(Scenario(stages, team(8), pages, known=True))
+    outcome = run(Scenario(stages=stages, workers=team(8), pages=pages, known=True))
     ends = max(page.out for page in outcome.pages if page.path == ("b",))
     both = [page.path for page in outcome.pages if 60 < page.out <= ends]
     assert 0.6 < both.count(("b",)) / len(both) < 0.8
 
 
 def test_a_fast_worker_is_used_for_what_it_is_fast_at() -> None:
-    stages = [StageModel("layout", 1.0, 5), StageModel("ocr", 5.0, 5)]
-    workers = [WorkerModel("gpu", "gpu", {"ocr": 10.0}), *team(2)]
-    scenario = Scenario(stages, workers, [(0.0, ("layout", "ocr"))] * 200, known=True)
+    stages = [StageModel(name="layout", seconds=1.0, load=5), StageModel(name="ocr", seconds=5.0, load=5)]
+    workers = [WorkerModel(name="gpu", kind="gpu", speeds={"ocr": 10.0}), *team(2)]
+    scenario = Scenario(stages=stages, workers=workers, pages=[(0.0, ("layout", "ocr"))] * 200, known=True)
     # Each worker at what it does best: the GPU's 100 s are the bound.
     assert run(scenario).makespan < 150 < run(replace(scenario, workers=team(3))).makespan
 
@@ -293,7 +300,7 @@ def retraced(scenario: Scenario) -> tuple[SimulationResult, Scenario]:
         if not frames or when + 1e6 >= frames[-1][0] + 0.95:
             frames.append((when + 1e6, seen))
 
-    return Simulation(scenario, Planned(), seed=1, record=record).run(), scenario_from(frames)
+    return Simulation(scenario, PlanRule(), seed=1, record=record).run(), scenario_from(frames)
 
 
 @pytest.mark.parametrize(
@@ -318,19 +325,19 @@ def test_a_recorded_run_can_be_run_again(scenario: Scenario) -> None:
 
 def test_a_recorded_cluster_keeps_its_workers_stages_and_ways() -> None:
     stages = [
-        StageModel("a", 1.0, 5, 7, needs="gpu", owner="A", share=2.0),
-        StageModel("b", 2.0, 5, priority=3),
-        StageModel("off", 1.0, 5, disabled=True),
+        StageModel(name="a", seconds=1.0, load=5, memory=7, sharing=Sharing(needs="gpu", owner="A", share=2.0)),
+        StageModel(name="b", seconds=2.0, load=5, priority=3),
+        StageModel(name="off", seconds=1.0, load=5, disabled=True),
     ]
     workers = [
-        WorkerModel("w1", "gpu", {"b": 4.0}, labels=frozenset({"gpu"})),
-        WorkerModel("w2", memory=50, joins=20.0),
-        WorkerModel("w3", leaves=30.0),
+        WorkerModel(name="w1", kind="gpu", speeds={"b": 4.0}, labels=frozenset({"gpu"})),
+        WorkerModel(name="w2", memory=50, joins=20.0),
+        WorkerModel(name="w3", leaves=30.0),
     ]
     pages = [(0.0, ("a", "b") if n % 4 else ("a",)) for n in range(200)]
-    _, again = retraced(Scenario(stages, workers, pages, known=True))
+    _, again = retraced(Scenario(stages=stages, workers=workers, pages=pages, known=True))
     by_name = {stage.name: stage for stage in again.stages}
-    assert (by_name["a"].needs, by_name["a"].owner, by_name["a"].share, by_name["a"].memory) == ("gpu", "A", 2.0, 7)
+    assert by_name["a"].sharing == Sharing(needs="gpu", owner="A", share=2.0) and by_name["a"].memory == 7
     assert by_name["b"].priority == 3 and by_name["off"].disabled
     first, second, third = sorted(again.workers, key=lambda worker: worker.name)
     assert first.kind == "gpu" and first.labels == {"gpu"}
@@ -346,6 +353,6 @@ def test_a_trace_without_frames_is_an_empty_scenario() -> None:
 
 
 def test_stages_that_send_pages_round_in_circles_do_not_make_endless_pages() -> None:
-    circle = (StageView("a", 3, onward={"b": 1.0}), StageView("b", 0, onward={"a": 1.0}))
-    again = scenario_from([(0.0, Snapshot(circle, (WorkerView("w"),)))])
+    circle = (StageView(name="a", waiting=3, onward={"b": 1.0}), StageView(name="b", waiting=0, onward={"a": 1.0}))
+    again = scenario_from([(0.0, Snapshot(stages=circle, workers=(WorkerView(name="w"),)))])
     assert len(again.pages) == 3 and all(len(path) == 32 for _, path in again.pages)

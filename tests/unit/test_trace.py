@@ -5,30 +5,45 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from clocks import StandingClock
 
 from pero_worker.errors import OutputError, UsageError
-from pero_worker.stage import Cost
+from pero_worker.stage import Cost, Sharing
+from pero_worker.testing import StandingClock
 from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
 from pero_worker.watchdog.trace import Recorder, read_trace
 
 SEEN = Snapshot(
-    (StageView("ocr", 5, {"cpu": Cost(1.0, 2.0, 3)}, 0.5, {"out": 1.0}, 7.0, 2, needs="cpu", owner="us", share=2.0),),
-    (WorkerView("w1", ("ocr",), busy=True, labels=frozenset({"b", "a"}), memory=9, refused=frozenset({"x"})),),
+    stages=(
+        StageView(
+            name="ocr",
+            waiting=5,
+            costs={"cpu": Cost(seconds=1.0, load_seconds=2.0, memory=3)},
+            arrivals=0.5,
+            onward={"out": 1.0},
+            unserved=7.0,
+            priority=2,
+            sharing=Sharing(needs="cpu", owner="us", share=2.0),
+        ),
+    ),
+    workers=(
+        WorkerView(
+            name="w1", holds=("ocr",), busy=True, labels=frozenset({"b", "a"}), memory=9, refused=frozenset({"x"})
+        ),
+    ),
 )
 
 
 def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
     file, clock = tmp_path / "trace.jsonl", StandingClock()
     with Recorder(file, clock) as recorder:
-        recorder(SEEN, [Move("w1", ("ocr",), "why")])
+        recorder(SEEN, [Move(worker="w1", stages=("ocr",), reason="why")])
     assert list(read_trace(file)) == [(clock.now().timestamp(), SEEN)]
 
 
 def test_a_frame_is_written_when_something_is_different_and_not_all_the_time(tmp_path: Path) -> None:
     file, clock = tmp_path / "trace.jsonl", StandingClock()
-    other = Snapshot((StageView("ocr", 6),), SEEN.workers)
-    longer = Snapshot((StageView("ocr", 6, unserved=3.0),), SEEN.workers)
+    other = Snapshot(stages=(StageView(name="ocr", waiting=6),), workers=SEEN.workers)
+    longer = Snapshot(stages=(StageView(name="ocr", waiting=6, unserved=3.0),), workers=SEEN.workers)
     with Recorder(file, clock) as recorder:
         recorder(SEEN, [])
         recorder(other, [])  # too soon
@@ -37,7 +52,7 @@ def test_a_frame_is_written_when_something_is_different_and_not_all_the_time(tmp
         recorder(other, [])
         clock.sleep(2)
         recorder(longer, [])  # nothing but time has passed
-        recorder(longer, [Move("w1", (), "why")])
+        recorder(longer, [Move(worker="w1", stages=(), reason="why")])
     assert [seen for _, seen in read_trace(file)] == [SEEN, other, longer]
 
 

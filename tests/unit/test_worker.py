@@ -81,10 +81,10 @@ class Bench:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **acts: Callable[[EngineInput], EngineOutput]) -> None:
         self.engines = {name: ScriptedEngine(act) for name, act in acts.items()}
         self.broker = MemoryBroker([*acts, "out"])
-        self.coordinator = TimedCoordinator([Stage(name, "", f"{name}-v1") for name in acts])
+        self.coordinator = TimedCoordinator([Stage(name=name, config="", version=f"{name}-v1") for name in acts])
         self.clock = FakeClock()
         monkeypatch.setattr(holding, "load_engine", self.load)
-        runner = StageRunner("worker", ImageReader(1_000_000), self.clock, max_attempts=3)
+        runner = StageRunner(host="worker", images=ImageReader(max_pixels=1_000_000), clock=self.clock, max_attempts=3)
         self.worker = Worker(
             "worker",
             broker=self.broker,
@@ -231,7 +231,7 @@ def test_results_that_are_too_large_are_left_behind_and_the_page_comes_out_as_fa
     result = bench.result()
     assert result.failed and "refuses a message" in result.logs[-1].log
     assert [payload.name for payload in result.results] == ["a.png"]
-    assert bench.broker.take_dead_letters() == []
+    assert bench.broker.take_set_aside() == []
 
 
 def test_a_worker_that_waits_for_a_server_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +266,7 @@ def test_unusable_requests_are_set_aside(monkeypatch: pytest.MonkeyPatch, stages
     bench.broker.publish("ocr", b"\xff\xff garbage")
     bench.put("ocr", "out")
     bench.run()
-    letters = bench.broker.take_dead_letters()
+    letters = bench.broker.take_set_aside()
     assert len(letters) == 2
     assert reason in letters[0].reason
     assert bench.result().stages == ("out",)

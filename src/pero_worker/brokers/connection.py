@@ -59,7 +59,7 @@ class BrokerAccess:
     patience: float = 60.0
     """Seconds a call waits for an answer."""
     reconnection: float = 3.0
-    """Seconds a call waits for a connection that is lost: whoever calls can tell, and stop."""
+    """Seconds a call waits for a lost connection to return before it fails."""
     max_pause: float = 2.0
     """Seconds between two attempts to connect, at most."""
 
@@ -98,8 +98,13 @@ class Connection:
         if not self._ready.wait(timeout):
             raise TransientError(f"{self._where()} cannot be used: {self._reason}")
 
+    def fetch_ahead(self, messages: int) -> None:
+        """So many may be in hand, or on their way to us, at a time."""
+        self._prefetch = messages
+        self.call(lambda link: link.fetch_ahead(messages))
+
     def use(self, servers: tuple[Server, ...]) -> None:
-        """Where RabbitMQ is from now on; a connection that there is stays."""
+        """Where RabbitMQ is from now on; an existing connection stays."""
         self._access = replace(self._access, servers=servers)
 
     def close(self) -> None:
@@ -156,18 +161,7 @@ class Connection:
             link.end()
 
     def _connect(self, number: int) -> Link:
-        problems: list[Exception] = [TransientError(f"no server is registered: {NO_SERVER}")]
-        for server in random.sample(self._access.servers, len(self._access.servers)):
-            for vhost in [self._access.vhost] if self._access.vhost else reversed(wire.DEFAULT_VHOSTS):
-                try:
-                    connection = BlockingConnection(self._parameters(server, vhost))
-                except (amqp.AMQPError, OSError, ssl.SSLError) as error:
-                    problems.append(error)
-                    if not isinstance(error, amqp.ProbableAccessDeniedError | amqp.ConnectionClosedByBroker):
-                        break
-                else:
-                    return self._linked(connection, number)
-        raise problems[-1]
+        return self._linked(open_connection(self._access), number)
 
     def _linked(self, connection: BlockingConnection, number: int) -> Link:
         try:
@@ -177,25 +171,40 @@ class Connection:
                 connection.close()
             raise
 
-    def _parameters(self, server: Server, vhost: str) -> pika.ConnectionParameters:
-        access = self._access
-        tls = None
-        if access.ca_cert:
-            context = ssl.create_default_context(cafile=access.ca_cert)
-            tls = pika.SSLOptions(context, server.host)
-        return pika.ConnectionParameters(
-            host=server.host,
-            port=server.port or (AMQP_TLS_PORT if access.ca_cert else AMQP_PORT),
-            virtual_host=vhost,
-            credentials=pika.PlainCredentials(access.user, access.password),
-            heartbeat=lambda _connection, wanted: min(wanted or access.heartbeat, access.heartbeat),
-            ssl_options=tls,
-            tcp_options=_KEEPALIVE,
-            socket_timeout=_SOCKET_TIMEOUT_SECONDS,
-            stack_timeout=_STACK_TIMEOUT_SECONDS,
-            blocked_connection_timeout=_BLOCKED_TIMEOUT_SECONDS,
-            client_properties={"connection_name": "pero-worker"},
-        )
-
     def _where(self) -> str:
         return f"RabbitMQ at {', '.join(map(str, self._access.servers)) or 'no known server'}"
+
+
+def open_connection(access: BrokerAccess) -> BlockingConnection:
+    """To any of the servers, in the first virtual host that lets this user in. What went wrong last is raised: an error
+    of pika's, OSError, or TransientError when no server is known."""
+    problems: list[Exception] = [TransientError(f"no server is registered: {NO_SERVER}")]
+    for server in random.sample(access.servers, len(access.servers)):
+        for vhost in [access.vhost] if access.vhost else reversed(wire.DEFAULT_VHOSTS):
+            try:
+                return BlockingConnection(_parameters(access, server, vhost))
+            except (amqp.AMQPError, OSError, ssl.SSLError) as error:
+                problems.append(error)
+                if not isinstance(error, amqp.ProbableAccessDeniedError | amqp.ConnectionClosedByBroker):
+                    break
+    raise problems[-1]
+
+
+def _parameters(access: BrokerAccess, server: Server, vhost: str) -> pika.ConnectionParameters:
+    tls = None
+    if access.ca_cert:
+        context = ssl.create_default_context(cafile=access.ca_cert)
+        tls = pika.SSLOptions(context, server.host)
+    return pika.ConnectionParameters(
+        host=server.host,
+        port=server.port or (AMQP_TLS_PORT if access.ca_cert else AMQP_PORT),
+        virtual_host=vhost,
+        credentials=pika.PlainCredentials(access.user, access.password),
+        heartbeat=lambda _connection, wanted: min(wanted or access.heartbeat, access.heartbeat),
+        ssl_options=tls,
+        tcp_options=_KEEPALIVE,
+        socket_timeout=_SOCKET_TIMEOUT_SECONDS,
+        stack_timeout=_STACK_TIMEOUT_SECONDS,
+        blocked_connection_timeout=_BLOCKED_TIMEOUT_SECONDS,
+        client_properties={"connection_name": "pero-worker"},
+    )

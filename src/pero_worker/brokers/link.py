@@ -18,7 +18,7 @@ from pero_worker.wire import queues as wire
 from pero_worker.work import QueueState
 
 logger = logging.getLogger(__name__)
-# What goes wrong with a connection is told once, by us.
+# Problems with a connection are logged once, by us.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
@@ -37,7 +37,6 @@ class Link:
     ) -> None:
         self.number = number
         self._connection = connection
-        self._prefetch = prefetch
         self._arrive = arrive
         self._waiting: set[Future[Any]] = set()
         self._lock = threading.Lock()
@@ -47,11 +46,15 @@ class Link:
         # Over all consumers of the channel: a worker with several stages still holds no more pages than it works on.
         # RabbitMQ 4.3 (or `deprecated_features.permit.global_qos = false`) takes it as a limit for each consumer: then
         # one page of every stage may be held.
-        self.consuming.basic_qos(prefetch_count=prefetch, global_qos=True)
+        self.fetch_ahead(prefetch)
         self.consuming.add_on_cancel_callback(self._cancelled)
         self._publishing = self._confirming_channel()
-        # What is asked of a queue that is not there closes the channel.
+        # Asking for a queue that does not exist closes the channel.
         self._asking: BlockingChannel = connection.channel()
+
+    def fetch_ahead(self, messages: int) -> None:
+        """So many may be in hand or on their way at a time."""
+        self.consuming.basic_qos(prefetch_count=messages, global_qos=True)
 
     def loop(self, closing: threading.Event) -> None:
         while not closing.is_set():

@@ -12,16 +12,21 @@ from pero_worker.errors import RequestError, TransientError
 from pero_worker.work import Delivery
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class _Message:
     rank: tuple[int, int]
+    """The smallest comes first: priority, turned round, and the order of coming."""
     body: bytes
     attempts: int = 0
+    """Deliveries during which the worker died."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """A message that could not be used."""
+
     queue: str
+    """The queue that it came from."""
     body: bytes
     reason: str
 
@@ -34,7 +39,7 @@ class MemoryBroker:
         self._queues: dict[str, list[_Message]] = {name: [] for name in queues}
         self._in_hand: dict[int, tuple[str, str, _Message]] = {}
         self._numbers = itertools.count(1)
-        self._dead: list[DeadLetter] = []
+        self._set_aside: list[SetAside] = []
 
     def get(self, queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:
         with self._changed:
@@ -51,7 +56,7 @@ class MemoryBroker:
         with self._changed:
             if queue not in self._queues:
                 raise RequestError(f"there is no queue named {queue!r}")
-            self._put(queue, _Message((-priority, next(self._numbers)), body))
+            self._put(queue, _Message(rank=(-priority, next(self._numbers)), body=body))
 
     def hand_on(self, delivery: Delivery, queue: str, body: bytes, priority: int = 0) -> None:
         with self._changed:
@@ -74,7 +79,7 @@ class MemoryBroker:
         with self._changed:
             held = self._in_hand.pop(delivery.tag, None)
             if held:
-                self._dead.append(DeadLetter(held[1], held[2].body, reason))
+                self._set_aside.append(SetAside(queue=held[1], body=held[2].body, reason=reason))
 
     def release(self, consumer: str) -> int:
         """Takes back what a dead consumer held and charges an attempt to each message; returns how many."""
@@ -85,11 +90,11 @@ class MemoryBroker:
                 self._put(queue, replace(message, attempts=message.attempts + 1))
             return len(lost)
 
-    def take_dead_letters(self) -> list[DeadLetter]:
+    def take_set_aside(self) -> list[SetAside]:
         """What was set aside since the last call."""
         with self._changed:
-            letters, self._dead = self._dead, []
-            return letters
+            found, self._set_aside = self._set_aside, []
+            return found
 
     def length(self, queue: str) -> int:
         """Messages that wait in `queue`, those in hand not counted."""

@@ -11,7 +11,7 @@ from pero_worker.work import QueueState
 
 
 class RabbitQueues:
-    """On a connection of its own, which consumes nothing by itself."""
+    """On a connection of its own, which consumes nothing."""
 
     def __init__(self, access: BrokerAccess, *, prefetch: int = 1) -> None:
         """Without servers it waits for `use`."""
@@ -20,7 +20,7 @@ class RabbitQueues:
         )
 
     def declare(self, queue: str, expires: int = 0) -> None:
-        """Makes a queue; one that is there already stays as it is. `expires`: seconds after which RabbitMQ deletes it
+        """Makes a queue; an existing one stays as it is. `expires`: seconds after which RabbitMQ deletes it
         when nobody has used it, 0 = never."""
         self._connection.call(lambda link: link.declare(queue, expires))
 
@@ -29,7 +29,7 @@ class RabbitQueues:
         return self._connection.call(lambda link: link.state(queue))
 
     def lengths(self, queues: Sequence[str]) -> dict[str, int]:
-        """Messages that are ready in each queue that there is."""
+        """Messages that are ready, in each queue that exists."""
 
         def ask(link: Link) -> dict[str, int]:
             return {name: state.messages for name in queues if (state := link.state(name)) is not None}
@@ -48,7 +48,7 @@ class RabbitQueues:
         self._connection.wait_connected(timeout)
 
     def use(self, servers: tuple[Server, ...]) -> None:
-        """Where RabbitMQ is from now on; a connection that there is stays."""
+        """Where RabbitMQ is from now on; an existing connection stays."""
         self._connection.use(servers)
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class RabbitQueues:
         self._connection.close()
 
     def _arrive(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool) -> None:
-        """For those that consume."""
+        """What a broker does with messages; none come here."""
 
     def _begin_connection(self) -> None:
-        """For those that consume."""
+        """What a broker does with messages; none come here."""

@@ -92,6 +92,10 @@ class RabbitBroker(RabbitQueues):
 
         self._settle(delivery, lambda link, tag: link.consuming.basic_ack(tag), publish_first)
 
+    def fetch_ahead(self, messages: int) -> None:
+        """So many may be in hand, or on their way to us, at a time; also over connections to come."""
+        self._connection.fetch_ahead(messages)
+
     def take(self, queue: str) -> tuple[Delivery, dict[str, Any]] | None:
         """One message and its headers without waiting; None when the queue is empty. RequestError: no such queue."""
         return self._connection.call(lambda link: self._take(link, queue))

@@ -2,41 +2,60 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 import pero_worker
-from pero_worker.cli import (
-    dead,
-    engines,
-    gateway,
-    keys,
-    log,
-    ocr,
-    publish,
-    queues,
-    servers,
-    servers_local,
-    setup,
-    stage,
-    status,
-    train,
-    watchdog,
-    worker,
-    workers,
-)
-from pero_worker.cli.access import cluster_command
 from pero_worker.cli.examples import examples
-from pero_worker.errors import PeroWorkerError
+from pero_worker.cli.late import Command, LateGroup
+from pero_worker.errors import ExitCode, PeroWorkerError
+
+COMMANDS: Mapping[str, Command] = {
+    "ocr": Command("ocr", "Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."),
+    "train": Command("train", "Tune the recogniser to a hand or a face, with pages that are transcribed already."),
+    "engines": Command("engines", "List the OCR engines and whether they can run here."),
+    "pipelines": Command(
+        "pipelines", "List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one, too."
+    ),
+    "worker": Command("worker", "Serve the stages that the watchdog assigns, until told to stop."),
+    "watchdog": Command("watchdog", "Assign workers to stages, until told to stop."),
+    "stage": Command("stage", "Stages: what is done to pages, with which model."),
+    "servers": Command("servers", "The servers registered in ZooKeeper."),
+    "workers": Command("workers", "The workers: who they are, and what they should do."),
+    "publish": Command("publish", "Send pages into the cluster."),
+    "download": Command(
+        "download", "Take results out of an output queue; each page is written once, however often it is delivered."
+    ),
+    "status": Command("status", "What is wrong and what to do, then stages, workers, and who leads."),
+    "metrics": Command("metrics", "Metrics of the whole cluster in Prometheus' format."),
+    "gateway": Command("gateway", "Serve the PERO API and DocAPI over HTTP."),
+    "keys": Command("keys", "Keys of the gateway: add, list, revoke, import."),
+    "dead": Command("dead", "Messages that no worker could use, in the queue pero.dead."),
+    "log": Command("log", "The workers' log lines, from RabbitMQ's queue `log`."),
+    "set-up": Command(
+        "setup", "Make what RabbitMQ, ZooKeeper, a model store and all clients need to talk by TLS, with passwords."
+    ),
+    "up": Command("up", "Start RabbitMQ, ZooKeeper and an FTP server for this machine, and register them."),
+    "down": Command("down", "Stop the servers that `up` started; their data stay."),
+    "queues": Command("queues", "Exact numbers of waiting pages."),
+}
+"""In the order of the list in `--help`."""
+
+
+class _Program(LateGroup):
+    table = COMMANDS
+
 
 app = typer.Typer(
+    cls=_Program,
     name="pero-worker",
     help="Turns scans into text with PERO OCR.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -45,28 +64,6 @@ app = typer.Typer(
         "pero-worker up                           (the servers of a cluster on this machine)",
         "pero-worker COMMAND --help               (examples of each)",
     ),
-)
-app.command("ocr", epilog=ocr.EPILOG)(ocr.ocr)
-app.command("train", epilog=train.EPILOG)(train.train)
-app.command("engines", epilog=examples("pero-worker engines"))(engines.engines)
-app.command("pipelines", epilog=examples("pero-worker pipelines"))(engines.pipelines)
-app.command("worker", epilog=worker.EPILOG)(cluster_command(worker.worker))
-app.add_typer(watchdog.app, name="watchdog")
-app.add_typer(stage.app, name="stage")
-app.add_typer(servers.app, name="servers")
-app.add_typer(workers.app, name="workers")
-app.command("publish", epilog=publish.PUBLISH_EPILOG)(cluster_command(publish.publish_command))
-app.command("download", epilog=publish.DOWNLOAD_EPILOG)(cluster_command(publish.download_command))
-app.command("status", epilog=status.EPILOG)(cluster_command(status.status))
-app.command("gateway", epilog=gateway.EPILOG)(gateway.gateway)
-app.add_typer(keys.app, name="keys")
-app.add_typer(dead.app, name="dead")
-app.add_typer(log.app, name="log")
-app.command("set-up", epilog=setup.EPILOG)(setup.set_up)
-app.command("up", epilog=servers_local.UP_EPILOG)(servers_local.up)
-app.command("down", epilog=examples("pero-worker down", "pero-worker down --wipe"))(servers_local.down)
-app.command("queues", epilog=examples("pero-worker queues", "pero-worker queues out results"))(
-    cluster_command(queues.queues)
 )
 
 
@@ -79,7 +76,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _program(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("-V", "--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass
@@ -94,3 +91,7 @@ def main() -> None:
     except PeroWorkerError as error:
         typer.echo(f"pero-worker: {error}", err=True)
         sys.exit(error.exit_code)
+    except SystemExit as end:
+        if isinstance(end.__context__, OSError) and end.__context__.errno == errno.EPIPE:
+            sys.exit(ExitCode.BROKEN_PIPE)
+        raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -11,8 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from pero_worker.cluster.settings import ConnectionOptions, flag, given_in, read_settings, split_servers
-from pero_worker.errors import UsageError
+from pero_worker.cluster.settings import (
+    ConnectionOptions,
+    connection_options,
+    read_password,
+    read_settings,
+)
 
 _PANEL = "Where the cluster is"
 _SECTIONS = ("WORKER", "WATCHDOG")
@@ -70,18 +73,18 @@ _DEFAULTS: dict[str, Any] = {"user": "", "ca_cert": "", "vhost": "", "open_nodes
 
 
 def cluster_command(function: Callable[..., None], sections: Sequence[str] = _SECTIONS) -> Callable[..., None]:
-    """Gives a command the options above; it receives them as `given: ConnectionOptions`, its first parameter.
+    """Gives a command the options above; it receives them as `connection: ConnectionOptions`, its first parameter.
 
     `sections`: of an ini file, the first that is there is read.
     """
 
     @wraps(function)
     def command(*arguments: Any, **options: Any) -> None:
-        said = {name: options.pop(name) for name in _OPTIONS}
-        function(_given(**said, sections=sections), *arguments, **options)
+        values = {name: options.pop(name) for name in _OPTIONS}
+        function(_options(**values, sections=sections), *arguments, **options)
 
     signature = inspect.signature(function, eval_str=True)
-    own = [parameter for name, parameter in signature.parameters.items() if name != "given"]
+    own = [parameter for name, parameter in signature.parameters.items() if name != "connection"]
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(name), annotation=annotation)
         for name, annotation in _OPTIONS.items()
@@ -98,48 +101,24 @@ def configured(context: typer.Context, *sections: str) -> dict[str, str]:
     return read_settings(Path(path), *sections) if path else {}
 
 
-def options_from_environment(zookeeper: str) -> ConnectionOptions:
-    """For a command that has but one option of these."""
-
-    def said(name: str) -> str:
-        return os.environ.get(f"PERO_WORKER_{name}", "")
-
-    def file(name: str) -> Path | None:
-        return Path(said(name)) if said(name) else None
-
-    return _given(
-        [zookeeper],
-        user=said("USER"),
-        password_file=file("PASSWORD_FILE"),
-        ca_cert=said("CA_CERT"),
-        vhost=said("VHOST"),
-        open_nodes=flag(said("OPEN_NODES")),
-        config_file=file("CONFIG"),
-    )
+def connection_to(zookeeper: str) -> ConnectionOptions:
+    """For a command that has but one option of these: the rest is as the environment says."""
+    return connection_options(ConnectionOptions(zookeeper=zookeeper), *_SECTIONS)
 
 
-def _given(
+def _options(
     zookeeper: list[str] | None,
-    user: str,
-    password_file: Path | None,
-    ca_cert: str,
-    vhost: str,
-    open_nodes: bool,
-    config_file: Path | None,
+    password_file: Path | None = None,
+    config_file: Path | None = None,
+    open_nodes: bool = False,
     sections: Sequence[str] = _SECTIONS,
+    **plain: str,
 ) -> ConnectionOptions:
-    password = _password(password_file)
-    known_hosts = os.environ.get("PERO_WORKER_KNOWN_HOSTS", "")
-    said = ConnectionOptions(
-        split_servers(zookeeper or ()), user, password, ca_cert, vhost, known_hosts=known_hosts, open_nodes=open_nodes
+    """Flags, then the environment, then the file."""
+    flags = ConnectionOptions(
+        zookeeper=",".join(zookeeper or ()),
+        password=read_password(password_file) if password_file else "",
+        open_nodes="yes" if open_nodes else "",
+        **plain,
     )
-    return said.over(given_in(read_settings(config_file, *sections))) if config_file else said
-
-
-def _password(file: Path | None) -> str:
-    if file is None:
-        return os.environ.get("PERO_WORKER_PASSWORD", "")
-    try:
-        return file.read_text("utf-8").strip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the password in {file}: {error}") from error
+    return connection_options(flags, *sections, config_file=config_file)

@@ -22,9 +22,9 @@ Limit = Annotated[int, typer.Option(min=1, help="Look at this many, the oldest."
 
 @app.command("list", epilog=examples("pero-worker dead list"))
 @cluster_command
-def list_(given: ConnectionOptions, limit: Limit = 1000) -> None:
+def list_(connection: ConnectionOptions, limit: Limit = 1000) -> None:
     """List them: number, queue they came from, size, id, reason."""
-    with open_cluster(cluster_access(given)) as cluster:
+    with open_cluster(cluster_access(connection)) as cluster:
         for letter in dead_letters(cluster.broker, limit):
             name = letter.request.source or letter.request.uuid if letter.request else "-"
             typer.echo(f"{letter.number:>5} {letter.origin:20} {len(letter.body):>9} {name:34} {letter.reason}")
@@ -33,12 +33,12 @@ def list_(given: ConnectionOptions, limit: Limit = 1000) -> None:
 @app.command(epilog=examples("pero-worker dead show 1", "pero-worker dead show 1 --raw > message"))
 @cluster_command
 def show(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     number: Annotated[int, typer.Argument(metavar="NUMBER")],
     raw: Annotated[bool, typer.Option("--raw", help="The message itself, to stdout.")] = False,
 ) -> None:
     """Print all that is known of one."""
-    with open_cluster(cluster_access(given)) as cluster:
+    with open_cluster(cluster_access(connection)) as cluster:
         letters = dead_letters(cluster.broker, number)
     if len(letters) < number or number < 1:
         raise UsageError(f"there is no letter {number}: see pero-worker dead list")
@@ -60,19 +60,23 @@ def show(
 
 @app.command(epilog=examples("pero-worker dead replay 1 3", "pero-worker dead replay --all"))
 @cluster_command
-def replay(given: ConnectionOptions, numbers: Numbers = None, everything: All = False, limit: Limit = 1000) -> None:
+def replay(
+    connection: ConnectionOptions, numbers: Numbers = None, everything: All = False, limit: Limit = 1000
+) -> None:
     """Send them back to the queue they came from, when the reason is gone."""
-    _settle(given, numbers, everything, limit, again=True)
+    _settle(connection, numbers, everything, limit, again=True)
 
 
 @app.command(epilog=examples("pero-worker dead drop 2", "pero-worker dead drop --all"))
 @cluster_command
-def drop(given: ConnectionOptions, numbers: Numbers = None, everything: All = False, limit: Limit = 1000) -> None:
+def drop(connection: ConnectionOptions, numbers: Numbers = None, everything: All = False, limit: Limit = 1000) -> None:
     """Delete them for good."""
-    _settle(given, numbers, everything, limit, again=False)
+    _settle(connection, numbers, everything, limit, again=False)
 
 
-def _settle(given: ConnectionOptions, numbers: list[int] | None, everything: bool, limit: int, *, again: bool) -> None:
+def _settle(
+    connection: ConnectionOptions, numbers: list[int] | None, everything: bool, limit: int, *, again: bool
+) -> None:
     if not numbers and not everything:
         raise UsageError("say which: numbers as pero-worker dead list counts them, or --all")
     wanted = set(numbers or ())
@@ -80,7 +84,7 @@ def _settle(given: ConnectionOptions, numbers: list[int] | None, everything: boo
     def chosen(letter: DeadLetter) -> bool:
         return everything or letter.number in wanted
 
-    with open_cluster(cluster_access(given)) as cluster:
+    with open_cluster(cluster_access(connection)) as cluster:
         done = settle(cluster.broker, chosen, again, max(limit, *wanted) if wanted else limit)
     if missing := wanted - {letter.number for letter in done}:
         raise UsageError(f"there is no letter {', '.join(map(str, sorted(missing)))}")

@@ -1,23 +1,28 @@
-"""`pero-worker engines` and `pero-worker pipelines`: what is there."""
+"""`pero-worker engines`: what can run here."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from typing import Annotated
+
 import typer
 
-from pero_worker.engines import installed_engines
-from pero_worker.engines.registry import engine_name
-from pero_worker.models.pipelines import bundled_pipelines
+from pero_worker.cli.examples import examples
+from pero_worker.cli.late import command_app
+from pero_worker.engines.registry import installed_engines
 
 
-def engines() -> None:
+def engines(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """List the OCR engines and whether they can run here."""
-    for engine in installed_engines():
+    found = installed_engines()
+    if as_json:
+        typer.echo(json.dumps([asdict(engine) for engine in found]))
+        return
+    typer.echo(f"{'engine':12} {'version':12} state")
+    for engine in found:
         state = "ready" if engine.available else f"not installed: {engine.note}"
         typer.echo(f"{engine.name:12} {engine.version:12} {state}")
 
 
-def pipelines() -> None:
-    """List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one, too."""
-    for pipeline in bundled_pipelines():
-        used = "+".join(dict.fromkeys(engine_name(stage.parsed()) for stage in pipeline.stages))
-        typer.echo(f"{pipeline.name:14} {used:10} {pipeline.description}")
+app = command_app("engines", engines, examples("pero-worker engines", "pero-worker engines --json"))

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import platformdirs
 import typer
 
+from pero_worker.cli.access import connection_to
 from pero_worker.cli.examples import examples
+from pero_worker.cli.late import command_app
 from pero_worker.clock import SystemClock
+from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.settings import cluster_access
 from pero_worker.errors import UsageError
 from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.models.pipelines import load_pipeline
+from pero_worker.models.trust import TrustedArchives, judge_by
 
 EPILOG = examples(
     "pero-worker gateway --data /srv/ocr                       (reads pages on this machine)",
     "pero-worker keys add reading-room --data /srv/ocr         (makes a key for a client, in another terminal)",
     "pero-worker gateway --data /srv/ocr --host 0.0.0.0 --certificate tls.crt --private-key tls.key",
     "pero-worker gateway --data /srv/ocr --database postgresql://ocr@db/ocr",
+    "pero-worker gateway --cluster zoo1.example.org --engine print=layout,ocr",
     "curl -H 'api-key: KEY' http://127.0.0.1:8000/get_engines",
 )
 DATA = Annotated[Path, typer.Option(envvar="PERO_WORKER_GATEWAY_DATA", help="Folder for scans, results and keys.")]
@@ -45,15 +52,41 @@ def gateway(
             "-p", "--pipeline", help="What this machine reads pages with; may be repeated.", show_default="print-latin"
         ),
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Trust archives that --pipeline names, now and later: they are programs."),
+    ] = False,
     lease_only: Annotated[
         bool, typer.Option("--lease-only", help="Read nothing here: jobs wait for workers that ask for them.")
     ] = False,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            help="ZooKeeper of a cluster that reads the pages; login and TLS are those of PERO_WORKER_CONFIG.",
+            metavar="HOST[:PORT]",
+        ),
+    ] = "",
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --cluster: what clients may ask for, and its stages; may be repeated.",
+            metavar="NAME=STAGE,STAGE",
+            show_default="each stage",
+        ),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option("-j", "--jobs", min=1, help="Worker processes.", show_default="one per core or GPU")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     time_limit: Annotated[float, typer.Option(min=0, help="Seconds a page may take; 0: any.")] = 0,
     max_upload: Annotated[int, typer.Option(min=1, help="MB of one upload.")] = 500,
+    lease_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds that a worker may be silent that leased a job.")
+    ] = 300,
+    lease_grace: Annotated[float, typer.Option(min=0, help="Seconds after that, before another gets the job.")] = 10,
+    instance_timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds until pages of another gateway are taken over that fell silent.")
+    ] = 30,
     retention_days: Annotated[float, typer.Option(min=0, help="Days that results are kept.")] = 7,
     legacy_strict: Annotated[
         bool,
@@ -68,6 +101,7 @@ def gateway(
 ) -> None:
     """Serve the PERO API and DocAPI over HTTP."""
     needs_extra()
+    from pero_worker.gateway.cluster_backend import ClusterBackend  # noqa: PLC0415
     from pero_worker.gateway.local_backend import LocalBackend, LocalBackendSettings  # noqa: PLC0415
     from pero_worker.gateway.logs import log_json  # noqa: PLC0415
     from pero_worker.gateway.serve import serve  # noqa: PLC0415
@@ -82,6 +116,9 @@ def gateway(
         host=host,
         port=port,
         max_upload=max_upload * 1_000_000,
+        lease_seconds=lease_seconds,
+        lease_grace=lease_grace,
+        instance_timeout=instance_timeout,
         retention_days=retention_days,
         legacy_strict=legacy_strict,
         trusted_proxies=trusted_proxies,
@@ -89,6 +126,11 @@ def gateway(
         private_key=private_key,
         request_log=not quiet,
     )
+    listening = lambda url: typer.echo(f"listening on {url}")  # noqa: E731
+    if cluster:
+        with open_cluster(cluster_access(connection_to(cluster))) as opened:
+            serve(settings, ClusterBackend(opened, _engines(engine or ()), SystemClock()), listening=listening)
+        return
     cache = Path(platformdirs.user_cache_dir("pero-worker")) / "pipelines"
     names = [] if lease_only else pipeline or ["print-latin"]
     local = LocalBackendSettings(
@@ -98,8 +140,21 @@ def gateway(
         time_limit=time_limit,
         log_file=data / "workers.log",
     )
-    backend = LocalBackend([load_pipeline(name, cache=cache) for name in names], local, SystemClock())
-    serve(settings, backend, listening=lambda url: typer.echo(f"listening on {url}"))
+    judge = judge_by(TrustedArchives(), word=trust)
+    backend = LocalBackend([load_pipeline(name, cache=cache, judge=judge) for name in names], local, SystemClock())
+    serve(settings, backend, listening=listening)
+
+
+def _engines(said: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """UsageError: not NAME=STAGE,STAGE."""
+    engines = {}
+    for one in said:
+        name, _, stages = one.partition("=")
+        names = tuple(stage.strip() for stage in stages.split(",") if stage.strip())
+        if not name.strip() or not names:
+            raise UsageError(f"--engine {one}: write NAME=STAGE,STAGE")
+        engines[name.strip()] = names
+    return engines
 
 
 def needs_extra() -> None:
@@ -110,3 +165,6 @@ def needs_extra() -> None:
         import uvicorn  # noqa: F401, PLC0415
     except ImportError as error:
         raise UsageError("the gateway needs more packages: pip install 'pero-worker[gateway]'") from error
+
+
+app = command_app("gateway", gateway, EPILOG)

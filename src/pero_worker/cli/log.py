@@ -50,7 +50,7 @@ QueueName = Annotated[str, typer.Option("-q", "--log-queue", help="The queue.", 
 
 
 def daemon(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     context: typer.Context,
     output_dir: Folder = None,
     rotate: Annotated[
@@ -70,7 +70,7 @@ def daemon(
     kept = int(_number(values, "number_of_files", 0)) if keep is None else keep
     lifetime = Lifetime()
     lifetime.begin()
-    broker = _broker(given, prefetch=200)
+    broker = _broker(connection, prefetch=200)
     try:
         run_log_daemon(broker, folder, minutes, kept, lifetime.stop, _queue(queue, values), SystemClock())
     finally:
@@ -78,7 +78,7 @@ def daemon(
 
 
 def follow(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     context: typer.Context,
     output_dir: Folder = None,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Earlier lines to begin with, with -o.")] = 10,
@@ -94,7 +94,7 @@ def follow(
             typer.echo(line)
         return
     name = _queue(queue, values)
-    broker = _broker(given, prefetch=1)
+    broker = _broker(connection, prefetch=1)
     try:
         broker.wait_connected(15)
         state = broker.state(name)
@@ -128,8 +128,8 @@ def _number(values: dict[str, str], key: str, usual: float) -> float:
     return number
 
 
-def _broker(given: ConnectionOptions, prefetch: int) -> RabbitBroker:
-    access = cluster_access(given)
+def _broker(connection: ConnectionOptions, prefetch: int) -> RabbitBroker:
+    access = cluster_access(connection)
     if access.broker.servers:
         return RabbitBroker(access.broker, prefetch=prefetch)
     # Where RabbitMQ is stands in ZooKeeper, which is not needed any more then.

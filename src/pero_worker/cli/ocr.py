@@ -7,17 +7,28 @@ from typing import Annotated
 
 import typer
 
-from pero_worker.cli.access import options_from_environment
+from pero_worker.cli.access import connection_to
+from pero_worker.cli.late import command_app
 from pero_worker.cli.running import run_in_terminal
 from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import cluster_access, split_servers
 from pero_worker.errors import UsageError
-from pero_worker.formats import formats_help, parse_formats
+from pero_worker.formats import TextPolicy, formats_help, parse_formats
+from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
+from pero_worker.inputs.iiif.image import check_size
 from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.inputs.mets.pages import MetsOptions
+from pero_worker.inputs.opening import BookOptions
+from pero_worker.inputs.pictures import PictureOptions
+from pero_worker.inputs.web.addresses import AddressRules
+from pero_worker.inputs.web.fetch import FetchOptions, parse_header
+from pero_worker.jobs.books import BookSettings, named_hosts
 from pero_worker.jobs.job import JobRequest
 from pero_worker.jobs.run import RunOptions
 from pero_worker.local.workforce import LocalSettings, local_workforce
+from pero_worker.models.trust import TrustedArchives, judge_by
 
+BOOKS = "IIIF and METS"
 EPILOG = """
 [bold]Examples[/bold]
 
@@ -27,9 +38,13 @@ EPILOG = """
 
   pero-worker ocr scans/ -o out --pipeline rapidocr --jobs 4
 
-  pero-worker ocr scans/ -o out --pipeline my-model.tar.xz --device cuda
+  pero-worker ocr scans/ -o out --pipeline my-model.tar.xz --trust --device cuda
 
   pero-worker ocr scans/ -o out --cluster zoo1.example.org --stages layout,ocr
+
+  pero-worker ocr https://library.example.org/iiif/codex-7/manifest.json -o codex-7 --pages 1-20
+
+  pero-worker ocr mets.xml -o out --mets-group OCR-D-IMG
 
 Run the same command again and it goes on where it stopped. OUT/report.jsonl says what became of every page.
 
@@ -40,7 +55,11 @@ Run the same command again and it goes on where it stopped. OUT/report.jsonl say
 
 def ocr(
     paths: Annotated[
-        list[str], typer.Argument(help="Images, PDFs, folders (searched through) or patterns.", metavar="PATH...")
+        list[str],
+        typer.Argument(
+            help="Images, PDFs, folders (searched through) or patterns; IIIF and METS as files or addresses.",
+            metavar="PATH...",
+        ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.", metavar="DIR")],
     pipeline: Annotated[
@@ -60,6 +79,16 @@ def ocr(
     max_megapixels: Annotated[
         int, typer.Option(min=1, help="Refuse larger pages, before they are decoded.")
     ] = DEFAULT_MAX_PIXELS // 1_000_000,
+    max_pages: Annotated[
+        int, typer.Option(min=1, help="Refuse longer documents; pages of several documents alternate.")
+    ] = DEFAULT_MAX_PAGES,
+    text: Annotated[
+        TextPolicy,
+        typer.Option(
+            help="Text that a PDF has already, in its searchable PDF. redo: an invisible layer is replaced, print is "
+            "kept. skip: pages with text stay as they are. force: pages with text become pictures."
+        ),
+    ] = TextPolicy.REDO,
     time_limit: Annotated[
         float, typer.Option(min=0, help="Seconds a page may take in a stage that sets no TIME_LIMIT; 0: no limit.")
     ] = 0,
@@ -71,9 +100,64 @@ def ocr(
             metavar="HOST[:PORT]",
         ),
     ] = "",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Trust the archive that --pipeline names, now and later: it is a program.")
+    ] = False,
     stages: Annotated[
         str, typer.Option(help="With --cluster: its stages in their order, with commas.", metavar="NAMES")
     ] = "",
+    pages: Annotated[
+        str, typer.Option(help="Pages by number or id: 1-5,8,20- or PHYS_0003..PHYS_0007.", rich_help_panel=BOOKS)
+    ] = "",
+    mets_group: Annotated[
+        str,
+        typer.Option(
+            help="Group of the pictures.", show_default="the best there is", rich_help_panel=BOOKS, metavar="USE"
+        ),
+    ] = "",
+    mets_root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Paths may lead to files below this folder.", show_default="that of the METS", rich_help_panel=BOOKS
+        ),
+    ] = None,
+    follow_collections: Annotated[
+        bool, typer.Option("--follow-collections", help="Read all manifests of a collection.", rich_help_panel=BOOKS)
+    ] = False,
+    iiif_size: Annotated[
+        str, typer.Option(help="Of pictures: max, pct:50, 2000, or !3000,3000.", rich_help_panel=BOOKS)
+    ] = "max",
+    iiif_tiles: Annotated[
+        bool,
+        typer.Option(
+            "--iiif-tiles",
+            help="Put pictures together out of tiles where a server gives only smaller ones.",
+            rich_help_panel=BOOKS,
+        ),
+    ] = False,
+    iiif_header: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Sent to the hosts you name, or to HOST: 'Authorization: Bearer abc', 'HOST=Name: value'.",
+            rich_help_panel=BOOKS,
+            metavar="HEADER",
+        ),
+    ] = None,
+    iiif_cookies: Annotated[
+        Path | None, typer.Option(help="File of cookies in Netscape's format.", rich_help_panel=BOOKS)
+    ] = None,
+    allow_private: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private", help="Documents may lead to addresses of private networks.", rich_help_panel=BOOKS
+        ),
+    ] = False,
+    fetch_rate: Annotated[
+        float, typer.Option(min=0.01, max=1000, help="Requests a second to a host.", rich_help_panel=BOOKS)
+    ] = 4.0,
+    max_megabytes: Annotated[
+        int, typer.Option(min=1, help="Of a picture that is fetched.", rich_help_panel=BOOKS)
+    ] = 500,
 ) -> None:
     """Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."""
 
@@ -81,13 +165,30 @@ def ocr(
         names = split_servers([stages])
         if not names:
             raise UsageError("--cluster needs --stages: which of its stages a page goes through, as layout,ocr")
-        workforce = cluster_workforce(cluster_access(options_from_environment(cluster)), names, dpi=dpi)
+        workforce = cluster_workforce(cluster_access(connection_to(cluster)), names, dpi=dpi)
     else:
         if stages:
             raise UsageError("--stages are those of a cluster: name it with --cluster, or leave them out")
         settings = LocalSettings(
             dpi=dpi, device=device, jobs=jobs, max_pixels=max_megapixels * 1_000_000, time_limit=time_limit
         )
-        workforce = local_workforce(pipeline, settings)
-    options = RunOptions(formats=parse_formats(formats), dpi=dpi)
-    run_in_terminal(JobRequest(paths=paths, output=output, options=options, workforce=workforce), quiet=quiet)
+        workforce = local_workforce(pipeline, settings, judge_by(TrustedArchives(), word=trust))
+    options = RunOptions(formats=parse_formats(formats), dpi=dpi, text=text, max_pages=max_pages)
+    books = BookSettings(
+        reading=BookOptions(
+            pages=pages, mets=MetsOptions(group=mets_group, root=mets_root), follow_collections=follow_collections
+        ),
+        pictures=PictureOptions(size=check_size(iiif_size), tiles=iiif_tiles, max_pixels=max_megapixels * 1_000_000),
+        fetching=FetchOptions(
+            rules=AddressRules(allow_private=allow_private, named=named_hosts(paths)),
+            rate=fetch_rate,
+            max_bytes=max_megabytes * 1_000_000,
+            headers=tuple(parse_header(header) for header in iiif_header or ()),
+            cookies=iiif_cookies,
+        ),
+    )
+    request = JobRequest(paths=paths, output=output, options=options, workforce=workforce, books=books)
+    run_in_terminal(request, quiet=quiet)
+
+
+app = command_app("ocr", ocr, EPILOG)

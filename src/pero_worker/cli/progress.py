@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
+from pero_worker.inputs.discover import Discovery
 from pero_worker.jobs.report import PageRecord, PageStatus
 from pero_worker.jobs.run import Summary
 
@@ -53,7 +54,7 @@ class Progress:
         self._bar.stop()
 
     def notice(self, text: str) -> None:
-        typer.echo(text, err=True)
+        typer.echo(_shown(text), err=True)
 
     def started(self, workers: int) -> None:
         self._workers = workers
@@ -66,7 +67,7 @@ class Progress:
     def page_settled(self, record: PageRecord) -> None:
         if record.status is PageStatus.FAILED:
             self._failed += 1
-            self._say(f"failed: {record.page}: {record.error}")
+            self._say(_shown(f"failed: {record.page}: {record.error}"))
         self._show(advance=1)
 
     def worker_died(self, exit_code: int, pages: int) -> None:
@@ -119,16 +120,36 @@ def print_summary(summary: Summary, folder: Path) -> None:
     before = f", {summary.finished_before} done before" if summary.finished_before else ""
     typer.echo(f"{summary.done} pages done in {summary.seconds:.1f} s{speed}{before}, {summary.failed} failed")
     for record in summary.failures:
-        typer.echo(f"  failed: {record.page}: {record.error}")
+        typer.echo(_shown(f"  failed: {record.page}: {record.error}"))
     if summary.failed > len(summary.failures):
         typer.echo(f"  and {summary.failed - len(summary.failures)} more")
     for name, wanted, reason in summary.documents_failed:
         typer.echo(f"  no {wanted}: {name}: {reason}")
-    if summary.skipped:
-        typer.echo(f"  {summary.skipped} files in the folders are not images and were passed over")
+    if summary.nothing_to_read:
+        typer.echo(f"  {summary.nothing_to_read} pages have nothing to read; the report says why")
+    if summary.discovery is not None:
+        print_passed_over(summary.discovery)
     if summary.interrupted:
         typer.echo("interrupted; run the same command again to go on")
     typer.echo(f"results in {folder}, one line a page in {folder / 'report.jsonl'}")
+
+
+def print_passed_over(found: Discovery) -> None:
+    """What paths led to and is not read."""
+    for what, passed in (
+        ("files in the folders are not images", found.no_images),
+        ("links in the folders are not followed", found.links),
+        ("files are results of earlier runs", found.results),
+        ("folders cannot be read", found.unreadable),
+    ):
+        if passed.count:
+            more = ", ..." if passed.count > len(passed.names) else ""
+            typer.echo(f"  passed over: {passed.count} {what}: {', '.join(map(_shown, passed.names))}{more}")
+
+
+def _shown(text: str) -> str:
+    """What documents of others say, without characters that a terminal would obey."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def _why(exit_code: int) -> str:

@@ -1,20 +1,19 @@
-"""`pero-worker publish` and `pero-worker download`: pages into a cluster, results out of it."""
+"""`pero-worker publish`: pages into a cluster."""
 
 from __future__ import annotations
 
-import statistics
 import uuid
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pero_worker.cli.progress import count_bar
+from pero_worker.cli.access import cluster_command
+from pero_worker.cli.late import command_app
+from pero_worker.cli.progress import count_bar, print_passed_over
 from pero_worker.cli.running import run_in_terminal
-from pero_worker.clock import SystemClock
+from pero_worker.cli.say import say
 from pero_worker.cluster.access import open_cluster
-from pero_worker.cluster.pages.download import DownloadCounts, download, messages_in
-from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
 from pero_worker.cluster.pages.publish import PublishCounts, PublishOptions, publish_job
 from pero_worker.cluster.pages.sending import FIRST_PAGES
 from pero_worker.cluster.pages.workforce import cluster_workforce
@@ -22,12 +21,12 @@ from pero_worker.cluster.settings import ConnectionOptions, cluster_access, spli
 from pero_worker.errors import ExitCode, UsageError
 from pero_worker.formats import formats_help, parse_formats
 from pero_worker.inputs.discover import discover
+from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
+from pero_worker.jobs.claims import results_of
 from pero_worker.jobs.job import JobRequest
-from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.run import RunOptions
-from pero_worker.processes import Lifetime
 
-PUBLISH_EPILOG = """
+EPILOG = """
 [bold]Examples[/bold]
 
   pero-worker publish scans/ --stages layout,ocr,out
@@ -38,19 +37,10 @@ PUBLISH_EPILOG = """
 
 The same --job again sends only what was not sent before. pero-worker ocr --cluster sends, waits and downloads in one.
 """
-DOWNLOAD_EPILOG = """
-[bold]Examples[/bold]
-
-  pero-worker download out -o results/ --formats page,alto,text
-
-  pero-worker download out -o results/ --keep-running
-
-  pero-worker download out -o results/ --layout requests      (folders as upstream writes them)
-"""
 
 
-def publish_command(
-    given: ConnectionOptions,
+def publish_pages(
+    connection: ConnectionOptions,
     paths: Annotated[
         list[str], typer.Argument(help="Images, PDFs, folders (searched through) or patterns.", metavar="PATH...")
     ],
@@ -65,6 +55,7 @@ def publish_command(
         ),
     ] = None,
     dpi: Annotated[int, typer.Option(min=36, max=2400, help="Resolution for PDF pages that are not scans.")] = 300,
+    max_pages: Annotated[int, typer.Option(min=1, help="Refuse longer documents.")] = DEFAULT_MAX_PAGES,
     wait: Annotated[
         bool, typer.Option("-w", "--wait", help="Follow the job to its end; results go to --output.")
     ] = False,
@@ -77,17 +68,25 @@ def publish_command(
         if output is None:
             raise UsageError("--wait needs --output: the folder for the results")
         # The job's results come through a queue of its own, so that nobody else takes them.
-        workforce = cluster_workforce(cluster_access(given), split_servers(stages)[:-1], dpi=dpi, priority=priority)
-        options = RunOptions(formats=parse_formats(formats), dpi=dpi)
+        workforce = cluster_workforce(
+            cluster_access(connection), split_servers(stages)[:-1], dpi=dpi, priority=priority
+        )
+        options = RunOptions(formats=parse_formats(formats), dpi=dpi, max_pages=max_pages)
         run_in_terminal(JobRequest(paths=paths, output=output, options=options, workforce=workforce), quiet=quiet)
         return
-    found = discover(paths)
-    sending = PublishOptions(job=job or uuid.uuid4().hex[:16], stages=split_servers(stages), priority=priority, dpi=dpi)
+    found = discover(paths, results_of=results_of)
+    sending = PublishOptions(
+        job=job or uuid.uuid4().hex[:16],
+        stages=split_servers(stages),
+        priority=priority,
+        dpi=dpi,
+        max_pages=max_pages,
+    )
     published = PublishCounts()
     try:
         with count_bar(visible=not quiet) as bar:
             task = bar.add_task("publishing", total=len(found.documents))
-            with open_cluster(cluster_access(given)) as cluster:
+            with open_cluster(cluster_access(connection)) as cluster:
                 publish_job(
                     found.documents,
                     cluster.broker,
@@ -96,73 +95,19 @@ def publish_command(
                     lambda number: bar.update(task, completed=number),
                 )
     finally:
-        if not quiet:
+        if not quiet and (published.pages or published.before or published.failed):
             print_published(published, sending.job)
-    if published.failed:
-        raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
-
-
-def download_command(
-    given: ConnectionOptions,
-    queue: Annotated[str, typer.Argument(help="The output queue.", metavar="QUEUE")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.", metavar="DIR")],
-    keep_running: Annotated[
-        bool, typer.Option("-k", "--keep-running", help="Wait for more when the queue is empty.")
-    ] = False,
-    formats: Annotated[
-        str, typer.Option("-f", "--formats", help=f"Comma-separated: {formats_help(page_only=True)}.")
-    ] = "page,alto,text",
-    layout: Annotated[
-        str, typer.Option(help="tree (names as published) or requests (a folder each, as upstream).")
-    ] = "tree",
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
-) -> None:
-    """Take results out of an output queue; each page is written once, however often it is delivered."""
-    if layout not in {"tree", "requests"}:
-        raise typer.BadParameter("choose tree or requests", param_hint="--layout")
-    wanted = parse_formats(formats)
-    lifetime = Lifetime()
-    lifetime.begin()
-    clock = SystemClock()
-    downloaded = DownloadCounts()
-    with open_cluster(cluster_access(given)) as cluster:
-        waiting = messages_in(cluster.broker, queue)
-        writer = RequestFolders(output) if layout == "requests" else ResultTree(OutputFolder(output), wanted, clock)
-        try:
-            with count_bar(visible=not quiet) as bar:
-                task = bar.add_task("downloading", total=None if keep_running else waiting)
-                download(
-                    cluster.broker,
-                    queue,
-                    writer,
-                    clock,
-                    keep_running=keep_running,
-                    stopped=lifetime.stop,
-                    downloaded=downloaded,
-                    on_page=lambda _request: bar.advance(task),
-                )
-        finally:
-            writer.close()
-            if not quiet:
-                print_downloaded(downloaded, output)
-    if downloaded.failed:
+            print_passed_over(found)
+    if published.failed or found.unreadable.count:
         raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
 
 
 def print_published(published: PublishCounts, job: str) -> None:
     """What was sent, on stdout."""
     before = f", {published.before} sent before" if published.before else ""
-    typer.echo(f"{published.pages} pages sent as job {job}{before}, {len(published.failed)} not sent")
+    say(f"{published.pages} pages sent as job {job}{before}, {len(published.failed)} not sent")
     for name, reason in published.failed:
-        typer.echo(f"  not sent: {name}: {reason}")
+        say(f"  not sent: {name}: {reason}")
 
 
-def print_downloaded(downloaded: DownloadCounts, folder: Path) -> None:
-    """What came, on stdout."""
-    more = f", {downloaded.duplicates} delivered before" if downloaded.duplicates else ""
-    more += f", {downloaded.refused} messages set aside" if downloaded.refused else ""
-    typer.echo(f"{downloaded.pages} pages in {folder}, {len(downloaded.failed)} of them failed{more}")
-    for name, reason in downloaded.failed[:20]:
-        typer.echo(f"  failed: {name}: {reason}")
-    for stage, seconds in downloaded.seconds.items():
-        typer.echo(f"  stage {stage}: {len(seconds)} runs, mean {statistics.fmean(seconds):.3f} s")
+app = command_app("publish", cluster_command(publish_pages), EPILOG)

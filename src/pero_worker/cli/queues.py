@@ -6,38 +6,28 @@ from typing import Annotated
 
 import typer
 
-from pero_worker.cluster.access import Cluster, ClusterAccess, open_cluster
-from pero_worker.cluster.management import Management, ManagementAccess
-from pero_worker.cluster.registry.servers import MONITORING, list_servers
-from pero_worker.cluster.registry.stages import stage_names
+from pero_worker.cli.access import cluster_command
+from pero_worker.cli.examples import examples
+from pero_worker.cli.late import command_app
+from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.queues import queue_lengths
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
-from pero_worker.errors import TransientError, UsageError
-from pero_worker.wire.queues import DEAD_LETTERS, LOG_QUEUE
 
 
 def queues(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     names: Annotated[list[str] | None, typer.Argument(help="Also these.", metavar="QUEUE...")] = None,
 ) -> None:
     """Exact numbers of waiting pages: the stages, then all other queues if RabbitMQ's web interface is registered
     (pero-worker servers add mq_monitoring), else the usual ones and those named."""
-    access = cluster_access(given)
+    access = cluster_access(connection)
     with open_cluster(access) as cluster:
-        others = _listed(cluster, access) or ("out", LOG_QUEUE, DEAD_LETTERS)
-        wanted = dict.fromkeys((*stage_names(cluster.zookeeper), *(names or ()), *others))
-        for name in wanted:
-            state = cluster.broker.state(name)
-            if state is None and name in (names or ()):
-                typer.echo(f"{name:24} there is no such queue")
-            if state is not None:
-                typer.echo(f"{name:24} {state.messages:>8} waiting {state.consumers:>4} consumers")
+        lengths = queue_lengths(cluster, access, names or ())
+    for queue in lengths:
+        typer.echo(f"{queue.name:24} {queue.messages:>8} waiting {queue.consumers:>4} consumers")
+    for name in names or ():
+        if name not in {queue.name for queue in lengths}:
+            typer.echo(f"{name:24} there is no such queue")
 
 
-def _listed(cluster: Cluster, access: ClusterAccess) -> tuple[str, ...]:
-    """Empty when the web interface is away, or does not let this user in."""
-    servers = list_servers(cluster.zookeeper, MONITORING)
-    login = access.broker
-    try:
-        return Management(ManagementAccess(servers, login.user, login.password, login.ca_cert)).queue_names()
-    except (TransientError, UsageError):
-        return ()
+app = command_app("queues", cluster_command(queues), examples("pero-worker queues", "pero-worker queues out results"))

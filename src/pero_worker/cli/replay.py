@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pero_worker.errors import NoInputError, UsageError
+from pero_worker.watchdog.policy import PlanRule
 from pero_worker.watchdog.reconstruct import scenario_from
 from pero_worker.watchdog.scenario import Scenario, SimulationResult
-from pero_worker.watchdog.simulate import Planned, Simulation
+from pero_worker.watchdog.simulate import Simulation
 from pero_worker.watchdog.trace import read_trace
 
 EPILOG = """
@@ -45,7 +46,7 @@ def replay(
     runs = {"as it was": scenario}
     if changes:
         runs["with " + ", ".join(f"{name}={value}" for name, value in changes.items())] = _changed(scenario, changes)
-    _show({title: Simulation(one, Planned(), seed=seed).run() for title, one in runs.items()}, len(scenario.pages))
+    _show({title: Simulation(one, PlanRule(), seed=seed).run() for title, one in runs.items()}, len(scenario.pages))
 
 
 def _change(said: str) -> tuple[str, int]:

@@ -29,9 +29,9 @@ Names = Annotated[list[str], typer.Argument(help="HOST, HOST:PORT or [IPv6]:PORT
 
 @app.command("list", epilog=examples("pero-worker servers list"))
 @cluster_command
-def list_(given: ConnectionOptions) -> None:
+def list_(connection: ConnectionOptions) -> None:
     """List them."""
-    with session(cluster_access(given).zookeeper) as client:
+    with session(cluster_access(connection).zookeeper) as client:
         for kind in KINDS:
             for name in list_names(client, kind):
                 typer.echo(f"{kind:14} {name}")
@@ -39,27 +39,27 @@ def list_(given: ConnectionOptions) -> None:
 
 @app.command(epilog=examples("pero-worker servers add mq rabbit.example.org:5672"))
 @cluster_command
-def add(given: ConnectionOptions, kind: KindArgument, names: Names) -> None:
+def add(connection: ConnectionOptions, kind: KindArgument, names: Names) -> None:
     """Register servers."""
-    with session(cluster_access(given).zookeeper) as client:
+    with session(cluster_access(connection).zookeeper) as client:
         add_servers(client, kind.value, names)
 
 
 @app.command(epilog=examples("pero-worker servers remove ftp old.example.org", "pero-worker servers remove mq all"))
 @cluster_command
-def remove(given: ConnectionOptions, kind: KindArgument, names: Names) -> None:
+def remove(connection: ConnectionOptions, kind: KindArgument, names: Names) -> None:
     """Forget servers; `all` forgets all."""
-    with session(cluster_access(given).zookeeper) as client:
+    with session(cluster_access(connection).zookeeper) as client:
         remove_servers(client, kind.value, names)
 
 
 @app.command(epilog=examples("pero-worker servers protect --config-file cluster/client.toml"))
 @cluster_command
 def protect(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     open_to_all: Annotated[bool, typer.Option("--open", help="Give them to everybody instead.")] = False,
 ) -> None:
     """Make all of the cluster's nodes in ZooKeeper belong to the user who is logged in."""
-    access = cluster_access(given).zookeeper
+    access = cluster_access(connection).zookeeper
     with session(access) as client:
         typer.echo(f"{protect_nodes(client, access.user, open_to_all=open_to_all)} nodes")

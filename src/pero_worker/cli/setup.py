@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pero_worker.cli.late import command_app
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.setup.files import Ports, SetupOptions, make_set_up
 from pero_worker.wire.servers import Server
@@ -62,3 +63,6 @@ RabbitMQ's web interface: https://{Server(host[0], management_port)}, user admin
 {folder / "admin.password"}.
 Keep {folder / "ca.key"} where no server runs."""
     )
+
+
+app = command_app("set-up", set_up, EPILOG)

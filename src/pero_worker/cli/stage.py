@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,6 @@ from pero_worker.cli.examples import examples
 from pero_worker.cli.progress import bytes_bar
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
-from pero_worker.cluster.registry.servers import FTP, list_names
 from pero_worker.cluster.registry.stages import (
     StageChange,
     read_config,
@@ -23,12 +22,12 @@ from pero_worker.cluster.registry.stages import (
     save_stage,
     stage_names,
 )
-from pero_worker.cluster.registry.upload import archive_of, digest_of, upload_archive
+from pero_worker.cluster.registry.upload import upload_stage
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, store_access
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
-from pero_worker.stage import parse_config
-from pero_worker.wire.tree import check_name
+from pero_worker.models.trust import is_digest
+from pero_worker.stores.location import without_login
 
 app = typer.Typer(help="Stages: what is done to pages, with which model.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="NAME")]
@@ -48,7 +47,7 @@ Priority = Annotated[int | None, typer.Option(help="More is served sooner; -1 di
 )
 @cluster_command
 def add(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     name: Name,
     config: Config = None,
     remote_path: Remote = None,
@@ -57,18 +56,24 @@ def add(
     needs: Annotated[str | None, typer.Option(help="Label that its workers must have: cuda, or one of yours.")] = None,
     owner: Annotated[str | None, typer.Option(help="Whose it is: owners get equal parts of the workers.")] = None,
     share: Annotated[float | None, typer.Option(help="The owner's part, 2 = twice an ordinary one.")] = None,
+    sha256: Annotated[
+        str, typer.Option(help="Of the archive that --remote-path names: workers take no other.", metavar="DIGEST")
+    ] = "",
 ) -> None:
     """Create a stage, or change what is said of one; without options, an output queue."""
+    if sha256 and not (is_digest(sha256) and remote_path):
+        raise UsageError("--sha256 needs 64 hexadecimal digits, and --remote-path beside it")
     change = StageChange(
-        read_config(config) if config else None,
-        remote_path,
-        version,
-        priority,
-        needs=needs,
-        owner=owner,
-        share=share,
+        config=read_config(config) if config else None,
+        archive=remote_path,
+        version=version,
+        priority=priority,
+        archive_digest=sha256.lower() or None,
+        sharing={
+            name: value for name, value in (("needs", needs), ("owner", owner), ("share", share)) if value is not None
+        },
     )
-    with open_cluster(cluster_access(given)) as cluster:
+    with open_cluster(cluster_access(connection)) as cluster:
         save_stage(cluster.zookeeper, cluster.broker, name, change, SystemClock().now())
     typer.echo(f"stage {name} is saved" if change != StageChange() else f"output queue {name} is there")
 
@@ -82,7 +87,7 @@ def add(
 )
 @cluster_command
 def upload(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     name: Name,
     model: Annotated[
         Path, typer.Argument(help="A folder or archive with the model's files, or a bundled pipeline.", metavar="MODEL")
@@ -93,60 +98,63 @@ def upload(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
 ) -> None:
     """Put a model into the store and create or upgrade its stage; workers take it up between two pages."""
-    check_name(name)
-    given_config = read_config(config) if config else None
-    with open_cluster(cluster_access(given)) as cluster, archive_of(model, given_config) as (archive, text):
-        parse_config(text, name)
-        digest = digest_of(archive)
-        # The one folder that the SFTP server of set-up lets its clients write in.
-        target = remote_path or f"models/{name}/{digest[:12]}{''.join(archive.suffixes[-2:])}"
-        servers = list_names(cluster.zookeeper, FTP)
-        with bytes_bar(visible=not quiet) as bar:
-            task = bar.add_task("uploading", total=archive.stat().st_size)
-            upload_archive(servers, target, archive, store_access(given), lambda size: bar.update(task, completed=size))
-        change = StageChange(text, target, version or digest[:12], archive_digest=digest)
-        save_stage(cluster.zookeeper, cluster.broker, name, change, SystemClock().now())
-    typer.echo(f"{model} is in the store as {target}, stage {name} has version {version or digest[:12]}")
+    text = read_config(config) if config else None
+    with open_cluster(cluster_access(connection)) as cluster, bytes_bar(visible=not quiet) as bar:
+        task = bar.add_task("uploading", total=None)
+        uploaded = upload_stage(
+            cluster,
+            store_access(connection),
+            name,
+            model,
+            SystemClock().now(),
+            config=text,
+            path=remote_path,
+            version=version,
+            on_size=lambda size: bar.update(task, total=size),
+            on_progress=lambda sent: bar.update(task, completed=sent),
+        )
+    typer.echo(f"{model} is in the store as {uploaded.archive}, stage {name} has version {uploaded.version}")
 
 
 @app.command("list", epilog=examples("pero-worker stage list", "pero-worker stage list --json"))
 @cluster_command
 def list_(
-    given: ConnectionOptions, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+    connection: ConnectionOptions, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
 ) -> None:
     """List the stages."""
-    with session(cluster_access(given).zookeeper) as client:
+    with session(cluster_access(connection).zookeeper) as client:
         records = [read_record(client, name) for name in stage_names(client)]
     if as_json:
-        typer.echo(json.dumps([asdict(record) for record in records], default=str))
+        typer.echo(json.dumps([asdict(replace(r, archive=without_login(r.archive))) for r in records], default=str))
         return
     for record in records:
         note = " disabled" if record.disabled else ""
-        typer.echo(f"{record.name:24} {record.version or '-':34} {record.archive or '-'}{note}")
+        typer.echo(f"{record.name:24} {record.version or '-':34} {without_login(record.archive) or '-'}{note}")
 
 
 @app.command(epilog=examples("pero-worker stage show ocr"))
 @cluster_command
-def show(given: ConnectionOptions, name: Name) -> None:
+def show(connection: ConnectionOptions, name: Name) -> None:
     """Print all that is known of a stage, its config.ini last."""
-    with session(cluster_access(given).zookeeper) as client:
+    with session(cluster_access(connection).zookeeper) as client:
         record = read_record(client, name)
     mean = f"{record.mean_seconds:.3f} s" if record.mean_seconds is not None else "not known yet"
     typer.echo(f"name          {record.name}\nversion       {record.version or '-'}")
-    typer.echo(f"archive       {record.archive or '-'}\npriority      {-1 if record.disabled else record.priority}")
+    typer.echo(f"archive       {without_login(record.archive) or '-'}")
+    typer.echo(f"priority      {-1 if record.disabled else record.priority}")
     typer.echo(f"mean time     {mean}\nwaiting since {record.waiting_since or '-'}\n\n{record.config}")
 
 
 @app.command(epilog=examples("pero-worker stage remove ocr", "pero-worker stage remove out --force"))
 @cluster_command
 def remove(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     name: Name,
     keep_config: Annotated[bool, typer.Option("-k", "--keep-config", help="Remove the queue only.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Even when pages wait in its queue.")] = False,
 ) -> None:
     """Remove a stage and its queue."""
-    with open_cluster(cluster_access(given)) as cluster:
+    with open_cluster(cluster_access(connection)) as cluster:
         state = cluster.broker.state(name)
         if state is not None and state.messages and not force:
             raise UsageError(f"{state.messages} pages wait in {name} and would be lost: use --force if they may be")

@@ -1,11 +1,12 @@
-"""`pero-worker status`: what runs, how long still, what failed."""
+"""`pero-worker status`: what is wrong, what runs, how long still."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -14,59 +15,193 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pero_worker.cli.access import cluster_command
+from pero_worker.cli.late import command_app
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
-from pero_worker.cluster.status import ClusterState, look
+from pero_worker.cluster.state import ClusterState, Problem, Severity
+from pero_worker.cluster.status import ClusterWatcher
 from pero_worker.errors import TransientError
 
-EPILOG = "[bold]Examples[/bold]\n\n  pero-worker status --watch\n\n  pero-worker status --json | jq .stages"
+EPILOG = """[bold]Examples[/bold]
+
+  pero-worker status --watch
+
+  pero-worker status --check          (for monitoring: one line; 0 well, 1 warning, 2 critical, 3 unknown)
+
+  pero-worker status --json | jq .problems
+"""
+_WIDE = 100
+"""Columns of a terminal in which all is shown."""
+_GAP = 2
+"""Between two columns."""
+_MAX_NAME = 24
+"""Characters of a name that are shown however narrow the terminal is."""
+_COLOURS = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow"}
 
 
 def status(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Keep showing it, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="One line, and the exit status that monitoring programs expect.")
+    ] = False,
 ) -> None:
-    """Stages with their queues, workers with what they do, and who leads."""
-    with open_cluster(cluster_access(given)) as cluster:
+    """What is wrong and what to do, then stages with their queues, workers with what they do, and who leads."""
+    clock = SystemClock()
+    watcher = ClusterWatcher(cluster_access(connection), clock.now)
+    if check:
+        _check(watcher)
+    with watcher:
         if as_json:
-            typer.echo(as_json_text(look(cluster)))
+            typer.echo(as_json_text(watcher.look()))
         elif watch:
-            with (
-                suppress(KeyboardInterrupt),
-                Live(shown(look(cluster)), console=Console(), refresh_per_second=4) as live,
-            ):
-                while True:
-                    SystemClock().sleep(1)
-                    try:
-                        live.update(shown(look(cluster)))
-                    except TransientError as error:
-                        live.update(Text(f"waiting: {error}"))
+            _watch(watcher)
         else:
-            Console(highlight=False).print(shown(look(cluster)))
+            state = watcher.look()
+            console = Console(highlight=False)
+            console.print(shown(state, clock.now(), console.width))
+            if state.look.away:
+                raise typer.Exit(TransientError.exit_code)
+
+
+def _watch(watcher: ClusterWatcher) -> None:
+    """What was seen last stays on the screen while ZooKeeper is away."""
+    clock = SystemClock()
+    console = Console()
+    last = watcher.look()
+    with (
+        suppress(KeyboardInterrupt),
+        Live(shown(last, clock.now(), console.width), console=console, refresh_per_second=4) as live,
+    ):
+        while True:
+            clock.sleep(1)
+            try:
+                last = watcher.look()
+                live.update(shown(last, clock.now(), console.width))
+            except TransientError as error:
+                live.update(Group(Text(f"{error}. Last seen:", "bold red"), shown(last, clock.now(), console.width)))
+
+
+def _check(watcher: ClusterWatcher) -> None:
+    """Prints one line and ends with the exit status of the worst problem."""
+    try:
+        with watcher:
+            state = watcher.look()
+    except TransientError as error:
+        typer.echo(f"{Severity.UNKNOWN.name}: {error}")
+        raise typer.Exit(Severity.UNKNOWN) from None
+    told = "; ".join(f"{problem.subject}: {problem.text}" for problem in state.problems)
+    look = state.look
+    there = sum(not worker.dead for worker in look.workers)
+    waiting = sum(stage.messages or 0 for stage in look.stages)
+    typer.echo(f"{state.severity.name}: {told or 'all is well'} | waiting={waiting} workers={there}")
+    raise typer.Exit(state.severity)
 
 
 def as_json_text(state: ClusterState) -> str:
-    stages = [{**asdict(stage), "rate": stage.rate, "seconds_left": stage.seconds_left} for stage in state.stages]
-    return json.dumps({**asdict(state), "stages": stages}, default=str)
+    """One object: what was seen, the problems, and the word for the worst of them."""
+    look = state.look
+    stages = [{**asdict(stage), "rate": stage.rate, "seconds_left": stage.seconds_left} for stage in look.stages]
+    problems = [{**asdict(problem), "severity": problem.severity.name} for problem in state.problems]
+    found = {**asdict(look), "stages": stages, "problems": problems, "severity": state.severity.name}
+    return json.dumps(found, default=_plain)
 
 
-def shown(state: ClusterState) -> Group:
-    stages = Table("stage", "waiting", "workers", "s/page", "pages/s", "left", "version", box=None, pad_edge=False)
-    for stage in state.stages:
-        waiting = "no queue" if stage.messages is None else str(stage.messages)
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def shown(state: ClusterState, now: datetime, width: int = 120) -> Group:
+    """Problems first; in a terminal of few columns what matters less is left out."""
+    look, wide = state.look, width >= _WIDE
+    stages = _Listing(
+        {
+            "stage": True,
+            "waiting": True,
+            "workers": True,
+            "s/page": wide,
+            "pages/s": wide,
+            "left": True,
+            "version": wide,
+        }
+    )
+    for stage in look.stages:
         left = "" if stage.seconds_left is None else str(timedelta(seconds=round(stage.seconds_left)))
-        mean = "" if stage.mean_seconds is None else f"{stage.mean_seconds:.2f}"
-        rate = "" if stage.rate is None else f"{stage.rate:.2f}"
-        name = f"{stage.name} (disabled)" if stage.disabled else stage.name
-        stages.add_row(*map(Text, (name, waiting, str(stage.workers), mean, rate, left, stage.version)))
-    workers = Table("worker", "status", "stage", "host", "pages", "failed", "last error", box=None, pad_edge=False)
-    for worker in state.workers:
-        host, pages = str(worker.facts.get("host", "")), str(worker.facts.get("pages", ""))
-        failed = str(worker.failures or "")
-        holds = ", ".join(worker.stages)
-        workers.add_row(*map(Text, (worker.name, worker.status, holds, host, pages, failed, worker.last_error)))
-    lead = f"watchdog: {state.leader}" if state.leader else "watchdog: none leads (pero-worker watchdog)"
-    dead = f"{state.dead_letters} unusable messages in pero.dead" if state.dead_letters else ""
-    return Group(stages, Text(), workers, Text(), Text(lead), Text(dead))
+        stages.add(
+            f"{stage.name} (disabled)" if stage.disabled else stage.name,
+            "?" if stage.messages is None else stage.messages,
+            stage.workers,
+            "" if stage.mean_seconds is None else f"{stage.mean_seconds:.2f}",
+            "" if stage.rate is None else f"{stage.rate:.2f}",
+            left,
+            stage.version,
+        )
+    for name, waiting in look.outputs.items():
+        stages.add(name, waiting, "", "", "", "", "")
+    always, where = {"worker": True, "status": True, "since": wide, "stage": True}, {"host": wide, "pages": wide}
+    workers = _Listing({**always, **where, "failed": wide, "last error": True})
+    for worker in look.workers:
+        workers.add(
+            worker.name,
+            worker.word,
+            _age(worker.since, now),
+            ", ".join(worker.stages),
+            worker.facts.get("host", ""),
+            worker.facts.get("pages", ""),
+            worker.failures or "",
+            worker.last_error,
+        )
+    lead = f"watchdog: {look.leader}" if look.leader else "watchdog: none leads"
+    problems = [_told(problem, now) for problem in state.problems]
+    return Group(*problems, Text(), stages.table(width), Text(), workers.table(width), Text(), Text(lead))
+
+
+class _Listing:
+    """Rows under headings. Names are shown whole, the last column gives way."""
+
+    def __init__(self, columns: Mapping[str, bool]) -> None:
+        """`columns`: headings, each with whether it is shown."""
+        self._columns = columns
+        self._rows: list[list[str]] = []
+
+    def add(self, *cells: object) -> None:
+        """One for each column, shown or not."""
+        shown = zip(cells, self._columns.values(), strict=True)
+        self._rows.append([str(cell) for cell, visible in shown if visible])
+
+    def table(self, width: int) -> Table:
+        headings = [heading for heading, visible in self._columns.items() if visible]
+        table = Table(box=None, pad_edge=False)
+        left = width
+        for number, heading in enumerate(headings):
+            longest = max([len(heading), *(len(row[number]) for row in self._rows)])
+            # The last one gets what the others leave.
+            last = number == len(headings) - 1
+            room = max(left, len(heading)) if last else min(longest, _MAX_NAME)
+            table.add_column(heading, no_wrap=True, overflow="ellipsis", width=min(longest, room))
+            left -= room + _GAP
+        for row in self._rows:
+            table.add_row(*map(Text, row))
+        return table
+
+
+def _told(problem: Problem, now: datetime) -> Text:
+    since = f" (for {_age(problem.since, now)})" if problem.since else ""
+    text = Text(f"{problem.severity.name} {problem.subject}: ", _COLOURS[problem.severity])
+    return text.append(f"{problem.text}{since}. ", "default").append(f"To do: {problem.remedy}", "dim")
+
+
+def _age(moment: datetime | None, now: datetime) -> str:
+    """In the largest unit that says it: `12 s`, `3 min`, `5 h`, `2 d`."""
+    if moment is None:
+        return ""
+    seconds = max(0, round((now - moment).total_seconds()))
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size or (seconds >= size and unit == "d"):
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+app = command_app("status", cluster_command(status), EPILOG)

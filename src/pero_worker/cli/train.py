@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pero_worker.cli.late import command_app
+from pero_worker.cli.say import say, warn
 from pero_worker.errors import ExitCode, StageError, UsageError
 from pero_worker.models.pipelines import load_pipeline, pipeline_cache
 from pero_worker.processes import Lifetime, leave
@@ -67,7 +68,7 @@ def train(
 
     def tell(text: str) -> None:
         if not quiet:
-            typer.echo(text, err=True)
+            warn(text)
 
     if threads:
         torch.set_num_threads(threads)
@@ -78,15 +79,14 @@ def train(
             pages, output, Base.of(pipeline), settings, _device(torch, device), tell, lifetime.stop.is_set
         )
     except Stopped:
-        typer.echo(f"stopped: the same command goes on with what is in {output}", err=True)
+        warn(f"stopped: the same command goes on with what is in {output}")
         leave(ExitCode.INTERRUPTED)
-    typer.echo(
+    say(
         f"CER on {outcome.held_out} held-out lines: {outcome.before:.2%} before, {outcome.after:.2%} after;"
         f" read with it: pero-worker ocr SCANS -o OUT --pipeline {output}"
     )
     if outcome.after >= outcome.before:
-        typer.echo("it reads no better than before: give it more lines or more minutes", err=True)
-    sys.stdout.flush()
+        warn("it reads no better than before: give it more lines or more minutes")
 
 
 def _device(torch: object, name: str) -> object:
@@ -99,3 +99,6 @@ def _device(torch: object, name: str) -> object:
         return torch.device(name)  # type: ignore[attr-defined]
     except RuntimeError:
         raise UsageError(f"there is no device {name}: use auto, cpu, cuda or cuda:N") from None
+
+
+app = command_app("train", train, EPILOG)

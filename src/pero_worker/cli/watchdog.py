@@ -19,9 +19,9 @@ from pero_worker.cluster.logs.stderr import log_to_stderr
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.processes import Lifetime
 from pero_worker.watchdog.mirror import Mirror
-from pero_worker.watchdog.policy import plan
+from pero_worker.watchdog.policy import PlanRule
 from pero_worker.watchdog.service import Watchdog
-from pero_worker.watchdog.snapshot import Snapshot
+from pero_worker.watchdog.snapshot import Rule, Snapshot
 from pero_worker.watchdog.trace import Recorder
 
 EPILOG = """
@@ -36,13 +36,16 @@ EPILOG = """
 Start it on two machines: one leads, the other takes over when it goes.
 """
 
+_INTERVAL_SECONDS = 0.25
+"""Between two looks at queues whose workers say nothing new."""
+
 app = typer.Typer(invoke_without_command=True, epilog=EPILOG)
 
 
 @app.callback(epilog=EPILOG)
 @cluster_command
 def watchdog(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     context: typer.Context,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print one plan and why, change nothing.")] = False,
     record: Annotated[
@@ -53,7 +56,7 @@ def watchdog(
     """Assign workers to stages, until told to stop."""
     if context.invoked_subcommand is None:
         log_to_stderr(logging.INFO if verbose else logging.WARNING)
-        run_watchdog(cluster_access(given), dry_run=dry_run, record=record)
+        run_watchdog(cluster_access(connection), dry_run=dry_run, record=record)
 
 
 app.command("replay", epilog=replay.EPILOG)(replay.replay)
@@ -64,30 +67,34 @@ def run_watchdog(access: ClusterAccess, *, dry_run: bool, record: Path | None = 
     lifetime = Lifetime()
     lifetime.begin()
     clock = SystemClock()
+    rule = PlanRule(interval=_INTERVAL_SECONDS)
     with ExitStack() as stack:
         cluster = stack.enter_context(open_cluster(access))
         if dry_run:
-            _show(_look(Watchdog(cluster.zookeeper, cluster.broker.lengths, clock), cluster.zookeeper))
+            _show(
+                _take_snapshot(Watchdog(cluster.zookeeper, cluster.broker.lengths, clock, rule), cluster.zookeeper),
+                rule,
+            )
             return
         name = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         if record is None:
-            service = Watchdog(cluster.zookeeper, cluster.broker.lengths, clock)
+            service = Watchdog(cluster.zookeeper, cluster.broker.lengths, clock, rule)
         else:
             recorder = stack.enter_context(Recorder(record, clock))
-            service = Watchdog(cluster.zookeeper, cluster.broker.lengths, clock, record=recorder)
+            service = Watchdog(cluster.zookeeper, cluster.broker.lengths, clock, rule, record=recorder)
         service.run(name, lifetime.stop)
 
 
-def _look(service: Watchdog, zookeeper: object) -> Snapshot:
+def _take_snapshot(service: Watchdog, zookeeper: object) -> Snapshot:
     mirror = Mirror(zookeeper, lambda: None)
     try:
         mirror.wait(10)
-        return service.look(mirror)
+        return service.take_snapshot(mirror)
     finally:
         mirror.close()
 
 
-def _show(seen: Snapshot) -> None:
+def _show(seen: Snapshot, rule: Rule) -> None:
     for stage in seen.stages:
         why_not = "disabled" if stage.disabled else stage.quarantine
         pages = f"{stage.waiting} pages wait, {stage.seconds(''):.2f} s each, {stage.load_seconds(''):.1f} s to load"
@@ -95,7 +102,7 @@ def _show(seen: Snapshot) -> None:
     for worker in seen.workers:
         doing = "loading" if worker.loading else "busy" if worker.busy else "idle"
         typer.echo(f"worker {worker.name}: {doing}, holds {', '.join(worker.holds) or 'nothing'}")
-    moves = plan(seen)
+    moves = rule.decide(0.0, seen)
     for move in moves:
         typer.echo(f"would have {move.worker} hold {', '.join(move.stages) or 'nothing'}: {move.reason}")
     if not moves:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import sys
 import uuid
@@ -13,22 +14,28 @@ from typing import Annotated
 import platformdirs
 import typer
 
-from pero_worker.cli.access import configured
+from pero_worker.cli.access import cluster_command, configured
+from pero_worker.cli.late import command_app
+from pero_worker.cli.lease import gateway_key, work_for_gateway
 from pero_worker.cluster.logs.stderr import log_to_stderr
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, store_access
 from pero_worker.cluster.workers.supervisor import run_pool
 from pero_worker.cluster.workers.worker import ClusterWorkerSettings
+from pero_worker.gateway.local_backend import LocalBackendSettings
 from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.local.devices import choose_devices
 from pero_worker.models.store import Keep
 from pero_worker.processes import Lifetime
 
+_GATEWAY = "Instead of a cluster"
 EPILOG = """
 [bold]Examples[/bold]
 
   pero-worker worker -z zoo1.example.org
 
   pero-worker worker -z zoo1,zoo2,zoo3 --jobs 4 --id gpu-room-2
+
+  pero-worker worker --gateway https://ocr.example.org --until-idle 60
 
 In a configuration file, section WORKER or at the top of TOML: worker_id, cache_dir, log_queue.
 
@@ -37,7 +44,7 @@ SIGTERM and Ctrl-C end it after the page in hand; a page that takes longer than 
 
 
 def worker(
-    given: ConnectionOptions,
+    connection: ConnectionOptions,
     context: typer.Context,
     id: Annotated[
         str,
@@ -79,11 +86,56 @@ def worker(
             help="Send log lines to this queue (see pero-worker log).",
         ),
     ] = "",
+    trust_archives: Annotated[
+        bool,
+        typer.Option("--trust-archives", help="Use archives that no SHA-256 pins, too, as upstream's are."),
+    ] = False,
+    gateway: Annotated[
+        str,
+        typer.Option(
+            help="Lease jobs from a gateway over HTTPS; its key is in PERO_WORKER_GATEWAY_KEY.",
+            metavar="URL",
+            rich_help_panel=_GATEWAY,
+        ),
+    ] = "",
+    key_file: Annotated[Path | None, typer.Option(help="Holds the gateway's key.", rich_help_panel=_GATEWAY)] = None,
+    pipeline: Annotated[
+        str, typer.Option("-p", "--pipeline", help="For jobs whose engine has no files.", rich_help_panel=_GATEWAY)
+    ] = "print-latin",
+    engine: Annotated[str, typer.Option(help="Lease jobs of this engine only.", rich_help_panel=_GATEWAY)] = "",
+    until_idle: Annotated[
+        float | None,
+        typer.Option(min=0, help="End after so many seconds without a job.", rich_help_panel=_GATEWAY),
+    ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust", help="Trust the engines' files, now and later: they are programs.", rich_help_panel=_GATEWAY
+        ),
+    ] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
 ) -> None:
     """Serve the stages that the watchdog assigns, until told to stop."""
     level = logging.INFO if verbose else logging.WARNING
     log_to_stderr(level)
+    if gateway:
+        here = LocalBackendSettings(
+            device=device,
+            jobs=jobs or None,
+            max_pixels=max_megapixels * 1_000_000,
+            max_attempts=max_attempts,
+            log_file=Path(os.devnull),
+        )
+        work_for_gateway(
+            gateway,
+            gateway_key(key_file),
+            pipeline=pipeline,
+            engine=engine,
+            until_idle=until_idle,
+            settings=here,
+            trust=trust,
+        )
+        return
     devices = choose_devices(device, jobs or None, sys.maxsize)
     values = configured(context, "WORKER")
     name = id or values.get("worker_id") or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
@@ -93,7 +145,7 @@ def worker(
         ClusterWorkerSettings(
             name=name if len(devices) == 1 else f"{name}-{number}",
             cache=folder,
-            keep=Keep(timedelta(days=cache_days), round(cache_size * 1e9)),
+            keep=Keep(age=timedelta(days=cache_days), bytes=round(cache_size * 1e9)),
             device=one,
             max_pixels=max_megapixels * 1_000_000,
             max_attempts=max_attempts,
@@ -104,11 +156,15 @@ def worker(
             workers_on_device=devices.count(one),
             model_memory=None if model_memory is None else round(model_memory * 1e9),
             labels=tuple(label or ()),
+            trust_archives=trust_archives,
         )
         for number, one in enumerate(devices, 1)
     ]
     lifetime = Lifetime(grace=None)
     lifetime.begin()
-    status = run_pool(settings, cluster_access(given), store_access(given), lifetime.stop)
+    status = run_pool(settings, cluster_access(connection), store_access(connection), lifetime.stop)
     if status:
         raise typer.Exit(status)
+
+
+app = command_app("worker", cluster_command(worker), EPILOG)

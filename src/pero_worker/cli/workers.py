@@ -22,10 +22,10 @@ Worker = Annotated[str, typer.Argument(metavar="WORKER")]
 @app.command("list", epilog=examples("pero-worker workers list", "pero-worker workers list --json"))
 @cluster_command
 def list_(
-    given: ConnectionOptions, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+    connection: ConnectionOptions, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
 ) -> None:
     """List the workers with status, stage, host, pages done and last error."""
-    with session(cluster_access(given).zookeeper) as client:
+    with session(cluster_access(connection).zookeeper) as client:
         states = registered.read_workers(client)
     if as_json:
         typer.echo(json.dumps([asdict(state) for state in states], default=str))
@@ -39,26 +39,28 @@ def list_(
 
 @app.command(epilog=examples("pero-worker workers stop gpu-room-1 gpu-room-2"))
 @cluster_command
-def stop(given: ConnectionOptions, workers: Annotated[list[str], typer.Argument(metavar="WORKER...")]) -> None:
+def stop(connection: ConnectionOptions, workers: Annotated[list[str], typer.Argument(metavar="WORKER...")]) -> None:
     """Have workers end after the page in hand."""
-    with session(cluster_access(given).zookeeper) as client:
+    with session(cluster_access(connection).zookeeper) as client:
         for worker in workers:
             registered.stop(client, worker)
 
 
 @app.command(epilog=examples("pero-worker workers remove gpu-room-1"))
 @cluster_command
-def remove(given: ConnectionOptions, workers: Annotated[list[str], typer.Argument(metavar="WORKER...")]) -> None:
+def remove(connection: ConnectionOptions, workers: Annotated[list[str], typer.Argument(metavar="WORKER...")]) -> None:
     """Forget workers that are gone."""
-    with session(cluster_access(given).zookeeper) as client:
+    with session(cluster_access(connection).zookeeper) as client:
         for worker in workers:
             registered.remove(client, worker)
 
 
 @app.command(epilog=examples("pero-worker workers assign gpu-room-1 ocr"))
 @cluster_command
-def assign(given: ConnectionOptions, worker: Worker, stage: Annotated[str, typer.Argument(metavar="STAGE")]) -> None:
+def assign(
+    connection: ConnectionOptions, worker: Worker, stage: Annotated[str, typer.Argument(metavar="STAGE")]
+) -> None:
     """Have a worker serve a stage; a running watchdog may send it elsewhere later."""
-    with session(cluster_access(given).zookeeper) as client:
+    with session(cluster_access(connection).zookeeper) as client:
         read_record(client, stage)
         registered.assign(client, worker, stage)

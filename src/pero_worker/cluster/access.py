@@ -18,20 +18,24 @@ from pero_worker.wire.servers import Server
 from pero_worker.wire.tree import TREE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterAccess:
-    """`broker.servers` empty: those registered in ZooKeeper."""
+    """How to reach a cluster."""
 
     zookeeper: ZooKeeperAccess = field(default_factory=ZooKeeperAccess)
+    """Its coordinator, where all else is registered."""
     broker: BrokerAccess = field(default_factory=lambda: BrokerAccess(servers=()))
+    """RabbitMQ; without servers: those that are registered."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     """Both connections, open."""
 
     zookeeper: KazooClient
+    """To the coordinator."""
     broker: RabbitBroker
+    """To RabbitMQ."""
 
 
 def broker_access(client: KazooClient, access: BrokerAccess) -> BrokerAccess:
@@ -53,14 +57,20 @@ def follow_servers(client: KazooClient, broker: RabbitBroker) -> None:
 
 
 @contextmanager
+def open_broker(client: KazooClient, access: BrokerAccess, *, wait: float = 15.0) -> Iterator[RabbitBroker]:
+    """TransientError: it cannot be reached within `wait` seconds, or none is known."""
+    broker = RabbitBroker(broker_access(client, access))
+    try:
+        if not access.servers:
+            follow_servers(client, broker)
+        broker.wait_connected(wait)
+        yield broker
+    finally:
+        broker.close()
+
+
+@contextmanager
 def open_cluster(access: ClusterAccess, *, wait: float = 15.0) -> Iterator[Cluster]:
     """TransientError: one of them cannot be reached within `wait` seconds."""
-    with session(access.zookeeper) as client:
-        broker = RabbitBroker(broker_access(client, access.broker))
-        try:
-            if not access.broker.servers:
-                follow_servers(client, broker)
-            broker.wait_connected(wait)
-            yield Cluster(client, broker)
-        finally:
-            broker.close()
+    with session(access.zookeeper) as client, open_broker(client, access.broker, wait=wait) as broker:
+        yield Cluster(zookeeper=client, broker=broker)

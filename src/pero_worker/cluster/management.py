@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from pero_worker.errors import TransientError, UsageError
+from pero_worker.errors import PeroWorkerError, TransientError, UsageError, joined
 from pero_worker.wire.servers import MANAGEMENT_PORT, Server
 
 TAGS = ("administrator", "monitoring", "policymaker", "management")
@@ -118,27 +118,25 @@ class Management:
 
     def _ask(self, path: str) -> Any:
         """What the answer holds, None when nothing of that name is there."""
-        reasons: list[str] = []
+        failures: list[PeroWorkerError] = []
         for server in self._servers:
             try:
                 return self._call(server, "GET", path)
             except _NotFound:
                 return None
             except TransientError as error:
-                reasons.append(str(error))
-        raise TransientError("; ".join(reasons))
+                failures.append(error)
+        raise joined(failures)
 
     def _tell(self, method: str, path: str, body: Mapping[str, str] | None = None) -> None:
-        failures: list[Exception] = []
+        failures: list[PeroWorkerError] = []
         for server in self._servers:
             try:
                 self._call(server, method, path, body)
             except (TransientError, UsageError) as error:
                 failures.append(error)
         if failures:
-            text = "; ".join(str(failure) for failure in failures)
-            away = any(isinstance(failure, TransientError) for failure in failures)
-            raise TransientError(text) if away else UsageError(text)
+            raise joined(failures)
 
     def _call(self, server: Server, method: str, path: str, body: Mapping[str, str] | None = None) -> Any:
         scheme = "https" if self._access.ca_cert else "http"

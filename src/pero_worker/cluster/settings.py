@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigError
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from pero_worker.brokers.connection import BrokerAccess
 from pero_worker.cluster.access import ClusterAccess
@@ -23,63 +25,103 @@ _BROKER_LOGIN = ("guest", "guest")
 _STORE_LOGIN = ("pero", "pero")
 
 
-@dataclass(frozen=True, slots=True)
+def _known_as(variable: str, key: str, *, secret: bool = False) -> Any:
+    """A setting that is empty where nobody says it; its names in the environment ('' = none) and in a file."""
+    return field(default="", repr=not secret, metadata={"variable": variable, "key": key})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
-    """What the user said; empty = not said. One user and password serve ZooKeeper, RabbitMQ and the model store.
+    """Where the servers are, and who we are, as far as somebody said it. One user and password serve ZooKeeper,
+    RabbitMQ and the model store."""
 
-    `open_nodes`: as in `ZooKeeperAccess`.
-    """
-
-    zookeeper: tuple[str, ...] = ()
-    user: str = ""
-    password: str = field(default="", repr=False)
-    ca_cert: str = ""
-    vhost: str = ""
-    brokers: tuple[str, ...] = ()
-    known_hosts: str = ""
-    open_nodes: bool = False
+    zookeeper: str = _known_as("PERO_WORKER_ZOOKEEPER", "zookeeper_servers")
+    """Its servers, parted by commas or spaces."""
+    user: str = _known_as("PERO_WORKER_USER", "username")
+    """Name of the login; '': none."""
+    password: str = _known_as("PERO_WORKER_PASSWORD", "password", secret=True)
+    """Of the login."""
+    ca_cert: str = _known_as("PERO_WORKER_CA_CERT", "ca_cert")
+    """PEM file of the authority of the servers' certificates; '': no TLS."""
+    vhost: str = _known_as("PERO_WORKER_VHOST", "vhost")
+    """Of RabbitMQ; '': the usual ones are tried."""
+    brokers: str = _known_as("", "broker_servers")
+    """RabbitMQ servers, parted by commas or spaces; '': those that are registered in ZooKeeper."""
+    known_hosts: str = _known_as("PERO_WORKER_KNOWN_HOSTS", "known_hosts")
+    """File of the SFTP servers' keys."""
+    open_nodes: str = _known_as("PERO_WORKER_OPEN_NODES", "open_nodes")
+    """Yes or no: as `ZooKeeperAccess.open_nodes`."""
 
     def over(self, other: ConnectionOptions) -> ConnectionOptions:
         """This, and where it says nothing, `other`."""
         return ConnectionOptions(
-            self.zookeeper or other.zookeeper,
-            self.user or other.user,
-            self.password or other.password,
-            self.ca_cert or other.ca_cert,
-            self.vhost or other.vhost,
-            self.brokers or other.brokers,
-            self.known_hosts or other.known_hosts,
-            self.open_nodes or other.open_nodes,
+            **{one.name: getattr(self, one.name) or getattr(other, one.name) for one in fields(self)}
         )
 
 
-def cluster_access(given: ConnectionOptions) -> ClusterAccess:
+def options_in_environment(environment: Mapping[str, str] = os.environ) -> ConnectionOptions:
+    """What the variables say. UsageError: the file of PERO_WORKER_PASSWORD_FILE cannot be read."""
+    found = ConnectionOptions(
+        **{one.name: environment.get(one.metadata["variable"], "") for one in fields(ConnectionOptions)}
+    )
+    file = environment.get("PERO_WORKER_PASSWORD_FILE", "")
+    return replace(found, password=read_password(Path(file))) if file else found
+
+
+def options_in(values: Mapping[str, str]) -> ConnectionOptions:
+    """The part of a configuration that says where the servers are."""
+    return ConnectionOptions(**{one.name: values.get(one.metadata["key"], "") for one in fields(ConnectionOptions)})
+
+
+def connection_options(
+    options: ConnectionOptions,
+    *sections: str,
+    config_file: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> ConnectionOptions:
+    """`options`, then what the environment says, then the file, which PERO_WORKER_CONFIG may name; `sections` as for
+    `read_settings`. UsageError: a file cannot be read."""
+    merged = options.over(options_in_environment(environment))
+    named = environment.get("PERO_WORKER_CONFIG", "")
+    file = config_file or (Path(named) if named else None)
+    return merged.over(options_in(read_settings(file, *sections))) if file else merged
+
+
+def read_password(file: Path) -> str:
+    """Without the line's end. UsageError: the file cannot be read."""
+    try:
+        return file.read_text("utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the password in {file}: {error}") from error
+
+
+def cluster_access(options: ConnectionOptions) -> ClusterAccess:
     """UsageError: an address that cannot be, or a certificate that is not there."""
-    if given.ca_cert and not Path(given.ca_cert).is_file():
-        raise UsageError(f"there is no certificate {given.ca_cert}")
-    user, password = (given.user, given.password) if given.user else _BROKER_LOGIN
+    if options.ca_cert and not Path(options.ca_cert).is_file():
+        raise UsageError(f"there is no certificate {options.ca_cert}")
+    user, password = (options.user, options.password) if options.user else _BROKER_LOGIN
     return ClusterAccess(
-        ZooKeeperAccess(
-            given.zookeeper or (DEFAULT_ZOOKEEPER,),
-            given.user if given.password else "",
-            given.password,
-            given.ca_cert,
-            given.open_nodes,
+        zookeeper=ZooKeeperAccess(
+            servers=split_servers([options.zookeeper]) or (DEFAULT_ZOOKEEPER,),
+            user=options.user if options.password else "",
+            password=options.password,
+            ca_cert=options.ca_cert,
+            open_nodes=flag(options.open_nodes),
         ),
-        BrokerAccess(
-            servers=tuple(parse_server(server) for server in given.brokers),
+        broker=BrokerAccess(
+            servers=tuple(parse_server(server) for server in split_servers([options.brokers])),
             user=user,
             password=password,
-            vhost=given.vhost,
-            ca_cert=given.ca_cert,
+            vhost=options.vhost,
+            ca_cert=options.ca_cert,
         ),
     )
 
 
-def store_access(given: ConnectionOptions) -> StoreAccess:
-    user, password = (given.user, given.password) if given.user else _STORE_LOGIN
-    access = StoreAccess(user, password, Path(given.ca_cert) if given.ca_cert else None)
-    return replace(access, known_hosts=Path(given.known_hosts)) if given.known_hosts else access
+def store_access(options: ConnectionOptions) -> StoreAccess:
+    user, password = (options.user, options.password) if options.user else _STORE_LOGIN
+    access = StoreAccess(user=user, password=password, ca_cert=Path(options.ca_cert) if options.ca_cert else None)
+    return replace(access, known_hosts=Path(options.known_hosts)) if options.known_hosts else access
 
 
 def split_servers(values: Sequence[str]) -> tuple[str, ...]:
@@ -117,20 +159,6 @@ def read_settings(path: Path, *sections: str) -> dict[str, str]:
         if parser.has_section(name):
             return dict(parser[name])
     raise UsageError(f"the configuration {path} has no section [{sections[0]}]")
-
-
-def given_in(values: Mapping[str, str]) -> ConnectionOptions:
-    """The part of a configuration that says where the servers are."""
-    return ConnectionOptions(
-        split_servers([values.get("zookeeper_servers", "")]),
-        values.get("username", ""),
-        values.get("password", ""),
-        values.get("ca_cert", ""),
-        values.get("vhost", ""),
-        split_servers([values.get("broker_servers", "")]),
-        values.get("known_hosts", ""),
-        flag(values.get("open_nodes", "")),
-    )
 
 
 def flag(text: str) -> bool:

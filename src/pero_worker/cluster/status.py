@@ -1,71 +1,126 @@
-"""The state of the whole cluster in one look."""
+"""The state of the whole cluster in one look. What cannot be seen is left out, and said."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
-from pero_worker.cluster.access import Cluster
-from pero_worker.cluster.registry.stages import read_record, stage_names
+from pero_worker.brokers.alarms import raised_alarms
+from pero_worker.brokers.queues import RabbitQueues
+from pero_worker.cluster.access import ClusterAccess, broker_access
+from pero_worker.cluster.problems import find_problems
+from pero_worker.cluster.queues import listed_queues
+from pero_worker.cluster.registry.stages import StageRecord, current_trouble, read_record, stage_names
 from pero_worker.cluster.registry.workers import WorkerState, read_workers
-from pero_worker.coordinators.session import wait_for
+from pero_worker.cluster.state import ClusterState, Look, StageState
+from pero_worker.coordinators.session import session, wait_for
+from pero_worker.errors import StageError, TransientError
 from pero_worker.wire import tree as wire
-from pero_worker.wire.queues import DEAD_LETTERS
+from pero_worker.wire.queues import DEAD_LETTERS, LOG_QUEUE
 from pero_worker.wire.tree import TREE
 
-
-@dataclass(frozen=True, slots=True)
-class StageState:
-    """`messages` None: the queue is missing. `rate` is pages a second that its workers can do, `seconds_left` at that
-    rate; None when nobody serves it or nothing is measured."""
-
-    name: str
-    messages: int | None
-    workers: int
-    mean_seconds: float | None
-    version: str
-    disabled: bool
-    priority: int
-
-    @property
-    def rate(self) -> float | None:
-        return self.workers / self.mean_seconds if self.workers and self.mean_seconds else None
-
-    @property
-    def seconds_left(self) -> float | None:
-        return self.messages / self.rate if self.messages is not None and self.rate else None
+PATIENCE_SECONDS = 2.0
+"""How long a server may take to be seen."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterState:
-    stages: tuple[StageState, ...]
-    workers: tuple[WorkerState, ...]
-    leader: str
-    dead_letters: int
+class ClusterWatcher:
+    """Looks at a cluster again and again over the same connections; use it in a `with`.
 
+    TransientError on entry: ZooKeeper cannot be reached, without which nothing is known.
+    """
 
-def look(cluster: Cluster) -> ClusterState:
-    workers = read_workers(cluster.zookeeper)
-    stages: list[StageState] = []
-    for name in stage_names(cluster.zookeeper):
-        record = read_record(cluster.zookeeper, name)
-        queue = cluster.broker.state(name)
-        serving = sum(name in worker.stages and not worker.dead for worker in workers)
-        stages.append(
-            StageState(
-                name,
-                queue.messages if queue else None,
-                serving,
-                record.mean_seconds,
-                record.version,
-                record.disabled,
-                record.priority,
-            )
+    def __init__(self, access: ClusterAccess, now: Callable[[], datetime], patience: float = PATIENCE_SECONDS) -> None:
+        self._access = access
+        self._now = now
+        self._patience = patience
+        self._stack = ExitStack()
+        self._client: KazooClient | None = None
+        self._broker: RabbitQueues | None = None
+
+    def __enter__(self) -> ClusterWatcher:
+        zookeeper = replace(self._access.zookeeper, patience=self._patience)
+        self._client = self._stack.enter_context(session(zookeeper))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def look(self) -> ClusterState:
+        """TransientError: ZooKeeper is away."""
+        if self._client is None:
+            raise TransientError("the cluster is not being watched yet")
+        client = self._client
+        records = _records(client)
+        workers = read_workers(client)
+        queues: Mapping[str, int] = {}
+        away: list[tuple[str, str]] = []
+        alarms: tuple[str, ...] = ()
+        try:
+            broker = self._connected(client)
+            queues = self._queues(client, broker, [record.name for record in records])
+            alarms = raised_alarms(broker_access(client, self._access.broker))
+        except TransientError as error:
+            away.append(("RabbitMQ", str(error)))
+        stages = tuple(_stage(record, queues, workers) for record in records)
+        others = queues.keys() - {record.name for record in records} - {DEAD_LETTERS}
+        look = Look(
+            stages=stages,
+            outputs={name: queues[name] for name in sorted(others) if queues[name]},
+            workers=workers,
+            leader=leader(client),
+            dead_letters=queues.get(DEAD_LETTERS, 0),
+            away=tuple(away),
+            alarms=alarms,
         )
-    dead = cluster.broker.state(DEAD_LETTERS)
-    return ClusterState(tuple(stages), workers, leader(cluster.zookeeper), dead.messages if dead else 0)
+        return ClusterState(look=look, problems=find_problems(look, self._now()))
+
+    def _connected(self, client: KazooClient) -> RabbitQueues:
+        if self._broker is None:
+            self._broker = RabbitQueues(broker_access(client, self._access.broker))
+            self._stack.callback(self._broker.close)
+        self._broker.wait_connected(self._patience)
+        return self._broker
+
+    def _queues(self, client: KazooClient, broker: RabbitQueues, stages: Sequence[str]) -> Mapping[str, int]:
+        """Messages that wait, for every queue that is there and known: of the stages, and what RabbitMQ's web interface
+        lists where it is registered."""
+        known = (*stages, *listed_queues(client, self._access.broker, self._patience), "out", LOG_QUEUE, DEAD_LETTERS)
+        return broker.lengths(tuple(dict.fromkeys(known)))
+
+
+def _records(client: KazooClient) -> list[StageRecord]:
+    """Of all stages that have a configuration; one that is removed meanwhile is left out."""
+    records = []
+    for name in stage_names(client):
+        try:
+            records.append(read_record(client, name))
+        except StageError:
+            continue
+    return [record for record in records if record.config]
+
+
+def _stage(record: StageRecord, queues: Mapping[str, int], workers: Sequence[WorkerState]) -> StageState:
+    trouble = current_trouble(record)
+    return StageState(
+        name=record.name,
+        messages=queues.get(record.name),
+        workers=sum(record.name in worker.stages and not worker.dead for worker in workers),
+        mean_seconds=record.mean_seconds,
+        version=record.version,
+        disabled=record.disabled,
+        priority=record.priority,
+        needs=record.sharing.needs,
+        owner=record.sharing.owner,
+        trouble=trouble.reason if trouble else "",
+        trouble_since=trouble.since if trouble else None,
+        last_page=record.last_page,
+        waiting_since=record.waiting_since,
+    )
 
 
 def leader(client: KazooClient) -> str:

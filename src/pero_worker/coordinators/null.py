@@ -1,4 +1,4 @@
-"""Where nobody listens: the ports of a worker on one machine, as far as they concern a cluster."""
+"""Ports that do nothing: a worker on one machine has nobody to report to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pero_worker.work import WorkerStatus
 
 
 class NoReports:
-    """`ports.Reports` that nobody reads: nobody plans, and whoever collects the results sees what failed."""
+    """`ports.Reports` that nobody reads: nothing is planned, and the results show what failed."""
 
     def report(self, worker: str, status: WorkerStatus, message: str = "") -> None:
         pass
@@ -27,7 +27,7 @@ class NoReports:
 
 
 class NoSuspects:
-    """`ports.Suspects` beside a broker that counts deaths by itself."""
+    """`ports.Suspects` for a broker that counts deaths itself."""
 
     def begin_suspect(self, page: str) -> int:
         return 0

@@ -33,7 +33,7 @@ from kazoo.security import make_acl
 from pero_worker.errors import TransientError, UsageError
 from pero_worker.wire.servers import ZOOKEEPER_PORT, parse_server
 
-# What goes wrong with a session is told once, by us.
+# Problems with a session are logged once, by us.
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
@@ -52,20 +52,20 @@ LOGIN_ERRORS = (NoAuthError, AuthFailedError)
 _REFUSAL = "ZooKeeper refuses this user: check user and password, and whose the nodes are (pero-worker servers protect)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ZooKeeperAccess:
-    """`servers` as HOST, HOST:PORT; `/path` after the last one is a root that the whole cluster lies in.
-
-    `ca_cert`: PEM file of the authority that signed the servers' certificates; '' = no TLS.
-    `open_nodes`: what is made with a login is everybody's all the same, as upstream's nodes are.
-    """
+    """Where ZooKeeper is and how to log in."""
 
     servers: tuple[str, ...] = ("127.0.0.1:2181",)
+    """As HOST, HOST:PORT; `/path` after the last one is a root that the whole cluster lies in."""
     user: str = ""
     password: str = field(default="", repr=False)
     ca_cert: str = ""
+    """PEM file of the authority that signed the servers' certificates; '' = no TLS."""
     open_nodes: bool = False
+    """Nodes made with a login are open to everybody all the same, as upstream's are."""
     session_timeout: float = 10.0
+    """Seconds after which ZooKeeper takes a client that is silent for gone."""
     patience: float = 10.0
     """Seconds to wait for the first connection, and for an answer."""
 
@@ -130,7 +130,7 @@ def connect(access: ZooKeeperAccess) -> KazooClient:
 
 
 def _look_up(access: ZooKeeperAccess) -> None:
-    """kazoo waits in silence for a name that nobody knows. TransientError: none of the servers has an address."""
+    """kazoo waits in silence for a name that cannot be resolved. TransientError: no server has an address."""
     names = [parse_server(part).host for part in access.hosts.partition("/")[0].split(",")]
     for name in names:
         try:
@@ -169,7 +169,7 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
 
 
 def _log_in_patiently(client: Any, handler: _Handler) -> None:
-    """kazoo gives up for ever when a login fails, also when it is the server that goes down just then."""
+    """kazoo gives up for good when a login fails, even if the server was only going down at that moment."""
     log_in = client._connection._authenticate_with_sasl
 
     def patient(host: str, timeout: float) -> None:
@@ -191,7 +191,7 @@ def _shake_hands_briefly(client: Any) -> None:
 
 
 def _outlive_nonsense(client: Any, handler: _Handler) -> None:
-    """Bytes that make no sense end kazoo's thread, and the client would be gone for ever without a word."""
+    """Bytes that make no sense would end kazoo's thread, and the client would never come back, silently."""
     attempt = client._connection._connect_attempt
 
     def attempt_again(*arguments: object) -> object:
@@ -232,7 +232,7 @@ def session(access: ZooKeeperAccess) -> Iterator[KazooClient]:
 
 
 def _stop(client: Any) -> None:
-    """Does not wait for a server that does not answer: kazoo would, for ten seconds and more."""
+    """Does not wait for a server that does not answer, as kazoo would, for ten seconds and more."""
     thread = threading.Thread(target=_end, args=(client,), name="ending", daemon=True)
     thread.start()
     thread.join(_CLOSE_TIMEOUT_SECONDS)
@@ -241,7 +241,7 @@ def _stop(client: Any) -> None:
 def _end(client: Any) -> None:
     try:
         client.stop()
-    except Exception as error:  # kazoo raises of its own accord when it never was connected
+    except Exception as error:  # kazoo raises when it was never connected
         logging.getLogger(__name__).debug("stopping ZooKeeper's client: %s", error)
     try:
         client.close()

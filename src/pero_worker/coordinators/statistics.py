@@ -24,13 +24,15 @@ PAGES_A_MEAN = 10
 _TRIES = 5
 
 
-@dataclass(slots=True)
-class _Run:
-    """`onward`: pages by the queue they went to."""
+@dataclass(slots=True, kw_only=True)
+class _PageRun:
+    """Pages of one stage, one after the other."""
 
     seconds: float = 0.0
+    """All of them together."""
     pages: int = 0
     onward: Counter[str] = field(default_factory=Counter)
+    """Pages by the queue they went to."""
 
     @property
     def mean(self) -> float:
@@ -44,13 +46,13 @@ class Statistics:
         self._client = client
         self._kind = kind
         self._lock = threading.Lock()
-        self._runs: dict[str, _Run] = {}
-        self._pending: list[tuple[str, _Run | tuple[float, int]]] = []
+        self._runs: dict[str, _PageRun] = {}
+        self._pending: list[tuple[str, _PageRun | tuple[float, int]]] = []
 
     def page(self, stage: str, seconds: float, onward: str) -> bool:
-        """Whether there is enough to be written."""
+        """Whether there is enough to write."""
         with self._lock:
-            run = self._runs.setdefault(stage, _Run())
+            run = self._runs.setdefault(stage, _PageRun())
             run.seconds += seconds
             run.pages += 1
             run.onward[onward] += 1
@@ -73,7 +75,7 @@ class Statistics:
             pending, self._pending = self._pending, []
         for stage, what in pending:
             try:
-                if isinstance(what, _Run):
+                if isinstance(what, _PageRun):
                     self._update(stage, "avg_msg_time", partial(_mean_with, what.mean))
                     add = partial(Measured.with_pages, kind=self._kind, seconds=what.mean, onward=what.onward)
                 else:

@@ -25,12 +25,12 @@ def begin(client: KazooClient, page: str) -> int:
         try:
             wait_for(client, lambda: client.create_async(path, b"1", makepath=True))
         except NodeExistsError:
-            # The death that made it a suspect was not written down: those that were, and one.
+            # The death that made it a suspect was not noted yet: those that were, and this one.
             with suppress(NoNodeError, BadVersionError):
                 return _change(client, path, 1)
         else:
             return 0
-    raise TransientError("others change what is known of this page all the time")
+    raise TransientError("other workers keep changing what is known of this page")
 
 
 def end(client: KazooClient, page: str, *, survived: bool) -> None:
@@ -48,7 +48,7 @@ def end(client: KazooClient, page: str, *, survived: bool) -> None:
 
 
 def _change(client: KazooClient, path: str, by: int) -> int:
-    """The number of dead on a page, changed. BadVersionError: somebody else was quicker."""
+    """Changes the number of deaths on a page, and returns it. BadVersionError: another worker was quicker."""
     value, stat = wait_for(client, lambda: client.get_async(path))
     number = (int(value) if value.isdigit() else 0) + by
     wait_for(client, lambda: client.set_async(path, b"%d" % max(number, 0), stat.version))

@@ -1,4 +1,4 @@
-"""What a worker tells ZooKeeper: kept here, and written by a thread, the latest state only.
+"""What a worker reports to ZooKeeper: kept here, and written by a thread, the latest state only.
 
 A worker goes on while ZooKeeper is away; what it reports meanwhile is written when ZooKeeper is back.
 """
@@ -35,7 +35,7 @@ _RETRY_AFTER_SECONDS = 0.2
 _CLOSE_TIMEOUT_SECONDS = 5.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Told:
     """What ZooKeeper should say about this worker."""
 
@@ -115,18 +115,20 @@ class WriteBehind:
         try:
             suspects.end(self._client, page, survived=survived)
         except TransientError as error:
-            logger.warning("until this is written down, a page is charged with a death that was none: %s", error)
+            logger.warning(
+                "until this can be noted in ZooKeeper, a page is wrongly charged with a worker's death: %s", error
+            )
             with self._lock:
                 self._cleared.append((page, survived))
 
     # -- the inside --------------------------------------------------------------------------------------------
 
     def catch_up(self) -> None:
-        """ZooKeeper is back: what is left to tell can be written."""
+        """ZooKeeper is back: what was not written yet can be."""
         self._behind.set()
 
     def close(self) -> None:
-        """Writes what is left to tell, and that the worker is gone, if ZooKeeper is there."""
+        """Writes what was not written yet, and that the worker is gone, if ZooKeeper answers."""
         self._closed.set()
         self._behind.set()
         self._writer.join(_CLOSE_TIMEOUT_SECONDS)

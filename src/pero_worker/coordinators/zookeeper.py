@@ -1,4 +1,4 @@
-"""ZooKeeper as the coordinator of one worker: its registration, and what it is told.
+"""ZooKeeper as the coordinator of one worker: its registration, and its orders.
 
 Assignments and stages come through watches and are kept, so that a worker goes on while ZooKeeper is away. What the
 worker tells is `writebehind.py`.
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class ZooKeeperCoordinator:
-    """`ports.Assignments` of one worker, which is registered at once and told nothing before `watch`.
+    """`ports.Assignments` of one worker, which is registered at once and gets no orders before `watch`.
 
     `reports` are its `ports.Reports` and `ports.Suspects`.
     """
@@ -66,7 +66,7 @@ class ZooKeeperCoordinator:
         client.add_listener(self._on_state)
 
     def watch(self, changed: Callable[[], None] = lambda: None) -> None:
-        """Begins to follow what the worker is told; `changed` is called from kazoo's thread when there is news."""
+        """Begins to follow the worker's orders; `changed` is called from kazoo's thread when there are new ones."""
         DataWatch(self._client, self._path("queue"), self._on_queue)
         DataWatch(self._client, self._path("enabled"), self._on_enabled)
         self._changed = changed
@@ -80,7 +80,7 @@ class ZooKeeperCoordinator:
         if known is not None:
             return known
         if not self._client.connected:
-            # To begin a watch would wait for ever.
+            # Beginning a watch would block until ZooKeeper is back.
             raise TransientError("the connection to ZooKeeper is lost")
         try:
             self._watch_version(name)
@@ -98,7 +98,7 @@ class ZooKeeperCoordinator:
     # -- the inside --------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Writes what is left to tell, if ZooKeeper is there; the session is the caller's to end."""
+        """Writes what was not written yet, if ZooKeeper answers; the caller ends the session."""
         self.reports.close()
 
     def _path(self, leaf: str) -> str:
@@ -120,7 +120,7 @@ class ZooKeeperCoordinator:
         stages = wire.held_stages(value or b"", self._several())
         with self._lock:
             self._assignment = replace(self._assignment, stages=stages, revision=stat.version + 1 if stat else 0)
-            # A command to serve a stage, also the one that is served already, is a reason to look again.
+            # A command to serve a stage, even one that is served already, is a reason to read it again.
             for name in stages:
                 self._stages.pop(name, None)
         self._changed()
@@ -202,4 +202,6 @@ def read_stage(client: KazooClient, name: str) -> Stage:
     config = leaf("config")
     if not config:
         raise StageError(f"there is no stage {name!r}, or it has no configuration: see pero-worker stage list")
-    return Stage(name, config, version, leaf("config_path"), archive_digest=leaf("archive_digest"))
+    return Stage(
+        name=name, config=config, version=version, archive=leaf("config_path"), archive_digest=leaf("archive_digest")
+    )

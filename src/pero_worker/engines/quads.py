@@ -10,10 +10,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from pero_worker.geometry import BASELINE_SHARE, slope_of
 from pero_worker.page import Line, Point, Word
-
-_BASELINE = 0.8
-"""Quadrilaterals have no baseline: it is taken to run a fifth of the height above the lower edge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +49,7 @@ class Piece:
 def slope(pieces: Sequence[Piece]) -> float:
     """The angle by which lines fall to the right, in radians: the median of the long ones, 0 when there are none."""
     edges = [piece.corners[2] - piece.corners[3] for piece in pieces]
-    angles = [
-        float(np.arctan2(edge[1], edge[0]))
-        for piece, edge in zip(pieces, edges, strict=True)
-        if edge[0] > 4 * piece.height
-    ]
-    return median(angles) if angles else 0.0
+    return slope_of((float(x), float(y), piece.height) for piece, (x, y) in zip(pieces, edges, strict=True))
 
 
 def spans_of(text: str, columns: Sequence[int], confidences: Sequence[float], length: float) -> tuple[Span, ...]:
@@ -86,9 +79,9 @@ def line_of(name: str, pieces: Sequence[Piece]) -> Line:
     known = all(piece.spans for piece in pieces)
     return Line(
         name,
-        tuple(_edge(pieces, _BASELINE)),
+        tuple(_edge(pieces, BASELINE_SHARE)),
         (*_edge(pieces, 0.0), *reversed(_edge(pieces, 1.0))),
-        (height * _BASELINE, height * (1 - _BASELINE)),
+        (height * BASELINE_SHARE, height * (1 - BASELINE_SHARE)),
         " ".join(piece.text for piece in pieces),
         min(1.0, max(0.0, confidence)),
         tuple(_word(piece, span) for piece in pieces for span in piece.spans) if known else (),

@@ -13,6 +13,7 @@ from pkgutil import resolve_name
 from typing import IO, Any, Protocol
 
 from pero_worker.errors import UsageError
+from pero_worker.inputs.books import Book
 from pero_worker.page import Page
 
 GROUP = "pero_worker.formats"
@@ -66,6 +67,10 @@ class Document:
     """Program and version that make it."""
     text: TextPolicy = TextPolicy.REDO
     """What becomes of text that the source has."""
+    book: Book | None = None
+    """The list of pictures that `source` is; None: `source` holds the pages."""
+    picture: Callable[[int], Path] | None = None
+    """The file of a book's page, by its place among `pages`. PageError: it cannot be had."""
 
 
 class DocumentWriter(Protocol):

@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image as Pillow
 
 from pero_worker.errors import PageError
-from pero_worker.inputs.documents import opened_file, read_page
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS, dpi_of
+from pero_worker.inputs.documents import read_header, read_page
+from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.inputs.jpeg import has_end
 from pero_worker.page import Page
 
-_ORIENTATION = 0x0112
 _TURNS = frozenset({3, 6, 8})
 _SMALLEST, _LARGEST = 3.0, 14400.0
 """Sides of a page in points that PDF viewers accept."""
@@ -43,14 +43,15 @@ def images_as_pdf(source: Path, pages: Sequence[Page | None], dpi: int, folder: 
     A picture that cannot be decoded becomes an empty page when its page is None, else it is a PageError.
     """
     most = max(DEFAULT_MAX_PIXELS, *(page.width * page.height for page in pages if page is not None), 0)
-    with opened_file(source) as picture:
-        frames = [_frame(picture, index, dpi, most) for index in range(len(pages))]
+    frames = [_frame(source, index, dpi, most) for index in range(len(pages))]
     target = folder / "scans.pdf"
     if all(frame.as_is for frame in frames):
         try:
-            _convert([str(source)], [frame.dpi for frame in frames], target)
-        except OSError:
-            raise
+            _convert([str(_ended(source, folder))], [frame.dpi for frame in frames], target)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            target.unlink(missing_ok=True)  # Pillow's word for a damaged picture: the others are kept.
         except Exception:  # img2pdf refuses much (transparency, 16 bits, WebP) with exceptions of many kinds
             target.unlink(missing_ok=True)
         else:
@@ -64,35 +65,35 @@ def images_as_pdf(source: Path, pages: Sequence[Page | None], dpi: int, folder: 
         except PageError:
             if page is not None:
                 raise
-            width, height = frame.size if frame.size[0] * frame.size[1] <= most else (1, 1)
-            Pillow.new("1", (width, height), 1).save(path)
+            Pillow.new("1", frame.size, 1).save(path)
         pictures.append(str(path))
     _convert(pictures, [frame.dpi for frame in frames], target)
     return target
 
 
-def _frame(picture: Any, index: int, dpi: int, most: int) -> _Frame:
-    if index:
-        picture.seek(index)
-    orientation = picture.getexif().get(_ORIENTATION, 1)
-    across = dpi_of(picture) or float(dpi)
-    down = across * _ratio(picture)
-    width, height = picture.size
-    # img2pdf turns JPEGs as readers do, but knows no mirroring and no orientation of other formats.
-    turned = picture.format in {"JPEG", "MPO"} and orientation in _TURNS
-    as_is = width * height <= most and (turned or orientation not in range(2, 9))
-    if not as_is and orientation in range(5, 9):
-        across, down = down, across
-    return _Frame((width, height), (across, down), as_is)
-
-
-def _ratio(picture: Any) -> float:
-    """Dots down to dots across; a fax has 98 to 204."""
+def _frame(source: Path, index: int, dpi: int, most: int) -> _Frame:
     try:
-        across, down = (float(value) for value in picture.info["dpi"])
-        return down / across if 0.25 <= down / across <= 4 else 1.0
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return 1.0
+        header = read_header(source, index, max_pixels=most)
+    except PageError:
+        return _Frame((1, 1), (float(dpi), float(dpi)), False)
+    across = header.dpi or float(dpi)
+    down = across * header.aspect
+    # img2pdf turns JPEGs as readers do, but knows no mirroring and no orientation of other formats.
+    turned = header.kind in {"JPEG", "MPO"} and header.orientation in _TURNS
+    as_is = header.ordinary and header.number == index and (turned or header.orientation == 1)
+    if not as_is and header.orientation >= 5:
+        across, down = down, across
+    return _Frame((header.width, header.height), (across, down), as_is)
+
+
+def _ended(source: Path, folder: Path) -> Path:
+    """The source, or a copy of a JPEG that lacks its end, with one."""
+    data = source.read_bytes()
+    if not data.startswith(b"\xff\xd8\xff") or has_end(data):
+        return source
+    copy = folder / "ended.jpg"
+    copy.write_bytes(data + b"\xff\xd9")
+    return copy
 
 
 def _picture(image: np.ndarray[Any, Any]) -> Pillow.Image:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from lxml import etree
 
 from pero_worker.errors import PageError
+from pero_worker.geometry import baseline_in
 from pero_worker.page import Line, Page, Point, Polygon, Region, Word
 
 MAX_BYTES = 64_000_000
@@ -212,7 +213,7 @@ def lower_edge(polygon: Polygon) -> Polygon:
     ends = []
     for x in (left + 0.1 * (right - left), right - 0.1 * (right - left)):
         top, bottom = _extent_at(polygon, x)
-        ends.append((x, bottom - (bottom - top) / 5))
+        ends.append(baseline_in((x, top, x, bottom))[0])
     (ax, ay), (bx, by) = ends
     slope = (by - ay) / (bx - ax) if ax < bx else 0.0
     return (left, ay + slope * (left - ax)), (right, by + slope * (right - bx))

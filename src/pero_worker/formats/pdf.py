@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import IO, Any
 
 import numpy as np
@@ -26,7 +27,8 @@ from pero_worker.formats.pdftext import (
     typed_text,
 )
 from pero_worker.formats.textlayer import Placement, add_layer, add_xobject, compressed, text_operators
-from pero_worker.inputs.documents import is_pdf, open_pdf, read_page
+from pero_worker.inputs.documents import is_pdf, read_page
+from pero_worker.inputs.pdfpages import open_objects, open_pdf
 from pero_worker.page import Page, Word
 
 _MALFORMED = (
@@ -45,6 +47,9 @@ _MALFORMED = (
 
 def write(document: Document, stream: IO[bytes]) -> None:
     """The document as a searchable PDF: see `write_searchable_pdf`."""
+    if document.book is not None:
+        resolve_name("pero_worker.formats.bookpdf:write_book")(document, stream)
+        return
     write_searchable_pdf(document.source, document.pages, stream, dpi=document.dpi, text=document.text)
 
 
@@ -66,7 +71,7 @@ def write_searchable_pdf(
     try:
         with tempfile.TemporaryDirectory(prefix="pero-worker-pdf-") as scratch:
             if is_pdf(head):
-                with pikepdf.open(source) as pdf:
+                with open_objects(source) as pdf:
                     _add_text(pdf, pages, _Existing(source, pdf, dpi, text, Path(scratch)))
                     _save(pdf, stream)
                 return
@@ -79,6 +84,8 @@ def write_searchable_pdf(
         reason = " ".join(str(error).split())[:200]
         raise PageError(f"{source.name} cannot be made into a searchable PDF: {reason}", permanent=True) from error
     except OSError as error:
+        if error.errno is None:  # Pillow's word for a damaged picture
+            raise PageError(f"{source.name} cannot be made into a searchable PDF: {error}", permanent=True) from error
         reason = error.strerror or str(error)
         raise OutputError(f"cannot write the searchable PDF of {source.name}: {reason}") from error
 

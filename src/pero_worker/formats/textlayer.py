@@ -18,6 +18,7 @@ from pikepdf import Array, Dictionary, Name
 from pero_worker.formats.glyphless import ADVANCE
 from pero_worker.formats.words import box_of, from_left_to_right, words_of
 from pero_worker.formats.xmltext import clean_text
+from pero_worker.geometry import baseline_in
 from pero_worker.page import Line, Page, Point, Word
 
 LAYER = "/PeroWorkerText"
@@ -28,8 +29,6 @@ _FRESH = b"/Span << /ActualText () >> BDC EMC"
 """Ends a replacement text that the page before has left open: poppler would go on with it."""
 _LETTER = (0.0, 0.0, 612.0, 792.0)
 _MAX_DEPTH = 50
-_BASELINE = 0.2
-"""How far above the lower edge of a word's box its baseline is taken to be, as a share of the height."""
 
 
 def add_layer(pdf: pikepdf.Pdf, sheet: pikepdf.Page, font: pikepdf.Object, operators: Iterable[bytes]) -> None:
@@ -118,9 +117,7 @@ def _run(word: Word, line: Line) -> tuple[Point, Point, Point]:
     """
     baseline = line.baseline
     if len(baseline) < 2 or baseline[0] == baseline[-1]:
-        left, top, right, bottom = box_of(word.polygon)
-        level = bottom - _BASELINE * (bottom - top)
-        baseline = ((left, level), (right, level))
+        baseline = baseline_in(box_of(word.polygon))
     origin, tip = np.array(baseline[0]), np.array(baseline[-1])
     along = (tip - origin) / np.linalg.norm(tip - origin)
     up = np.array((along[1], -along[0]))

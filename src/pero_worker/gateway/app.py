@@ -18,7 +18,8 @@ from pero_worker.gateway import health
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.legacy import user as legacy_user
-from pero_worker.gateway.middleware import Paths, RequestLog
+from pero_worker.gateway.middleware import BodyLimit, Paths, RequestLog
+from pero_worker.gateway.v1 import admin, engines, files, jobs, leases, results
 
 logger = logging.getLogger(__name__)
 _DEEP = 1000
@@ -36,14 +37,15 @@ def make_app(gateway: Gateway) -> FastAPI:
         strict_content_type=False,
     )
     app.state.gateway = gateway
-    for router in (health.router, legacy_user.router):
-        app.include_router(router)
+    for room in (health, leases, jobs, files, results, engines, admin, legacy_user):
+        app.include_router(room.router)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(TransientError, _transient_error)
     app.add_exception_handler(OutputError, _output_error)
     app.add_exception_handler(Exception, _bug)
+    app.add_middleware(BodyLimit, limit=gateway.settings.max_json)
     app.add_middleware(Paths)
     app.add_middleware(RequestLog, enabled=gateway.settings.request_log)
     return app

@@ -61,8 +61,11 @@ class PageBackend(Protocol):
     def outcomes(self, timeout: float) -> Sequence[Outcome]:
         """Those that came within `timeout` seconds, at least one if any came."""
 
+    def sent(self) -> Sequence[str]:
+        """Pages that were sent and have not come back."""
+
     def drop(self, pages: Sequence[str]) -> None:
-        """Nobody wants these any more."""
+        """Nobody waits for these any more: they were cancelled, or another gateway has taken their results."""
 
     def trouble(self) -> str:
         """Why pages are not being done at present, '' when they are."""

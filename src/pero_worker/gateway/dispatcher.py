@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,15 +13,9 @@ from sqlalchemy import RowMapping, select
 from pero_worker.errors import OutputError, PageError, TransientError
 from pero_worker.gateway.backend import Outcome, PageBackend, ServedEngine, Work
 from pero_worker.gateway.core import Gateway
+from pero_worker.gateway.endings import DEFAULT_FORMATS, Ending, ending_of, failure_ending
 from pero_worker.gateway.fairness import FairShare
-from pero_worker.gateway.outcomes import (
-    DEFAULT_FORMATS,
-    Ending,
-    ending_of,
-    failure_ending,
-    note_results,
-    write_results,
-)
+from pero_worker.gateway.outcomes import note_results, write_results
 from pero_worker.gateway.states import OPEN_PAGES, Failure
 from pero_worker.gateway.store import dispatch
 from pero_worker.gateway.store.engines import find_engines, serve_engine
@@ -31,7 +26,7 @@ from pero_worker.ports import Clock
 
 logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
-_BEAT_SECONDS = 3.0
+_BEAT_SECONDS = 1.0
 _AFTER_TROUBLE_SECONDS = 1.0
 
 
@@ -56,6 +51,8 @@ class Dispatcher:
         self._served: dict[str, ServedEngine] = {}
         self._engines: dict[str, tuple[str, ...]] = {}
         self._last_beat = float("-inf")
+        self._unwritten: deque[Outcome] = deque()
+        """What came back and is not written down yet."""
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
     def start(self) -> None:
@@ -97,8 +94,10 @@ class Dispatcher:
             try:
                 self._beat()
                 self._send_waiting()
-                for outcome in self._backend.outcomes(_POLL_SECONDS):
-                    self._conclude(outcome)
+                self._unwritten.extend(self._backend.outcomes(_POLL_SECONDS))
+                while self._unwritten:
+                    self._conclude(self._unwritten[0])
+                    self._unwritten.popleft()
             except (TransientError, OutputError) as error:
                 logger.warning("pages wait: %s", error)
                 self._gateway.stopping.wait(_AFTER_TROUBLE_SECONDS)
@@ -123,6 +122,10 @@ class Dispatcher:
                 for name in self._served
                 for engine in find_engines(connection, name=name, backend="farm")
             }
+            known = {*self._backend.sent(), *(outcome.page for outcome in self._unwritten)}
+            orphans += dispatch.take_back(connection, self._instance, known, now)
+            gone = sorted({*self._backend.sent()} - dispatch.still_open(connection, self._backend.sent()))
+        self._backend.drop(gone)
         if orphans:
             logger.warning("%d pages whose gateway died, or that never came back, are sent again", orphans)
 
@@ -197,9 +200,15 @@ class Dispatcher:
         if row is None or row["state"] not in OPEN_PAGES:
             self._fair.settle(outcome.page, None)
         else:
-            ending = ending_of(outcome, row["name"], row["formats"] or DEFAULT_FORMATS, self._clock)
-            self._finish(outcome.page, row["job"], ending)
+            self._finish(outcome.page, row["job"], self._ending(outcome, row))
         outcome.settle()
+
+    def _ending(self, outcome: Outcome, row: RowMapping) -> Ending:
+        try:
+            return ending_of(outcome, row["name"], row["formats"] or DEFAULT_FORMATS, self._clock)
+        except Exception:  # A page that meets a bug must not come back for ever.
+            logger.exception("page %s: its result could not be read", outcome.page)
+            return failure_ending(outcome.page, Failure.PROCESSING_FAILED, "the result could not be read")
 
     def _finish(self, page: str, job: str, ending: Ending) -> None:
         write_results(self._gateway.files, job, page, ending.contents)

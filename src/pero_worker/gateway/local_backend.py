@@ -115,13 +115,16 @@ class LocalBackend:
             request = decode_request(delivery.body)
             self._broker.ack(delivery)
             found.append(Outcome(page=request.page_uuid, request=request))
-        for letter in self._broker.take_dead_letters():
-            found.append(Outcome(page=decode_request(letter.body).page_uuid, error=letter.reason))
+        for message in self._broker.take_set_aside():
+            found.append(Outcome(page=decode_request(message.body).page_uuid, error=message.reason))
         self._sent.difference_update(outcome.page for outcome in found)
         return found
 
+    def sent(self) -> Sequence[str]:
+        return tuple(self._sent)
+
     def drop(self, pages: Sequence[str]) -> None:
-        """At most a page a worker is done in vain: no more is ever handed over."""
+        """They come back by themselves: at most a page a worker is done in vain, as no more is ever handed over."""
 
     def trouble(self) -> str:
         return self._trouble

@@ -8,6 +8,7 @@ import re
 import secrets
 import time
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("pero_worker.gateway.requests")
@@ -73,3 +74,40 @@ class RequestLog:
                         "client": (scope.get("client") or ("",))[0],
                     },
                 )
+
+
+class BodyLimit:
+    """JSON bodies are read whole: they end at `limit` bytes, whatever their client says of their length."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or _streams(scope):
+            await self._app(scope, receive, send)
+            return
+        size = 0
+
+        async def receiving() -> Message:
+            nonlocal size
+            if _length(scope) > self._limit:
+                raise HTTPException(413, f"The body is larger than {self._limit:,} bytes.")
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._limit:
+                raise HTTPException(413, f"The body is larger than {self._limit:,} bytes.")
+            return message
+
+        await self._app(scope, receiving, send)
+
+
+def _length(scope: Scope) -> int:
+    text = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    return int(text) if re.fullmatch(rb"[0-9]{1,20}", text) else 0
+
+
+def _streams(scope: Scope) -> bool:
+    """Whether the route itself reads the body as it comes."""
+    kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"").lower()
+    return kind.startswith((b"multipart/", b"image/", b"application/offset+octet-stream"))

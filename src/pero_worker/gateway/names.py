@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from pero_worker.gateway.errors import ApiError, invalid
+from pero_worker.gateway.errors import invalid
 
 MAX_NAME_BYTES = 255
+_MAX_LINE = 2000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -44,5 +45,9 @@ def storable(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def not_found(code: str, message: str) -> ApiError:
-    return ApiError(404, code, message)
+def storable_line(value: object) -> str | None:
+    """The first line of a foreign text, short enough and without what cannot be stored; None: there is none."""
+    if not isinstance(value, str) or not value.strip():
+        return None
+    line = value.strip().splitlines()[0][:_MAX_LINE]
+    return "".join(letter if storable(letter) else "?" for letter in line)

@@ -1,107 +1,18 @@
-"""From a worker's finished request to files and a row: the page's end. Knows nothing of HTTP."""
+"""A page's results: files first, then rows, so that whoever sees the page done finds them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import median
-from typing import Any
+from collections.abc import Mapping
 
-from sqlalchemy import Connection, delete, insert
+from sqlalchemy import Connection, RowMapping, delete, insert
 
-import pero_worker
-from pero_worker.errors import PageError
-from pero_worker.formats import installed_formats, page_formats, pagexml
-from pero_worker.gateway.backend import Outcome
+from pero_worker.gateway.bundle import member_of, stems_of
+from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.files import DataFolder
-from pero_worker.gateway.states import Failure
-from pero_worker.gateway.store.jobs import PageEnd
+from pero_worker.gateway.states import Backend
+from pero_worker.gateway.store.jobs import pages_of
 from pero_worker.gateway.store.schema import results
-from pero_worker.page import Page
-from pero_worker.ports import Clock
-from pero_worker.request import Request
-from pero_worker.worker.payloads import parts_of
-
-DEFAULT_FORMATS = ("page", "alto", "text")
-_MAX_ERROR = 2000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """A page's end, and the contents of its results by format."""
-
-    end: PageEnd
-    contents: Mapping[str, bytes]
-
-
-def ending_of(outcome: Outcome, image_name: str, formats: Sequence[str], clock: Clock) -> Ending:
-    """What the outcome means. A result that cannot be read is a failure of its page."""
-    request = outcome.request
-    if request is None:
-        return _failed(outcome.page, Failure.PROCESSING_FAILED, outcome.error, request)
-    last = request.logs[-1] if request.logs else None
-    if last is not None and request.failed:
-        return _failed(outcome.page, _failure_of(request), last.log.strip() or "failed without a word", request)
-    try:
-        content = parts_of(request.results).page
-        if content is None:
-            raise PageError("the engine made no PAGE XML")
-        page = pagexml.read(content.content)
-        return _done(outcome.page, request, Page(image_name, page.width, page.height, page.regions), formats, clock)
-    except PageError as error:
-        return _failed(outcome.page, Failure.PROCESSING_FAILED, str(error), request)
-
-
-def failure_ending(page: str, failure: Failure, error: str) -> Ending:
-    """A page that never came to a worker."""
-    return _failed(page, failure, error, None)
-
-
-def _failure_of(request: Request) -> Failure:
-    """A page given up at its first attempt has an image that no attempt can read."""
-    last = request.logs[-1]
-    permanent = last.attempt == 1 and last.failure_class == PageError.failure_class
-    return Failure.INVALID_FILE if permanent else Failure.PROCESSING_FAILED
-
-
-def _failed(page: str, failure: Failure, error: str, request: Request | None) -> Ending:
-    text = error.splitlines()[0][:_MAX_ERROR].replace("\0", "") if error else ""
-    return Ending(end=PageEnd(page=page, failure=failure, error=text, **_figures(request)), contents={})
-
-
-def _done(page_id: str, request: Request, page: Page, formats: Sequence[str], clock: Clock) -> Ending:
-    creator, created = f"pero-worker {pero_worker.__version__}", clock.now()
-    wanted = page_formats([name for name in dict.fromkeys(("page", *formats)) if name in installed_formats()])
-    contents = {form.name: form.write(page, created=created, creator=creator) for form in wanted}
-    confidences = [line.confidence for line in page.lines() if line.confidence is not None]
-    end = PageEnd(
-        page=page_id,
-        quality=round(100 * median(confidences), 2) if confidences else 100.0,
-        worst_line=round(100 * min(confidences), 2) if confidences else None,
-        lines=sum(1 for _ in page.lines()),
-        **_figures(request),
-    )
-    return Ending(end=end, contents=contents)
-
-
-def _figures(request: Request | None) -> dict[str, Any]:
-    if request is None or not request.logs:
-        return {}
-    seconds: dict[str, float] = {}
-    for log in request.logs:
-        for phase, duration in log.seconds.items():
-            seconds[phase] = round(seconds.get(phase, 0.0) + duration, 4)
-    spent = sum(max(0.0, (log.end - log.start).total_seconds()) for log in request.logs)
-    ran = [f"{log.stage} {log.version}".strip() for log in request.logs if log.status == "OK"]
-    last = request.logs[-1]
-    return {
-        "attempts": max([1, *(log.attempt for log in request.logs)]),
-        "engine_text": ", ".join(dict.fromkeys(ran)) or last.engine,
-        "worker": last.host_id,
-        "seconds": seconds,
-        "worker_seconds": round(spent, 4),
-    }
 
 
 def write_results(files: DataFolder, job: str, page: str, contents: Mapping[str, bytes]) -> None:
@@ -118,3 +29,16 @@ def note_results(connection: Connection, job: str, page: str, contents: Mapping[
     ]
     if rows:
         connection.execute(insert(results), rows)
+
+
+def page_content(gateway: Gateway, job: RowMapping, page: RowMapping, kind: str) -> bytes | None:
+    """A page's result: a file, or in the zip that a worker uploaded; None: it is gone."""
+    if job["backend"] == Backend.FARM:
+        try:
+            return gateway.files.page_result(job["id"], page["id"], kind).read_bytes()
+        except FileNotFoundError:
+            return None
+    with gateway.database.read() as connection:
+        names = [one["name"] for one in pages_of(connection, job["id"])]
+    stem = dict(zip(names, stems_of(names), strict=True)).get(page["name"], page["name"])
+    return member_of(gateway.files.result(job["id"]), stem, kind)

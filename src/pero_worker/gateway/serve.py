@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import signal
 import socket
 import threading
 import uuid
@@ -83,8 +82,7 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._stopping.set()
         super().handle_exit(sig, frame)
-        if sig == signal.SIGINT:
-            self._captured_signals.clear()  # It ends well: no trace of a KeyboardInterrupt.
+        self._captured_signals.clear()  # Otherwise the signal is raised again at the end, before we have signed off.
 
 
 @contextmanager

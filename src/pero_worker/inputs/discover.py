@@ -7,61 +7,80 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from pero_worker.errors import NoInputError
+from pero_worker.inputs.books import Book, BookReference, Names
+from pero_worker.names import bounded_name
 
 _EXTENSIONS = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".png",
-        ".tif",
-        ".tiff",
-        ".jp2",
-        ".j2k",
-        ".jpx",
-        ".j2c",
-        ".webp",
-        ".bmp",
-        ".gif",
-        ".pdf",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-    ]
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo", ".png", ".tif", ".tiff", ".btf", ".tf8"}
+    | {".jp2", ".j2k", ".jpf", ".jpx", ".jpm", ".j2c", ".jpc", ".webp", ".avif", ".heic", ".heif", ".hif"}
+    | {".bmp", ".dib", ".gif", ".pdf", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
+STATE = ".pero-worker"
+"""The folder inside an output folder that says that it is one."""
+_KEPT = 20
+"""Names of what was passed over."""
 # A file name has 255 bytes; results append '_0001' and '.page.xml', or more.
-_LONGEST = 230
+_MAX_NAME_BYTES = 230
 _PAGE_NAME = re.compile(r"(.+)_[0-9]{4,}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceDocument:
-    """`name` is the relative posix path of its results, without extension, unique among the documents."""
+    """`name` is the relative posix path of its results, without extension, unique among the documents. `book`: it is a
+    list of pictures, whose results lie in the folder `pages` ('' = the output folder itself)."""
 
     path: Path
     name: str
+    book: Book | BookReference | None = None
+    pages: str = ""
+
+
+OpenBook = Callable[[str, bool], Sequence[Book | BookReference] | None]
+"""What an argument that is no picture leads to, and whether it was the only one; None: it is a file like others."""
 
 
 class Documents:
     """What was found, in order. A run may have millions: they are kept as file names, folder by folder, and made into
     documents each time they are asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, results: Path | None = None) -> None:
+        """`results`: the folder that will hold the results."""
         self._files: dict[Path, list[str]] = {}
         self._root = Path()
+        self._results = results
+        self._books: list[Book | BookReference] = []
+        self._books_apart = True
 
     def __iter__(self) -> Iterator[SourceDocument]:
+        names = Names()
+        for book in self._books:
+            name = names.take(book.name)
+            yield SourceDocument(Path(book.source), name, book, name if self._books_apart else "")
         for folder, name in self._folder_names.items():
-            yield from _named(folder, name, self._in(folder))
+            in_place = self._results is not None and self._results / name == folder
+            yield from _named(folder, name, self._in(folder), self._folders_in.get(name, set()), in_place=in_place)
 
     def __len__(self) -> int:
-        return self._count
+        return self._count + len(self._books)
+
+    def add_books(self, books: Iterable[Book | BookReference], *, apart: bool) -> None:
+        """Takes in books; `apart`: the results of their pages lie in a folder a book."""
+        self._books += books
+        self._books_apart = apart
+
+    def warnings(self, most: int) -> Iterator[str]:
+        """What is wrong with the books, `most` each."""
+        for book in self._books:
+            if isinstance(book, Book):
+                yield from (f"{book.source}: {warning}" for warning in book.warnings[:most])
+                if len(book.warnings) > most:
+                    yield f"{book.source}: and {len(book.warnings) - most} more"
 
     def add(self, folder: Path, names: Iterable[str]) -> None:
         """Takes in files of `folder`, which is absolute. A file has one place, however often it is added."""
@@ -72,6 +91,16 @@ class Documents:
     def name_from(self, root: Path | None) -> None:
         """Names begin below `root`, None: below what all files have in common."""
         self._root = root or Path(os.path.commonpath(self._files))
+
+    @cached_property
+    def _folders_in(self) -> dict[str, set[str]]:
+        """The folders of results within each, as a file system that ignores case knows them."""
+        found: dict[str, set[str]] = {}
+        for name in self._folder_names.values():
+            parts = name.split("/") if name else []
+            for depth, part in enumerate(parts):
+                found.setdefault("/".join(parts[:depth]), set()).add(part.casefold())
+        return found
 
     def _in(self, folder: Path) -> list[str]:
         return list(dict.fromkeys("/".join(self._files[folder]).split("/")))
@@ -91,39 +120,169 @@ class Documents:
         return names
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, kw_only=True)
+class PassedOver:
+    """Files and folders of which nothing is read."""
+
+    count: int = 0
+    """How many."""
+    names: list[str] = field(default_factory=list)
+    """The first of them."""
+
+    def add(self, path: Path | str) -> None:
+        self.count += 1
+        if len(self.names) < _KEPT:
+            self.names.append(str(path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """`skipped` counts the files in folders that are not images by their extension."""
+    """What paths lead to."""
 
     documents: Documents
-    skipped: int
+    """What is to be read."""
+    no_images: PassedOver
+    """Files in folders that are not images by their extension."""
+    links: PassedOver
+    """Links to folders, or to nothing, that were met in folders."""
+    results: PassedOver
+    """Results of earlier runs."""
+    unreadable: PassedOver
+    """Folders that could not be read, each with the reason."""
 
 
-def discover(paths: Sequence[str], *, exclude: Path | None = None) -> Discovery:
-    """Files (of any extension), folders (searched through, `exclude` and hidden files left out) and patterns.
+ResultsOf = Callable[[Path], Container[object]]
+"""Given an output folder: its results, by their resolved paths."""
+
+
+def _no_results(_: Path) -> Container[object]:
+    return ()
+
+
+def discover(
+    paths: Sequence[str],
+    *,
+    exclude: Path | None = None,
+    open_book: OpenBook | None = None,
+    results_of: ResultsOf = _no_results,
+) -> Discovery:
+    """Files (of any extension), folders (searched through, `exclude` and hidden files left out) and patterns; with
+    `open_book` also addresses, and files that are lists of pictures.
 
     Names are relative to the folder when one folder is named, else to what all paths have in common, so that the
-    input's tree is kept. NoInputError: a path is not there, or nothing is found.
+    input's tree is kept. Results of earlier runs are left out: those in `exclude` always, those in other output folders
+    unless they are named one by one. NoInputError: a path is not there, or nothing is found.
     """
-    found = Documents()
-    skipped = 0
-    results = exclude.resolve() if exclude else None
+    search = _Search(exclude.resolve() if exclude else None, results_of)
+    books: list[Book | BookReference] = []
+    alone = len(paths) == 1
     for argument in paths:
-        for path in _expand(argument, results):
-            if not path.is_dir():
-                # One file has one place, whichever way leads there ('..', links to folders).
-                found.add(path.parent.resolve(), [path.name])
-                continue
-            if path.resolve() == results and len(paths) > 1:
-                continue  # As a shell expands 'scans/*'; alone it is meant.
-            for folder, names in _walk(path.resolve(), results):
-                images = [name for name in names if Path(name).suffix.lower() in _EXTENSIONS]
-                found.add(folder, images)
-                skipped += len(names) - len(images)
-    if not len(found):
-        raise NoInputError(f"no images or PDFs in {', '.join(paths)}")
-    found.name_from(Path(paths[0]).resolve() if len(paths) == 1 and Path(paths[0]).is_dir() else None)
-    return Discovery(found, skipped)
+        if open_book and is_address(argument):
+            books += open_book(argument, alone) or ()
+            continue
+        for path in _expand(argument, search.exclude):
+            if path.is_dir():
+                search.take_folder(path.resolve(), alone=alone)
+            elif search.is_input(path, named=str(path) == argument):
+                opened = open_book(str(path), alone) if open_book and not may_be_document(path.name) else None
+                if opened is not None:
+                    books += opened
+                else:
+                    # One file has one place, whichever way leads there ('..', links to folders).
+                    search.found.documents.add(path.parent.resolve(), [path.name])
+    found = search.found
+    found.documents.add_books(books, apart=not alone or len(books) != 1 or isinstance(books[0], BookReference))
+    if not len(found.documents):
+        raise NoInputError(_nothing(paths, found))
+    if len(found.documents) > len(books):
+        found.documents.name_from(Path(paths[0]).resolve() if alone and Path(paths[0]).is_dir() else None)
+    return found
+
+
+class _Search:
+    def __init__(self, exclude: Path | None, results_of: ResultsOf) -> None:
+        self.exclude = exclude
+        self._results_of = results_of
+        self._known: dict[Path, Container[object]] = {}
+        self.found = Discovery(
+            documents=Documents(exclude),
+            no_images=PassedOver(),
+            links=PassedOver(),
+            results=PassedOver(),
+            unreadable=PassedOver(),
+        )
+        if exclude is not None:
+            self._look_at(exclude)
+
+    def is_input(self, path: Path, *, named: bool) -> bool:
+        """Whether a file, `named` or found by a pattern, is not a result."""
+        path = path.parent.resolve() / path.name
+        if not named:
+            for above in path.parents:
+                self._look_at(above)
+        if self._is_result(path, only=self.exclude if named else None):
+            self.found.results.add(path)
+            return False
+        return True
+
+    def take_folder(self, folder: Path, *, alone: bool) -> None:
+        if folder == self.exclude and not alone:
+            return  # As a shell expands 'scans/*'; alone it is meant.
+        for above in folder.parents:
+            self._look_at(above)
+        for here, names in self._walk(folder):
+            images = []
+            for name in names:
+                if self._is_result(here / name):
+                    self.found.results.add(here / name)
+                elif not may_be_document(name):
+                    self.found.no_images.add(here / name)
+                elif not (here / name).exists():
+                    self.found.links.add(here / name)
+                else:
+                    images.append(name)
+            self.found.documents.add(here, images)
+
+    def _walk(self, folder: Path) -> Iterator[tuple[Path, list[str]]]:
+        """Each folder with the files in it, sorted; hidden ones and `exclude` are left out."""
+        for base, folders, files in os.walk(folder, onerror=self._cannot_read):
+            here = Path(base)
+            self._look_at(here)
+            shown = (name for name in folders if not name.startswith(".") and here / name != self.exclude)
+            folders[:] = sorted(shown, key=_natural)
+            for name in folders:
+                if (here / name).is_symlink():
+                    self.found.links.add(here / name)
+            yield here, sorted((name for name in files if not name.startswith(".")), key=_natural)
+
+    def _cannot_read(self, error: OSError) -> None:
+        self.found.unreadable.add(f"{error.filename}: {error.strerror}")
+
+    def _look_at(self, folder: Path) -> None:
+        if folder not in self._known and (folder / STATE).is_dir():
+            self._known[folder] = self._results_of(folder)
+
+    def _is_result(self, path: Path, only: Path | None = None) -> bool:
+        return any(path in results for folder, results in self._known.items() if only in {None, folder})
+
+
+def _nothing(paths: Sequence[str], found: Discovery) -> str:
+    if found.unreadable.names:
+        return f"nothing can be read: {found.unreadable.names[0]}"
+    if found.results.count:
+        return f"all there is in {', '.join(paths)} are results of earlier runs"
+    if found.no_images.count:
+        return f"no images or PDFs in {', '.join(paths)}: {', '.join(found.no_images.names)} are of other kinds"
+    return f"no images or PDFs in {', '.join(paths)}"
+
+
+def is_address(argument: str) -> bool:
+    return argument.lower().startswith(("http://", "https://"))
+
+
+def may_be_document(name: str) -> bool:
+    """Whether a file of that name is read when it lies in a folder."""
+    return Path(name).suffix.lower() in _EXTENSIONS
 
 
 def page_name(document_name: str, index: int, count: int) -> str:
@@ -142,21 +301,14 @@ def _expand(argument: str, exclude: Path | None) -> list[Path]:
     if glob.has_magic(argument):
         matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True), key=_natural)]
         if exclude:
-            matches = [match for match in matches if not match.resolve().is_relative_to(exclude)]
+            # A pattern that leads into the results alone means them.
+            outside = [match for match in matches if not match.resolve().is_relative_to(exclude)]
+            matches = outside or matches
         if matches:
             # A pattern's folders stand for themselves only when no file matches: '**' matches both.
             return [match for match in matches if match.is_file()] or matches
         raise NoInputError(f"nothing matches the pattern {argument}")
     raise NoInputError(f"{argument} does not exist")
-
-
-def _walk(folder: Path, exclude: Path | None) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder with the files in it, sorted; hidden ones and `exclude` are left out."""
-    for base, folders, files in os.walk(folder):
-        here = Path(base)
-        shown = (name for name in folders if not name.startswith(".") and here / name != exclude)
-        folders[:] = sorted(shown, key=_natural)
-        yield here, sorted((name for name in files if not name.startswith(".")), key=_natural)
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
@@ -165,19 +317,34 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece.lower()) for piece in pieces if piece]
 
 
-def _named(folder: Path, folder_name: str, files: list[str]) -> Iterator[SourceDocument]:
+def _named(
+    folder: Path, folder_name: str, files: list[str], folders: Set[str], *, in_place: bool
+) -> Iterator[SourceDocument]:
+    """The `files` of a folder with their names; `folders` are those of results beside them, `in_place`: their results
+    lie beside the files themselves."""
     whole = [_portable(name) for name in files]
     short = [_without_extension(name) for name in whole]
     uses = Counter(name.casefold() for name in short)
-    taken: set[str] = set()
+    # A name with a suffix may be that of a folder: 'a' of a.png beside 'a.txt/'.
+    blocked = {other[: dot.start()] for other in folders for dot in re.finditer(r"\.", other)}
+    blocked |= {numbered[1] for other in blocked if (numbered := _PAGE_NAME.fullmatch(other))}
+    taken = set(folders)
 
-    def ambiguous(bare: str) -> bool:
-        """Whether another document, or the page of another document, may get this name."""
+    def ambiguous(full: str, bare: str) -> bool:
+        """Whether another document, the page of another, a folder, or the file itself, may get this name."""
         numbered = _PAGE_NAME.fullmatch(bare.casefold())
-        return uses[bare.casefold()] > 1 or (numbered is not None and uses[numbered[1]] > 0)
+        return (
+            uses[bare.casefold()] > 1
+            or (numbered is not None and uses[numbered[1]] > 0)
+            or bare.casefold() in blocked
+            or (in_place and full.lower().endswith(".pdf"))
+        )
 
     for file, full, bare in zip(files, whole, short, strict=True):
-        name = _unique(_bounded(full if ambiguous(bare) else bare), folder / file, taken)
+        wanted = _bounded(full if ambiguous(full, bare) else bare)
+        while wanted.casefold() in blocked:
+            wanted = _bounded(f"{wanted}_")
+        name = _unique(wanted, folder / file, taken)
         yield SourceDocument(folder / file, f"{folder_name}/{name}" if folder_name else name)
 
 
@@ -201,8 +368,4 @@ def _without_extension(name: str) -> str:
 def _bounded(name: str) -> str:
     """Shortens the last component when a suffix would make it too long for a file system."""
     folder, slash, file = name.rpartition("/")
-    encoded = file.encode()
-    if len(encoded) > _LONGEST:
-        mark = hashlib.sha256(encoded).hexdigest()[:12]
-        file = encoded[: _LONGEST - 13].decode("utf-8", "ignore") + "-" + mark
-    return folder + slash + file
+    return folder + slash + bounded_name(file, _MAX_NAME_BYTES)

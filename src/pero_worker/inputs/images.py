@@ -8,13 +8,18 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from dataclasses import dataclass
+from typing import IO, Any
 
 import numpy as np
+import pi_heif
 from PIL import Image as Pillow
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from pero_worker.errors import PageError
+from pero_worker.inputs import jpeg
+from pero_worker.inputs.samples import as_bgr, pillow_reads, tiff_pixels
+from pero_worker.inputs.tiff import TiffPage, at_directory, is_tiff, tiff_pages
 from pero_worker.page import Image
 
 DEFAULT_MAX_PIXELS = 120_000_000
@@ -24,9 +29,14 @@ _STRIP = 512
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_UNUSED = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
 
-_FORMATS = ("JPEG", "PNG", "TIFF", "JPEG2000", "WEBP", "BMP", "GIF", "PPM")
-_PHOTOMETRIC = 262
+_FORMATS = ("JPEG", "PNG", "TIFF", "JPEG2000", "WEBP", "BMP", "GIF", "PPM", "HEIF", "AVIF")
+_ORIENTATION = 274
+_WIDTH, _HEIGHT, _ACROSS, _DOWN, _UNIT = 256, 257, 282, 283, 296
+_INCHES, _CENTIMETRES = 2, 3
 _SANE_DPI = (30, 2400)
+_SANE_ASPECT = (0.25, 4.0)
+_SQUARE = 1.03
+"""Pixels that are less than so much wider than high, or the other way, are taken as square."""
 _DAMAGED = (
     OSError,
     SyntaxError,  # Pillow's word for a broken PNG
@@ -45,22 +55,94 @@ _DAMAGED = (
 
 # Our own check of the size comes first, is stricter, and has an option.
 Pillow.MAX_IMAGE_PIXELS = None
+pi_heif.register_heif_opener(thumbnails=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageScan:
+    """A page as an upright image."""
+
+    image: Image
+    """Shape (h, w, 3): blue, green, red."""
+    dpi: float | None = None
+    """Resolution across, None when nothing believable is known."""
+    aspect: float = 1.0
+    """Resolution down to resolution across: about 0.5 for a fax, whose pixels are twice as high as wide."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What a picture says of itself."""
+
+    kind: str
+    """Pillow's name of the format."""
+    width: int
+    """Pixels, as stored."""
+    height: int
+    """Pixels, as stored."""
+    orientation: int = 1
+    """As EXIF numbers it, 1 to 8."""
+    dpi: float | None = None
+    """Across, as stored; None when nothing believable is known."""
+    aspect: float = 1.0
+    """Resolution down to resolution across, as stored."""
+    number: int = 0
+    """Of its directory in a TIFF, from 0."""
+    ordinary: bool = True
+    """Whether Pillow decodes it rightly."""
 
 
 def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image:
-    """The (first) picture in an encoded image file, shape (h, w, 3).
+    """The image of `decode_scan`."""
+    return decode_scan(data, max_pixels=max_pixels).image
 
-    EXIF orientation is applied, transparency is put on white, 16 bits and floats are scaled to 8. PageError
+
+def decode_scan(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> PageScan:
+    """The (first) picture in an encoded image file.
+
+    EXIF orientation is applied, transparency is put on white, other depths are scaled to 8 bits. PageError
     (permanent): empty, not an image, damaged, or larger than `max_pixels` by its own header.
     """
     if not data:
         raise PageError("the image is empty (0 bytes): it was not copied or downloaded completely", permanent=True)
-    with opened(io.BytesIO(data)) as picture:
-        return pixels_of(picture, max_pixels)
+    stream = io.BytesIO(data)
+    return scan_of(stream, tiff_pages(stream)[0] if is_tiff(data[:4]) else None, max_pixels)
+
+
+def header_of(stream: IO[bytes], page: TiffPage | None, max_pixels: int) -> Header:
+    """The picture of `stream`, or of one page of a TIFF, without its pixels. PageError as for `decode_scan`."""
+    if page is not None:
+        header = _header_of_tiff(page)
+        _check_size(header.width, header.height, max_pixels)
+        return header
+    stream.seek(0)
+    with opened(stream) as picture:
+        return _header(picture, max_pixels)
+
+
+def scan_of(stream: IO[bytes], page: TiffPage | None, max_pixels: int) -> PageScan:
+    """The picture of `stream`, or of one page of a TIFF. PageError as for `decode_scan`."""
+    if page is not None:
+        header = header_of(stream, page, max_pixels)
+        if not header.ordinary:
+            return _scan(tiff_pixels(at_directory(stream, page), max_pixels), header)
+        stream = at_directory(stream, page)
+    stream.seek(0)
+    try:
+        with opened(stream) as picture:
+            if page is None:
+                header = _header(picture, max_pixels)
+            pixels = _pixels(picture, stream)
+            # Pillow turns TIFFs by itself while it loads them.
+            return _scan(pixels, header, turn=page is None or picture.getexif().get(_ORIENTATION, 1) != 1)
+    except PageError:
+        if page is None and (image := _deep_jpeg(stream, max_pixels)) is not None:
+            return PageScan(image=image)
+        raise
 
 
 @contextmanager
-def opened(stream: IO[bytes]) -> Iterator[Pillow.Image]:
+def opened(stream: IO[bytes]) -> Iterator[Any]:
     """A picture opened but not decoded; whatever Pillow raises within the block is a PageError."""
     try:
         with warnings.catch_warnings():
@@ -76,22 +158,159 @@ def opened(stream: IO[bytes]) -> Iterator[Pillow.Image]:
         raise PageError(f"the image is damaged: {reason[:200]}", permanent=True) from error
 
 
-def pixels_of(picture: Pillow.Image, max_pixels: int) -> Image:
-    """The current frame of an opened picture, upright, BGR."""
-    width, height = picture.size
-    if width < 1 or height < 1 or width * height > max_pixels:
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise PageError(f"the image is damaged: it says that it has {width} x {height} pixels", permanent=True)
+    if width * height > max_pixels:
         raise PageError(
             f"the image has {width} x {height} pixels, more than the {max_pixels / 1e6:g} megapixels allowed; "
             "if it is real, raise --max-megapixels",
             permanent=True,
         )
-    ImageOps.exif_transpose(picture, in_place=True)
-    scale = _scale_of(picture)
-    width, height = picture.size
-    pixels = np.empty((height, width, 3), np.uint8)
+
+
+def _scan(stored: Image, header: Header, *, turn: bool = True) -> PageScan:
+    """The picture upright; it is so already without `turn`."""
+    aspect, dpi = header.aspect, header.dpi
+    if header.orientation >= 5:
+        dpi = dpi * aspect if dpi else None
+        aspect = 1 / aspect
+    return PageScan(image=_upright(stored, header.orientation if turn else 1), dpi=dpi, aspect=aspect)
+
+
+def _upright(image: Image, orientation: int) -> Image:
+    match orientation:
+        case 2:
+            image = image[:, ::-1]
+        case 3:
+            image = image[::-1, ::-1]
+        case 4:
+            image = image[::-1]
+        case 5:
+            image = image.transpose(1, 0, 2)
+        case 6:
+            image = np.rot90(image, -1)
+        case 7:
+            image = image.transpose(1, 0, 2)[::-1, ::-1]
+        case 8:
+            image = np.rot90(image)
+    return np.ascontiguousarray(image)
+
+
+def _header(picture: Any, max_pixels: int) -> Header:
+    _check_size(picture.width, picture.height, max_pixels)  # Before EXIF is asked for: a PNG is decoded to get it.
+    orientation = picture.getexif().get(_ORIENTATION, 1)
+    across, down = _density(picture.info)
+    return Header(
+        kind=picture.format or "",
+        width=picture.width,
+        height=picture.height,
+        orientation=orientation if orientation in range(1, 9) else 1,
+        dpi=_sane_dpi(picture.info.get("dpi", (0, 0))),
+        aspect=_aspect(across, down),
+    )
+
+
+def _density(info: dict[Any, Any]) -> tuple[float, float]:
+    """Dots across and down, in whatever unit: JPEG and PNG may state their relation alone."""
+    for name in ("dpi", "aspect", "jfif_density"):
+        try:
+            across, down = (float(value) for value in info[name])
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+            continue
+        return across, down
+    return 0.0, 0.0
+
+
+def _header_of_tiff(page: TiffPage) -> Header:
+    if page.damage:
+        raise PageError(page.damage, permanent=True)
+    tags = page.tags
+    across, down = (_fraction(tags.get(tag, ())) for tag in (_ACROSS, _DOWN))
+    inches = {_INCHES: 1.0, _CENTIMETRES: 2.54}.get(tags.get(_UNIT, (_INCHES,))[0], 0.0)
+    orientation = tags.get(_ORIENTATION, (1,))[0]
+    return Header(
+        kind="TIFF",
+        width=tags.get(_WIDTH, (0,))[0],
+        height=tags.get(_HEIGHT, (0,))[0],
+        orientation=orientation if orientation in range(1, 9) else 1,
+        dpi=_sane_dpi((across * inches,)),
+        aspect=_aspect(across, down),
+        number=page.number,
+        ordinary=pillow_reads(tags),
+    )
+
+
+def _fraction(parts: tuple[int, ...]) -> float:
+    return parts[0] / parts[1] if len(parts) > 1 and parts[1] else 0.0
+
+
+def _sane_dpi(dpi: Any) -> float | None:
+    """The resolution an image states, when it is believable."""
+    try:
+        across = float(dpi[0])
+    except (TypeError, ValueError, IndexError, ZeroDivisionError):
+        return None
+    return across if _SANE_DPI[0] <= across <= _SANE_DPI[1] else None  # nan, from x/0 in a TIFF, is neither
+
+
+def _aspect(across: float, down: float) -> float:
+    aspect = down / across if across > 0 and down > 0 else 1.0
+    return 1.0 if not _SANE_ASPECT[0] <= aspect <= _SANE_ASPECT[1] or 1 / _SQUARE < aspect < _SQUARE else aspect
+
+
+def _pixels(picture: Any, stream: IO[bytes]) -> Image:
+    """The picture as it is stored, BGR."""
+    if picture.format == "PNG" and (deep := _deep_png(stream)) is not None:
+        return deep
+    picture = _loaded(picture, stream)
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        return as_bgr(np.asarray(picture)[:, :, np.newaxis], colours=1)
+    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
     for top, strip in _strips(picture):
-        pixels[top : top + _STRIP] = np.asarray(_eight_bits(strip, scale))[:, :, ::-1]
+        pixels[top : top + _STRIP] = np.asarray(_eight_bits(strip))[:, :, ::-1]
     return pixels
+
+
+def _loaded(picture: Any, stream: IO[bytes]) -> Any:
+    """The picture decoded; a JPEG that lacks nothing but its end is mended."""
+    try:
+        picture.load()
+        return picture
+    except OSError:
+        if picture.format not in {"JPEG", "MPO"}:
+            raise
+    stream.seek(0)
+    with opened(io.BytesIO(jpeg.mended(stream.read(), _rows))) as whole:
+        return whole.copy()
+
+
+def _rows(data: bytes) -> np.ndarray[Any, Any]:
+    with Pillow.open(io.BytesIO(data), formats=("JPEG",)) as picture:
+        return np.asarray(picture)
+
+
+def _deep_jpeg(stream: IO[bytes], max_pixels: int) -> Image | None:
+    stream.seek(0)
+    head = stream.read(3)
+    return jpeg.deep_pixels(head + stream.read(), max_pixels) if head == b"\xff\xd8\xff" else None
+
+
+def _deep_png(stream: IO[bytes]) -> Image | None:
+    """A PNG of 16 bits in colour or with alpha: Pillow would keep the upper 8, which may hold nothing."""
+    stream.seek(0)
+    head = stream.read(26)
+    if len(head) < 26 or head[24] != 16 or head[25] not in {2, 4, 6}:
+        return None
+    import imagecodecs  # noqa: PLC0415 - for rare files
+
+    stream.seek(0)
+    try:
+        values = imagecodecs.png_decode(_without_comments(stream).read())
+    except imagecodecs.PngError as error:
+        raise PageError(f"the image is damaged: {error}", permanent=True) from error
+    samples = values.shape[2]
+    return as_bgr(values, colours=samples - 1 + samples % 2, alpha=2 if samples % 2 == 0 else 0, bits=16)
 
 
 def _strips(picture: Pillow.Image) -> Iterator[tuple[int, Pillow.Image]]:
@@ -99,15 +318,6 @@ def _strips(picture: Pillow.Image) -> Iterator[tuple[int, Pillow.Image]]:
     width, height = picture.size
     for top in range(0, height, _STRIP):
         yield top, picture.crop((0, top, width, min(height, top + _STRIP)))
-
-
-def dpi_of(picture: Pillow.Image) -> float | None:
-    """The resolution an image states, when it is believable."""
-    try:
-        dpi = float(picture.info["dpi"][0])
-    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
-        return None
-    return dpi if _SANE_DPI[0] <= dpi <= _SANE_DPI[1] else None  # nan, from x/0 in a TIFF, is neither
 
 
 def _without_comments(stream: IO[bytes]) -> IO[bytes]:
@@ -129,38 +339,8 @@ def _without_comments(stream: IO[bytes]) -> IO[bytes]:
     return kept
 
 
-def _scale_of(picture: Pillow.Image) -> tuple[float, float] | None:
-    """For a mode with more than 8 bits: the values that become black and white.
-
-    Floats in 0..1 mean just that, others are stretched; integers are 16 bits wide unless all fit in 8, or do not
-    fit in 16. A TIFF may say that 0 is white; Pillow heeds that only up to 8 bits.
-    """
-    scale = _range_of(picture)
-    white_is_zero = getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == 0
-    return (scale[1], scale[0]) if scale and white_is_zero else scale
-
-
-def _range_of(picture: Pillow.Image) -> tuple[float, float] | None:
-    if picture.mode != "F" and not picture.mode.startswith("I"):
-        return None
-    low, high = np.inf, -np.inf
-    for _, strip in _strips(picture):
-        values = np.asarray(strip, np.float32)
-        finite = np.isfinite(values)
-        low = min(low, float(values.min(initial=np.inf, where=finite)))
-        high = max(high, float(values.max(initial=-np.inf, where=finite)))
-    if picture.mode == "F":
-        return (low, high) if low < 0 or high > 1 else (0.0, 1.0)
-    return (0.0, 255.0) if picture.mode == "I" and high <= 255 else (0.0, max(65535.0, high))
-
-
-def _eight_bits(picture: Pillow.Image, scale: tuple[float, float] | None) -> Pillow.Image:
-    """RGB, with what `convert('RGB')` would clip or lose done properly."""
-    if scale is not None:
-        low, high = scale
-        values = np.nan_to_num(np.asarray(picture, np.float32), nan=low, posinf=high, neginf=low)
-        grey = ((values - low) * (255.0 / ((high - low) or 1.0))).clip(0, 255).astype(np.uint8)
-        return Pillow.fromarray(grey).convert("RGB")
+def _eight_bits(picture: Any) -> Any:
+    """RGB, with what `convert('RGB')` would lose done properly."""
     if picture.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         paper = Pillow.new("RGBA", picture.size, "white")

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryDirectory
+from typing import IO, overload
 
 from pero_worker.errors import OutputError, PageError
-from pero_worker.formats import MASTER, Document, DocumentFormat, PageFormat, document_formats, page_formats, pagexml
+from pero_worker.formats import (
+    MASTER,
+    Document,
+    DocumentFormat,
+    PageFormat,
+    TextPolicy,
+    document_formats,
+    page_formats,
+    pagexml,
+)
+from pero_worker.inputs.books import Book
+from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.outputs import OutputFolder
-from pero_worker.jobs.plan import OpenedDocument, PageOrigin
+from pero_worker.jobs.plan import OpenedDocument, PageOrigin, PageTask
 from pero_worker.jobs.report import PageRecord, PageStatus
 from pero_worker.page import Page
 from pero_worker.ports import Clock
@@ -29,6 +43,14 @@ class Collector:
     """Tells results when they were made."""
     creator: str
     """Program and version, for results."""
+    apart: ProcessApart | None = None
+    """Makes files of whole documents, None: this process does."""
+    text: TextPolicy = TextPolicy.REDO
+    """What becomes of text that PDFs have."""
+    text_changed: bool = False
+    """Whether an earlier run may have made something else of it."""
+    bring: Callable[[PageTask], PageTask] = lambda task: task
+    """Has the picture of a page on this machine. PageError: it cannot be had."""
 
     @property
     def page_formats(self) -> tuple[PageFormat, ...]:
@@ -81,6 +103,10 @@ class Collector:
     def failure(self, origin: PageOrigin, error_class: str, error: str, *, page_id: str = "") -> PageRecord:
         return replace(self._record(origin, PageStatus.FAILED, page_id), error_class=error_class, error=error)
 
+    def skipped(self, origin: PageOrigin, reason: str) -> PageRecord:
+        """The record of a page that there is nothing to read on."""
+        return replace(self._record(origin, PageStatus.SKIPPED, ""), error=_printable(reason))
+
     def _record(self, origin: PageOrigin, status: PageStatus, page_id: str) -> PageRecord:
         return PageRecord(
             page=origin.name,
@@ -90,7 +116,14 @@ class Collector:
             fingerprint=origin.fingerprint,
             finished=self.clock.now().isoformat(timespec="seconds"),
             page_id=page_id,
+            source_id=_printable(origin.source_id),
+            label=_printable(origin.label),
+            note=_printable(origin.note),
         )
+
+    def has_master(self, page: str) -> bool:
+        """Whether files of whole documents can be made with the page so named."""
+        return self.folder.is_whole(self.folder.relative(self._master(page)))
 
     def stale_formats(self, planned: OpenedDocument) -> tuple[DocumentFormat, ...]:
         """Those of which the document's file is missing or older than a page of it."""
@@ -99,6 +132,8 @@ class Collector:
     def _is_stale(self, planned: OpenedDocument, wanted: DocumentFormat) -> bool:
         target = self.folder.path(planned.document.name, wanted.suffix)
         if not target.is_file():
+            return True
+        if self.text_changed and planned.document.path.suffix.lower() == wanted.suffix:
             return True
         made = target.stat().st_mtime_ns
         masters = [self._master(task.name) for task in planned.pages]
@@ -109,20 +144,34 @@ class Collector:
 
         PageError: the document cannot be told in this format. OutputError: it cannot be written.
         """
-        pages = [None if task.name in failed else self._read_master(task.name) for task in planned.pages]
-        if not any(pages):
+        pages = _Masters([None if task.name in failed else task.name for task in planned.pages], self._read_master)
+        if not any(page is not None for page in pages):
             return
         document = Document(
             name=planned.document.name,
             source=planned.document.path,
             pages=pages,
             page_names=[task.name for task in planned.pages],
+            book=planned.document.book if isinstance(planned.document.book, Book) else None,
+            picture=lambda place: self.bring(planned.pages[place]).path,
             dpi=dpi,
             created=self.clock.now(),
             creator=self.creator,
+            text=self.text,
         )
         target = self.folder.path(planned.document.name, wanted.suffix)
-        self.folder.write_with(target, lambda stream: wanted.write(document, stream))
+        self.folder.write_with(target, lambda stream: self._fill(document, wanted, stream))
+
+    def _fill(self, document: Document, wanted: DocumentFormat, stream: IO[bytes]) -> None:
+        if self.apart is None or document.book is not None:
+            wanted.write(document, stream)
+            return
+        whole = replace(document, pages=tuple(document.pages), picture=None)
+        with TemporaryDirectory(prefix="pero-worker-") as scratch:
+            made = Path(scratch) / "made"
+            self.apart.call(_write_document, whole, wanted.name, made)
+            with made.open("rb") as source:
+                copyfileobj(source, stream)
 
     def _write(self, origin: PageOrigin, page: Page) -> dict[str, str]:
         created = self.clock.now()
@@ -147,6 +196,35 @@ class Collector:
             return None
         except OSError as error:
             raise OutputError(f"cannot read back {self._master(name)}: {error.strerror}") from error
+
+
+def _write_document(document: Document, name: str, target: Path) -> None:
+    with target.open("wb") as stream:
+        (kind,) = document_formats([name])
+        kind.write(document, stream)
+
+
+class _Masters(Sequence[Page | None]):
+    """The pages of a document, read when they are asked for: a book may have 20,000."""
+
+    def __init__(self, names: Sequence[str | None], read: Callable[[str], Page | None]) -> None:
+        self._names = names
+        self._read = read
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, place: int) -> Page | None: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Page | None]: ...
+
+    def __getitem__(self, place: int | slice) -> Page | Sequence[Page | None] | None:
+        if isinstance(place, slice):
+            return _Masters(self._names[place], self._read)
+        name = self._names[place]
+        return None if name is None else self._read(name)
 
 
 def _printable(text: str) -> str:

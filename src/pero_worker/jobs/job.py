@@ -12,6 +12,8 @@ from typing import Protocol
 
 from pero_worker.clock import SystemClock
 from pero_worker.inputs.discover import discover
+from pero_worker.jobs.books import MAX_WARNINGS, BookSettings, opened_books
+from pero_worker.jobs.claims import results_of
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.report import PageRecord, PageStatus, read_report
 from pero_worker.jobs.run import NullListener, RunListener, RunOptions, Summary, run
@@ -38,9 +40,13 @@ class JobRequest:
     """What is made of them."""
     workforce: OpenWorkforce
     """Who does it."""
+    books: BookSettings | None = None
+    """How lists of pictures are read, of files and addresses; None: they are not, and nothing is fetched."""
 
 
 class JobState(StrEnum):
+    """Whether a job goes on, and how it ended."""
+
     RUNNING = "running"
     DONE = "done"
     """Every page is settled; some may have failed."""
@@ -63,6 +69,8 @@ class JobStatus:
     """Pages that were done."""
     failed: int = 0
     """Pages that failed."""
+    nothing_to_read: int = 0
+    """Pages of books that have no picture."""
     workers: int = 0
     """Who work on it; 0: not known."""
     notices: tuple[str, ...] = ()
@@ -78,14 +86,26 @@ def run_job(
 ) -> Summary:
     """From paths to results. NoInputError: there is nothing to read; UsageError: another run writes to the folder;
     other errors as `run`."""
-    found = discover(request.paths, exclude=request.output)
-    folder = OutputFolder(request.output)
-    try:
-        with request.workforce(folder, listener) as workforce:
-            summary = run(found.documents, workforce, folder, request.options, listener, clock, should_stop=should_stop)
-    finally:
-        folder.close()
-    summary.skipped = found.skipped
+    with opened_books(request.books, clock) as books:
+        found = discover(request.paths, exclude=request.output, open_book=books.open, results_of=results_of)
+        for warning in found.documents.warnings(MAX_WARNINGS):
+            listener.notice(warning)
+        folder = OutputFolder(request.output)
+        try:
+            with request.workforce(folder, listener) as workforce:
+                summary = run(
+                    found.documents,
+                    workforce,
+                    folder,
+                    request.options,
+                    listener,
+                    clock,
+                    should_stop=should_stop,
+                    bring=books.bring,
+                )
+        finally:
+            folder.close()
+    summary.discovery = found
     return summary
 
 
@@ -153,10 +173,13 @@ class _Follower(NullListener):
         self.status = replace(self.status, expected=pages, finished_before=finished_before)
 
     def page_settled(self, record: PageRecord) -> None:
-        if record.status is PageStatus.DONE:
-            self.status = replace(self.status, done=self.status.done + 1)
-        else:
-            self.status = replace(self.status, failed=self.status.failed + 1)
+        match record.status:
+            case PageStatus.DONE:
+                self.status = replace(self.status, done=self.status.done + 1)
+            case PageStatus.FAILED:
+                self.status = replace(self.status, failed=self.status.failed + 1)
+            case PageStatus.SKIPPED:
+                self.status = replace(self.status, nothing_to_read=self.status.nothing_to_read + 1)
         if self._on_page is not None:
             self._on_page(record)
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pero_worker.errors import PageError
+from pero_worker.errors import NoInputError, PageError
+from pero_worker.inputs.books import Book, BookPage, Picture
 from pero_worker.inputs.discover import SourceDocument, page_name
-from pero_worker.inputs.documents import count_pages
+from pero_worker.inputs.documents import DEFAULT_MAX_PAGES, count_pages, opens_safely
+from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.report import Fingerprint
+
+_TURNS = 4
+"""Documents whose pages alternate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +35,12 @@ class PageOrigin:
     """Its place in the file, from 0."""
     fingerprint: Fingerprint
     """What the results depend on."""
+    source_id: str = ""
+    """Of the IIIF canvas or the METS division that the page is."""
+    label: str = ""
+    """What the page is called there."""
+    note: str = ""
+    """What was decided about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +50,40 @@ class PageTask:
     name: str
     """Path of the page's results in the output folder, without a suffix."""
     document: SourceDocument
-    """The file that holds it."""
+    """The file that holds it, or the list that names it."""
     index: int
-    """Its place in the file, from 0."""
+    """Its place in the document, from 0."""
     fingerprint: Fingerprint
     """What the results depend on."""
+    listed: BookPage | None = None
+    """As a book lists it."""
+    file: Path | None = None
+    """A file of its own, when a book lists it; None: it is to be fetched."""
+
+    @property
+    def path(self) -> Path:
+        """The file that holds it on this machine."""
+        return self.file or self.document.path
+
+    @property
+    def frame(self) -> int:
+        """Its place in that file, from 0."""
+        return self.index if self.listed is None else 0
+
+    @property
+    def picture(self) -> Picture | None:
+        """Where its picture is, when a book lists it."""
+        return self.listed.picture if self.listed else None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the picture has to be fetched."""
+        return self.picture is not None and self.file is None
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot be done, as far as its book tells."""
+        return self.listed.problem if self.listed else ""
 
     @property
     def origin(self) -> PageOrigin:
@@ -49,20 +91,35 @@ class PageTask:
             name=self.name,
             document=self.document.name,
             image_name=self.image_name,
-            source=str(self.document.path),
+            source=self._source,
             index=self.index,
             fingerprint=self.fingerprint,
+            source_id=self.listed.id if self.listed else "",
+            label=self.listed.label if self.listed else "",
+            note=self.listed.note if self.listed else "",
         )
 
     @property
+    def _source(self) -> str:
+        if self.listed is None:
+            return str(self.document.path)
+        picture = self.listed.picture
+        if picture is None:
+            return self.document.book.source if self.document.book else ""
+        service = picture.service.id if picture.service else ""
+        return str(picture.file) if picture.file else service or picture.url
+
+    @property
     def is_whole_file(self) -> bool:
-        """Whether the document is this one page."""
-        return self.name == self.document.name
+        """Whether a file is this one page."""
+        return self.listed is not None or self.name == self.document.name
 
     @property
     def image_name(self) -> str:
         """The file name that results call the image by; pages of one file are told apart by number."""
-        safe = self.document.path.name.encode("utf-8", "replace").decode()
+        if self.listed is not None and (self.picture is None or self.picture.file is None):
+            return f"{self.listed.name}.jpg"
+        safe = self.path.name.encode("utf-8", "replace").decode()
         if self.is_whole_file:
             return safe
         path = Path(safe)
@@ -82,15 +139,27 @@ class OpenedDocument:
 
 
 def open_documents(
-    documents: Iterable[SourceDocument], pipeline: str, version: str, dpi: int
+    documents: Iterable[SourceDocument],
+    pipeline: str,
+    version: str,
+    dpi: int,
+    *,
+    apart: ProcessApart,
+    max_pages: int = DEFAULT_MAX_PAGES,
 ) -> Iterator[OpenedDocument]:
-    """Opens one document after the other, far enough to count its pages."""
+    """Opens one document after the other, far enough to count its pages; in `apart` what a bad file may crash."""
     for document in documents:
+        if document.book is not None:
+            yield _open_book(document, pipeline, version, dpi)
+            continue
         error, count, size, modified = "", 1, 0, 0
         try:
             status = document.path.stat()
             size, modified = status.st_size, status.st_mtime_ns
-            count = count_pages(document.path)
+            if opens_safely(document.path):
+                count = count_pages(document.path, max_pages=max_pages)
+            else:
+                count = apart.call(count_pages, document.path, max_pages=max_pages)
         except PageError as problem:
             error = str(problem)
         except OSError as problem:
@@ -101,3 +170,59 @@ def open_documents(
             for i in range(count)
         )
         yield OpenedDocument(document=document, pages=pages, error=error)
+
+
+def in_turns(queues: Iterable[Iterable[PageTask]]) -> Iterator[PageTask]:
+    """One page of each in turn, of a few at a time: a document of many pages does not hold up those behind it."""
+    waiting = iter(queues)
+    begun: deque[deque[PageTask]] = deque()
+    while True:
+        another = next(waiting, None) if len(begun) < _TURNS else None
+        if another is not None:
+            queue = deque(another)
+        elif begun:
+            queue = begun.popleft()
+        else:
+            return
+        if queue:
+            yield queue.popleft()
+        if queue:
+            begun.append(queue)
+
+
+def _open_book(document: SourceDocument, pipeline: str, version: str, dpi: int) -> OpenedDocument:
+    nothing = Fingerprint(size=0, modified_ns=0, pipeline=pipeline, version=version, dpi=dpi)
+    assert document.book is not None  # noqa: S101 - for the type checker
+    try:
+        book = document.book if isinstance(document.book, Book) else document.book.load()
+    except (NoInputError, PageError) as problem:
+        page = PageTask(name=document.name, document=document, index=0, fingerprint=nothing)
+        return OpenedDocument(document=document, pages=(page,), error=str(problem))
+    document = replace(document, book=book)
+    folder = f"{document.pages}/" if document.pages else ""
+    pages = tuple(
+        PageTask(
+            name=folder + page.name,
+            document=document,
+            index=page.number - 1,
+            fingerprint=_fingerprint(page.picture, nothing),
+            listed=page,
+            file=page.picture.file if page.picture else None,
+        )
+        for page in book.pages
+    )
+    return OpenedDocument(document=document, pages=pages)
+
+
+def _fingerprint(picture: Picture | None, nothing: Fingerprint) -> Fingerprint:
+    """Of a file as of others; of an address by the address itself: to ask for each would take an hour."""
+    if picture is None:
+        return nothing
+    if picture.file is None:
+        mark = int.from_bytes(hashlib.sha256(picture.key.encode("utf-8", "replace")).digest()[:6], "big")
+        return replace(nothing, modified_ns=mark)
+    try:
+        status = picture.file.stat()
+    except OSError:
+        return nothing
+    return replace(nothing, size=status.st_size, modified_ns=status.st_mtime_ns)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from pathlib import Path
 from typing import Protocol
 
 import pero_worker
 from pero_worker.errors import PageError
-from pero_worker.inputs.discover import Documents
+from pero_worker.formats import TextPolicy
+from pero_worker.inputs.discover import STATE, Discovery, Documents
+from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
+from pero_worker.jobs.apart import ProcessApart
+from pero_worker.jobs.claims import Claims
 from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.outputs import OutputFolder
-from pero_worker.jobs.plan import OpenedDocument, PageTask, open_documents
+from pero_worker.jobs.plan import OpenedDocument, PageTask, in_turns, open_documents
 from pero_worker.jobs.report import PageRecord, PageStatus, Report
+from pero_worker.jobs.supply import Bring, Supply
 from pero_worker.jobs.workforce import PageOutcome, Workforce
 from pero_worker.ports import Clock
 
@@ -26,6 +32,8 @@ _LOOK_AHEAD = 256
 _DOCUMENTS_AHEAD = 100
 """That wait to be made into files of their own; pages are held up by more."""
 _FAILURES_KEPT = 20
+_GROUP = 16
+"""Pages that are synced to the disk together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +44,10 @@ class RunOptions:
     """Names of the results' formats."""
     dpi: int = 300
     """Resolution at which PDF pages are read that are not scans, and of images that do not tell theirs."""
+    text: TextPolicy = TextPolicy.REDO
+    """What becomes of text that PDFs have, in their searchable PDFs."""
+    max_pages: int = DEFAULT_MAX_PAGES
+    """Longer documents are refused."""
 
 
 class RunListener(Protocol):
@@ -88,8 +100,10 @@ class Summary:
     """The first 20 of these."""
     documents_failed: list[tuple[str, str, str]] = field(default_factory=list)
     """Files of whole documents that could not be made: document, format, reason."""
-    skipped: int = 0
-    """Files in the folders named that are no images."""
+    discovery: Discovery | None = None
+    """What was found, and what was passed over."""
+    nothing_to_read: int = 0
+    """Pages of books that have no picture."""
     seconds: float = 0.0
     """How long it took."""
     interrupted: bool = False
@@ -110,25 +124,46 @@ def run(
     *,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     should_stop: Callable[[], bool] = lambda: False,
+    bring: Bring = lambda task: task,
 ) -> Summary:
     """Has `workforce` do every page that an earlier run has not done.
+
+    Pages are written down in groups: when nothing more comes for a moment, at the latest after `_GROUP` pages.
 
     Ctrl-C ends the run within two seconds, and so does `should_stop`: the summary then says interrupted, and what was
     finished stays. StageError: the pipeline cannot be loaded.
     """
     creator = f"pero-worker {pero_worker.__version__}"
-    collector = Collector(folder=folder, formats=options.formats, clock=clock, creator=creator)
+    policy = folder.root / STATE / "text"
+    before = policy.read_text("utf-8", "replace") if policy.is_file() else TextPolicy.REDO
+    opening, making = ProcessApart(), ProcessApart(time_limit=None)
+    collector = Collector(
+        folder=folder,
+        formats=options.formats,
+        clock=clock,
+        creator=creator,
+        apart=making,
+        text=options.text,
+        text_changed=before != options.text,
+        bring=bring,
+    )
     report = Report(folder)
-    current = _Run(workforce, options, listener, new_id, should_stop, collector, report)
+    claims = Claims(folder, report)
+    current = _Run(workforce, options, listener, new_id, should_stop, collector, report, claims, opening)
     begun = clock.monotonic()
     try:
         current.recognise(documents)
         current.finish()
+        if before != options.text:
+            folder.write_with(policy, lambda stream: stream.write(options.text.encode()))
     except KeyboardInterrupt:
         current.abandon()
     except _Cancelled:
         current.abandon(wait=True)
     finally:
+        opening.close()
+        making.close()
+        claims.close(finished=current.finished)
         report.close(compact=not current.summary.interrupted)
         current.summary.seconds = clock.monotonic() - begun
     return current.summary
@@ -141,6 +176,7 @@ class _Open:
     planned: OpenedDocument
     unsettled: int
     failed: set[str] = field(default_factory=set)
+    may_be_made: bool = True
 
 
 class _Run:
@@ -153,6 +189,8 @@ class _Run:
         should_stop: Callable[[], bool],
         collector: Collector,
         report: Report,
+        claims: Claims,
+        opening: ProcessApart,
     ) -> None:
         self._workforce = workforce
         self._options = options
@@ -161,10 +199,17 @@ class _Run:
         self._should_stop = should_stop
         self._collector = collector
         self._report = report
+        self._claims = claims
+        self._opening = opening
+        self.finished = False
+        """Whether every page is settled and in the report."""
         self._expected = 0
         self._open: dict[str, _Open] = {}
         self._documents = ThreadPoolExecutor(1, "documents")
         self._in_making: deque[tuple[str, str, Future[None]]] = deque()
+        self._settled: list[PageRecord] = []
+        self._settlements: list[Callable[[], None]] = []
+        self._complete: list[_Open] = []
         self.summary = Summary()
 
     def recognise(self, documents: Documents) -> None:
@@ -173,20 +218,25 @@ class _Run:
         tasks = self._missing(documents)
         first = tuple(islice(tasks, _LOOK_AHEAD))
         self._listener.started(self._workforce.start(len(first), self._listener.worker_died))
-        waiting = chain(first, tasks)
+        waiting = Supply(chain(first, tasks), self._collector.bring)
         handed_in: dict[str, PageTask] = {}
         try:
             self._feed(waiting, handed_in)
-            while handed_in:
+            while handed_in or waiting.pending:
                 self._check_cancelled()
-                for outcome in self._workforce.outcomes(_POLL_SECONDS):
+                outcomes = self._workforce.outcomes(_POLL_SECONDS)
+                for outcome in outcomes:
                     self._take(outcome, handed_in)
+                if not outcomes or len(self._settled) >= _GROUP:
+                    self._commit()
                 self._feed(waiting, handed_in)
+            self._commit()
             finished = True
         except BaseException:
             finished = False
             raise
         finally:
+            waiting.close()
             self._workforce.stop(finished)
 
     def finish(self) -> None:
@@ -196,10 +246,12 @@ class _Run:
             self._check_cancelled()
             self._await_document()
         self._documents.shutdown()
+        self.finished = True
 
     def abandon(self, *, wait: bool = False) -> None:
         """Files of whole documents that are not yet begun are left to the next run; `wait`: for the one in hand."""
         self.summary.interrupted = True
+        self._commit()
         self._documents.shutdown(wait=wait, cancel_futures=True)
 
     def _check_cancelled(self) -> None:
@@ -207,29 +259,78 @@ class _Run:
             raise _Cancelled
 
     def _missing(self, documents: Documents) -> Iterator[PageTask]:
-        for planned in open_documents(documents, self._workforce.pipeline, self._workforce.version, self._options.dpi):
-            if planned.error:
-                self._settle(self._collector.failure(planned.pages[0].origin, PageError.failure_class, planned.error))
-                continue
-            page_formats = tuple(kind.name for kind in self._collector.page_formats)
-            missing = [p for p in planned.pages if not self._report.finished(p.name, p.fingerprint, page_formats)]
-            self._expected += len(missing) - 1
-            self.summary.finished_before += len(planned.pages) - len(missing)
-            self._listener.expects(self._expected, self.summary.finished_before)
-            document = _Open(planned, len(missing))
-            if missing:
-                self._open[planned.document.name] = document
-                yield from missing
-            else:
-                self._make_documents(document)
+        opened = open_documents(
+            documents,
+            self._workforce.pipeline,
+            self._workforce.version,
+            self._options.dpi,
+            apart=self._opening,
+            max_pages=self._options.max_pages,
+        )
+        return in_turns(self._missing_of(planned) for planned in opened)
 
-    def _feed(self, waiting: Iterator[PageTask], handed_in: dict[str, PageTask]) -> None:
+    def _missing_of(self, planned: OpenedDocument) -> Sequence[PageTask]:
+        """The pages of a document that are to be done."""
+        if planned.error:
+            self._settle(self._collector.failure(planned.pages[0].origin, PageError.failure_class, planned.error))
+            return ()
+        possible = [page for page in planned.pages if not page.problem]
+        stale = bool(self._collector.stale_formats(planned))
+        missing = [page for page in possible if not self._is_finished(page, stale=stale)]
+        self._expected += len(planned.pages) - len(possible) + len(missing) - 1
+        self.summary.finished_before += len(possible) - len(missing)
+        self._listener.expects(self._expected, self.summary.finished_before)
+        document = _Open(planned, len(missing))
+        for page in planned.pages:
+            if page.problem:
+                self._settle(self._refused(page))
+                document.failed.add(page.name)
+        taken = self._claims.taken_document(planned, self._collector.document_formats)
+        if taken:
+            document.may_be_made = False
+            if not missing:
+                self.summary.documents_failed.append((planned.document.name, taken.suffix[1:], _is_there(taken)))
+        if not missing:
+            self._make_documents(document)
+            return ()
+        self._open[planned.document.name] = document
+        return self._free(missing, taken)
+
+    def _free(self, pages: Sequence[PageTask], of_all: Path | None) -> Sequence[PageTask]:
+        """Those of `pages` in whose results' places nobody else's files are; the others have failed."""
+        kinds = self._collector.page_formats
+        free = []
+        for page in pages:
+            taken = of_all or self._claims.taken(page, kinds)
+            if taken:
+                self._settle(self._collector.failure(page.origin, PageError.failure_class, _is_there(taken)), page)
+            else:
+                self._claims.begin(page.name, kinds)
+                free.append(page)
+        return free
+
+    def _refused(self, page: PageTask) -> PageRecord:
+        """Of a page that its book has no picture of, or none that may be read."""
+        if page.listed is not None and page.listed.skipped:
+            return self._collector.skipped(page.origin, page.problem)
+        return self._collector.failure(page.origin, PageError.failure_class, page.problem)
+
+    def _is_finished(self, page: PageTask, *, stale: bool) -> bool:
+        """`stale`: a file of the whole document is to be made, out of the pages' masters."""
+        formats = tuple(kind.name for kind in self._collector.page_formats)
+        whole = not stale or self._collector.has_master(page.name)
+        return whole and self._report.finished(page.name, page.fingerprint, formats)
+
+    def _feed(self, waiting: Supply, handed_in: dict[str, PageTask]) -> None:
         while self._workforce.wants_more():
-            task = next(waiting, None)
-            if task is None:
+            found = waiting.take()
+            if found is None:
                 return
+            task, problem = found
             page_id = self._new_id()
             try:
+                if problem is not None:
+                    raise problem
                 self._workforce.hand_in(page_id, task)
             except PageError as error:
                 self._settle(self._collector.failure(task.origin, error.failure_class, str(error)), task)
@@ -242,17 +343,36 @@ class _Run:
             self._settle(self._collector.collect(task.origin, outcome.request), task)
         elif task is not None:
             self._settle(self._collector.failure(task.origin, outcome.error_class, outcome.error), task)
-        outcome.settle()
+        self._settlements.append(outcome.settle)
 
-    def _settle(self, record: PageRecord, task: PageTask | None = None) -> None:
-        self._report.add(record)
+    def _commit(self) -> None:
+        """What was taken is on the disk: nobody else needs to know of it, and documents that are complete are made."""
+        self._report.commit()
+        settled, self._settled = self._settled, []
+        for record in settled:
+            self._count(record)
+        settlements, self._settlements = self._settlements, []
+        for settle in settlements:
+            settle()
+        complete, self._complete = self._complete, []
+        for document in complete if not self.summary.interrupted else ():
+            self._make_documents(document)
+
+    def _count(self, record: PageRecord) -> None:
         if record.status is PageStatus.DONE:
             self.summary.done += 1
+        elif record.status is PageStatus.SKIPPED:
+            self.summary.nothing_to_read += 1
         else:
             self.summary.failed += 1
             if self.summary.failed <= _FAILURES_KEPT:
                 self.summary.failures.append(record)
         self._listener.page_settled(record)
+
+    def _settle(self, record: PageRecord, task: PageTask | None = None) -> None:
+        self._claims.settled(record)
+        self._report.add(record)
+        self._settled.append(record)
         if task is not None:
             document = self._open[task.document.name]
             document.unsettled -= 1
@@ -260,11 +380,12 @@ class _Run:
                 document.failed.add(record.page)
             if not document.unsettled:
                 del self._open[task.document.name]
-                self._make_documents(document)
+                self._complete.append(document)
 
     def _make_documents(self, document: _Open) -> None:
         planned, dpi = document.planned, self._options.dpi
-        for wanted in self._collector.stale_formats(planned):
+        for wanted in self._collector.stale_formats(planned) if document.may_be_made else ():
+            self._claims.begin_document(planned, wanted)
             future = self._documents.submit(self._collector.make_document, planned, wanted, document.failed, dpi)
             self._in_making.append((planned.document.name, wanted.name, future))
         while self._in_making and (self._in_making[0][2].done() or len(self._in_making) > _DOCUMENTS_AHEAD):
@@ -276,3 +397,7 @@ class _Run:
             future.result()
         except PageError as error:
             self.summary.documents_failed.append((name, wanted, str(error)))
+
+
+def _is_there(path: Path) -> str:
+    return f"{path} is there already and is no result of this folder: move it away, or choose another output folder"

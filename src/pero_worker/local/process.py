@@ -20,14 +20,21 @@ from pero_worker.worker.payloads import ImageReader
 from pero_worker.worker.steps import StageRunner
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSettings:
+    """What a worker process is started with."""
+
     name: str
     device: str
+    """As engines take it: 'cpu', 'cuda:0'."""
     max_pixels: int
+    """Larger pages are refused before they are decoded."""
     max_attempts: int
+    """Tries of a page in one stage before it is given up."""
     time_limit: float
+    """Seconds that a page may take in a stage that does not set a limit; 0 = no limit."""
     log_file: Path
+    """Where standard output and standard error go."""
 
 
 class StagesOnDisk:
@@ -46,7 +53,10 @@ def run_worker(connection: Connection, settings: ProcessSettings) -> None:
     _log_to(settings.log_file)
     clock = SystemClock()
     runner = StageRunner(
-        settings.name, ImageReader(settings.max_pixels, local_files=True), clock, max_attempts=settings.max_attempts
+        host=settings.name,
+        images=ImageReader(max_pixels=settings.max_pixels, local_files=True),
+        clock=clock,
+        max_attempts=settings.max_attempts,
     )
     coordinator = RemoteCoordinator(connection)
     worker = Worker(
@@ -59,7 +69,7 @@ def run_worker(connection: Connection, settings: ProcessSettings) -> None:
         runner=runner,
         settings=WorkerSettings(device=settings.device, time_limit=settings.time_limit),
     )
-    worker.run(stopped=lambda: False)
+    worker.run(should_stop=lambda: False)
 
 
 def _log_to(path: Path) -> None:

@@ -51,7 +51,7 @@ class WorkerProcesses:
 
     @property
     def process_ids(self) -> tuple[int, ...]:
-        """Of the processes that are to be ended still."""
+        """Of the processes that `stop` would end."""
         return self._supervisor.process_ids
 
     def stop(self) -> None:

@@ -21,6 +21,7 @@ from pero_worker.local.devices import choose_devices
 from pero_worker.local.process import ProcessSettings
 from pero_worker.local.worker_processes import WorkerProcesses
 from pero_worker.models.pipelines import Pipeline, load_pipeline, pipeline_cache
+from pero_worker.models.trust import Judge
 from pero_worker.ports import Clock
 from pero_worker.request import Payload, Request
 from pero_worker.wire.requests import decode_request, encode_request
@@ -48,13 +49,13 @@ class LocalSettings:
     """Seconds that a page may take in a stage that sets no limit of its own; 0: no limit."""
 
 
-def local_workforce(pipeline: str, settings: LocalSettings) -> OpenWorkforce:
-    """This machine, doing `pipeline`: a bundled one, or a folder or archive. StageError, when it is opened: there is
-    no such pipeline."""
+def local_workforce(pipeline: str, settings: LocalSettings, judge: Judge | None = None) -> OpenWorkforce:
+    """This machine, doing `pipeline`: a bundled one, or a folder or archive, which `judge` may refuse. StageError, when
+    it is opened: there is no such pipeline, or it is refused."""
 
     @contextmanager
     def opened(folder: OutputFolder, listener: RunListener) -> Iterator[Workforce]:
-        loaded = load_pipeline(pipeline, cache=pipeline_cache())
+        loaded = load_pipeline(pipeline, cache=pipeline_cache(), judge=judge)
         yield LocalWorkforce(loaded, settings, folder.worker_log, SystemClock())
 
     return opened
@@ -88,7 +89,7 @@ class LocalWorkforce:
         return self._broker.length(self._stages[0]) < _PAGES_AHEAD * self._workers
 
     def hand_in(self, page_id: str, task: PageTask) -> None:
-        reference = file_reference(task.document.path, task.index, self._settings.dpi)
+        reference = file_reference(task.path, task.frame, self._settings.dpi)
         request = Request(
             uuid=page_id,
             page_uuid=page_id,
@@ -108,9 +109,9 @@ class LocalWorkforce:
             found.append(
                 PageOutcome(page_id=request.page_uuid, request=request, settle=lambda: self._broker.ack(delivery))
             )
-        for letter in self._broker.take_dead_letters():
-            page_id = decode_request(letter.body).page_uuid
-            found.append(PageOutcome(page_id=page_id, error_class=RequestError.failure_class, error=letter.reason))
+        for message in self._broker.take_set_aside():
+            page_id = decode_request(message.body).page_uuid
+            found.append(PageOutcome(page_id=page_id, error_class=RequestError.failure_class, error=message.reason))
         return found
 
     def stop(self, finished: bool) -> None:

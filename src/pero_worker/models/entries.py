@@ -15,26 +15,30 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Hold:
-    """Keeps the folder `entry.folder` from being removed until it is released, or the process ends."""
+    """Keeps an entry's folder from being removed until it is released, or the process ends."""
 
     entry: Entry
-    _lock: BinaryIO
+    """Whose folder is kept."""
+    lock: BinaryIO
+    """The open lock file."""
 
     def touch(self, now: float) -> None:
-        os.utime(self._lock.fileno(), (now, now))
+        os.utime(self.lock.fileno(), (now, now))
 
     def release(self) -> None:
-        self._lock.close()
+        self.lock.close()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """The entry `key` in the folder `place`. All methods raise OSError when the disk does not play along."""
+    """A folder of the cache. All methods raise OSError when the disk does not play along."""
 
     place: Path
+    """The folder that it lies in."""
     key: str
+    """Its name there."""
 
     @property
     def folder(self) -> Path:
@@ -54,7 +58,7 @@ class Entry:
         while True:
             lock = self._locked(fcntl.LOCK_SH)
             if self.folder.is_dir():
-                return Hold(self, lock)
+                return Hold(entry=self, lock=lock)
             lock.close()
             with self._locked(fcntl.LOCK_EX):
                 if not self.folder.is_dir():
@@ -135,7 +139,7 @@ class Entry:
 
 def entries(cache: Path) -> list[Entry]:
     """All entries in the folders of `cache`, unfinished ones too."""
-    return [Entry(lock.parent, lock.name.removesuffix(".lock")) for lock in sorted(cache.glob("*/*.lock"))]
+    return [Entry(place=lock.parent, key=lock.name.removesuffix(".lock")) for lock in sorted(cache.glob("*/*.lock"))]
 
 
 def _flush(path: Path) -> None:

@@ -13,6 +13,7 @@ import platformdirs
 
 import pero_worker
 from pero_worker.errors import StageError
+from pero_worker.models.trust import Judge
 from pero_worker.models.unpack import is_archive, unpack
 from pero_worker.stage import Stage
 
@@ -24,13 +25,16 @@ _ARCHIVE_SUFFIX = re.compile(r"\.(zip|tgz|txz|tbz2?|tar(\.[a-z0-9]+)?)$", re.IGN
 _RESERVED = frozenset({"out", "log"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """Stages in the order a page goes through them; each has its `directory` on this machine."""
+    """What `--pipeline` names."""
 
     name: str
+    """How it is called."""
     stages: tuple[Stage, ...]
+    """In the order a page goes through them; each has its `directory` on this machine."""
     description: str = ""
+    """What it is for, in a line."""
 
     @property
     def version(self) -> str:
@@ -38,11 +42,12 @@ class Pipeline:
         return "+".join(stage.version for stage in self.stages)
 
 
-def load_pipeline(name_or_path: str, *, cache: Path) -> Pipeline:
+def load_pipeline(name_or_path: str, *, cache: Path, judge: Judge | None = None) -> Pipeline:
     """A bundled name, a folder, a config.ini, or an archive (unpacked below `cache`, once).
 
     A folder is a pipeline when it holds config.ini (one stage, named after the folder) or pipeline.toml with
-    `stages = ["layout", "ocr"]`, each a folder with a config.ini. StageError: none of these, or unusable.
+    `stages = ["layout", "ocr"]`, each a folder with a config.ini. `judge` may refuse an archive before it is unpacked.
+    StageError: none of these, refused, or unusable.
     """
     bundled = _BUNDLED / name_or_path
     path = Path(name_or_path)
@@ -53,7 +58,7 @@ def load_pipeline(name_or_path: str, *, cache: Path) -> Pipeline:
     if path.is_dir():
         return _from_folder(path, path.absolute().name)
     if is_archive(path):
-        return _from_archive(path, cache)
+        return _from_archive(path, cache, judge)
     known = ", ".join(bundle.name for bundle in bundled_pipelines())
     raise StageError(
         f"there is no pipeline {name_or_path!r}: name a bundled one ({known}), or a folder or archive with a {_CONFIG}"
@@ -78,12 +83,14 @@ def content_folder(unpacked: Path) -> Path:
     return unpacked
 
 
-def _from_archive(archive: Path, cache: Path) -> Pipeline:
+def _from_archive(archive: Path, cache: Path, judge: Judge | None) -> Pipeline:
     try:
         with archive.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise StageError(f"cannot read {archive}: {error.strerror}") from error
+    if judge is not None:
+        judge(archive.name, digest)
     folder = cache / digest
     if not folder.is_dir():
         unpack(archive, folder)
@@ -94,7 +101,7 @@ def _from_folder(folder: Path, name: str) -> Pipeline:
     name = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip("._-") or "pipeline"
     manifest = folder / _MANIFEST
     if not manifest.is_file():
-        return Pipeline(name, (_stage(folder, name),))
+        return Pipeline(name=name, stages=(_stage(folder, name),))
     try:
         values = tomllib.loads(manifest.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -105,8 +112,10 @@ def _from_folder(folder: Path, name: str) -> Pipeline:
     if len(set(names)) != len(names):
         raise StageError(f"{manifest}: a stage is named twice")
     if "stages" not in values:
-        return Pipeline(name, (_stage(folder, name),), str(description))
-    return Pipeline(name, tuple(_stage(folder / stage, stage) for stage in names), str(description))
+        return Pipeline(name=name, stages=(_stage(folder, name),), description=str(description))
+    return Pipeline(
+        name=name, stages=tuple(_stage(folder / stage, stage) for stage in names), description=str(description)
+    )
 
 
 def _stage(folder: Path, name: str) -> Stage:
@@ -118,7 +127,7 @@ def _stage(folder: Path, name: str) -> Stage:
         raise StageError(f"{folder} is no pipeline: it holds no {_CONFIG}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise StageError(f"{folder / _CONFIG} cannot be read: {error}") from error
-    stage = Stage(name, config, _version(folder), directory=folder.absolute())
+    stage = Stage(name=name, config=config, version=_version(folder), directory=folder.absolute())
     stage.parsed()
     return stage
 

@@ -28,13 +28,14 @@ _ONCE = "-once-"
 """In the key of an entry without a version: it serves one worker once."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """What stays of what is not in use: entries used within `age`, the most recently used up to `bytes` in all; None =
-    any."""
+    """What stays of what is not in use."""
 
     age: timedelta | None = None
+    """Entries used within this time; None: any."""
     bytes: int | None = None
+    """The most recently used, up to so much in all; None: any."""
 
 
 class ArchiveStore:
@@ -54,13 +55,16 @@ class ArchiveStore:
         clock: Clock | None = None,
         limits: Limits | None = None,
         keep: Keep | None = None,
+        pinned_only: bool = False,
     ) -> None:
+        """`pinned_only`: archives without a SHA-256 are refused."""
         self._cache = cache
         self._servers = servers
         self._access = access
         self._clock = clock or SystemClock()
         self._limits = limits or Limits()
         self._keep = keep or Keep()
+        self._pinned_only = pinned_only
         self._holds: dict[str, Hold] = {}
         self._news = False
         self.clean(self._keep)
@@ -72,7 +76,12 @@ class ArchiveStore:
         """
         if stage.directory is not None:
             return stage.directory
-        entry = Entry(self._cache / _folder_name(stage.name), _key(stage))
+        if self._pinned_only and stage.archive and not stage.archive_digest:
+            raise StageError(
+                f"the archive {without_login(stage.archive)} of stage {stage.name} is a program that no SHA-256 pins: "
+                "put it there with stage upload, or start workers with --trust-archives"
+            )
+        entry = Entry(place=self._cache / _folder_name(stage.name), key=_key(stage))
         try:
             hold = entry.hold(lambda folder: self._make(stage, folder))
             hold.touch(self._clock.now().timestamp())

@@ -44,12 +44,14 @@ _DAMAGED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds on what an archive may unpack to."""
 
     files: int = 10_000
+    """Files and folders."""
     bytes: int = 20_000_000_000
+    """Of all files together."""
     ratio: int = 200
     """Most bytes out of one byte of the archive, beyond the first 100 MB; weights hardly shrink, bombs do."""
 
@@ -57,10 +59,11 @@ class Limits:
         return min(self.bytes, 100_000_000 + self.ratio * archive.stat().st_size)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Member:
     name: str
-    stream: IO[bytes] | None  # None: a folder
+    stream: IO[bytes] | None
+    """None: a folder."""
 
 
 def is_archive(path: Path) -> bool:
@@ -130,17 +133,17 @@ def _members(archive: Path) -> Iterator[_Member]:
                 if stat.S_IFMT(mode) not in {0, stat.S_IFREG, stat.S_IFDIR}:
                     raise _not_plain(info.filename, archive)
                 if info.is_dir():
-                    yield _Member(info.filename, None)
+                    yield _Member(name=info.filename, stream=None)
                 else:
                     with pack.open(info) as stream:
-                        yield _Member(info.filename, stream)
+                        yield _Member(name=info.filename, stream=stream)
         return
     with _decompressed(archive) as plain, tarfile.open(fileobj=cast("BinaryIO", plain), mode="r:") as tape:
         for entry in tape:
             if entry.isdir():
-                yield _Member(entry.name, None)
+                yield _Member(name=entry.name, stream=None)
             elif entry.isreg():
-                yield _Member(entry.name, tape.extractfile(entry))
+                yield _Member(name=entry.name, stream=tape.extractfile(entry))
             else:
                 raise _not_plain(entry.name, archive)
 

@@ -15,38 +15,47 @@ from pero_worker.wire.servers import parse_server
 PROTOCOLS = ("ftp", "ftps", "sftp", "s3", "http", "https", "file")
 _USUAL_PORT = {"ftp": 21, "ftps": 21, "sftp": 22}
 _GREETING_SECONDS = 5.0
-_LOGIN_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
+# A password may hold @ and even /, which belong percent-encoded: what stands behind a colon and is no port is one.
+_LOGIN_IN_URL = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:]*:(?!\d+/)\S*@)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreAccess:
-    """How this machine identifies itself to model stores, and how it knows them.
-
-    `user` and `password` are for FTP, FTPS and SFTP; without a password SFTP tries the user's keys. A URL's own
-    login wins. S3 takes its credentials and endpoint from the usual AWS_* variables. Without `ca_cert` (PEM, for FTPS
-    and HTTPS) the system's authorities are trusted. `ftp_tls` speaks FTPS to FTP servers named without a protocol.
-    `timeout` bounds, in seconds, connecting and every wait for the next bytes.
-    """
+    """How this machine identifies itself to model stores, and how it knows them. S3 takes its credentials and endpoint
+    from the usual AWS_* variables."""
 
     user: str = ""
+    """For FTP, FTPS and SFTP; a URL's own login wins."""
     password: str = field(default="", repr=False)
+    """Of the user; without one SFTP tries the user's keys."""
     ca_cert: Path | None = None
+    """PEM file of the authority to trust, for FTPS and HTTPS; None: the system's."""
     known_hosts: Path = Path("~/.ssh/known_hosts")
+    """The keys of SFTP servers."""
     trust_new_hosts: bool = False
+    """Whether the key of an SFTP server that is not known is taken and noted."""
     ftp_tls: bool = False
+    """Whether FTP servers named without a protocol speak FTPS."""
     timeout: float = 20.0
+    """Seconds, for connecting and for every wait for the next bytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
     """One file on one server. As text it shows no login."""
 
     protocol: str
-    host: str  # the bucket, for S3
+    """As in a URL."""
+    host: str
+    """The server; the bucket, for S3."""
     path: str
+    """Of the file."""
     port: int | None = None
+    """None: the usual one."""
     user: str = ""
+    """Of the login; '': none."""
     password: str = field(default="", repr=False)
+    """Of the user."""
 
     @property
     def server(self) -> str:
@@ -64,6 +73,16 @@ def is_url(text: str) -> bool:
 def without_login(text: str) -> str:
     """Any text fit for a log: URLs lose their user:password@."""
     return _LOGIN_IN_URL.sub("", text)
+
+
+def check_no_login(url: str) -> str:
+    """`url`, which others will read. UsageError: it holds a login."""
+    if without_login(url) != url:
+        raise UsageError(
+            f"{without_login(url)}: a login here would be read by everybody who reads the stage: "
+            "leave it out, and give --user and --password-file to the workers"
+        )
+    return url
 
 
 def locate(server: str, path: str, access: StoreAccess) -> Location:
@@ -90,7 +109,14 @@ def locate(server: str, path: str, access: StoreAccess) -> Location:
         protocol = greeted_protocol(parsed.host, parsed.port, min(access.timeout, _GREETING_SECONDS))
     if protocol == "ftp" and access.ftp_tls:
         protocol = "ftps"
-    return Location(protocol, parsed.host, path, parsed.port or 21, access.user, access.password)
+    return Location(
+        protocol=protocol,
+        host=parsed.host,
+        path=path,
+        port=parsed.port or 21,
+        user=access.user,
+        password=access.password,
+    )
 
 
 def _from_url(url: str, access: StoreAccess) -> Location:
@@ -111,14 +137,23 @@ def _from_url(url: str, access: StoreAccess) -> Location:
     if protocol in _USUAL_PORT:
         if not user:
             user, password = access.user, access.password
-        return Location(protocol, host, "/" + unquote(path), port or _USUAL_PORT[protocol], user, password)
+        return Location(
+            protocol=protocol,
+            host=host,
+            path="/" + unquote(path),
+            port=port or _USUAL_PORT[protocol],
+            user=user,
+            password=password,
+        )
     if protocol == "file":
         if host not in {"", "localhost"}:
-            raise StageError(f"{url} names a file of another machine: write file:///path")
-        return Location(protocol, "", "/" + unquote(path))
+            raise StageError(f"{without_login(url)} names a file of another machine: write file:///path")
+        return Location(protocol=protocol, host="", path="/" + unquote(path))
     # Bucket names keep their case, which hostname does not.
     host = authority.rpartition("@")[2] if protocol == "s3" else host
-    return Location(protocol, host, path, None if protocol == "s3" else port, user, password)
+    return Location(
+        protocol=protocol, host=host, path=path, port=None if protocol == "s3" else port, user=user, password=password
+    )
 
 
 @lru_cache(maxsize=256)

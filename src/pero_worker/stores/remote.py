@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pero_worker.errors import PeroWorkerError, StageError, TransientError, UsageError
+from pero_worker.errors import PeroWorkerError, StageError, TransientError, UsageError, joined
 from pero_worker.stores.location import Location, StoreAccess, greeted_protocol, is_url, locate
-from pero_worker.stores.transports import Progress, connect
+from pero_worker.stores.transports import ProgressListener, connect
 
 __all__ = ["StoreAccess", "fetch", "remove", "upload"]
 
@@ -45,23 +45,22 @@ def fetch(
             failures.append(error)
         else:
             return
-    text = "; ".join(str(failure) for failure in failures)
-    if any(isinstance(failure, TransientError) for failure in failures):
-        raise TransientError(text) from failures[-1]
-    raise StageError(text) from failures[-1]
+    raise joined(failures) from failures[-1]
 
 
-def upload(server: str, path: str, source: Path, access: StoreAccess, progress: Progress = lambda _size: None) -> None:
+def upload(
+    server: str, path: str, source: Path, access: StoreAccess, on_progress: ProgressListener = lambda _size: None
+) -> None:
     """Puts the file `source` at `path`, replacing what is there; other readers see the old or the new file.
 
-    `progress` is told the bytes sent so far.
+    `on_progress` is told the bytes sent so far.
 
     StageError, TransientError: as `fetch`. UsageError: `source` cannot be read.
     """
     if not source.is_file() or not os.access(source, os.R_OK):
         raise UsageError(f"cannot upload {source}: it is no file that can be read")
     with connect(locate(server, path, access), access) as transport:
-        transport.upload(source, progress)
+        transport.upload(source, on_progress)
 
 
 def remove(server: str, path: str, access: StoreAccess) -> None:
@@ -71,7 +70,7 @@ def remove(server: str, path: str, access: StoreAccess) -> None:
 
 
 def _fetch_from(location: Location, target: Path, access: StoreAccess, digest: str, max_bytes: int) -> None:
-    def progress(size: int) -> None:
+    def on_progress(size: int) -> None:
         if size > max_bytes:
             raise StageError(f"{location} is refused: it is longer than {max_bytes} bytes")
 
@@ -84,7 +83,7 @@ def _fetch_from(location: Location, target: Path, access: StoreAccess, digest: s
     temporary = Path(name)
     try:
         with connect(location, access) as transport:
-            transport.download(temporary, progress)
+            transport.download(temporary, on_progress)
         if digest:
             _check(temporary, digest, location)
         try:

@@ -9,15 +9,16 @@ from pero_worker.watchdog.snapshot import Move, Snapshot
 
 PAGES_A_TURN = 10
 MIN_TURN_SECONDS = 10.0
-UNMEASURED = 100.0
+_UNMEASURED_SECONDS = 100.0
+"""Assumed of a page of a stage without an average."""
 
 
 class UpstreamRule:
-    """The newest upstream watchdog's rule, as the contract describes it: a round every ten seconds; workers that load
+    """The newest upstream watchdog's rule: a round every ten seconds; workers that load
     are not counted; an average that settles at twice the truth; a free worker is sent anew in every round, and serves
     its queue until that is empty."""
 
-    interval, reacts, leaves = 10.0, False, True
+    interval, looks_on_events, worker_stops_when_idle = 10.0, False, True
 
     def __init__(self) -> None:
         self._unlock: dict[str, float] = {}
@@ -27,7 +28,7 @@ class UpstreamRule:
         stages = {stage.name: stage for stage in seen.stages}
         # Its average is (mean + old / 2): twice the mean before long.
         mean = {
-            name: next((2 * cost.seconds for cost in stage.costs.values() if cost.seconds), UNMEASURED)
+            name: next((2 * cost.seconds for cost in stage.costs.values() if cost.seconds), _UNMEASURED_SECONDS)
             for name, stage in stages.items()
         }
         present = [worker for worker in seen.workers if not worker.loading]
@@ -51,7 +52,7 @@ class UpstreamRule:
             on[name] += 1
             self._unlock[worker] = now + PAGES_A_TURN * mean[name] + MIN_TURN_SECONDS
             self._since.pop(name, None)
-            moves.append(Move(worker, (name,), "upstream's rule"))
+            moves.append(Move(worker=worker, stages=(name,), reason="upstream's rule"))
 
         best = max(stages, key=score, default=None)
         if best is None or score(best) <= 0:
@@ -76,7 +77,7 @@ class UpstreamRule:
 class FixedSplit:
     """So many workers on each stage for good."""
 
-    interval, reacts, leaves = 1.0, False, False
+    interval, looks_on_events, worker_stops_when_idle = 1.0, False, False
 
     def __init__(self, split: Mapping[str, int]) -> None:
         self._split = split
@@ -86,7 +87,9 @@ class FixedSplit:
         on = Counter(worker.holds[0] for worker in seen.workers if worker.holds)
         places = [name for name, count in self._split.items() for _ in range(count - on[name])]
         free = [worker for worker in seen.workers if not worker.holds]
-        return [Move(worker.name, (name,), "fixed") for worker, name in zip(free, places, strict=False)]
+        return [
+            Move(worker=worker.name, stages=(name,), reason="fixed") for worker, name in zip(free, places, strict=False)
+        ]
 
 
 def splits(stages: Sequence[str], workers: int) -> Iterator[dict[str, int]]:

@@ -1,4 +1,4 @@
-"""The state that a plan is worked out on: what is left to do in every stage, and who does it, moves so far included."""
+"""The state a plan is worked out on: what is left to do in each stage, and who does it, after the moves so far."""
 
 from __future__ import annotations
 
@@ -7,26 +7,34 @@ from dataclasses import dataclass, field
 
 from pero_worker.watchdog.snapshot import Snapshot, StageView, WorkerView
 
-SOON = 60.0
-"""Seconds over which pages that wait are seen as a flow."""
+_FLOW_SECONDS = 60.0
+"""Time over which pages that wait are seen as a flow."""
 NEVER = float("inf")
 
 
-@dataclass(slots=True, eq=False)
-class Stage:
-    """`pages`: waiting here or sure to come from the stages before; `inflow`: pages that come now, a second;
-    `capacity`: pages a second of all its `holders`, those that are loading it included; `weight`: by priority."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class StageLoad:
+    """What is left to do in a stage, and what does it."""
 
     view: StageView
     pages: float
+    """Waiting here, or sure to come from the stages before."""
     inflow: float
+    """Pages a second that come now."""
     weight: float
+    """By priority."""
     capacity: float = 0.0
+    """Pages a second of all its holders, those that are loading it included."""
     holders: int = 0
+    """Workers that hold it."""
 
     @property
     def name(self) -> str:
         return self.view.name
+
+    @property
+    def owner(self) -> str:
+        return self.view.sharing.owner
 
     @property
     def drain(self) -> float:
@@ -44,24 +52,25 @@ class Stage:
         return self.inflow / self.capacity if self.capacity > 0 else 0.0
 
 
-@dataclass(slots=True, eq=False)
-class Worker:
-    """`parts`: for each stage that it holds, the pages a second that it contributes to it."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class PlannedWorker:
+    """A worker, and what it holds by the plan so far."""
 
     view: WorkerView
     holds: tuple[str, ...] = ()
     parts: dict[str, float] = field(default_factory=dict)
+    """For each stage that it holds, the pages a second that it contributes to it."""
 
-    def speed(self, stage: Stage) -> float:
+    def speed(self, stage: StageLoad) -> float:
         """Pages a second when it does nothing else."""
         return 1.0 / stage.view.seconds(self.view.kind)
 
-    def load(self, stage: Stage) -> float:
+    def load(self, stage: StageLoad) -> float:
         """Seconds it needs to load the stage."""
         return stage.view.load_seconds(self.view.kind)
 
-    def may_hold(self, stage: Stage) -> bool:
-        needs = stage.view.needs
+    def may_hold(self, stage: StageLoad) -> bool:
+        needs = stage.view.sharing.needs
         return stage.name not in self.view.refused and (not needs or needs in self.view.labels)
 
 
@@ -70,12 +79,12 @@ class Board:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.stages = {
-            view.name: Stage(view, float(view.waiting), view.arrivals, 1.0 + view.priority)
+            view.name: StageLoad(view=view, pages=float(view.waiting), inflow=view.arrivals, weight=1.0 + view.priority)
             for view in snapshot.stages
             if not view.disabled and not view.quarantine
         }
-        self.workers = [Worker(view) for view in snapshot.workers]
-        self.held_by_owner: dict[str, float] = dict.fromkeys((s.view.owner for s in self.stages.values()), 0.0)
+        self.workers = [PlannedWorker(view=view) for view in snapshot.workers]
+        self.held_by_owner: dict[str, float] = dict.fromkeys((s.owner for s in self.stages.values()), 0.0)
         ordered = _upstream_first(self.stages)
         self._look_ahead(ordered, snapshot.workers)
         for worker in self.workers:
@@ -84,10 +93,10 @@ class Board:
         self.fair = self._fair_shares()
         self._best: dict[str, float] = {}
 
-    def _may_keep(self, worker: Worker, name: str) -> bool:
+    def _may_keep(self, worker: PlannedWorker, name: str) -> bool:
         return name in self.stages and worker.may_hold(self.stages[name])
 
-    def give(self, worker: Worker, holds: tuple[str, ...]) -> None:
+    def give(self, worker: PlannedWorker, holds: tuple[str, ...]) -> None:
         """The worker holds `holds` from now on. Its time goes to them in proportion to the work that is left."""
         self._count(worker, -1)
         worker.holds = holds
@@ -98,14 +107,14 @@ class Board:
         }
         self._count(worker, 1)
 
-    def _count(self, worker: Worker, sign: int) -> None:
+    def _count(self, worker: PlannedWorker, sign: int) -> None:
         for name, part in worker.parts.items():
             stage = self.stages[name]
             stage.capacity = max(0.0, stage.capacity + sign * part) if stage.holders + sign else 0.0
             stage.holders += sign
-            self.held_by_owner[stage.view.owner] += sign / len(worker.parts)
+            self.held_by_owner[stage.owner] += sign / len(worker.parts)
 
-    def fit(self, worker: Worker, stage: Stage) -> tuple[float, float]:
+    def fit(self, worker: PlannedWorker, stage: StageLoad) -> tuple[float, float]:
         """How well the stage suits the worker: beside what suits its kind best, then beside other kinds."""
         kind = worker.view.kind
         if kind not in self._best:
@@ -115,11 +124,11 @@ class Board:
 
     # -- what would be if --------------------------------------------------------------------------------------
 
-    def has_no_work(self, worker: Worker) -> bool:
+    def has_no_work(self, worker: PlannedWorker) -> bool:
         """It could do something else at once: nothing waits in the stages that it holds."""
         return not worker.view.busy and not any(self.stages[name].view.waiting for name in worker.holds)
 
-    def kept(self, worker: Worker, stage: Stage) -> tuple[str, ...]:
+    def kept(self, worker: PlannedWorker, stage: StageLoad) -> tuple[str, ...]:
         """What the worker can go on holding beside the stage: what has most work left stays."""
         if worker.view.memory is None:
             return ()
@@ -132,36 +141,36 @@ class Board:
                 kept.append(held.name)
         return tuple(kept)
 
-    def done_with(self, worker: Worker, stage: Stage) -> float:
+    def done_with(self, worker: PlannedWorker, stage: StageLoad) -> float:
         """Seconds until the stage is done if the worker loads it and helps."""
         speed = worker.speed(stage)
         return (stage.pages + speed * worker.load(stage)) / (stage.capacity + speed)
 
-    def done_without(self, worker: Worker, name: str) -> float:
+    def done_without(self, worker: PlannedWorker, name: str) -> float:
         """Seconds until stage `name` is done if the worker leaves it."""
         stage = self.stages[name]
         return _seconds(stage.pages, self.others(worker, name))
 
-    def others(self, worker: Worker, name: str) -> float:
+    def others(self, worker: PlannedWorker, name: str) -> float:
         """Pages a second that stage `name` can do without the worker."""
         stage = self.stages[name]
         return stage.capacity - worker.parts[name] if stage.holders > 1 else 0.0
 
-    def may_give(self, lender: Stage, stage: Stage) -> bool:
+    def may_give(self, lender: StageLoad, stage: StageLoad) -> bool:
         """Whether a worker that has work may be taken from the one for the other for all that their owners can say.
         An owner's last worker is not: it would come back in turn, and loading would be all that it does."""
-        one, other = lender.view.owner, stage.view.owner
+        one, other = lender.owner, stage.owner
         held = self.held_by_owner[one]
         return one == other or (held - 1 >= self.fair[one] and (held > 1 or not lender.pages))
 
-    def is_due(self, lender: Stage, stage: Stage) -> bool:
-        """Whether the other's owner has less than his share, and this one's more."""
-        one, other = lender.view.owner, stage.view.owner
+    def is_due(self, lender: StageLoad, stage: StageLoad) -> bool:
+        """Whether the other's owner has less than their share, and this one's more."""
+        one, other = lender.owner, stage.owner
         return one != other and self.may_give(lender, stage) and self.held_by_owner[other] + 1 <= self.fair[other]
 
     # -- how it is now -----------------------------------------------------------------------------------------
 
-    def _look_ahead(self, ordered: Iterable[Stage], workers: Iterable[WorkerView]) -> None:
+    def _look_ahead(self, ordered: Iterable[StageLoad], workers: Iterable[WorkerView]) -> None:
         """Adds to each stage the pages that the stages before it will hand on."""
         in_hand = dict.fromkeys(self.stages, 0.0)
         for worker in workers:
@@ -172,25 +181,25 @@ class Board:
             for after, share in self._after(stage):
                 after.pages += share * (stage.pages + in_hand[stage.name])
 
-    def _follow_the_flow(self, ordered: Iterable[Stage]) -> None:
+    def _follow_the_flow(self, ordered: Iterable[StageLoad]) -> None:
         """Adds to each stage's inflow what the stages before it hand on now."""
         for stage in ordered:
             for after, share in self._after(stage):
-                after.inflow += share * min(stage.capacity, stage.inflow + stage.view.waiting / SOON)
+                after.inflow += share * min(stage.capacity, stage.inflow + stage.view.waiting / _FLOW_SECONDS)
 
-    def _after(self, stage: Stage) -> Iterable[tuple[Stage, float]]:
+    def _after(self, stage: StageLoad) -> Iterable[tuple[StageLoad, float]]:
         for name, share in stage.view.onward.items():
             if name in self.stages and name != stage.name:
                 yield self.stages[name], share
 
     def _fair_shares(self) -> dict[str, float]:
-        """Workers that are each owner's part: by share, and no more than he has pages."""
+        """Workers that are each owner's part: by share, and no more than they have pages."""
         pages = dict.fromkeys(self.held_by_owner, 0.0)
         share = dict.fromkeys(self.held_by_owner, 0.0)
         for stage in self.stages.values():
-            owner = stage.view.owner
+            owner = stage.owner
             pages[owner] += stage.pages
-            share[owner] = max(share[owner], stage.view.share)
+            share[owner] = max(share[owner], stage.view.sharing.share)
         fair = dict.fromkeys(pages, 0.0)
         left, waiting = float(len(self.workers)), {owner for owner in pages if pages[owner] and share[owner] > 0}
         while waiting and left > 0:
@@ -205,7 +214,7 @@ class Board:
         return fair
 
 
-def _beside_others(stage: Stage, kind: str) -> float:
+def _beside_others(stage: StageLoad, kind: str) -> float:
     """How many times as fast as the slowest kind of worker."""
     slowest = max((cost.seconds for cost in stage.view.costs.values() if cost.seconds is not None), default=0.0)
     return slowest / stage.view.seconds(kind) if slowest else 1.0
@@ -217,7 +226,7 @@ def _seconds(pages: float, capacity: float) -> float:
     return pages / capacity if capacity > 1e-12 else NEVER
 
 
-def _upstream_first(stages: Mapping[str, Stage]) -> list[Stage]:
+def _upstream_first(stages: Mapping[str, StageLoad]) -> list[StageLoad]:
     """Stages after all that hand pages on to them; where they go round in circles, in the given order."""
     before = dict.fromkeys(stages, 0)
     for stage in stages.values():

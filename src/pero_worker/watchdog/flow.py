@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp
 
-FAST, SLOW = 60.0, 600.0
-"""Seconds. A rate is believed when both the last minute and the last ten show it: a heap that is published at once is
-no stream, and a stream that has ended is soon forgotten."""
+_FAST_SECONDS, _SLOW_SECONDS = 60.0, 600.0
+"""A rate is believed when both the last minute and the last ten show it: a batch published at once must not be mistaken
+for a steady rate, and one that has ended is soon forgotten."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Seen:
     at: float
     waiting: int
@@ -20,7 +20,7 @@ class _Seen:
 
 
 class Flow:
-    """One for a cluster. `seen` is told what there is, every now and then."""
+    """One for a cluster. `seen` is called every now and then with what there is."""
 
     def __init__(self) -> None:
         self._stages: dict[str, _Seen] = {}
@@ -46,15 +46,15 @@ class Flow:
         for name, pages in waiting.items():
             old = self._stages.get(name)
             if old is None:
-                self._stages[name] = _Seen(now, pages)
+                self._stages[name] = _Seen(at=now, waiting=pages)
                 continue
             span = now - old.at
             if span <= 0:
                 continue
             # What came is what is there more, and what went; what the stages before sent is not from outside.
             rate = (pages - old.waiting + done[name] - fed.get(name, 0.0)) / span
-            old.fast += (rate - old.fast) * (1 - exp(-span / FAST))
-            old.slow += (rate - old.slow) * (1 - exp(-span / SLOW))
+            old.fast += (rate - old.fast) * (1 - exp(-span / _FAST_SECONDS))
+            old.slow += (rate - old.slow) * (1 - exp(-span / _SLOW_SECONDS))
             old.at, old.waiting = now, pages
 
     def arrivals(self, stage: str) -> float:

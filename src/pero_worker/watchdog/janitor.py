@@ -1,4 +1,4 @@
-"""Clears away what nobody needs any more: nodes of workers long dead, notes on pages long gone."""
+"""Clears away what is not needed any more: nodes of workers long dead, notes on pages long gone."""
 
 from __future__ import annotations
 

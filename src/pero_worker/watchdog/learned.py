@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pero_worker.stage import Cost
 from pero_worker.watchdog.scenario import Scenario
 
-STAYS = 0.9
-"""Of an average, the part that stays when a new value comes in."""
+_OLD_SHARE = 0.9
+"""The part of an average that stays when a new value comes in."""
 
 
 class Learned:
@@ -26,7 +27,9 @@ class Learned:
         for stage in scenario.stages:
             for worker in scenario.workers:
                 seconds = stage.seconds / worker.speeds.get(stage.name, 1.0)
-                known._costs[stage.name][worker.kind] = Cost(seconds, stage.load, stage.memory)
+                known._costs[stage.name][worker.kind] = Cost(
+                    seconds=seconds, load_seconds=stage.load, memory=stage.memory
+                )
         ways: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         for _, path in scenario.pages:
             for name, after in zip(path, (*path[1:], ""), strict=True):
@@ -39,14 +42,14 @@ class Learned:
     def page(self, stage: str, kind: str, seconds: float, after: str) -> None:
         """A page of `stage` took `seconds` and goes on to `after` ('' = it is done)."""
         old = self._costs[stage].get(kind, Cost())
-        self._costs[stage][kind] = Cost(_average(old.seconds, seconds), old.load_seconds, old.memory)
+        self._costs[stage][kind] = replace(old, seconds=_average(old.seconds, seconds))
         onward = self._onward[stage]
         for name in {*onward, after} - {""}:
             onward[name] = _average(onward.get(name), float(name == after))
 
     def load(self, stage: str, kind: str, seconds: float, memory: int) -> None:
         old = self._costs[stage].get(kind, Cost())
-        self._costs[stage][kind] = Cost(old.seconds, _average(old.load_seconds, seconds), memory)
+        self._costs[stage][kind] = replace(old, load_seconds=_average(old.load_seconds, seconds), memory=memory)
 
     def seconds(self, stage: str, kind: str) -> float | None:
         cost = self._costs[stage].get(kind)
@@ -61,4 +64,4 @@ class Learned:
 
 
 def _average(old: float | None, new: float) -> float:
-    return new if old is None else STAYS * old + (1 - STAYS) * new
+    return new if old is None else _OLD_SHARE * old + (1 - _OLD_SHARE) * new

@@ -24,19 +24,20 @@ _AVAILABLE = {
     WorkerStatus.MQ_CONNECTION_FAILED,
 }
 _SETTLED_AFTER_SECONDS = 2.0
-"""Seconds."""
+"""A worker that got a new command reports its old status for a while."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What a worker was told last, as version `version` of its node `queue`."""
+    """The last command to a worker."""
 
     stages: tuple[str, ...]
     version: int
+    """Of its node `queue`."""
 
 
 class Observer:
-    """`lengths` tells how many messages wait in each of the queues that there are."""
+    """`lengths` returns how many messages wait in each queue that exists."""
 
     def __init__(self, lengths: Callable[[Sequence[str]], Mapping[str, int]], clock: Clock) -> None:
         self._lengths = lengths
@@ -45,10 +46,11 @@ class Observer:
         self._refusals = Refusals()
         self._since: dict[str, tuple[tuple[str, ...], float]] = {}
 
-    def look(
+    def take_snapshot(
         self, records: Sequence[StageRecord], states: Sequence[tuple[WorkerState, int]], told: Mapping[str, Command]
     ) -> Snapshot:
-        """`states`: workers, each with the version of its node `queue`; `told`: what may not have come back yet."""
+        """`states`: workers, each with the version of its node `queue`; `told`: commands that may not have come back
+        through the watches yet."""
         now = self._clock.monotonic()
         lengths = self._lengths([record.name for record in records])
         workers = [view for state, version in states if (view := self._worker(state, version, told, now))]
@@ -61,13 +63,13 @@ class Observer:
                 by_worker[worker].add(name)
         workers = [replace(view, refused=frozenset(by_worker.get(view.name, ()))) for view in workers]
         present = [record for record in records if record.name in lengths]
-        self._see(now, present, lengths, workers)
+        self._update_flow(now, present, lengths, workers)
         why_not = self._quarantines(refused, workers)
         stages = [self._stage(record, lengths[record.name], why_not.get(record.name, "")) for record in present]
-        return Snapshot(tuple(stages), tuple(workers))
+        return Snapshot(stages=tuple(stages), workers=tuple(workers))
 
     def _quarantines(self, refused: Mapping[str, dict[str, str]], workers: Sequence[WorkerView]) -> dict[str, str]:
-        """Why nobody should be sent to a stage, for those that somebody could not load."""
+        """Why no worker should be sent to a stage, for stages that some worker could not load."""
         names = {view.name for view in workers}
         holders: dict[str, set[str]] = defaultdict(set)
         for view in workers:
@@ -77,11 +79,11 @@ class Observer:
         return {name: quarantine(who, names, holders[name]) for name, who in refused.items() if who}
 
     def _worker(self, state: WorkerState, version: int, told: Mapping[str, Command], now: float) -> WorkerView | None:
-        """None for a worker that cannot be told anything."""
+        """None for a worker that cannot be commanded."""
         if state.dead or not state.enabled or state.status not in _AVAILABLE:
             return None
         ours = told.get(state.name)
-        # What it was told a moment ago may not have come back through the watch yet.
+        # Its last command may not have come back through the watch yet.
         fresh = ours is not None and ours.version > version
         holds = ours.stages if ours is not None and fresh else state.stages
         if self._since.get(state.name, ((), 0.0))[0] != holds or state.name not in self._since:
@@ -89,8 +91,8 @@ class Observer:
         facts = state.facts
         memory, labels = facts.get("memory"), facts.get("labels")
         return WorkerView(
-            state.name,
-            holds,
+            name=state.name,
+            holds=holds,
             busy=state.status == WorkerStatus.PROCESSING,
             loading=state.status == WorkerStatus.CONFIGURING or fresh,
             kind=str(facts.get("kind", "cpu")),
@@ -111,7 +113,7 @@ class Observer:
         for state in states:
             refused = state.facts.get("refused")
             if not isinstance(refused, dict):
-                # Upstream's workers say it by their status, which for a moment is still that of the stage before.
+                # Upstream's workers say it by their status, which for a moment is still that of the previous stage.
                 view = views.get(state.name)
                 failed = (
                     state.status == WorkerStatus.CONFIGURATION_FAILED
@@ -123,7 +125,7 @@ class Observer:
                 if name in versions:
                     self._refusals.note(state.name, name, versions[name], str(reason), now)
 
-    def _see(
+    def _update_flow(
         self, now: float, records: Sequence[StageRecord], lengths: Mapping[str, int], workers: Sequence[WorkerView]
     ) -> None:
         working: dict[str, float] = defaultdict(float)
@@ -151,14 +153,12 @@ def _view(record: StageRecord) -> StageView:
         # Upstream's workers measure no more than this.
         costs[""] = Cost(seconds=record.mean_seconds)
     return StageView(
-        record.name,
+        name=record.name,
         costs=costs,
         onward=record.measured.onward,
         priority=record.priority,
         disabled=record.disabled,
-        needs=record.needs,
-        owner=record.owner,
-        share=record.share,
+        sharing=record.sharing,
     )
 
 

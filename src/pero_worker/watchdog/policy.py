@@ -22,23 +22,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from pero_worker.watchdog.board import Board, Stage, Worker
+from pero_worker.watchdog.board import Board, PlannedWorker, StageLoad
 from pero_worker.watchdog.snapshot import Move, Snapshot
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """`turn`, `patience`: of a stage that nobody serves, see `_ripe`; `worth`: what a worker must do elsewhere for
-    each second of the ways there and back; `margin`: by what part of the time a stage must be done sooner to give up a
-    worker that has work; `in_use`: below this use nobody is sent to a stage without a backlog; `tries`: candidates
-    looked at for one stage."""
+    """How bold the plan is."""
 
-    turn: float = 10.0
-    patience: float = 2.0
-    worth: float = 2.0
-    margin: float = 0.2
-    in_use: float = 0.4
-    tries: int = 8
+    turn_in_loads: float = 10.0
+    """A worker that came in turn to a stage that nobody served stays for so many times the loading; see `_ripe`."""
+    patience_in_loads: float = 2.0
+    """A stage waits for so many times the loading before it gets a turn; see `_ripe`."""
+    gain_per_second_away: float = 2.0
+    """Seconds of work that a worker must do elsewhere for each second of loading on the ways there and back."""
+    min_improvement: float = 0.2
+    """By what part of the time a stage must be done sooner to be given a worker that has work."""
+    min_use: float = 0.4
+    """A stage that is used less gets no worker before there is a backlog."""
+    max_candidates: int = 8
+    """Candidates looked at for one stage."""
 
 
 TUNING = Tuning()
@@ -49,24 +52,38 @@ def plan(snapshot: Snapshot, tuning: Tuning = TUNING) -> tuple[Move, ...]:
     return _Planner(Board(snapshot), tuning).run()
 
 
+class PlanRule:
+    """The plan as a `Rule`."""
+
+    looks_on_events, worker_stops_when_idle = True, False
+
+    def __init__(self, tuning: Tuning = TUNING, *, interval: float = 1.0) -> None:
+        """`interval`: seconds between two looks at which nothing has happened."""
+        self.interval = interval
+        self._tuning = tuning
+
+    def decide(self, now: float, seen: Snapshot) -> Sequence[Move]:
+        return plan(seen, self._tuning)
+
+
 class _Planner:
     """`_free`: workers that hold nothing, by kind; `_idle`, `_busy`: without and with work, by what they hold."""
 
-    def __init__(self, field: Board, tuning: Tuning) -> None:
-        self._field = field
+    def __init__(self, board: Board, tuning: Tuning) -> None:
+        self._board = board
         self._tuning = tuning
         self._moves: dict[str, Move] = {}
-        self._free: dict[str, list[Worker]] = defaultdict(list)
-        self._idle: dict[tuple[str, ...], list[Worker]] = defaultdict(list)
-        self._busy: dict[tuple[str, ...], list[Worker]] = defaultdict(list)
-        # Who has served longest goes first.
-        for worker in sorted(field.workers, key=lambda worker: (worker.view.serving, worker.view.name)):
+        self._free: dict[str, list[PlannedWorker]] = defaultdict(list)
+        self._idle: dict[tuple[str, ...], list[PlannedWorker]] = defaultdict(list)
+        self._busy: dict[tuple[str, ...], list[PlannedWorker]] = defaultdict(list)
+        # The worker that has served longest goes first.
+        for worker in sorted(board.workers, key=lambda worker: (worker.view.serving, worker.view.name)):
             if worker.view.loading:
                 continue
             if not worker.holds:
                 self._free[worker.view.kind].append(worker)
             else:
-                (self._idle if field.has_no_work(worker) else self._busy)[worker.holds].append(worker)
+                (self._idle if board.has_no_work(worker) else self._busy)[worker.holds].append(worker)
 
     def run(self) -> tuple[Move, ...]:
         self._help_the_needy()
@@ -74,11 +91,13 @@ class _Planner:
         self._settle()
         for worker in chain.from_iterable(self._free.values()):
             if worker.view.holds:
-                self._moves[worker.view.name] = Move(worker.view.name, (), "what it held is not to be served")
+                self._moves[worker.view.name] = Move(
+                    worker=worker.view.name, stages=(), reason="what it held is not to be served"
+                )
         return tuple(self._moves.values())
 
     def _help_the_needy(self) -> None:
-        stages = list(self._field.stages.values())
+        stages = list(self._board.stages.values())
         needy = [(self._need(stage), number) for number, stage in enumerate(stages) if stage.pages]
         heapq.heapify(needy)
         while needy:
@@ -90,48 +109,48 @@ class _Planner:
             else:
                 self._take_in_turn(stage)
 
-    def _need(self, stage: Stage) -> tuple[bool, bool, float]:
+    def _need(self, stage: StageLoad) -> tuple[bool, bool, float]:
         """The smaller, the needier."""
-        owner = stage.view.owner
-        sated = self._field.held_by_owner[owner] >= self._field.fair[owner]
+        owner = stage.owner
+        sated = self._board.held_by_owner[owner] >= self._board.fair[owner]
         if stage.holders:
             return (sated, True, -stage.weight * stage.drain)
         return (sated, False, -stage.weight * (stage.pages * stage.view.seconds("") + stage.view.unserved))
 
-    # -- who could help ----------------------------------------------------------------------------------------
+    # -- which workers could help ------------------------------------------------------------------------------
 
-    def _take_free(self, stage: Stage) -> bool:
+    def _take_free(self, stage: StageLoad) -> bool:
         """A worker that holds nothing has nothing to lose: a page that no other has in hand is enough."""
         if stage.pages <= stage.holders:
             return False
         found = (next((w for w in group if w.may_hold(stage)), None) for group in self._free.values())
-        worker = max(filter(None, found), key=lambda worker: self._field.fit(worker, stage), default=None)
+        worker = max(filter(None, found), key=lambda worker: self._board.fit(worker, stage), default=None)
         if worker is None:
             return False
         self._free[worker.view.kind].remove(worker)
         return self._move(worker, stage, (), "it held nothing")
 
-    def _take_idle(self, stage: Stage) -> bool:
+    def _take_idle(self, stage: StageLoad) -> bool:
         groups = [holds for holds, group in self._idle.items() if group and stage.name not in holds]
-        for holds in heapq.nsmallest(self._tuning.tries, groups, key=self._use):
+        for holds in heapq.nsmallest(self._tuning.max_candidates, groups, key=self._use):
             worker = next((worker for worker in reversed(self._idle[holds]) if worker.may_hold(stage)), None)
             if worker is None or not self._pays(worker, stage):
                 continue
-            kept = self._field.kept(worker, stage)
-            if all(name in kept or self._lends(worker, self._field.stages[name], stage) for name in holds):
+            kept = self._board.kept(worker, stage)
+            if all(name in kept or self._lends(worker, self._board.stages[name], stage) for name in holds):
                 self._idle[holds].remove(worker)
                 return self._move(worker, stage, kept, "it had no work")
         return False
 
-    def _take_in_turn(self, stage: Stage) -> bool:
+    def _take_in_turn(self, stage: StageLoad) -> bool:
         if stage.holders or not stage.view.waiting:
             return False
-        donors = [worker for group in self._busy.values() for worker in group[-self._tuning.tries :]]
+        donors = [worker for group in self._busy.values() for worker in group[-self._tuning.max_candidates :]]
         donors = [worker for worker in donors if worker.may_hold(stage)]
         for worker in heapq.nsmallest(
-            self._tuning.tries, donors, key=lambda donor: (self._loss(donor), self._left(donor))
+            self._tuning.max_candidates, donors, key=lambda donor: (self._loss(donor), self._left(donor))
         ):
-            kept = self._field.kept(worker, stage)
+            kept = self._board.kept(worker, stage)
             beside = set(kept) == set(worker.holds)
             if beside or self._ripe(worker, stage):
                 self._busy[worker.holds].remove(worker)
@@ -140,7 +159,7 @@ class _Planner:
 
     def _balance(self) -> None:
         """Workers that have work move from stages that are done early to stages that are done late."""
-        stages = list(self._field.stages.values())
+        stages = list(self._board.stages.values())
         late = [(-stage.weight * stage.drain, number) for number, stage in enumerate(stages) if stage.holders]
         heapq.heapify(late)
         early: list[tuple[float, tuple[str, ...]]] = [
@@ -153,9 +172,9 @@ class _Planner:
             if worker is None:
                 heapq.heappop(late)
                 continue
-            reason = f"{holds[0]} is done in {self._field.done_without(worker, holds[0]):.0f} s without it"
+            reason = f"{holds[0]} is done in {self._board.done_without(worker, holds[0]):.0f} s without it"
             self._busy[holds].remove(worker)
-            self._move(worker, stage, self._field.kept(worker, stage), reason)
+            self._move(worker, stage, self._board.kept(worker, stage), reason)
             heapq.heapreplace(late, (-stage.weight * stage.drain, number))
             early = [entry for entry in early if entry[1] != holds]
             if self._busy[holds]:
@@ -163,77 +182,77 @@ class _Planner:
             heapq.heapify(early)
 
     def _balancing(
-        self, stage: Stage, early: Sequence[tuple[float, tuple[str, ...]]]
-    ) -> tuple[Worker | None, tuple[str, ...]]:
+        self, stage: StageLoad, early: Sequence[tuple[float, tuple[str, ...]]]
+    ) -> tuple[PlannedWorker | None, tuple[str, ...]]:
         """A worker that should go to the stage, of those whose stages are done earliest without them."""
-        shorter = 1 - self._tuning.margin
-        for loss, holds in heapq.nsmallest(self._tuning.tries, early):
-            worker, lender = self._busy[holds][-1], self._field.stages[holds[0]]
+        shorter = 1 - self._tuning.min_improvement
+        for loss, holds in heapq.nsmallest(self._tuning.max_candidates, early):
+            worker, lender = self._busy[holds][-1], self._board.stages[holds[0]]
             if stage is lender or not worker.may_hold(stage) or not self._pays(worker, stage):
                 continue
-            with_it = self._field.done_with(worker, stage)
+            with_it = self._board.done_with(worker, stage)
             sooner = with_it < stage.drain * shorter and loss < with_it * shorter
-            if self._field.is_due(lender, stage) or (sooner and self._field.may_give(lender, stage)):
+            if self._board.is_due(lender, stage) or (sooner and self._board.may_give(lender, stage)):
                 return worker, holds
         return None, ()
 
     def _settle(self) -> None:
         """Workers without work move from the stage that is used least to the one that is used most."""
-        used = sorted(self._field.stages.values(), key=lambda stage: (-stage.use, stage.name))
+        used = sorted(self._board.stages.values(), key=lambda stage: (-stage.use, stage.name))
         groups = sorted((holds for holds, group in self._idle.items() if group and len(holds) == 1), key=self._use)
         for holds, stage in zip(groups, used, strict=False):
-            worker, lender = self._idle[holds][-1], self._field.stages[holds[0]]
-            others = self._field.others(worker, lender.name)
+            worker, lender = self._idle[holds][-1], self._board.stages[holds[0]]
+            others = self._board.others(worker, lender.name)
             use = lender.inflow / others if others else float("inf")
-            if stage.use < self._tuning.in_use or use >= stage.use * (1 - 2 * self._tuning.margin):
+            if stage.use < self._tuning.min_use or use >= stage.use * (1 - 2 * self._tuning.min_improvement):
                 break
-            if worker.may_hold(stage) and worker.view.serving >= self._tuning.turn * worker.load(stage):
+            if worker.may_hold(stage) and worker.view.serving >= self._tuning.turn_in_loads * worker.load(stage):
                 self._idle[holds].remove(worker)
-                reason = f"{lender.name} is used to {lender.use:.0%}, {stage.name} to {stage.use:.0%}"
-                self._move(worker, stage, self._field.kept(worker, stage), reason)
+                reason = f"{lender.name} is {lender.use:.0%} used, {stage.name} {stage.use:.0%}"
+                self._move(worker, stage, self._board.kept(worker, stage), reason)
 
     # -- what it would cost ------------------------------------------------------------------------------------
 
-    def _pays(self, worker: Worker, stage: Stage) -> bool:
+    def _pays(self, worker: PlannedWorker, stage: StageLoad) -> bool:
         """Whether the pages that wait here take longer than loading the stage, and there is one for the worker."""
         if not stage.holders:
             return stage.view.waiting > 0
         return stage.backlog > max(worker.load(stage), stage.view.seconds(worker.view.kind))
 
-    def _lends(self, worker: Worker, lender: Stage, stage: Stage) -> bool:
+    def _lends(self, worker: PlannedWorker, lender: StageLoad, stage: StageLoad) -> bool:
         """Whether the worker's own stage can do without it: either for good, or for so long that what the worker does
         in the time that it would have been idle is worth the way there and back."""
         deadline = stage.drain * stage.weight / lender.weight
-        part, others = worker.parts[lender.name], self._field.others(worker, lender.name)
-        if not part or (self._field.done_without(worker, lender.name) <= deadline and lender.inflow <= others):
+        part, others = worker.parts[lender.name], self._board.others(worker, lender.name)
+        if not part or (self._board.done_without(worker, lender.name) <= deadline and lender.inflow <= others):
             return True
         away = (deadline - lender.drain) * lender.capacity / part
         needed = max(0.0, min(1.0, (lender.inflow - others) / part))
-        return away * (1 - needed) > self._tuning.worth * (worker.load(stage) + worker.load(lender))
+        return away * (1 - needed) > self._tuning.gain_per_second_away * (worker.load(stage) + worker.load(lender))
 
-    def _ripe(self, worker: Worker, stage: Stage) -> bool:
+    def _ripe(self, worker: PlannedWorker, stage: StageLoad) -> bool:
         """Whether it is time for a turn: then at most a tenth of the worker's time goes into loading."""
         load = worker.load(stage)
-        waited = stage.view.unserved * stage.weight
-        return waited >= self._tuning.patience * load and worker.view.serving >= self._tuning.turn * load
+        has_waited = stage.view.unserved * stage.weight >= self._tuning.patience_in_loads * load
+        return has_waited and worker.view.serving >= self._tuning.turn_in_loads * load
 
-    def _loss(self, worker: Worker) -> float:
+    def _loss(self, worker: PlannedWorker) -> float:
         """Seconds until all the worker's stages are done without it."""
-        return max(self._field.done_without(worker, name) for name in worker.holds)
+        return max(self._board.done_without(worker, name) for name in worker.holds)
 
-    def _left(self, worker: Worker) -> float:
+    def _left(self, worker: PlannedWorker) -> float:
         """Seconds until the worker's stages are done as things stand: if all wait for their last worker, who has least
         to do gives it."""
-        return max(self._field.stages[name].drain for name in worker.holds)
+        return max(self._board.stages[name].drain for name in worker.holds)
 
     def _use(self, holds: tuple[str, ...]) -> float:
-        return max(self._field.stages[name].use for name in holds)
+        return max(self._board.stages[name].use for name in holds)
 
-    def _move(self, worker: Worker, stage: Stage, kept: tuple[str, ...], why: str) -> bool:
+    def _move(self, worker: PlannedWorker, stage: StageLoad, kept: tuple[str, ...], why: str) -> bool:
         """`kept`: what the worker goes on holding beside the stage."""
         doing = f"done in {stage.drain:.0f} s" if stage.holders else f"served by nobody for {stage.view.unserved:.0f} s"
         reason = f"{why}; {stage.name}: {stage.pages:.0f} pages, {doing}, {worker.load(stage):.1f} s to load"
         holds = (stage.name, *kept)
-        self._field.give(worker, holds)
-        self._moves[worker.view.name] = Move(worker.view.name, holds, reason)
+        self._board.give(worker, holds)
+        self._moves[worker.view.name] = Move(worker=worker.view.name, stages=holds, reason=reason)
         return True

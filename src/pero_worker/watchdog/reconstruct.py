@@ -12,9 +12,9 @@ from statistics import fmean
 
 from pero_worker.stage import Cost
 from pero_worker.watchdog.scenario import Scenario, StageModel, WorkerModel
-from pero_worker.watchdog.snapshot import UNKNOWN_LOAD, UNKNOWN_SECONDS, Snapshot, StageView, WorkerView
+from pero_worker.watchdog.snapshot import UNKNOWN_LOAD_SECONDS, UNKNOWN_PAGE_SECONDS, Snapshot, StageView, WorkerView
 
-DOUBT = 0.05
+_DOUBT_SHARE = 0.05
 """Part of the pages from stages before that may be a mistake of the estimate, and no pages from outside."""
 MAX_PATH_LENGTH = 32
 
@@ -27,7 +27,7 @@ def scenario_from(frames: Frames) -> Scenario:
     is last seen. It ends at the latest an hour after twice the time of the trace: pages of a stage that was disabled
     or in quarantine at the end wait for ever."""
     if not frames:
-        return Scenario((), (), ())
+        return Scenario(stages=(), workers=(), pages=())
     start, end = frames[0][0], frames[-1][0]
     stages = {stage.name: stage for _, seen in frames for stage in seen.stages}
     costs = _mean_costs(frames)
@@ -36,7 +36,7 @@ def scenario_from(frames: Frames) -> Scenario:
     pages = [(when - start, ways.path(name)) for when, name, count in arrivals for _ in range(count)]
     until = 2 * (end - start) + 3600
     models = tuple(_stage_model(stage, costs[stage.name]) for stage in stages.values())
-    return Scenario(models, _workers(frames, stages, costs), pages, known=True, until=until)
+    return Scenario(stages=models, workers=_workers(frames, stages, costs), pages=pages, known=True, until=until)
 
 
 # -- what stages and workers are like ----------------------------------------------------------------------------
@@ -57,9 +57,9 @@ def _mean_costs(frames: Frames) -> Costs:
     costs: dict[str, dict[str, Cost]] = defaultdict(dict)
     for (name, kind), seen_costs in found.items():
         costs[name][kind] = Cost(
-            _mean(cost.seconds for cost in seen_costs),
-            _mean(cost.load_seconds for cost in seen_costs),
-            next((cost.memory for cost in reversed(seen_costs) if cost.memory is not None), None),
+            seconds=_mean(cost.seconds for cost in seen_costs),
+            load_seconds=_mean(cost.load_seconds for cost in seen_costs),
+            memory=next((cost.memory for cost in reversed(seen_costs) if cost.memory is not None), None),
         )
     return costs
 
@@ -70,22 +70,20 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _seconds(costs: Costs, name: str, kind: str) -> float:
-    return StageView(name, costs=costs[name]).seconds(kind)
+    return StageView(name=name, costs=costs[name]).seconds(kind)
 
 
 def _stage_model(stage: StageView, costs: Mapping[str, Cost]) -> StageModel:
     """With the figures of the kind of worker that stands first; `_workers` says how others differ."""
     first = next(iter(costs.values()), Cost())
     return StageModel(
-        stage.name,
-        UNKNOWN_SECONDS if first.seconds is None else first.seconds,
-        UNKNOWN_LOAD if first.load_seconds is None else first.load_seconds,
-        1 if first.memory is None else first.memory,
-        stage.priority,
-        stage.owner,
-        stage.share,
-        stage.needs,
-        stage.disabled or bool(stage.quarantine),
+        name=stage.name,
+        seconds=UNKNOWN_PAGE_SECONDS if first.seconds is None else first.seconds,
+        load=UNKNOWN_LOAD_SECONDS if first.load_seconds is None else first.load_seconds,
+        memory=1 if first.memory is None else first.memory,
+        priority=stage.priority,
+        disabled=stage.disabled or bool(stage.quarantine),
+        sharing=stage.sharing,
     )
 
 
@@ -100,13 +98,13 @@ def _workers(frames: Frames, stages: Iterable[str], costs: Costs) -> tuple[Worke
     standard = {name: _seconds(costs, name, next(iter(costs[name]), "")) for name in stages}
     return tuple(
         WorkerModel(
-            name,
-            worker.kind,
-            {stage: seconds / _seconds(costs, stage, worker.kind) for stage, seconds in standard.items()},
-            worker.memory,
-            first[name] - start,
-            float("inf") if seen_last == end else seen_last - start,
-            worker.labels,
+            name=name,
+            kind=worker.kind,
+            speeds={stage: seconds / _seconds(costs, stage, worker.kind) for stage, seconds in standard.items()},
+            memory=worker.memory,
+            joins=first[name] - start,
+            leaves=float("inf") if seen_last == end else seen_last - start,
+            labels=worker.labels,
         )
         for name, (seen_last, worker) in last.items()
     )
@@ -124,7 +122,7 @@ def _arrivals(frames: Frames, stages: Mapping[str, StageView], costs: Costs) -> 
     for when, seen in frames:
         in_hand, now = hands.look(seen)
         for name in {*speeds, *now} & stages.keys():
-            # Who was busy at one end only was busy for half of the time.
+            # A worker that was busy at one end only was busy for half of the time.
             pages = (when - before) * (speeds.get(name, 0.0) + now.get(name, 0.0)) / 2
             done[name] += pages
             for after, share in stages[name].onward.items():
@@ -134,7 +132,7 @@ def _arrivals(frames: Frames, stages: Mapping[str, StageView], costs: Costs) -> 
             there[stage.name] = stage.waiting + in_hand.get(stage.name, 0.0)
         for name in stages:
             # All that must have been there, but for what the stages before sent: it can only grow.
-            new = int(there[name] + done[name] - (1 + DOUBT) * fed[name] - came[name])
+            new = int(there[name] + done[name] - (1 + _DOUBT_SHARE) * fed[name] - came[name])
             if new > 0:
                 came[name] += new
                 yield when, name, new
@@ -142,7 +140,7 @@ def _arrivals(frames: Frames, stages: Mapping[str, StageView], costs: Costs) -> 
 
 
 class PagesInHand:
-    """What busy workers are at. One that is told anew finishes its page first."""
+    """What busy workers are working on. One that gets a new command finishes its page first."""
 
     def __init__(self, costs: Costs) -> None:
         self._costs = costs
@@ -170,7 +168,7 @@ class PagesInHand:
         return in_hand, speeds
 
     def _at_one_of(self, holds: tuple[str, ...], before: tuple[str, ...], shorter: Collection[str]) -> tuple[str, ...]:
-        """Which stages of those that a worker holds: queues that become shorter tell; if none does, it is as before."""
+        """Which of its stages a worker is working on: those whose queues become shorter, else the same as before."""
         if len(holds) == 1:
             return holds
         taken = tuple(name for name in holds if name in shorter) or tuple(name for name in before if name in holds)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-FORGOTTEN = 600.0
-"""Seconds after which a worker may try again: what it lacked may be there now."""
-QUARANTINE = 2
-"""So many workers that cannot load a stage, and none that holds it: the stage is at fault."""
+FORGET_AFTER_SECONDS = 600.0
+"""A worker may then try again: what it lacked may be there now."""
+_MIN_REFUSALS = 2
+"""If this many workers failed to load a stage and none holds it, quarantine it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Refusal:
     version: str
     reason: str
@@ -27,26 +27,26 @@ class Refusals:
     def note(self, worker: str, stage: str, version: str, reason: str, now: float) -> None:
         """The worker could not load this version of the stage."""
         known = self._found.setdefault(stage, {}).get(worker)
-        if known is None or known.version != version:
-            self._found[stage][worker] = _Refusal(version, reason, now)
+        if known is None or known.version != version or (reason and not known.reason):
+            self._found[stage][worker] = _Refusal(version=version, reason=reason, at=now)
 
     def of_stage(self, stage: str, version: str, now: float) -> dict[str, str]:
         """The workers that cannot load it, with their reasons; another version is another stage."""
         found = {
             worker: refusal
             for worker, refusal in self._found.get(stage, {}).items()
-            if refusal.version == version and now - refusal.at < FORGOTTEN
+            if refusal.version == version and now - refusal.at < FORGET_AFTER_SECONDS
         }
         self._found[stage] = found
         return {worker: refusal.reason for worker, refusal in found.items()}
 
 
 def quarantine(refused: dict[str, str], workers: Collection[str], holders: Collection[str]) -> str:
-    """Why nobody should be sent to a stage that `refused` could not load; '' = they should.
+    """Why no worker should be sent to a stage that `refused` could not load; '' = one may.
 
     `workers`: all that could be sent; `holders`: those that have loaded it.
     """
     present = [worker for worker in refused if worker in workers]
-    if holders or not present or len(present) < min(QUARANTINE, len(workers)):
+    if holders or not present or len(present) < min(_MIN_REFUSALS, len(workers)):
         return ""
     return refused[present[-1]] or "it cannot be loaded"

@@ -1,96 +1,100 @@
-"""What a simulated cluster is, who decides in it, and what came of it."""
+"""What a simulated cluster is, and what came of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
-from pero_worker.watchdog.snapshot import Move, Snapshot
+from pero_worker.stage import Sharing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageModel:
-    """How a stage really is. `seconds`: mean of a page on a worker of speed 1; `load`: seconds; `memory`: bytes; the
-    rest as in `StageView`."""
+    """How a stage really is."""
 
     name: str
     seconds: float
+    """Mean of a page on a worker of speed 1."""
     load: float
+    """Seconds to load it."""
     memory: int = 1
+    """Bytes."""
     priority: int = 0
-    owner: str = ""
-    share: float = 1.0
-    needs: str = ""
     disabled: bool = False
+    sharing: Sharing = field(default_factory=Sharing)
+    """Which workers may serve it, and for whom."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerModel:
-    """`speeds`: relative to 1, by stage; `memory` None = one stage at a time; `joins`, `leaves`: seconds."""
+    """How a worker really is."""
 
     name: str
     kind: str = "cpu"
     speeds: Mapping[str, float] = field(default_factory=dict)
+    """By stage, 1 where none is given."""
     memory: int | None = None
+    """Bytes for models; None = one stage at a time."""
     joins: float = 0.0
+    """Seconds from the start."""
     leaves: float = float("inf")
+    """Seconds from the start."""
     labels: frozenset[str] = frozenset()
+    """What stages may need, see `Sharing`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """`pages`: (seconds, stages) in the order of time; `spread`: standard deviation of the time of a page, as a part of
-    its mean; `failures`: mean seconds between two deaths of a worker, 0 = none, `repair`: seconds until it is back;
-    `known`: whether times, ways and loads were measured before the first page came; `until`: seconds after which it
-    ends at the latest, 0 = when all pages are out, which never comes when there is one that nobody may serve."""
+    """A cluster, and what comes to it."""
 
     stages: Sequence[StageModel]
     workers: Sequence[WorkerModel]
     pages: Sequence[tuple[float, tuple[str, ...]]]
+    """(seconds, stages), in the order of time."""
     spread: float = 0.3
+    """Standard deviation of the time of a page, as a part of its mean."""
     failures: float = 0.0
+    """Mean seconds between two deaths of a worker; 0 = none."""
     repair: float = 60.0
+    """Seconds until a dead worker is back."""
     known: bool = False
+    """Whether times, ways and loads were measured before the first page came."""
     until: float = 0.0
+    """Seconds after which it ends at the latest; 0 = when all pages are out, which never comes when there is one that
+    nobody may serve."""
 
 
-class Rule(Protocol):
-    """What decides. `interval`: seconds between its looks; `reacts`: it also looks as soon as something happens;
-    `leaves`: an idle worker takes no new page before it is told again, as upstream's."""
-
-    interval: float
-    reacts: bool
-    leaves: bool
-
-    def decide(self, now: float, seen: Snapshot) -> Sequence[Move]: ...
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageOut:
-    """A page that came out, in seconds of the cluster's clock; `path`: its stages."""
+    """A page that came out; times in seconds of the cluster's clock."""
 
     came: float
     out: float
     path: tuple[str, ...]
+    """Its stages."""
 
     @property
     def latency(self) -> float:
         return self.out - self.came
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationResult:
-    """`pages` in the order of their coming out; `left`: those that did not before the end, `makespan`; `loading`: part
-    of all workers' time; `work`: seconds that all pages took; `max_wait`: seconds in one queue, at most."""
+    """What came of a scenario under a rule."""
 
     makespan: float
+    """Seconds until the end."""
     pages: tuple[PageOut, ...]
+    """In the order of their coming out."""
     loading: float
+    """The part of all workers' time that went into loading."""
     moves: int
     work: float
+    """Seconds that all pages took."""
     left: int
+    """Pages that did not come out before the end."""
     max_wait: float
+    """Seconds of a page in one queue, at most."""
 
     @property
     def mean(self) -> float:

@@ -1,4 +1,4 @@
-"""The watchdog: one leader looks at queues and workers, plans, and tells the workers.
+"""The watchdog: one leader looks at queues and workers, has its rule decide, and commands the workers.
 
 Workers' reports wake it through ZooKeeper's watches; queues are asked for their exact lengths a few times a second.
 """
@@ -9,21 +9,21 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException, NoNodeError
 
-from pero_worker.cluster.registry.stages import StageRecord
+from pero_worker.cluster.registry.stages import StageRecord, Trouble, current_trouble, write_trouble
 from pero_worker.coordinators.session import CONNECTION_ERRORS
 from pero_worker.errors import TransientError
 from pero_worker.ports import Clock
 from pero_worker.watchdog.janitor import tidy
 from pero_worker.watchdog.mirror import Mirror
 from pero_worker.watchdog.observer import Command, Observer
-from pero_worker.watchdog.policy import TUNING, plan
-from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
+from pero_worker.watchdog.snapshot import Move, Rule, Snapshot, StageView, WorkerView
 from pero_worker.wire import tree as wire
 from pero_worker.wire.tree import TREE
 
@@ -31,32 +31,35 @@ logger = logging.getLogger(__name__)
 _TIDY_INTERVAL_SECONDS = 3600.0
 _DEBOUNCE_SECONDS = 0.01
 _MIN_TURN_SECONDS = 10.0
+_TURN_IN_LOADS = 10.0
+"""Upstream's watchdog should leave a worker where it was sent for this many times as long as loading takes."""
 _WAKE_TIMEOUT_SECONDS = 2.0
-"""Seconds that a worker has to begin what it was told."""
+"""How long a worker may take to begin what it was commanded."""
 _REST_FACTOR = 10
-"""Times as long as a look took, nothing is looked at: with many queues there are fewer looks."""
+"""After a look, wait this many times as long as it took: with many queues there are fewer looks."""
 
 
 class LeadLostError(TransientError):
-    """Another watchdog may lead: nothing more must be told."""
+    """Another watchdog may lead: no more commands must be sent."""
 
 
 class Watchdog:
-    """`lengths`: as for `Observer`; `interval`: seconds between looks, more when a look takes long; `record` is told
-    what was seen and decided."""
+    """Carries out what a rule decides."""
 
     def __init__(
         self,
         client: KazooClient,
         lengths: Callable[[Sequence[str]], Mapping[str, int]],
         clock: Clock,
+        rule: Rule,
         *,
-        interval: float = 0.25,
         record: Callable[[Snapshot, Sequence[Move]], None] = lambda _seen, _moves: None,
     ) -> None:
+        """`lengths`: as for `Observer`; `record` is told what was seen and decided. When a look takes long, there are
+        fewer than the rule wants."""
         self._client = client
         self._clock = clock
-        self._interval = interval
+        self._rule = rule
         self._record = record
         self._news = threading.Event()
         self._told: dict[str, Command] = {}
@@ -93,17 +96,17 @@ class Watchdog:
         self._client.add_listener(listen)
         self._told.clear()
         self._place = f"{TREE.election}/{election.lock.node}"
-        mirror = Mirror(self._client, self._news.set)
+        mirror = Mirror(self._client, self._news.set if self._rule.looks_on_events else lambda: None)
         logger.info("watchdog %s leads", name)
         next_tidying = self._clock.monotonic()
         try:
             while not stopped.is_set() and not lost.is_set():
-                pause = self._interval
+                pause = self._rule.interval
                 try:
                     mirror.wait(10)
                     begun = self._clock.monotonic()
                     self.round(mirror)
-                    pause = max(self._interval, _REST_FACTOR * (self._clock.monotonic() - begun))
+                    pause = max(self._rule.interval, _REST_FACTOR * (self._clock.monotonic() - begun))
                     if self._clock.monotonic() >= next_tidying:
                         tidy(self._client, self._clock.now())
                         next_tidying = self._clock.monotonic() + _TIDY_INTERVAL_SECONDS
@@ -126,41 +129,52 @@ class Watchdog:
     def _complain(self, trouble: str) -> None:
         """Once, however long it lasts."""
         if trouble and not self._trouble:
-            logger.warning("nobody is told anything: %s", trouble)
+            logger.warning("no commands can be sent: %s", trouble)
         elif self._trouble and not trouble:
-            logger.warning("all is well again")
+            logger.warning("commands can be sent again")
         self._trouble = trouble
 
     def round(self, mirror: Mirror) -> Snapshot:
         """One look, one plan, carried out."""
         records = mirror.stages()
-        seen = self._observer.look(records, mirror.workers(), self._told)
-        moves = plan(seen)
+        seen = self._observer.take_snapshot(records, mirror.workers(), self._told)
+        moves = self._rule.decide(self._clock.monotonic(), seen)
         self._record(seen, moves)
         present = {worker.name: worker for worker in seen.workers}
         stages = {stage.name: stage for stage in seen.stages}
         self._told = {name: told for name, told in self._told.items() if name in present}
         for move in (*self._wake(seen), *moves):
-            self._tell(move, present[move.worker], stages)
+            self._send_command(move, present[move.worker], stages)
         self._note_waiting(records, seen, moves)
+        self._note_troubles(records, seen)
         self._warn(seen)
         return seen
 
-    def look(self, mirror: Mirror) -> Snapshot:
-        """One look, and nothing else."""
-        return self._observer.look(mirror.stages(), mirror.workers(), {})
+    def take_snapshot(self, mirror: Mirror) -> Snapshot:
+        """One look, and nothing else; what the leader wrote down of stages that cannot be loaded counts."""
+        records = mirror.stages()
+        seen = self._observer.take_snapshot(records, mirror.workers(), {})
+        known = {record.name: current_trouble(record) for record in records}
+        return replace(
+            seen,
+            stages=tuple(
+                replace(stage, quarantine=trouble.reason) if not stage.quarantine and trouble else stage
+                for stage in seen.stages
+                for trouble in (known[stage.name],)
+            ),
+        )
 
     def _wake(self, seen: Snapshot) -> Iterator[Move]:
-        """Workers that sleep although there is work for them are told their stage again."""
+        """Workers that sleep although there is work for them are sent to their stage again."""
         waiting = {stage.name for stage in seen.stages if stage.waiting and not stage.disabled}
         now = self._clock.monotonic()
         for worker in seen.workers:
             since = min(worker.serving, now - self._woken.get(worker.name, -math.inf))
             if worker.sleeps and waiting.intersection(worker.holds) and since >= _WAKE_TIMEOUT_SECONDS:
                 self._woken[worker.name] = now
-                yield Move(worker.name, worker.holds, "it sleeps although pages wait")
+                yield Move(worker=worker.name, stages=worker.holds, reason="it sleeps although pages wait")
 
-    def _tell(self, move: Move, worker: WorkerView, stages: Mapping[str, StageView]) -> None:
+    def _send_command(self, move: Move, worker: WorkerView, stages: Mapping[str, StageView]) -> None:
         """All of it or nothing, and nothing when another watchdog may lead."""
         until = self._clock.now() + timedelta(seconds=self._turn(move, stages))
         transaction = self._client.transaction()
@@ -175,13 +189,13 @@ class Watchdog:
         if any(isinstance(result, Exception) for result in results):
             logger.info("worker %s is gone", move.worker)
             return
-        self._told[move.worker] = Command(move.stages, results[-1].version)
+        self._told[move.worker] = Command(stages=move.stages, version=results[-1].version)
         logger.info("worker %s holds %s: %s", move.worker, ", ".join(move.stages) or "nothing", move.reason)
 
     def _turn(self, move: Move, stages: Mapping[str, StageView]) -> float:
         """Seconds for which upstream's watchdog, if it should follow, leaves the worker there."""
         load = stages[move.stages[0]].load_seconds("") if move.stages else 0.0
-        return max(_MIN_TURN_SECONDS, TUNING.turn * load)
+        return max(_MIN_TURN_SECONDS, _TURN_IN_LOADS * load)
 
     def _note_waiting(self, records: Sequence[StageRecord], seen: Snapshot, moves: Sequence[Move]) -> None:
         """Since when pages wait for a stage that nobody serves: for the next watchdog, and for upstream's."""
@@ -194,8 +208,22 @@ class Watchdog:
                 value = wire.encode_time(self._clock.now() if waits else None)
                 self._client.set(TREE.stage(stage.name, "waiting_since"), value)
 
+    def _note_troubles(self, records: Sequence[StageRecord], seen: Snapshot) -> None:
+        """Why stages cannot be loaded: for people, also when no worker holds them any more."""
+        known = {record.name: record for record in records}
+        for stage in seen.stages:
+            record = known[stage.name]
+            before = current_trouble(record)
+            if stage.quarantine == (before.reason if before else ""):
+                continue
+            since = before.since if before else self._clock.now()
+            trouble = (
+                Trouble(version=record.version, reason=stage.quarantine, since=since) if stage.quarantine else None
+            )
+            write_trouble(self._client, stage.name, trouble)
+
     def _warn(self, seen: Snapshot) -> None:
-        """Says once why a stage is left alone."""
+        """Warns once why a stage is left alone."""
         for stage in seen.stages:
             if stage.quarantine != self._warned.get(stage.name, ""):
                 if stage.quarantine:

@@ -1,6 +1,6 @@
 """A cluster on a fake clock: pages, workers and failures by a seed, driven by the very policy of the service.
 
-    outcome = Simulation(scenario, Planned(), seed=1).run()
+    outcome = Simulation(scenario, PlanRule(), seed=1).run()
 
 The rule sees what the service sees (a `Snapshot`, estimates included), never the truth of the scenario.
 """
@@ -10,38 +10,27 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
 from pero_worker.watchdog.flow import Flow
 from pero_worker.watchdog.learned import Learned
-from pero_worker.watchdog.policy import TUNING, Tuning, plan
-from pero_worker.watchdog.scenario import PageOut, Rule, Scenario, SimulationResult, WorkerModel
-from pero_worker.watchdog.snapshot import UNKNOWN_SECONDS, Move, Snapshot, StageView, WorkerView
+from pero_worker.watchdog.scenario import PageOut, Scenario, SimulationResult, WorkerModel
+from pero_worker.watchdog.snapshot import UNKNOWN_PAGE_SECONDS, Rule, Snapshot, StageView, WorkerView
 
-DEBOUNCE = 0.05
-"""Seconds from an event to the look at what it changed."""
-
-
-class Planned:
-    """Our policy."""
-
-    interval, reacts, leaves = 1.0, True, False
-
-    def __init__(self, tuning: Tuning = TUNING) -> None:
-        self._tuning = tuning
-
-    def decide(self, now: float, seen: Snapshot) -> Sequence[Move]:
-        return plan(seen, self._tuning)
+_DEBOUNCE_SECONDS = 0.05
+"""From an event to the look at what it changed."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class _Page:
     came: float
     path: tuple[str, ...]
     queued: float
+    """When it came into the queue that it is in."""
     at: int = 0
+    """Its place on the path."""
 
     @property
     def stage(self) -> str:
@@ -49,19 +38,23 @@ class _Page:
         return self.path[self.at] if self.at < len(self.path) else ""
 
 
-@dataclass(slots=True, eq=False)
-class _Worker:
-    """`loading`: since when, None = it is not; `epoch`: how often it has died; `left`: see `Rule.leaves`."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class _SimulatedWorker:
+    """A worker as it is at this moment."""
 
     model: WorkerModel
     holds: tuple[str, ...] = ()
     loaded: set[str] = field(default_factory=set)
     page: _Page | None = None
     loading: float | None = None
+    """Since when; None = it is not."""
     alive: bool = False
-    left: bool = False
+    stopped: bool = False
+    """It has become idle, and waits for a command: see `Rule.worker_stops_when_idle`."""
     told: float = 0.0
+    """When it was commanded to hold them."""
     epoch: int = 0
+    """How often it has died."""
 
 
 class Simulation:
@@ -77,7 +70,7 @@ class Simulation:
         self._count = 0
         self._models = {stage.name: stage for stage in scenario.stages}
         self._queues: dict[str, deque[_Page]] = {name: deque() for name in self._models}
-        self._workers = {model.name: _Worker(model) for model in scenario.workers}
+        self._workers = {model.name: _SimulatedWorker(model=model) for model in scenario.workers}
         self._flow = Flow()
         self._learned = Learned.beforehand(scenario) if scenario.known else Learned()
         self._look_pending = False
@@ -106,7 +99,15 @@ class Simulation:
         loading = self._loading + sum(end - w.loading for w in self._workers.values() if w.loading is not None)
         longest = max([self._longest, *(end - page.queued for queue in self._queues.values() for page in queue)])
         part = loading / span if span else 0.0
-        return SimulationResult(end, tuple(self._out), part, self._moves, self._work, self._left, longest)
+        return SimulationResult(
+            makespan=end,
+            pages=tuple(self._out),
+            loading=part,
+            moves=self._moves,
+            work=self._work,
+            left=self._left,
+            max_wait=longest,
+        )
 
     def _at(self, when: float, action: Callable[[], None]) -> None:
         self._count += 1
@@ -118,7 +119,7 @@ class Simulation:
         pages = self._scenario.pages
         touched = set()
         while number < len(pages) and pages[number][0] <= self._now:
-            page = _Page(self._now, pages[number][1], self._now)
+            page = _Page(came=self._now, path=pages[number][1], queued=self._now)
             self._queues[page.stage].append(page)
             touched.add(page.stage)
             number += 1
@@ -138,13 +139,13 @@ class Simulation:
         if queue:
             self._news()
 
-    def _take(self, worker: _Worker) -> None:
+    def _take(self, worker: _SimulatedWorker) -> None:
         """The oldest page of the stages that the worker holds."""
-        if worker.page or worker.loading is not None or worker.left or not worker.alive or not worker.holds:
+        if worker.page or worker.loading is not None or worker.stopped or not worker.alive or not worker.holds:
             return
         waiting = [name for name in worker.holds if self._queues[name]]
         if not waiting:
-            worker.left = self._rule.leaves
+            worker.stopped = self._rule.worker_stops_when_idle
             self._news()
             return
         name = min(waiting, key=lambda name: self._queues[name][0].queued)
@@ -156,7 +157,7 @@ class Simulation:
         epoch = worker.epoch
         self._at(self._now + seconds, lambda: self._finish(worker, page, epoch, seconds))
 
-    def _finish(self, worker: _Worker, page: _Page, epoch: int, seconds: float) -> None:
+    def _finish(self, worker: _SimulatedWorker, page: _Page, epoch: int, seconds: float) -> None:
         if epoch != worker.epoch:
             return
         worker.page = None
@@ -169,7 +170,7 @@ class Simulation:
             page.queued = self._now
             self._queues[after].append(page)
         else:
-            self._out.append(PageOut(page.came, self._now, page.path))
+            self._out.append(PageOut(came=page.came, out=self._now, path=page.path))
             self._left -= 1
         self._load_what_is_missing(worker)
         self._take(worker)
@@ -178,7 +179,7 @@ class Simulation:
 
     # -- workers -----------------------------------------------------------------------------------------------
 
-    def _load_what_is_missing(self, worker: _Worker) -> None:
+    def _load_what_is_missing(self, worker: _SimulatedWorker) -> None:
         worker.loaded &= set(worker.holds)
         name = next((name for name in worker.holds if name not in worker.loaded), "")
         if not name or worker.page or worker.loading is not None or not worker.alive:
@@ -188,7 +189,7 @@ class Simulation:
         epoch = worker.epoch
         self._at(self._now + seconds, lambda: self._loaded(worker, epoch, name, seconds))
 
-    def _loaded(self, worker: _Worker, epoch: int, name: str, seconds: float) -> None:
+    def _loaded(self, worker: _SimulatedWorker, epoch: int, name: str, seconds: float) -> None:
         if epoch != worker.epoch:
             return
         worker.loading = None
@@ -199,7 +200,7 @@ class Simulation:
         self._take(worker)
         self._news()
 
-    def _join(self, worker: _Worker) -> None:
+    def _join(self, worker: _SimulatedWorker) -> None:
         worker.alive, worker.told = True, self._now
         self._news()
         epoch, dies = worker.epoch, worker.model.leaves
@@ -208,14 +209,14 @@ class Simulation:
         if dies < float("inf"):
             self._at(dies, lambda: self._die(worker, epoch))
 
-    def _die(self, worker: _Worker, epoch: int) -> None:
+    def _die(self, worker: _SimulatedWorker, epoch: int) -> None:
         if epoch != worker.epoch:
             return
         if worker.loading is not None:
             self._loading += self._now - worker.loading
         page, worker.page, worker.loading = worker.page, None, None
         worker.epoch += 1
-        worker.alive = worker.left = False
+        worker.alive = worker.stopped = False
         worker.holds, worker.loaded = (), set()
         if (back := self._now + self._scenario.repair) < worker.model.leaves:
             self._at(back, lambda: self._join(worker))
@@ -226,17 +227,17 @@ class Simulation:
     # -- the rule ----------------------------------------------------------------------------------------------
 
     def _news(self) -> None:
-        if self._rule.reacts and not self._look_pending:
+        if self._rule.looks_on_events and not self._look_pending:
             self._look_pending = True
-            self._at(self._now + DEBOUNCE, self._look)
+            self._at(self._now + _DEBOUNCE_SECONDS, self._round)
 
     def _tick(self) -> None:
-        self._look()
+        self._round()
         self._at(self._now + self._rule.interval, self._tick)
 
-    def _look(self) -> None:
+    def _round(self) -> None:
         self._look_pending = False
-        seen = self._snapshot()
+        seen = self._take_snapshot()
         if self._record:
             self._record(self._now, seen)
         for move in self._rule.decide(self._now, seen):
@@ -244,11 +245,11 @@ class Simulation:
             if move.stages != worker.holds:
                 self._moves += bool(move.stages)
                 worker.told = self._now
-            worker.holds, worker.left = move.stages, False
+            worker.holds, worker.stopped = move.stages, False
             self._load_what_is_missing(worker)
             self._take(worker)
 
-    def _snapshot(self) -> Snapshot:
+    def _take_snapshot(self) -> Snapshot:
         """What the service would see now."""
         working: dict[str, float] = {}
         held: set[str] = set()
@@ -256,40 +257,38 @@ class Simulation:
             held.update(worker.holds)
             if worker.page:
                 name = worker.page.stage
-                speed = 1 / (self._learned.seconds(name, worker.model.kind) or UNKNOWN_SECONDS)
+                speed = 1 / (self._learned.seconds(name, worker.model.kind) or UNKNOWN_PAGE_SECONDS)
                 working[name] = working.get(name, 0.0) + speed
         waiting = {name: len(queue) for name, queue in self._queues.items()}
         self._flow.seen(self._now, waiting, working, self._learned.onward)
         return Snapshot(
-            tuple(self._stage_view(name, waiting[name], name in held) for name in self._models),
-            tuple(self._worker_view(worker) for worker in self._workers.values() if worker.alive),
+            stages=tuple(self._stage_view(name, waiting[name], name in held) for name in self._models),
+            workers=tuple(self._worker_view(worker) for worker in self._workers.values() if worker.alive),
         )
 
     def _stage_view(self, name: str, waiting: int, held: bool) -> StageView:
         model = self._models[name]
         return StageView(
-            name,
-            waiting,
-            self._learned.costs(name),
-            self._flow.arrivals(name),
-            dict(self._learned.onward.get(name, {})),
-            self._flow.unserved(self._now, name, waiting > 0 and not held),
-            model.priority,
-            model.disabled,
-            needs=model.needs,
-            owner=model.owner,
-            share=model.share,
+            name=name,
+            waiting=waiting,
+            costs=self._learned.costs(name),
+            arrivals=self._flow.arrivals(name),
+            onward=dict(self._learned.onward.get(name, {})),
+            unserved=self._flow.unserved(self._now, name, waiting > 0 and not held),
+            priority=model.priority,
+            disabled=model.disabled,
+            sharing=model.sharing,
         )
 
-    def _worker_view(self, worker: _Worker) -> WorkerView:
+    def _worker_view(self, worker: _SimulatedWorker) -> WorkerView:
         model = worker.model
         return WorkerView(
-            model.name,
-            worker.holds,
-            worker.page is not None,
-            worker.loading is not None,
-            model.kind,
-            model.labels,
-            model.memory,
-            self._now - worker.told,
+            name=model.name,
+            holds=worker.holds,
+            busy=worker.page is not None,
+            loading=worker.loading is not None,
+            kind=model.kind,
+            labels=model.labels,
+            memory=model.memory,
+            serving=self._now - worker.told,
         )

@@ -1,57 +1,60 @@
-"""The cluster as the policy sees it, and what the policy answers: plain records.
+"""The cluster as a rule sees it, and what a rule answers: plain records.
 
 The service reads a snapshot off real servers, the simulator off its own, a trace off a file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from pero_worker.stage import Cost
+from pero_worker.stage import Cost, Sharing
 
-UNKNOWN_SECONDS = 1.0
+UNKNOWN_PAGE_SECONDS = 1.0
 """Assumed of a page of a stage that nobody has measured."""
-UNKNOWN_LOAD = 5.0
-"""Assumed of loading a stage that nobody has loaded yet, in seconds."""
-UNKNOWN_MEMORY = 2_000_000_000
-"""Assumed of a stage whose size is not measured, in bytes."""
-MIN_LOAD = 0.1
-"""Seconds that a move costs at least, however small the model is: the worker is told, and answers."""
+UNKNOWN_LOAD_SECONDS = 5.0
+"""Assumed of loading a stage that nobody has loaded yet."""
+UNKNOWN_MEMORY_BYTES = 2_000_000_000
+"""Assumed of a stage whose size is not measured."""
+MIN_LOAD_SECONDS = 0.1
+"""What a move costs at least, however small the model is: a command and its answer take time."""
+_MIN_PAGE_SECONDS = 1e-4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageView:
-    """`waiting` messages are in the stage's queue and in nobody's hand.
-
-    `costs` by kind of worker; `arrivals`: pages a second that come from outside, not from a stage before; `onward`: the
-    share of its pages that go on to each other stage; `unserved`: seconds that pages have waited while nobody served
-    the stage; `needs`: the label a worker must have ('' = any); `owner` and `share`: whose it is, and the owner's part
-    of the cluster beside other owners' parts; `quarantine`: why no worker may be sent ('' = they may).
-    """
+    """A stage as it stands."""
 
     name: str
     waiting: int = 0
+    """Messages in the stage's queue, and in nobody's hand."""
     costs: Mapping[str, Cost] = field(default_factory=dict)
+    """By kind of worker."""
     arrivals: float = 0.0
+    """Pages a second that come from outside, not from a stage before."""
     onward: Mapping[str, float] = field(default_factory=dict)
+    """The share of its pages that go on to each other stage."""
     unserved: float = 0.0
+    """Seconds that pages have waited while nobody served the stage."""
     priority: int = 0
     disabled: bool = False
     quarantine: str = ""
-    needs: str = ""
-    owner: str = ""
-    share: float = 1.0
+    """Why no worker may be sent; '' = they may."""
+    sharing: Sharing = field(default_factory=Sharing)
+    """Which workers may serve it, and for whom."""
 
     def seconds(self, kind: str) -> float:
         """Of one page, by a worker of `kind`; by any other when that is not known."""
-        return max(self._known(kind, "seconds", UNKNOWN_SECONDS), 1e-4)
+        return max(self._known(kind, "seconds", UNKNOWN_PAGE_SECONDS), _MIN_PAGE_SECONDS)
 
     def load_seconds(self, kind: str) -> float:
-        return max(self._known(kind, "load_seconds", UNKNOWN_LOAD), MIN_LOAD)
+        """Of loading the stage, by a worker of `kind`; by any other when that is not known."""
+        return max(self._known(kind, "load_seconds", UNKNOWN_LOAD_SECONDS), MIN_LOAD_SECONDS)
 
     def memory(self, kind: str) -> float:
-        return self._known(kind, "memory", UNKNOWN_MEMORY)
+        """Bytes that the stage takes on a worker of `kind`; on any other when that is not known."""
+        return self._known(kind, "memory", UNKNOWN_MEMORY_BYTES)
 
     def _known(self, kind: str, what: str, default: float) -> float:
         costs = self.costs
@@ -62,37 +65,57 @@ class StageView:
         return float(value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerView:
-    """A worker that can be told something.
-
-    `holds`: stages that it has loaded or is told to load; `memory`: bytes for models, None = it holds one stage at a
-    time; `serving`: seconds since it was told what it holds; `refused`: stages that it could not load; `sleeps`: it is
-    one of the newest upstream's that has ended its turn with its queue, and begins another only when it is told.
-    """
+    """A worker that can be commanded."""
 
     name: str
     holds: tuple[str, ...] = ()
+    """Stages that it has loaded, or is to load."""
     busy: bool = False
+    """Whether it has a page in hand."""
     loading: bool = False
     kind: str = "cpu"
+    """Workers of one kind take about the same time for a page."""
     labels: frozenset[str] = frozenset()
+    """What stages may need, see `Sharing`."""
     memory: int | None = None
+    """Bytes for models; None = it holds one stage at a time."""
     serving: float = 0.0
+    """Seconds since it was commanded to hold them."""
     refused: frozenset[str] = frozenset()
+    """Stages that it could not load."""
     sleeps: bool = False
+    """Whether it is a worker of the newest upstream that has emptied its queue, and goes on only on a command."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
+    """Everything that a rule may know."""
+
     stages: tuple[StageView, ...] = ()
     workers: tuple[WorkerView, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """`worker` should hold exactly `stages`, none when it is empty."""
+    """What a worker should do from now on."""
 
     worker: str
     stages: tuple[str, ...]
+    """It should hold exactly these; none when it is empty."""
     reason: str
+
+
+class Rule(Protocol):
+    """What decides: in the service, in replays and in the simulator alike."""
+
+    interval: float
+    """Seconds between its looks at the cluster."""
+    looks_on_events: bool
+    """Whether it also looks as soon as something happens."""
+    worker_stops_when_idle: bool
+    """Whether a simulated worker that has become idle takes no new page before the next command, as upstream's do."""
+
+    def decide(self, now: float, seen: Snapshot) -> Sequence[Move]:
+        """The moves to make; `now` in seconds from an arbitrary start."""

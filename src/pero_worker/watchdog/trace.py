@@ -14,7 +14,7 @@ from typing import Any
 
 from pero_worker.errors import OutputError, UsageError
 from pero_worker.ports import Clock
-from pero_worker.stage import Cost
+from pero_worker.stage import Cost, Sharing
 from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
 
 MAX_LINE_LENGTH = 50_000_000
@@ -57,7 +57,7 @@ class Recorder:
 def read_trace(path: Path) -> Iterator[tuple[float, Snapshot]]:
     """Times in seconds, and what was seen then. A last line that was cut off is left out.
 
-    UsageError: there is no such file, or a line is no frame.
+    UsageError: there is no such file, or a line is not a frame.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -75,15 +75,16 @@ def _frame(line: str, where: str) -> tuple[float, Snapshot]:
         found = json.loads(line)
         stages = tuple(_stage(one) for one in found["stages"])
         workers = tuple(_worker(one) for one in found["workers"])
-        return float(found["time"]), Snapshot(stages, workers)
+        return float(found["time"]), Snapshot(stages=stages, workers=workers)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{where}: no frame of a trace of pero-worker watchdog --record ({error})") from error
+        raise UsageError(f"{where}: not a frame that pero-worker watchdog --record wrote ({error})") from error
 
 
 def _stage(found: dict[str, Any]) -> StageView:
     known = _known(StageView, found)
     costs = {str(kind): Cost(**_known(Cost, cost)) for kind, cost in dict(known.get("costs", {})).items()}
-    return StageView(**{**known, "costs": costs})
+    sharing = Sharing(**_known(Sharing, dict(found.get("sharing", {}))))
+    return StageView(**{**known, "costs": costs, "sharing": sharing})
 
 
 def _worker(found: dict[str, Any]) -> WorkerView:
@@ -100,6 +101,6 @@ def _known(record: type, found: dict[str, Any]) -> dict[str, Any]:
 def _without_times(seen: Snapshot) -> Snapshot:
     """What changes from look to look although nothing happens."""
     return Snapshot(
-        tuple(replace(stage, arrivals=0.0, unserved=0.0) for stage in seen.stages),
-        tuple(replace(worker, serving=0.0) for worker in seen.workers),
+        stages=tuple(replace(stage, arrivals=0.0, unserved=0.0) for stage in seen.stages),
+        workers=tuple(replace(worker, serving=0.0) for worker in seen.workers),
     )

@@ -73,9 +73,9 @@ def _cost(found: Any) -> Cost:
     values = found if isinstance(found, dict) else {}
     memory = _number(values.get("memory"))
     return Cost(
-        _number(values.get("seconds")),
-        _number(values.get("load_seconds")),
-        None if memory is None else int(memory),
+        seconds=_number(values.get("seconds")),
+        load_seconds=_number(values.get("load_seconds")),
+        memory=None if memory is None else int(memory),
     )
 
 

@@ -1,4 +1,4 @@
-"""The stages that a worker holds: loads and drops them as it is told, and tells what they cost."""
+"""The stages that a worker holds: loads and drops them as assigned, and reports what they cost."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from pero_worker.worker.timelimit import limit_of
 
 logger = logging.getLogger(__name__)
 _RETRY_AFTER_SECONDS = 5.0
-"""Seconds after which a stage is tried again that could not be fetched, while the worker serves its others."""
+"""A stage that could not be fetched is tried again then, while the worker serves its others."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Refused:
+    """A stage that could not be loaded."""
+
     version: str
     reason: str
 
 
 class Holding:
-    """`time_limit`: of a page in stages that say nothing of it, in seconds, 0 = any; `before_loading` is called when
-    the worker will be deaf for a while; `memory_in_use`: bytes of the device that this process has."""
+    """What a worker has loaded, and what it could not load."""
 
     def __init__(
         self,
@@ -43,6 +44,9 @@ class Holding:
         before_loading: Callable[[], None],
         report: Callable[[WorkerStatus, str], None],
     ) -> None:
+        """`time_limit`: seconds that a page may take in stages that do not set one, 0 = no limit; `before_loading` is
+        called when the worker will not take messages for a while; `memory_in_use`: bytes of the device that this
+        process has; `report` tells the worker's status."""
         self.loaded: dict[str, LoadedStage] = {}
         self._worker = worker
         self._assignments = assignments
@@ -61,14 +65,14 @@ class Holding:
 
     @property
     def failed(self) -> bool:
-        """Whether it was told to hold something, and could load nothing of it."""
+        """Whether stages are assigned, and none could be loaded."""
         return bool(self._refused) and not self.loaded
 
     def follow(self, assignment: Assignment) -> None:
         """Loads and drops stages until exactly those assigned are held, in their present version. A stage that failed
         is not tried again before its version changes or a new assignment asks for it.
 
-        TransientError: a stage could not be fetched, and there is no other to serve meanwhile.
+        TransientError: a stage could not be fetched, and no other can be served meanwhile.
         """
         if assignment.revision != self._revision:
             self._revision = assignment.revision
@@ -81,7 +85,7 @@ class Holding:
         for name in assignment.stages:
             if self._clock.monotonic() >= self._later.get(name, float("-inf")):
                 self._hold(name)
-        self._tell()
+        self._report_stages()
 
     def close(self) -> None:
         for name in list(self.loaded):
@@ -101,7 +105,7 @@ class Holding:
             engine = self._load(stage)
         except StageError as error:
             self._drop(name)
-            self._refuse(name, _Refused(version or "", str(error)))
+            self._refuse(name, _Refused(version=version or "", reason=str(error)))
         except TransientError as error:
             if not self.loaded:
                 raise
@@ -110,7 +114,7 @@ class Holding:
         else:
             self._refused.pop(name, None)
             self._later.pop(name, None)
-            self.loaded[name] = LoadedStage(stage, engine, limit_of(stage) or self._time_limit)
+            self.loaded[name] = LoadedStage(stage=stage, engine=engine, time_limit=limit_of(stage) or self._time_limit)
 
     def _load(self, stage: Stage) -> Engine:
         begun, before = self._clock.monotonic(), self._memory_in_use()
@@ -130,7 +134,7 @@ class Holding:
             logger.error("stage %s cannot be loaded: %s", name, refused.reason)
         self._refused[name] = refused
 
-    def _tell(self) -> None:
+    def _report_stages(self) -> None:
         told = (tuple(self.loaded), {name: refused.reason for name, refused in self._refused.items()})
         if told != self._told:
             self._told = told

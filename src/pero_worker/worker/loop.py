@@ -22,30 +22,35 @@ from pero_worker.worker.timelimit import time_limit
 
 logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
-"""Seconds after which a worker that waits looks whether it should stop."""
+"""A worker that waits looks so often whether it should stop."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """`time_limit` is what a page may take in a stage that says nothing of it, 0 = any; `poll` bounds how long a worker
-    without pages takes to notice that it was told to stop, `idle_after` how long after a page it waits for the next
-    before it is idle; `max_back_off` how long after its return a server is still taken to be away; in seconds.
-    `memory_in_use`: bytes of the device that this process has."""
+    """How a worker goes about it. Times are in seconds."""
 
     device: str = "cpu"
+    """As engines take it: 'cpu', 'cuda:0'."""
     time_limit: float = 0.0
+    """What a page may take in a stage that does not set a limit; 0 = no limit."""
     poll: float = 1.0
+    """A worker without pages notices within this time that it should stop."""
     idle_after: float = 0.05
+    """How long after a page a worker waits for the next before it says that it is idle."""
     first_back_off: float = 0.25
+    """The first wait after a server was away; the waits grow."""
     max_back_off: float = 2.0
+    """The longest wait: a server that is back is noticed within this time."""
     jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.0)  # noqa: S311
     """Part of the back-off that is waited: many workers that lost the same server do not return at one moment."""
     memory_in_use: Callable[[], int] = lambda: 0
+    """Bytes of the device that this process has."""
     end_process: Callable[[], None] = lambda: end_now(RECYCLED)
+    """Called, from another thread, when an engine hangs; does not return."""
 
 
 class Worker:
-    """Serves the stages the coordinator assigns to it until it is disabled or `stopped()`."""
+    """Serves the stages assigned to it until it is disabled or `should_stop()`."""
 
     def __init__(
         self,
@@ -80,16 +85,16 @@ class Worker:
         )
         self._status: WorkerStatus | None = None
         self._back_off = settings.first_back_off
-        self._stopped: Callable[[], bool] = lambda: False
+        self._should_stop: Callable[[], bool] = lambda: False
         self._suspect = ""
         self.handled = 0
         """Messages that were taken since the start."""
 
-    def run(self, stopped: Callable[[], bool]) -> None:
-        self._stopped = stopped
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
         self._report(WorkerStatus.STARTING)
         try:
-            while not stopped():
+            while not should_stop():
                 assignment = self._assignments.assignment(self.name)
                 if not assignment.enabled:
                     break
@@ -132,7 +137,7 @@ class Worker:
         except RequestError as error:
             self._settle(delivery, partial(self._set_aside, delivery, str(error)))
             return
-        page = PageInHand(request, deaths=delivery.attempts + self._begin_suspect(delivery, request))
+        page = PageInHand(request=request, deaths=delivery.attempts + self._begin_suspect(delivery, request))
         try:
             if page.deaths and attempts_of(page) > self._runner.max_attempts:
                 request = self._runner.give_up(page, self._holding.loaded[request.stage])
@@ -249,7 +254,7 @@ class Worker:
         seconds = self._back_off * self._settings.jitter()
         self._back_off = min(2 * self._back_off, self._settings.max_back_off)
         logger.warning("waiting %.1f s: %s", seconds, error)
-        while seconds > 0 and not self._stopped():
+        while seconds > 0 and not self._should_stop():
             step = min(seconds, _POLL_SECONDS)
             self._runner.clock.sleep(step)
             seconds -= step

@@ -17,7 +17,7 @@ PAGE_SUFFIX = ".xml"
 LOGITS_SUFFIX = ".logits"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageParts:
     """The payloads of a request by their role."""
 
@@ -39,7 +39,7 @@ def parts_of(results: Iterable[Payload]) -> PageParts:
             image = image or payload
     if image is None:
         raise PageError("the request carries no image", permanent=True)
-    return PageParts(image, page, logits)
+    return PageParts(image=image, page=page, logits=logits)
 
 
 def with_results(results: tuple[Payload, ...], page: bytes | None, logits: bytes | None) -> tuple[Payload, ...]:
@@ -65,13 +65,15 @@ def file_reference(path: Path, index: int, dpi: int) -> str:
     return f"file://{quote(str(path.absolute()), errors='surrogateescape')}?page={index}&dpi={dpi}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageReader:
-    """Decodes a payload's image. `local_files` allows references to this machine's files: only for requests
-    made by the same user on the same machine, never for what comes from a network."""
+    """Decodes a payload's image."""
 
     max_pixels: int
+    """Larger images are refused before they are decoded."""
     local_files: bool = False
+    """Whether references to this machine's files are followed: only for requests made by the same user on the same
+    machine, never for what comes from a network."""
 
     def read(self, payload: Payload) -> Image:
         """PageError: not an image, too large, or a reference that may not be followed."""

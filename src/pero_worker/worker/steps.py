@@ -18,35 +18,37 @@ from pero_worker.work import EngineInput
 from pero_worker.worker.payloads import ImageReader, parts_of, with_results
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedStage:
-    """A stage that this worker holds ready; a page may take `time_limit` seconds, 0 = any."""
+    """A stage that this worker holds ready."""
 
     stage: Stage
     engine: Engine
     time_limit: float = 0.0
+    """Seconds that a page may take; 0 = no limit."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class PageInHand:
-    """A request while a worker has it; the decoded image is kept from stage to stage.
-
-    `deaths` counts the workers that died on it without a word.
-    """
+    """A request while a worker has it."""
 
     request: Request
     deaths: int = 0
+    """Workers that died on it without a word."""
     image: Image | None = field(default=None, repr=False)
+    """Kept from stage to stage once it has been decoded."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageRunner:
-    """Runs stages on pages in the name of worker `host`."""
+    """Runs stages on pages."""
 
     host: str
+    """The worker's name, for the log of each page."""
     images: ImageReader
     clock: Clock
     max_attempts: int = 3
+    """Tries of a page in one stage before it is given up."""
 
     def run(self, page: PageInHand, loaded: LoadedStage) -> Request:
         """The request after its stage: advanced, to be retried, or given up. TransientError passes through."""

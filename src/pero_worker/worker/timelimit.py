@@ -51,12 +51,12 @@ def time_limit(seconds: float, expired: Callable[[], None]) -> Iterator[None]:
 
 
 def limit_of(stage: Stage) -> float:
-    """Seconds from `[WORKER] TIME_LIMIT`, 0 when there is none. StageError: it is no number."""
+    """Seconds from `[WORKER] TIME_LIMIT`, 0 when none is set. StageError: it is not a number."""
     text = stage.parsed().get("WORKER", "TIME_LIMIT", fallback="0", raw=True)
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise StageError(f"stage {stage.name}: TIME_LIMIT = {text} is no number of seconds")
+        raise StageError(f"stage {stage.name}: TIME_LIMIT = {text} is not a number of seconds")
     return seconds

@@ -4,59 +4,61 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pero_worker.cluster.settings import (
     ConnectionOptions,
-    flag,
-    given_in,
+    options_in,
+    options_in_environment,
     read_server_file,
     read_settings,
-    split_servers,
 )
-from pero_worker.errors import PeroWorkerError
+from pero_worker.errors import PeroWorkerError, UsageError
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def make_parser(description: str) -> argparse.ArgumentParser:
     """With the options that say where ZooKeeper is."""
-    made = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=f"{description} pero-worker with the flags of DCGM/pero-worker.", allow_abbrev=False
     )
-    made.add_argument("-z", "--zookeeper", nargs="+", metavar="SERVER", help="HOST[:PORT] [127.0.0.1:2181]")
-    made.add_argument("-l", "--zookeeper-list", metavar="FILE", type=Path, help="the same in a file, one a line")
-    return made
+    parser.add_argument("-z", "--zookeeper", nargs="+", metavar="SERVER", help="HOST[:PORT] [127.0.0.1:2181]")
+    parser.add_argument("-l", "--zookeeper-list", metavar="FILE", type=Path, help="the same in a file, one a line")
+    return parser
 
 
-def add_login(made: argparse.ArgumentParser, use: str) -> None:
-    made.add_argument("-u", "--user", "--username", default="", metavar="USER", help=f"for {use}")
-    made.add_argument("-p", "--password", default="", metavar="PASSWORD", help=f"for {use}")
-    made.add_argument("-e", "--ca-cert", default="", metavar="PEM", help="authority of the servers' certificates: TLS")
+def add_login(parser: argparse.ArgumentParser, use: str) -> None:
+    parser.add_argument("-u", "--user", "--username", default="", metavar="USER", help=f"for {use}")
+    parser.add_argument("-p", "--password", default="", metavar="PASSWORD", help=f"for {use}")
+    parser.add_argument(
+        "-e", "--ca-cert", default="", metavar="PEM", help="authority of the servers' certificates: TLS"
+    )
 
 
-def given(options: argparse.Namespace, *sections: str) -> ConnectionOptions:
+def connection(options: argparse.Namespace, *sections: str) -> ConnectionOptions:
     """Flags, then the environment, then the file of -c with its `sections`."""
     servers = list(options.zookeeper or ())
     if options.zookeeper_list:
         servers += read_server_file(options.zookeeper_list)
-    environment = ConnectionOptions(
-        split_servers([os.environ.get("PERO_WORKER_ZOOKEEPER", "")]),
-        os.environ.get("PERO_WORKER_USER", ""),
-        os.environ.get("PERO_WORKER_PASSWORD", ""),
-        os.environ.get("PERO_WORKER_CA_CERT", ""),
-        os.environ.get("PERO_WORKER_VHOST", ""),
-        known_hosts=os.environ.get("PERO_WORKER_KNOWN_HOSTS", ""),
-        open_nodes=flag(os.environ.get("PERO_WORKER_OPEN_NODES", "")),
-    )
-    said = ConnectionOptions(
-        split_servers(servers),
-        getattr(options, "user", ""),
-        getattr(options, "password", ""),
-        getattr(options, "ca_cert", ""),
-    ).over(environment)
-    return said.over(given_in(read_settings(options.config, *sections))) if sections and options.config else said
+    found = ConnectionOptions(
+        zookeeper=",".join(servers),
+        user=getattr(options, "user", ""),
+        password=getattr(options, "password", ""),
+        ca_cert=getattr(options, "ca_cert", ""),
+    ).over(options_in_environment())
+    return found.over(options_in(read_settings(options.config, *sections))) if sections and options.config else found
+
+
+def priority_of(options: argparse.Namespace) -> int:
+    """Short -p is the priority in the first release, the password beside --user in the newest upstream."""
+    if options.p and options.user:
+        options.password = options.p
+    elif options.p:
+        if not options.p.isdigit():
+            raise UsageError(f"-p {options.p}: a priority is a number (and a password needs --user)")
+        options.priority = int(options.p)
+    return options.priority or 0
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.cli.upstream.common import given, parser
+from kazoo.client import KazooClient
+
+from pero_worker.cli.upstream.common import connection, make_parser
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import broker_access
+from pero_worker.cluster.access import open_broker
 from pero_worker.cluster.registry import servers
 from pero_worker.cluster.registry.stages import StageChange, read_config, remove_stage, save_stage
-from pero_worker.cluster.registry.upload import digest_of, upload_archive
+from pero_worker.cluster.registry.upload import put_archive
 from pero_worker.cluster.settings import cluster_access, read_server_file, store_access
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
@@ -21,46 +22,41 @@ from pero_worker.wire.servers import parse_server
 
 
 def main(arguments: Sequence[str]) -> None:
-    made = parser("Registers servers, creates and removes stages.")
-    made.add_argument("-s", "--mq-servers", nargs="+", default=[], metavar="SERVER")
-    made.add_argument("-m", "--mq-list", type=Path, metavar="FILE", help="MQ servers, one a line")
-    made.add_argument("--ftp-servers", nargs="+", default=[], metavar="SERVER")
-    made.add_argument("--monitoring-servers", nargs="+", default=[], metavar="SERVER")
-    made.add_argument("-u", "--user", default="", help="of the model store, for --file")
-    made.add_argument("-p", "--password", default="")
-    made.add_argument("-c", "--config", type=Path, metavar="FILE", help="config.ini of the stage")
-    made.add_argument("-r", "--remote-path", metavar="PATH", help="of the model archive in the store")
-    made.add_argument("-n", "--name", metavar="STAGE", help="of the stage or output queue")
-    made.add_argument("-a", "--administrative-priority", type=int, metavar="N", help="0 or more; -1 disables")
-    made.add_argument("-f", "--file", type=Path, metavar="FILE", help="archive to upload")
-    made.add_argument("-t", "--target-file", metavar="PATH", help="where --file goes in the store [--remote-path]")
-    made.add_argument("-d", "--delete", action="store_true", help="delete instead")
-    made.add_argument("-k", "--keep-config", action="store_true", help="with --delete: the queue only")
+    parser = make_parser("Registers servers, creates and removes stages.")
+    parser.add_argument("-s", "--mq-servers", nargs="+", default=[], metavar="SERVER")
+    parser.add_argument("-m", "--mq-list", type=Path, metavar="FILE", help="MQ servers, one a line")
+    parser.add_argument("--ftp-servers", nargs="+", default=[], metavar="SERVER")
+    parser.add_argument("--monitoring-servers", nargs="+", default=[], metavar="SERVER")
+    parser.add_argument("-u", "--user", default="", help="of the model store, for --file")
+    parser.add_argument("-p", "--password", default="")
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="config.ini of the stage")
+    parser.add_argument("-r", "--remote-path", metavar="PATH", help="of the model archive in the store")
+    parser.add_argument("-n", "--name", metavar="STAGE", help="of the stage or output queue")
+    parser.add_argument("-a", "--administrative-priority", type=int, metavar="N", help="0 or more; -1 disables")
+    parser.add_argument("-f", "--file", type=Path, metavar="FILE", help="archive to upload")
+    parser.add_argument("-t", "--target-file", metavar="PATH", help="where --file goes in the store [--remote-path]")
+    parser.add_argument("-d", "--delete", action="store_true", help="delete instead")
+    parser.add_argument("-k", "--keep-config", action="store_true", help="with --delete: the queue only")
     for kind in ("mq", "ftp", "monitoring"):
-        made.add_argument(f"--update-{kind}-servers", action="store_true", help=f"register the {kind} servers")
-    options = made.parse_args(arguments)
+        parser.add_argument(f"--update-{kind}-servers", action="store_true", help=f"register the {kind} servers")
+    options = parser.parse_args(arguments)
     mq_servers = [*options.mq_servers, *(read_server_file(options.mq_list) if options.mq_list else ())]
     # The seed's user is for the model store alone.
-    login, where = given(options), replace(given(options), user="", password="")
-    access = cluster_access(replace(where, brokers=tuple(mq_servers)))
+    login, where = connection(options), replace(connection(options), user="", password="")
+    access = cluster_access(replace(where, brokers=",".join(mq_servers)))
     with session(access.zookeeper) as client:
         _update_servers(client, options, mq_servers)
         if options.name is None:
             return
         change = _change(options)
         if options.file:
-            names = servers.list_names(client, servers.FTP)
-            upload_archive(names, options.target_file or options.remote_path, options.file, store_access(login))
-            change = replace(change, archive_digest=digest_of(options.file))
-        broker = RabbitBroker(broker_access(client, access.broker))
-        try:
-            broker.wait_connected(15)
+            target = options.target_file or options.remote_path
+            change = replace(change, archive_digest=put_archive(client, target, options.file, store_access(login)))
+        with open_broker(client, access.broker) as broker:
             if options.delete:
                 remove_stage(client, broker, options.name, keep_config=options.keep_config)
             else:
                 save_stage(client, broker, options.name, change, SystemClock().now())
-        finally:
-            broker.close()
 
 
 def _change(options: argparse.Namespace) -> StageChange:
@@ -74,7 +70,7 @@ def _change(options: argparse.Namespace) -> StageChange:
     )
 
 
-def _update_servers(client: object, options: argparse.Namespace, mq_servers: list[str]) -> None:
+def _update_servers(client: KazooClient, options: argparse.Namespace, mq_servers: list[str]) -> None:
     monitoring = options.monitoring_servers or [parse_server(name).host for name in mq_servers]
     for kind, wanted, names, flag in (
         (servers.MQ, options.update_mq_servers, mq_servers, "--mq-servers"),

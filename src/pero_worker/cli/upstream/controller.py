@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import typer
 from kazoo.client import KazooClient
 
-from pero_worker.cli.upstream.common import add_login, given, parser
+from pero_worker.cli.upstream.common import add_login, connection, make_parser
 from pero_worker.cluster.access import Cluster, open_cluster
 from pero_worker.cluster.registry import workers
 from pero_worker.cluster.registry.stages import read_record, stage_names
@@ -18,21 +18,21 @@ from pero_worker.wire.queues import DEAD_LETTERS, LOG_QUEUE
 
 
 def main(arguments: Sequence[str]) -> None:
-    made = parser("Shows workers and queues, commands workers.")
-    add_login(made, "ZooKeeper and RabbitMQ")
-    made.add_argument("-s", "--status", action="store_true", help="show the workers")
-    made.add_argument("-q", "--queues", action="store_true", help="show stages with their queues")
-    made.add_argument(
+    parser = make_parser("Shows workers and queues, commands workers.")
+    add_login(parser, "ZooKeeper and RabbitMQ")
+    parser.add_argument("-s", "--status", action="store_true", help="show the workers")
+    parser.add_argument("-q", "--queues", action="store_true", help="show stages with their queues")
+    parser.add_argument(
         "-i", "--switch", nargs=2, metavar=("WORKER", "QUEUE"), help="have a worker serve another stage ('' = none)"
     )
-    made.add_argument(
+    parser.add_argument(
         "-d", "--shutdown", nargs="+", default=[], metavar="WORKER", help="have workers end after the page in hand"
     )
-    made.add_argument("-r", "--remove", nargs="+", default=[], metavar="WORKER", help="forget workers that are gone")
-    options = made.parse_args(arguments)
+    parser.add_argument("-r", "--remove", nargs="+", default=[], metavar="WORKER", help="forget workers that are gone")
+    options = parser.parse_args(arguments)
     if not (options.status or options.queues or options.switch or options.shutdown or options.remove):
-        made.error("say what to do: --status, --queues, --switch, --shutdown or --remove")
-    access = cluster_access(given(options))
+        parser.error("nothing to do: give --status, --queues, --switch, --shutdown or --remove")
+    access = cluster_access(connection(options))
     if options.queues:
         with open_cluster(access) as cluster:
             _show_queues(cluster)

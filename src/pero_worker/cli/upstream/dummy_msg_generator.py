@@ -13,8 +13,7 @@ from contextlib import contextmanager
 import typer
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.cli.upstream.common import given, parser
-from pero_worker.cli.upstream.publisher import _priority as priority_of
+from pero_worker.cli.upstream.common import connection, make_parser, priority_of
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.pages.publish import check_route
@@ -25,28 +24,30 @@ from pero_worker.wire.requests import encode_request
 
 
 def main(arguments: Sequence[str], randomness: random.Random | None = None) -> None:
-    made = parser("Sends pages of random bytes.")
-    made.add_argument("-t", "--stages", nargs="+", required=True, metavar="NAME", help="the output queue last")
-    made.add_argument("--size", type=int, default=0, metavar="N", help="bytes of a page [0]")
-    made.add_argument("--size-delta", type=int, default=0, metavar="N", help="up to so many more or less than --size")
-    made.add_argument("--size-range", type=int, nargs=2, metavar=("MIN", "MAX"), help="instead of --size")
-    made.add_argument("-n", "--number", type=int, default=1, metavar="N", help="pages of a batch [1]")
-    made.add_argument("-i", "--interval", type=float, default=0, metavar="SECONDS", help="between batches [0]")
-    made.add_argument("-c", "--count", type=int, default=0, metavar="N", help="batches; 0 = until stopped [0]")
-    made.add_argument("-y", "--priority", type=int, metavar="N", help="1 goes before 0")
-    made.add_argument("-u", "--user", "--username", default="", help="for ZooKeeper and RabbitMQ")
-    made.add_argument("-p", dest="p", default="", metavar="N", help="priority; the password when --user is given")
-    made.add_argument("--password", default="", help="for ZooKeeper and RabbitMQ")
-    made.add_argument("-e", "--ca-cert", default="", metavar="PEM", help="authority of the servers' certificates: TLS")
-    options = made.parse_args(arguments)
+    parser = make_parser("Sends pages of random bytes.")
+    parser.add_argument("-t", "--stages", nargs="+", required=True, metavar="NAME", help="the output queue last")
+    parser.add_argument("--size", type=int, default=0, metavar="N", help="bytes of a page [0]")
+    parser.add_argument("--size-delta", type=int, default=0, metavar="N", help="up to so many more or less than --size")
+    parser.add_argument("--size-range", type=int, nargs=2, metavar=("MIN", "MAX"), help="instead of --size")
+    parser.add_argument("-n", "--number", type=int, default=1, metavar="N", help="pages of a batch [1]")
+    parser.add_argument("-i", "--interval", type=float, default=0, metavar="SECONDS", help="between batches [0]")
+    parser.add_argument("-c", "--count", type=int, default=0, metavar="N", help="batches; 0 = until stopped [0]")
+    parser.add_argument("-y", "--priority", type=int, metavar="N", help="1 goes before 0")
+    parser.add_argument("-u", "--user", "--username", default="", help="for ZooKeeper and RabbitMQ")
+    parser.add_argument("-p", dest="p", default="", metavar="N", help="priority; the password when --user is given")
+    parser.add_argument("--password", default="", help="for ZooKeeper and RabbitMQ")
+    parser.add_argument(
+        "-e", "--ca-cert", default="", metavar="PEM", help="authority of the servers' certificates: TLS"
+    )
+    options = parser.parse_args(arguments)
     low, high = options.size_range or (max(options.size - options.size_delta, 0), options.size + options.size_delta)
     if not 0 <= low <= high:
-        made.error(f"pages of {low} to {high} bytes cannot be")
+        parser.error(f"pages of {low} to {high} bytes cannot be")
     if options.number < 1 or options.count < 0 or not 0 <= options.interval <= threading.TIMEOUT_MAX:
-        made.error("--number is 1 or more, --count and --interval are 0 or more")
+        parser.error("--number is 1 or more, --count and --interval are 0 or more")
     options.priority = priority_of(options)
     sent = 0
-    with open_cluster(cluster_access(given(options))) as cluster:
+    with open_cluster(cluster_access(connection(options))) as cluster:
         check_route(cluster.broker, options.stages)
         with _until_told_to_stop():
             for _ in _generate(cluster.broker, options, (low, high), randomness or random.SystemRandom()):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.cli.upstream.common import add_login, given, parser
+from pero_worker.cli.upstream.common import add_login, connection, make_parser
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import broker_access
 from pero_worker.cluster.logs.daemon import run_log_daemon
@@ -21,29 +21,29 @@ WEEK = 7 * 24 * 60
 
 
 def main(arguments: Sequence[str]) -> None:
-    made = parser("Writes what workers log to files pero_TIME.log, until told to stop.")
-    add_login(made, "ZooKeeper and RabbitMQ")
-    made.add_argument(
+    parser = make_parser("Writes what workers log to files pero_TIME.log, until told to stop.")
+    add_login(parser, "ZooKeeper and RabbitMQ")
+    parser.add_argument(
         "-c", "--config", type=Path, metavar="FILE", help="with a section [LOGD], for what is not said here"
     )
-    made.add_argument("-q", "--log-queue", default="", metavar="QUEUE", help="that the lines come from [log]")
-    made.add_argument("-o", "--output-dir", default="", metavar="DIR", help="for the files [logs]")
-    made.add_argument(
+    parser.add_argument("-q", "--log-queue", default="", metavar="QUEUE", help="that the lines come from [log]")
+    parser.add_argument("-o", "--output-dir", default="", metavar="DIR", help="for the files [logs]")
+    parser.add_argument(
         "-r", "--log-rotation-period", default="", metavar="MINUTES", help=f"until a new file; 0 = never [{WEEK}]"
     )
-    made.add_argument("-n", "--number-of-files", default="", metavar="N", help="to keep; 0 = all [0]")
-    made.add_argument("-d", "--debug", action="store_true", help="say what happens")
-    options = made.parse_args(arguments)
+    parser.add_argument("-n", "--number-of-files", default="", metavar="N", help="to keep; 0 = all [0]")
+    parser.add_argument("-d", "--debug", action="store_true", help="say what happens")
+    options = parser.parse_args(arguments)
     logging.getLogger().setLevel(logging.DEBUG if options.debug else logging.INFO)
     values = read_settings(options.config, "LOGD") if options.config else {}
 
-    def said(name: str, usual: str) -> str:
-        return getattr(options, name) or values.get(name, "") or usual
+    def value(name: str, default: str) -> str:
+        return getattr(options, name) or values.get(name, "") or default
 
-    minutes = _number("log_rotation_period", said("log_rotation_period", str(WEEK)))
-    kept = _number("number_of_files", said("number_of_files", "0"))
-    folder, queue = Path(said("output_dir", "logs")), said("log_queue", LOG_QUEUE)
-    access = cluster_access(given(options, "LOGD"))
+    minutes = _number("log_rotation_period", value("log_rotation_period", str(WEEK)))
+    kept = _number("number_of_files", value("number_of_files", "0"))
+    folder, queue = Path(value("output_dir", "logs")), value("log_queue", LOG_QUEUE)
+    access = cluster_access(connection(options, "LOGD"))
     lifetime = Lifetime()
     lifetime.begin()
     with session(access.zookeeper) as client:

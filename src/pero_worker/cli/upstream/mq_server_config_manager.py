@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from pero_worker.cli.upstream.common import add_login, given, parser
+from pero_worker.cli.upstream.common import add_login, connection, make_parser
 from pero_worker.cluster.management import TAGS, Management, ManagementAccess
 from pero_worker.cluster.registry.servers import MONITORING, list_servers
 from pero_worker.cluster.settings import cluster_access
@@ -17,27 +17,27 @@ from pero_worker.errors import UsageError
 
 
 def main(arguments: Sequence[str]) -> None:
-    made = parser("Adds and removes users and virtual hosts of RabbitMQ, through its management interface.")
-    add_login(made, "ZooKeeper, and RabbitMQ without --mq-user")
-    made.add_argument("--mq-user", default="", metavar="USER", help="administrator of RabbitMQ")
-    made.add_argument("--mq-password", default="", metavar="PASSWORD", help="of --mq-user")
-    made.add_argument("-d", "--delete", action="store_true", help="remove what -a, -v and -o name instead")
-    made.add_argument(
+    parser = make_parser("Adds and removes users and virtual hosts of RabbitMQ, through its management interface.")
+    add_login(parser, "ZooKeeper, and RabbitMQ without --mq-user")
+    parser.add_argument("--mq-user", default="", metavar="USER", help="administrator of RabbitMQ")
+    parser.add_argument("--mq-password", default="", metavar="PASSWORD", help="of --mq-user")
+    parser.add_argument("-d", "--delete", action="store_true", help="remove what -a, -v and -o name instead")
+    parser.add_argument(
         "-a", "--add-user", nargs="+", metavar=("USER", "PASSWORD"), help="add or change; a new password is made up"
     )
-    made.add_argument("-t", "--tags", nargs="+", default=[], metavar="TAG", help=f"of -a: {', '.join(TAGS)}")
-    made.add_argument("-v", "--virtual-host-access", metavar="VHOST", help="that the user of -a may use")
-    made.add_argument("-o", "--add-virtual-host", metavar="VHOST", help="add a virtual host")
-    made.add_argument("-r", "--virtual-host-description", default="", metavar="TEXT", help="of -o")
-    made.add_argument("-s", "--list-users", action="store_true", help="list the users and their tags")
-    made.add_argument("-i", "--list-virtual-hosts", action="store_true", help="list the virtual hosts")
-    made.add_argument(
+    parser.add_argument("-t", "--tags", nargs="+", default=[], metavar="TAG", help=f"of -a: {', '.join(TAGS)}")
+    parser.add_argument("-v", "--virtual-host-access", metavar="VHOST", help="that the user of -a may use")
+    parser.add_argument("-o", "--add-virtual-host", metavar="VHOST", help="add a virtual host")
+    parser.add_argument("-r", "--virtual-host-description", default="", metavar="TEXT", help="of -o")
+    parser.add_argument("-s", "--list-users", action="store_true", help="list the users and their tags")
+    parser.add_argument("-i", "--list-virtual-hosts", action="store_true", help="list the virtual hosts")
+    parser.add_argument(
         "-g", "--get-user-info", nargs="+", default=[], metavar="USER", help="tags and virtual hosts of users"
     )
-    options = made.parse_args(arguments)
+    options = parser.parse_args(arguments)
     if problem := _impossible(options):
-        made.error(problem)
-    access = cluster_access(given(options))
+        parser.error(problem)
+    access = cluster_access(connection(options))
     with session(access.zookeeper) as client:
         servers = list_servers(client, MONITORING)
     user, password = access.broker.user, access.broker.password
@@ -60,7 +60,7 @@ def _impossible(options: argparse.Namespace) -> str:
         or options.get_user_info
         or options.virtual_host_access
     ):
-        return "say what to do: -a, -o, -s, -i or -g"
+        return "nothing to do: give -a, -o, -s, -i or -g"
     if bool(options.mq_user) != bool(options.mq_password):
         return "--mq-user and --mq-password belong together"
     if (options.virtual_host_access or options.tags) and not options.add_user:

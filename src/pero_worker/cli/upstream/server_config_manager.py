@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from pero_worker.cli.upstream.common import add_login, given, parser
+from pero_worker.cli.upstream.common import add_login, connection, make_parser
 from pero_worker.cluster.registry.servers import FTP, MONITORING, MQ, add_servers, list_names, remove_servers
 from pero_worker.cluster.settings import cluster_access
 from pero_worker.coordinators.session import session
@@ -16,21 +16,21 @@ _KINDS = {"mq": (MQ, "MQ"), "ftp": (FTP, "FTP"), "monitoring": (MONITORING, "Mon
 
 def main(arguments: Sequence[str]) -> None:
     """Removes first, then adds, lists last, as upstream does."""
-    made = parser("Registers and forgets servers.")
-    add_login(made, "ZooKeeper")
+    parser = make_parser("Registers and forgets servers.")
+    add_login(parser, "ZooKeeper")
     for flag, (_, title) in _KINDS.items():
         servers = f"{title} servers"
-        made.add_argument(f"--list-{flag}-servers", action="store_true", help=f"list the registered {servers}")
-        made.add_argument(
+        parser.add_argument(f"--list-{flag}-servers", action="store_true", help=f"list the registered {servers}")
+        parser.add_argument(
             f"--add-{flag}-servers", nargs="+", default=[], metavar="SERVER", help=f"{servers} to register"
         )
-        made.add_argument(
+        parser.add_argument(
             f"--rm-{flag}-servers", nargs="+", default=[], metavar="SERVER", help=f"{servers} to forget, or: all"
         )
-    options = vars(parsed := made.parse_args(arguments))
+    options = vars(parsed := parser.parse_args(arguments))
     if not any(options[f"{what}_{flag}_servers"] for what in ("list", "add", "rm") for flag in _KINDS):
-        made.error("say what to do: --list-..., --add-... or --rm-...-servers, of mq, ftp or monitoring")
-    with session(cluster_access(given(parsed)).zookeeper) as client:
+        parser.error("nothing to do: give --list-..., --add-... or --rm-...-servers, of mq, ftp or monitoring")
+    with session(cluster_access(connection(parsed)).zookeeper) as client:
         for flag, (kind, _) in _KINDS.items():
             if names := options[f"rm_{flag}_servers"]:
                 remove_servers(client, kind, names)

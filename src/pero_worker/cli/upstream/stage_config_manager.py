@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 from kazoo.client import KazooClient
 
-from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.cli.upstream.common import add_login, given, parser
+from pero_worker.cli.upstream.common import add_login, connection, make_parser
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import ClusterAccess, broker_access
-from pero_worker.cluster.registry.archives import remove_archive, renew_digest, users_of
+from pero_worker.cluster.access import ClusterAccess, open_broker
+from pero_worker.cluster.registry.archives import remove_archive, users_of
 from pero_worker.cluster.registry.servers import FTP, list_names
 from pero_worker.cluster.registry.stages import (
     StageChange,
@@ -24,36 +22,36 @@ from pero_worker.cluster.registry.stages import (
     save_stage,
     stage_names,
 )
-from pero_worker.cluster.registry.upload import digest_of, upload_archive
+from pero_worker.cluster.registry.upload import put_archive
 from pero_worker.cluster.settings import cluster_access, store_access
 from pero_worker.coordinators.session import session
 from pero_worker.stores.location import StoreAccess
 
 
 def main(arguments: Sequence[str]) -> None:
-    made = parser("Creates, changes, shows and removes stages.")
-    add_login(made, "ZooKeeper, RabbitMQ and the model store")
-    made.add_argument("-n", "--name", metavar="STAGE", help="of the stage or output queue")
-    made.add_argument("-c", "--config", type=Path, metavar="FILE", help="config.ini of the stage")
-    made.add_argument("-r", "--remote-path", metavar="PATH", help="of the model archive in the store")
-    made.add_argument("-f", "--file", type=Path, metavar="FILE", help="archive to upload to --remote-path")
-    made.add_argument("-v", "--version", metavar="VERSION", help="of config and archive; now = the time [now]")
-    made.add_argument("--keep-version", action="store_true", help="workers go on with what they have")
-    made.add_argument("-a", "--administrative-priority", type=int, metavar="N", help="0 or more; -1 disables")
-    made.add_argument("-s", "--show", metavar="STAGE", help="print what is known of a stage")
-    made.add_argument("-i", "--list", action="store_true", help="list the stages")
-    made.add_argument(
+    parser = make_parser("Creates, changes, shows and removes stages.")
+    add_login(parser, "ZooKeeper, RabbitMQ and the model store")
+    parser.add_argument("-n", "--name", metavar="STAGE", help="of the stage or output queue")
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="config.ini of the stage")
+    parser.add_argument("-r", "--remote-path", metavar="PATH", help="of the model archive in the store")
+    parser.add_argument("-f", "--file", type=Path, metavar="FILE", help="archive to upload to --remote-path")
+    parser.add_argument("-v", "--version", metavar="VERSION", help="of config and archive; now = the time [now]")
+    parser.add_argument("--keep-version", action="store_true", help="workers go on with what they have")
+    parser.add_argument("-a", "--administrative-priority", type=int, metavar="N", help="0 or more; -1 disables")
+    parser.add_argument("-s", "--show", metavar="STAGE", help="print what is known of a stage")
+    parser.add_argument("-i", "--list", action="store_true", help="list the stages")
+    parser.add_argument(
         "-d", "--delete", action="store_true", help="delete instead: queue, configuration, archive in the store"
     )
-    made.add_argument("-k", "--keep-config", action="store_true", help="with --delete: the queue only")
-    options = made.parse_args(arguments)
+    parser.add_argument("-k", "--keep-config", action="store_true", help="with --delete: the queue only")
+    options = parser.parse_args(arguments)
     if not (options.name or options.remote_path or options.file or options.show or options.list):
-        made.error("say what to do: --name STAGE, --show STAGE, --list, or --file FILE --remote-path PATH")
+        parser.error("nothing to do: give --name STAGE, --show STAGE, --list, or --file FILE --remote-path PATH")
     if options.file and (options.delete or not options.remote_path):
-        made.error("--file needs --remote-path, where the archive goes in the store, and no --delete")
+        parser.error("--file needs --remote-path, where the archive goes in the store, and no --delete")
     if options.remote_path and not (options.name or options.file or options.delete):
-        made.error("--remote-path needs --name, the stage that it is for")
-    login = given(options)
+        parser.error("--remote-path needs --name, the stage that it is for")
+    login = connection(options)
     access, store = cluster_access(login), store_access(login)
     with session(access.zookeeper) as client:
         if options.delete:
@@ -71,9 +69,7 @@ def _save(client: KazooClient, access: ClusterAccess, store: StoreAccess, option
     config = read_config(options.config) if options.config else None
     digest = None
     if options.file:
-        upload_archive(list_names(client, FTP), options.remote_path, options.file, store)
-        digest = digest_of(options.file)
-        renew_digest(client, options.remote_path, digest)
+        digest = put_archive(client, options.remote_path, options.file, store)
     if options.name:
         change = StageChange(
             config=config,
@@ -83,7 +79,7 @@ def _save(client: KazooClient, access: ClusterAccess, store: StoreAccess, option
             archive_digest=digest,
             keep_version=options.keep_version,
         )
-        with _broker(client, access) as broker:
+        with open_broker(client, access.broker) as broker:
             save_stage(client, broker, options.name, change, SystemClock().now())
 
 
@@ -93,7 +89,7 @@ def _delete(client: KazooClient, access: ClusterAccess, store: StoreAccess, opti
     if options.name:
         if not options.keep_config and options.name in stage_names(client):
             doomed = read_record(client, options.name).archive or doomed
-        with _broker(client, access) as broker:
+        with open_broker(client, access.broker) as broker:
             lost = remove_stage(client, broker, options.name, keep_config=options.keep_config)
         if lost:
             typer.echo(f"{lost} messages went with the queue {options.name}")
@@ -112,13 +108,3 @@ def _show(client: KazooClient, name: str) -> None:
         f"OCR Model path on FTP server: {record.archive}\nOCR Configuration version: {record.version}\n"
         f"Queue administrative priority: {-1 if record.disabled else record.priority}"
     )
-
-
-@contextmanager
-def _broker(client: KazooClient, access: ClusterAccess) -> Iterator[RabbitBroker]:
-    broker = RabbitBroker(broker_access(client, access.broker))
-    try:
-        broker.wait_connected(15)
-        yield broker
-    finally:
-        broker.close()

@@ -15,17 +15,17 @@ from pero_worker.errors import ExitCode, NoInputError
 
 
 def main(arguments: Sequence[str], localtime: Callable[[], time.struct_time] = time.localtime) -> int:
-    made = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description="Tells how long pages took, from their saved messages. "
         "pero-worker with the flags of DCGM/pero-worker.",
         allow_abbrev=False,
     )
-    made.add_argument(
+    parser.add_argument(
         "-d", "--directory", type=Path, required=True, metavar="DIR", help="of a download with --save-message"
     )
-    made.add_argument("-r", "--raw", action="store_true", help="lines without time and level before them")
-    made.add_argument("-s", "--short", action="store_true", help="without start, end and seconds of every page")
-    options = made.parse_args(arguments)
+    parser.add_argument("-r", "--raw", action="store_true", help="lines without time and level before them")
+    parser.add_argument("-s", "--short", action="store_true", help="without start, end and seconds of every page")
+    options = parser.parse_args(arguments)
     timing, broken, read = Timing(), 0, 0
     for file, request in saved_requests(options.directory):
         if isinstance(request, str):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pero_worker.cli.upstream.common import add_login, given, parser
+from pero_worker.cli.upstream.common import add_login, connection, make_parser
 from pero_worker.cluster.settings import cluster_access, read_settings, store_access
 from pero_worker.cluster.workers.supervisor import run_pool
 from pero_worker.cluster.workers.worker import ClusterWorkerSettings
@@ -20,23 +20,25 @@ from pero_worker.processes import Lifetime
 from pero_worker.wire.queues import LOG_QUEUE
 
 
-def main(arguments: Sequence[str], *, seed: bool = False) -> int:
-    """`seed`: user and password are for the model store alone, as there was no other login then."""
-    made = parser("Processes pages of the stage that the watchdog assigns.")
-    add_login(made, "the model store" if seed else "ZooKeeper, RabbitMQ and the model store")
-    made.add_argument("-i", "--id", default="", help="name of the worker [random]")
-    made.add_argument("-b", "--broker-servers", nargs="+", default=[], metavar="SERVER", help="instead of ZooKeeper's")
-    made.add_argument("-f", "--ftp-servers", nargs="+", default=[], metavar="SERVER", help="instead of ZooKeeper's")
-    made.add_argument("-c", "--config", type=Path, metavar="FILE", help="with a section [WORKER]")
-    made.add_argument("--tmp-directory", "--cache-directory", type=Path, dest="cache", metavar="DIR")
-    made.add_argument("-q", "--log-queue", default="", help="queue for log lines [log]")
-    made.add_argument("--disable-remote-logging", action="store_true")
-    made.add_argument("-d", "--debug", action="store_true")
-    options = made.parse_args(arguments)
+def main(arguments: Sequence[str], *, first_release: bool = False) -> int:
+    """`first_release`: user and password are for the model store alone, as there was no other login then."""
+    parser = make_parser("Processes pages of the stage that the watchdog assigns.")
+    add_login(parser, "the model store" if first_release else "ZooKeeper, RabbitMQ and the model store")
+    parser.add_argument("-i", "--id", default="", help="name of the worker [random]")
+    parser.add_argument(
+        "-b", "--broker-servers", nargs="+", default=[], metavar="SERVER", help="instead of ZooKeeper's"
+    )
+    parser.add_argument("-f", "--ftp-servers", nargs="+", default=[], metavar="SERVER", help="instead of ZooKeeper's")
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="with a section [WORKER]")
+    parser.add_argument("--tmp-directory", "--cache-directory", type=Path, dest="cache", metavar="DIR")
+    parser.add_argument("-q", "--log-queue", default="", help="queue for log lines [log]")
+    parser.add_argument("--disable-remote-logging", action="store_true")
+    parser.add_argument("-d", "--debug", action="store_true")
+    options = parser.parse_args(arguments)
     logging.getLogger().setLevel(logging.DEBUG if options.debug else logging.INFO)
     values = read_settings(options.config, "WORKER") if options.config else {}
-    login = given(options, "WORKER")
-    where = replace(login, user="", password="") if seed else login
+    login = connection(options, "WORKER")
+    where = replace(login, user="", password="") if first_release else login
     cache = options.cache or Path(values.get("cache_dir") or tempfile.gettempdir())
     if not cache.is_dir():
         raise UsageError(f"there is no folder {cache} for model archives")
@@ -50,8 +52,9 @@ def main(arguments: Sequence[str], *, seed: bool = False) -> int:
         log_queue="" if silent else options.log_queue or values.get("log_queue", "") or LOG_QUEUE,
         stores=tuple(options.ftp_servers),
         log_level=logging.getLogger().level,
+        trust_archives=True,
     )
     lifetime = Lifetime(grace=None)
     lifetime.begin()
-    access = cluster_access(replace(where, brokers=tuple(options.broker_servers)))
+    access = cluster_access(replace(where, brokers=",".join(options.broker_servers)))
     return run_pool([settings], access, store_access(login), lifetime.stop)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.cluster.logs.sender import one_line
 from pero_worker.errors import OutputError, TransientError
 from pero_worker.ports import Clock
+from pero_worker.text import one_line
 
 logger = logging.getLogger(__name__)
 

@@ -10,21 +10,16 @@ import queue
 import socket
 import threading
 import time
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from pero_worker.errors import PeroWorkerError
 from pero_worker.ports import Clock
+from pero_worker.text import one_line
 from pero_worker.wire.queues import LOG_QUEUE
 
-MAX_LINE_LENGTH = 16_000
-"""Characters; what is longer is cut."""
-
 _CONNECTIONS = ("pero_worker.brokers", "pika")
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_BREAKING = {"Cc", "Cs", "Zl", "Zp"}
 
 
 class LogBroker(Protocol):
@@ -34,19 +29,6 @@ class LogBroker(Protocol):
     def connected(self) -> bool: ...
 
     def publish(self, queue: str, body: bytes, priority: int = 0) -> None: ...
-
-
-def one_line(text: str) -> str:
-    """`text` with control characters, line breaks of all kinds and broken surrogates written out."""
-    cut = text if len(text) <= MAX_LINE_LENGTH else f"{text[:MAX_LINE_LENGTH]} ... ({len(text)} characters)"
-    if cut.isprintable():
-        return cut
-    return "".join(_written_out(c) if unicodedata.category(c) in _BREAKING else c for c in cut)
-
-
-def _written_out(character: str) -> str:
-    number = ord(character)
-    return _SHORT.get(character) or (f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}")
 
 
 class LineFormatter(logging.Formatter):

@@ -3,36 +3,79 @@
 from __future__ import annotations
 
 import threading
-from array import array
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.errors import RequestError, StageError, TransientError
+from pero_worker.cluster.pages.fetching import FetchAhead
+from pero_worker.errors import PageError, RequestError, StageError, TransientError
 from pero_worker.ports import Clock, Queues
 from pero_worker.request import Request
+from pero_worker.text import one_line
 from pero_worker.wire.requests import decode_request
 from pero_worker.work import Delivery
+
+_GROUP = 16
+"""Pages that are written to the disk together."""
+_MOMENT_SECONDS = 0.02
+"""When no page more comes for so long, those in hand are written to the disk."""
+_PATIENCE_SECONDS = 600.0
+"""A download that is to end by itself waits so long for RabbitMQ to come back."""
+_FAILURES_KEPT = 20
+_STAGES_KEPT = 1000
 
 
 class Layout(Protocol):
     """How results lie in the folder."""
 
     def write(self, request: Request, body: bytes) -> bool:
-        """Writes the page's results, whole or not at all; False when they are there already. OutputError: disk full."""
+        """Writes the page's results, whole or not at all; False when they are there already. PageError: there is no
+        place for them; OutputError: disk full."""
+
+    def commit(self) -> None:
+        """From here on what was written survives a power cut. OutputError."""
+
+
+@dataclass(slots=True)
+class StageSeconds:
+    """`runs` of a stage over all pages, and what they took together."""
+
+    runs: int = 0
+    total: float = 0.0
 
 
 @dataclass(slots=True)
 class DownloadCounts:
-    """What came: `failed` are (page, reason); `seconds` the time of every stage over all pages."""
+    """What came: `failures` are the first of the `failed` pages with their reasons; `duplicates` had come before,
+    `refused` messages were set aside."""
 
     pages: int = 0
     duplicates: int = 0
     refused: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    seconds: dict[str, array[float]] = field(default_factory=dict)
+    failed: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    stages: dict[str, StageSeconds] = field(default_factory=dict)
+
+    def add(self, request: Request) -> None:
+        """Counts a page that was not here before."""
+        self.pages += 1
+        if request.failed:
+            self.failed += 1
+            if len(self.failures) < _FAILURES_KEPT:
+                self.failures.append((request.source or request.uuid, reason_of(request)))
+        for log in request.logs:
+            if log.stage in self.stages or len(self.stages) < _STAGES_KEPT:
+                seconds = self.stages.setdefault(log.stage, StageSeconds())
+                seconds.runs += 1
+                seconds.total += (log.end - log.start).total_seconds()
+
+
+def reason_of(request: Request) -> str:
+    """Why the page failed, in a line."""
+    last = request.logs[-1]
+    return one_line(f"{last.stage}: {(last.log.strip() or 'failed').splitlines()[0]}")
 
 
 def download(
@@ -45,21 +88,14 @@ def download(
     stopped: threading.Event,
     downloaded: DownloadCounts,
     on_page: Callable[[Request], object] = lambda _request: None,
+    warn: Callable[[str], object] = lambda _text: None,
 ) -> None:
     """Until the queue is empty, or for ever with `keep_running`, or until `stopped`.
 
-    A page is acknowledged after it is written: what a crash leaves is delivered again and recognised.
+    A page is acknowledged after it is on the disk: what a crash leaves is delivered again and recognised.
+    `warn` is told, once, when RabbitMQ is away. TransientError: it does not come back, without `keep_running`.
     """
-    while not stopped.is_set():
-        try:
-            if not keep_running and not _waits(broker, queue):
-                return
-            delivery = broker.get((queue,), f"download-{queue}", 1.0)
-        except TransientError:
-            clock.sleep(0.5)
-            continue
-        if delivery is not None:
-            _take(broker, delivery, layout, downloaded, on_page)
+    _Download(broker, queue, layout, downloaded, on_page).run(clock, keep_running, stopped, warn)
 
 
 def messages_in(broker: Queues, queue: str) -> int:
@@ -70,42 +106,86 @@ def messages_in(broker: Queues, queue: str) -> int:
     return state.messages
 
 
-def _waits(broker: RabbitBroker, queue: str) -> bool:
-    """Whether something is in the queue, or on its way from it to us."""
-    state = broker.state(queue)
-    return broker.has_arrivals or (state is not None and state.messages > 0)
+class _Download:
+    def __init__(
+        self,
+        broker: RabbitBroker,
+        queue: str,
+        layout: Layout,
+        downloaded: DownloadCounts,
+        on_page: Callable[[Request], object],
+    ) -> None:
+        self._broker = broker
+        self._queue = queue
+        self._layout = layout
+        self._downloaded = downloaded
+        self._on_page = on_page
+        self._held: list[tuple[Delivery, Request | None]] = []
+        self._ahead = FetchAhead(broker)
 
+    def run(self, clock: Clock, keep_running: bool, stopped: threading.Event, warn: Callable[[str], object]) -> None:
+        away_since: float | None = None
+        try:
+            while not stopped.is_set():
+                try:
+                    if not self._step() and not keep_running and not self._waits():
+                        return
+                except TransientError as error:
+                    self._commit()
+                    if away_since is None:
+                        away_since = clock.monotonic()
+                        warn(f"{error}; going on when that has changed")
+                    if not keep_running and clock.monotonic() - away_since > _PATIENCE_SECONDS:
+                        raise
+                    clock.sleep(0.5)
+                else:
+                    away_since = None
+        finally:
+            self._commit()
 
-def _take(
-    broker: RabbitBroker,
-    delivery: Delivery,
-    layout: Layout,
-    downloaded: DownloadCounts,
-    on_page: Callable[[Request], object],
-) -> None:
-    try:
-        request = decode_request(delivery.body)
-        fresh = layout.write(request, delivery.body)
-    except RequestError as error:
-        downloaded.refused += 1
-        with suppress(TransientError):  # It will come again.
-            broker.set_aside(delivery, str(error))
-        return
-    except BaseException:
-        broker.give_back(delivery)
-        raise
-    if fresh:
-        downloaded.pages += 1
-        if request.failed:
-            last = request.logs[-1]
-            downloaded.failed.append(
-                (request.source or request.uuid, f"{last.stage}: {(last.log.strip() or 'failed').splitlines()[0]}")
-            )
-        for log in request.logs:
-            seconds = (log.end - log.start).total_seconds()
-            downloaded.seconds.setdefault(log.stage, array("d")).append(seconds)
-    else:
-        downloaded.duplicates += 1
-    on_page(request)
-    with suppress(TransientError):  # It will come again, and is known then.
-        broker.ack(delivery)
+    def _step(self) -> bool:
+        """Takes one page, if there is one; whether there was."""
+        wait = _MOMENT_SECONDS if self._held else 1.0
+        delivery = self._broker.get((self._queue,), f"download-{self._queue}"[:100], wait)
+        if delivery is not None:
+            self._take(delivery)
+        if delivery is None or len(self._held) >= _GROUP or len(self._held) >= self._ahead.pages:
+            self._commit()
+        return delivery is not None
+
+    def _waits(self) -> bool:
+        """Whether something is in the queue, or on its way from it to us."""
+        state = self._broker.state(self._queue)
+        return self._broker.has_arrivals or (state is not None and state.messages > 0)
+
+    def _take(self, delivery: Delivery) -> None:
+        self._ahead.saw(len(delivery.body))
+        try:
+            request = decode_request(delivery.body)
+            fresh = self._layout.write(request, delivery.body)
+        except (RequestError, PageError) as error:
+            with suppress(TransientError):  # It will come again.
+                self._broker.set_aside(delivery, str(error))
+                self._downloaded.refused += 1
+            return
+        except BaseException:
+            self._broker.give_back(delivery)
+            raise
+        self._held.append((replace(delivery, body=b""), replace(request, results=()) if fresh else None))
+        self._on_page(request)
+
+    def _commit(self) -> None:
+        held, self._held = self._held, []
+        try:
+            self._layout.commit()
+        except BaseException:
+            for delivery, _ in held:
+                self._broker.give_back(delivery)
+            raise
+        for delivery, request in held:
+            if request is None:
+                self._downloaded.duplicates += 1
+            else:
+                self._downloaded.add(request)
+            with suppress(TransientError):  # It will come again, and is known then.
+                self._broker.ack(delivery)

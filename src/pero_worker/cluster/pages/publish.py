@@ -18,6 +18,8 @@ from pero_worker.cluster.pages.layouts import safe_name
 from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, request_for
 from pero_worker.errors import OutputError, PageError, StageError, UsageError
 from pero_worker.inputs.discover import Documents
+from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
+from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.plan import PageTask, open_documents
 from pero_worker.ports import Clock, Queues
 from pero_worker.wire.requests import encode_request
@@ -38,6 +40,8 @@ class PublishOptions:
     """1 goes before 0; None: as `priority_of` says."""
     dpi: int = 300
     """Resolution at which PDF pages are read that are not scans."""
+    max_pages: int = DEFAULT_MAX_PAGES
+    """Longer documents are refused."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,22 +118,26 @@ def publish(
 ) -> None:
     """Sends every page of `documents` that was not sent before; one image is in memory at a time. What does not get
     through is in `published`."""
-    for number, planned in enumerate(open_documents(documents, "+".join(sending.stages), "", sending.dpi), 1):
-        if planned.error:
-            published.failed.append((planned.document.name, planned.error))
-        for task in planned.pages if not planned.error else ():
-            page_id = page_id_of(sending.job, task)
-            if page_id in sent:
-                published.before += 1
-                continue
-            try:
-                _send(task, page_id, broker, sending, published.pages + published.before, clock)
-            except PageError as error:
-                published.failed.append((task.name, str(error)))
-            else:
-                sent.add(page_id)
-                published.pages += 1
-        on_document(number)
+    with closing(ProcessApart()) as apart:
+        opened = open_documents(
+            documents, "+".join(sending.stages), "", sending.dpi, apart=apart, max_pages=sending.max_pages
+        )
+        for number, planned in enumerate(opened, 1):
+            if planned.error:
+                published.failed.append((planned.document.name, planned.error))
+            for task in planned.pages if not planned.error else ():
+                page_id = page_id_of(sending.job, task)
+                if page_id in sent:
+                    published.before += 1
+                    continue
+                try:
+                    _send(task, page_id, broker, sending, published.pages + published.before, clock, apart)
+                except PageError as error:
+                    published.failed.append((task.name, str(error)))
+                else:
+                    sent.add(page_id)
+                    published.pages += 1
+            on_document(number)
 
 
 def check_route(broker: Queues, stages: Sequence[str]) -> None:
@@ -151,7 +159,13 @@ def page_id_of(job: str, task: PageTask) -> str:
 
 
 def _send(
-    task: PageTask, page_id: str, broker: RabbitBroker, sending: PublishOptions, number: int, clock: Clock
+    task: PageTask,
+    page_id: str,
+    broker: RabbitBroker,
+    sending: PublishOptions,
+    number: int,
+    clock: Clock,
+    apart: ProcessApart,
 ) -> None:
     request = request_for(
         task,
@@ -160,6 +174,7 @@ def _send(
         page_id=page_id,
         now=clock.now(),
         dpi=sending.dpi,
+        apart=apart,
         priority=priority_of(sending.priority, number),
     )
     publish_with_retry(broker, sending.stages[0], encode_request(request), request.priority, clock)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from datetime import datetime
+from pathlib import Path
 
 from PIL import Image as Pillow
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.errors import PageError, RequestError, TransientError
 from pero_worker.inputs.documents import is_pdf, read_page
+from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.plan import PageTask
 from pero_worker.ports import Clock
 from pero_worker.request import Payload, Request
@@ -24,14 +26,23 @@ def priority_of(wanted: int | None, number: int) -> int:
 
 
 def request_for(
-    task: PageTask, stages: tuple[str, ...], *, job: str, page_id: str, now: datetime, dpi: int, priority: int = 0
+    task: PageTask,
+    stages: tuple[str, ...],
+    *,
+    job: str,
+    page_id: str,
+    now: datetime,
+    dpi: int,
+    apart: ProcessApart,
+    priority: int = 0,
 ) -> Request:
-    """A file that is one page travels as it is, a page out of a document as a PNG. PageError: it cannot be read."""
+    """A file that is one page travels as it is, a page out of a document as a PNG, made in `apart`. PageError: it
+    cannot be read."""
     return Request(
         uuid=page_id,
         page_uuid=page_id,
         stages=stages,
-        results=(_payload(task, dpi),),
+        results=(_payload(task, dpi, apart),),
         priority=priority,
         start_time=now,
         job=job,
@@ -39,19 +50,25 @@ def request_for(
     )
 
 
-def _payload(task: PageTask, dpi: int) -> Payload:
-    path = task.document.path
+def _payload(task: PageTask, dpi: int, apart: ProcessApart) -> Payload:
+    path = task.path
     try:
         if task.is_whole_file and not is_pdf((content := path.read_bytes())[:1024]):
             return Payload(task.image_name, content)
-        image = read_page(path, task.index, dpi=dpi).image
     except OSError as error:
         raise PageError(f"cannot read {path}: {error.strerror}", permanent=True) from error
     name = f"{task.image_name.rpartition('.')[0] or task.image_name}.png"
+    return Payload(name, apart.call(_as_png, path, task.frame, dpi))
+
+
+def _as_png(path: Path, index: int, dpi: int) -> bytes:
+    scan = read_page(path, index, dpi=dpi)
+    across = scan.dpi or 100.0
+    density = {"dpi": (across, across * scan.aspect)} if scan.dpi or scan.aspect != 1 else {}
     stream = io.BytesIO()
     # Fast, at 10 % more bytes.
-    Pillow.fromarray(image[:, :, ::-1]).save(stream, "PNG", compress_level=1)
-    return Payload(name, stream.getvalue())
+    Pillow.fromarray(scan.image[:, :, ::-1]).save(stream, "PNG", compress_level=1, **density)
+    return stream.getvalue()
 
 
 def publish_with_retry(broker: RabbitBroker, queue: str, body: bytes, priority: int, clock: Clock) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_cluster
+from pero_worker.cluster.pages.fetching import FetchAhead
 from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, request_for
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.cluster.registry.workers import read_workers
 from pero_worker.errors import RequestError, StageError, TransientError
+from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.job import OpenWorkforce
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
@@ -77,6 +80,8 @@ class ClusterWorkforce:
         self._sent = 0
         self._queue = f"job.{job}"
         self._in_cluster: dict[str, int] = {}
+        self._reading = ProcessApart()
+        self._ahead = FetchAhead(broker)
 
     def start(self, pages: int, on_death: DeathListener) -> int:
         if pages:
@@ -97,6 +102,7 @@ class ClusterWorkforce:
             page_id=page_id,
             now=self._clock.now(),
             dpi=self._dpi,
+            apart=self._reading,
             priority=priority_of(self._priority, self._sent),
         )
         body = encode_request(request)
@@ -107,6 +113,8 @@ class ClusterWorkforce:
     def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
         try:
             delivery = self._broker.get((self._queue,), f"job-{self._job}", timeout)
+            if delivery is not None:
+                self._ahead.saw(len(delivery.body))
         except TransientError:
             # The connection is made again by itself; pages in the cluster are safe meanwhile.
             self._clock.sleep(timeout)
@@ -114,9 +122,11 @@ class ClusterWorkforce:
         if delivery is None:
             return ()
 
+        in_hand = replace(delivery, body=b"")
+
         def settle() -> None:
             with suppress(TransientError):  # It will come again, and is known then.
-                self._broker.ack(delivery)
+                self._broker.ack(in_hand)
 
         try:
             request = decode_request(delivery.body)
@@ -129,6 +139,7 @@ class ClusterWorkforce:
 
     def stop(self, finished: bool) -> None:
         """A job that is not finished leaves its queue, so that workers can deliver what they have in hand."""
+        self._reading.close()
         if finished and not self._in_cluster:
             try:
                 self._broker.get((), "", 0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kazoo.client import KazooClient
 
 from pero_worker.cluster.registry.stages import read_record, stage_names
-from pero_worker.errors import PeroWorkerError, StageError, TransientError, UsageError
+from pero_worker.errors import PeroWorkerError, StageError, TransientError, UsageError, joined
 from pero_worker.stores.location import StoreAccess, is_url
 from pero_worker.stores.remote import remove
 from pero_worker.wire import tree as wire
@@ -43,6 +43,4 @@ def remove_archive(servers: Sequence[str], path: str, access: StoreAccess) -> No
         except (StageError, TransientError) as error:
             failures.append(error)
     if failures:
-        text = "; ".join(str(failure) for failure in failures)
-        away = any(isinstance(failure, TransientError) for failure in failures)
-        raise TransientError(text) if away else StageError(text)
+        raise joined(failures)

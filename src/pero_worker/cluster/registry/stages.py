@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from kazoo.exceptions import NodeExistsError, NoNodeError
 from pero_worker.coordinators.session import read_leaves, wait_for
 from pero_worker.errors import StageError, UsageError
 from pero_worker.ports import Queues
-from pero_worker.stage import parse_config
+from pero_worker.stage import Sharing, parse_config
+from pero_worker.stores.location import check_no_login
 from pero_worker.wire import tree as wire
 from pero_worker.wire.measured import Measured, decode_measured
 from pero_worker.wire.tree import TREE
@@ -30,16 +32,30 @@ LEAVES = (
     "archive_digest",
     "measured",
     "sharing",
+    "trouble",
 )
 MAX_CONFIG_BYTES = 900_000
 """Bytes. ZooKeeper refuses nodes of more than 1 MB."""
 MAX_SHARE = 1e6
+MAX_REASON_LENGTH = 1000
+"""Characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What the watchdog that leads wrote down of a stage that cannot be loaded."""
+
+    version: str
+    """Of the stage; another version is another matter."""
+    reason: str
+    """In a worker's words."""
+    since: datetime
+    """When the first worker failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """A stage as it stands in ZooKeeper. `mean_seconds` None = no page done yet; `needs`: label that its workers must
-    have; `owner` and his `share` of the cluster beside other owners."""
+    """A stage as it stands in ZooKeeper. `mean_seconds` None = no page done yet."""
 
     name: str
     config: str = ""
@@ -51,9 +67,11 @@ class StageRecord:
     waiting_since: datetime | None = None
     archive_digest: str = ""
     measured: Measured = field(default_factory=Measured)
-    needs: str = ""
-    owner: str = ""
-    share: float = 1.0
+    sharing: Sharing = field(default_factory=Sharing)
+    trouble: Trouble | None = None
+    """Why no worker can load it; None: they can, or nobody has tried."""
+    last_page: datetime | None = None
+    """When a page of it was done last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +84,8 @@ class StageChange:
     priority: int | None = None
     archive_digest: str | None = None
     keep_version: bool = False
-    needs: str | None = None
-    owner: str | None = None
-    share: float | None = None
+    sharing: Mapping[str, str | float] = field(default_factory=dict)
+    """Fields of `Sharing` that change."""
 
 
 def read_config(path: Path) -> str:
@@ -110,18 +127,62 @@ def record_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> StageRecor
         waiting_since=wire.decode_time(values.get("waiting_since", b"")),
         archive_digest=wire.decode_text(values.get("archive_digest", b"")),
         measured=decode_measured(values.get("measured", b"")),
-        **_sharing(values.get("sharing", b"")),
+        sharing=_sharing(values.get("sharing", b"")),
+        trouble=decode_trouble(values.get("trouble", b"")),
+        last_page=_changed_at(found.get("avg_msg_time")),
     )
 
 
-def _sharing(value: bytes) -> dict[str, Any]:
+def current_trouble(record: StageRecord) -> Trouble | None:
+    """What was written down of this version; of another it is of no interest any more."""
+    return record.trouble if record.trouble and record.trouble.version == record.version else None
+
+
+def write_trouble(client: KazooClient, stage: str, trouble: Trouble | None) -> None:
+    """None: there is none any more. A stage that is removed meanwhile needs none."""
+    path = TREE.stage(stage, "trouble")
+    try:
+        client.set(path, encode_trouble(trouble))
+    except NoNodeError:
+        with suppress(NoNodeError, NodeExistsError):
+            client.create(path, encode_trouble(trouble))
+
+
+def encode_trouble(trouble: Trouble | None) -> bytes:
+    """For the node `trouble`; None: there is none any more."""
+    if trouble is None:
+        return b""
+    since = trouble.since.isoformat(timespec="seconds")
+    return wire.encode_info({"version": trouble.version, "reason": trouble.reason[:MAX_REASON_LENGTH], "since": since})
+
+
+def decode_trouble(value: bytes) -> Trouble | None:
+    """None when unset, or when it makes no sense."""
+    found = wire.decode_info(value)
+    version, reason, since = found.get("version"), found.get("reason"), found.get("since")
+    if not isinstance(version, str) or not isinstance(reason, str) or not isinstance(since, str):
+        return None
+    moment = wire.decode_time(since.encode())
+    return Trouble(version=version, reason=reason[:MAX_REASON_LENGTH], since=moment) if reason and moment else None
+
+
+def _changed_at(node: tuple[bytes, Any] | None) -> datetime | None:
+    """None: nothing was ever written there."""
+    return datetime.fromtimestamp(node[1].mtime / 1000, UTC) if node and node[0] else None
+
+
+def _sharing(value: bytes) -> Sharing:
     """What of it makes sense."""
     found = wire.decode_info(value)
-    sharing: dict[str, Any] = {name: found[name] for name in ("needs", "owner") if isinstance(found.get(name), str)}
+    known: dict[str, Any] = {}
+    for one in fields(Sharing):
+        text = found.get(one.name)
+        if isinstance(text, str) and isinstance(one.default, str):
+            known[one.name] = text
     share = found.get("share")
     if isinstance(share, int | float) and 0 < share < MAX_SHARE:
-        sharing["share"] = float(share)
-    return sharing
+        known["share"] = float(share)
+    return Sharing(**known)
 
 
 def save_stage(client: KazooClient, queues: Queues, name: str, change: StageChange, now: datetime) -> None:
@@ -131,15 +192,17 @@ def save_stage(client: KazooClient, queues: Queues, name: str, change: StageChan
         parse_config(change.config, name)
         if len(change.config.encode()) > MAX_CONFIG_BYTES:
             raise UsageError(f"the configuration of {name} is larger than {MAX_CONFIG_BYTES // 1000} kB")
+    if change.archive:
+        check_no_login(change.archive)
     if change.priority is not None and change.priority < -1:
         raise UsageError(f"priority {change.priority}: 0 or more, or -1 to disable the stage")
-    if change.share is not None and not 0 < change.share < MAX_SHARE:
-        raise UsageError(f"share {change.share:g}: a number above 0, 1 is an owner's ordinary part")
+    share = float(change.sharing.get("share", 1.0))
+    if not 0 < share < MAX_SHARE:
+        raise UsageError(f"share {share:g}: a number above 0, 1 is an owner's ordinary part")
     values = _values(change, now)
-    said = {name: value for name in ("needs", "owner", "share") if (value := getattr(change, name)) is not None}
-    if said:
+    if change.sharing:
         old = read_leaves(client, TREE.stage(name), ("sharing",)).get("sharing", (b"",))[0]
-        values["sharing"] = wire.encode_info({**wire.decode_info(old), **said})
+        values["sharing"] = wire.encode_info({**wire.decode_info(old), **change.sharing})
     if values:
         _write(client, name, values)
     queues.declare(name)

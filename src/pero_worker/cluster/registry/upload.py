@@ -8,13 +8,26 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+from kazoo.client import KazooClient
+
+from pero_worker.cluster.access import Cluster
+from pero_worker.cluster.registry.archives import renew_digest
+from pero_worker.cluster.registry.servers import FTP, list_names
+from pero_worker.cluster.registry.stages import StageChange, save_stage
 from pero_worker.errors import StageError, UsageError
 from pero_worker.models.pipelines import bundled_pipelines, content_folder, load_pipeline
 from pero_worker.models.unpack import unpack
+from pero_worker.stage import parse_config
 from pero_worker.stores.location import StoreAccess, is_url
 from pero_worker.stores.remote import upload
+from pero_worker.wire.tree import check_name
+
+_MARK = 12
+"""Hexadecimal digits of an archive's digest that name it."""
 
 
 @contextmanager
@@ -81,18 +94,75 @@ def digest_of(archive: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadedStage:
+    """A stage whose model was put into the store."""
+
+    archive: str
+    """Where it lies in the store."""
+    version: str
+    """Of the stage now."""
+
+
+def upload_stage(
+    cluster: Cluster,
+    store: StoreAccess,
+    name: str,
+    model: Path,
+    now: datetime,
+    *,
+    config: str | None = None,
+    path: str | None = None,
+    version: str | None = None,
+    on_size: Callable[[int], object] = lambda _size: None,
+    on_progress: Callable[[int], object] = lambda _sent: None,
+) -> UploadedStage:
+    """Puts `model` (see `archive_of`) into the store and creates or upgrades the stage `name` with it.
+
+    `path`: where in the store, by default a new name; `on_size` is told how many bytes will be sent to each server,
+    `on_progress` how many are. UsageError, StageError: the model or the name cannot be used; nothing was sent then.
+    TransientError: a server is away.
+    """
+    check_name(name)
+    with archive_of(model, config) as (archive, text):
+        parse_config(text, name)
+        mark = digest_of(archive)[:_MARK]
+        # The one folder that the SFTP server of set-up lets its clients write in.
+        target = path or f"models/{name}/{mark}{''.join(archive.suffixes[-2:])}"
+        on_size(archive.stat().st_size)
+        digest = put_archive(cluster.zookeeper, target, archive, store, on_progress)
+    change = StageChange(config=text, archive=target, version=version or mark, archive_digest=digest)
+    save_stage(cluster.zookeeper, cluster.broker, name, change, now)
+    return UploadedStage(archive=target, version=version or mark)
+
+
+def put_archive(
+    client: KazooClient,
+    path: str,
+    archive: Path,
+    store: StoreAccess,
+    on_progress: Callable[[int], object] = lambda _sent: None,
+) -> str:
+    """Puts `archive` at `path` on every registered server; its digest, which stages that use it know from now on."""
+    upload_archive(list_names(client, FTP), path, archive, store, on_progress)
+    digest = digest_of(archive)
+    renew_digest(client, path, digest)
+    return digest
+
+
 def upload_archive(
     servers: Sequence[str],
     path: str,
     archive: Path,
     access: StoreAccess,
-    tell: Callable[[int], None] = lambda _size: None,
+    on_progress: Callable[[int], object] = lambda _sent: None,
 ) -> None:
-    """To every registered server, as workers may ask any of them; a URL names its own. `tell`: bytes sent to one."""
+    """To every registered server, as workers may ask any of them; a URL names its own. `on_progress`: bytes sent to
+    one of them."""
     if is_url(path):
-        upload("", path, archive, access, tell)
+        upload("", path, archive, access, on_progress)
         return
     if not servers:
         raise UsageError("no model store is registered: pero-worker servers add ftp HOST[:PORT]")
     for server in servers:
-        upload(server, path, archive, access, tell)
+        upload(server, path, archive, access, on_progress)

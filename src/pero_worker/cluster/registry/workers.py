@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from kazoo.client import KazooClient
@@ -26,7 +26,8 @@ LEAVES = ("status", "queue", "stages", "enabled", "unlock_time", "message", "inf
 @dataclass(frozen=True, slots=True)
 class WorkerState:
     """`status` is a `WorkerStatus`, ZK_CONNECTION_FAILED, or whatever else stands there; `stages`: what it is told to
-    hold, `stage` the first of them; `takes_lists`: it can be told several; `facts` are ours."""
+    hold, `stage` the first of them; `takes_lists`: it can be told several; `facts` are ours; `since`: when it took its
+    status, or was last heard of when it is gone."""
 
     name: str
     status: str
@@ -37,6 +38,7 @@ class WorkerState:
     unlock_time: datetime | None = None
     message: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    since: datetime | None = None
 
     @property
     def failures(self) -> int:
@@ -51,6 +53,22 @@ class WorkerState:
             return self.message.splitlines()[0]
         found = self.facts.get("last_error")
         return f"{found.get('when', '')} {found.get('text', '')}" if isinstance(found, dict) else ""
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """What stages may ask of their workers; those of upstream have none."""
+        found = self.facts.get("labels")
+        return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
+
+    @property
+    def gone(self) -> bool:
+        """Whether it vanished without a word."""
+        return self.status == ZK_CONNECTION_FAILED
+
+    @property
+    def word(self) -> str:
+        """Its status for people: `gone` and `stopped` where the servers' words mislead."""
+        return {ZK_CONNECTION_FAILED: "gone", WorkerStatus.DEAD.value: "stopped"}.get(self.status, self.status)
 
     @property
     def stage(self) -> str:
@@ -90,7 +108,14 @@ def state_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> WorkerState
         unlock_time=wire.decode_time(values.get("unlock_time", b"")),
         message=wire.decode_text(values.get("message", b"")),
         facts=wire.decode_info(values.get("info", b"")),
+        since=_last_change(found, ("status", "info", "message") if vanished else ("status",)),
     )
+
+
+def _last_change(found: Mapping[str, tuple[bytes, Any]], leaves: Sequence[str]) -> datetime | None:
+    """Of those that the worker itself writes."""
+    changes = [found[leaf][1].mtime for leaf in leaves if leaf in found]
+    return datetime.fromtimestamp(max(changes) / 1000, UTC) if changes else None
 
 
 def read_workers(client: KazooClient) -> tuple[WorkerState, ...]:

@@ -1,1 +1,1 @@
-"""Workers of a cluster on this machine: what one is put together from, and who restarts it."""
+"""Workers of a cluster on this machine: what one is put together from, and what restarts it."""

@@ -32,35 +32,44 @@ from pero_worker.worker.payloads import ImageReader
 from pero_worker.worker.steps import StageRunner
 
 logger = logging.getLogger(__name__)
-_KEEP = Keep(timedelta(days=90), 100_000_000_000)
+_KEEP = Keep(age=timedelta(days=90), bytes=100_000_000_000)
 _PAGE_SHARE_OF_GRACE = 0.6
 """Part of the grace that a page may take; the rest is for giving it back."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterWorkerSettings:
-    """`grace`: seconds in which the worker ends when it is told to; a page that takes longer is given back.
-
-    `log_queue` '' = no log lines to RabbitMQ; `stores` empty = those registered in ZooKeeper; a process that takes more
-    than `max_memory` bytes after a page is started anew (0 = never). `workers_on_device`: workers that share the
-    device; `model_memory`: bytes for models, None = the device's, shared; 0 = one stage at a time. `labels`: what
-    stages may ask for, beside the kind of device.
-    """
+    """What a worker of a cluster is started with."""
 
     name: str
+    """Unique in the cluster."""
     cache: Path
+    """The folder for models."""
     device: str = "cpu"
+    """As engines take it: 'cpu', 'cuda:0'."""
     max_pixels: int = 0
+    """Larger pages are refused before they are decoded."""
     max_attempts: int = 3
+    """Tries of a page in one stage before it is given up."""
     grace: float = 5.0
+    """Seconds in which a worker that is to stop ends; a page that takes longer is given back."""
     keep: Keep = _KEEP
+    """Which models stay in the cache."""
     log_queue: str = ""
+    """Where log lines go; '' = nowhere."""
     stores: tuple[str, ...] = ()
+    """Model stores; empty = those registered in ZooKeeper."""
     max_memory: int = 0
+    """Bytes; a process that takes more after a page is started anew. 0 = no limit."""
     workers_on_device: int = 1
+    """Workers that share the device."""
     model_memory: int | None = None
+    """Bytes for models; None = the device's, shared; 0 = one stage at a time."""
     labels: tuple[str, ...] = ()
+    """What stages may ask for, beside the kind of device."""
     log_level: int = logging.WARNING
+    trust_archives: bool = False
+    """Whether archives that no SHA-256 pins are used, too."""
 
 
 def run_worker(
@@ -98,13 +107,17 @@ def run_worker(
 
         coordinator.watch(look_up)
         models = ArchiveStore(
-            settings.cache, lambda: settings.stores or list_names(client, FTP), store, keep=settings.keep
+            settings.cache,
+            lambda: settings.stores or list_names(client, FTP),
+            store,
+            keep=settings.keep,
+            pinned_only=not settings.trust_archives,
         )
         worker = _put_together(settings, broker, coordinator, models, clock)
 
         def give_back_page() -> None:
             """By closing the connection under it."""
-            logger.warning("the page in hand takes too long to wait for it, and is given back")
+            logger.warning("the page in hand takes too long, and is given back")
             worker.release_page()
             coordinator.reports.report(
                 settings.name, WorkerStatus.DEAD, "stopped with a page in hand, which was given back"
@@ -127,7 +140,7 @@ def run_worker(
 
 
 def _facts(settings: ClusterWorkerSettings, clock: Clock) -> dict[str, Any]:
-    """What the cluster is told of this worker; the watchdog reads kind, labels, memory."""
+    """What the cluster knows of this worker; the watchdog reads kind, labels, memory."""
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -148,7 +161,7 @@ def _put_together(
     models: ArchiveStore,
     clock: Clock,
 ) -> Worker:
-    images = ImageReader(settings.max_pixels)
+    images = ImageReader(max_pixels=settings.max_pixels)
     return Worker(
         settings.name,
         broker=broker,
@@ -156,7 +169,7 @@ def _put_together(
         reports=coordinator.reports,
         suspects=coordinator.reports,
         models=models,
-        runner=StageRunner(settings.name, images, clock, max_attempts=settings.max_attempts),
+        runner=StageRunner(host=settings.name, images=images, clock=clock, max_attempts=settings.max_attempts),
         settings=WorkerSettings(device=settings.device, memory_in_use=lambda: memory_in_use(settings.device)),
     )
 

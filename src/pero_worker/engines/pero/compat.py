@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 import shapely.geometry
-import torch
 from numpy.typing import NDArray
+
+from pero_worker.engines.pero.safeload import load_language_model, load_script
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +107,8 @@ def import_decoding() -> None:
     with _lock, no_warnings():
         module = importlib.import_module("pero_ocr.decoding.decoding_itf")
         _quiet(module)
+        # The original runs whatever a language model's pickle names.
+        module.__dict__["construct_lm"] = _construct_lm
         # The factory writes the whole character set to sys.stderr: it gets a `sys` of its own.
         stderr = types.SimpleNamespace(write=lambda text: logger.debug("%s", text.rstrip()))
         module.__dict__["sys"] = types.SimpleNamespace(stderr=stderr)
@@ -186,5 +189,12 @@ def _load_recogniser(recogniser: Any) -> None:
     recogniser.model = _load_script(recogniser.checkpoint, recogniser.device)
 
 
+def _construct_lm(path: str, config_path: str = "") -> Any:
+    model = load_language_model(_compose_path(path, config_path))
+    # Symbols that the model has and the recogniser has not: pero-ocr takes them to be two.
+    model._unused_prefix_len = 2
+    return model
+
+
 def _load_script(path: str, device: Any) -> Any:
-    return torch.jit.load(model_file(path, device), map_location=device).to(device).eval()
+    return load_script(model_file(path, device), device).to(device).eval()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pero_ocr.core import layout as pero_layout
 
+from pero_worker.geometry import baseline_in
 from pero_worker.page import Line, Page, Point, Polygon, Region, Word
 
 Array = NDArray[Any]
@@ -55,10 +56,7 @@ def _text_line(line: Line, page: Page) -> Any:
     if len(baseline) < 2:
         if len(polygon) < 3:
             return None
-        left, top = polygon.min(axis=0)
-        right, bottom = polygon.max(axis=0)
-        y = top + 0.75 * (bottom - top)
-        baseline = np.array([[left, y], [right, y]])
+        baseline = np.array(baseline_in((*polygon.min(axis=0), *polygon.max(axis=0))))
     result = pero_layout.TextLine(
         id=line.id,
         baseline=baseline,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from configparser import ConfigParser
 from dataclasses import dataclass, replace
-from statistics import fmean, median
+from statistics import fmean
 
 from pero_worker.engines.reading_order import Box, reading_order
-from pero_worker.page import Line, Page, Point, Region
+from pero_worker.geometry import slope_of, turned
+from pero_worker.page import Line, Page, Region
 
 SECTION = "WORKER"
 SORT, DROP, LEAST = "SORT_LINES", "DROP_FALSE_LINES", "LEAST_CONFIDENCE"
@@ -20,8 +20,6 @@ _SPECKS = frozenset(".,:;'`´’‘‚·•\"“”„-")
 _MIN_MARKS = 3
 _COVERED = 0.6
 """A line is found twice when a longer one covers this share of it."""
-_LONG = 4.0
-"""Only baselines this many times as long as the line is high tell the slope of the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +133,7 @@ def _boxes(lines: Sequence[Line]) -> list[Box]:
     angle = -_slope(lines)
     boxes = []
     for line in lines:
-        points = [_turned(point, angle) for point in line.baseline or line.polygon] or [(0.0, 0.0)]
+        points = [turned(point, angle) for point in line.baseline or line.polygon] or [(0.0, 0.0)]
         xs, ys = zip(*points, strict=True)
         above, below = line.heights or (0.0, 0.0)
         boxes.append(Box(min(xs), fmean(ys) - above, max(xs), fmean(ys) + below))
@@ -144,15 +142,8 @@ def _boxes(lines: Sequence[Line]) -> list[Box]:
 
 def _slope(lines: Sequence[Line]) -> float:
     """The angle by which lines fall to the right, in radians; 0 when none is long."""
-    angles = []
-    for line in lines:
-        if len(line.baseline) > 1 and line.heights is not None:
-            (x, y), (end_x, end_y) = line.baseline[0], line.baseline[-1]
-            if end_x - x > _LONG * sum(line.heights):
-                angles.append(math.atan2(end_y - y, end_x - x))
-    return median(angles) if angles else 0.0
-
-
-def _turned(point: Point, angle: float) -> Point:
-    x, y = point
-    return x * math.cos(angle) - y * math.sin(angle), x * math.sin(angle) + y * math.cos(angle)
+    return slope_of(
+        (line.baseline[-1][0] - line.baseline[0][0], line.baseline[-1][1] - line.baseline[0][1], sum(line.heights))
+        for line in lines
+        if len(line.baseline) > 1 and line.heights is not None
+    )

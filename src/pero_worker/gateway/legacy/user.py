@@ -18,6 +18,7 @@ from pero_worker.gateway.keys import Key
 from pero_worker.gateway.legacy.access import own_request, page_of, reader, success, writer
 from pero_worker.gateway.legacy.creation import parse_creation
 from pero_worker.gateway.middleware import trace
+from pero_worker.gateway.outcomes import page_content
 from pero_worker.gateway.receiving import Received, receive_part, receive_small
 from pero_worker.gateway.states import Api, Backend, PageState, legacy_state
 from pero_worker.gateway.store.engines import numbered_engines
@@ -171,11 +172,10 @@ def download_results(request: Request, request_id: str, page_name: str, kind: st
         message = f"Bad export format. Supported formats are {', '.join(FORMATS)}."
         raise ApiError(400, "FORMAT_UNSUPPORTED", message)
     name, suffix = FORMATS[kind]
-    try:
-        content = gateway.files.page_result(job["id"], page["id"], name).read_bytes()
-    except FileNotFoundError:
+    content = page_content(gateway, job, page, name)
+    if content is None:
         message = f"Page {page_name} has expired. All processed pages are stored one week."
-        raise ApiError(404, "JOB_RESULT_GONE", message) from None
+        raise ApiError(404, "JOB_RESULT_GONE", message)
     if kind == "txt":
         content = b"".join(line for line in content.splitlines(keepends=True) if line.strip())
     media = "text/plain" if kind == "txt" else "application/xml"

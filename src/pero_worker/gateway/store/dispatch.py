@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from sqlalchemy import Connection, RowMapping, delete, exists, insert, select, update
 
@@ -71,6 +71,17 @@ def unsend(connection: Connection, page: str, now: float) -> None:
         .where(pages.c.id == page, pages.c.state == PageState.PROCESSING.value)
         .values(state=PageState.WAITING.value, sent_by=None, sent=None, changed=now)
     )
+
+
+def take_back(connection: Connection, instance: str, known: Set[str], now: float) -> int:
+    """This gateway's pages that it claimed and knows nothing of, as something failed in between, wait again."""
+    query = select(pages.c.id).where(
+        pages.c.state == PageState.PROCESSING.value, pages.c.sent_by == instance, pages.c.sent.is_(None)
+    )
+    lost = [page for page in connection.execute(query).scalars() if page not in known]
+    for page in lost:
+        unsend(connection, page, now)
+    return len(lost)
 
 
 def beat(connection: Connection, instance: str, now: float) -> None:

@@ -21,6 +21,11 @@ def engine_by_id(connection: Connection, engine: str) -> RowMapping | None:
     return connection.execute(select(engines).where(engines.c.id == engine)).mappings().first()
 
 
+def engines_of_name(connection: Connection, name: str) -> Sequence[str]:
+    """Ids of all versions."""
+    return connection.execute(select(engines.c.id).where(engines.c.name == name)).scalars().all()
+
+
 def numbered_engines(connection: Connection) -> Sequence[RowMapping]:
     """The active ones with `number`, the legacy API's id."""
     query = (

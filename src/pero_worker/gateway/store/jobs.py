@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, case, insert, select, update
 
+from pero_worker.gateway.endings import PageEnd
 from pero_worker.gateway.states import (
     FINAL_JOBS,
     OPEN_PAGES,
     Api,
     Backend,
-    Failure,
     JobState,
     PageState,
     finished_state,
@@ -163,23 +163,6 @@ def _start(connection: Connection, job: RowMapping, now: float) -> None:
     _tell_job(connection, job["id"], job["owner"], JobState.QUEUED, now)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageEnd:
-    """What became of a page: `failure` None when it is done. Quality is percent, times seconds."""
-
-    page: str
-    failure: Failure | None = None
-    error: str = ""
-    attempts: int = 1
-    quality: float | None = None
-    worst_line: float | None = None
-    lines: int = 0
-    engine_text: str = ""
-    worker: str = ""
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    worker_seconds: float = 0.0
-
-
 def finish_page(connection: Connection, end: PageEnd, now: float) -> RowMapping | None:
     """The page as it was; None: it was final already, or is gone, and nothing has changed."""
     page = page_by_id(connection, end.page)
@@ -244,16 +227,22 @@ def end_job(connection: Connection, job: RowMapping, state: JobState, now: float
     _tell_job(connection, job["id"], job["owner"], state, now)
 
 
+def close_pages(connection: Connection, job: str, state: PageState, now: float) -> None:
+    """All pages that are not final become `state`."""
+    changed = connection.execute(
+        update(pages)
+        .where(pages.c.job == job, pages.c.state.in_(_OPEN))
+        .values(state=state.value, changed=now, finished=now, sent_by=None)
+    ).rowcount
+    failed = changed if state is PageState.FAILED else 0
+    connection.execute(update(jobs).where(jobs.c.id == job).values(open=0, failed=jobs.c.failed + failed))
+
+
 def cancel_job(connection: Connection, job: RowMapping, now: float) -> Sequence[str]:
     """Pages that are not final are given up; their ids. The caller has locked the job."""
     query = select(pages.c.id).where(pages.c.job == job["id"], pages.c.state.in_(_OPEN))
     ids = list(connection.execute(query).scalars())
-    connection.execute(
-        update(pages)
-        .where(pages.c.job == job["id"], pages.c.state.in_(_OPEN))
-        .values(state=PageState.CANCELLED.value, changed=now, finished=now, sent_by=None)
-    )
-    connection.execute(update(jobs).where(jobs.c.id == job["id"]).values(open=0))
+    close_pages(connection, job["id"], PageState.CANCELLED, now)
     if job["state"] not in FINAL_JOBS:
         end_job(connection, job, JobState.CANCELLED, now)
     return ids

@@ -12,7 +12,7 @@ from uuid import uuid4
 from pero_worker.errors import StageError, TransientError
 from pero_worker.stores.location import Location, StoreAccess
 
-Progress = Callable[[int], None]
+ProgressListener = Callable[[int], object]
 """Told the bytes that came so far, or the size when the server names it; raises to end the transfer."""
 
 _LOCAL_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
@@ -21,9 +21,9 @@ _LOCAL_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG
 class Transport(Protocol):
     """A connection for the file of one location."""
 
-    def download(self, target: Path, progress: Progress) -> None: ...
+    def download(self, target: Path, on_progress: ProgressListener) -> None: ...
 
-    def upload(self, source: Path, progress: Progress) -> None:
+    def upload(self, source: Path, on_progress: ProgressListener) -> None:
         """Replaces the file at once where the protocol can; parent folders are made."""
 
     def remove(self) -> None:

@@ -14,7 +14,7 @@ from typing import Self, cast
 from pero_worker.errors import StageError
 from pero_worker.stores.location import Location, StoreAccess
 from pero_worker.stores.transports import (
-    Progress,
+    ProgressListener,
     away,
     certificate_refused,
     login_refused,
@@ -60,16 +60,16 @@ class Ftp:
                 self._ftp.quit()
         self._ftp.close()
 
-    def download(self, target: Path, progress: Progress) -> None:
+    def download(self, target: Path, on_progress: ProgressListener) -> None:
         with self._explained(), target.open("wb") as file:
 
             def store(block: bytes) -> None:
                 file.write(block)
-                progress(file.tell())
+                on_progress(file.tell())
 
             self._ftp.retrbinary(f"RETR {self._location.path}", store, _BLOCK)
 
-    def upload(self, source: Path, progress: Progress) -> None:
+    def upload(self, source: Path, on_progress: ProgressListener) -> None:
         path = self._location.path
         temporary = unfinished(path)
         with self._explained(), source.open("rb") as file:
@@ -77,7 +77,7 @@ class Ftp:
                 with suppress(ftplib.error_perm):  # it exists
                     self._ftp.mkd(folder)
             try:
-                self._ftp.storbinary(f"STOR {temporary}", file, _BLOCK, lambda _block: progress(file.tell()))
+                self._ftp.storbinary(f"STOR {temporary}", file, _BLOCK, lambda _block: on_progress(file.tell()))
                 try:
                     self._ftp.rename(temporary, path)
                 except ftplib.error_perm:  # some servers rename onto no existing file

@@ -14,7 +14,7 @@ from fsspec.implementations.http import HTTPFileSystem
 
 from pero_worker.errors import StageError
 from pero_worker.stores.location import Location, StoreAccess
-from pero_worker.stores.transports import Progress, away, certificate_refused, login_refused, missing
+from pero_worker.stores.transports import ProgressListener, away, certificate_refused, login_refused, missing
 from pero_worker.stores.transports.meter import Meter
 from pero_worker.stores.transports.tls import client_context
 
@@ -49,11 +49,11 @@ class Http:
         if self._files._session is not None:
             self._files.close_session(self._files.loop, self._files._session)
 
-    def download(self, target: Path, progress: Progress) -> None:
+    def download(self, target: Path, on_progress: ProgressListener) -> None:
         with self._explained():
-            self._files.get_file(str(self._location), str(target), callback=Meter(progress))
+            self._files.get_file(str(self._location), str(target), callback=Meter(on_progress))
 
-    def upload(self, source: Path, progress: Progress) -> None:
+    def upload(self, source: Path, on_progress: ProgressListener) -> None:
         raise self._read_only()
 
     def remove(self) -> None:

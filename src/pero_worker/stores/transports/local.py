@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from pero_worker.stores.location import Location
-from pero_worker.stores.transports import Progress, away, forbidden, missing, parents, unfinished
+from pero_worker.stores.transports import ProgressListener, away, forbidden, missing, parents, unfinished
 
 _BLOCK = 1 << 20
 
@@ -31,20 +31,20 @@ class Local:
     ) -> None:
         return
 
-    def download(self, target: Path, progress: Progress) -> None:
+    def download(self, target: Path, on_progress: ProgressListener) -> None:
         with self._explained(), self._path.open("rb") as source, target.open("wb") as file:
-            progress(os.fstat(source.fileno()).st_size)
+            on_progress(os.fstat(source.fileno()).st_size)
             while block := source.read(_BLOCK):
                 file.write(block)
-                progress(file.tell())
+                on_progress(file.tell())
 
-    def upload(self, source: Path, progress: Progress) -> None:
+    def upload(self, source: Path, on_progress: ProgressListener) -> None:
         with self._explained():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(unfinished(self._location.path))
             try:
                 shutil.copyfile(source, temporary)
-                progress(temporary.stat().st_size)
+                on_progress(temporary.stat().st_size)
                 temporary.replace(self._path)
             finally:
                 temporary.unlink(missing_ok=True)

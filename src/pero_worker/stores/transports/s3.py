@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from s3fs import S3FileSystem
 
 from pero_worker.stores.location import Location, StoreAccess
-from pero_worker.stores.transports import Progress, away, login_refused, missing
+from pero_worker.stores.transports import ProgressListener, away, login_refused, missing
 from pero_worker.stores.transports.meter import Meter
 
 _TRIES = 2
@@ -45,16 +45,16 @@ class S3:
         if self._files._s3 is not None:
             self._files.close_session(self._files.loop, self._files._s3)
 
-    def download(self, target: Path, progress: Progress) -> None:
+    def download(self, target: Path, on_progress: ProgressListener) -> None:
         with self._explained():
             # Asked before: a transfer that is broken off leaves its connection open.
-            progress(self._files.info(self._object)["size"] or 0)
+            on_progress(self._files.info(self._object)["size"] or 0)
             # One part at a time: parts fetched together are held in memory.
-            self._files.get_file(self._object, str(target), callback=Meter(progress), max_concurrency=1)
+            self._files.get_file(self._object, str(target), callback=Meter(on_progress), max_concurrency=1)
 
-    def upload(self, source: Path, progress: Progress) -> None:
+    def upload(self, source: Path, on_progress: ProgressListener) -> None:
         with self._explained():
-            self._files.put_file(str(source), self._object, callback=Meter(progress))
+            self._files.put_file(str(source), self._object, callback=Meter(on_progress))
 
     def remove(self) -> None:
         with self._explained():

@@ -14,7 +14,7 @@ import paramiko
 
 from pero_worker.errors import StageError, TransientError
 from pero_worker.stores.location import Location, StoreAccess
-from pero_worker.stores.transports import Progress, away, forbidden, login_refused, missing, parents, unfinished
+from pero_worker.stores.transports import ProgressListener, away, forbidden, login_refused, missing, parents, unfinished
 from pero_worker.stores.transports.hostkeys import Remember, UnknownHostError, known_hosts
 
 _REQUESTS_AHEAD = 64
@@ -69,20 +69,20 @@ class Sftp:
     ) -> None:
         self._client.close()
 
-    def download(self, target: Path, progress: Progress) -> None:
+    def download(self, target: Path, on_progress: ProgressListener) -> None:
         path = self._location.path
         with self._explained(), target.open("wb") as file:
             about = self._files.stat(path)
             if about.st_mode is not None and not stat.S_ISREG(about.st_mode):
                 raise missing(self._location)
-            progress(about.st_size or 0)
+            on_progress(about.st_size or 0)
             size = self._files.getfo(
-                path, file, lambda done, _: progress(done), max_concurrent_prefetch_requests=_REQUESTS_AHEAD
+                path, file, lambda done, _: on_progress(done), max_concurrent_prefetch_requests=_REQUESTS_AHEAD
             )
             if size != about.st_size:
                 raise TransientError(f"{self._location} came with {size} bytes instead of {about.st_size}")
 
-    def upload(self, source: Path, progress: Progress) -> None:
+    def upload(self, source: Path, on_progress: ProgressListener) -> None:
         path = self._location.path
         temporary = unfinished(path)
         with self._explained(), source.open("rb") as file:
@@ -90,7 +90,7 @@ class Sftp:
                 with suppress(OSError):  # it exists; another reason shows when the file is written
                     self._files.mkdir(folder)
             try:
-                self._files.putfo(file, temporary, callback=lambda done, _: progress(done))
+                self._files.putfo(file, temporary, callback=lambda done, _: on_progress(done))
                 self._rename(temporary, path)
             except OSError:
                 with suppress(OSError, EOFError, paramiko.SSHException):

@@ -1,4 +1,4 @@
-"""`pero-worker up` and `pero-worker down`: the servers of a cluster on this machine, from Debian's packages."""
+"""`pero-worker up`: the servers of a cluster on this machine, from Debian's packages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import platformdirs
 import typer
 
+from pero_worker.cli.late import command_app
 from pero_worker.cluster.registry.servers import FTP, MONITORING, MQ, set_servers
 from pero_worker.coordinators.session import ZooKeeperAccess, session
 from pero_worker.servers.local import LocalServers
@@ -15,7 +16,7 @@ from pero_worker.servers.local import LocalServers
 Folder = Annotated[
     Path | None, typer.Option("--dir", help="Where they keep everything.", show_default="in the user's data folder")
 ]
-UP_EPILOG = """
+EPILOG = """
 [bold]Example[/bold]
 
   sudo scripts/apt-install.sh rabbitmq-server zookeeper
@@ -29,8 +30,8 @@ They listen on 127.0.0.1 only, for this machine's users: for several machines se
 def up(folder: Folder = None) -> None:
     """Start RabbitMQ, ZooKeeper and an FTP server for this machine, and register them."""
     typer.echo("starting the servers", err=True)
-    addresses = LocalServers(_folder(folder)).start()
-    with session(ZooKeeperAccess((addresses.zookeeper,))) as client:
+    addresses = LocalServers(folder_of(folder)).start()
+    with session(ZooKeeperAccess(servers=(addresses.zookeeper,))) as client:
         set_servers(client, MQ, [addresses.rabbitmq])
         set_servers(client, MONITORING, [addresses.management])
         set_servers(client, FTP, [addresses.ftp])
@@ -43,14 +44,9 @@ def up(folder: Folder = None) -> None:
     )
 
 
-def down(
-    folder: Folder = None,
-    wipe: Annotated[bool, typer.Option("--wipe", help="Delete their data, too: pages, stages, models.")] = False,
-) -> None:
-    """Stop the servers that `up` started; their data stay."""
-    stopped = LocalServers(_folder(folder)).stop(wipe=wipe)
-    typer.echo(f"stopped: {', '.join(stopped) or 'none ran'}")
+def folder_of(folder: Path | None) -> Path:
+    """Where the servers keep everything, unless somebody says so."""
+    return folder or Path(platformdirs.user_data_dir("pero-worker")) / "cluster"
 
 
-def _folder(given: Path | None) -> Path:
-    return given or Path(platformdirs.user_data_dir("pero-worker")) / "cluster"
+app = command_app("up", up, EPILOG)

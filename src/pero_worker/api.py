@@ -1,0 +1,215 @@
+"""Pages into text from Python, on this machine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from pero_worker.clock import SystemClock
+from pero_worker.engines.registry import load_engine
+from pero_worker.errors import PageError, StageError
+from pero_worker.formats import pagexml, parse_formats
+from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.inputs.web.addresses import AddressRules
+from pero_worker.inputs.web.fetch import FetchOptions
+from pero_worker.jobs.books import BookSettings, named_hosts
+from pero_worker.jobs.job import Job, JobRequest, OpenWorkforce, run_job
+from pero_worker.jobs.report import PageRecord
+from pero_worker.jobs.run import NullListener, RunOptions, Summary
+from pero_worker.local.devices import choose_devices
+from pero_worker.local.workforce import LocalSettings, local_workforce
+from pero_worker.models.pipelines import load_pipeline, pipeline_cache
+from pero_worker.models.trust import TrustedArchives, judge_by
+from pero_worker.page import Page
+from pero_worker.request import Payload
+from pero_worker.stage import Stage
+from pero_worker.worker.payloads import ImageReader, file_reference
+from pero_worker.worker.single import process_page
+from pero_worker.worker.steps import LoadedStage
+
+DEFAULT_PIPELINE = "print-latin"
+DEFAULT_FORMATS = ("page", "alto", "text")
+Paths = str | Path | Iterable[str | Path]
+
+
+class Reader:
+    """A pipeline, loaded into this process: reads one page after the other.
+
+    >>> with Reader("print-latin") as reader:
+    ...     pages = [reader.read(path) for path in ("1.jpg", "2.jpg")]
+
+    For many pages `ocr` is faster: it uses all processors. Threads may share a reader; they take turns.
+    """
+
+    def __init__(self, pipeline: str | Path = DEFAULT_PIPELINE, *, device: str = "auto", trust: bool = False) -> None:
+        """`pipeline`: a bundled one, or a folder or archive with a config.ini; `device`: auto, cpu, cuda or cuda:N.
+        `trust`: that archive, now and later: it is a program. StageError: it cannot be loaded, or is not trusted.
+        """
+        found = load_pipeline(str(pipeline), cache=pipeline_cache(), judge=judge_by(TrustedArchives(), word=trust))
+        place = choose_devices(device, 1, 1)[0]
+        self._turn = threading.Lock()
+        self._stages: list[LoadedStage] = []
+        try:
+            for stage in found.stages:
+                self._stages.append(_loaded(stage, place))
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, path: str | Path, *, index: int = 0, dpi: int = 300, max_pixels: int = DEFAULT_MAX_PIXELS) -> Page:
+        """Page `index` (from 0) of the image or PDF at `path`, with its text.
+
+        `dpi`: resolution at which a PDF page is read that is not a scan. PageError: there is no such page, it is
+        broken, or larger than `max_pixels`, or an engine failed on it.
+        """
+        file = Path(path)
+        image = Payload(file.name, reference=file_reference(file, index, dpi))
+        images = ImageReader(max_pixels=max_pixels, local_files=True)
+        with self._turn:
+            page = process_page(self._stages, image, images, SystemClock())
+        return page if page is not None else Page(file.name, 1, 1)
+
+    def close(self) -> None:
+        """Gives the engines up."""
+        with self._turn:
+            while self._stages:
+                self._stages.pop().engine.close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Kept:
+    """The reader that `read` used last: loading one takes seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._key: tuple[str, str] | None = None
+        self._reader: Reader | None = None
+
+    def get(self, pipeline: str, device: str, trust: bool) -> Reader:
+        with self._lock:
+            if self._reader is None or self._key != (pipeline, device):
+                if self._reader is not None:
+                    self._reader.close()
+                    self._reader = None
+                self._reader, self._key = Reader(pipeline, device=device, trust=trust), (pipeline, device)
+            return self._reader
+
+
+_KEPT = _Kept()
+
+
+def read(
+    path: str | Path,
+    pipeline: str | Path = DEFAULT_PIPELINE,
+    *,
+    index: int = 0,
+    device: str = "auto",
+    trust: bool = False,
+    dpi: int = 300,
+) -> Page:
+    """Page `index` (from 0) of the image or PDF at `path`, with its text.
+
+    >>> page = pero_worker.read("scan.jpg")
+    >>> print("\\n".join(line.text or "" for line in page.lines()))
+
+    The pipeline stays loaded until another one is asked for. Parameters and errors are those of `Reader`.
+    """
+    return _KEPT.get(str(pipeline), device, trust).read(path, index=index, dpi=dpi)
+
+
+def read_page_xml(path: str | Path) -> Page:
+    """A result, or the PAGE XML of another program. PageError: the file cannot be read, or is no PAGE XML."""
+    try:
+        return pagexml.read(Path(path).read_bytes())
+    except OSError as error:
+        raise PageError(f"cannot read {path}: {error.strerror}", permanent=True) from error
+
+
+def ocr(
+    paths: Paths,
+    output: str | Path,
+    *,
+    formats: str | Sequence[str] = DEFAULT_FORMATS,
+    pipeline: str | Path = DEFAULT_PIPELINE,
+    jobs: int | None = None,
+    device: str = "auto",
+    trust: bool = False,
+    dpi: int = 300,
+    time_limit: float = 0,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    on_page: Callable[[PageRecord], object] | None = None,
+) -> Summary:
+    """Reads files, folders and patterns into `output`, as `pero-worker ocr` does; the same call again goes on.
+
+    >>> summary = pero_worker.ocr("scans/", "text/", formats=["page", "pdf"])
+    >>> summary.done, summary.failed
+
+    `jobs`: worker processes, one per core or GPU unless given. `dpi`: see `RunOptions`; `trust`: see `Reader`.
+    `time_limit`: seconds that a page may take, 0: no limit. `on_page` is called in this thread with the record of every
+    page that is settled.
+
+    Pages that fail are in the summary. NoInputError: there is nothing to read. UsageError: a format or device that is
+    not there, or another run writes to `output`. StageError: the pipeline cannot be loaded. OutputError: results
+    cannot be written. KeyboardInterrupt: Ctrl-C; what was finished stays.
+    """
+    settings = LocalSettings(dpi=dpi, device=device, jobs=jobs, max_pixels=max_pixels, time_limit=time_limit)
+    workforce = local_workforce(str(pipeline), settings, judge_by(TrustedArchives(), word=trust))
+    request = job_request(paths, output, formats=formats, dpi=dpi, workforce=workforce)
+    summary = run_job(request, _PageListener(on_page), SystemClock())
+    if summary.interrupted:
+        raise KeyboardInterrupt
+    return summary
+
+
+def submit(
+    paths: Paths,
+    output: str | Path,
+    *,
+    formats: str | Sequence[str] = DEFAULT_FORMATS,
+    pipeline: str | Path = DEFAULT_PIPELINE,
+    jobs: int | None = None,
+    device: str = "auto",
+    trust: bool = False,
+    dpi: int = 300,
+    on_page: Callable[[PageRecord], object] | None = None,
+) -> Job:
+    """`ocr` in a thread of its own: a job to be watched, waited for or cancelled before the program ends."""
+    settings = LocalSettings(dpi=dpi, device=device, jobs=jobs)
+    workforce = local_workforce(str(pipeline), settings, judge_by(TrustedArchives(), word=trust))
+    return Job(job_request(paths, output, formats=formats, dpi=dpi, workforce=workforce), on_page)
+
+
+def job_request(
+    paths: Paths, output: str | Path, *, formats: str | Sequence[str], dpi: int, workforce: OpenWorkforce
+) -> JobRequest:
+    """UsageError: there is no such format."""
+    names = [str(name) for name in ([paths] if isinstance(paths, str | Path) else paths)]
+    wanted = parse_formats(formats if isinstance(formats, str) else ",".join(formats))
+    return JobRequest(
+        paths=names,
+        output=Path(output),
+        options=RunOptions(formats=wanted, dpi=dpi),
+        workforce=workforce,
+        books=BookSettings(fetching=FetchOptions(rules=AddressRules(named=named_hosts(names)))),
+    )
+
+
+class _PageListener(NullListener):
+    def __init__(self, on_page: Callable[[PageRecord], object] | None) -> None:
+        self._on_page = on_page
+
+    def page_settled(self, record: PageRecord) -> None:
+        if self._on_page is not None:
+            self._on_page(record)
+
+
+def _loaded(stage: Stage, device: str) -> LoadedStage:
+    if stage.directory is None:
+        raise StageError(f"stage {stage.name} has no model folder on this machine")
+    return LoadedStage(stage=stage, engine=load_engine(stage, stage.directory, device))

@@ -1,0 +1,153 @@
+"""What is wrong with a cluster, since when, and what to do about it: pure, from one look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from pero_worker.cluster.state import Look, Problem, Severity, StageState
+from pero_worker.work import WorkerStatus
+
+_STILL_AFTER_SECONDS = 60.0
+"""A queue of which no page was done for so long stands still, unless its pages take longer."""
+_STILL_AFTER_PAGES = 10
+_STUCK_STATUSES = {
+    WorkerStatus.CONFIGURATION_FAILED,
+    WorkerStatus.MQ_CONNECTION_FAILED,
+    WorkerStatus.PROCESSING_FAILED,
+}
+
+
+def find_problems(look: Look, now: datetime) -> tuple[Problem, ...]:
+    """The worst first."""
+    found = [*_servers(look), *_watchdog(look), *_stages(look, now), *_workers(look), *_letters(look)]
+    return tuple(sorted(found, key=lambda problem: -problem.severity))
+
+
+def _servers(look: Look) -> Iterator[Problem]:
+    for name, reason in look.away:
+        yield Problem(
+            severity=Severity.CRITICAL,
+            subject=name,
+            text=f"does not answer: {reason}",
+            remedy="start it, or correct its address; work goes on by itself when it is back",
+        )
+    for alarm in look.alarms:
+        yield Problem(
+            severity=Severity.CRITICAL,
+            subject="RabbitMQ",
+            text=f"it is {alarm} and takes no more pages: whoever publishes waits",
+            remedy="make room on its disk" if "disk" in alarm else "give it memory, or let workers empty its queues",
+        )
+
+
+def _watchdog(look: Look) -> Iterator[Problem]:
+    if not look.leader and look.stages:
+        yield Problem(
+            severity=Severity.WARNING,
+            subject="watchdog",
+            text="none leads: workers keep what they hold, and nobody serves what is new",
+            remedy="pero-worker watchdog",
+        )
+
+
+def _stages(look: Look, now: datetime) -> Iterator[Problem]:
+    there = [worker for worker in look.workers if not worker.dead]
+    for stage in look.stages:
+        subject = f"stage {stage.name}"
+        waiting = stage.messages or 0
+        if stage.messages is None and not look.away:
+            yield Problem(
+                severity=Severity.WARNING,
+                subject=subject,
+                text="has no queue: nothing can be sent to it",
+                remedy=f"pero-worker stage add {stage.name}",
+            )
+        if stage.trouble:
+            yield Problem(
+                severity=Severity.CRITICAL if not stage.workers else Severity.WARNING,
+                subject=subject,
+                text=f"cannot be loaded: {stage.trouble}",
+                remedy=f"upload it again, or go back: pero-worker stage rollback {stage.name}",
+                since=stage.trouble_since,
+            )
+        elif stage.disabled:
+            if waiting:
+                yield Problem(
+                    severity=Severity.WARNING,
+                    subject=subject,
+                    text=f"is disabled, and {_pages(waiting)} for it",
+                    remedy=f"pero-worker stage add {stage.name} --priority 0",
+                )
+        elif not there:
+            if waiting:
+                yield Problem(
+                    severity=Severity.CRITICAL,
+                    subject=subject,
+                    text=f"not served: there is no worker, and {_pages(waiting)}",
+                    remedy="pero-worker worker",
+                    since=stage.waiting_since,
+                )
+        elif stage.needs and not any(stage.needs in worker.labels for worker in there):
+            yield Problem(
+                severity=Severity.CRITICAL if waiting else Severity.WARNING,
+                subject=subject,
+                text=f"not served: no worker has the label {stage.needs}",
+                remedy=f"pero-worker worker --label {stage.needs}, or change what it needs: "
+                f"pero-worker stage add {stage.name} --needs ''",
+                since=stage.waiting_since,
+            )
+        elif waiting and (still := _still_since(stage, now)):
+            yield Problem(
+                severity=Severity.CRITICAL,
+                subject=subject,
+                text=f"stands still: {_pages(waiting)}, and none was done",
+                remedy="look at its workers' logs; pero-worker watchdog --dry-run says what the watchdog thinks",
+                since=still,
+            )
+
+
+def _still_since(stage: StageState, now: datetime) -> datetime | None:
+    """None: it moves, or has just begun."""
+    known = [moment for moment in (stage.last_page, stage.waiting_since) if moment]
+    if not known:
+        return None
+    last = max(known)
+    allowed = max(_STILL_AFTER_SECONDS, _STILL_AFTER_PAGES * (stage.mean_seconds or 0.0))
+    return last if (now - last).total_seconds() > allowed else None
+
+
+def _workers(look: Look) -> Iterator[Problem]:
+    for worker in look.workers:
+        subject = f"worker {worker.name}"
+        if worker.gone:
+            yield Problem(
+                severity=Severity.WARNING,
+                subject=subject,
+                text="is gone without a word: it was killed, or its machine is away",
+                remedy=f"start it again, or forget it: pero-worker workers remove {worker.name}",
+                since=worker.since,
+            )
+        elif not worker.dead and worker.status in _STUCK_STATUSES and worker.message:
+            yield Problem(
+                severity=Severity.WARNING,
+                subject=subject,
+                text=f"{worker.status}: {worker.message.splitlines()[0]}",
+                remedy="it tries again by itself",
+                since=worker.since,
+            )
+
+
+def _letters(look: Look) -> Iterator[Problem]:
+    if look.dead_letters:
+        number = look.dead_letters
+        yield Problem(
+            severity=Severity.WARNING,
+            subject="pero.dead",
+            text=f"{number} unusable message{'s' * (number != 1)}",
+            remedy="pero-worker dead list",
+        )
+
+
+def _pages(number: int) -> str:
+    return f"{number} page{'s wait' if number != 1 else ' waits'}"

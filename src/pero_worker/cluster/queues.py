@@ -1,0 +1,53 @@
+"""How many pages wait where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kazoo.client import KazooClient
+
+from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.cluster.access import Cluster, ClusterAccess
+from pero_worker.cluster.management import Management, ManagementAccess
+from pero_worker.cluster.registry.servers import MONITORING, list_servers
+from pero_worker.cluster.registry.stages import stage_names
+from pero_worker.errors import TransientError, UsageError
+from pero_worker.wire.queues import DEAD_LETTERS, LOG_QUEUE
+
+_USUAL = ("out", LOG_QUEUE, DEAD_LETTERS)
+"""Queues of no stage that are looked for where RabbitMQ does not tell which there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLength:
+    """A queue and what is in it."""
+
+    name: str
+    """Of the queue."""
+    messages: int
+    """That wait in it."""
+    consumers: int
+    """That take them out."""
+
+
+def queue_lengths(cluster: Cluster, access: ClusterAccess, names: Sequence[str] = ()) -> tuple[QueueLength, ...]:
+    """The stages' queues, `names`, then all others if RabbitMQ's web interface is registered and lets this user in,
+    else the usual ones. Those that are not there are left out."""
+    others = listed_queues(cluster.zookeeper, access.broker) or _USUAL
+    found = []
+    for name in dict.fromkeys((*stage_names(cluster.zookeeper), *names, *others)):
+        state = cluster.broker.state(name)
+        if state is not None:
+            found.append(QueueLength(name=name, messages=state.messages, consumers=state.consumers))
+    return tuple(found)
+
+
+def listed_queues(client: KazooClient, access: BrokerAccess, timeout: float = 10.0) -> tuple[str, ...]:
+    """All that RabbitMQ has; empty where its web interface is not registered, is away, or does not let this user in."""
+    servers = list_servers(client, MONITORING)
+    try:
+        management = ManagementAccess(servers, access.user, access.password, access.ca_cert, timeout=timeout)
+        return Management(management).queue_names()
+    except (TransientError, UsageError):
+        return ()

@@ -1,0 +1,126 @@
+"""A cluster as the gateway's backend: pages go to their stages' queues, results come back through one of our own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from pero_worker.cluster.access import Cluster
+from pero_worker.cluster.registry.stages import read_record, stage_names
+from pero_worker.cluster.registry.workers import read_workers
+from pero_worker.errors import PageError, RequestError, StageError, TransientError
+from pero_worker.gateway.backend import Outcome, ServedEngine, Work
+from pero_worker.ports import Clock
+from pero_worker.request import Payload, Request
+from pero_worker.wire.requests import decode_request, encode_request
+from pero_worker.work import Delivery
+
+RESULTS_QUEUE = "gateway.results"
+"""All gateways of a cluster share it: whoever takes a result writes it down."""
+_LEAST_AHEAD, _MOST_AHEAD = 16, 200
+_AHEAD_OF_A_WORKER = 4
+_LOOK_SECONDS = 5.0
+_TAKEN_AT_ONCE = 50
+
+
+class ClusterBackend:
+    """`PageBackend` of an open cluster. `engines` maps names to stages; none: each stage is one."""
+
+    carried = True
+
+    def __init__(self, cluster: Cluster, engines: Mapping[str, Sequence[str]], clock: Clock) -> None:
+        self._cluster = cluster
+        self._engines = engines
+        self._clock = clock
+        self._sent: set[str] = set()
+        self._ahead = _LEAST_AHEAD
+        self._looked = float("-inf")
+        self._trouble = ""
+
+    def start(self) -> Sequence[ServedEngine]:
+        client = self._cluster.zookeeper
+        self._cluster.broker.declare(RESULTS_QUEUE)
+        engines = self._engines or {name: (name,) for name in stage_names(client) if read_record(client, name).config}
+        served = []
+        for name, stages in engines.items():
+            versions = [read_record(client, stage).version for stage in stages]
+            served.append(ServedEngine(name=name, version="+".join(versions) or "?", stages=tuple(stages)))
+        return served
+
+    def room(self) -> int:
+        """A few pages for each worker: more would let a small job wait behind those of a large one."""
+        if time.monotonic() - self._looked > _LOOK_SECONDS:
+            self._looked = time.monotonic()
+            with suppress(TransientError, StageError):
+                alive = sum(not worker.dead for worker in read_workers(self._cluster.zookeeper))
+                self._ahead = min(_MOST_AHEAD, max(_LEAST_AHEAD, _AHEAD_OF_A_WORKER * alive))
+        return max(0, self._ahead - len(self._sent))
+
+    def send(self, work: Work) -> None:
+        request = Request(
+            uuid=work.job,
+            page_uuid=work.page,
+            stages=(*work.stages, RESULTS_QUEUE),
+            results=(Payload(work.name, work.path.read_bytes()),),
+            priority=max(0, work.priority + 1),
+            start_time=self._clock.now(),
+            job=work.job,
+            source=work.source,
+        )
+        broker, stage = self._cluster.broker, work.stages[0]
+        try:
+            broker.publish(stage, encode_request(request), request.priority)
+        except RequestError as error:
+            if broker.state(stage) is None:
+                self._trouble = f"the cluster has no stage {stage!r}: see pero-worker stage list"
+                raise TransientError(self._trouble) from error
+            raise PageError(str(error), permanent=True) from error
+        except TransientError as error:
+            self._trouble = str(error)
+            raise
+        self._trouble = ""
+        self._sent.add(work.page)
+
+    def outcomes(self, timeout: float) -> Sequence[Outcome]:
+        found: list[Outcome] = []
+        broker = self._cluster.broker
+        try:
+            while len(found) < _TAKEN_AT_ONCE:
+                delivery = broker.get((RESULTS_QUEUE,), "gateway", 0 if found else timeout)
+                if delivery is None:
+                    break
+                found.extend(self._outcome(delivery))
+        except TransientError as error:
+            # The connection is made again by itself.
+            self._trouble = str(error)
+            self._clock.sleep(timeout)
+        else:
+            self._trouble = ""
+        return found
+
+    def _outcome(self, delivery: Delivery) -> Sequence[Outcome]:
+        def settle() -> None:
+            with suppress(TransientError):  # It will come again, and is known then.
+                self._cluster.broker.ack(delivery)
+
+        try:
+            request = decode_request(delivery.body)
+        except RequestError as error:
+            with suppress(TransientError):
+                self._cluster.broker.set_aside(delivery, str(error))
+            return ()
+        self._sent.discard(request.page_uuid)
+        return (Outcome(page=request.page_uuid, request=request, settle=settle),)
+
+    def sent(self) -> Sequence[str]:
+        return tuple(self._sent)
+
+    def drop(self, pages: Sequence[str]) -> None:
+        self._sent.difference_update(pages)
+
+    def trouble(self) -> str:
+        return self._trouble
+
+    def close(self) -> None:
+        """The cluster is closed by whoever opened it."""

@@ -1,0 +1,157 @@
+"""Jobs that workers ask for: who has which, until when, and what becomes of one whose worker is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from sqlalchemy import Connection, RowMapping, func, select, update
+
+from pero_worker.gateway.names import storable_line
+from pero_worker.gateway.states import Backend, Failure, JobState, PageState
+from pero_worker.gateway.store.engines import engines_of_name
+from pero_worker.gateway.store.events import append_event
+from pero_worker.gateway.store.jobs import close_pages, end_job, find_job
+from pero_worker.gateway.store.schema import jobs, pages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTerms:
+    """Seconds that a lease lasts, seconds of grace after it, and how often a job is tried."""
+
+    seconds: float
+    grace: float
+    max_attempts: int
+
+
+def lease_job(
+    connection: Connection, worker: str, terms: LeaseTerms, now: float, engine: str | None = None
+) -> RowMapping | None:
+    """The oldest job that waits, of the highest priority, now this worker's; None: there is none.
+
+    First, jobs whose workers failed or fell silent wait again, or have failed for good.
+    """
+    _give_back(connection, terms, now)
+    query = select(jobs.c.id).where(jobs.c.backend == Backend.LEASE.value, jobs.c.state == JobState.QUEUED.value)
+    if engine is not None:
+        query = query.where(jobs.c.engine.in_(engines_of_name(connection, engine)))
+    query = query.order_by(jobs.c.priority.desc(), jobs.c.number).limit(1).with_for_update(skip_locked=True)
+    job = connection.execute(query).scalar()
+    if job is None:
+        return None
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job)
+        .values(
+            state=JobState.PROCESSING.value,
+            worker=worker,
+            started=now,
+            changed=now,
+            previous_attempts=func.coalesce(jobs.c.previous_attempts, -1) + 1,
+        )
+    )
+    _move_pages(connection, job, PageState.WAITING, PageState.PROCESSING, now)
+    found = find_job(connection, job)
+    if found is not None:
+        _tell(connection, found, now)
+    return found
+
+
+def _give_back(connection: Connection, terms: LeaseTerms, now: float) -> None:
+    silent = now - terms.seconds - terms.grace
+    lapsed = (jobs.c.state == JobState.ERROR.value) | (
+        (jobs.c.state == JobState.PROCESSING.value) & (jobs.c.changed < silent)
+    )
+    query = select(jobs).where(jobs.c.backend == Backend.LEASE.value, lapsed).with_for_update(skip_locked=True)
+    for job in connection.execute(query).mappings().all():
+        attempts = (job["previous_attempts"] or 0) + 1
+        if attempts >= terms.max_attempts:
+            close_pages(connection, job["id"], PageState.FAILED, now)
+            end_job(connection, job, JobState.FAILED, now)
+        else:
+            requeue(connection, job, now)
+
+
+def requeue(connection: Connection, job: RowMapping, now: float, *, uncounted: bool = False) -> None:
+    """The job waits for another worker; `uncounted`: as if this one had never had it."""
+    values: dict[str, object] = {
+        "state": JobState.QUEUED.value,
+        "worker": None,
+        "changed": now,
+        "progress": 0.0,
+        "finished": None,
+    }
+    if uncounted:
+        values["previous_attempts"] = (job["previous_attempts"] or 0) - 1 if job["previous_attempts"] else None
+    connection.execute(update(jobs).where(jobs.c.id == job["id"]).values(values))
+    _move_pages(connection, job["id"], PageState.PROCESSING, PageState.WAITING, now)
+    _tell(connection, {**job, **values}, now)
+
+
+def extend_lease(connection: Connection, job: RowMapping, now: float, **values: object) -> None:
+    """A sign of life, with what the worker has to tell."""
+    connection.execute(update(jobs).where(jobs.c.id == job["id"]).values({"changed": now, **values}))
+
+
+def complete_job(connection: Connection, job: RowMapping, now: float) -> None:
+    """Its worker has done it, and its result is here."""
+    close_pages(connection, job["id"], PageState.DONE, now)
+    end_job(connection, job, JobState.DONE, now)
+
+
+def note_report(connection: Connection, job: str, report: Mapping[str, Mapping[str, Any]]) -> None:
+    """What a worker's report says of the job's pages; what makes no sense in it is passed over."""
+    for page in connection.execute(select(pages.c.id, pages.c.name).where(pages.c.job == job)).mappings().all():
+        line = report.get(page["name"])
+        if line is None:
+            continue
+        mean, worst, lines = line.get("confidence_mean"), line.get("confidence_worst"), line.get("lines")
+        values = {
+            "quality": round(100 * mean, 2) if _is_part(mean) else 100.0,
+            "worst_line": round(100 * worst, 2) if _is_part(worst) else None,
+            "lines": lines if isinstance(lines, int) and 0 <= lines < 2**31 else None,
+            "engine_text": storable_line(line.get("engine")),
+            "worker": storable_line(line.get("worker")),
+        }
+        if line.get("status") == "failed":
+            failure = line.get("error_class")
+            values |= {
+                "failure": failure if failure in set(Failure) else Failure.PROCESSING_FAILED.value,
+                "error": storable_line(line.get("error")),
+                "quality": None,
+            }
+            _fail_page(connection, job, page["id"])
+        connection.execute(update(pages).where(pages.c.id == page["id"]).values(values))
+
+
+def _fail_page(connection: Connection, job: str, page: str) -> None:
+    failed = (
+        update(pages)
+        .where(pages.c.id == page, pages.c.state == PageState.PROCESSING.value)
+        .values(state=PageState.FAILED.value)
+    )
+    if connection.execute(failed).rowcount:
+        connection.execute(update(jobs).where(jobs.c.id == job).values(open=jobs.c.open - 1, failed=jobs.c.failed + 1))
+
+
+def _is_part(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def mark_error(connection: Connection, job: RowMapping, now: float) -> None:
+    """Its worker has failed; the next worker that asks for a job may get it again."""
+    values = {"state": JobState.ERROR.value, "changed": now, "finished": now}
+    connection.execute(update(jobs).where(jobs.c.id == job["id"]).values(values))
+    _tell(connection, {**job, **values}, now)
+
+
+def _move_pages(connection: Connection, job: str, before: PageState, after: PageState, now: float) -> None:
+    connection.execute(
+        update(pages).where(pages.c.job == job, pages.c.state == before.value).values(state=after.value, changed=now)
+    )
+
+
+def _tell(connection: Connection, job: Mapping[Any, Any], now: float) -> None:
+    data = {"job": job["id"], "state": job["state"]}
+    append_event(connection, "job.state", owner=str(job["owner"]), job=str(job["id"]), data=data, now=now)

@@ -1,0 +1,234 @@
+"""v1: files of a job, uploaded by its owner by name, fetched by its worker by id."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from lxml import etree
+from sqlalchemy import update
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, Response
+
+from pero_worker.errors import PageError
+from pero_worker.gateway.auth import gateway_of, require
+from pero_worker.gateway.core import Gateway
+from pero_worker.gateway.errors import ApiError, invalid
+from pero_worker.gateway.keys import Key, Role
+from pero_worker.gateway.middleware import trace
+from pero_worker.gateway.names import storable
+from pero_worker.gateway.receiving import Received, receive_part, receive_small
+from pero_worker.gateway.store.jobs import accept_upload, count_upload, find_page
+from pero_worker.gateway.store.schema import jobs
+from pero_worker.gateway.v1.access import allowed_job, check_new, new_job, no_image, page_of_job, processing_job
+from pero_worker.gateway.v1.replies import ok
+from pero_worker.inputs.documents import count_pages
+
+router = APIRouter(prefix="/v1", tags=["files"])
+User = Annotated[Key, Depends(require(Role.USER))]
+Worker = Annotated[Key, Depends(require(Role.WORKER))]
+_MAX_XML = 64_000_000
+_ROOTS = {"alto": "alto", "page": "PcGts"}
+
+
+@router.put("/jobs/{job_id}/images/{image_name}/files/image", status_code=201)
+async def put_image(request: Request, key: User, job_id: UUID, image_name: str) -> Response:
+    """Upload the scan of a page, as the part `file` of a form."""
+    gateway = gateway_of(request)
+    await run_in_threadpool(_expect, gateway, key, job_id, image_name, "image")
+    with gateway.files.unfinished() as path:
+        received = await _receive(request, path, key.max_upload or gateway.settings.max_upload)
+
+        def keep() -> bool:
+            try:
+                count_pages(path)
+            except PageError as error:
+                raise ApiError(
+                    415, "IMAGE_INVALID", "This is no image that can be read.", details=str(error)
+                ) from error
+            return _keep(gateway, key, job_id, image_name, "image", path, received, trace.get())
+
+        first = await run_in_threadpool(keep)
+    return _uploaded("IMAGE", first)
+
+
+@router.put("/jobs/{job_id}/images/{image_name}/files/alto", status_code=201)
+async def put_alto(request: Request, key: User, job_id: UUID, image_name: str) -> Response:
+    """Upload the ALTO of a page, if the job requires it."""
+    return await _put_xml(request, key, job_id, image_name, "alto")
+
+
+@router.put("/jobs/{job_id}/images/{image_name}/files/page", status_code=201)
+async def put_page(request: Request, key: User, job_id: UUID, image_name: str) -> Response:
+    """Upload the PAGE XML of a page, if the job requires it."""
+    return await _put_xml(request, key, job_id, image_name, "page")
+
+
+async def _put_xml(request: Request, key: Key, job_id: UUID, image_name: str, kind: str) -> Response:
+    gateway = gateway_of(request)
+    await run_in_threadpool(_expect, gateway, key, job_id, image_name, kind)
+    with gateway.files.unfinished() as path:
+        received = await _receive(request, path, min(_MAX_XML, gateway.settings.max_upload))
+
+        def keep() -> bool:
+            _check_xml(path, kind)
+            return _keep(gateway, key, job_id, image_name, kind, path, received, trace.get())
+
+        first = await run_in_threadpool(keep)
+    return _uploaded(kind.upper(), first)
+
+
+@router.put("/jobs/{job_id}/files/metadata", status_code=201)
+async def put_metadata(request: Request, key: User, job_id: UUID) -> Response:
+    """Upload any JSON that belongs to the job, if it requires it."""
+    gateway = gateway_of(request)
+    await run_in_threadpool(_expect_metadata, gateway, key, job_id)
+    body = await receive_small(request, gateway.settings.max_json)
+    try:
+        values: Any = json.loads(body)
+        content = json.dumps(values).encode()
+    except (ValueError, RecursionError) as error:
+        raise invalid(("body",), "The body is no JSON.", "json_invalid") from error
+    first = await run_in_threadpool(_keep_metadata, gateway, key, job_id, content)
+    return _uploaded("META_JSON", first)
+
+
+def _expect(gateway: Gateway, key: Key, job_id: UUID, image_name: str, kind: str) -> None:
+    """Refuses before the file is read what can be refused then."""
+    with gateway.database.read() as connection:
+        job = allowed_job(connection, job_id, key)
+        check_new(job, key)
+        if kind != "image" and not job[f"{kind}_required"]:
+            raise _not_required(kind)
+        if not storable(image_name) or find_page(connection, job["id"], image_name) is None:
+            raise no_image()
+
+
+def _expect_metadata(gateway: Gateway, key: Key, job_id: UUID) -> None:
+    with gateway.database.read() as connection:
+        job = allowed_job(connection, job_id, key)
+        check_new(job, key)
+        if not job["meta_json_required"]:
+            raise _not_required("meta_json")
+
+
+def _not_required(kind: str) -> ApiError:
+    return ApiError(409, f"{kind.upper()}_NOT_REQUIRED", "The job does not require this file.")
+
+
+async def _receive(request: Request, path: Path, limit: int) -> Received:
+    received = await receive_part(request, path, limit=limit)
+    if received is None:
+        raise invalid(("body", "file"), "Field required", "missing")
+    return received
+
+
+def _check_xml(path: Path, kind: str) -> None:
+    """ApiError: 400 it is no XML, 422 it is another kind of XML."""
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    try:
+        root = etree.fromstring(path.read_bytes(), parser)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise ApiError(400, "XML_PARSE_ERROR", "The file is not well-formed XML.") from error
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise ApiError(400, "XML_PARSE_ERROR", "The file has a DOCTYPE, and entities are not expanded.")
+    if etree.QName(root).localname != _ROOTS[kind]:
+        code = f"{kind.upper()}_SCHEMA_INVALID"
+        raise ApiError(422, code, f"The root of the file is not <{_ROOTS[kind]}>.")
+
+
+def _keep(
+    gateway: Gateway, key: Key, job_id: UUID, image_name: str, kind: str, path: Path, received: Received, name: str
+) -> bool:
+    """Moves the file to its place and counts it, in one step; whether it is the first."""
+    with gateway.database.write() as connection:
+        job = new_job(connection, job_id, key)
+        page = find_page(connection, job["id"], image_name)
+        if page is None:
+            raise no_image()
+        files = gateway.files
+        place = {"image": files.image, "alto": files.alto, "page": files.page_xml}[kind]
+        files.place(path, place(job["id"], page["id"]))
+        more = {"image_bytes": received.size, "image_sha256": received.sha256, "trace": name}
+        return accept_upload(connection, job, page, kind, gateway.now(), **(more if kind == "image" else {}))
+
+
+def _keep_metadata(gateway: Gateway, key: Key, job_id: UUID, content: bytes) -> bool:
+    with gateway.database.write() as connection:
+        job = new_job(connection, job_id, key)
+        gateway.files.metadata(job["id"]).parent.mkdir(exist_ok=True)
+        gateway.files.put(gateway.files.metadata(job["id"]), content)
+        if job["meta_json_uploaded"]:
+            return False
+        connection.execute(update(jobs).where(jobs.c.id == job["id"]).values(meta_json_uploaded=True))
+        count_upload(connection, job, gateway.now())
+        return True
+
+
+def _uploaded(kind: str, first: bool) -> Response:
+    code = f"{kind}_UPLOADED" if first else f"{kind}_REUPLOADED"
+    return ok(code, "The file is here.", status=201 if first else 200)
+
+
+@router.get("/jobs/{job_id}/images/{image_id}/files/image", response_class=FileResponse)
+def get_image(request: Request, key: Worker, job_id: UUID, image_id: UUID) -> Response:
+    """The scan of a page, for the job's worker."""
+    gateway = gateway_of(request)
+    with gateway.database.read() as connection:
+        job = processing_job(connection, job_id, key)
+        page = page_of_job(connection, job, image_id)
+    path = gateway.files.image(job["id"], page["id"])
+    return _file(path, page["name"], image_type(page["name"]), "IMAGE_GONE", there=page["image_uploaded"])
+
+
+def image_type(name: str) -> str:
+    """A media type that is an image's and that no browser runs."""
+    media = mimetypes.guess_type(name)[0] or ""
+    return media if media.startswith("image/") and "svg" not in media else "image/*"
+
+
+@router.get("/jobs/{job_id}/images/{image_id}/files/alto", response_class=FileResponse)
+def get_alto(request: Request, key: Worker, job_id: UUID, image_id: UUID) -> Response:
+    """The ALTO that came with a page, for the job's worker."""
+    return _get_xml(request, key, job_id, image_id, "alto")
+
+
+@router.get("/jobs/{job_id}/images/{image_id}/files/page", response_class=FileResponse)
+def get_page(request: Request, key: Worker, job_id: UUID, image_id: UUID) -> Response:
+    """The PAGE XML that came with a page, for the job's worker."""
+    return _get_xml(request, key, job_id, image_id, "page")
+
+
+def _get_xml(request: Request, key: Key, job_id: UUID, image_id: UUID, kind: str) -> Response:
+    gateway = gateway_of(request)
+    with gateway.database.read() as connection:
+        job = processing_job(connection, job_id, key)
+        if not job[f"{kind}_required"]:
+            raise _not_required(kind)
+        page = page_of_job(connection, job, image_id)
+    place = gateway.files.alto if kind == "alto" else gateway.files.page_xml
+    name = f"{PurePosixPath(page['name']).stem}.xml"
+    path = place(job["id"], page["id"])
+    return _file(path, name, "application/xml", f"{kind.upper()}_GONE", there=page[f"{kind}_uploaded"])
+
+
+@router.get("/jobs/{job_id}/files/metadata", response_class=FileResponse)
+def get_metadata(request: Request, key: Worker, job_id: UUID) -> Response:
+    """The JSON that came with the job, for its worker."""
+    gateway = gateway_of(request)
+    with gateway.database.read() as connection:
+        job = processing_job(connection, job_id, key)
+    if not job["meta_json_required"]:
+        raise _not_required("meta_json")
+    path = gateway.files.metadata(job["id"])
+    return _file(path, "meta.json", "application/json", "META_JSON_GONE", there=job["meta_json_uploaded"])
+
+
+def _file(path: Path, name: str, media: str, code: str, *, there: bool) -> Response:
+    if not there or not path.is_file():
+        raise ApiError(410, code, "The file is not on the server any more; end the job with the state error.")
+    return FileResponse(path, media_type=media, filename=name)

@@ -1,0 +1,133 @@
+"""What v1's clients send."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from pero_worker.gateway.keys import Role
+from pero_worker.gateway.names import page_name_fault, storable, text_fault
+from pero_worker.gateway.states import JobState
+
+_INT = 2**31 - 1
+
+
+def _line(text: str) -> str:
+    if text_fault(text):
+        raise ValueError(text_fault(text))
+    return text
+
+
+def _stored(text: str) -> str:
+    if not storable(text):
+        raise ValueError("there are characters in it that cannot be stored")
+    return text
+
+
+def _page_name(name: str) -> str:
+    if page_name_fault(name):
+        raise ValueError(page_name_fault(name))
+    return name
+
+
+def _when(time: datetime) -> datetime:
+    if not 1971 <= time.year <= 9000:
+        raise ValueError("the year is out of range")
+    return time
+
+
+Label = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_line)]
+Text = Annotated[str, Field(max_length=100_000), AfterValidator(_stored)]
+PageName = Annotated[str, Field(max_length=255, examples=["page_001.jpg"]), AfterValidator(_page_name)]
+Time = Annotated[datetime, AfterValidator(_when)]
+Part = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Model(BaseModel):
+    """Fields that are not known are refused: a typing error must not be a default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewImage(Model):
+    """A page of a job."""
+
+    name: PageName
+    order: Annotated[int, Field(ge=-_INT, le=_INT, examples=[1])]
+
+
+class JobDefinition(Model):
+    """A job as it is created; it starts by itself with the last upload that it requires."""
+
+    images: list[NewImage]
+    meta_json_required: bool = False
+    alto_required: bool = False
+    page_required: bool = False
+    engine_name: Annotated[Label | None, Field(examples=["print-latin"])] = None
+    engine_version: Label | None = None
+
+
+class JobProgress(Model):
+    """What an owner or a worker changes of a job."""
+
+    state: JobState | None = None
+    progress: Annotated[Part | None, Field(examples=[0.5])] = None
+    log: Text | None = None
+    log_user: Text | None = None
+
+
+class JobForced(BaseModel):
+    """What an administrator may change: anything."""
+
+    state: JobState | None = None
+    progress: Part | None = None
+    previous_attempts: Annotated[int | None, Field(ge=0, le=_INT)] = None
+    meta_json_uploaded: bool | None = None
+    meta_json_required: bool | None = None
+    alto_required: bool | None = None
+    page_required: bool | None = None
+    created_date: Time | None = None
+    started_date: Time | None = None
+    last_change: Time | None = None
+    finished_date: Time | None = None
+    log: Text | None = None
+    log_user: Text | None = None
+
+
+class NewKey(Model):
+    """A key to be made."""
+
+    label: Label
+    role: Role
+
+
+class KeyChange(Model):
+    """What changes of a key."""
+
+    label: Label | None = None
+    role: Role | None = None
+    active: bool | None = None
+
+
+class NewEngine(Model):
+    """An engine that workers who lease jobs know how to run."""
+
+    name: Label
+    version: Label
+    description: Text
+    definition: dict[str, Any]
+    default: bool | None = False
+    active: bool | None = True
+
+
+class EngineChange(Model):
+    """What changes of an engine."""
+
+    name: Label | None = None
+    version: Label | None = None
+    description: Text | None = None
+    definition: dict[str, Any] | None = None
+    default: bool | None = None
+    active: bool | None = None

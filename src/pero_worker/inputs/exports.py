@@ -1,0 +1,77 @@
+"""Zip archives that eScriptorium and Transkribus export: unpacked within bounds, to be read by their METS."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import stat
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from pero_worker.errors import NoInputError, OutputError
+
+_MAX_FILES = 100_000
+_MAX_BYTES = 50_000_000_000
+_MAX_RATIO = 200
+"""Pictures do not get smaller by that in a zip."""
+_FREE_OF_RATIO = 100_000_000
+
+
+def unpack_export(archive: Path, scratch: Path) -> Path:
+    """The METS of the archive, unpacked below `scratch`, where it stays for the next time. NoInputError: there is none,
+    or the archive is not what an export is. OutputError: the disk is full."""
+    try:
+        status = archive.stat()
+        mark = hashlib.sha256(f"{archive.resolve()}\n{status.st_size}\n{status.st_mtime_ns}".encode()).hexdigest()
+        target = scratch / mark[:32]
+        if not target.is_dir():
+            unfinished = target.with_suffix(".part")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            _unpack(archive, unfinished)
+            unfinished.rename(target)
+    except OSError as error:
+        raise OutputError(f"cannot unpack {archive} in {scratch}: {error.strerror or error}") from error
+    found = sorted((path for path in target.rglob("*") if path.name.lower() == "mets.xml"), key=lambda p: len(p.parts))
+    if not found:
+        raise NoInputError(f"{archive} is a zip archive without a METS: unpack it, and name its folder")
+    return found[0]
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            entries = packed.infolist()
+            _check(archive, entries)
+            for entry in entries:
+                if not entry.is_dir():
+                    path = target.joinpath(*PurePosixPath(entry.filename).parts)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with packed.open(entry) as source, path.open("xb") as stream:
+                        shutil.copyfileobj(source, stream, 1 << 20)
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        EOFError,
+        RuntimeError,
+        FileExistsError,
+        NotADirectoryError,
+    ) as error:
+        raise NoInputError(f"{archive} cannot be unpacked: {' '.join(str(error).split())[:200]}") from error
+
+
+def _check(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
+    if len(entries) > _MAX_FILES or sum(entry.file_size for entry in entries) > _MAX_BYTES:
+        raise NoInputError(
+            f"{archive} holds more than {_MAX_FILES} files or {_MAX_BYTES // 10**9} GB: unpack it by hand"
+        )
+    for entry in entries:
+        parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
+        outside = not parts or parts[0] == "/" or ".." in parts or ":" in parts[0]
+        mode = entry.external_attr >> 16
+        if outside or (stat.S_IFMT(mode) not in {0, stat.S_IFREG, stat.S_IFDIR}):
+            raise NoInputError(f"{archive} holds {entry.filename[:200]!r}, which leads out of it or is a link")
+        if entry.file_size > _FREE_OF_RATIO and entry.file_size > _MAX_RATIO * max(1, entry.compress_size):
+            raise NoInputError(
+                f"{archive} holds {entry.filename[:200]!r}, which unpacks to far more than a picture would"
+            )

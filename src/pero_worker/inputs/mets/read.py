@@ -1,0 +1,187 @@
+"""What a METS says: its groups of files and its pages. Hostile until parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from lxml import etree
+
+from pero_worker.errors import NoInputError
+from pero_worker.inputs.books import MAX_PAGES
+
+MAX_BYTES = 64_000_000
+_XLINK = "{http://www.w3.org/1999/xlink}href"
+_MAX_DEPTH = 50
+Element: TypeAlias = etree._Element
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetsFile:
+    """A `file` of a METS."""
+
+    id: str
+    """'' when it has none."""
+    group: str
+    """`USE` of its group, else its `ID`; names of nested groups are joined by '/'."""
+    mime: str
+    """Lower case, '' when not told."""
+    places: tuple[str, ...]
+    """Its FLocats as they are written: paths and addresses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetsPage:
+    """A page's division."""
+
+    id: str
+    """'' when it has none."""
+    label: str
+    """ORDERLABEL or LABEL."""
+    files: tuple[str, ...]
+    """Ids of its files, as they are referred to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mets:
+    """A METS as far as reading pages needs it."""
+
+    files: tuple[MetsFile, ...]
+    """Of all groups, in their order."""
+    pages: tuple[MetsPage, ...]
+    """In their order; () without a map of pages."""
+    label: str
+    """Title, '' when not told."""
+    warnings: tuple[str, ...]
+    """What is wrong with it."""
+
+
+def parse_xml(data: bytes, source: str) -> Element:
+    """The root; nothing is loaded or expanded. NoInputError says in a sentence why it cannot be used."""
+    if len(data) > MAX_BYTES:
+        raise NoInputError(f"{source} is larger than {MAX_BYTES // 1_000_000} MB and was not read")
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    try:
+        root = etree.fromstring(data, parser)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise NoInputError(f"{source} is not well-formed XML: {reason}") from error
+    declared = root.getroottree().docinfo.internalDTD
+    if declared is not None and any(True for _ in declared.iterentities()):
+        raise NoInputError(f"{source} declares entities, which are not expanded: remove them")
+    return root
+
+
+def read_mets(data: bytes, source: str) -> Mets:
+    """The first `mets` element anywhere in the document. NoInputError: there is none, or no XML."""
+    root = parse_xml(data, source)
+    mets = root if _tag(root) == "mets" else next((e for e in root.iter() if _tag(e) == "mets"), None)
+    if mets is None:
+        refused = next((e for e in root.iter() if _tag(e) == "error"), None)
+        said = f": it says {' '.join((refused.text or '').split())[:200]!r}" if refused is not None else ""
+        raise NoInputError(f"{source} is XML without METS (its root is <{_tag(root)}>){said}")
+    warnings: list[str] = []
+    files = tuple(
+        file for section in _children(mets, "fileSec") for group in _groups(section) for file in _files_of(*group)
+    )
+    known: set[str] = set()
+    for file in files:
+        if file.id and file.id in known:
+            warnings.append(f"the file id {file.id!r} is used twice; the first file is meant")
+        known.add(file.id)
+    pages = tuple(_pages(mets, warnings))
+    if len(pages) > MAX_PAGES:
+        raise NoInputError(f"{source} has {len(pages)} pages, more than the {MAX_PAGES} that are read")
+    seen: set[str] = set()
+    for number, page in enumerate(pages, 1):
+        if not page.id and any(other.id for other in pages[:20]):
+            warnings.append(f"page {number} has no ID")
+        elif page.id and page.id in seen:
+            warnings.append(f"the page ID {page.id!r} is used twice")
+        seen.add(page.id)
+        missing = [name for name in page.files if name not in known]
+        if missing:
+            warnings.append(f"page {number} refers to files that are not listed: {', '.join(missing[:5])}")
+    return Mets(files=files, pages=pages, label=_title(mets), warnings=tuple(warnings))
+
+
+def _groups(parent: Element, above: str = "", depth: int = 0) -> Iterator[tuple[str, Element]]:
+    for group in _children(parent, "fileGrp"):
+        own = group.get("USE") or group.get("ID") or ""
+        name = f"{above}/{own}" if above and own else above or own
+        yield name, group
+        if depth < _MAX_DEPTH:
+            yield from _groups(group, name, depth + 1)
+
+
+def _files_of(name: str, group: Element) -> Iterator[MetsFile]:
+    for file in _children(group, "file"):
+        locators = [locator for locator in _children(file, "FLocat") if _href(locator)]
+        yield MetsFile(
+            id=file.get("ID", ""),
+            group=name,
+            mime=file.get("MIMETYPE", "").strip().lower(),
+            places=tuple(_href(locator) for locator in locators),
+        )
+
+
+def _href(locator: Element) -> str:
+    return (locator.get(_XLINK) or locator.get("href") or "").strip()
+
+
+def _pages(mets: Element, warnings: list[str]) -> Iterator[MetsPage]:
+    maps = list(_children(mets, "structMap"))
+    for wanted in ("physical", "manuscript"):
+        fitting = [found for found in maps if found.get("TYPE", "").lower() == wanted]
+        if fitting:
+            break
+    else:
+        fitting = maps if len(maps) == 1 else []
+    if not fitting:
+        warnings.append("there is no map of its pages (structMap): the pictures are taken in the order of the files")
+        return
+    divisions = [division for division in fitting[0].iter() if _tag(division) == "div"]
+    pages = [division for division in divisions if "page" in division.get("TYPE", "").lower()]
+    # What is called 'pageSequence' holds pages and is none.
+    outer = {ancestor for page in pages for ancestor in _ancestors(page)}
+    pages = [page for page in pages if page not in outer]
+    pages = pages or [division for division in divisions if not any(_children(division, "div"))]
+    orders = [page.get("ORDER", "").strip() for page in pages]
+    if pages and all(order.isascii() and order.isdigit() and len(order) < 10 for order in orders):
+        pages = [page for _, page in sorted(zip(map(int, orders), pages, strict=True), key=lambda pair: pair[0])]
+    for page in pages:
+        yield MetsPage(
+            id=page.get("ID", ""),
+            label=(page.get("ORDERLABEL") or page.get("LABEL") or "").strip()[:1000],
+            files=tuple(dict.fromkeys(_references(page))),
+        )
+
+
+def _ancestors(element: Element) -> Iterator[Element]:
+    parent = element.getparent()
+    while parent is not None:
+        yield parent
+        parent = parent.getparent()
+
+
+def _references(page: Element) -> Iterator[str]:
+    for pointer in page.iter():
+        if _tag(pointer) in {"fptr", "area"} and pointer.get("FILEID"):
+            yield from pointer.get("FILEID", "").split()
+
+
+def _title(mets: Element) -> str:
+    if mets.get("LABEL", "").strip():
+        return " ".join(mets.get("LABEL", "").split())[:1000]
+    title = next((e for e in mets.iter() if _tag(e) == "title" and (e.text or "").strip()), None)
+    return " ".join((title.text or "").split())[:1000] if title is not None else ""
+
+
+def _tag(element: Element) -> str:
+    """The name without its namespace; '' for comments and processing instructions."""
+    return etree.QName(element).localname if isinstance(element.tag, str) else ""
+
+
+def _children(element: Element, name: str) -> Iterator[Element]:
+    return (child for child in element if _tag(child) == name)

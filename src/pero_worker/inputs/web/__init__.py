@@ -1,0 +1,1 @@
+"""Asking servers of libraries: at their pace, within bounds, nothing twice, and only where it may."""

@@ -1,0 +1,62 @@
+"""Which addresses may be asked: documents of strangers must not lead into the network that the program runs in."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from pero_worker.errors import PageError
+
+_LOCAL_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
+_METADATA = frozenset({"100.100.100.200", "fd00:ec2::254"})
+"""Services of clouds that hand out logins; others have link-local addresses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressRules:
+    """What is allowed."""
+
+    allow_private: bool = False
+    """Also addresses of private networks and of this machine; those of metadata services never."""
+    named: frozenset[str] = frozenset()
+    """Hosts that the user named: they are wanted, wherever they are."""
+
+    def check_url(self, url: str) -> str:
+        """The host's name. PageError (permanent): it may not be asked."""
+        try:
+            parts = urlsplit(url)
+            host = (parts.hostname or "").rstrip(".").lower()
+            _ = parts.port
+        except ValueError:
+            raise PageError(f"{url[:200]!r} is no address", permanent=True) from None
+        if parts.scheme not in {"http", "https"} or not host:
+            raise PageError(
+                f"only addresses that begin with http:// or https:// are followed, not {url[:200]!r}", permanent=True
+            )
+        if host == "localhost" or host.endswith(_LOCAL_NAMES):
+            self._refuse_unless_wanted(host, host)
+        else:
+            try:
+                self.check_ip(host, host)
+            except ValueError:
+                return host  # A name: what it stands for is looked at when it is known.
+        return host
+
+    def check_ip(self, address: str, host: str) -> None:
+        """PageError (permanent): `address`, of `host`, may not be asked. ValueError: it is no address."""
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
+        if ip.is_link_local or str(ip) in _METADATA or (inner is not None and inner.is_link_local):
+            raise PageError(
+                f"{address} is an address for machines to ask about themselves, and is never followed", permanent=True
+            )
+        if not ip.is_global or ip.is_multicast or (inner is not None and not inner.is_global):
+            self._refuse_unless_wanted(host, address)
+
+    def _refuse_unless_wanted(self, host: str, address: str) -> None:
+        if not self.allow_private and host not in self.named:
+            raise PageError(
+                f"{address} is an address of this machine or of a private network: --allow-private follows it",
+                permanent=True,
+            )

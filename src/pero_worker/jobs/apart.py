@@ -1,0 +1,110 @@
+"""Calls that a file may crash, made in a process apart: it costs the file, not the run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, ParamSpec, TypeVar
+
+from pero_worker.errors import ExitCode, PageError, PeroWorkerError
+from pero_worker.processes import Lifetime, OnSignal
+
+_TRIES = 2
+_JOIN_SECONDS = 1.0
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ProcessApart:
+    """One process for one call at a time; it starts with the first, and again when it died."""
+
+    def __init__(self, *, time_limit: float | None = 600.0) -> None:
+        """`time_limit`: seconds that a call may take; None: no limit."""
+        self._time_limit = time_limit
+        self._lock = threading.Lock()
+        self._process: BaseProcess | None = None
+        self._connection: Connection | None = None
+        self._closed = False
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`function`, of a module, with arguments that can be pickled. What it raises of ours is raised here.
+
+        PageError: its process died twice of it, or it took too long.
+        """
+        with self._lock:
+            for _ in range(_TRIES):
+                try:
+                    succeeded, result = self._ask((function, args, kwargs))
+                except (EOFError, OSError):
+                    status = self._end()
+                    continue
+                if not succeeded:
+                    raise result
+                return result  # type: ignore[no-any-return]
+        raise PageError(f"the file makes the program that opens it end ({_told(status)})", permanent=True)
+
+    def close(self) -> None:
+        """Ends the process, also in the middle of a call of another thread, which then fails."""
+        self._closed = True
+        if self._process is not None and self._process.is_alive():
+            self._process.kill()
+
+    def _ask(self, work: object) -> tuple[bool, Any]:
+        connection = self._started()
+        connection.send(work)
+        if not connection.poll(self._time_limit):
+            self._end()
+            raise PageError(f"opening the file took longer than {self._time_limit:g} s", permanent=True)
+        succeeded, result = connection.recv()
+        return succeeded, result
+
+    def _started(self) -> Connection:
+        if self._closed:
+            raise PageError("the run has ended")
+        if self._process is None or self._connection is None:
+            context = get_context("spawn")
+            self._connection, theirs = context.Pipe()
+            # Not a daemon: it ends with us all the same, and may be told to do anything.
+            self._process = context.Process(target=_serve, args=(theirs,), name="apart", daemon=True)
+            self._process.start()
+            theirs.close()
+        return self._connection
+
+    def _end(self) -> int:
+        """Ends the process; its exit status."""
+        process, connection = self._process, self._connection
+        self._process = self._connection = None
+        if connection is not None:
+            connection.close()
+        if process is None:
+            return 0
+        process.join(_JOIN_SECONDS)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        return process.exitcode or 0
+
+
+def _serve(connection: Connection) -> None:
+    Lifetime(grace=0.0, status=ExitCode.BUG, on_signal=OnSignal.LEAVE_TO_PARENT, with_parent=True).begin()
+    while True:
+        try:
+            function, args, kwargs = connection.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            answer: tuple[bool, object] = (True, function(*args, **kwargs))
+        except PeroWorkerError as error:
+            answer = (False, error)
+        except MemoryError:
+            answer = (False, PageError("the file needs more memory than there is", permanent=True))
+        except Exception as error:  # libraries have many kinds
+            answer = (False, PageError(f"the file cannot be opened: {type(error).__name__}: {error}", permanent=True))
+        connection.send(answer)
+
+
+def _told(status: int) -> str:
+    return f"signal {-status}" if status < 0 else f"exit status {status}"

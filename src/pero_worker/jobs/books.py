@@ -1,0 +1,74 @@
+"""What a job needs to read lists of pictures: IIIF manifests and METS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from pero_worker.inputs.books import Book, BookReference
+from pero_worker.inputs.discover import is_address
+from pero_worker.inputs.opening import BookOpener, BookOptions
+from pero_worker.inputs.pictures import PictureBringer, PictureOptions
+from pero_worker.inputs.web.cache import WebCache
+from pero_worker.inputs.web.fetch import Fetcher, FetchOptions
+from pero_worker.jobs.plan import PageTask
+from pero_worker.ports import Clock
+
+MAX_WARNINGS = 20
+"""Of one book, that are shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookSettings:
+    """How lists of pictures are read."""
+
+    reading: BookOptions = field(default_factory=BookOptions)
+    """Which pages, which pictures."""
+    pictures: PictureOptions = field(default_factory=PictureOptions)
+    """How pictures are asked for."""
+    fetching: FetchOptions = field(default_factory=FetchOptions)
+    """How servers are asked."""
+    cache: Path = field(default_factory=lambda: Path(platformdirs.user_cache_dir("pero-worker")) / "web")
+    """Folder for downloads."""
+    max_cache_bytes: int = 20_000_000_000
+    """Of that folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """How a job opens books, and has their pictures brought."""
+
+    open: Callable[[str, bool], Sequence[Book | BookReference] | None] | None = None
+    """As `discover` calls it; None: books are not opened."""
+    bring: Callable[[PageTask], PageTask] = lambda task: task
+    """The task with its picture on this machine. PageError: it cannot be had."""
+
+
+def named_hosts(paths: Iterable[str]) -> frozenset[str]:
+    """The hosts of the addresses among `paths`: the user named them, so they may be asked."""
+    return frozenset(host for path in paths if is_address(path) and (host := urlsplit(path).hostname))
+
+
+@contextmanager
+def opened_books(settings: BookSettings | None, clock: Clock) -> Iterator[Books]:
+    """For one job. UsageError: the settings cannot be used."""
+    if settings is None:
+        yield Books()
+        return
+    fetcher = Fetcher(settings.fetching, WebCache(settings.cache, settings.max_cache_bytes), clock)
+    bringer = PictureBringer(fetcher=fetcher, options=settings.pictures)
+
+    def bring(task: PageTask) -> PageTask:
+        picture = task.picture
+        return task if picture is None or not task.is_remote else replace(task, file=bringer.bring(picture))
+
+    opener = BookOpener(fetcher=fetcher, options=settings.reading, scratch=settings.cache / "unpacked")
+    try:
+        yield Books(open=opener.open, bring=bring)
+    finally:
+        fetcher.close()

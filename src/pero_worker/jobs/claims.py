@@ -1,0 +1,141 @@
+"""Which files of an output folder are results of ours: only those are replaced, and none of them is an input."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Container, Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from pero_worker.errors import OutputError
+from pero_worker.formats import DocumentFormat, PageFormat
+from pero_worker.inputs.discover import STATE
+from pero_worker.jobs.outputs import REPORT_NAME, OutputFolder
+from pero_worker.jobs.plan import OpenedDocument, PageTask
+from pero_worker.jobs.report import PageRecord, PageStatus, Report
+
+_BEGUN = "begun"
+
+
+class Claims:
+    """Remembers the files that a run is about to write: the report knows them only afterwards, and what a crash leaves
+    must not be taken for somebody else's. Of a run that ends in order next to nothing is kept."""
+
+    def __init__(self, folder: OutputFolder, report: Report) -> None:
+        """OutputError: it cannot be written."""
+        self._folder = folder
+        self._report = report
+        self._path = folder.root / STATE / _BEGUN
+        self._ours = set(_begun(folder.root))
+        self._kept = set(self._ours)
+        try:
+            self._stream = folder.open_note(_BEGUN)
+        except OSError as error:
+            raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
+
+    def begin(self, name: str, kinds: Iterable[PageFormat | DocumentFormat]) -> None:
+        """From now on these files of a page or document are ours."""
+        self._write(json.dumps([name, *(kind.suffix for kind in kinds)]))
+
+    def begin_document(self, planned: OpenedDocument, kind: DocumentFormat) -> None:
+        """A file of the whole document is about to be made, of which the report of its pages may not tell."""
+        target = f"{planned.document.name}{kind.suffix}"
+        if not any(target in self._report.outputs(task.name).values() for task in planned.pages):
+            self.begin(planned.document.name, [kind])
+            self._kept.add(target)
+
+    def settled(self, record: PageRecord) -> None:
+        """The report is about to tell of the page. If it failed and has files of an earlier run, they stay ours."""
+        if record.status is PageStatus.DONE:
+            self._kept.difference_update(record.outputs.values())
+        else:
+            self._kept.update(self._report.outputs(record.page).values())
+
+    def taken(self, task: PageTask, kinds: Iterable[PageFormat]) -> Path | None:
+        """A file in the place of a result of the page that is none of ours."""
+        return self._foreign(task.name, kinds, (task,))
+
+    def taken_document(self, planned: OpenedDocument, kinds: Iterable[DocumentFormat]) -> Path | None:
+        """A file in the place of a result of the whole document that is none of ours."""
+        return self._foreign(planned.document.name, kinds, planned.pages)
+
+    def close(self, *, finished: bool) -> None:
+        """`finished`: the report tells of every page begun."""
+        self._stream.close()
+        if finished and self._kept:
+            lines = [json.dumps([path, ""]).encode() + b"\n" for path in sorted(self._kept)]
+            self._folder.write_with(self._path, lambda stream: stream.writelines(lines))
+        elif finished:
+            self._path.unlink(missing_ok=True)
+
+    def _foreign(
+        self, name: str, kinds: Iterable[PageFormat | DocumentFormat], pages: Iterable[PageTask]
+    ) -> Path | None:
+        for kind in kinds:
+            target = self._folder.path(name, kind.suffix)
+            relative = f"{name}{kind.suffix}"
+            if not os.path.lexists(target) or relative in self._ours:
+                continue
+            if not any(relative in self._report.outputs(task.name).values() for task in pages):
+                return target
+        return None
+
+    def _write(self, line: str) -> None:
+        try:
+            self._stream.write(line.encode() + b"\n")
+            self._stream.flush()
+        except OSError as error:
+            raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
+
+
+class Results(Container[object]):
+    """Paths of results: of millions, only what tells them apart is kept."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._marks = np.unique(np.fromiter(map(_mark, paths), np.uint64))
+
+    def __contains__(self, path: object) -> bool:
+        mark = _mark(path)
+        place = int(np.searchsorted(self._marks, mark))
+        return place < len(self._marks) and bool(self._marks[place] == mark)
+
+
+def _mark(path: object) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.blake2b(os.fsencode(str(path)), digest_size=8).digest(), "big"))
+
+
+def results_of(folder: Path) -> Results:
+    """The results in an output folder, resolved, and its report."""
+    root = folder.resolve()
+    return Results(root / path for path in chain((REPORT_NAME,), _begun(folder), _reported(folder)))
+
+
+def _reported(folder: Path) -> Iterator[str]:
+    try:
+        with (folder / REPORT_NAME).open("rb") as stream:
+            for line in stream:
+                try:
+                    outputs = json.loads(line)["outputs"]
+                    yield from (path for path in outputs.values() if isinstance(path, str))
+                except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                    continue
+    except OSError:
+        return
+
+
+def _begun(folder: Path) -> Iterator[str]:
+    """Files, relative to the folder, that a run was about to write which did not end in order."""
+    try:
+        with (folder / STATE / _BEGUN).open("rb") as stream:
+            for line in stream:
+                try:
+                    name, *suffixes = json.loads(line)
+                except (ValueError, TypeError, RecursionError):
+                    continue  # Torn: nothing of it had been written.
+                yield from (f"{name}{suffix}" for suffix in suffixes)
+    except OSError:
+        return

@@ -1,0 +1,169 @@
+"""Files below one folder: no link leads out of it, and what was synced survives a power cut."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
+"""What file systems say that cannot sync a folder, and need not."""
+_SYNCS_AT_ONCE = 8
+"""A file system writes what is asked for at the same time in one go."""
+
+
+class ConfinedFolder:
+    """A folder that is held open: whatever becomes of its name, what is done through it is done inside.
+
+    Paths are given as parts. OSError with ENOTDIR or ELOOP: one of them is a link, or no folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Makes it if it is not there. `path` itself may be a link: the user named it."""
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    @contextmanager
+    def opened(self, parts: Sequence[str], *, create: bool = False) -> Iterator[int]:
+        """The descriptor of the folder below; `create`: it is made if it is not there, and synced into its parent."""
+        descriptor = os.dup(self._descriptor)
+        try:
+            for part in parts:
+                below = _open_folder(part, descriptor, create=create)
+                os.close(descriptor)
+                descriptor = below
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def create(self, parts: Sequence[str]) -> IO[bytes]:
+        """A new file to write to. FileExistsError: something has that name."""
+        with self.opened(parts[:-1]) as folder:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            return os.fdopen(os.open(parts[-1], flags, 0o666, dir_fd=folder), "wb")
+
+    def open_own(self, parts: Sequence[str], mode: str) -> IO[bytes]:
+        """A file to read and append to; it is made if it is not there, and never through a link."""
+        with self.opened(parts[:-1], create=True) as folder:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(parts[-1], flags | (os.O_APPEND if "a" in mode else 0), 0o666, dir_fd=folder)
+        return _ordinary(descriptor, mode)
+
+    def open_to_read(self, parts: Sequence[str]) -> IO[bytes]:
+        """An ordinary file."""
+        if not parts or ".." in parts or "/" in parts:
+            raise OSError(errno.EINVAL, "it is outside the folder")
+        with self.opened(parts[:-1]) as folder:
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+            return _ordinary(os.open(parts[-1], flags, dir_fd=folder), "rb")
+
+    def locked(self, parts: Sequence[str]) -> IO[bytes] | None:
+        """A file that is locked for as long as it is open; None: somebody else has it."""
+        file = self.open_own(parts, "rb+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with self.opened(parts[:-1]) as folder:
+                there = os.stat(parts[-1], dir_fd=folder, follow_symlinks=False)
+        except OSError as error:
+            file.close()
+            if error.errno not in {errno.EWOULDBLOCK, errno.EACCES, errno.ENOENT, errno.ENOTDIR}:
+                raise
+            return None
+        if not os.path.samestat(there, os.fstat(file.fileno())):
+            file.close()  # Removed by who had it, and made anew.
+            return None
+        return file
+
+    def move(self, source: Sequence[str], target: Sequence[str]) -> None:
+        """Gives a file or folder another name; a file that has it goes."""
+        with self.opened(source[:-1]) as before, self.opened(target[:-1]) as after:
+            os.rename(source[-1], target[-1], src_dir_fd=before, dst_dir_fd=after)
+
+    def is_folder(self, parts: Sequence[str]) -> bool:
+        """Also when it is a link: nothing can be put in its place. OSError: a folder on the way cannot be used."""
+        with self.opened(parts[:-1]) as folder:
+            try:
+                return stat.S_ISDIR(os.stat(parts[-1], dir_fd=folder, follow_symlinks=False).st_mode)
+            except FileNotFoundError:
+                return False
+
+    def remove(self, parts: Sequence[str]) -> None:
+        """Removes a file, if it is there."""
+        with suppress(FileNotFoundError), self.opened(parts[:-1]) as folder:
+            os.unlink(parts[-1], dir_fd=folder)
+
+    def remove_tree(self, parts: Sequence[str]) -> None:
+        """Removes a folder with all that is in it, as far as that can be done; links are removed, not followed."""
+        with suppress(OSError), self.opened(parts) as folder:
+            for name in os.listdir(folder):  # noqa: PTH208 - Path knows no descriptors
+                try:
+                    os.unlink(name, dir_fd=folder)
+                except OSError:
+                    self.remove_tree((*parts, name))
+            with self.opened(parts[:-1]) as parent:
+                os.rmdir(parts[-1], dir_fd=parent)
+
+    def remove_if_empty(self, parts: Sequence[str]) -> None:
+        with suppress(OSError), self.opened(parts[:-1]) as folder:
+            os.rmdir(parts[-1], dir_fd=folder)
+
+    def sync_files(self, files: Iterable[Sequence[str]]) -> None:
+        """Returns when the contents of `files` are on the disk."""
+        wanted = list(files)
+        if len(wanted) == 1:
+            self._sync_file(wanted[0])
+        elif wanted:
+            with ThreadPoolExecutor(min(_SYNCS_AT_ONCE, len(wanted)), "sync") as pool:
+                list(pool.map(self._sync_file, wanted))
+
+    def sync_folders(self, folders: Iterable[Sequence[str]]) -> None:
+        """Returns when the names in `folders` are on the disk."""
+        for parts in folders:
+            with self.opened(parts) as folder:
+                sync_folder(folder)
+
+    def _sync_file(self, parts: Sequence[str]) -> None:
+        with self.opened(parts[:-1]) as folder:
+            descriptor = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sync_folder(descriptor: int) -> None:
+    """Returns when the names in the open folder are on the disk."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+
+
+def _ordinary(descriptor: int, mode: str) -> IO[bytes]:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no ordinary file")
+    return os.fdopen(descriptor, mode)
+
+
+def _open_folder(name: str, parent: int, *, create: bool) -> int:
+    if create:
+        try:
+            os.mkdir(name, dir_fd=parent)
+        except FileExistsError:
+            pass
+        else:
+            sync_folder(parent)
+    return os.open(name, _FOLDER, dir_fd=parent)

@@ -1,0 +1,53 @@
+"""Pages on their way to those who do them: pictures of other machines are brought ahead, a few at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from pero_worker.errors import PageError
+from pero_worker.jobs.plan import PageTask
+
+Bring = Callable[[PageTask], PageTask]
+"""The task with its picture on this machine. PageError: it cannot be had."""
+_AHEAD = 8
+"""Pages that are fetched or wait to be handed in."""
+_THREADS = 4
+
+
+class Supply:
+    """Hands out tasks that can be done now: those of this machine at once, others when their picture has come."""
+
+    def __init__(self, tasks: Iterator[PageTask], bring: Bring) -> None:
+        self._tasks = tasks
+        self._bring = bring
+        self._threads = ThreadPoolExecutor(_THREADS, "pictures")
+        self._coming: dict[Future[PageTask], PageTask] = {}
+        self._more = True
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is more to come."""
+        return self._more or bool(self._coming)
+
+    def take(self) -> tuple[PageTask, PageError | None] | None:
+        """A task, and why it cannot be done; None: there is none at the moment."""
+        while self._more and len(self._coming) < _AHEAD:
+            task = next(self._tasks, None)
+            if task is None:
+                self._more = False
+            elif not task.is_remote:
+                return task, None
+            else:
+                self._coming[self._threads.submit(self._bring, task)] = task
+        for future in [future for future in self._coming if future.done()][:1]:
+            asked = self._coming.pop(future)
+            try:
+                return future.result(), None
+            except PageError as error:
+                return asked, error
+        return None
+
+    def close(self) -> None:
+        """What is being fetched comes to its end, for the next run."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,22 @@
+"""Words for names and messages."""
+
+from __future__ import annotations
+
+import hashlib
+
+_MARK = 12
+"""Hexadecimal digits that tell shortened names apart."""
+
+
+def bounded_name(name: str, max_bytes: int) -> str:
+    """`name`, which is part of a path, in at most `max_bytes` bytes of UTF-8; a long one ends with a digest."""
+    encoded = name.encode()
+    if len(encoded) <= max_bytes:
+        return name
+    mark = hashlib.sha256(encoded).hexdigest()[:_MARK]
+    return encoded[: max_bytes - _MARK - 1].decode("utf-8", "ignore") + "-" + mark
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 page`, `2 pages`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

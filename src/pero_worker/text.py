@@ -1,0 +1,37 @@
+"""Text of others, made fit to be shown: on a terminal, in a log, in a report."""
+
+from __future__ import annotations
+
+import unicodedata
+
+MAX_LINE_LENGTH = 16_000
+"""Characters; what is longer is cut off."""
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_BREAKING = {"Cc", "Cs", "Zl", "Zp", "Cf"}
+_HARMLESS = {"\u00ad", "\u200c", "\u200d"}
+"""Soft hyphen and joiners, which words and emoji need; other format characters turn the direction or hide."""
+
+
+def one_line(text: str) -> str:
+    """`text` without a say over a terminal: control characters, line breaks of all kinds, what turns the direction of
+    writing, and broken surrogates are written out."""
+    cut = text if len(text) <= MAX_LINE_LENGTH else f"{text[:MAX_LINE_LENGTH]} ... ({len(text)} characters)"
+    if cut.isprintable():
+        return cut
+    return "".join(_written_out(character) if _breaks(character) else character for character in cut)
+
+
+def clean_lines(text: str) -> str:
+    """As `one_line`, but line breaks stay: for texts of several lines."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+def _breaks(character: str) -> bool:
+    return unicodedata.category(character) in _BREAKING and character not in _HARMLESS
+
+
+def _written_out(character: str) -> str:
+    number = ord(character)
+    if number > 0xFFFF:
+        return f"\\U{number:08x}"
+    return _SHORT.get(character) or (f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}")

@@ -1,0 +1,53 @@
+"""A gateway that hands pages to a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from cluster.test_workers import running_watchdog, running_worker, until
+from gateway.conftest import V1, picture, roles_of, running
+
+from pero_worker.gateway.cluster_backend import RESULTS_QUEUE
+
+if TYPE_CHECKING:
+    from cluster.conftest import TestCluster
+
+PAGES = 20
+SLOW = (
+    "[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\nTIME_DIFF_MIN = 0.05\nTIME_DIFF_MAX = 0.05\nFAIL_NAME = *fail*\nLINE = {}\n"
+)
+
+
+def send(client: V1, *more: str) -> str:
+    names = [*(f"{number}.jpg" for number in range(PAGES)), *more]
+    job = client.create(*names, engine_name="both")
+    for name in names:
+        assert client.upload(job, name, picture()).status_code == 201
+    return job
+
+
+def test_pages_survive_gateway_and_broker(cluster: TestCluster, tmp_path: Path) -> None:
+    for stage in ("first", "second"):
+        cluster.add_stage(stage, SLOW.format(stage))
+    options = ("--cluster", cluster.zookeeper, "--engine", "both=first,second")
+    with (
+        running(tmp_path / "data", *options, environment=cluster.environment()) as gateway,
+        running_watchdog(cluster),
+    ):
+        user = roles_of(gateway).user
+        with cluster.broker() as broker:
+            job = send(user, "fail.jpg")
+            # Everything that fits is with the cluster when the gateway dies, and is not sent again.
+            until(lambda: (state := broker.state("first")) and state.messages >= 10, 60)
+            gateway.kill()
+            with running_worker(cluster, tmp_path):
+                until(lambda: (state := broker.state(RESULTS_QUEUE)) and state.messages >= 3, 60)
+                # A connection that is cut gives back what was in hand.
+                gateway.start(port=gateway.port)
+                for connection in cluster.rabbitmq.api("GET", f"vhosts/{cluster.vhost}/connections"):
+                    cluster.rabbitmq.api("DELETE", f"connections/{quote(connection['name'], safe='')}")
+                done = user.wait(job)
+    assert (done["state"], done["progress"]) == ("done", 1.0)
+    assert "both" in done["engine_name"]

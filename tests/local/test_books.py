@@ -1,0 +1,212 @@
+"""`pero-worker ocr` on manifests and METS, as a user runs it, against a library's server."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from library import Library, Service, library, picture
+
+from pero_worker.formats import pagexml
+
+XLINK = 'xmlns="http://www.loc.gov/METS/" xmlns:xlink="http://www.w3.org/1999/xlink"'
+METS = f"""<mets {XLINK}><fileSec><fileGrp USE="image"><file ID="i0"><FLocat xlink:href="0001.jpg"/></file></fileGrp></fileSec>
+<structMap TYPE="physical"><div TYPE="document"><div TYPE="page"><fptr FILEID="i0"/></div></div></structMap></mets>"""
+Ocr = Callable[..., tuple[subprocess.CompletedProcess[str], dict[str, dict[str, Any]]]]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Library]:
+    with library() as here:
+        for name in ("p1", "p2", "p3"):
+            here.services[f"/image/3/{name}"] = Service()
+        here.services["/image/3/locked"] = Service(locked="Reading room")
+        yield here
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    folder = tmp_path / "pipeline"
+    folder.mkdir()
+    (folder / "config.ini").write_text("[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\nLINE = ocr\n")
+    return folder
+
+
+@pytest.fixture
+def ocr(tmp_path: Path, pipeline: Path, server: Library) -> Ocr:
+    def run(*arguments: object, expect: int = 0, out: str = "out", engine: object = pipeline) -> Any:
+        server.asked.clear()
+        folder = tmp_path / out
+        command = [
+            sys.executable,
+            "-m",
+            "pero_worker",
+            "ocr",
+            *map(str, arguments),
+            "-o",
+            str(folder),
+            "-p",
+            str(engine),
+        ]
+        environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        done = subprocess.run(
+            [*command, "-j", "1", "--fetch-rate", "1000"], capture_output=True, text=True, check=False, env=environment
+        )
+        assert done.returncode == expect, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr + done.stdout
+        report = folder / "report.jsonl"
+        lines = report.read_text().splitlines() if report.is_file() else []
+        return done, {record["page"]: record for record in map(json.loads, lines)}
+
+    return run
+
+
+def canvas(number: int, body: Any, label: str = "") -> dict[str, Any]:
+    annotation = {"type": "Annotation", "motivation": "painting", "body": body, "target": f"HOME/c/{number}"}
+    items = [{"type": "AnnotationPage", "items": [annotation]}]
+    return {"id": f"HOME/c/{number}", "type": "Canvas", "label": {"none": [label or str(number)]}, "items": items}
+
+
+def served(name: str) -> dict[str, Any]:
+    service = {"id": f"HOME/image/3/{name}", "type": "ImageService3", "profile": "level2"}
+    return {"id": f"HOME/image/3/{name}/full/100,/0/default.jpg", "type": "Image", "service": [service]}
+
+
+def manifest(*canvases: Any) -> dict[str, Any]:
+    return {"id": "HOME/m", "type": "Manifest", "label": {"en": ["Codex"]}, "items": list(canvases)}
+
+
+def test_a_manifest_becomes_text_and_a_second_run_fetches_nothing(ocr: Ocr, server: Library, tmp_path: Path) -> None:
+    film = {"id": "HOME/film.mp4", "type": "Video"}
+    secret = {"id": "file:///etc/passwd", "type": "Image"}
+    bodies = (served("p1"), film, served("locked"), served("p2"), secret)
+    address = server.put("/manifest.json", manifest(*(canvas(n, body, f"f. {n}r") for n, body in enumerate(bodies, 1))))
+    done, report = ocr(address, "--formats", "page,text,pdf", expect=3, engine="rapidocr")
+    assert {name: record["status"] for name, record in report.items()} == {
+        "0001_f. 1r": "done",
+        "0002_f. 2r": "skipped",
+        "0003_f. 3r": "failed",
+        "0004_f. 4r": "done",
+        "0005_f. 5r": "failed",
+    }
+    assert report["0001_f. 1r"]["source"] == f"{server.home}/image/3/p1"
+    assert report["0001_f. 1r"]["source_id"] == f"{server.home}/c/1"
+    assert report["0001_f. 1r"]["label"] == "f. 1r"
+    assert "film" not in report["0002_f. 2r"]["source"] and "video" in report["0002_f. 2r"]["error"]
+    assert "needs a login at Reading room" in report["0003_f. 3r"]["error"]
+    assert "file:///etc/passwd" in report["0005_f. 5r"]["error"]
+    page = pagexml.read((tmp_path / "out/0001_f. 1r.page.xml").read_bytes())
+    assert (page.width, page.height, page.name) == (400, 600, "0001_f. 1r.jpg")
+    assert (tmp_path / "out/Codex.pdf").read_bytes().startswith(b"%PDF")
+    assert "1 pages have nothing to read" in done.stdout
+    again, _ = ocr(address, "--formats", "page,text,pdf", expect=3, engine="rapidocr")
+    assert "0 pages done" in again.stdout and "2 done before" in again.stdout
+    assert [path for path, _ in server.asked if "locked" not in path] == ["/manifest.json"]
+
+
+def test_collections_are_followed_when_asked_for(ocr: Ocr, server: Library) -> None:
+    server.put("/one", manifest(canvas(1, served("p1"))))
+    inner = {"id": "HOME/top", "type": "Collection"}
+    members = [{"id": f"HOME/{name}", "type": "Manifest", "label": {"en": [name]}} for name in ("one", "gone")]
+    address = server.put("/top", {"type": "Collection", "id": "HOME/top", "items": [*members, inner]})
+    done, _ = ocr(address, expect=4)
+    assert "--follow-collections" in done.stderr
+    _, report = ocr(address, "--follow-collections", expect=3)
+    assert {name: record["status"] for name, record in report.items()} == {"one/0001_1": "done", "gone": "failed"}
+    assert "nothing at that address" in report["gone"]["error"]
+
+
+def test_a_mets_of_files_with_pages_that_were_chosen(ocr: Ocr, server: Library, tmp_path: Path) -> None:
+    files = "".join(
+        f'<file ID="f{n}" MIMETYPE="image/jpeg"><FLocat LOCTYPE="OTHER" xlink:href="img/{n}.jpg"/></file>'
+        for n in range(4)
+    )
+    files += f'<file ID="f4" MIMETYPE="image/jpeg"><FLocat LOCTYPE="URL" xlink:href="{server.put_picture("/five.jpg")}"/></file>'
+    pages = "".join(f'<div TYPE="page" ID="P{n}"><fptr FILEID="f{n}"/></div>' for n in range(5))
+    (tmp_path / "img").mkdir()
+    for number in range(3):
+        picture(str(number)).save(tmp_path / f"img/{number}.jpg")
+    path = tmp_path / "mets.xml"
+    path.write_text(
+        f'<mets {XLINK}><fileSec><fileGrp USE="MAX">{files}</fileGrp></fileSec><structMap TYPE="PHYSICAL"><div>{pages}</div></structMap></mets>'
+    )
+    _, report = ocr(path, "--pages", "P1..P4", expect=3)
+    assert {name: record["status"] for name, record in report.items()} == {
+        "P1": "done",
+        "P2": "done",
+        "P3": "failed",
+        "P4": "failed",
+    }
+    assert "img/3.jpg" in report["P3"]["error"]
+    assert "--allow-private" in report["P4"]["error"]
+    _, report = ocr(path, "--pages", "P1..P4", "--allow-private", expect=3)
+    assert report["P4"]["status"] == "done"
+
+
+def test_an_export_as_zip(ocr: Ocr, tmp_path: Path) -> None:
+    archive = tmp_path / "export.zip"
+    picture("one").save(tmp_path / "0001.jpg")
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("METS.xml", METS)
+        packed.write(tmp_path / "0001.jpg", "0001.jpg")
+    _, report = ocr(archive)
+    assert report["0001"]["status"] == "done"
+    for name in ("../evil.jpg", "/etc/evil.jpg", "C:/evil.jpg"):
+        with zipfile.ZipFile(archive, "w") as packed:
+            packed.writestr("METS.xml", METS)
+            packed.writestr(name, b"x")
+        done, _ = ocr(archive, expect=4)
+        assert "leads out" in done.stderr
+
+
+def test_mistakes_get_one_line_and_their_exit_status(ocr: Ocr, server: Library, tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text('{ "a": 1 ')
+    (tmp_path / "other.json").write_text('{"a": 1}')
+    (tmp_path / "broken.xml").write_text("<mets>")
+    page = server.put("/page", "<!DOCTYPE html><html></html>", "text/html")
+    cases = [
+        ("broken.json", "not JSON"),
+        ("other.json", "neither a manifest"),
+        ("broken.xml", "XML"),
+        (page, "web page"),
+        (server.home + "/none", "404"),
+    ]
+    for name, reason in cases:
+        done, _ = ocr(name if "://" in name else tmp_path / name, expect=4)
+        assert reason in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+    done, _ = ocr(page, "--iiif-size", "big", expect=2)
+    assert "--iiif-size" in done.stderr
+
+
+def test_10000_canvases_are_listed_before_anything_is_fetched(tmp_path: Path) -> None:
+    """Their pictures are asked for as pages are wanted; memory is bounded by the manifest, not by what it leads to."""
+    path = tmp_path / "large.json"
+    canvases = [canvas(number, served("p1")) for number in range(10_000)]
+    path.write_text(json.dumps(manifest(*canvases)).replace("HOME", "http://127.0.0.1:9"))
+    code = (
+        "import sys, itertools\n"
+        "from pathlib import Path\n"
+        "from pero_worker.clock import SystemClock\n"
+        "from pero_worker.inputs.discover import discover\n"
+        "from pero_worker.jobs.books import BookSettings, opened_books\n"
+        "from pero_worker.jobs.plan import open_documents\n"
+        "with opened_books(BookSettings(cache=Path(sys.argv[2])), SystemClock()) as books:\n"
+        "    found = discover([sys.argv[1]], open_book=books.open)\n"
+        "    (opened,) = open_documents(found.documents, 'p', 'v', 300)\n"
+        "    print(len(opened.pages))\n"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    done = subprocess.run(
+        [sys.executable, "-c", code, path, tmp_path / "cache"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "10000"
+    assert max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) < 600_000

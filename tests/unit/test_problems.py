@@ -1,0 +1,99 @@
+"""What an operator is told of a cluster, from one look at it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pero_worker.cluster.problems import find_problems
+from pero_worker.cluster.registry.workers import WorkerState
+from pero_worker.cluster.state import ClusterState, Look, Problem, Severity, StageState
+
+NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+IDLE = WorkerState("w1", "IDLE", connected=True, facts={"labels": ["cpu"]})
+
+
+def problems(*stages: StageState, workers: tuple[WorkerState, ...] = (IDLE,), **more: Any) -> tuple[Problem, ...]:
+    look = Look(stages=stages, workers=workers, **{"leader": "dog", **more})
+    return find_problems(look, NOW)
+
+
+def stage(**facts: Any) -> StageState:
+    return StageState(**{"name": "ocr", "messages": 16, "workers": 1, **facts})
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def test_a_cluster_that_works_has_no_problem() -> None:
+    assert problems(stage(last_page=ago(3)), stage(name="empty", messages=0, workers=0)) == ()
+
+
+def test_a_stage_that_cannot_be_loaded_says_why_and_since_when() -> None:
+    (found,) = problems(stage(workers=0, trouble="the archive is cut short", trouble_since=ago(600)))
+    assert found.severity is Severity.CRITICAL and found.since == ago(600)
+    assert "the archive is cut short" in found.text and "rollback ocr" in found.remedy
+
+
+def test_a_version_that_fails_beside_one_that_works_is_a_warning() -> None:
+    (found,) = problems(stage(workers=1, trouble="truncated"))
+    assert found.severity is Severity.WARNING
+
+
+@pytest.mark.parametrize("workers", [(), (WorkerState("w1", "DEAD"),)])
+def test_pages_without_any_worker(workers: tuple[WorkerState, ...]) -> None:
+    (found,) = problems(stage(workers=0, waiting_since=ago(99)), workers=workers)
+    assert "there is no worker, and 16 pages wait" in found.text and found.since == ago(99)
+    assert problems(stage(workers=0, messages=0), workers=workers) == ()
+
+
+def test_a_label_that_no_worker_has() -> None:
+    (found,) = problems(stage(workers=0, needs="cuda"))
+    assert found.text == "not served: no worker has the label cuda" and "--label cuda" in found.remedy
+    gpu = WorkerState("w2", "IDLE", connected=True, facts={"labels": ["cuda"]})
+    assert problems(stage(workers=0, needs="cuda"), workers=(IDLE, gpu)) == ()
+
+
+@pytest.mark.parametrize(
+    ("mean", "idle", "stands"), [(1.0, 61, True), (1.0, 59, False), (30.0, 299, False), (30.0, 301, True)]
+)
+def test_a_queue_that_stands_still(mean: float, idle: float, stands: bool) -> None:
+    found = problems(stage(mean_seconds=mean, last_page=ago(idle)))
+    assert [problem.since for problem in found] == ([ago(idle)] if stands else [])
+    assert problems(stage(mean_seconds=mean, last_page=ago(idle), messages=0)) == ()
+
+
+def test_a_killed_worker_is_told_from_one_that_was_stopped() -> None:
+    gone = WorkerState("w2", "ZK_CONNECTION_FAILED", since=ago(8))
+    stopped = WorkerState("w3", "DEAD", since=ago(8))
+    (found,) = problems(workers=(IDLE, gone, stopped))
+    assert found.subject == "worker w2" and "killed" in found.text and found.since == ago(8)
+    assert (gone.word, stopped.word) == ("gone", "stopped")
+
+
+def test_an_alarm_of_rabbitmq_comes_before_all_else() -> None:
+    found = problems(alarms=("low on disk",), dead_letters=1)
+    assert [problem.subject for problem in found] == ["RabbitMQ", "pero.dead"]
+    assert "low on disk" in found[0].text and "make room" in found[0].remedy
+    assert found[1].text == "1 unusable message"
+
+
+def test_a_server_that_is_away_blames_no_stage() -> None:
+    (found,) = problems(stage(messages=None), away=(("RabbitMQ", "connection refused"),))
+    assert found.subject == "RabbitMQ" and "connection refused" in found.text
+    (found,) = problems(stage(messages=None))
+    assert "has no queue" in found.text
+
+
+def test_no_watchdog_and_a_disabled_stage_that_pages_wait_for() -> None:
+    assert {problem.subject for problem in problems(stage(disabled=True), leader="")} == {"watchdog", "stage ocr"}
+    assert problems(leader="") == ()
+
+
+def test_the_severity_of_a_state_is_that_of_its_worst_problem() -> None:
+    look = Look(stages=(stage(workers=0),), dead_letters=2)
+    assert ClusterState(look=look, problems=find_problems(look, NOW)).severity is Severity.CRITICAL
+    assert ClusterState(look=Look(), problems=()).severity is Severity.OK
