@@ -11,6 +11,7 @@ from pero_worker.cli.late import command_app
 from pero_worker.cli.say import say, warn
 from pero_worker.errors import ExitCode, StageError, UsageError
 from pero_worker.models.pipelines import load_pipeline, pipeline_cache
+from pero_worker.models.trust import TrustedArchives, judge_by
 from pero_worker.processes import Lifetime, leave
 
 EPILOG = """
@@ -56,7 +57,7 @@ def train(
 ) -> None:
     """Tune the recogniser to a hand or a face, with pages that are transcribed already."""
     lifetime = Lifetime(grace=_GRACE_SECONDS, status=ExitCode.INTERRUPTED)
-    pipeline = load_pipeline(start, cache=pipeline_cache())
+    pipeline = load_pipeline(start, cache=pipeline_cache(), judge=judge_by(TrustedArchives(), word=False))
     try:
         import torch  # noqa: PLC0415 - seconds, and not everybody has it
 

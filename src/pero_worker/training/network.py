@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pero_worker.errors import UsageError
+from pero_worker.engines.pero.safeload import load_script
+from pero_worker.errors import StageError, UsageError
 from pero_worker.training.alphabet import Alphabet, plain_letter
 
 _LESS = 3.0
@@ -28,8 +29,8 @@ def open_network(description: Path) -> tuple[Any, Alphabet, int]:
     try:
         told = json.loads(description.read_text("utf-8"))
         alphabet, height = Alphabet([str(character) for character in told["characters"]]), int(told["line_px_height"])
-        net = torch.jit.load(str(description.parent / told["checkpoint"]), map_location="cpu")
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        net = load_script(str(description.parent / told["checkpoint"]), torch.device("cpu"))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, StageError) as error:
         raise UsageError(f"{description} does not describe a recogniser that can be opened: {error}") from error
     for weights in net.parameters():
         weights.data = weights.data.float()
