@@ -27,6 +27,7 @@ from pero_worker.request import Payload, Request
 from pero_worker.stores.location import StoreAccess
 from pero_worker.watchdog.policy import PlanRule
 from pero_worker.watchdog.service import Watchdog
+from pero_worker.watchdog.snapshot import Rule
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.wire.tree import TREE
 from pero_worker.work import WorkerStatus
@@ -61,10 +62,10 @@ def running_worker(cluster: TestCluster, tmp_path: Path, name: str = "w1", **set
 
 
 @contextmanager
-def running_watchdog(cluster: TestCluster) -> Iterator[None]:
+def running_watchdog(cluster: TestCluster, rule: Rule | None = None) -> Iterator[None]:
     stopped = threading.Event()
     with session(cluster.access.zookeeper) as client, cluster.broker() as broker:
-        watchdog = Watchdog(client, broker.lengths, SystemClock(), PlanRule(interval=0.1))
+        watchdog = Watchdog(client, broker.lengths, SystemClock(), rule or PlanRule(interval=0.1))
         thread = threading.Thread(target=watchdog.run, args=("dog", stopped))
         thread.start()
         try:

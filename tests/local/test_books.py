@@ -201,7 +201,7 @@ def test_10000_canvases_are_listed_before_anything_is_fetched(tmp_path: Path) ->
         "from pero_worker.jobs.plan import open_documents\n"
         "with opened_books(BookSettings(cache=Path(sys.argv[2])), SystemClock()) as books:\n"
         "    found = discover([sys.argv[1]], open_book=books.open)\n"
-        "    (opened,) = open_documents(found.documents, 'p', 'v', 300)\n"
+        "    (opened,) = open_documents(found.documents, 'p', 'v', 300, apart=None)\n"
         "    print(len(opened.pages))\n"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

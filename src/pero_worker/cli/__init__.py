@@ -19,6 +19,10 @@ COMMANDS: Mapping[str, Command] = {
     "ocr": Command("ocr", "Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."),
     "review": Command("review", "List the worst pages and lines, and show each line's picture beside its text."),
     "train": Command("train", "Tune the recogniser to a hand or a face, with pages that are transcribed already."),
+    "mets": Command(
+        "mets", "Enter a run's results into the METS that its pages came from; files are written beside it."
+    ),
+    "ocrd-zip": Command("mets", "Pack a METS and its files as an OCRD-ZIP.", "zip_app"),
     "engines": Command("engines", "List the OCR engines and whether they can run here."),
     "pipelines": Command(
         "pipelines", "List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one, too."
@@ -32,7 +36,10 @@ COMMANDS: Mapping[str, Command] = {
     "download": Command(
         "download", "Take results out of an output queue; each page is written once, however often it is delivered."
     ),
-    "status": Command("status", "What is wrong and what to do, then stages, workers, and who leads."),
+    "status": Command(
+        "status",
+        "What is wrong and what to do, then stages with their queues, workers with what they do, and who leads.",
+    ),
     "metrics": Command("metrics", "Metrics of the whole cluster in Prometheus' format."),
     "gateway": Command("gateway", "Serve the PERO API and DocAPI over HTTP."),
     "keys": Command("keys", "Keys of the gateway: add, list, revoke, import."),

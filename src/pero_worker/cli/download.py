@@ -13,8 +13,9 @@ from pero_worker.cli.progress import count_bar
 from pero_worker.cli.say import say, warn
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
-from pero_worker.cluster.pages.download import DownloadCounts, download, messages_in
+from pero_worker.cluster.pages.download import DownloadCounts, download
 from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
+from pero_worker.cluster.pages.route import check_output
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.errors import ExitCode
 from pero_worker.formats import formats_help, parse_formats
@@ -45,6 +46,12 @@ def download_results(
     layout: Annotated[
         str, typer.Option(help="tree (names as published) or requests (a folder each, as upstream).")
     ] = "tree",
+    keep_failed: Annotated[
+        bool, typer.Option("--keep-failed", help="Keep messages of failed pages, for pero-worker dead replay.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also from a stage with a model: its pages are taken away undone.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Take results out of an output queue; each page is written once, however often it is delivered."""
@@ -56,7 +63,7 @@ def download_results(
     clock = SystemClock()
     downloaded = DownloadCounts()
     with open_cluster(cluster_access(connection)) as cluster:
-        waiting = messages_in(cluster.broker, queue)
+        waiting = check_output(cluster, queue, force=force)
         writer = RequestFolders(output) if layout == "requests" else ResultTree(OutputFolder(output), wanted, clock)
         try:
             with count_bar(visible=not quiet) as bar:
@@ -71,6 +78,7 @@ def download_results(
                     downloaded=downloaded,
                     on_page=lambda _request: bar.advance(task),
                     warn=warn,
+                    keep_failed=keep_failed,
                 )
         finally:
             writer.close()

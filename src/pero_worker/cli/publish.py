@@ -35,6 +35,8 @@ EPILOG = """
 
   pero-worker publish box7.pdf 'box8/*.tif' --stages ocr,out --job box7-8 --priority 1
 
+  pero-worker publish scans/ --stages ocr,out --job box7 --retry-failed results/
+
 The same --job again sends only what was not sent before. pero-worker ocr --cluster sends, waits and downloads in one.
 """
 
@@ -61,9 +63,20 @@ def publish_pages(
     ] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="With --wait.", metavar="DIR")] = None,
     formats: Annotated[str, typer.Option("-f", "--formats", help=f"With --wait: {formats_help()}.")] = "page,alto,text",
+    retry_failed: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also send again what failed in this download; the same paths, stages and --job.", metavar="DIR"
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Other programs serve stages that have no model here.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Send pages into the cluster."""
+    if retry_failed and not job:
+        raise UsageError("--retry-failed needs --job: the name that the pages were sent with")
     if wait:
         if output is None:
             raise UsageError("--wait needs --output: the folder for the results")
@@ -80,6 +93,8 @@ def publish_pages(
         stages=split_servers(stages),
         priority=priority,
         dpi=dpi,
+        force=force,
+        failed_in=retry_failed,
         max_pages=max_pages,
     )
     published = PublishCounts()
@@ -89,13 +104,13 @@ def publish_pages(
             with open_cluster(cluster_access(connection)) as cluster:
                 publish_job(
                     found.documents,
-                    cluster.broker,
+                    cluster,
                     sending,
                     published,
                     lambda number: bar.update(task, completed=number),
                 )
     finally:
-        if not quiet and (published.pages or published.before or published.failed):
+        if not quiet and (published.sent or published.failed):
             print_published(published, sending.job)
             print_passed_over(found)
     if published.failed or found.unreadable.count:
@@ -105,6 +120,7 @@ def publish_pages(
 def print_published(published: PublishCounts, job: str) -> None:
     """What was sent, on stdout."""
     before = f", {published.before} sent before" if published.before else ""
+    before += f", {published.again} that failed sent again" if published.again else ""
     say(f"{published.pages} pages sent as job {job}{before}, {len(published.failed)} not sent")
     for name, reason in published.failed:
         say(f"  not sent: {name}: {reason}")

@@ -11,6 +11,7 @@ import typer
 
 from pero_worker.cli.access import cluster_command
 from pero_worker.cli.examples import examples
+from pero_worker.cli.listing import print_list
 from pero_worker.cli.progress import bytes_bar
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
@@ -127,9 +128,14 @@ def list_(
     if as_json:
         typer.echo(json.dumps([asdict(replace(r, archive=without_login(r.archive))) for r in records], default=str))
         return
-    for record in records:
-        note = " disabled" if record.disabled else ""
-        typer.echo(f"{record.name:24} {record.version or '-':34} {without_login(record.archive) or '-'}{note}")
+    print_list(
+        ("stage", "version", "archive", "state"),
+        [
+            (record.name, record.version, without_login(record.archive), "disabled" if record.disabled else "")
+            for record in records
+        ],
+        empty="there are no stages: see pero-worker stage upload",
+    )
 
 
 @app.command(epilog=examples("pero-worker stage show ocr"))

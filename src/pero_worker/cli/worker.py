@@ -26,6 +26,7 @@ from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.local.devices import choose_devices
 from pero_worker.models.store import Keep
 from pero_worker.processes import Lifetime
+from pero_worker.work import Rotate
 
 _GATEWAY = "Instead of a cluster"
 EPILOG = """
@@ -65,6 +66,9 @@ def worker(
     grace: Annotated[float, typer.Option(min=0, help="Seconds for the page in hand when told to stop.")] = 5.0,
     max_attempts: Annotated[int, typer.Option(min=1, help="Tries before a page is given up.")] = 3,
     max_megapixels: Annotated[int, typer.Option(min=1, help="Refuse larger pages.")] = DEFAULT_MAX_PIXELS // 1_000_000,
+    rotate: Annotated[
+        Rotate, typer.Option(help="Turn pages whose text lies sideways or upside down (auto), or do not (off).")
+    ] = Rotate.AUTO,
     max_memory: Annotated[
         float, typer.Option(min=0, help="GB; a process that takes more is started anew between pages. 0 = any.")
     ] = 16.0,
@@ -148,6 +152,7 @@ def worker(
             keep=Keep(age=timedelta(days=cache_days), bytes=round(cache_size * 1e9)),
             device=one,
             max_pixels=max_megapixels * 1_000_000,
+            rotate=rotate is Rotate.AUTO,
             max_attempts=max_attempts,
             grace=grace,
             log_queue=log_queue or ("" if silent else values.get("log_queue", "")),

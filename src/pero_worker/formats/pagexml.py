@@ -59,6 +59,8 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
     sheet = _child(root, "Page", imageFilename=name, imageWidth=str(page.width), imageHeight=str(page.height))
     if (sure := page.confidence()) is not None:
         sheet.set("conf", f"{min(1.0, max(0.0, sure)):.3f}")
+    if page.orientation and -180 < page.orientation <= 180:
+        sheet.set("orientation", f"{page.orientation:.3f}")
     ids = Ids({"reading_order"})
     named = [(ids.take(region.id, "r"), region) for region in page.regions]
     if named:

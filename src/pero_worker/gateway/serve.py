@@ -19,6 +19,7 @@ from pero_worker.gateway.app import make_app
 from pero_worker.gateway.backend import PageBackend
 from pero_worker.gateway.core import Gateway, open_gateway
 from pero_worker.gateway.dispatcher import Dispatcher
+from pero_worker.gateway.housekeeping import Housekeeper
 from pero_worker.gateway.settings import GatewaySettings
 
 logger = logging.getLogger(__name__)
@@ -39,11 +40,14 @@ def serve(
     with _alone(settings), _listen(settings) as listener:
         gateway = open_gateway(settings)
         dispatcher = Dispatcher(gateway, backend, SystemClock(), str(uuid.uuid4()), default_engine=default_engine)
+        housekeeper = Housekeeper(gateway)
         try:
             dispatcher.start()
+            housekeeper.start()
             _run(gateway, listener, listening)
         finally:
             dispatcher.stop()
+            housekeeper.stop()
             gateway.database.close()
 
 

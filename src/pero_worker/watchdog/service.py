@@ -17,9 +17,11 @@ from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException, NoNodeError
 
 from pero_worker.cluster.registry.stages import StageRecord, Trouble, current_trouble, write_trouble
+from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.coordinators.session import CONNECTION_ERRORS
-from pero_worker.errors import TransientError
+from pero_worker.errors import OutputError, TransientError
 from pero_worker.ports import Clock
+from pero_worker.text import one_line
 from pero_worker.watchdog.janitor import tidy
 from pero_worker.watchdog.mirror import Mirror
 from pero_worker.watchdog.observer import Command, Observer
@@ -30,6 +32,8 @@ from pero_worker.wire.tree import TREE
 logger = logging.getLogger(__name__)
 _TIDY_INTERVAL_SECONDS = 3600.0
 _DEBOUNCE_SECONDS = 0.01
+_PAUSE_SECONDS = 1.0
+"""After a look that failed."""
 _MIN_TURN_SECONDS = 10.0
 _TURN_IN_LOADS = 10.0
 """Upstream's watchdog should leave a worker where it was sent for this many times as long as loading takes."""
@@ -68,6 +72,7 @@ class Watchdog:
         self._warned: dict[str, str] = {}
         self._place = ""
         self._trouble = ""
+        self._nonsense: set[str] = set()
 
     def run(self, name: str, stopped: threading.Event) -> None:
         """Waits for the lead, leads until it is lost, and again, until `stopped`."""
@@ -78,9 +83,11 @@ class Watchdog:
             threading.Thread(target=_cancel_when, args=(stopped, over, election), daemon=True).start()
             try:
                 election.run(self._lead, name, election, stopped)
-            except (KazooException, *CONNECTION_ERRORS) as error:
-                logger.warning("the lead is lost: %s", error or type(error).__name__)
-                stopped.wait(0.5)
+            except OutputError:
+                raise
+            except Exception as error:  # of kazoo's, or of a value that nobody thought of
+                logger.warning("the lead is lost: %s", one_line(str(error)) or type(error).__name__)
+                stopped.wait(_PAUSE_SECONDS)
             finally:
                 over.set()
 
@@ -108,14 +115,21 @@ class Watchdog:
                     self.round(mirror)
                     pause = max(self._rule.interval, _REST_FACTOR * (self._clock.monotonic() - begun))
                     if self._clock.monotonic() >= next_tidying:
-                        tidy(self._client, self._clock.now())
+                        # First: what cannot be cleared away must not be tried at every look.
                         next_tidying = self._clock.monotonic() + _TIDY_INTERVAL_SECONDS
+                        tidy(self._client, self._clock.now())
                 except LeadLostError:
                     logger.warning("another watchdog leads")
                     return
                 except (TransientError, KazooException, *CONNECTION_ERRORS) as error:
                     self._complain(str(error) or type(error).__name__)
-                    stopped.wait(1.0)
+                    stopped.wait(_PAUSE_SECONDS)
+                except OutputError:
+                    raise
+                except Exception as error:  # no value of a stranger's may end every watchdog
+                    logger.debug("a round failed", exc_info=True)
+                    self._complain(f"a round failed with {type(error).__name__}: {one_line(str(error))}")
+                    stopped.wait(_PAUSE_SECONDS)
                 else:
                     self._complain("")
                 self._news.wait(pause)
@@ -126,9 +140,20 @@ class Watchdog:
             self._client.remove_listener(listen)
             mirror.close()
 
+    def _tell_of_nonsense(
+        self, no_names: Sequence[str], records: Sequence[StageRecord], states: Sequence[WorkerState]
+    ) -> None:
+        """Once, by the nodes' paths."""
+        found = {*no_names}
+        found.update(TREE.stage(record.name, leaf) for record in records for leaf in record.unreadable)
+        found.update(TREE.worker(state.name, leaf) for state in states for leaf in state.unreadable)
+        for path in sorted(found - self._nonsense):
+            logger.warning("what stands in ZooKeeper at %s makes no sense and counts as unset", one_line(path))
+        self._nonsense = found
+
     def _complain(self, trouble: str) -> None:
         """Once, however long it lasts."""
-        if trouble and not self._trouble:
+        if trouble and trouble != self._trouble:
             logger.warning("no commands can be sent: %s", trouble)
         elif self._trouble and not trouble:
             logger.warning("commands can be sent again")
@@ -136,8 +161,9 @@ class Watchdog:
 
     def round(self, mirror: Mirror) -> Snapshot:
         """One look, one plan, carried out."""
-        records = mirror.stages()
-        seen = self._observer.take_snapshot(records, mirror.workers(), self._told)
+        records, states = mirror.stages(), mirror.workers()
+        self._tell_of_nonsense(mirror.no_names(), records, [state for state, _ in states])
+        seen = self._observer.take_snapshot(records, states, self._told)
         moves = self._rule.decide(self._clock.monotonic(), seen)
         self._record(seen, moves)
         present = {worker.name: worker for worker in seen.workers}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,25 @@ from typing import Any
 
 _MODEL_SHARE = 0.7
 """Of a device's memory; the rest is for pages."""
+
+
+_KEPT_BLOCK_BYTES = 64 << 20
+"""Blocks up to this size are used again: messages with a page's image in them."""
+_KEPT_FREE_BYTES = 256 << 20
+"""Freed memory that stays with the process."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""As malloc.h numbers them."""
+
+
+def keep_freed_memory() -> None:
+    """Has glibc keep what is freed: giving each message's memory back to the system, and asking for it again, takes
+    longer than decoding the message. Other C libraries are left alone."""
+    try:
+        adjust = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    adjust(_M_MMAP_THRESHOLD, _KEPT_BLOCK_BYTES)
+    adjust(_M_TRIM_THRESHOLD, _KEPT_FREE_BYTES)
 
 
 def kind_of(device: str) -> str:

@@ -13,6 +13,7 @@ from multiprocessing.synchronize import Event
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.logs.stderr import log_to_stderr
+from pero_worker.cluster.workers.footprint import keep_freed_memory
 from pero_worker.cluster.workers.worker import ClusterWorkerSettings, run_worker
 from pero_worker.errors import ExitCode, PeroWorkerError
 from pero_worker.processes import RECYCLED, Lifetime
@@ -61,6 +62,7 @@ def run_pool(
 def _run(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAccess, joined: Event) -> None:
     lifetime = Lifetime(grace=max(_FORCE_AFTER_SHARE * settings.grace, _MIN_FORCE_AFTER_SECONDS), with_parent=True)
     lifetime.begin()
+    keep_freed_memory()
     log_to_stderr(settings.log_level)
 
     def begin() -> None:

@@ -51,6 +51,8 @@ class ClusterWorkerSettings:
     """Larger pages are refused before they are decoded."""
     max_attempts: int = 3
     """Tries of a page in one stage before it is given up."""
+    rotate: bool = True
+    """Whether pages that lie sideways or upside down are turned."""
     grace: float = 5.0
     """Seconds in which a worker that is to stop ends; a page that takes longer is given back."""
     keep: Keep = _KEEP
@@ -169,7 +171,13 @@ def _put_together(
         reports=coordinator.reports,
         suspects=coordinator.reports,
         models=models,
-        runner=StageRunner(host=settings.name, images=images, clock=clock, max_attempts=settings.max_attempts),
+        runner=StageRunner(
+            host=settings.name,
+            images=images,
+            clock=clock,
+            max_attempts=settings.max_attempts,
+            rotate=settings.rotate,
+        ),
         settings=WorkerSettings(device=settings.device, memory_in_use=lambda: memory_in_use(settings.device)),
     )
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from pero_worker.formats import PageFormat, installed_formats
 from pero_worker.gateway.keys import Role
 from pero_worker.gateway.names import page_name_fault, storable, text_fault
 from pero_worker.gateway.states import JobState
@@ -51,6 +52,14 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _some_formats(names: list[str] | None) -> list[str] | None:
+    known = {name for name, form in installed_formats().items() if isinstance(form, PageFormat)}
+    for name in names or ():
+        if name not in known:
+            raise ValueError(f"choose from {', '.join(sorted(known))}")
+    return names
+
+
 class NewImage(Model):
     """A page of a job."""
 
@@ -67,6 +76,19 @@ class JobDefinition(Model):
     page_required: bool = False
     engine_name: Annotated[Label | None, Field(examples=["print-latin"])] = None
     engine_version: Label | None = None
+    name: Annotated[Label | None, Field(examples=["Box 7"])] = None
+    formats: Annotated[
+        list[str] | None, Field(max_length=20, examples=[["page", "alto", "text"]]), AfterValidator(_some_formats)
+    ] = None
+    priority: Annotated[int, Field(ge=-1, le=1)] = 0
+    labels: Annotated[dict[Label, Label] | None, Field(max_length=50)] = None
+    expires_after_days: Annotated[float | None, Field(gt=0, le=3650)] = None
+
+
+class Retry(Model):
+    """Which failed pages are tried again; none named: all."""
+
+    pages: Annotated[list[PageName] | None, Field(max_length=20_000)] = None
 
 
 class JobProgress(Model):
