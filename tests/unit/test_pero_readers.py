@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pero_worker.engines.pero.calibration import Calibration
-from pero_worker.engines.pero.readers import Reader, Rule, is_old_print, read, rules
+from pero_worker.engines.pero.readers import Reader, read, unsure_of
 from pero_worker.page import Line, Page, Region
 
 LETTERS = [*"abcdefghijklmnopqrstuvwxyzſ ", "\u200b"]
@@ -84,31 +84,13 @@ def crops(number: int, width: int = 800) -> list[np.ndarray]:
     return [np.full((40, width, 3), 255, np.uint8) for _ in range(number)]
 
 
-def reader(text: str, probability: float, *, height: int = 40, rule: Rule | None = None, points: str = "") -> Reader:
+def reader(text: str, probability: float, *, height: int = 40, unsure: float | None = None, points: str = "") -> Reader:
     calibration = Calibration.of(points) if points else Calibration()
-    return Reader(Recogniser(text, probability, height), calibration, rule)
-
-
-MODERN, OLD = "plain modern prose without any", "haſt du daſ ſo geſehen ſag ich"
-
-
-def test_a_page_of_old_print_is_read_by_its_own_reader_after_a_look_at_some_lines() -> None:
-    first, old = reader(OLD, 0.9), reader("so read", 0.8, height=32, rule=Rule(long_s=15))
-    found = read([first, old], crops(40))
-    assert {reading.text for reading in found} == {"so read"} and len(found) == 40
-    assert len(first.recogniser.seen) < 20
-    assert set(old.recogniser.seen) == {(32, 640, 3)}
-    assert {reading.width for reading in found} == {640}
-
-
-def test_a_modern_page_is_read_once() -> None:
-    first, old = reader(MODERN, 0.9), reader("so read", 0.99, rule=Rule(long_s=15))
-    assert {reading.text for reading in read([first, old], crops(40))} == {MODERN}
-    assert len(first.recogniser.seen) == 40 and not old.recogniser.seen
+    return Reader(Recogniser(text, probability, height), calibration, unsure)
 
 
 def test_unsure_lines_are_read_again_and_the_surer_reading_stays() -> None:
-    surer = reader("second", 0.8, rule=Rule(unsure=0.75))
+    surer = reader("second", 0.8, unsure=0.75)
     assert [reading.text for reading in read([reader("first", 0.7), surer], crops(3))] == ["second"] * 3
     assert [reading.text for reading in read([reader("first", 0.76), surer], crops(3))] == ["first"] * 3
     # What counts is what the probabilities are worth, not what they are.
@@ -116,8 +98,16 @@ def test_unsure_lines_are_read_again_and_the_surer_reading_stays() -> None:
     assert [reading.text for reading in read([reader("first", 0.7), modest], crops(2))] == ["first"] * 2
 
 
+def test_a_reader_without_a_limit_reads_every_line_at_its_own_height() -> None:
+    first, second = reader("first", 0.9), reader("second", 0.95, height=32)
+    found = read([first, second], crops(3))
+    assert [reading.text for reading in found] == ["second"] * 3
+    assert set(first.recogniser.seen) == {(40, 800, 3)} and set(second.recogniser.seen) == {(32, 640, 3)}
+    assert {reading.width for reading in found} == {640}
+
+
 def test_no_lines_and_lines_of_any_width_are_read() -> None:
-    readers = [reader(OLD, 0.9), reader("so read", 0.8, rule=Rule(long_s=15))]
+    readers = [reader("first", 0.7), reader("second", 0.8, unsure=0.75)]
     assert read(readers, []) == []
     odd = [*crops(1, 1), *crops(1, 8000), *crops(2, 300)]
     found = read(readers, odd)
@@ -126,14 +116,7 @@ def test_no_lines_and_lines_of_any_width_are_read() -> None:
     assert readers[1].recogniser.max_input_horizontal_pixels == 4000
 
 
-def test_few_long_s_are_no_old_print() -> None:
-    assert is_old_print(["ſo iſt eſ ſehr alt"], 15)
-    assert not is_old_print(["ein ſ", "f" * 50], 15)
-    assert not is_old_print(["ſſſſ" + "x" * 400], 15)
-    assert not is_old_print([], 15)
-
-
-def test_the_rules_of_a_stage() -> None:
+def test_when_a_reader_is_asked() -> None:
     config = ConfigParser()
-    config.read_dict({"READER_2": {"OCR_JSON": "a", "LONG_S": "15"}, "READER_4": {"OCR_JSON": "b", "UNSURE": "0.9"}})
-    assert rules(config) == {"READER_2": Rule(long_s=15), "READER_4": Rule(unsure=0.9)}
+    config.read_dict({"READER_2": {"OCR_JSON": "a"}, "READER_4": {"OCR_JSON": "b", "UNSURE": "0.9"}})
+    assert unsure_of(config["READER_2"]) is None and unsure_of(config["READER_4"]) == 0.9

@@ -89,7 +89,6 @@ def _check_ocr(config: ConfigParser, directory: Path, cpu: bool) -> None:
 def _check_reader(section: SectionProxy, directory: Path, cpu: bool) -> None:
     path, description = _ocr_json(section, directory)
     _check_model(path.parent / str(description["checkpoint"]), cpu)
-    _number(section, readers.LONG_S)
     _number(section, readers.UNSURE)
     _check_confidence(section)
 

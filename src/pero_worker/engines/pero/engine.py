@@ -20,7 +20,7 @@ from pero_worker.engines.pero.calibration import Calibration
 from pero_worker.engines.pero.check import check_config
 from pero_worker.engines.pero.crops import line_grid
 from pero_worker.engines.pero.logits import load_logits
-from pero_worker.engines.pero.readers import Reader, Reading, calibration_of, description_of, read, rules
+from pero_worker.engines.pero.readers import SECTIONS, Reader, Reading, calibration_of, description_of, read, unsure_of
 from pero_worker.engines.pero.tidy import Tidying
 from pero_worker.engines.pero.words import Frames, Rails, words_of
 from pero_worker.errors import PageError, PeroWorkerError, StageError, TransientError
@@ -236,11 +236,12 @@ def _readers(parser: Any, config: ConfigParser, directory: Path, device: Any, *,
     worker = config[tidy.SECTION] if config.has_section(tidy.SECTION) else None
     calibration = calibration_of(worker) if worker is not None else Calibration()
     found = [Reader(parser.ocr.ocr_engine, calibration, ctc=bool(parser.provides_ctc_logits))]
-    for name, rule in rules(config).items():
-        section = config[name]
+    for section in (config[name] for name in SECTIONS if config.has_section(name)):
         recogniser = page_parser.PytorchEngineLineOCR(str(description_of(section, directory)), device)
         speed.quicken_recogniser(recogniser, bfloat16=bfloat16)
-        found.append(Reader(recogniser, calibration_of(section), rule))
+        found.append(Reader(recogniser, calibration_of(section), unsure_of(section)))
+    # The others see their lines made smaller, which loses less than making them larger.
+    parser.line_cropper.crop_engine.line_height = max(reader.height for reader in found)
     return found
 
 

@@ -1,14 +1,14 @@
 """The recognisers of a stage: the one of [OCR], and those of [READER_2] to [READER_4] that read some lines again.
 
-pero-ocr knows one recogniser. A reader is tried for a page of old print (LONG_S), for lines that are unsure so far
-(UNSURE), or for every line when its section says neither; in old print its text is taken, else the surer one.
+pero-ocr knows one recogniser. A further one is asked for the lines that are unsure so far (UNSURE), or for every line
+when its section does not say so; of two readings the surer one is taken.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from configparser import ConfigParser, SectionProxy
+from configparser import SectionProxy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,30 +21,7 @@ from pero_worker.engines.pero.calibration import Calibration
 from pero_worker.engines.pero.words import Frames
 
 SECTIONS = tuple(f"READER_{number}" for number in range(2, 5))
-JSON, LONG_S, UNSURE, CONFIDENCE = "OCR_JSON", "LONG_S", "UNSURE", "CONFIDENCE"
-_SAMPLE = 600
-"""Letters that tell whether a page is old print."""
-_PER = 1000
-_FEW = 4
-"""Long s: fewer may be misread f's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """When a further reader is tried."""
-
-    long_s: float | None = None
-    """For the whole page, when there are more long s than this in a thousand letters of it."""
-    unsure: float | None = None
-    """For a line that the readers before were less sure of."""
-
-    @classmethod
-    def of(cls, section: SectionProxy) -> Rule:
-        """ValueError: a value is no number."""
-        return cls(
-            long_s=section.getfloat(LONG_S, fallback=None, raw=True),
-            unsure=section.getfloat(UNSURE, fallback=None, raw=True),
-        )
+JSON, UNSURE, CONFIDENCE = "OCR_JSON", "UNSURE", "CONFIDENCE"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,9 +42,15 @@ class Reader:
     """A recogniser of pero-ocr, what its probabilities are worth, and when it is asked."""
 
     def __init__(
-        self, recogniser: Any, calibration: Calibration, rule: Rule | None = None, *, ctc: bool = True
+        self, recogniser: Any, calibration: Calibration, unsure: float | None = None, *, ctc: bool = True
     ) -> None:
-        self.recogniser, self.calibration, self.rule, self.ctc = recogniser, calibration, rule or Rule(), ctc
+        """`unsure`: only lines are read again that the readers before were less sure of; None: all."""
+        self.recogniser, self.calibration, self.unsure, self.ctc = recogniser, calibration, unsure, ctc
+
+    @property
+    def height(self) -> int:
+        """Of the lines that it reads, in pixels."""
+        return int(self.recogniser.line_px_height)
 
     @property
     def characters(self) -> Sequence[str]:
@@ -75,8 +58,7 @@ class Reader:
 
     def read(self, crops: Sequence[NDArray[np.uint8]]) -> list[Reading]:
         """Reads crops of any one height, (height, width, 3)."""
-        height = self.recogniser.line_px_height
-        fitting = [_of_height(crop, height) for crop in crops]
+        fitting = [_of_height(crop, self.height) for crop in crops]
         usual = self.recogniser.max_input_horizontal_pixels
         # A line wider than the usual batch would be cut off: it goes alone, in a batch of its own width.
         long = [place for place, crop in enumerate(fitting) if self.ctc and self._padded(crop) > usual]
@@ -111,31 +93,11 @@ def _of_height(crop: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
 
 
 def read(readers: Sequence[Reader], crops: Sequence[NDArray[np.uint8]]) -> list[Reading]:
-    """The best reading of every line of a page."""
+    """The surest reading of every line of a page."""
     first, *others = readers
+    readings = first.read(crops)
     for reader in others:
-        if reader.rule.long_s is not None:
-            # A few lines tell old print, so that the page need not be read twice.
-            places = _sample(crops)
-            tried = first.read([crops[place] for place in places])
-            if is_old_print([reading.text for reading in tried], reader.rule.long_s):
-                return _surest(reader, [other for other in others if other.rule.long_s is None], crops)
-            rest = [place for place in range(len(crops)) if place not in set(places)]
-            known = dict(zip(places, tried, strict=True))
-            known |= zip(rest, first.read([crops[place] for place in rest]), strict=True)
-            return _improved([known[place] for place in range(len(crops))], others, crops)
-    return _surest(first, others, crops)
-
-
-def _surest(first: Reader, others: Sequence[Reader], crops: Sequence[NDArray[np.uint8]]) -> list[Reading]:
-    return _improved(first.read(crops), others, crops)
-
-
-def _improved(readings: list[Reading], others: Sequence[Reader], crops: Sequence[NDArray[np.uint8]]) -> list[Reading]:
-    for reader in others:
-        if reader.rule.long_s is not None:
-            continue
-        limit = reader.rule.unsure
+        limit = reader.unsure
         places = [place for place, own in enumerate(readings) if limit is None or own.confidence < limit]
         for place, other in zip(places, reader.read([crops[place] for place in places]), strict=True):
             if other.confidence > readings[place].confidence:
@@ -143,38 +105,15 @@ def _improved(readings: list[Reading], others: Sequence[Reader], crops: Sequence
     return readings
 
 
-def _sample(crops: Sequence[NDArray[np.uint8]]) -> list[int]:
-    """Lines from all over the page, the long ones of a page of many, that hold some hundred letters."""
-    widths = [crop.shape[1] / crop.shape[0] * 2 for crop in crops]  # a letter is about half as wide as its line is high
-    chosen, letters = [], 0.0
-    usual = float(np.median(widths)) if widths else 0.0
-    step = max(1, len(crops) // 12)
-    order = [place for offset in range(step) for place in range(offset, len(crops), step)]
-    for place in order:
-        if letters >= _SAMPLE:
-            break
-        if widths[place] >= 0.7 * usual:
-            chosen.append(place)
-            letters += widths[place]
-    return sorted(chosen)
-
-
-def is_old_print(texts: Sequence[str], limit: float) -> bool:
-    """Whether long s are more than `limit` of a thousand letters."""
-    letters = sum(character.isalpha() for text in texts for character in text)
-    long_s = sum(text.count("ſ") for text in texts)
-    return long_s >= _FEW and long_s * _PER > limit * letters
-
-
-def rules(config: ConfigParser) -> dict[str, Rule]:
-    """The rules of the sections that there are; ValueError: a value is no number."""
-    return {name: Rule.of(config[name]) for name in SECTIONS if config.has_section(name)}
-
-
 def calibration_of(section: SectionProxy) -> Calibration:
     """ValueError: CONFIDENCE is not as `Calibration.of` wants it."""
     text = section.get(CONFIDENCE, raw=True, fallback="")
     return Calibration.of(text) if text.strip() else Calibration()
+
+
+def unsure_of(section: SectionProxy) -> float | None:
+    """ValueError: it is no number."""
+    return section.getfloat(UNSURE, fallback=None, raw=True)
 
 
 def description_of(section: SectionProxy, directory: Path) -> Path:
