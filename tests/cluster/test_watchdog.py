@@ -7,11 +7,15 @@ import logging
 import re
 import subprocess
 import sys
+import tarfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cluster import upstream
+from cluster.test_model_remote import PASSWORD, USER, server
 from cluster.test_workers import DUMMY, collect, page, running_watchdog, running_worker, until
 
 from pero_worker.clock import SystemClock
@@ -19,7 +23,10 @@ from pero_worker.cluster.registry import workers
 from pero_worker.cluster.registry.stages import StageChange, read_record, save_stage
 from pero_worker.cluster.registry.workers import read_worker
 from pero_worker.errors import StageError
+from pero_worker.servers.daemon import free_port
 from pero_worker.stage import Sharing
+from pero_worker.stores.location import StoreAccess
+from pero_worker.watchdog import observer, service
 from pero_worker.watchdog.policy import PlanRule
 from pero_worker.watchdog.snapshot import Move, Snapshot
 
@@ -280,3 +287,64 @@ def test_a_typo_in_a_time_limit_is_refused_where_it_is_saved(cluster: TestCluste
         cluster.add_stage("bad", DUMMY + "TIME_LIMIT = abc\n")
     with cluster.client() as client:
         assert client.exists("/pero/queue/bad") is None
+
+
+def test_a_worker_of_upstreams_that_gave_up_is_told_to_go_on(
+    cluster: TestCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observer, "_GIVEN_UP_SECONDS", 0.3)
+    monkeypatch.setattr(service, "_PATIENCE_SECONDS", 0.3)
+    cluster.add_stage("s1", DUMMY)
+    cluster.add_stage("out")
+    with (
+        cluster.client() as client,
+        cluster.broker() as broker,
+        running_watchdog(cluster),
+        upstream.Worker(cluster, "its"),
+    ):
+        broker.publish("s1", b"\xff garbage")
+        until(lambda: read_worker(client, "its").status == "PROCESSING_FAILED")
+        # Somebody takes the garbage away.
+        while (delivery := broker.get(["s1"], "operator", 1)) is None:
+            pass
+        broker.ack(delivery)
+        broker.get([], "operator", 0)
+        broker.publish("s1", page(1, "s1", "out"))
+        assert collect(cluster, 1)[0].logs[0].host_id == "its"
+
+
+@pytest.mark.parametrize("kind", ["ours", "upstream's"])
+def test_a_store_that_was_away_keeps_nobody_from_a_stage(
+    cluster: TestCluster, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two workers try in vain; with the store back the page is done in much less than the minutes of a refusal."""
+    cluster.add_stage("s1", DUMMY, archive="models/a.tar.gz")
+    cluster.add_stage("out")
+    root = tmp_path / "store"
+    (root / "models").mkdir(parents=True)
+    with tarfile.open(root / "models/a.tar.gz", "w:gz"):
+        pass
+
+    def load(_stage: str) -> None:
+        if not (tmp_path / "back").exists():
+            raise ValueError("the store is away")
+
+    with ExitStack() as stack:
+        port = free_port()
+        for name in ("w1", "w2"):
+            if kind == "ours":
+                store = {"stores": (f"127.0.0.1:{port}",), "store": StoreAccess(user=USER, password=PASSWORD)}
+                stack.enter_context(running_worker(cluster, tmp_path / name, name, trust_archives=True, **store))
+            else:
+                stack.enter_context(upstream.Worker(cluster, name, load=load))
+        client, broker = stack.enter_context(cluster.client()), stack.enter_context(cluster.broker())
+        stack.enter_context(running_watchdog(cluster))
+        broker.publish("s1", page(1, "s1", "out"))
+        broker.publish("s1", page(2, "s1", "out"))
+        until(lambda: any(state.status == "CONFIGURATION_FAILED" for state in workers.read_workers(client)))
+        SystemClock().sleep(3)
+        if kind == "ours":
+            assert not any("nobody is sent" in record.getMessage() for record in caplog.records)
+            stack.enter_context(server("ftp", root, "--port", str(port)))
+        (tmp_path / "back").touch()
+        assert len(collect(cluster, 2)) == 2

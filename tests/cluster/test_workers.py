@@ -46,10 +46,12 @@ def until(condition: Callable[[], object], timeout: float = 30) -> None:
 
 
 @contextmanager
-def running_worker(cluster: TestCluster, tmp_path: Path, name: str = "w1", **settings: object) -> Iterator[None]:
+def running_worker(
+    cluster: TestCluster, tmp_path: Path, name: str = "w1", *, store: StoreAccess | None = None, **settings: object
+) -> Iterator[None]:
     lifetime = Lifetime()
     options = ClusterWorkerSettings(name=name, cache=tmp_path / "cache", max_pixels=10**8, **settings)  # type: ignore[arg-type]
-    thread = threading.Thread(target=run_worker, args=(options, cluster.access, StoreAccess(), lifetime))
+    thread = threading.Thread(target=run_worker, args=(options, cluster.access, store or StoreAccess(), lifetime))
     thread.start()
     with cluster.client() as client:
         until(lambda: status_of(client, name) == WorkerStatus.IDLE)

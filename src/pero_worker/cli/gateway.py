@@ -92,6 +92,10 @@ def gateway(
         bool,
         typer.Option("--legacy-strict", help="Say `not processed yet` of failed pages, too, as PERO's server does."),
     ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Scans may be fetched from it and webhooks sent to it, although it is private."),
+    ] = None,
     trusted_proxies: Annotated[
         str, typer.Option(help="Addresses, with commas, whose X-Forwarded headers are believed.")
     ] = "",
@@ -121,6 +125,7 @@ def gateway(
         instance_timeout=instance_timeout,
         retention_days=retention_days,
         legacy_strict=legacy_strict,
+        allowed_hosts=frozenset(allow_host or ()),
         trusted_proxies=trusted_proxies,
         certificate=certificate,
         private_key=private_key,

@@ -89,6 +89,8 @@ class Holding:
             self._revision = assignment.revision
             self._refused.clear()
             self._later.clear()
+            # A command, even one that changes nothing, is a reason to begin anew with the broker, too.
+            self._before_loading()
         for name in [name for name in self.loaded if name not in assignment.stages]:
             self._drop(name)
         for name in [name for name in self._refused if name not in assignment.stages]:

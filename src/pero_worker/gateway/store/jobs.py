@@ -19,6 +19,7 @@ from pero_worker.gateway.states import (
     PageState,
     finished_state,
 )
+from pero_worker.gateway.store.deliveries import add_delivery
 from pero_worker.gateway.store.events import append_event
 from pero_worker.gateway.store.schema import engines, jobs, pages, results
 
@@ -145,6 +146,15 @@ def accept_upload(
     return True
 
 
+def accept_fetched(connection: Connection, page: str, size: int, sha256: str, now: float) -> bool:
+    """Notes that a page's scan was fetched; False: the page does not wait for it any more."""
+    values = {"image_uploaded": True, "image_bytes": size, "image_sha256": sha256, "changed": now}
+    change = update(pages).where(
+        pages.c.id == page, pages.c.state == PageState.WAITING.value, pages.c.image_uploaded.is_(False)
+    )
+    return bool(connection.execute(change.values(values)).rowcount)
+
+
 def count_upload(connection: Connection, job: RowMapping, now: float) -> None:
     """One upload less is missing."""
     change = update(jobs).where(jobs.c.id == job["id"]).values(missing=jobs.c.missing - 1).returning(jobs.c.missing)
@@ -230,6 +240,7 @@ def end_job(connection: Connection, job: RowMapping, state: JobState, now: float
         .values(state=state.value, progress=progress, changed=now, finished=now)
     )
     _tell_job(connection, job["id"], job["owner"], state, now)
+    add_delivery(connection, job, state.value, now)
 
 
 def close_pages(connection: Connection, job: str, state: PageState, now: float) -> None:

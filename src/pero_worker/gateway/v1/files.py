@@ -115,8 +115,11 @@ def _expect(gateway: Gateway, key: Key, job_id: UUID, image_name: str, kind: str
         check_new(job, key)
         if kind != "image" and not job[f"{kind}_required"]:
             raise _not_required(kind)
-        if not storable(image_name) or find_page(connection, job["id"], image_name) is None:
+        page = find_page(connection, job["id"], image_name) if storable(image_name) else None
+        if page is None:
             raise no_image()
+        if kind == "image" and page["url"]:
+            raise ApiError(409, "IMAGE_HAS_URL", "This scan is fetched from the address that the job gives.")
 
 
 def _expect_metadata(gateway: Gateway, key: Key, job_id: UUID) -> None:

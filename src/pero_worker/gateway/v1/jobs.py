@@ -61,7 +61,7 @@ def _create(connection: Connection, key: Key, definition: JobDefinition, now: fl
         owner=key.id,
         engine=engine["id"] if engine else None,
         backend=Backend(engine["backend"]) if engine else Backend.LEASE,
-        pages=[NewPage(name=image.name, position=image.order) for image in definition.images],
+        pages=[NewPage(name=image.name, position=image.order, url=image.url) for image in definition.images],
         alto_required=definition.alto_required,
         page_required=definition.page_required,
         meta_json_required=definition.meta_json_required,
@@ -71,6 +71,7 @@ def _create(connection: Connection, key: Key, definition: JobDefinition, now: fl
             "formats": definition.formats,
             "priority": definition.priority,
             "labels": definition.labels,
+            "webhook": definition.webhook.model_dump() if definition.webhook else None,
             "retention_days": definition.expires_after_days,
         },
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -43,6 +43,9 @@ Label = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_line
 Text = Annotated[str, Field(max_length=100_000), AfterValidator(_stored)]
 PageName = Annotated[str, Field(max_length=255, examples=["page_001.jpg"]), AfterValidator(_page_name)]
 Time = Annotated[datetime, AfterValidator(_when)]
+Url = Annotated[
+    str, Field(max_length=4000, pattern=r"^https?://", examples=["https://example.org/scan.jpg"]), AfterValidator(_line)
+]
 Part = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -61,10 +64,18 @@ def _some_formats(names: list[str] | None) -> list[str] | None:
 
 
 class NewImage(Model):
-    """A page of a job."""
+    """A page of a job; its scan is uploaded, or fetched from `url`."""
 
     name: PageName
     order: Annotated[int, Field(ge=-_INT, le=_INT, examples=[1])]
+    url: Url | None = None
+
+
+class Webhook(Model):
+    """Who is told of a job's end; without `events`, of any end."""
+
+    url: Url
+    events: Annotated[list[Literal["job.done", "job.failed", "job.cancelled"]] | None, Field(max_length=3)] = None
 
 
 class JobDefinition(Model):
@@ -82,6 +93,7 @@ class JobDefinition(Model):
     ] = None
     priority: Annotated[int, Field(ge=-1, le=1)] = 0
     labels: Annotated[dict[Label, Label] | None, Field(max_length=50)] = None
+    webhook: Webhook | None = None
     expires_after_days: Annotated[float | None, Field(gt=0, le=3650)] = None
 
 
