@@ -33,6 +33,9 @@ from pero_worker.engines.pero import convert  # noqa: E402 - imports pero_ocr, w
 
 logger = logging.getLogger(__name__)
 
+_DOUBTFUL = 0.85
+"""Mean probability of letters below which a page may lie wrong."""
+
 MIN_SIDE = 16
 """Pixels. Layout reduces a page up to eight times: a narrower one would vanish, and holds no text."""
 
@@ -42,6 +45,8 @@ class PeroEngine:
 
     needs_image = True
     description: str
+    doubtful_below: float
+    """Confidence of a page that may lie sideways or upside down."""
 
     def __init__(self, config: ConfigParser, directory: Path, device: str) -> None:
         """StageError: the stage cannot be loaded."""
@@ -56,6 +61,7 @@ class PeroEngine:
             speed.quicken(self._parser, page_parser.helpers, bfloat16=bfloat16)
             self._readers = _readers(self._parser, config, directory, target, bfloat16=bfloat16)
         self._calibration = calibration_of(config[tidy.SECTION]) if config.has_section(tidy.SECTION) else Calibration()
+        self.doubtful_below = self._calibration(_DOUBTFUL)
         self.description = "pero-ocr 0.7.0, bfloat16" if bfloat16 else "pero-ocr 0.7.0"
 
     def close(self) -> None:

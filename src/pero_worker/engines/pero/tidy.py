@@ -51,8 +51,10 @@ class Tidying:
 
 def without_false_lines(page: Page, least: float = 0.0) -> Page:
     """Drops lines read as nothing or as specks or with less than the `least` confidence, lines found twice, and the
-    regions that are then empty."""
+    regions that are then empty. A page of which most is read so is hard to read, or lies wrong: it keeps such lines."""
     lines = list(page.lines())
+    if _mostly_unsure(lines, least):
+        least = 0.0
     kept = [place for place, line in enumerate(lines) if line.text is None or not _is_noise(line, least)]
     boxes = _boxes(lines)
     kept_once = set(kept) - set(_found_twice([(place, boxes[place]) for place in kept]))
@@ -62,6 +64,11 @@ def without_false_lines(page: Page, least: float = 0.0) -> Page:
         for region in page.regions
     )
     return replace(page, regions=tuple(region for region in regions if region.lines))
+
+
+def _mostly_unsure(lines: Sequence[Line], least: float) -> bool:
+    letters = [(len(line.text or ""), line.confidence is not None and line.confidence < least) for line in lines]
+    return 2 * sum(length for length, unsure in letters if unsure) > sum(length for length, _ in letters)
 
 
 def _is_noise(line: Line, least: float) -> bool:
