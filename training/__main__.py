@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,11 +167,26 @@ def everything(given: argparse.Namespace) -> None:
             train_layout(_changed(given, **own))
     for size, name in (("small", "print-latin"), ("tiny", "print-latin-small")):
         made = given.out / name
-        shutil.copytree(_PIPELINES / name, made, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.md"))
+        _begin_pipeline(_PIPELINES / name, made)
         layout_net, reader = given.out / "layout-tiny", given.out / f"recogniser-{size}"
         for file in (layout_net / "parsenet.pt", reader / "ocr.pt", reader / "ocr.json"):
             shutil.copy(file, made)
         tell(f"{made} is ready")
+
+
+def _begin_pipeline(bundled: Path, made: Path) -> None:
+    """Copies what a bundled pipeline says of itself, with one reader whose confidences nobody has measured."""
+    made.mkdir(parents=True, exist_ok=True)
+    shutil.copy(bundled / "pipeline.toml", made)
+    config = ConfigParser(interpolation=None)
+    config.read(bundled / "config.ini", "utf-8")
+    for section in [name for name in config.sections() if name.startswith("READER_")]:
+        config.remove_section(section)
+    for key in ("CONFIDENCE", "LEAST_CONFIDENCE"):
+        config.remove_option("WORKER", key)
+    config["LINE_CROPPER"]["LINE_HEIGHT"] = str(nets.LINE_HEIGHT)
+    with (made / "config.ini").open("w", encoding="utf-8") as stream:
+        config.write(stream)
 
 
 def _changed(given: argparse.Namespace, **values: Any) -> argparse.Namespace:

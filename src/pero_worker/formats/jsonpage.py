@@ -2,8 +2,8 @@
 
 {"name", "width", "height", "orientation", "creator", "created", "confidence", "regions": [{"id", "polygon", "kind",
 "lines": [{"id", "baseline", "polygon", "heights", "text", "confidence", "words": [{"text", "polygon", "confidence"}]}]}
-]}. Polygons and baselines are lists of [x, y] in pixels of the image as it is stored (EXIF orientation applied), rounded
-to tenths; `orientation` are the degrees, clockwise, by which text is to be turned; the order is the reading order.
+]}. Polygons and baselines are lists of [x, y] in pixels of the image as it is stored (EXIF orientation applied), to a
+tenth; `orientation` are the degrees, clockwise, by which its text is to be turned; the order is the reading order.
 """
 
 from __future__ import annotations
