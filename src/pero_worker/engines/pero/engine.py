@@ -33,7 +33,7 @@ from pero_worker.engines.pero import convert  # noqa: E402 - imports pero_ocr, w
 
 logger = logging.getLogger(__name__)
 
-_DOUBTFUL = 0.85
+_DOUBTFUL = 0.9
 """Mean probability of letters below which a page may lie wrong."""
 
 MIN_SIDE = 16
