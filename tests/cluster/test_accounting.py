@@ -216,7 +216,7 @@ def test_failed_pages_in_an_output_queue_are_tried_again(stages: TestCluster) ->
             broker.publish("out", finished(f"good-{name}", f"good-{name}"))
             broker.publish("out", failed(name))
     said = run(stages, "dead", "list", "--queue", "out")
-    assert [line.split()[0] for line in said.splitlines()] == ["1", "2", "3"]
+    assert [line.split()[0] for line in said.splitlines()] == ["number", "1", "2", "3"]
     assert "no light on b" in said and "good" not in said
     assert "no light on b" in run(stages, "dead", "show", "2", "--queue", "out")
     assert "'ocr' is a stage" in run(stages, "dead", "list", "--queue", "ocr", expect=2)
@@ -272,7 +272,7 @@ def test_a_letter_whose_queue_is_gone_stays(stages: TestCluster) -> None:
         log = replace(decode_request(failed("a")).logs[0], stage="gone")
         broker.publish(DEAD_LETTERS, failed("b"))
         broker.publish(DEAD_LETTERS, encode_request(replace(decode_request(failed("a")), logs=(log,))))
-        with pytest.raises(UsageError, match="letter 2 cannot go back to gone"):
+        with pytest.raises(UsageError, match="message 2 cannot go back to gone"):
             settle(broker, lambda _letter: True, True, 1000)
     assert waiting(stages, DEAD_LETTERS) == 1 and waiting(stages, "ocr") == 1
 
@@ -305,3 +305,22 @@ def test_results_without_page_xml_are_kept_as_they_came(stages: TestCluster, tmp
     assert kept["box/a.results/a_2.png"] == b"second" and kept["b.results/b.xml"] == b"<no"
     assert set(lines["b"]["outputs"].values()) <= set(kept)
     assert (tmp_path / "c.page.xml").exists()
+
+
+# -- what is said of them ---------------------------------------------------------------------------------------
+
+
+def test_what_a_message_says_has_no_say_over_a_terminal(stages: TestCluster, tmp_path: Path) -> None:
+    hostile = "page\x1b]52;c;cHduZWQ=\x07\x9b2J\u202e\nFAKE: 100 pages ok"
+    request = decode_request(failed("a"))
+    log = replace(request.logs[0], log=hostile, host_id=hostile)
+    body = encode_request(replace(request, uuid=hostile, source=hostile, logs=(log,)))
+    with stages.broker() as broker:
+        broker.declare(DEAD_LETTERS)
+        for queue in ("out", DEAD_LETTERS):
+            broker.publish(queue, body)
+    said = run(stages, "download", "out", "-o", tmp_path / "d", expect=3)
+    said += run(stages, "dead", "list") + run(stages, "dead", "show", "1")
+    assert "FAKE" in said
+    assert all(character.isprintable() or character == "\n" for character in said)
+    assert not [line for line in said.splitlines() if line.startswith("FAKE")]

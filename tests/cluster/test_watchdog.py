@@ -181,7 +181,11 @@ def test_a_dry_run_says_what_it_would_do_and_why(cluster: TestCluster, tmp_path:
     with cluster.client() as client, cluster.broker() as broker, running_worker(cluster, tmp_path):
         broker.publish("s1", page(1, "s1", "out"))
         said = command(cluster, "watchdog", "--dry-run")
-        assert "stage s1: 1 pages wait" in said and "stage off: 0 pages wait" in said and "not served: disabled" in said
+        assert (
+            "stage s1: 1 page waiting" in said
+            and "stage off: 0 pages waiting" in said
+            and "not served: disabled" in said
+        )
         assert "worker w1: idle, holds nothing" in said
         assert "would have w1 hold s1: it held nothing; s1: 1 pages, served by nobody" in said
         assert client.get(f"{WORKER}/queue")[0] == b""

@@ -13,6 +13,7 @@ import typer
 import pero_worker
 from pero_worker.cli.examples import examples
 from pero_worker.cli.late import Command, LateGroup
+from pero_worker.cli.say import say, warn
 from pero_worker.errors import ExitCode, PeroWorkerError
 
 COMMANDS: Mapping[str, Command] = {
@@ -23,6 +24,7 @@ COMMANDS: Mapping[str, Command] = {
         "mets", "Enter a run's results into the METS that its pages came from; files are written beside it."
     ),
     "ocrd-zip": Command("mets", "Pack a METS and its files as an OCRD-ZIP.", "zip_app"),
+    "kitodo": Command("kitodo", "Read the pictures of a process of Kitodo.Production; for a task's script."),
     "engines": Command("engines", "List the OCR engines and whether they can run here."),
     "pipelines": Command(
         "pipelines", "List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one, too."
@@ -77,7 +79,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"pero-worker {pero_worker.__version__}")
+        say(f"pero-worker {pero_worker.__version__}")
         raise typer.Exit
 
 
@@ -97,7 +99,7 @@ def main() -> None:
     try:
         app()
     except PeroWorkerError as error:
-        typer.echo(f"pero-worker: {error}", err=True)
+        warn(f"pero-worker: {error}")
         sys.exit(error.exit_code)
     except SystemExit as end:
         if isinstance(end.__context__, OSError) and end.__context__.errno == errno.EPIPE:

@@ -12,13 +12,14 @@ import typer
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cli.access import cluster_command
 from pero_worker.cli.examples import examples
-from pero_worker.cli.say import say
+from pero_worker.cli.listing import print_list
+from pero_worker.cli.say import say, say_lines
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.pages.dead import DeadLetter, dead_letters, read_letter, settle
 from pero_worker.cluster.pages.route import check_output
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.errors import UsageError
-from pero_worker.text import clean_lines, one_line
+from pero_worker.text import one_line
 from pero_worker.wire.queues import DEAD_LETTERS
 
 app = typer.Typer(
@@ -35,10 +36,21 @@ Queue = Annotated[str, typer.Option("--queue", help="An output queue: the pages 
 def list_(connection: ConnectionOptions, limit: Limit = 1000, queue: Queue = DEAD_LETTERS) -> None:
     """List them: number, queue they came from, size, id, reason."""
     with _opened(connection, queue) as broker:
-        for letter in dead_letters(broker, limit, queue):
-            name = letter.request.source or letter.request.uuid if letter.request else "-"
-            reason = one_line(letter.reason.partition("\n")[0])
-            say(f"{letter.number:>5} {one_line(letter.origin):20} {letter.size:>9} {one_line(name):34} {reason}")
+        letters = dead_letters(broker, limit, queue)
+    print_list(
+        ("number", "queue", "bytes", "page", "reason"),
+        [
+            (
+                letter.number,
+                letter.origin,
+                letter.size,
+                (letter.request.source or letter.request.uuid) if letter.request else "",
+                letter.reason.partition("\n")[0],
+            )
+            for letter in letters
+        ],
+        empty=f"no such messages are in {queue}",
+    )
 
 
 @app.command(epilog=examples("pero-worker dead show 1", "pero-worker dead show 1 --raw > message"))
@@ -56,17 +68,17 @@ def show(
     if raw:
         sys.stdout.buffer.write(body)
         return
-    say(f"reason   {one_line(letter.reason)}\nqueue    {one_line(letter.origin)}\nbytes    {letter.size}")
+    say_lines(f"reason   {one_line(letter.reason)}\nqueue    {one_line(letter.origin)}\nbytes    {letter.size}")
     if letter.request is None:
         say(f"content  no request; it begins with {letter.begins!r}")
         return
-    say(f"request  {one_line(letter.request.uuid)}\nsource   {one_line(letter.request.source or '-')}")
+    say_lines(f"request  {one_line(letter.request.uuid)}\nsource   {one_line(letter.request.source or '-')}")
     say(f"stages   {' '.join(map(one_line, letter.request.stages))}")
     for name, size in letter.results:
         say(f"result   {one_line(name)} ({size} bytes)")
     for log in letter.request.logs:
-        said = clean_lines(log.log).replace("\n", "\n         ")
-        say(f"log      {one_line(log.stage)} {one_line(str(log.status))} by {one_line(log.host_id)}: {said}")
+        said = log.log.replace("\n", "\n         ")
+        say_lines(f"log      {one_line(log.stage)} {one_line(str(log.status))} by {one_line(log.host_id)}: {said}")
 
 
 @app.command(
@@ -112,7 +124,7 @@ def _settle(
     with _opened(connection, queue) as broker:
         done = settle(broker, chosen, again, max(limit, *wanted) if wanted else limit, queue)
     if missing := wanted - done:
-        raise UsageError(f"there is no letter {', '.join(map(str, sorted(missing)))}")
+        raise UsageError(f"there is no message {', '.join(map(str, sorted(missing)))}")
     say(f"{len(done)} {'sent back' if again else 'dropped'}")
 
 

@@ -20,6 +20,7 @@ from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.errors import ExitCode
 from pero_worker.formats import formats_help, parse_formats
 from pero_worker.jobs.outputs import OutputFolder
+from pero_worker.names import counted
 from pero_worker.processes import Lifetime
 
 EPILOG = """
@@ -91,14 +92,14 @@ def download_results(
 def print_downloaded(downloaded: DownloadCounts, folder: Path) -> None:
     """What came, on stdout."""
     more = f", {downloaded.duplicates} delivered before" if downloaded.duplicates else ""
-    more += f", {downloaded.refused} messages set aside" if downloaded.refused else ""
-    say(f"{downloaded.pages} pages in {folder}, {downloaded.failed} of them failed{more}")
+    more += f", {counted(downloaded.refused, 'message')} set aside" if downloaded.refused else ""
+    say(f"{counted(downloaded.pages, 'page')} in {folder}, {downloaded.failed} of them failed{more}")
     for name, reason in downloaded.failures:
         say(f"  failed: {name}: {reason}")
     if downloaded.failed > len(downloaded.failures):
         say(f"  and {downloaded.failed - len(downloaded.failures)} more")
     for stage, seconds in downloaded.stages.items():
-        say(f"  stage {stage}: {seconds.runs} runs, mean {seconds.total / seconds.runs:.3f} s")
+        say(f"  stage {stage}: {counted(seconds.runs, 'run')}, mean {seconds.total / seconds.runs:.3f} s")
 
 
 app = command_app("download", cluster_command(download_results), EPILOG)

@@ -13,6 +13,7 @@ import typer
 from pero_worker.cli.access import connection_to
 from pero_worker.cli.examples import examples
 from pero_worker.cli.late import command_app
+from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.settings import cluster_access
@@ -131,7 +132,7 @@ def gateway(
         private_key=private_key,
         request_log=not quiet,
     )
-    listening = lambda url: typer.echo(f"listening on {url}")  # noqa: E731
+    listening = lambda url: say(f"listening on {url}")  # noqa: E731
     if cluster:
         with open_cluster(cluster_access(connection_to(cluster))) as opened:
             serve(settings, ClusterBackend(opened, _engines(engine or ()), SystemClock()), listening=listening)

@@ -10,6 +10,7 @@ import typer
 import pero_worker
 from pero_worker.cli.examples import examples
 from pero_worker.cli.late import command_app
+from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
 from pero_worker.inputs.mets.pages import MetsOptions
 from pero_worker.jobs.mets import MetsOutput, enter_results, zip_workspace
@@ -24,7 +25,7 @@ ZIP_EPILOG = examples("pero-worker ocrd-zip mets.xml codex-7.ocrd.zip --identifi
 def mets(
     results: Annotated[Path, typer.Argument(help="Output folder of pero-worker ocr.", metavar="RESULTS")],
     document: Annotated[Path, typer.Argument(help="The METS that was read.", metavar="METS")],
-    group: Annotated[str, typer.Option(help="For PAGE XML.", metavar="USE")] = "OCR-D-OCR-PERO",
+    group: Annotated[str, typer.Option(help="For PAGE XML; '': none.", metavar="USE")] = "OCR-D-OCR-PERO",
     alto_group: Annotated[
         str, typer.Option(help="For ALTO, as FULLTEXT; '': none.", metavar="USE")
     ] = "OCR-D-OCR-PERO-ALTO",
@@ -42,7 +43,7 @@ def mets(
         pictures=MetsOptions(group=mets_group, root=mets_root),
     )
     number = enter_results(results, document, output, SystemClock(), f"pero-worker {pero_worker.__version__}")
-    typer.echo(f"{number} pages entered into {document}")
+    say(f"{number} pages entered into {document}")
 
 
 def ocrd_zip(
@@ -52,7 +53,7 @@ def ocrd_zip(
 ) -> None:
     """Pack a METS and its files as an OCRD-ZIP."""
     number = zip_workspace(document, target, identifier or document.absolute().parent.name, SystemClock())
-    typer.echo(f"{number} files in {target}")
+    say(f"{number} files in {target}")
 
 
 app = command_app("mets", mets, METS_EPILOG)

@@ -12,7 +12,7 @@ from pero_worker.cli.access import cluster_command
 from pero_worker.cli.late import command_app
 from pero_worker.cli.progress import count_bar, print_passed_over
 from pero_worker.cli.running import run_in_terminal
-from pero_worker.cli.say import say
+from pero_worker.cli.say import say, warn
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.pages.publish import PublishCounts, PublishOptions, publish_job
 from pero_worker.cluster.pages.sending import FIRST_PAGES
@@ -25,6 +25,7 @@ from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
 from pero_worker.jobs.claims import results_of
 from pero_worker.jobs.job import JobRequest
 from pero_worker.jobs.run import RunOptions
+from pero_worker.names import counted
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -102,6 +103,7 @@ def publish_pages(
         with count_bar(visible=not quiet) as bar:
             task = bar.add_task("publishing", total=len(found.documents))
             with open_cluster(cluster_access(connection)) as cluster:
+                cluster.broker.tell_notices(warn)
                 publish_job(
                     found.documents,
                     cluster,
@@ -121,7 +123,7 @@ def print_published(published: PublishCounts, job: str) -> None:
     """What was sent, on stdout."""
     before = f", {published.before} sent before" if published.before else ""
     before += f", {published.again} that failed sent again" if published.again else ""
-    say(f"{published.pages} pages sent as job {job}{before}, {len(published.failed)} not sent")
+    say(f"{counted(published.pages, 'page')} sent as job {job}{before}, {len(published.failed)} not sent")
     for name, reason in published.failed:
         say(f"  not sent: {name}: {reason}")
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pero_worker.cli.late import command_app
+from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.setup.files import Ports, SetupOptions, make_set_up
 from pero_worker.wire.servers import Server
@@ -49,9 +50,9 @@ def set_up(
     options = SetupOptions(folder, tuple(host), ports, clients_at=clients_at, systemd=_program() if systemd else None)
     made = make_set_up(options, SystemClock(), secrets.token_bytes, force=force)
     for path in made.files:
-        typer.echo(f"made {path}")
+        say(f"made {path}")
     client = folder / "client.toml"
-    typer.echo(
+    say(
         f"""
 Start the servers on {host[0]}, and tell the workers where they are:
 

@@ -36,7 +36,7 @@ class MetsOutput:
     """How results are entered."""
 
     group: str = "OCR-D-OCR-PERO"
-    """Of PAGE XML."""
+    """Of PAGE XML; '': none is written."""
     alto_group: str = "OCR-D-OCR-PERO-ALTO"
     """Of ALTO; '': none is written."""
     url_prefix: str = ""
@@ -64,6 +64,8 @@ def enter_results(results: Path, mets: Path, output: MetsOutput, clock: Clock, c
     OutputError: it cannot be written; the METS is then as it was.
     """
     groups = [check_group(name) for name in (output.group, output.alto_group) if name]
+    if not groups:
+        raise UsageError("name a group: --group or --alto-group")
     if len(set(groups)) != len(groups):
         raise UsageError(f"PAGE and ALTO cannot both go to the group {output.group}")
     try:
@@ -166,15 +168,16 @@ def _write(mets: Path, files: dict[str, bytes], changed: bytes) -> None:
         folder = ConfinedFolder(mets.parent)
         try:
             for path, content in files.items():
-                _replace(folder, tuple(PurePosixPath(path).parts), content)
-            _replace(folder, (mets.name,), changed)
+                replace_file(folder, tuple(PurePosixPath(path).parts), content)
+            replace_file(folder, (mets.name,), changed)
         finally:
             folder.close()
     except OSError as error:
         raise OutputError(f"cannot write beside {mets}: {error.strerror or error}") from error
 
 
-def _replace(folder: ConfinedFolder, parts: tuple[str, ...], content: bytes) -> None:
+def replace_file(folder: ConfinedFolder, parts: tuple[str, ...], content: bytes) -> None:
+    """Whole or not at all, and on the disk. OSError: it cannot be written, or a link is on the way."""
     draft = (*parts[:-1], f".{parts[-1]}.part")
     with folder.opened(parts[:-1], create=True):
         folder.remove(draft)

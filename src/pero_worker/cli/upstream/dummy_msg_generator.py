@@ -10,15 +10,15 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import typer
-
 from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.cli.say import say, warn
 from pero_worker.cli.upstream.common import connection, make_parser, priority_of
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.pages.route import check_route
 from pero_worker.cluster.pages.sending import publish_with_retry
 from pero_worker.cluster.settings import cluster_access
+from pero_worker.names import counted
 from pero_worker.request import Payload, Request
 from pero_worker.wire.requests import encode_request
 
@@ -49,11 +49,12 @@ def main(arguments: Sequence[str], randomness: random.Random | None = None) -> N
     options.priority = priority_of(options)
     sent = 0
     with open_cluster(cluster_access(connection(options))) as cluster:
+        cluster.broker.tell_notices(warn)
         check_route(cluster, options.stages, force=options.force)
         with _until_told_to_stop():
             for _ in _generate(cluster.broker, options, (low, high), randomness or random.SystemRandom()):
                 sent += 1
-    typer.echo(f"{sent} messages sent")
+    say(f"{counted(sent, 'message')} sent")
 
 
 def _generate(

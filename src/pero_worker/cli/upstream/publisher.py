@@ -53,6 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     mq_servers = (*options.mq_servers, *(read_server_file(options.mq_list) if options.mq_list else ()))
     access = cluster_access(replace(connection(options), brokers=",".join(mq_servers)))
     with open_cluster(access) as cluster:
+        cluster.broker.tell_notices(warn)
         if options.download:
             return _download(cluster, options)
         return _upload(cluster, options, priority)

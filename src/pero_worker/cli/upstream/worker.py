@@ -58,4 +58,4 @@ def main(arguments: Sequence[str], *, first_release: bool = False) -> int:
     lifetime = Lifetime(grace=None)
     lifetime.begin()
     access = cluster_access(replace(where, brokers=",".join(options.broker_servers)))
-    return run_pool([settings], access, store_access(login), lifetime.stop)
+    return run_pool([settings], access, store_access(login), lifetime.stop, lifetime.hurry)

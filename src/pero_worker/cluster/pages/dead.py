@@ -47,7 +47,7 @@ def read_letter(broker: RabbitBroker, number: int, limit: int, queue: str = DEAD
         for letter, delivery in letters:
             if letter.number == number:
                 return letter, delivery.body
-    raise UsageError(f"there is no letter {number}: see pero-worker dead list")
+    raise UsageError(f"there is no message {number}: see pero-worker dead list")
 
 
 def settle(
@@ -85,7 +85,7 @@ def _replay(broker: RabbitBroker, letter: DeadLetter, delivery: Delivery, new_id
     try:
         broker.hand_on(delivery, target, body, priority)
     except RequestError as error:
-        raise UsageError(f"letter {letter.number} cannot go back to {target}: {error}") from error
+        raise UsageError(f"message {letter.number} cannot go back to {target}: {error}") from error
 
 
 @contextmanager

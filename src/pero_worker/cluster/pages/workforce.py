@@ -41,6 +41,7 @@ def cluster_workforce(
     @contextmanager
     def opened(folder: OutputFolder, listener: RunListener) -> Iterator[Workforce]:
         with open_cluster(access) as cluster:
+            cluster.broker.tell_notices(listener.notice)
             check_stages(cluster, stages)
             version = "+".join(read_record(cluster.zookeeper, name).version for name in stages)
             if all(worker.dead for worker in read_workers(cluster.zookeeper)):

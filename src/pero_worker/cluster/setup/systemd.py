@@ -45,8 +45,8 @@ def units(program: Path, clients: Path) -> Mapping[str, str]:
             "pero-worker %i: does pages",
             command("worker", "--id", "%H-%i", "--cache", "%C/pero-worker/stages"),
             clients,
-            # Five seconds for the page in hand, and some for the process.
-            "TimeoutStopSec=60\nMemoryMax=80%\nOOMPolicy=continue\n",
+            # Five minutes for the page in hand, and some seconds for the process.
+            "TimeoutStopSec=330\nMemoryMax=80%\nOOMPolicy=continue\n",
         ),
         "pero-watchdog.service": _unit("pero-worker's watchdog: who serves what", command("watchdog"), clients),
         "pero-metrics.service": _unit(

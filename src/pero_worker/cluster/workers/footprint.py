@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pero_worker.errors import StageError
+
 _MODEL_SHARE = 0.7
 """Of a device's memory; the rest is for pages."""
 
@@ -34,6 +36,23 @@ def keep_freed_memory() -> None:
 def kind_of(device: str) -> str:
     """Workers of one kind take about the same time for a page: cpu, cuda."""
     return device.partition(":")[0]
+
+
+def check_device(device: str) -> None:
+    """StageError: this machine has no such device, or nothing that could use it."""
+    if kind_of(device) == "cpu":
+        return
+    try:
+        import torch  # noqa: PLC0415 - takes seconds, and only GPUs ask for it
+    except ImportError as error:
+        raise StageError(f"there is no PyTorch to use {device} with: pip install 'pero-worker[pero]'") from error
+    if not torch.cuda.is_available():
+        raise StageError(
+            f"there is no CUDA on this machine for --device {device}: use --device cpu, or a PyTorch for it"
+        )
+    number = torch.device(device).index or 0
+    if number >= torch.cuda.device_count():
+        raise StageError(f"there is no {device}: this machine has {torch.cuda.device_count()} GPUs")
 
 
 def memory_in_use(device: str) -> int:
