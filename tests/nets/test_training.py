@@ -9,9 +9,10 @@ import random
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,8 +76,9 @@ def train(*arguments: object) -> str:
     return done.stdout
 
 
-def record(out: Path) -> dict:
-    return json.loads((out / "record.json").read_text("utf-8"))
+def record(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "record.json").read_text("utf-8"))
+    return found
 
 
 def test_a_recogniser_learns_a_face_it_could_not_read_and_goes_on_where_it_stopped(data: Path, tmp_path: Path) -> None:
@@ -271,7 +273,7 @@ def test_what_is_no_text_leaves_ink() -> None:
 
 
 def test_a_glyph_that_freetype_refuses_does_not_end_a_training() -> None:
-    answers = iter([OSError("raster overflow"), "drawn"])
+    answers: Iterator[OSError | str] = iter([OSError("raster overflow"), "drawn"])
 
     def draw() -> str:
         if isinstance(answer := next(answers), OSError):

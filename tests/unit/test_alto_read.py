@@ -68,7 +68,9 @@ def test_the_text_of_a_line(strings: str, text: str) -> None:
         ),
     ],
 )
-def test_the_baseline_in_all_its_spellings(attributes: str, inner: str, baseline: tuple) -> None:
+def test_the_baseline_in_all_its_spellings(
+    attributes: str, inner: str, baseline: tuple[tuple[float, float], ...]
+) -> None:
     text = f'<TextLine HPOS="10" VPOS="20" WIDTH="300" HEIGHT="40" {attributes}>{inner}<String CONTENT="x"/></TextLine>'
     (line,) = alto_read.read(page(text)).lines()
     assert [*sum(line.baseline, ())] == pytest.approx([*sum(baseline, ())])

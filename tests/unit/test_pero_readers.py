@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from configparser import ConfigParser
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ class Recogniser:
         self.seen: list[tuple[int, ...]] = []
         self.widest: list[int] = []
 
-    def process_lines(self, crops: list[np.ndarray]) -> tuple[list, list, list]:
+    def process_lines(self, crops: list[np.ndarray]) -> tuple[list[Any], list[Any], list[Any]]:
         self.seen += [crop.shape for crop in crops]
         self.widest.append(self.max_input_horizontal_pixels)
         labels = [label for letter in self.text for label in (LETTERS.index(letter), BLANK)]

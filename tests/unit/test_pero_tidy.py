@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pero_worker.engines.pero.tidy import Tidying, sorted_lines, without_false_lines
-from pero_worker.page import Line, Page, Region
+from pero_worker.page import Line, Page, Polygon, Region
 
 HEIGHTS = (30.0, 10.0)
 WIDTH, HEIGHT = 1400, 1000
@@ -40,7 +40,7 @@ def texts(result: Page) -> str:
 def turned(before: Page, degrees: float) -> Page:
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
 
-    def turn(points: tuple) -> tuple:
+    def turn(points: Polygon) -> Polygon:
         return tuple((x * cos - y * sin, x * sin + y * cos) for x, y in points)
 
     return replace(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pero_worker.engines.pero.words import Frames, Rails, words_of
+from pero_worker.page import Word
 
 CHARACTERS = ["a", "b", "c", " ", "\u200b"]
 BLANK = len(CHARACTERS) - 1
@@ -38,7 +39,7 @@ def spelled(text: str, every: int = 4, length: int = 100) -> list[int]:
     return labels
 
 
-def words(text: str, labels: list[int]) -> tuple:
+def words(text: str, labels: list[int]) -> tuple[Word, ...]:
     return words_of(text, frames_of(labels), CHARACTERS, (0, 100), RAILS, (400, 300), 400)
 
 

@@ -33,7 +33,7 @@ def add(out: Path, name: str, *lines: Line, status: str = "done", source: Path |
     (out / f"{name}.page.xml").write_bytes(
         pagexml.write(page, created=datetime(2026, 1, 1, tzinfo=UTC), creator="test")
     )
-    sure = [one.confidence for one in lines]
+    sure = [one.confidence or 0.0 for one in lines]
     record = {
         "page": name, "source": str(source or out / f"{name}.png"), "page_index": 0, "status": status,
         "fingerprint": {"size": 1, "modified_ns": 1, "pipeline": "p", "version": "1", "dpi": 300},
@@ -114,6 +114,6 @@ def test_what_is_not_ours_is_not_written_over(out: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("outline", [(), ((900, 900), (950, 900), (950, 950)), ((-50, -50), (-20, -50), (-20, -20))])
-def test_a_line_that_lies_nowhere_has_no_picture(outline: tuple) -> None:
+def test_a_line_that_lies_nowhere_has_no_picture(outline: tuple[tuple[float, float], ...]) -> None:
     image = np.zeros((100, 100, 3), np.uint8)
     assert picture_of(image, Line("l", (), outline, None, "x", 0.5), (100, 100)) is None
