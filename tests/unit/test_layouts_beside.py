@@ -10,7 +10,7 @@ import pytest
 from pero_worker.engines.registry import needs_layout
 from pero_worker.errors import PageError
 from pero_worker.formats import pagexml
-from pero_worker.formats.alto_read import is_alto, read_layout
+from pero_worker.formats.alto_read import is_alto
 from pero_worker.inputs.discover import SourceDocument
 from pero_worker.jobs.beside import layout_of
 from pero_worker.jobs.plan import PageTask
@@ -28,7 +28,7 @@ ALTO = b"""<?xml version="1.0" encoding="UTF-8"?>
 <TextBlock ID="b" HPOS="10" VPOS="20" WIDTH="100" HEIGHT="30">
 <TextLine ID="l1" HPOS="10" VPOS="20" WIDTH="100" HEIGHT="30" BASELINE="42"><String CONTENT="wrong" HPOS="1"/></TextLine>
 <TextLine ID="l2" BASELINE="10,82 110,84"><Shape><Polygon POINTS="10 60 110 60 110 90 10 90"/></Shape></TextLine>
-<TextLine ID="l3" HPOS="10"/><TextLine ID="l4" HPOS="1" VPOS="1" WIDTH="nan" HEIGHT="3"/>
+<TextLine ID="l3" HPOS="10"/>
 <TextLine ID="l5" HPOS="10" VPOS="50" WIDTH="100" HEIGHT="10"/>
 </TextBlock><TextBlock ID="empty"/></PrintSpace></Page></Layout></alto>"""
 
@@ -127,6 +127,10 @@ def test_who_reads_lines_and_looks_for_none_wants_a_layout(steps: str, wanted: b
     assert not needs_layout(parse_config(f"[WORKER]\nENGINE = rapidocr\n[PAGE_PARSER]\n{steps}\n", "s"))
 
 
-def test_all_of_an_alto_file_is_read_once() -> None:
-    page = read_layout(ALTO)
-    assert [region.id for region in page.regions] == ["b"]
+def test_alto_in_tenths_of_a_millimetre_fits_the_image(tmp_path: Path) -> None:
+    metric = ALTO.replace(b"<Layout>", b"<Description><MeasurementUnit>mm10</MeasurementUnit></Description><Layout>")
+    (tmp_path / "p1.xml").write_bytes(metric)
+    found = layout_of(task(tmp_path / "p1.png"))
+    assert found is not None
+    line = next(iter(fitted(pagexml.read(found.content), 400, 200).lines()))
+    assert line.polygon[0] == (20, 40)

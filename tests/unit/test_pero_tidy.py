@@ -117,6 +117,16 @@ def test_what_may_be_text_is_kept(text: str | None, confidence: float | None) ->
     assert without_false_lines(one) == one
 
 
+def test_lines_read_with_little_confidence_are_none() -> None:
+    before = page(region("r", line("a page", 100, 100, 900, 0.9), line("wtlil", 100, 150, 900, 0.3)))
+    assert texts(without_false_lines(before, 0.35)) == "a page"
+    assert texts(without_false_lines(before, 0.3)) == "a page wtlil"
+    hard = page(region("r", line("here", 100, 100, 900, 0.9), line("unreadable hand", 100, 150, 900, 0.3)))
+    assert without_false_lines(hard, 0.35) == hard
+    unknown = page(region("r", line("a page", 100, 100, 900, None), line(None, 100, 150, 900, None)))
+    assert without_false_lines(unknown, 0.35) == unknown
+
+
 def test_a_line_found_twice_is_kept_once_the_longer_one() -> None:
     whole, part = line("the whole line", 100, 100, 900), line("whole", 300, 104, 500)
     assert texts(without_false_lines(page(region("a", part, line("next", 100, 150, 900)), region("b", whole)))) == (

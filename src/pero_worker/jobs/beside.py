@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pero_worker.errors import PageError
 from pero_worker.formats import pagexml
-from pero_worker.formats.alto_read import is_alto, read_layout
+from pero_worker.formats.alto_read import is_alto, read
 from pero_worker.formats.pagexml_read import MAX_BYTES
 from pero_worker.jobs.plan import PageTask
+from pero_worker.page import Page
 from pero_worker.request import Payload
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,13 +34,22 @@ def layout_of(task: PageTask) -> Payload | None:
             raise PageError(f"cannot read the layout {path}: {error.strerror}", permanent=True) from error
         try:
             if is_alto(data):
-                data = pagexml.write(read_layout(data), created=_NEVER, creator="ALTO")
+                data = pagexml.write(_layout(read(data, any_unit=True)), created=_NEVER, creator="ALTO")
             else:
                 pagexml.read(data)
         except PageError as error:
             raise PageError(f"{path}: {error}", permanent=True) from error
         return Payload(f"{task.image_name}_page.xml", data)
     return None
+
+
+def _layout(page: Page) -> Page:
+    """Without its text, which is to be read."""
+    regions = (
+        replace(region, lines=tuple(replace(line, text=None, words=()) for line in region.lines))
+        for region in page.regions
+    )
+    return replace(page, regions=tuple(region for region in regions if region.lines))
 
 
 def _places(folder: Path, stem: str) -> Iterator[Path]:
