@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeAlias
 
 from lxml import etree
 
-from pero_worker.errors import PageError
+from pero_worker.formats.outlines import whole
 from pero_worker.formats.pagexml_read import read
 from pero_worker.formats.xmltext import Ids, clean_text
 from pero_worker.page import Line, Page, Point, Region, Word
@@ -44,11 +43,13 @@ Element: TypeAlias = etree._Element
 
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
-    """The page as PAGE XML. Coordinates are rounded and clipped to the page; ids that are invalid or not unique
-    are replaced; line heights go into `custom` as pero-ocr reads them. PageError: a coordinate is no number."""
+    """The page as PAGE XML. Outlines are in whole pixels of the page and contain their parts (`outlines.py`); ids that
+    are invalid or not unique are replaced; line heights go into `custom` as pero-ocr reads them. PageError: a
+    coordinate is no number."""
+    page = whole(page)
     root = etree.Element(
         f"{{{NAMESPACE}}}PcGts",
-        {f"{{{_XSI}}}schemaLocation": f"{NAMESPACE} {NAMESPACE}/pagecontent.xsd"},
+        {"pcGtsId": "page", f"{{{_XSI}}}schemaLocation": f"{NAMESPACE} {NAMESPACE}/pagecontent.xsd"},
         nsmap={None: NAMESPACE, "xsi": _XSI},
     )
     metadata = _child(root, "Metadata")
@@ -57,43 +58,43 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
         _child(metadata, name).text = created.isoformat(timespec="seconds")
     name = clean_text(page.name)
     sheet = _child(root, "Page", imageFilename=name, imageWidth=str(page.width), imageHeight=str(page.height))
-    ids = Ids({"reading_order"})
+    ids = Ids({"page", "reading_order"})
     named = [(ids.take(region.id, "r"), region) for region in page.regions]
     if named:
         group = _child(_child(sheet, "ReadingOrder"), "OrderedGroup", id="reading_order")
         for index, (region_id, _) in enumerate(named):
             _child(group, "RegionRefIndexed", index=str(index), regionRef=region_id)
     for region_id, region in named:
-        _write_region(sheet, region_id, region, page, ids)
+        _write_region(sheet, region_id, region, ids)
     xml: bytes = etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
     return xml
 
 
-def _write_region(sheet: Element, region_id: str, region: Region, page: Page, ids: Ids) -> None:
+def _write_region(sheet: Element, region_id: str, region: Region, ids: Ids) -> None:
     element = _child(sheet, "TextRegion", id=region_id)
     if region.kind in _REGION_TYPES:
         element.set("type", region.kind)
-    _child(element, "Coords", points=_polygon(region.polygon, page))
+    _child(element, "Coords", points=_points(region.polygon))
     for line in region.lines:
-        _write_line(element, line, page, ids)
+        _write_line(element, line, ids)
 
 
-def _write_line(region: Element, line: Line, page: Page, ids: Ids) -> None:
+def _write_line(region: Element, line: Line, ids: Ids) -> None:
     element = _child(region, "TextLine", id=ids.take(line.id, "l"))
     if line.heights is not None:
         element.set("custom", f"heights_v2:[{line.heights[0]:.1f},{line.heights[1]:.1f}]")
-    _child(element, "Coords", points=_polygon(line.polygon, page))
+    _child(element, "Coords", points=_points(line.polygon))
     if len(line.baseline) >= 2:
-        _child(element, "Baseline", points=_points(line.baseline, page))
+        _child(element, "Baseline", points=_points(line.baseline))
     for word in line.words:
-        _write_word(element, word, page, ids)
+        _write_word(element, word, ids)
     if line.text is not None:
         _write_text(element, line.text, line.confidence)
 
 
-def _write_word(line: Element, word: Word, page: Page, ids: Ids) -> None:
+def _write_word(line: Element, word: Word, ids: Ids) -> None:
     element = _child(line, "Word", id=ids.take("", "w"))
-    _child(element, "Coords", points=_polygon(word.polygon, page))
+    _child(element, "Coords", points=_points(word.polygon))
     _write_text(element, word.text, word.confidence)
 
 
@@ -104,24 +105,8 @@ def _write_text(parent: Element, text: str, confidence: float | None) -> None:
     _child(element, "Unicode").text = clean_text(text)
 
 
-def _polygon(points: Sequence[Point], page: Page) -> str:
-    """At least three points, as the schema and most readers want; a lesser polygon becomes its bounding box."""
-    if len(points) < 3:
-        xs = [x for x, _ in points] or [0.0]
-        ys = [y for _, y in points] or [0.0]
-        left, top, right, bottom = min(xs), min(ys), max(xs) + 1, max(ys) + 1
-        points = ((left, top), (right, top), (right, bottom), (left, bottom))
-    return _points(points, page)
-
-
-def _points(points: Sequence[Point], page: Page) -> str:
-    return " ".join(f"{_clip(x, page.width)},{_clip(y, page.height)}" for x, y in points)
-
-
-def _clip(value: float, size: int) -> int:
-    if not math.isfinite(value):
-        raise PageError("the engine put something at a place that is no number")
-    return min(max(0, round(value)), size)
+def _points(points: Sequence[Point]) -> str:
+    return " ".join(f"{x:.0f},{y:.0f}" for x, y in points)
 
 
 def _child(parent: Element, name: str, **attributes: str) -> Element:
