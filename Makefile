@@ -23,7 +23,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo demo-gateway install test unit docs licences acceptance test-rabbitmq4 lint bench-quality bench-local bench-cluster bench-bulk bench-watchdog bench-away chaos fuzz clean
+.PHONY: help demo demo-gateway install test unit docs licences acceptance test-rabbitmq4 lint bench-quality bench-local bench-cluster bench-bulk bench-relay bench-watchdog bench-away chaos fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -73,6 +73,9 @@ bench-local: $(VENV)/.stamp-program ## speed of one machine on PAGES
 bench-cluster bench-farm: $(VENV)/.stamp-test ## how long a page waits in a cluster, beside upstream's figures
 	$(BIN)/python benchmarks/waiting.py
 
+bench-relay: $(VENV)/.stamp-test ## what a page costs a worker, beside a bare relay
+	$(BIN)/python benchmarks/relay.py
+
 bench-watchdog: $(VENV)/.stamp-program ## the watchdog's plans on simulated clusters, beside upstream's rule and fixed splits
 	$(BIN)/python benchmarks/watchdog.py
 
@@ -104,9 +107,18 @@ $(VENV)/.stamp-program: pyproject.toml | $(BIN)/pip
 	@$(CHECK_ENV)
 	@touch $@
 
-$(VENV)/.stamp-test: pyproject.toml | $(BIN)/pip
+# OCR-D/core pins much; it has an environment of its own, with a light engine.
+build/ocrd-venv: build/ocrd-venv/.stamp ## OCR-D/core with our processor, for tests
+
+build/ocrd-venv/.stamp: pyproject.toml
+	$(PYTHON) -m venv --clear build/ocrd-venv
+	@echo "installing OCR-D/core: some 600 MB"
+	build/ocrd-venv/bin/pip install -qq --no-compile -e '.[ocrd,rapidocr]'
+	@touch $@
+
+$(VENV)/.stamp-test: pyproject.toml build/ocrd-venv/.stamp | $(BIN)/pip
 	scripts/apt-install.sh --unpack build/prometheus prometheus
-	scripts/apt-install.sh fonts-dejavu-core mupdf-tools poppler-utils postgresql rabbitmq-server zookeeper
+	scripts/apt-install.sh fonts-dejavu-core mupdf-tools poppler-utils postgresql rabbitmq-server systemd zookeeper
 	@echo 'installing the program and what its tests need: some 2 GB, a few minutes'
 	$(PIP_INSTALL) -e '.[pero,rapidocr,servers,gateway,test]'
 	@$(CHECK_ENV)

@@ -56,12 +56,14 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page; `name` is the image's file name, `width` and `height` are pixels (>= 1)."""
+    """One page; `name` is the image's file name, `width` and `height` are pixels (>= 1). `orientation`: the degrees,
+    clockwise, by which the page is to be turned for its text to stand upright; coordinates are of the page as it is."""
 
     name: str
     width: int
     height: int
     regions: tuple[Region, ...] = ()
+    orientation: float = 0.0
 
     def lines(self) -> Iterator[Line]:
         """All lines in reading order."""

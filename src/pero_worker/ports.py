@@ -77,8 +77,9 @@ class Reports(Protocol):
 
     def report(self, worker: str, status: WorkerStatus, message: str = "") -> None: ...
 
-    def report_stages(self, worker: str, held: Sequence[str], refused: Mapping[str, str]) -> None:
-        """The stages that are loaded, and those that could not be, with the reasons."""
+    def report_stages(self, worker: str, held: Mapping[str, str], refused: Mapping[str, str]) -> None:
+        """The stages that are loaded, with their versions; and those whose present version could not be, with the
+        reasons."""
 
     def record_time(self, stage: str, seconds: float, onward: str) -> None:
         """One page of `stage` took `seconds` and goes on to the queue `onward`."""

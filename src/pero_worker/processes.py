@@ -51,6 +51,10 @@ class Lifetime:
         does not answer, or a model that is being loaded; None = never by force. `with_parent`: the end of the parent
         process is a reason to stop, too, however deep in an engine this one is."""
         self.stop = threading.Event()
+        self.hurry = threading.Event()
+        """Set when it is asked a second time, by the same signal."""
+        self._heard: set[int] = set()
+        self._busy: Callable[[], bool] = lambda: False
         self._grace = grace
         self._status = status
         self._on_signal = on_signal
@@ -67,17 +71,31 @@ class Lifetime:
             threading.Thread(target=self._watch, name="lifetime", daemon=True).start()
 
     @contextmanager
-    def guard(self, seconds: float, told: Callable[[], None], late: Callable[[], None]) -> Iterator[None]:
+    def guard(
+        self,
+        seconds: float,
+        told: Callable[[], None],
+        late: Callable[[], None],
+        *,
+        busy: Callable[[], bool] = lambda: False,
+        busy_seconds: float = 0.0,
+    ) -> Iterator[None]:
         """Around what should end soon after `stop`: `told` is called then; if the block is not left within `seconds`,
-        `late` is, and the process ends. Both are called from another thread."""
+        `late` is, and the process ends. Both are called from another thread.
+
+        While it is `busy` with what it has in hand it may take `busy_seconds` more, unless it is asked to `hurry`.
+        """
         left = threading.Event()
 
         def watch() -> None:
             while not self.stop.wait(_POLL_SECONDS):
                 if left.is_set():
                     return
+            limit = time.monotonic() + busy_seconds
+            # The watch over the whole process, see `begin`, is as patient.
+            self._busy = lambda: busy() and not self.hurry.is_set() and time.monotonic() < limit
             told()
-            if not left.wait(seconds):
+            if not _in_time(left, seconds, self._busy):
                 late()
                 end_now(self._status)
 
@@ -86,11 +104,18 @@ class Lifetime:
             yield
         finally:
             left.set()
+            self._busy = lambda: False
 
-    def _signalled(self, _number: int, _frame: object) -> None:
+    def _signalled(self, number: int, _frame: object) -> None:
+        if number in self._heard:
+            self.hurry.set()
+        self._heard.add(number)
         self.stop.set()
         if self._on_signal is OnSignal.INTERRUPT:
             raise KeyboardInterrupt
+
+    def _is_busy(self) -> bool:
+        return self._busy()
 
     def _watch(self) -> None:
         parent = parent_process() if self._with_parent else None
@@ -98,8 +123,19 @@ class Lifetime:
             if parent is not None and not parent.is_alive():
                 self.stop.set()
         if self._grace is not None:
-            time.sleep(self._grace)
+            _in_time(threading.Event(), self._grace, self._is_busy)
             end_now(self._status)
+
+
+def _in_time(done: threading.Event, seconds: float, busy: Callable[[], bool]) -> bool:
+    """Whether it was done within `seconds`, those in which it was busy not counted."""
+    deadline = time.monotonic() + seconds
+    while not done.wait(max(0.0, min(_POLL_SECONDS, deadline - time.monotonic()))):
+        if busy():
+            deadline = time.monotonic() + seconds
+        elif time.monotonic() >= deadline:
+            return False
+    return True
 
 
 def end_now(status: int) -> NoReturn:

@@ -108,6 +108,13 @@ class Request:
         stages = self.stages if self.stage != last.stage or len(self.stages) < 2 else self.stages[1:]
         return replace(self, stages=stages, logs=(*self.logs[:-1], log))
 
+    def tried_again(self, uuid: str) -> Request:
+        """A failed page as a new request `uuid` for the stage that it failed in: what was done before stays done."""
+        stage = self.logs[-1].stage
+        stages = self.stages if self.stage == stage else (stage, *self.stages)
+        logs = tuple(log for log in self.logs if log.stage != stage or log.status == StageStatus.OK)
+        return replace(self, uuid=uuid, stages=stages, logs=logs)
+
     def to_be_retried(self, log: StageLog) -> Request:
         """This request after a failed attempt; it stays in its stage."""
         return replace(self, logs=(*self.logs, log))

@@ -22,8 +22,8 @@ def one_line(text: str) -> str:
 
 
 def clean_lines(text: str) -> str:
-    """As `one_line`, but line breaks stay: for texts of several lines."""
-    return "\n".join(map(one_line, text.split("\n")))
+    """As `one_line`, but line breaks and tabs stay: for texts of several lines."""
+    return "\n".join("\t".join(map(one_line, line.split("\t"))) for line in text.split("\n"))
 
 
 def _breaks(character: str) -> bool:

@@ -82,3 +82,12 @@ class EngineOutput:
     logits: bytes | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     """How long each phase took, by its name."""
+
+
+class Rotate(StrEnum):
+    """What becomes of pages whose text lies sideways or upside down."""
+
+    AUTO = "auto"
+    """They are turned for the engine."""
+    OFF = "off"
+    """They are read as they lie."""

@@ -33,11 +33,12 @@ TIME = re.compile(rb"\d{4}-\d\d-\d\dT[\d:]+\+00:00")
 RAPIDOCR = "[WORKER]\nENGINE = rapidocr\n"
 
 
-def run(cluster: TestCluster, *arguments: object, expect: int = 0) -> str:
+def run(cluster: TestCluster, *arguments: object, expect: int | None = 0) -> str:
+    """What it says; `expect` None: any status will do."""
     command = [sys.executable, "-m", "pero_worker", *map(str, arguments)]
     environment = cluster.environment() | _state
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == expect, done.stdout + done.stderr
+    assert expect is None or done.returncode == expect, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -104,14 +105,14 @@ def test_a_second_delivery_is_recognised_and_a_failed_page_listed(cluster: TestC
     request = decode_request(delivery.body)
     assert [log.attempt for log in request.logs] == [1, 2, 3]
     said = run(cluster, "download", "out", "-o", tmp_path / "tree", expect=3)
-    assert "1 pages" in said and "1 of them failed, 1 delivered before, 1 messages set aside" in said
+    assert "1 page in" in said and "1 of them failed, 1 delivered before, 1 message set aside" in said
     with cluster.broker() as broker:
         for _ in range(2):
             broker.publish("out", encode_request(request))
         dead = broker.state(DEAD_LETTERS)
         assert dead is not None and dead.messages == 1
     said = run(cluster, "download", "out", "-o", tmp_path / "requests", "--layout", "requests", expect=3)
-    assert "1 pages" in said and "1 delivered before" in said
+    assert "1 page in" in said and "1 delivered before" in said
     assert "Status        : Failed" in (tmp_path / "requests/r1/s1.log").read_text()
 
 
@@ -209,7 +210,7 @@ def test_status_goes_on_until_told_to_stop(cluster: TestCluster) -> None:
 
 
 def test_who_waits_for_workers_is_told_so(cluster: TestCluster, tmp_path: Path) -> None:
-    cluster.add_stage("s1", DUMMY)
+    cluster.add_stage("s1", DUMMY + "LINE = read\n")
     draw_text_picture().save(tmp_path / "a.png")
     command = [sys.executable, "-m", "pero_worker", "publish", str(tmp_path / "a.png"), "--stages", "s1,out", "--wait"]
     process = subprocess.Popen(
@@ -320,7 +321,7 @@ def test_no_message_stops_a_download(cluster: TestCluster, tmp_path: Path) -> No
         broker.publish("out", b"\xff garbage")
     said = run(cluster, "download", "out", "-o", tmp_path / "tree", "-f", "page")
     total = 2 * len(sources)
-    assert f"{total} pages in" in said and "0 of them failed" in said and "1 messages set aside" in said
+    assert f"{total} pages in" in said and "0 of them failed" in said and "1 message set aside" in said
     assert len([path for path in (tmp_path / "tree").rglob("*.page.xml") if path.is_file()]) == total
     assert len((tmp_path / "tree/report.jsonl").read_text().splitlines()) == total
     with cluster.broker() as broker:

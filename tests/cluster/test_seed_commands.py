@@ -135,7 +135,7 @@ def test_results_are_downloaded(cluster: TestCluster, upstream_command: Callable
     with channel(cluster) as ch:
         ch.basic_publish("", "out", body)
     said = upstream_command(publisher, "-d", "out", "-r", tmp_path / "results", "--save-message", "--count-statistics")
-    assert "1 pages" in said and "stage s1: 1 runs, mean 2.000 s" in said
+    assert "1 page in" in said and "stage s1: 1 run, mean 2.000 s" in said
     folder = tmp_path / "results" / "u1"
     assert {path.name for path in folder.iterdir()} == {"a.jpg", "s1.log", "u1_info.txt", "message_body"}
     assert (folder / "message_body").read_bytes() == body
@@ -144,14 +144,15 @@ def test_results_are_downloaded(cluster: TestCluster, upstream_command: Callable
 def test_what_cannot_be_done_is_said(
     cluster: TestCluster, upstream_command: Callable[..., str], tmp_path: Path
 ) -> None:
+    cluster.add_stage("s1", "[WORKER]\nDUMMY = yes\n")
     cluster.add_stage("out")
     with pytest.raises(StageError, match="no queue 'nowhere'"):
         upstream_command(publisher, "-d", "nowhere", "-r", tmp_path / "results")
     assert not (tmp_path / "results").exists()
     with pytest.raises(NoInputError, match="no images"):
-        upstream_command(publisher, "-t", "out", "out")
-    with pytest.raises(NoInputError, match="cannot read"):
-        upstream_command(publisher, "-t", "out", "out", "-i", tmp_path / "none.jpg")
+        upstream_command(publisher, "-t", "s1", "out")
+    said = upstream_command(publisher, "-t", "s1", "out", "-i", tmp_path / "none.jpg")
+    assert said == "0 of 1 sent\n", "what cannot be read stops itself only"
     with pytest.raises(SystemExit) as ended:
         upstream_command(publisher, "-d", "out")
     assert ended.value.code == 2

@@ -178,7 +178,7 @@ def test_the_same_command_again_is_a_new_try(cluster: TestCluster, tmp_path: Pat
     """Upstream's worker acts on every write to its node `queue`: it is how one has a failed stage tried again."""
     cluster.add_stage("s1", DUMMY, archive=f"file://{tmp_path}/model.tar", version="1")
     cluster.add_stage("out")
-    with cluster.client() as client, cluster.broker() as broker, running_worker(cluster, tmp_path):
+    with cluster.client() as client, cluster.broker() as broker, running_worker(cluster, tmp_path, trust_archives=True):
         client.set("/pero/worker/status/w1/queue", b"s1")
         until(lambda: status_of(client, "w1") == WorkerStatus.CONFIGURATION_FAILED)
         with tarfile.open(tmp_path / "model.tar", "w") as archive:

@@ -342,7 +342,7 @@ def test_archives_come_and_go_with_their_stages(
 
     with cluster.broker() as broker:
         broker.publish("s1", b"page")
-    assert upstream_command(stage_config_manager, "-d", "-k", "-n", "s1") == "1 messages went with the queue s1\n"
+    assert upstream_command(stage_config_manager, "-d", "-k", "-n", "s1") == "1 message went with the queue s1\n"
     assert messages(cluster, "s1") is None
     assert tree(cluster, "/pero/queue/s1")["config_path"] == b"models/x/a.tar.xz"
     upstream_command(stage_config_manager, "-n", "s1")

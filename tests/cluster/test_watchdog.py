@@ -7,17 +7,28 @@ import logging
 import re
 import subprocess
 import sys
+import tarfile
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cluster import upstream
+from cluster.test_model_remote import PASSWORD, USER, server
 from cluster.test_workers import DUMMY, collect, page, running_watchdog, running_worker, until
 
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry import workers
 from pero_worker.cluster.registry.stages import StageChange, read_record, save_stage
 from pero_worker.cluster.registry.workers import read_worker
+from pero_worker.errors import StageError
+from pero_worker.servers.daemon import free_port
 from pero_worker.stage import Sharing
+from pero_worker.stores.location import StoreAccess
+from pero_worker.watchdog import observer, service
+from pero_worker.watchdog.policy import PlanRule
+from pero_worker.watchdog.snapshot import Move, Snapshot
 
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster
@@ -170,7 +181,11 @@ def test_a_dry_run_says_what_it_would_do_and_why(cluster: TestCluster, tmp_path:
     with cluster.client() as client, cluster.broker() as broker, running_worker(cluster, tmp_path):
         broker.publish("s1", page(1, "s1", "out"))
         said = command(cluster, "watchdog", "--dry-run")
-        assert "stage s1: 1 pages wait" in said and "stage off: 0 pages wait" in said and "not served: disabled" in said
+        assert (
+            "stage s1: 1 page waiting" in said
+            and "stage off: 0 pages waiting" in said
+            and "not served: disabled" in said
+        )
         assert "worker w1: idle, holds nothing" in said
         assert "would have w1 hold s1: it held nothing; s1: 1 pages, served by nobody" in said
         assert client.get(f"{WORKER}/queue")[0] == b""
@@ -204,3 +219,136 @@ def test_what_was_recorded_can_be_tried_again(cluster: TestCluster, tmp_path: Pa
     assert "write STAGE=N" in command(cluster, "watchdog", "replay", trace, "--priority", "s1=much", expect=2)
     trace.write_text("")
     assert "nothing was recorded" in command(cluster, "watchdog", "replay", trace, expect=4)
+
+
+def test_no_value_in_zookeeper_stops_the_watchdog(
+    cluster: TestCluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.add_stage("s1", DUMMY)
+    cluster.add_stage("strange", DUMMY)
+    cluster.add_stage("out")
+    measured = {"kinds": {"cpu": {"load_seconds": 9e14, "seconds": 1e300, "memory": 10**400}}, "onward": {"x": 1e9}}
+    with cluster.client() as client, cluster.broker() as broker:
+        for path, value in {
+            "/pero/worker/status/evil/status": b"IDLE",
+            "/pero/worker/status/evil/enabled": b"false",
+            "/pero/worker/status/evil/queue": b"../..",
+            "/pero/worker/status/evil/info": b"[" * 200_000,
+            "/pero/worker/status/odd/status": b"IDLE",
+            "/pero/worker/status/odd/enabled": b"false",
+            "/pero/worker/status/odd/stages": b"[NaN]",
+            "/pero/worker/status/odd/info": b'{"memory": 1e999, "labels": {}, "refused": [], "stages": 5, "versions": 6}',
+            "/pero/queue/strange/administrative_priority": b"\x7f" * 200,
+            "/pero/queue/strange/measured": json.dumps(measured).encode(),
+            "/pero/queue/strange/sharing": b'{"share": NaN, "needs": 5}',
+            "/pero/queue/strange/waiting_since": b"0001-01-01T00:00:00+23:59",
+            f"/pero/queue/{'x' * 300}/config": DUMMY.encode(),
+        }.items():
+            client.ensure_path(path)
+            client.set(path, value)
+        with running_watchdog(cluster), running_worker(cluster, tmp_path):
+            broker.publish("strange", page(1, "strange", "s1", "out"))
+            assert collect(cluster, 1)[0].uuid == "r1"
+        said = [record.getMessage() for record in caplog.records if "makes no sense" in record.getMessage()]
+        assert {line.split()[5] for line in said} >= {
+            "/pero/worker/status/evil/info",
+            "/pero/queue/strange/administrative_priority",
+            "/pero/queue/strange/waiting_since",
+        }
+        assert len(said) == len(set(said)), "each is told once"
+        assert {"evil", "odd", "w1"} <= {worker.name for worker in workers.read_workers(client)}
+        assert workers.read_worker(client, "evil").unreadable == ("info",)
+
+
+class FailingOnce(PlanRule):
+    """Raises what nobody foresaw, twice."""
+
+    def __init__(self) -> None:
+        super().__init__(interval=0.1)
+        self.looks = 0
+
+    def decide(self, now: float, seen: Snapshot) -> Sequence[Move]:
+        self.looks += 1
+        if self.looks < 3:
+            raise ZeroDivisionError("in the plan")
+        return super().decide(now, seen)
+
+
+def test_a_round_that_fails_is_told_and_survived(
+    cluster: TestCluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.add_stage("s1", DUMMY)
+    cluster.add_stage("out")
+    with cluster.broker() as broker, running_watchdog(cluster, FailingOnce()), running_worker(cluster, tmp_path):
+        broker.publish("s1", page(1, "s1", "out"))
+        assert collect(cluster, 1)[0].uuid == "r1"
+    told = [record.getMessage() for record in caplog.records if "ZeroDivisionError" in record.getMessage()]
+    assert told == ["no commands can be sent: a round failed with ZeroDivisionError: in the plan"]
+
+
+def test_a_typo_in_a_time_limit_is_refused_where_it_is_saved(cluster: TestCluster) -> None:
+    with pytest.raises(StageError, match="TIME_LIMIT = abc is not a number of seconds"):
+        cluster.add_stage("bad", DUMMY + "TIME_LIMIT = abc\n")
+    with cluster.client() as client:
+        assert client.exists("/pero/queue/bad") is None
+
+
+def test_a_worker_of_upstreams_that_gave_up_is_told_to_go_on(
+    cluster: TestCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observer, "_GIVEN_UP_SECONDS", 0.3)
+    monkeypatch.setattr(service, "_PATIENCE_SECONDS", 0.3)
+    cluster.add_stage("s1", DUMMY)
+    cluster.add_stage("out")
+    with (
+        cluster.client() as client,
+        cluster.broker() as broker,
+        running_watchdog(cluster),
+        upstream.Worker(cluster, "its"),
+    ):
+        broker.publish("s1", b"\xff garbage")
+        until(lambda: read_worker(client, "its").status == "PROCESSING_FAILED")
+        # Somebody takes the garbage away.
+        while (delivery := broker.get(["s1"], "operator", 1)) is None:
+            pass
+        broker.ack(delivery)
+        broker.get([], "operator", 0)
+        broker.publish("s1", page(1, "s1", "out"))
+        assert collect(cluster, 1)[0].logs[0].host_id == "its"
+
+
+@pytest.mark.parametrize("kind", ["ours", "upstream's"])
+def test_a_store_that_was_away_keeps_nobody_from_a_stage(
+    cluster: TestCluster, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two workers try in vain; with the store back the page is done in much less than the minutes of a refusal."""
+    cluster.add_stage("s1", DUMMY, archive="models/a.tar.gz")
+    cluster.add_stage("out")
+    root = tmp_path / "store"
+    (root / "models").mkdir(parents=True)
+    with tarfile.open(root / "models/a.tar.gz", "w:gz"):
+        pass
+
+    def load(_stage: str) -> None:
+        if not (tmp_path / "back").exists():
+            raise ValueError("the store is away")
+
+    with ExitStack() as stack:
+        port = free_port()
+        for name in ("w1", "w2"):
+            if kind == "ours":
+                store = {"stores": (f"127.0.0.1:{port}",), "store": StoreAccess(user=USER, password=PASSWORD)}
+                stack.enter_context(running_worker(cluster, tmp_path / name, name, trust_archives=True, **store))
+            else:
+                stack.enter_context(upstream.Worker(cluster, name, load=load))
+        client, broker = stack.enter_context(cluster.client()), stack.enter_context(cluster.broker())
+        stack.enter_context(running_watchdog(cluster))
+        broker.publish("s1", page(1, "s1", "out"))
+        broker.publish("s1", page(2, "s1", "out"))
+        until(lambda: any(state.status == "CONFIGURATION_FAILED" for state in workers.read_workers(client)))
+        SystemClock().sleep(3)
+        if kind == "ours":
+            assert not any("nobody is sent" in record.getMessage() for record in caplog.records)
+            stack.enter_context(server("ftp", root, "--port", str(port)))
+        (tmp_path / "back").touch()
+        assert len(collect(cluster, 2)) == 2

@@ -21,12 +21,13 @@ from pero_worker.cluster.registry import workers
 from pero_worker.cluster.registry.servers import MQ, set_servers
 from pero_worker.cluster.workers.worker import ClusterWorkerSettings, run_worker
 from pero_worker.coordinators.session import session
-from pero_worker.errors import UsageError
+from pero_worker.errors import ExitCode, UsageError
 from pero_worker.processes import Lifetime
 from pero_worker.request import Payload, Request
 from pero_worker.stores.location import StoreAccess
 from pero_worker.watchdog.policy import PlanRule
 from pero_worker.watchdog.service import Watchdog
+from pero_worker.watchdog.snapshot import Rule
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.wire.tree import TREE
 from pero_worker.work import WorkerStatus
@@ -45,10 +46,12 @@ def until(condition: Callable[[], object], timeout: float = 30) -> None:
 
 
 @contextmanager
-def running_worker(cluster: TestCluster, tmp_path: Path, name: str = "w1", **settings: object) -> Iterator[None]:
+def running_worker(
+    cluster: TestCluster, tmp_path: Path, name: str = "w1", *, store: StoreAccess | None = None, **settings: object
+) -> Iterator[None]:
     lifetime = Lifetime()
     options = ClusterWorkerSettings(name=name, cache=tmp_path / "cache", max_pixels=10**8, **settings)  # type: ignore[arg-type]
-    thread = threading.Thread(target=run_worker, args=(options, cluster.access, StoreAccess(), lifetime))
+    thread = threading.Thread(target=run_worker, args=(options, cluster.access, store or StoreAccess(), lifetime))
     thread.start()
     with cluster.client() as client:
         until(lambda: status_of(client, name) == WorkerStatus.IDLE)
@@ -61,10 +64,10 @@ def running_worker(cluster: TestCluster, tmp_path: Path, name: str = "w1", **set
 
 
 @contextmanager
-def running_watchdog(cluster: TestCluster) -> Iterator[None]:
+def running_watchdog(cluster: TestCluster, rule: Rule | None = None) -> Iterator[None]:
     stopped = threading.Event()
     with session(cluster.access.zookeeper) as client, cluster.broker() as broker:
-        watchdog = Watchdog(client, broker.lengths, SystemClock(), PlanRule(interval=0.1))
+        watchdog = Watchdog(client, broker.lengths, SystemClock(), rule or PlanRule(interval=0.1))
         thread = threading.Thread(target=watchdog.run, args=("dog", stopped))
         thread.start()
         try:
@@ -235,6 +238,41 @@ def test_a_long_page_is_given_back_after_the_grace_and_not_charged(cluster: Test
             assert children(client, TREE.suspects) == []
         delivery = broker.get(["slow"], "test", 10)
         assert delivery is not None and delivery.body == page(1, "slow", "out")
+
+
+def test_the_page_in_hand_is_finished(cluster: TestCluster, tmp_path: Path) -> None:
+    """Longer than a worker without a page would have; asked twice it gives the page back at once."""
+    cluster.add_stage("slow", "[WORKER]\nDUMMY = yes\nTIME_SCALE = 1.2\n")
+    cluster.add_stage("out")
+    command = [sys.executable, "-m", "pero_worker", "worker", "--id", "w1", "--cache", str(tmp_path)]
+    with cluster.client() as client, cluster.broker() as broker:
+        for times in (1, 2):
+            broker.publish("slow", page(times, "slow", "out"))
+            process = subprocess.Popen(command, env=cluster.environment())
+            until(lambda: status_of(client, "w1") in {WorkerStatus.IDLE, WorkerStatus.PROCESSING})
+            client.set("/pero/worker/status/w1/queue", b"slow")
+            until(lambda: status_of(client, "w1") == WorkerStatus.PROCESSING)
+            for _ in range(times):
+                process.send_signal(signal.SIGTERM)
+                SystemClock().sleep(0.5)
+            assert process.wait(30) == 0
+            assert status_of(client, "w1") == WorkerStatus.DEAD
+        assert collect(cluster, 1)[0].uuid == "r1"
+        delivery = broker.get(["slow"], "test", 10)
+        assert delivery is not None and delivery.body == page(2, "slow", "out")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(("--id", "x" * 201), "is no name for a worker"), (("--id", "w1", "--device", "cuda:7"), "cuda")],
+)
+def test_a_worker_that_can_never_work_ends_with_one_line(
+    cluster: TestCluster, tmp_path: Path, options: tuple[str, ...], reason: str
+) -> None:
+    command = [sys.executable, "-m", "pero_worker", "worker", *options, "--cache", str(tmp_path)]
+    done = subprocess.run(command, env=cluster.environment(), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == ExitCode.PIPELINE
+    assert reason in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
 def children(client: Any, path: str) -> list[str]:

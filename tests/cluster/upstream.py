@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pika
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
+from google.protobuf.message import DecodeError
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 from kazoo.recipe.watchers import DataWatch
@@ -17,6 +18,10 @@ from kazoo.recipe.watchers import DataWatch
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster
 
+RETRY_SECONDS = 10.0
+"""Between two attempts to load a stage."""
+MAX_ERRORS = 10
+"""Messages in a row that are no pages; after more the worker gives up."""
 SEED, NEWEST = {"x-max-priority": 1}, {"x-max-priority": 1, "x-queue-type": "classic"}
 QUEUE_NODES = (
     "config",
@@ -85,9 +90,18 @@ def channel(cluster: TestCluster) -> Iterator[Any]:
 
 
 class Worker:
-    """Serves what its node `queue` names. `seed`: as the first release, else as the newest."""
+    """Serves what its node `queue` names. `seed`: as the first release, else as the newest; `load` is called with a
+    stage's name to load it, and raises ValueError where that fails."""
 
-    def __init__(self, cluster: TestCluster, name: str, *, seed: bool = False) -> None:
+    def __init__(
+        self,
+        cluster: TestCluster,
+        name: str,
+        *,
+        seed: bool = False,
+        load: Callable[[str], object] = lambda _stage: None,
+    ) -> None:
+        self._load = load
         self._cluster, self._name, self._seed = cluster, name, seed
         self._client = KazooClient(cluster.zookeeper)
         self._client.start()
@@ -163,6 +177,15 @@ class Worker:
             version = self._client.get(f"/pero/queue/{stage}/config_version")[0].decode()
         except NoNodeError:
             version = ""
+        while True:
+            try:
+                self._load(stage)
+                break
+            except ValueError:
+                self._tell("CONFIGURATION_FAILED")
+                if over.wait(RETRY_SECONDS):
+                    return
+                self._tell("CONFIGURING")
         self._tell("IDLE")
         with channel(self._cluster) as ch:
             if self._seed:
@@ -177,6 +200,7 @@ class Worker:
                         self._tell("IDLE")
                 return
             ch.confirm_delivery()
+            errors = 0
             while not over.is_set():
                 self._tell("PROCESSING")
                 method, _, body = ch.basic_get(stage)
@@ -184,7 +208,15 @@ class Worker:
                     # From now on only another write to its node wakes it.
                     self._tell("IDLE")
                     return
-                self._page(ch, stage, method, body, version)
+                try:
+                    self._page(ch, stage, method, body, version)
+                    errors = 0
+                except DecodeError:
+                    ch.basic_nack(method.delivery_tag)
+                    errors += 1
+                    if errors > MAX_ERRORS:
+                        self._tell("PROCESSING_FAILED")
+                        return
 
     def _page(self, ch: Any, stage: str, method: Any, body: bytes, version: str) -> None:
         request = UpstreamRequest.FromString(body)

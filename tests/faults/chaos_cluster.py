@@ -121,7 +121,7 @@ class ClusterUnderFire:
                 save_stage(client, broker, name, change, SystemClock().now())
             save_stage(client, broker, "out", StageChange(), SystemClock().now())
         for number in range(WORKERS):
-            arguments = ("worker", "--id", f"w{number}", "--cache", str(self.folder / "cache"))
+            arguments = ("worker", "--id", f"w{number}", "--cache", str(self.folder / "cache"), "--trust-archives")
             self.add(f"worker{number}", self.zk, *arguments)
         for number, proxy in enumerate(self.dogs):
             self.add(f"watchdog{number}", proxy, "watchdog", "--verbose")

@@ -138,7 +138,8 @@ def test_dead_letters_are_listed_shown_sent_back_and_dropped(cluster: TestCluste
         for body in (b"\xff garbage", page(1, "s1", "out"), page(2, "s1")):
             broker.publish("s1", body)
         until(lambda: (state := broker.state(DEAD_LETTERS)) and state.messages == 3)
-        listed = run(cluster, "dead", "list").splitlines()
+        headings, *listed = run(cluster, "dead", "list").splitlines()
+        assert headings.split() == ["number", "queue", "bytes", "page", "reason"]
         assert len(listed) == 3 and all(" s1 " in line for line in listed)
         number = next(line.split()[0] for line in listed if "r1" in line)
         shown = run(cluster, "dead", "show", number)
@@ -147,7 +148,7 @@ def test_dead_letters_are_listed_shown_sent_back_and_dropped(cluster: TestCluste
         cluster.add_stage("out")
         assert run(cluster, "dead", "replay", number) == "1 sent back\n"
         assert collect(cluster, 1)[0].uuid == "r1"
-        assert len(run(cluster, "dead", "list").splitlines()) == 2
+        assert len(run(cluster, "dead", "list").splitlines()) == 3
         assert run(cluster, "dead", "drop", "--all") == "2 dropped\n"
         assert run(cluster, "dead", "list") == ""
 

@@ -106,7 +106,7 @@ def test_a_manifest_becomes_text_and_a_second_run_fetches_nothing(ocr: Ocr, serv
     page = pagexml.read((tmp_path / "out/0001_f. 1r.page.xml").read_bytes())
     assert (page.width, page.height, page.name) == (400, 600, "0001_f. 1r.jpg")
     assert (tmp_path / "out/Codex.pdf").read_bytes().startswith(b"%PDF")
-    assert "1 pages have nothing to read" in done.stdout
+    assert "1 page without anything to read" in done.stdout
     again, _ = ocr(address, "--formats", "page,text,pdf", expect=3, engine="rapidocr")
     assert "0 pages done" in again.stdout and "2 done before" in again.stdout
     assert [path for path, _ in server.asked if "locked" not in path] == ["/manifest.json"]
@@ -201,7 +201,7 @@ def test_10000_canvases_are_listed_before_anything_is_fetched(tmp_path: Path) ->
         "from pero_worker.jobs.plan import open_documents\n"
         "with opened_books(BookSettings(cache=Path(sys.argv[2])), SystemClock()) as books:\n"
         "    found = discover([sys.argv[1]], open_book=books.open)\n"
-        "    (opened,) = open_documents(found.documents, 'p', 'v', 300)\n"
+        "    (opened,) = open_documents(found.documents, 'p', 'v', 300, apart=None)\n"
         "    print(len(opened.pages))\n"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

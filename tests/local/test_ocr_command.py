@@ -209,7 +209,7 @@ def test_a_page_that_takes_too_long_is_given_up(tmp_path: Path, picture: Image.I
     scans, out = tmp_path / "scans", tmp_path / "out"
     scans.mkdir()
     (tmp_path / "model").mkdir()
-    (tmp_path / "model/config.ini").write_text(KILLER)
+    (tmp_path / "model/config.ini").write_text(KILLER + "LINE = read\n")
     for name in ("quick", "slow"):
         picture.save(scans / f"{name}.jpg")
     ocr(scans, "-o", out, "--pipeline", tmp_path / "model", "--jobs", "1", "--time-limit", "0.5", expect=3)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from clocks import StandingClock
 from library import HEIGHT, WIDTH, Library, Service, library
 from PIL import Image
 
@@ -20,6 +19,7 @@ from pero_worker.inputs.web.addresses import AddressRules
 from pero_worker.inputs.web.cache import WebCache
 from pero_worker.inputs.web.fetch import AnswerError, Fetcher, FetchOptions, parse_header
 from pero_worker.inputs.web.pace import HostPace, pause_before_try, retry_after_of
+from pero_worker.testing import StandingClock
 
 NAMED = AddressRules(named=frozenset({"127.0.0.1"}))
 

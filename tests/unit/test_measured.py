@@ -53,7 +53,7 @@ def test_what_cannot_be_read_was_not_measured(value: bytes) -> None:
     assert decode_measured(value) == Measured()
 
 
-@pytest.mark.parametrize("wrong", ["x", None, True, -1, 1e300, [1], {"a": 1}])
+@pytest.mark.parametrize("wrong", ["x", None, True, -1, 1e300, 9e15, float("nan"), 10**400, [1], {"a": 1}])
 def test_what_is_no_number_was_not_measured(wrong: object) -> None:
     value = json.dumps(
         {"kinds": {"cpu": {"seconds": wrong, "load_seconds": 2, "memory": wrong}}, "onward": {"a": wrong}}
@@ -66,3 +66,8 @@ def test_what_is_no_number_was_not_measured(wrong: object) -> None:
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
 def test_any_bytes_can_be_read(value: bytes) -> None:
     decode_measured(value)
+
+
+def test_nothing_takes_longer_than_can_be() -> None:
+    value = json.dumps({"kinds": {"cpu": {"seconds": 9e14, "load_seconds": 9e14}}, "onward": {"a": 1e9}}).encode()
+    assert decode_measured(value) == Measured({"cpu": Cost()})

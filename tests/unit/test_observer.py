@@ -56,6 +56,7 @@ def test_workers_that_cannot_be_told_anything_are_not_seen() -> None:
     cluster.worker("dead", "DEAD")
     cluster.worker("starting", "STARTING")
     cluster.worker("ending", enabled=False)
+    cluster.worker("strange", "DANCING")
     cluster.worker("there")
     assert [worker.name for worker in cluster.look().workers] == ["there"]
 
@@ -127,3 +128,95 @@ def test_facts_that_make_no_sense_do_no_harm() -> None:
     cluster.worker("w1", takes_lists=True, facts={"memory": "much", "labels": 5, "refused": [1], "kind": None})
     (worker,) = cluster.look().workers
     assert worker.memory is None and worker.labels == frozenset()
+
+
+OURS = {"kind": "cpu", "refused": {}}
+
+
+def test_a_store_that_is_away_is_no_reason_to_send_nobody() -> None:
+    cluster = Cluster(StageRecord("a", config="x", version="1"))
+    cluster.worker("w1", "CONFIGURATION_FAILED", stages=("a",), message="the store is away", facts={"kind": "cpu"})
+    for second in (0.0, 3.0, 100.0):
+        cluster.clock.seconds = second
+        seen = cluster.look()
+        assert not seen.workers[0].refused and not seen.stages[0].quarantine and not seen.stages[0].trouble
+
+
+def test_a_worker_of_upstreams_tries_again_within_seconds() -> None:
+    cluster = Cluster(StageRecord("a", config="x", version="1"))
+    cluster.worker("w1", "CONFIGURATION_FAILED", stages=("a",))
+    cluster.look()
+    cluster.clock.seconds = 3.0
+    assert cluster.look().workers[0].refused == {"a"}
+    cluster.worker("w1", "CONFIGURATION_FAILED")
+    cluster.clock.seconds = 8.0
+    seen = cluster.look()
+    assert not seen.workers[0].refused and not seen.stages[0].quarantine
+    assert seen.stages[0].trouble == "it cannot be loaded", "nobody has loaded it yet"
+    cluster.clock.seconds = 9.0
+    cluster.worker("w1", "PROCESSING", stages=("a",))
+    cluster.look()
+    cluster.clock.seconds = 12.0
+    assert cluster.look().stages[0].trouble == ""
+
+
+def test_who_keeps_the_version_before_goes_on_and_what_is_wrong_is_known() -> None:
+    cluster = Cluster(StageRecord("a", config="x", version="2"))
+    facts = {**OURS, "stages": ["a"], "versions": {"a": "1"}, "refused": {"a": "cut off"}}
+    for name in ("w1", "w2"):
+        cluster.worker(name, stages=("a",), facts=facts)
+    seen = cluster.look()
+    assert not any(worker.refused for worker in seen.workers)
+    assert (seen.stages[0].quarantine, seen.stages[0].trouble) == ("", "cut off")
+    cluster.worker("w1", stages=("a",), facts={**OURS, "stages": ["a"], "versions": {"a": "2"}})
+    assert cluster.look().stages[0].trouble == ""
+
+
+def test_a_worker_that_loads_is_believed_for_as_long_as_loading_takes() -> None:
+    slow = Measured({"cuda": Cost(load_seconds=20.0)})
+    cluster = Cluster(StageRecord("quick", config="x"), StageRecord("slow", config="x", measured=slow))
+    cluster.worker("w1", "CONFIGURING", stages=("quick",), facts=OURS)
+    cluster.worker("w2", "CONFIGURING", stages=("slow",))
+    for second, loading in ((0.0, [True, True]), (59.0, [True, True]), (61.0, [False, True]), (201.0, [False])):
+        cluster.clock.seconds = second
+        seen = cluster.look()
+        assert [worker.loading for worker in seen.workers] == loading
+        assert [worker.stuck for worker in seen.workers] == [not one for one in loading]
+        assert cluster.observer.behind == (second > 60)
+    cluster.worker("w1", "IDLE", stages=("quick",), facts=OURS)
+    assert [(worker.name, worker.stuck) for worker in cluster.look().workers] == [("w1", False), ("w2", True)]
+
+
+def test_a_command_that_never_comes_back_is_not_waited_for_for_ever() -> None:
+    cluster = Cluster(StageRecord("a", config="x"))
+    cluster.worker("w1", version=3, facts=OURS)
+    told = {"w1": Command(stages=("a",), version=9)}
+    assert cluster.look(**told).workers[0].loading
+    cluster.clock.seconds = 11.0
+    worker = cluster.look(**told).workers[0]
+    assert worker.stuck and not worker.loading and cluster.observer.behind
+
+
+def test_a_worker_that_is_idle_beside_its_pages_is_noticed_and_in_the_end_not_counted_on() -> None:
+    cluster = Cluster(StageRecord("a", config="x"), StageRecord("b", config="x"))
+    cluster.worker("w1", stages=("a",), facts=OURS)
+    cluster.worker("w2", stages=("a", "b"), facts={**OURS, "refused": {"a": "cut off"}})
+    cluster.waiting["a"] = 5
+    cluster.look()
+    cluster.clock.seconds = 31.0
+    assert {worker.name: worker.stuck for worker in cluster.look().workers} == {"w1": True, "w2": False}
+    cluster.clock.seconds = 151.0
+    assert [worker.name for worker in cluster.look().workers] == ["w2"]
+    cluster.worker("w1", stages=("a",), facts={**OURS, "pages": 1})
+    assert [worker.name for worker in cluster.look().workers] == ["w1", "w2"]
+
+
+def test_a_worker_of_upstreams_that_gave_up_is_told_to_go_on_for_as_long_as_it_takes() -> None:
+    cluster = Cluster(StageRecord("a", config="x"))
+    cluster.worker("its", "PROCESSING_FAILED", stages=("a",))
+    cluster.worker("ours", "PROCESSING_FAILED", stages=("a",), facts=OURS)
+    assert not any(worker.stuck for worker in cluster.look().workers)
+    for second in (11.0, 1000.0):
+        cluster.clock.seconds = second
+        assert {worker.name: worker.stuck for worker in cluster.look().workers} == {"its": True, "ours": False}
+    assert not cluster.observer.behind

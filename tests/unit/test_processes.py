@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -97,3 +98,54 @@ print("left")
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=30)[0] == said
         assert process.returncode == (0 if left == "True" else 7)
+
+
+BUSY = """
+busy = [True]
+lifetime = Lifetime(grace=0.1, status=9)
+lifetime.begin()
+late = lambda: print("late", flush=True)
+with lifetime.guard(0.3, lambda: print("told", flush=True), late, busy=lambda: busy[0], busy_seconds={seconds}):
+    print("begun", flush=True)
+    lifetime.stop.wait()
+    sys.stdin.readline()
+    busy[0] = {then_busy}
+    if not busy[0]:
+        time.sleep(600)
+print("left", flush=True)
+"""
+
+
+def test_what_is_in_hand_may_take_longer() -> None:
+    with begun(BUSY.format(seconds=600, then_busy=True)) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "told\n"
+        time.sleep(1)
+        assert process.poll() is None
+        assert process.communicate("\n", timeout=30)[0] == "left\n"
+
+
+def test_what_is_in_hand_has_a_limit() -> None:
+    with begun(BUSY.format(seconds=0.1, then_busy=True)) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 9
+
+
+def test_what_hangs_with_nothing_in_hand_has_no_more_time_than_ever() -> None:
+    with begun(BUSY.format(seconds=600, then_busy=False)) as process:
+        process.send_signal(signal.SIGTERM)
+        process.communicate("\n", timeout=30)
+        assert process.returncode == 9
+
+
+def test_asked_twice_it_hurries() -> None:
+    with begun(BUSY.format(seconds=600, then_busy=True)) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "told\n"
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+        assert process.poll() is None, "Ctrl-C and the parent's SIGTERM together are one wish"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 9

@@ -152,7 +152,7 @@ def test_no_two_requests_share_a_folder(ids: tuple[str, ...], tmp_path: Path) ->
     for _ in range(2):
         with closing(RequestFolders(tmp_path)) as layout:
             fresh = [layout.write(replace(REQUEST, uuid=identity), b"") for identity in ids]
-    assert fresh == [False] * len(ids)
+    assert fresh == [None] * len(ids)
     told = {content.split(b"\n")[0].decode() for name, content in files(tmp_path).items() if name.endswith("_info.txt")}
     assert told == {f"Message id : {identity}" for identity in ids}
 

@@ -19,8 +19,10 @@ from pero_worker.jobs.report import PageRecord
 from pero_worker.jobs.run import RunOptions, Summary, run
 from pero_worker.jobs.workforce import DeathListener, PageOutcome
 from pero_worker.page import Page
-from pero_worker.request import Payload, Request
+from pero_worker.request import Payload, Request, StageLog, StageStatus
 
+NOW = SystemClock().now()
+LOG = StageLog("w", "s", NOW, NOW, StageStatus.OK)
 XML = pagexml.write(Page("p", 20, 10), created=SystemClock().now(), creator="test")
 
 
@@ -44,7 +46,7 @@ class Workforce:
     def hand_in(self, page_id: str, task: PageTask) -> None:
         self.taken.append(task.name)
         results = (Payload("a.png", b"image"), Payload("a.png_page.xml", self.xml.get(task.name, XML)))
-        self.in_hand.append(PageOutcome(page_id=page_id, request=Request(page_id, page_id, ("out",), results)))
+        self.in_hand.append(PageOutcome(page_id=page_id, request=Request(page_id, page_id, ("out",), results, (LOG,))))
 
     def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
         found, self.in_hand = self.in_hand, []

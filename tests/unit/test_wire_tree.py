@@ -26,11 +26,11 @@ def test_seconds() -> None:
     assert tree.decode_seconds(b"0x1.12d35d3ec3b9ap-9") == float.fromhex("0x1.12d35d3ec3b9ap-9")
     assert tree.encode_seconds(0.403125) == b"0x1.9cccccccccccdp-2"
     assert tree.decode_seconds(b"") is None
-    for nonsense in (b"soon", b"\xff", b"nan", b"inf", b"-0x1p0", b"0x1p99999"):
+    for nonsense in (b"soon", b"\xff", b"nan", b"inf", b"-0x1p0", b"0x1p99999", b"0x1p60", b"0x" + b"1" * 10**6):
         assert tree.decode_seconds(nonsense) is None
 
 
-@given(st.floats(min_value=0, allow_infinity=False))
+@given(st.floats(min_value=0, max_value=tree.MAX_SECONDS))
 def test_seconds_survive(value: float) -> None:
     assert tree.decode_seconds(tree.encode_seconds(value)) == value
 
@@ -40,6 +40,7 @@ def test_priorities_of_any_length() -> None:
     assert tree.decode_priority(b"\0" * 23 + b"\3") == 3
     assert tree.decode_priority(b"") == 0
     assert tree.encode_priority(3) == b"\0" * 27 + b"\3"
+    assert tree.decode_priority(b"\x7f" * 200) == tree.decode_priority(b"\xff" * 10**6) == tree.MAX_PRIORITY
 
 
 def test_times() -> None:
@@ -49,7 +50,7 @@ def test_times() -> None:
     assert tree.decode_time(b"2026-11-24T16:51:02.116297+00:00") == moment
     assert tree.decode_time(b"2026-11-24T16:51:02.116297") == moment
     assert tree.encode_time(None) == b""
-    for nothing in (b"", b"yesterday", b"\xff"):
+    for nothing in (b"", b"yesterday", b"\xff", b"0001-01-01T00:00:00+23:59"):
         assert tree.decode_time(nothing) is None
 
 
@@ -60,11 +61,33 @@ def test_flags() -> None:
 
 def test_facts() -> None:
     assert tree.decode_info(tree.encode_info({"pages": 3})) == {"pages": 3}
-    for nonsense in (b"", b"[1]", b"{", b"\xff"):
+    for nonsense in (b"", b"[1]", b"{", b"\xff", b"[" * 150_000, b'{"a": ' * 5000, b" " * 300_000 + b"{}"):
         assert tree.decode_info(nonsense) == {}
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\0", "a\n", "a\x85", "x" * 201, "amq.x", "zookeeper"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 5000, "1" * 20])
+def test_facts_hold_no_number_that_cannot_be(number: str) -> None:
+    assert tree.decode_info(b'{"memory": %s, "pages": 3}' % number.encode()) == {"memory": None, "pages": 3}
+
+
+def test_values_that_make_no_sense_are_named() -> None:
+    values = {
+        "info": b"[" * 200_000,
+        "stages": b"layout",
+        "administrative_priority": b"\x7f" * 200,
+        "avg_msg_time": b"soon",
+        "waiting_since": b"yesterday",
+        "measured": b"[]",
+        "config": b"\xff",
+    }
+    assert set(tree.unreadable(values)) == values.keys() - {"config"}
+    good = {"info": b"{}", "stages": b"[]", "administrative_priority": tree.encode_priority(7), "avg_msg_time": b""}
+    assert tree.unreadable(good) == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a\\b", "a\0", "a\n", "a\x85", "x" * 201, "amq.x", "zookeeper", "\ud800"]
+)
 def test_names_that_cannot_be(name: str) -> None:
     with pytest.raises(StageError):
         tree.check_name(name)
@@ -107,6 +130,8 @@ def test_a_list_of_ours_belongs_to_the_command_that_it_begins_with() -> None:
     assert tree.held_stages(b"ocr", both) == ("ocr",), "upstream's watchdog sent it elsewhere"
     assert tree.held_stages(b"", both) == ()
     assert tree.held_stages(b"layout", b"") == ("layout",)
+    assert tree.held_stages(b"../x", b"") == tree.held_stages(b"x" * 201, b"") == ()
+    assert tree.held_stages(b"layout", tree.encode_names(["layout", "a/b", "x" * 300, "ocr"])) == ("layout", "ocr")
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"[1, null]", b"layout", b"[" * 5000, b"\xff"])

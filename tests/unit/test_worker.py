@@ -15,8 +15,9 @@ from pero_worker.coordinators.null import NoSuspects
 from pero_worker.errors import PageError, RequestError, StageError, TransientError
 from pero_worker.page import Page
 from pero_worker.ports import Engine
-from pero_worker.request import Payload, Request
+from pero_worker.request import Payload, Request, StageStatus
 from pero_worker.stage import Stage
+from pero_worker.testing import StandingClock
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.work import Delivery, EngineInput, EngineOutput, WorkerStatus
 from pero_worker.worker import holding
@@ -258,7 +259,14 @@ def test_no_page_waits_in_hand_while_a_model_is_loaded(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("stages", "reason"),
-    [(("ocr",), "no output queue"), (("elsewhere", "out"), "elsewhere"), (("ocr", "nowhere"), "nowhere")],
+    [
+        (("ocr",), "no output queue"),
+        (("elsewhere", "out"), "elsewhere"),
+        (("ocr", "nowhere"), "nowhere"),
+        (("ocr", "q" * 300), "no queue can have a name so long"),
+        (("ocr", "č" * 130, "out"), "no queue can have a name so long"),
+        ((*["ocr"] * 20_000, "out"), "20001 stages"),
+    ],
 )
 def test_unusable_requests_are_set_aside(monkeypatch: pytest.MonkeyPatch, stages: tuple[str, ...], reason: str) -> None:
     bench = Bench(monkeypatch, ocr=recognise)
@@ -272,7 +280,7 @@ def test_unusable_requests_are_set_aside(monkeypatch: pytest.MonkeyPatch, stages
     assert bench.result().stages == ("out",)
 
 
-def test_a_stage_that_cannot_be_loaded_is_reported_and_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_that_cannot_be_loaded_is_reported_and_not_retried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(monkeypatch, ocr=recognise)
     loads: list[str] = []
 
@@ -296,22 +304,22 @@ def test_a_stage_that_cannot_be_loaded_is_reported_and_not_retried(monkeypatch: 
 
 def test_a_stage_that_cannot_be_loaded_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(monkeypatch, bad=recognise, ocr=recognise)
-    told: list[tuple[tuple[str, ...], dict[str, str]]] = []
+    told: list[tuple[dict[str, str], dict[str, str]]] = []
 
     def load(stage: Stage, directory: Path, device: str) -> Engine:
         if stage.name == "bad":
             raise StageError("bad.pt is missing")
         return bench.engines[stage.name]
 
-    def report_stages(worker: str, held: Sequence[str], refused: Mapping[str, str]) -> None:
-        told.append((tuple(held), dict(refused)))
+    def report_stages(worker: str, held: Mapping[str, str], refused: Mapping[str, str]) -> None:
+        told.append((dict(held), dict(refused)))
 
     monkeypatch.setattr(holding, "load_engine", load)
     monkeypatch.setattr(bench.coordinator, "report_stages", report_stages)
     bench.put("ocr", "out")
     bench.run()
     assert bench.result().logs[0].stage == "ocr"
-    assert told == [(("ocr",), {"bad": "bad.pt is missing"})]
+    assert told == [({"ocr": "ocr-v1"}, {"bad": "bad.pt is missing"})]
 
 
 def test_a_store_that_is_away_stops_no_stage_that_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,6 +344,134 @@ def test_a_store_that_is_away_stops_no_stage_that_is_loaded(monkeypatch: pytest.
     bench.put("later", "out")
     bench.run(30)
     assert {bench.result().logs[0].stage for _ in range(2)} == {"ocr", "later"}
-    assert len(tries) == 3 and min(tries[1] - tries[0], tries[2] - tries[1]) >= 5, (
+    assert len(tries) == 3 and min(tries[1] - tries[0], tries[2] - tries[1]) >= 3, (
         "it is tried again, and not all the time"
     )
+
+
+def test_a_failure_without_a_reason_is_one_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mute(work: EngineInput) -> EngineOutput:
+        raise PageError("")
+
+    bench = Bench(monkeypatch, ocr=mute)
+    bench.put("ocr", "out")
+    bench.run()
+    result = bench.result()
+    assert [(log.status, log.log) for log in result.logs] == [
+        (StageStatus.FAILED, "scripted 1 failed and gave no reason")
+    ] * 3
+
+
+@pytest.mark.parametrize("limit", ["abc", "nan", "-1", "%(nothing)s"])
+def test_a_typo_in_the_time_limit_is_that_stages_failure_alone(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    bench = Bench(monkeypatch, bad=recognise, ocr=recognise)
+    stages = {
+        "bad": Stage(name="bad", config=f"[WORKER]\nTIME_LIMIT={limit}\n", version="1"),
+        "ocr": bench.coordinator.stage("ocr"),
+    }
+    monkeypatch.setattr(bench.coordinator, "stage", stages.__getitem__)
+    bench.put("bad", "out")
+    bench.put("ocr", "out")
+    bench.run()
+    assert bench.result().logs[0].stage == "ocr"
+    assert bench.broker.length("bad") == 1 and bench.engines["bad"].seen == []
+
+
+@pytest.mark.parametrize("error", [OSError("disk"), RecursionError("deep"), AttributeError("parts"), StageError("bad")])
+def test_whatever_loading_raises_stops_no_other_stage(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    bench = Bench(monkeypatch, bad=recognise, ocr=recognise)
+
+    def fetch(stage: Stage) -> Path:
+        if stage.name == "bad":
+            raise error
+        return Path()
+
+    monkeypatch.setattr(bench.worker._holding._models, "directory", fetch)
+    bench.put("ocr", "out")
+    bench.run()
+    assert bench.result().logs[0].stage == "ocr"
+
+
+class Versions(Bench):
+    """Of one stage, `ocr`: the present one is `version`, and `broken` says why one cannot be loaded."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, broken: dict[str, Exception]) -> None:
+        super().__init__(monkeypatch, ocr=recognise)
+        self.version = "1"
+        self.broken = broken
+        self.loads: list[str] = []
+        self.told: list[tuple[dict[str, str], dict[str, str]]] = []
+        monkeypatch.setattr(self.coordinator, "stage", lambda name: Stage(name=name, config="", version=self.version))
+        monkeypatch.setattr(
+            self.coordinator, "report_stages", lambda _, held, refused: self.told.append((held, refused))
+        )
+
+    def load(self, stage: Stage, directory: Path, device: str) -> Engine:
+        self.loads.append(stage.version)
+        if stage.version in self.broken:
+            raise self.broken[stage.version]
+        return ScriptedEngine(recognise)
+
+    def done_by(self) -> str:
+        """The version of the stage that a page is done by."""
+        self.put("ocr", "out")
+        self.run(4)
+        return self.result().logs[0].version
+
+
+def test_the_version_that_works_is_kept_until_the_new_one_can_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Versions(monkeypatch, {"2": StageError("ocr.pt is cut off")})
+    monkeypatch.setattr(bench.worker._holding, "close", lambda: None)
+    assert bench.done_by() == "1"
+    bench.version = "2"
+    assert bench.done_by() == "1"
+    assert bench.told[-1] == ({"ocr": "1"}, {"ocr": "ocr.pt is cut off"})
+    bench.version = "3"
+    assert bench.done_by() == "3"
+    assert bench.told[-1] == ({"ocr": "3"}, {})
+    assert bench.loads == ["1", "2", "3"], "a version that cannot be loaded is not tried all the time"
+
+
+def test_what_does_not_fit_beside_the_old_version_takes_its_place_or_gives_it_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Versions(monkeypatch, {"2": RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")})
+    monkeypatch.setattr(bench.worker._holding, "close", lambda: None)
+    assert bench.done_by() == "1"
+    bench.version = "2"
+    assert bench.done_by() == "1"
+    assert bench.loads == ["1", "2", "2", "1"]
+
+
+def test_what_a_stage_lacked_may_come_and_trying_is_not_all_that_a_worker_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Versions(monkeypatch, {"1": StageError("the store has no such file")})
+    clock = StandingClock()
+    bench.worker._holding._clock = clock
+    tries = []
+    for second in range(100):
+        clock.seconds = float(second)
+        if second == 80:
+            bench.broken.clear()
+        before = len(bench.loads)
+        bench.worker._holding.follow(bench.coordinator.assignment("worker"))
+        tries.extend([second] * (len(bench.loads) - before))
+    assert tries == [0, 10, 40, 70]
+    clock.seconds = 100.0
+    bench.worker._holding.follow(bench.coordinator.assignment("worker"))
+    assert list(bench.worker._holding.loaded) == ["ocr"]
+
+
+def test_a_store_that_is_away_for_one_stage_does_not_keep_the_next_from_being_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(monkeypatch, away=recognise, ocr=recognise)
+
+    def load(stage: Stage, directory: Path, device: str) -> Engine:
+        if stage.name == "away":
+            raise TransientError("the store is away")
+        return bench.engines[stage.name]
+
+    monkeypatch.setattr(holding, "load_engine", load)
+    bench.put("ocr", "out")
+    bench.run()
+    assert bench.result().logs[0].stage == "ocr"

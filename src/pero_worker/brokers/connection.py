@@ -40,7 +40,8 @@ _CLOSE_TIMEOUT_SECONDS = 3.0
 """`close` does not wait longer for a server that does not answer."""
 _SOCKET_TIMEOUT_SECONDS = 10
 _STACK_TIMEOUT_SECONDS = 15
-_BLOCKED_TIMEOUT_SECONDS = 300
+_LOOK_SECONDS = 1.0
+"""Seconds after which whoever waits for an answer looks why there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,8 @@ class Connection:
         self._closing = threading.Event()
         self._ready = threading.Event()
         self._reason = "not connected yet"
+        self._notice: Callable[[str], object] = logger.warning
+        self._told_blocked = False
         self.link: Link | None = None
         """The present one; None while the connection is lost."""
         self._thread = threading.Thread(target=self._keep_connected, name="rabbitmq", daemon=True)
@@ -123,12 +126,29 @@ class Connection:
         if link is None:
             raise TransientError(f"the connection to RabbitMQ was lost: {self._reason}")
         future = link.run(action)
+        deadline = time.monotonic() + self._access.patience
         try:
-            return future.result(self._access.patience)
-        except FutureTimeoutError:
-            raise TransientError(f"{self._where()} does not answer") from None
+            while True:
+                try:
+                    return future.result(_LOOK_SECONDS)
+                except FutureTimeoutError:
+                    self._tell_if_blocked(link)
+                    # What was not begun is not carried out later. What was begun comes to an end, good or bad: were it
+                    # begun anew, RabbitMQ would have it twice.
+                    if time.monotonic() > deadline and future.cancel():
+                        raise TransientError(f"{self._where()} does not answer") from None
         except CancelledError:
             raise TransientError(f"the connection to RabbitMQ was lost: {self._reason}") from None
+
+    def tell_notices(self, notice: Callable[[str], object]) -> None:
+        """Has `notice` called, from the thread that waits, when RabbitMQ takes no messages; else it is logged."""
+        self._notice = notice
+
+    def _tell_if_blocked(self, link: Link) -> None:
+        reason = link.blocked
+        if reason and not self._told_blocked:
+            self._notice(f"{self._where()} takes no messages, it is {reason}: going on by itself when there is room")
+        self._told_blocked = bool(reason)
 
     def _keep_connected(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
@@ -205,6 +225,7 @@ def _parameters(access: BrokerAccess, server: Server, vhost: str) -> pika.Connec
         tcp_options=_KEEPALIVE,
         socket_timeout=_SOCKET_TIMEOUT_SECONDS,
         stack_timeout=_STACK_TIMEOUT_SECONDS,
-        blocked_connection_timeout=_BLOCKED_TIMEOUT_SECONDS,
+        # A connection that is given up under an alarm leaves its message with RabbitMQ, and another would follow.
+        blocked_connection_timeout=None,
         client_properties={"connection_name": "pero-worker"},
     )

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
+_TAG_BYTES = 200
 _REFUSED_BY_SIZE = {406, 501}
 
 
@@ -42,6 +43,11 @@ class Link:
         self._lock = threading.Lock()
         self._ended = False
         self._consumed: dict[str, str] = {}
+        self.blocked = ""
+        """Why RabbitMQ takes no messages, in its words; '' when it does. May be read from any thread."""
+        # The blocking connection itself would tell only after the call that waits.
+        connection._impl.add_on_connection_blocked_callback(self._block)
+        connection._impl.add_on_connection_unblocked_callback(self._unblock)
         self.consuming: BlockingChannel = connection.channel()
         # Over all consumers of the channel: a worker with several stages still holds no more pages than it works on.
         # RabbitMQ 4.3 (or `deprecated_features.permit.global_qos = false`) takes it as a limit for each consumer: then
@@ -94,6 +100,8 @@ class Link:
 
     def _perform(self, action: Callable[[Link], T], future: Future[T]) -> None:
         if not future.set_running_or_notify_cancel():
+            with self._lock:
+                self._waiting.discard(future)
             return
         lost: Exception | None = None
         try:
@@ -112,6 +120,12 @@ class Link:
         if lost:
             raise lost
 
+    def _block(self, _connection: object, frame: Any) -> None:
+        self.blocked = str(frame.method.reason) or "out of room"
+
+    def _unblock(self, _connection: object, _frame: object) -> None:
+        self.blocked = ""
+
     def serves(self, queues: tuple[str, ...]) -> bool:
         """Whether exactly `queues` are delivered; may be asked from any thread."""
         return set(queues) == set(self._consumed)
@@ -127,7 +141,8 @@ class Link:
             if self.state(name) is None:
                 missing = name
                 continue
-            tag = f"{consumer}.{name}.{self.number}"
+            # AMQP has 255 bytes for it; it is unique on the connection, and tells people who it is.
+            tag = f"{self.number}.{len(self._consumed)}.{consumer}".encode()[:_TAG_BYTES].decode("utf-8", "ignore")
             self.consuming.basic_consume(name, partial(self._received, name), consumer_tag=tag)
             self._consumed[name] = tag
         if missing and not self._consumed:

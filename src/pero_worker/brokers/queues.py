@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pero_worker.brokers.connection import BrokerAccess, Connection
 from pero_worker.brokers.link import Link
@@ -50,6 +50,10 @@ class RabbitQueues:
     def use(self, servers: tuple[Server, ...]) -> None:
         """Where RabbitMQ is from now on; an existing connection stays."""
         self._connection.use(servers)
+
+    def tell_notices(self, notice: Callable[[str], object]) -> None:
+        """Has `notice` called when RabbitMQ takes no messages and somebody waits for that; else it is logged."""
+        self._connection.tell_notices(notice)
 
     def close(self) -> None:
         """Messages in hand return to their queues."""

@@ -13,10 +13,15 @@ import typer
 import pero_worker
 from pero_worker.cli.examples import examples
 from pero_worker.cli.late import Command, LateGroup
+from pero_worker.cli.say import say, warn
 from pero_worker.errors import ExitCode, PeroWorkerError
 
 COMMANDS: Mapping[str, Command] = {
     "ocr": Command("ocr", "Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."),
+    "mets": Command(
+        "mets", "Enter a run's results into the METS that its pages came from; files are written beside it."
+    ),
+    "ocrd-zip": Command("mets", "Pack a METS and its files as an OCRD-ZIP.", "zip_app"),
     "engines": Command("engines", "List the OCR engines and whether they can run here."),
     "pipelines": Command(
         "pipelines", "List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one, too."
@@ -30,7 +35,10 @@ COMMANDS: Mapping[str, Command] = {
     "download": Command(
         "download", "Take results out of an output queue; each page is written once, however often it is delivered."
     ),
-    "status": Command("status", "What is wrong and what to do, then stages, workers, and who leads."),
+    "status": Command(
+        "status",
+        "What is wrong and what to do, then stages with their queues, workers with what they do, and who leads.",
+    ),
     "metrics": Command("metrics", "Metrics of the whole cluster in Prometheus' format."),
     "gateway": Command("gateway", "Serve the PERO API and DocAPI over HTTP."),
     "keys": Command("keys", "Keys of the gateway: add, list, revoke, import."),
@@ -68,7 +76,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"pero-worker {pero_worker.__version__}")
+        say(f"pero-worker {pero_worker.__version__}")
         raise typer.Exit
 
 
@@ -88,7 +96,7 @@ def main() -> None:
     try:
         app()
     except PeroWorkerError as error:
-        typer.echo(f"pero-worker: {error}", err=True)
+        warn(f"pero-worker: {error}")
         sys.exit(error.exit_code)
     except SystemExit as end:
         if isinstance(end.__context__, OSError) and end.__context__.errno == errno.EPIPE:

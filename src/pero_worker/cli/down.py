@@ -8,6 +8,7 @@ import typer
 
 from pero_worker.cli.examples import examples
 from pero_worker.cli.late import command_app
+from pero_worker.cli.say import say
 from pero_worker.cli.up import Folder, folder_of
 from pero_worker.servers.local import LocalServers
 
@@ -18,7 +19,7 @@ def down(
 ) -> None:
     """Stop the servers that `up` started; their data stay."""
     stopped = LocalServers(folder_of(folder)).stop(wipe=wipe)
-    typer.echo(f"stopped: {', '.join(stopped) or 'none ran'}")
+    say(f"stopped: {', '.join(stopped) or 'none ran'}")
 
 
 app = command_app("down", down, examples("pero-worker down", "pero-worker down --wipe"))

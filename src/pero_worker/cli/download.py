@@ -13,12 +13,14 @@ from pero_worker.cli.progress import count_bar
 from pero_worker.cli.say import say, warn
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
-from pero_worker.cluster.pages.download import DownloadCounts, download, messages_in
+from pero_worker.cluster.pages.download import DownloadCounts, download
 from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
+from pero_worker.cluster.pages.route import check_output
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.errors import ExitCode
 from pero_worker.formats import formats_help, parse_formats
 from pero_worker.jobs.outputs import OutputFolder
+from pero_worker.names import counted
 from pero_worker.processes import Lifetime
 
 EPILOG = """
@@ -45,6 +47,12 @@ def download_results(
     layout: Annotated[
         str, typer.Option(help="tree (names as published) or requests (a folder each, as upstream).")
     ] = "tree",
+    keep_failed: Annotated[
+        bool, typer.Option("--keep-failed", help="Keep messages of failed pages, for pero-worker dead replay.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also from a stage with a model: its pages are taken away undone.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Take results out of an output queue; each page is written once, however often it is delivered."""
@@ -56,7 +64,7 @@ def download_results(
     clock = SystemClock()
     downloaded = DownloadCounts()
     with open_cluster(cluster_access(connection)) as cluster:
-        waiting = messages_in(cluster.broker, queue)
+        waiting = check_output(cluster, queue, force=force)
         writer = RequestFolders(output) if layout == "requests" else ResultTree(OutputFolder(output), wanted, clock)
         try:
             with count_bar(visible=not quiet) as bar:
@@ -71,6 +79,7 @@ def download_results(
                     downloaded=downloaded,
                     on_page=lambda _request: bar.advance(task),
                     warn=warn,
+                    keep_failed=keep_failed,
                 )
         finally:
             writer.close()
@@ -83,14 +92,14 @@ def download_results(
 def print_downloaded(downloaded: DownloadCounts, folder: Path) -> None:
     """What came, on stdout."""
     more = f", {downloaded.duplicates} delivered before" if downloaded.duplicates else ""
-    more += f", {downloaded.refused} messages set aside" if downloaded.refused else ""
-    say(f"{downloaded.pages} pages in {folder}, {downloaded.failed} of them failed{more}")
+    more += f", {counted(downloaded.refused, 'message')} set aside" if downloaded.refused else ""
+    say(f"{counted(downloaded.pages, 'page')} in {folder}, {downloaded.failed} of them failed{more}")
     for name, reason in downloaded.failures:
         say(f"  failed: {name}: {reason}")
     if downloaded.failed > len(downloaded.failures):
         say(f"  and {downloaded.failed - len(downloaded.failures)} more")
     for stage, seconds in downloaded.stages.items():
-        say(f"  stage {stage}: {seconds.runs} runs, mean {seconds.total / seconds.runs:.3f} s")
+        say(f"  stage {stage}: {counted(seconds.runs, 'run')}, mean {seconds.total / seconds.runs:.3f} s")
 
 
 app = command_app("download", cluster_command(download_results), EPILOG)

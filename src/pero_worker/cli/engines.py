@@ -10,6 +10,7 @@ import typer
 
 from pero_worker.cli.examples import examples
 from pero_worker.cli.late import command_app
+from pero_worker.cli.listing import print_list
 from pero_worker.engines.registry import installed_engines
 
 
@@ -19,10 +20,11 @@ def engines(as_json: Annotated[bool, typer.Option("--json", help="For programs."
     if as_json:
         typer.echo(json.dumps([asdict(engine) for engine in found]))
         return
-    typer.echo(f"{'engine':12} {'version':12} state")
-    for engine in found:
-        state = "ready" if engine.available else f"not installed: {engine.note}"
-        typer.echo(f"{engine.name:12} {engine.version:12} {state}")
+    print_list(
+        ("engine", "version", "state"),
+        [(one.name, one.version, "ready" if one.available else f"not installed: {one.note}") for one in found],
+        empty="no engine is installed: pip install 'pero-worker[pero]'",
+    )
 
 
 app = command_app("engines", engines, examples("pero-worker engines", "pero-worker engines --json"))

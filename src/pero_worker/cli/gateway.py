@@ -13,6 +13,7 @@ import typer
 from pero_worker.cli.access import connection_to
 from pero_worker.cli.examples import examples
 from pero_worker.cli.late import command_app
+from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.settings import cluster_access
@@ -92,6 +93,10 @@ def gateway(
         bool,
         typer.Option("--legacy-strict", help="Say `not processed yet` of failed pages, too, as PERO's server does."),
     ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Scans may be fetched from it and webhooks sent to it, although it is private."),
+    ] = None,
     trusted_proxies: Annotated[
         str, typer.Option(help="Addresses, with commas, whose X-Forwarded headers are believed.")
     ] = "",
@@ -121,12 +126,13 @@ def gateway(
         instance_timeout=instance_timeout,
         retention_days=retention_days,
         legacy_strict=legacy_strict,
+        allowed_hosts=frozenset(allow_host or ()),
         trusted_proxies=trusted_proxies,
         certificate=certificate,
         private_key=private_key,
         request_log=not quiet,
     )
-    listening = lambda url: typer.echo(f"listening on {url}")  # noqa: E731
+    listening = lambda url: say(f"listening on {url}")  # noqa: E731
     if cluster:
         with open_cluster(cluster_access(connection_to(cluster))) as opened:
             serve(settings, ClusterBackend(opened, _engines(engine or ()), SystemClock()), listening=listening)

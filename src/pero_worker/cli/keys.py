@@ -14,6 +14,7 @@ import typer
 
 from pero_worker.cli.examples import examples
 from pero_worker.cli.gateway import DATA, DATABASE, DEFAULT_DATA, needs_extra
+from pero_worker.cli.say import say
 from pero_worker.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def add(
             "expires": None if expires_in_days is None else time.time() + 86_400 * expires_in_days,
         }
         _add(gateway, label, role, secret, limits)
-    typer.echo(text)
+    say(text)
 
 
 @app.command("import", epilog=examples("pero-worker keys import old-client < key.txt"))
@@ -74,9 +75,7 @@ def list_keys(data: DATA = DEFAULT_DATA, database: DATABASE = "") -> None:
             found = all_keys(connection)
     for key in found:
         used = f"last used {_day(key.last_used)}" if key.last_used else "never used"
-        typer.echo(
-            f"{key.label}  {key.role}  {'active' if key.active else 'revoked'}  made {_day(key.created)}  {used}"
-        )
+        say(f"{key.label}  {key.role}  {'active' if key.active else 'revoked'}  made {_day(key.created)}  {used}")
 
 
 @app.command(epilog=examples("pero-worker keys revoke reading-room"))

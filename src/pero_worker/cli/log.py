@@ -10,6 +10,7 @@ import typer
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cli.access import cluster_command, configured
+from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import broker_access
 from pero_worker.cluster.logs.daemon import empty_queue, run_log_daemon
@@ -91,7 +92,7 @@ def follow(
     folder = output_dir or _folder(values)
     if folder is not None:
         for line in follow_folder(folder, lines, lifetime.stop):
-            typer.echo(line)
+            say(line)
         return
     name = _queue(queue, values)
     broker = _broker(connection, prefetch=1)
@@ -100,7 +101,7 @@ def follow(
         state = broker.state(name)
         if state is not None and state.consumers:
             raise UsageError(f"a log daemon empties the queue {name!r}: follow the files it writes, with -o DIR")
-        empty_queue(broker, name, typer.echo, lifetime.stop)
+        empty_queue(broker, name, say, lifetime.stop)
     finally:
         broker.close()
 

@@ -10,6 +10,7 @@ import typer
 
 from pero_worker.cli.access import cluster_command
 from pero_worker.cli.late import command_app
+from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
@@ -82,7 +83,7 @@ def metrics(
         server, _thread = start_http_server(int(port), host.strip("[]"), registry)
     except OSError as error:
         raise UsageError(f"cannot listen at {listen}: {error.strerror}") from error
-    typer.echo(f"metrics are at http://{host}:{server.server_port}/metrics")
+    say(f"metrics are at http://{host}:{server.server_port}/metrics")
     lifetime.stop.wait()
     server.shutdown()
     cluster.close()

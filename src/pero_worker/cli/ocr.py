@@ -27,6 +27,7 @@ from pero_worker.jobs.job import JobRequest
 from pero_worker.jobs.run import RunOptions
 from pero_worker.local.workforce import LocalSettings, local_workforce
 from pero_worker.models.trust import TrustedArchives, judge_by
+from pero_worker.work import Rotate
 
 BOOKS = "IIIF and METS"
 EPILOG = """
@@ -79,6 +80,13 @@ def ocr(
     max_megapixels: Annotated[
         int, typer.Option(min=1, help="Refuse larger pages, before they are decoded.")
     ] = DEFAULT_MAX_PIXELS // 1_000_000,
+    rotate: Annotated[
+        Rotate,
+        typer.Option(
+            help="Turn pages whose text lies sideways or upside down (auto), or do not (off). With --cluster its "
+            "workers decide."
+        ),
+    ] = Rotate.AUTO,
     max_pages: Annotated[
         int, typer.Option(min=1, help="Refuse longer documents; pages of several documents alternate.")
     ] = DEFAULT_MAX_PAGES,
@@ -170,7 +178,12 @@ def ocr(
         if stages:
             raise UsageError("--stages are those of a cluster: name it with --cluster, or leave them out")
         settings = LocalSettings(
-            dpi=dpi, device=device, jobs=jobs, max_pixels=max_megapixels * 1_000_000, time_limit=time_limit
+            dpi=dpi,
+            device=device,
+            jobs=jobs,
+            max_pixels=max_megapixels * 1_000_000,
+            time_limit=time_limit,
+            rotate=rotate is Rotate.AUTO,
         )
         workforce = local_workforce(pipeline, settings, judge_by(TrustedArchives(), word=trust))
     options = RunOptions(formats=parse_formats(formats), dpi=dpi, text=text, max_pages=max_pages)

@@ -9,6 +9,7 @@ import typer
 
 from pero_worker.cli.examples import examples
 from pero_worker.cli.late import command_app
+from pero_worker.cli.listing import print_list
 from pero_worker.engines.registry import engine_name
 from pero_worker.models.pipelines import bundled_pipelines
 
@@ -27,9 +28,11 @@ def pipelines(as_json: Annotated[bool, typer.Option("--json", help="For programs
     if as_json:
         typer.echo(json.dumps(found))
         return
-    typer.echo(f"{'pipeline':18} {'engine':10} for")
-    for pipeline in found:
-        typer.echo(f"{pipeline['name']:18} {'+'.join(pipeline['engines']):10} {pipeline['description']}")
+    print_list(
+        ("pipeline", "engine", "for"),
+        [(one["name"], "+".join(one["engines"]), one["description"]) for one in found],
+        empty="no pipeline is bundled",
+    )
 
 
 app = command_app("pipelines", pipelines, examples("pero-worker pipelines", "pero-worker pipelines --json"))

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
-import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,9 +20,12 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
+from pero_worker.cli.say import say, warn
 from pero_worker.inputs.discover import Discovery
 from pero_worker.jobs.report import PageRecord, PageStatus
 from pero_worker.jobs.run import Summary
+from pero_worker.names import counted
+from pero_worker.text import one_line
 
 
 class Progress:
@@ -54,7 +56,7 @@ class Progress:
         self._bar.stop()
 
     def notice(self, text: str) -> None:
-        typer.echo(_shown(text), err=True)
+        warn(one_line(text))
 
     def started(self, workers: int) -> None:
         self._workers = workers
@@ -67,21 +69,21 @@ class Progress:
     def page_settled(self, record: PageRecord) -> None:
         if record.status is PageStatus.FAILED:
             self._failed += 1
-            self._say(_shown(f"failed: {record.page}: {record.error}"))
+            self._say(one_line(f"failed: {record.page}: {record.error}"))
         self._show(advance=1)
 
     def worker_died(self, exit_code: int, pages: int) -> None:
-        self._say(f"a worker process died ({_why(exit_code)}); {pages} page(s) taken back, restarting it")
+        self._say(f"a worker process died ({_why(exit_code)}); {counted(pages, 'page')} taken back, restarting it")
 
     def making_documents(self, documents: int) -> None:
         if documents:
-            self._bar.update(self._task, description=f"pages; making {documents} documents")
+            self._bar.update(self._task, description=f"pages; making {counted(documents, 'document')}")
 
     def _show(self, *, total: float | None = None, advance: float = 0) -> None:
         (task,) = self._bar.tasks
         numbers = {
             f"{task.speed or 0:.2f} pages/s": task.speed,
-            f"{self._workers} workers": self._workers,
+            counted(self._workers, "worker"): self._workers,
             f"{self._finished_before} done before": self._finished_before,
             f"{self._failed} failed": self._failed,
         }
@@ -90,7 +92,7 @@ class Progress:
 
     def _say(self, text: str) -> None:
         if self._visible:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._bar.console.print(one_line(text), markup=False, highlight=False)
 
 
 def count_bar(*, visible: bool) -> RichProgress:
@@ -118,20 +120,20 @@ def print_summary(summary: Summary, folder: Path) -> None:
     """What the run came to, on stdout."""
     speed = f", {summary.done / summary.seconds:.2f} pages/s" if summary.done and summary.seconds else ""
     before = f", {summary.finished_before} done before" if summary.finished_before else ""
-    typer.echo(f"{summary.done} pages done in {summary.seconds:.1f} s{speed}{before}, {summary.failed} failed")
+    say(f"{counted(summary.done, 'page')} done in {summary.seconds:.1f} s{speed}{before}, {summary.failed} failed")
     for record in summary.failures:
-        typer.echo(_shown(f"  failed: {record.page}: {record.error}"))
+        say(one_line(f"  failed: {record.page}: {record.error}"))
     if summary.failed > len(summary.failures):
-        typer.echo(f"  and {summary.failed - len(summary.failures)} more")
+        say(f"  and {summary.failed - len(summary.failures)} more")
     for name, wanted, reason in summary.documents_failed:
-        typer.echo(f"  no {wanted}: {name}: {reason}")
+        say(f"  no {wanted}: {name}: {reason}")
     if summary.nothing_to_read:
-        typer.echo(f"  {summary.nothing_to_read} pages have nothing to read; the report says why")
+        say(f"  {counted(summary.nothing_to_read, 'page')} without anything to read; the report says why")
     if summary.discovery is not None:
         print_passed_over(summary.discovery)
     if summary.interrupted:
-        typer.echo("interrupted; run the same command again to go on")
-    typer.echo(f"results in {folder}, one line a page in {folder / 'report.jsonl'}")
+        say("interrupted; run the same command again to go on")
+    say(f"results in {folder}, one line a page in {folder / 'report.jsonl'}")
 
 
 def print_passed_over(found: Discovery) -> None:
@@ -144,12 +146,7 @@ def print_passed_over(found: Discovery) -> None:
     ):
         if passed.count:
             more = ", ..." if passed.count > len(passed.names) else ""
-            typer.echo(f"  passed over: {passed.count} {what}: {', '.join(map(_shown, passed.names))}{more}")
-
-
-def _shown(text: str) -> str:
-    """What documents of others say, without characters that a terminal would obey."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+            say(f"  passed over: {passed.count} {what}: {', '.join(map(one_line, passed.names))}{more}")
 
 
 def _why(exit_code: int) -> str:

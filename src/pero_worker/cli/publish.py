@@ -12,7 +12,7 @@ from pero_worker.cli.access import cluster_command
 from pero_worker.cli.late import command_app
 from pero_worker.cli.progress import count_bar, print_passed_over
 from pero_worker.cli.running import run_in_terminal
-from pero_worker.cli.say import say
+from pero_worker.cli.say import say, warn
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.pages.publish import PublishCounts, PublishOptions, publish_job
 from pero_worker.cluster.pages.sending import FIRST_PAGES
@@ -25,6 +25,7 @@ from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
 from pero_worker.jobs.claims import results_of
 from pero_worker.jobs.job import JobRequest
 from pero_worker.jobs.run import RunOptions
+from pero_worker.names import counted
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -34,6 +35,8 @@ EPILOG = """
   pero-worker publish scans/ --stages layout,ocr,out --wait -o text/
 
   pero-worker publish box7.pdf 'box8/*.tif' --stages ocr,out --job box7-8 --priority 1
+
+  pero-worker publish scans/ --stages ocr,out --job box7 --retry-failed results/
 
 The same --job again sends only what was not sent before. pero-worker ocr --cluster sends, waits and downloads in one.
 """
@@ -61,9 +64,20 @@ def publish_pages(
     ] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="With --wait.", metavar="DIR")] = None,
     formats: Annotated[str, typer.Option("-f", "--formats", help=f"With --wait: {formats_help()}.")] = "page,alto,text",
+    retry_failed: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also send again what failed in this download; the same paths, stages and --job.", metavar="DIR"
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Other programs serve stages that have no model here.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Send pages into the cluster."""
+    if retry_failed and not job:
+        raise UsageError("--retry-failed needs --job: the name that the pages were sent with")
     if wait:
         if output is None:
             raise UsageError("--wait needs --output: the folder for the results")
@@ -80,6 +94,8 @@ def publish_pages(
         stages=split_servers(stages),
         priority=priority,
         dpi=dpi,
+        force=force,
+        failed_in=retry_failed,
         max_pages=max_pages,
     )
     published = PublishCounts()
@@ -87,15 +103,16 @@ def publish_pages(
         with count_bar(visible=not quiet) as bar:
             task = bar.add_task("publishing", total=len(found.documents))
             with open_cluster(cluster_access(connection)) as cluster:
+                cluster.broker.tell_notices(warn)
                 publish_job(
                     found.documents,
-                    cluster.broker,
+                    cluster,
                     sending,
                     published,
                     lambda number: bar.update(task, completed=number),
                 )
     finally:
-        if not quiet and (published.pages or published.before or published.failed):
+        if not quiet and (published.sent or published.failed):
             print_published(published, sending.job)
             print_passed_over(found)
     if published.failed or found.unreadable.count:
@@ -105,7 +122,8 @@ def publish_pages(
 def print_published(published: PublishCounts, job: str) -> None:
     """What was sent, on stdout."""
     before = f", {published.before} sent before" if published.before else ""
-    say(f"{published.pages} pages sent as job {job}{before}, {len(published.failed)} not sent")
+    before += f", {published.again} that failed sent again" if published.again else ""
+    say(f"{counted(published.pages, 'page')} sent as job {job}{before}, {len(published.failed)} not sent")
     for name, reason in published.failed:
         say(f"  not sent: {name}: {reason}")
 

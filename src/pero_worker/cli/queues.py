@@ -9,6 +9,8 @@ import typer
 from pero_worker.cli.access import cluster_command
 from pero_worker.cli.examples import examples
 from pero_worker.cli.late import command_app
+from pero_worker.cli.listing import print_list
+from pero_worker.cli.say import warn
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.queues import queue_lengths
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
@@ -23,11 +25,14 @@ def queues(
     access = cluster_access(connection)
     with open_cluster(access) as cluster:
         lengths = queue_lengths(cluster, access, names or ())
-    for queue in lengths:
-        typer.echo(f"{queue.name:24} {queue.messages:>8} waiting {queue.consumers:>4} consumers")
+    print_list(
+        ("queue", "waiting", "consumers"),
+        [(queue.name, queue.messages, queue.consumers) for queue in lengths],
+        empty="there are no queues yet: see pero-worker stage add",
+    )
     for name in names or ():
         if name not in {queue.name for queue in lengths}:
-            typer.echo(f"{name:24} there is no such queue")
+            warn(f"there is no such queue: {name}")
 
 
 app = command_app("queues", cluster_command(queues), examples("pero-worker queues", "pero-worker queues out results"))

@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pero_worker.errors import NoInputError, UsageError
+from pero_worker.names import counted
+from pero_worker.text import one_line
 from pero_worker.watchdog.policy import PlanRule
 from pero_worker.watchdog.reconstruct import scenario_from
 from pero_worker.watchdog.scenario import Scenario, SimulationResult
@@ -80,8 +82,10 @@ def _show(outcomes: Mapping[str, SimulationResult], pages: int) -> None:
         for path in sorted({page.path for page in outcome.pages}):
             one = replace(outcome, pages=tuple(page for page in outcome.pages if page.path == path))
             figures = (one.mean, one.percentile(0.95), one.percentile(1.0))
-            table.add_row(Text(" > ".join(path)), str(len(one.pages)), *(f"{figure:.1f}" for figure in figures))
+            table.add_row(
+                Text(one_line(" > ".join(path))), str(len(one.pages)), *(f"{figure:.1f}" for figure in figures)
+            )
         console.print(table)
-        left = f", {outcome.left} of {pages} pages not done" if outcome.left else ""
+        left = f", {outcome.left} of {counted(pages, 'page')} not done" if outcome.left else ""
         loading = f"{outcome.loading:.1%} of the workers' time loading"
         console.print(f"{outcome.makespan:.0f} s, {outcome.moves} moves, {loading}{left}\n", markup=False)

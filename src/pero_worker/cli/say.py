@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from pero_worker.text import clean_lines
+from pero_worker.text import clean_lines, one_line
 
 
 def say(text: str) -> None:
-    """On stdout."""
+    """A line on stdout, whatever names and reasons are in it."""
+    typer.echo(one_line(text))
+
+
+def say_lines(text: str) -> None:
+    """Several lines on stdout."""
     typer.echo(clean_lines(text))
 
 
 def warn(text: str) -> None:
-    """On stderr."""
-    typer.echo(clean_lines(text), err=True)
+    """A line on stderr."""
+    typer.echo(one_line(text), err=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pero_worker.cli.late import command_app
+from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.setup.files import Ports, SetupOptions, make_set_up
 from pero_worker.wire.servers import Server
@@ -17,6 +19,8 @@ EPILOG = """
 [bold]Example[/bold]
 
   pero-worker set-up cluster/ --host ocr.example.org --host 10.0.0.7
+
+  pero-worker set-up cluster/ --host ocr.example.org --systemd
 """
 
 
@@ -36,17 +40,19 @@ def set_up(
         int, typer.Option(min=1, max=65535, help="Port of RabbitMQ's web interface, by TLS.")
     ] = Ports().management,
     sftp_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the model store.")] = Ports().sftp,
+    systemd: Annotated[
+        bool, typer.Option("--systemd", help="Also make units for systemd: workers, watchdog, metrics.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there, also the passwords.")] = False,
 ) -> None:
     """Make what RabbitMQ, ZooKeeper, a model store and all clients need to talk by TLS, with passwords."""
     ports = Ports(zookeeper_port, amqp_port, management_port, sftp_port)
-    made = make_set_up(
-        SetupOptions(folder, tuple(host), ports, clients_at=clients_at), SystemClock(), secrets.token_bytes, force=force
-    )
+    options = SetupOptions(folder, tuple(host), ports, clients_at=clients_at, systemd=_program() if systemd else None)
+    made = make_set_up(options, SystemClock(), secrets.token_bytes, force=force)
     for path in made.files:
-        typer.echo(f"made {path}")
+        say(f"made {path}")
     client = folder / "client.toml"
-    typer.echo(
+    say(
         f"""
 Start the servers on {host[0]}, and tell the workers where they are:
 
@@ -63,6 +69,11 @@ RabbitMQ's web interface: https://{Server(host[0], management_port)}, user admin
 {folder / "admin.password"}.
 Keep {folder / "ca.key"} where no server runs."""
     )
+
+
+def _program() -> Path:
+    """The command as it is installed here, and so, probably, on the other machines."""
+    return Path(sys.executable).absolute().with_name("pero-worker")
 
 
 app = command_app("set-up", set_up, EPILOG)

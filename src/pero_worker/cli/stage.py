@@ -11,7 +11,9 @@ import typer
 
 from pero_worker.cli.access import cluster_command
 from pero_worker.cli.examples import examples
+from pero_worker.cli.listing import print_list
 from pero_worker.cli.progress import bytes_bar
+from pero_worker.cli.say import say, say_lines
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.registry.stages import (
@@ -27,6 +29,7 @@ from pero_worker.cluster.settings import ConnectionOptions, cluster_access, stor
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError
 from pero_worker.models.trust import is_digest
+from pero_worker.names import counted
 from pero_worker.stores.location import without_login
 
 app = typer.Typer(help="Stages: what is done to pages, with which model.", no_args_is_help=True)
@@ -75,7 +78,7 @@ def add(
     )
     with open_cluster(cluster_access(connection)) as cluster:
         save_stage(cluster.zookeeper, cluster.broker, name, change, SystemClock().now())
-    typer.echo(f"stage {name} is saved" if change != StageChange() else f"output queue {name} is there")
+    say(f"stage {name} is saved" if change != StageChange() else f"output queue {name} is there")
 
 
 @app.command(
@@ -113,7 +116,7 @@ def upload(
             on_size=lambda size: bar.update(task, total=size),
             on_progress=lambda sent: bar.update(task, completed=sent),
         )
-    typer.echo(f"{model} is in the store as {uploaded.archive}, stage {name} has version {uploaded.version}")
+    say(f"{model} is in the store as {uploaded.archive}, stage {name} has version {uploaded.version}")
 
 
 @app.command("list", epilog=examples("pero-worker stage list", "pero-worker stage list --json"))
@@ -127,9 +130,14 @@ def list_(
     if as_json:
         typer.echo(json.dumps([asdict(replace(r, archive=without_login(r.archive))) for r in records], default=str))
         return
-    for record in records:
-        note = " disabled" if record.disabled else ""
-        typer.echo(f"{record.name:24} {record.version or '-':34} {without_login(record.archive) or '-'}{note}")
+    print_list(
+        ("stage", "version", "archive", "state"),
+        [
+            (record.name, record.version, without_login(record.archive), "disabled" if record.disabled else "")
+            for record in records
+        ],
+        empty="there are no stages: see pero-worker stage upload",
+    )
 
 
 @app.command(epilog=examples("pero-worker stage show ocr"))
@@ -139,10 +147,10 @@ def show(connection: ConnectionOptions, name: Name) -> None:
     with session(cluster_access(connection).zookeeper) as client:
         record = read_record(client, name)
     mean = f"{record.mean_seconds:.3f} s" if record.mean_seconds is not None else "not known yet"
-    typer.echo(f"name          {record.name}\nversion       {record.version or '-'}")
-    typer.echo(f"archive       {without_login(record.archive) or '-'}")
-    typer.echo(f"priority      {-1 if record.disabled else record.priority}")
-    typer.echo(f"mean time     {mean}\nwaiting since {record.waiting_since or '-'}\n\n{record.config}")
+    say_lines(f"name          {record.name}\nversion       {record.version or '-'}")
+    say(f"archive       {without_login(record.archive) or '-'}")
+    say(f"priority      {-1 if record.disabled else record.priority}")
+    say_lines(f"mean time     {mean}\nwaiting since {record.waiting_since or '-'}\n\n{record.config}")
 
 
 @app.command(epilog=examples("pero-worker stage remove ocr", "pero-worker stage remove out --force"))
@@ -157,6 +165,7 @@ def remove(
     with open_cluster(cluster_access(connection)) as cluster:
         state = cluster.broker.state(name)
         if state is not None and state.messages and not force:
-            raise UsageError(f"{state.messages} pages wait in {name} and would be lost: use --force if they may be")
+            waiting = counted(state.messages, "page")
+            raise UsageError(f"{waiting} in {name} would be lost: use --force if that may be")
         lost = remove_stage(cluster.zookeeper, cluster.broker, name, keep_config=keep_config)
-    typer.echo(f"stage {name} is removed" + (f", and {lost} pages with it" if lost else ""))
+    say(f"stage {name} is removed" + (f", and {counted(lost, 'page')} with it" if lost else ""))

@@ -17,11 +17,13 @@ from rich.text import Text
 
 from pero_worker.cli.access import cluster_command
 from pero_worker.cli.late import command_app
+from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.cluster.state import ClusterState, Problem, Severity
 from pero_worker.cluster.status import ClusterWatcher
 from pero_worker.errors import TransientError
+from pero_worker.text import one_line
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -81,7 +83,11 @@ def _watch(watcher: ClusterWatcher) -> None:
                 last = watcher.look()
                 live.update(shown(last, clock.now(), console.width))
             except TransientError as error:
-                live.update(Group(Text(f"{error}. Last seen:", "bold red"), shown(last, clock.now(), console.width)))
+                live.update(
+                    Group(
+                        Text(f"{one_line(str(error))}. Last seen:", "bold red"), shown(last, clock.now(), console.width)
+                    )
+                )
 
 
 def _check(watcher: ClusterWatcher) -> None:
@@ -90,13 +96,13 @@ def _check(watcher: ClusterWatcher) -> None:
         with watcher:
             state = watcher.look()
     except TransientError as error:
-        typer.echo(f"{Severity.UNKNOWN.name}: {error}")
+        say(f"{Severity.UNKNOWN.name}: {error}")
         raise typer.Exit(Severity.UNKNOWN) from None
     told = "; ".join(f"{problem.subject}: {problem.text}" for problem in state.problems)
     look = state.look
     there = sum(not worker.dead for worker in look.workers)
     waiting = sum(stage.messages or 0 for stage in look.stages)
-    typer.echo(f"{state.severity.name}: {told or 'all is well'} | waiting={waiting} workers={there}")
+    say(f"{state.severity.name}: {told or 'all is well'} | waiting={waiting} workers={there}")
     raise typer.Exit(state.severity)
 
 
@@ -183,14 +189,16 @@ class _Listing:
             table.add_column(heading, no_wrap=True, overflow="ellipsis", width=min(longest, room))
             left -= room + _GAP
         for row in self._rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(one_line(cell)) for cell in row))
         return table
 
 
 def _told(problem: Problem, now: datetime) -> Text:
     since = f" (for {_age(problem.since, now)})" if problem.since else ""
-    text = Text(f"{problem.severity.name} {problem.subject}: ", _COLOURS[problem.severity])
-    return text.append(f"{problem.text}{since}. ", "default").append(f"To do: {problem.remedy}", "dim")
+    text = Text(f"{problem.severity.name} {one_line(problem.subject)}: ", _COLOURS[problem.severity])
+    return text.append(f"{one_line(problem.text)}{since}. ", "default").append(
+        f"To do: {one_line(problem.remedy)}", "dim"
+    )
 
 
 def _age(moment: datetime | None, now: datetime) -> str:

@@ -9,6 +9,7 @@ import platformdirs
 import typer
 
 from pero_worker.cli.late import command_app
+from pero_worker.cli.say import say_lines, warn
 from pero_worker.cluster.registry.servers import FTP, MONITORING, MQ, set_servers
 from pero_worker.coordinators.session import ZooKeeperAccess, session
 from pero_worker.servers.local import LocalServers
@@ -29,13 +30,13 @@ They listen on 127.0.0.1 only, for this machine's users: for several machines se
 
 def up(folder: Folder = None) -> None:
     """Start RabbitMQ, ZooKeeper and an FTP server for this machine, and register them."""
-    typer.echo("starting the servers", err=True)
+    warn("starting the servers")
     addresses = LocalServers(folder_of(folder)).start()
     with session(ZooKeeperAccess(servers=(addresses.zookeeper,))) as client:
         set_servers(client, MQ, [addresses.rabbitmq])
         set_servers(client, MONITORING, [addresses.management])
         set_servers(client, FTP, [addresses.ftp])
-    typer.echo(
+    say_lines(
         f"ZooKeeper  {addresses.zookeeper}\n"
         f"RabbitMQ   {addresses.rabbitmq}, web interface http://{addresses.management} (guest, guest)\n"
         f"FTP        {addresses.ftp} (pero, pero), its files are in {addresses.ftp_root}\n"

@@ -13,10 +13,12 @@ import typer
 
 from pero_worker.cli import replay
 from pero_worker.cli.access import cluster_command
+from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_cluster
 from pero_worker.cluster.logs.stderr import log_to_stderr
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
+from pero_worker.names import counted
 from pero_worker.processes import Lifetime
 from pero_worker.watchdog.mirror import Mirror
 from pero_worker.watchdog.policy import PlanRule
@@ -97,13 +99,14 @@ def _take_snapshot(service: Watchdog, zookeeper: object) -> Snapshot:
 def _show(seen: Snapshot, rule: Rule) -> None:
     for stage in seen.stages:
         why_not = "disabled" if stage.disabled else stage.quarantine
-        pages = f"{stage.waiting} pages wait, {stage.seconds(''):.2f} s each, {stage.load_seconds(''):.1f} s to load"
-        typer.echo(f"stage {stage.name}: {pages}" + (f"; not served: {why_not}" if why_not else ""))
+        waiting, load = counted(stage.waiting, "page"), stage.load_seconds("")
+        pages = f"{waiting} waiting, {stage.seconds(''):.2f} s each, {load:.1f} s to load"
+        say(f"stage {stage.name}: {pages}" + (f"; not served: {why_not}" if why_not else ""))
     for worker in seen.workers:
         doing = "loading" if worker.loading else "busy" if worker.busy else "idle"
-        typer.echo(f"worker {worker.name}: {doing}, holds {', '.join(worker.holds) or 'nothing'}")
+        say(f"worker {worker.name}: {doing}, holds {', '.join(worker.holds) or 'nothing'}")
     moves = rule.decide(0.0, seen)
     for move in moves:
-        typer.echo(f"would have {move.worker} hold {', '.join(move.stages) or 'nothing'}: {move.reason}")
+        say(f"would have {move.worker} hold {', '.join(move.stages) or 'nothing'}: {move.reason}")
     if not moves:
-        typer.echo("would change nothing")
+        say("would change nothing")

@@ -20,12 +20,13 @@ from pero_worker.cli.lease import gateway_key, work_for_gateway
 from pero_worker.cluster.logs.stderr import log_to_stderr
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, store_access
 from pero_worker.cluster.workers.supervisor import run_pool
-from pero_worker.cluster.workers.worker import ClusterWorkerSettings
+from pero_worker.cluster.workers.worker import DEFAULT_GRACE_SECONDS, ClusterWorkerSettings
 from pero_worker.gateway.local_backend import LocalBackendSettings
 from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.local.devices import choose_devices
 from pero_worker.models.store import Keep
 from pero_worker.processes import Lifetime
+from pero_worker.work import Rotate
 
 _GATEWAY = "Instead of a cluster"
 EPILOG = """
@@ -39,7 +40,8 @@ EPILOG = """
 
 In a configuration file, section WORKER or at the top of TOML: worker_id, cache_dir, log_queue.
 
-SIGTERM and Ctrl-C end it after the page in hand; a page that takes longer than --grace goes back to its queue.
+SIGTERM and Ctrl-C end it after the page in hand; a page that takes longer than --grace goes back to its queue, and the
+same signal a second time gives it back at once.
 """
 
 
@@ -62,9 +64,14 @@ def worker(
     cache_size: Annotated[
         float, typer.Option(min=0, help="GB of models to keep; of those not in use the least recently used go first.")
     ] = 100.0,
-    grace: Annotated[float, typer.Option(min=0, help="Seconds for the page in hand when told to stop.")] = 5.0,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds for the page in hand when told to stop.")
+    ] = DEFAULT_GRACE_SECONDS,
     max_attempts: Annotated[int, typer.Option(min=1, help="Tries before a page is given up.")] = 3,
     max_megapixels: Annotated[int, typer.Option(min=1, help="Refuse larger pages.")] = DEFAULT_MAX_PIXELS // 1_000_000,
+    rotate: Annotated[
+        Rotate, typer.Option(help="Turn pages whose text lies sideways or upside down (auto), or do not (off).")
+    ] = Rotate.AUTO,
     max_memory: Annotated[
         float, typer.Option(min=0, help="GB; a process that takes more is started anew between pages. 0 = any.")
     ] = 16.0,
@@ -148,6 +155,7 @@ def worker(
             keep=Keep(age=timedelta(days=cache_days), bytes=round(cache_size * 1e9)),
             device=one,
             max_pixels=max_megapixels * 1_000_000,
+            rotate=rotate is Rotate.AUTO,
             max_attempts=max_attempts,
             grace=grace,
             log_queue=log_queue or ("" if silent else values.get("log_queue", "")),
@@ -162,7 +170,7 @@ def worker(
     ]
     lifetime = Lifetime(grace=None)
     lifetime.begin()
-    status = run_pool(settings, cluster_access(connection), store_access(connection), lifetime.stop)
+    status = run_pool(settings, cluster_access(connection), store_access(connection), lifetime.stop, lifetime.hurry)
     if status:
         raise typer.Exit(status)
 

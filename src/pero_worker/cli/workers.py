@@ -10,6 +10,8 @@ import typer
 
 from pero_worker.cli.access import cluster_command
 from pero_worker.cli.examples import examples
+from pero_worker.cli.listing import print_list
+from pero_worker.cli.say import say
 from pero_worker.cluster.registry import workers as registered
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
@@ -30,11 +32,21 @@ def list_(
     if as_json:
         typer.echo(json.dumps([asdict(state) for state in states], default=str))
         return
-    for state in states:
-        pages, host = state.facts.get("pages", "-"), state.facts.get("host", "-")
-        message = f"  {state.last_error}" if state.last_error else ""
-        holds = ", ".join(state.stages) or "-"
-        typer.echo(f"{state.name:32} {state.status:20} {holds:20} {host:20} {pages:>8}{message}")
+    print_list(
+        ("worker", "status", "stages", "host", "pages", "last error"),
+        [
+            (
+                state.name,
+                state.status,
+                ", ".join(state.stages),
+                state.facts.get("host", ""),
+                state.facts.get("pages", ""),
+                state.last_error,
+            )
+            for state in states
+        ],
+        empty="there are no workers: start one with pero-worker worker",
+    )
 
 
 @app.command(epilog=examples("pero-worker workers stop gpu-room-1 gpu-room-2"))
@@ -44,6 +56,7 @@ def stop(connection: ConnectionOptions, workers: Annotated[list[str], typer.Argu
     with session(cluster_access(connection).zookeeper) as client:
         for worker in workers:
             registered.stop(client, worker)
+            say(f"worker {worker} was told to end after the page in hand: see pero-worker workers list")
 
 
 @app.command(epilog=examples("pero-worker workers remove gpu-room-1"))
@@ -53,6 +66,7 @@ def remove(connection: ConnectionOptions, workers: Annotated[list[str], typer.Ar
     with session(cluster_access(connection).zookeeper) as client:
         for worker in workers:
             registered.remove(client, worker)
+            say(f"worker {worker} is forgotten")
 
 
 @app.command(epilog=examples("pero-worker workers assign gpu-room-1 ocr"))
@@ -64,3 +78,4 @@ def assign(
     with session(cluster_access(connection).zookeeper) as client:
         read_record(client, stage)
         registered.assign(client, worker, stage)
+    say(f"worker {worker} was told to serve {stage}")

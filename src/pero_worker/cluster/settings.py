@@ -124,6 +124,10 @@ def store_access(options: ConnectionOptions) -> StoreAccess:
     return replace(access, known_hosts=Path(options.known_hosts)) if options.known_hosts else access
 
 
+_FILE_KEYS = ("ca_cert", "known_hosts")
+"""Settings that name a file."""
+
+
 def split_servers(values: Sequence[str]) -> tuple[str, ...]:
     """Addresses may be given one by one, or several in one text."""
     return tuple(part for value in values for part in re.split(r"[\s,]+", value) if part)
@@ -140,7 +144,8 @@ def read_server_file(path: Path) -> tuple[str, ...]:
 def read_settings(path: Path, *sections: str) -> dict[str, str]:
     """A TOML file, or upstream's ini file, of which the first of `sections` that is there counts.
 
-    In TOML the values may stand at the top, or in a table named like the section in lower case.
+    In TOML the values may stand at the top, or in a table named like the section in lower case; files that it names lie
+    beside it unless their paths say otherwise, so that the folder can be moved.
     """
     try:
         text = path.read_text("utf-8-sig")
@@ -150,7 +155,9 @@ def read_settings(path: Path, *sections: str) -> dict[str, str]:
         if path.suffix.lower() == ".toml":
             values: Mapping[str, object] = tomllib.loads(text)
             table = next((values[name.lower()] for name in sections if name.lower() in values), values)
-            return {key: _plain(value) for key, value in (table.items() if isinstance(table, dict) else ())}
+            plain = {key: _plain(value) for key, value in (table.items() if isinstance(table, dict) else ())}
+            beside = {key: str(path.absolute().parent / plain[key]) for key in _FILE_KEYS if plain.get(key)}
+            return plain | beside
         parser = ConfigParser(interpolation=None)
         parser.read_string(text, source=str(path))
     except (ConfigError, tomllib.TOMLDecodeError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pero_worker.work import WorkerStatus
 
@@ -13,7 +13,7 @@ class NoReports:
     def report(self, worker: str, status: WorkerStatus, message: str = "") -> None:
         pass
 
-    def report_stages(self, worker: str, held: Sequence[str], refused: Mapping[str, str]) -> None:
+    def report_stages(self, worker: str, held: Mapping[str, str], refused: Mapping[str, str]) -> None:
         pass
 
     def record_time(self, stage: str, seconds: float, onward: str) -> None:

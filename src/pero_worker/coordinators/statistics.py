@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -39,6 +39,10 @@ class _PageRun:
         return self.seconds / self.pages
 
 
+_Measurement = _PageRun | tuple[float, int]
+"""Pages, or a load: its seconds and the bytes that it takes."""
+
+
 class Statistics:
     """Of one worker of `kind`. Thread-safe; `write` alone asks ZooKeeper."""
 
@@ -47,7 +51,7 @@ class Statistics:
         self._kind = kind
         self._lock = threading.Lock()
         self._runs: dict[str, _PageRun] = {}
-        self._pending: list[tuple[str, _PageRun | tuple[float, int]]] = []
+        self._pending: list[tuple[str, _Measurement]] = []
 
     def page(self, stage: str, seconds: float, onward: str) -> bool:
         """Whether there is enough to write."""
@@ -73,7 +77,7 @@ class Statistics:
     def write(self) -> None:
         with self._lock:
             pending, self._pending = self._pending, []
-        for stage, what in pending:
+        for stage, what in _together(pending):
             try:
                 if isinstance(what, _PageRun):
                     self._update(stage, "avg_msg_time", partial(_mean_with, what.mean))
@@ -100,6 +104,21 @@ class Statistics:
                 except NodeExistsError:
                     continue
             return
+
+
+def _together(pending: Sequence[tuple[str, _Measurement]]) -> list[tuple[str, _Measurement]]:
+    """The same with all pages of a stage in one run."""
+    runs: dict[str, _PageRun] = {}
+    others: list[tuple[str, _Measurement]] = []
+    for stage, what in pending:
+        if isinstance(what, _PageRun):
+            run = runs.setdefault(stage, _PageRun())
+            run.seconds += what.seconds
+            run.pages += what.pages
+            run.onward += what.onward
+        else:
+            others.append((stage, what))
+    return [*others, *runs.items()]
 
 
 def _changed(change: Callable[[Measured], Measured], value: bytes) -> bytes:

@@ -1,13 +1,14 @@
 """What a worker reports to ZooKeeper: kept here, and written by a thread, the latest state only.
 
-A worker goes on while ZooKeeper is away; what it reports meanwhile is written when ZooKeeper is back.
+A worker goes on while ZooKeeper is away; what it reports meanwhile is written when ZooKeeper is back. What the watchdog
+acts on is written at once; that pages are being done, and how long they took, once a second: each write wakes it.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,8 @@ _MAX_REASON_LENGTH = 500
 _MAX_MESSAGE_LENGTH = 4000
 """Characters."""
 _RETRY_AFTER_SECONDS = 0.2
+_PAGES_EVERY_SECONDS = 1.0
+"""How often it is written down that pages are being done."""
 _CLOSE_TIMEOUT_SECONDS = 5.0
 
 
@@ -69,6 +72,11 @@ class WriteBehind:
         self._statistics = Statistics(client, str(facts.get("kind", "cpu")))
         self._cleared: list[tuple[str, bool]] = []
         self._behind = threading.Event()
+        """There is something to write."""
+        self._urgent = threading.Event()
+        """It does not wait for the second to be over."""
+        self._written: dict[str, bytes] = {}
+        """By leaf; what is the same is not written again."""
         self._closed = threading.Event()
         self._silenced = False
         self._writer = threading.Thread(target=self._keep_writing, name="zookeeper", daemon=True)
@@ -81,13 +89,14 @@ class WriteBehind:
             self._told.status, self._told.message = status.value, message
         if status is not WorkerStatus.PROCESSING:
             self._statistics.end_run()
+            self._urgent.set()
         self._behind.set()
 
-    def report_stages(self, worker: str, held: Sequence[str], refused: Mapping[str, str]) -> None:
+    def report_stages(self, worker: str, held: Mapping[str, str], refused: Mapping[str, str]) -> None:
         reasons = {name: text[:_MAX_REASON_LENGTH] for name, text in refused.items()}
         with self._lock:
-            self._told.facts.update(stages=list(held), refused=reasons)
-        self._behind.set()
+            self._told.facts.update(stages=list(held), versions=dict(held), refused=reasons)
+        self._write_now()
 
     def record_time(self, stage: str, seconds: float, onward: str) -> None:
         with self._lock:
@@ -97,7 +106,7 @@ class WriteBehind:
 
     def record_load(self, stage: str, seconds: float, memory: int) -> None:
         self._statistics.load(stage, seconds, memory)
-        self._behind.set()
+        self._write_now()
 
     def record_failure(self, text: str) -> None:
         when = self._clock.now().isoformat(timespec="seconds")
@@ -125,12 +134,13 @@ class WriteBehind:
 
     def catch_up(self) -> None:
         """ZooKeeper is back: what was not written yet can be."""
-        self._behind.set()
+        self._written.clear()
+        self._write_now()
 
     def close(self) -> None:
         """Writes what was not written yet, and that the worker is gone, if ZooKeeper answers."""
         self._closed.set()
-        self._behind.set()
+        self._write_now()
         self._writer.join(_CLOSE_TIMEOUT_SECONDS)
         try:
             if self._client.connected and not self._silenced:
@@ -139,10 +149,19 @@ class WriteBehind:
         except (KazooException, TransientError, *CONNECTION_ERRORS) as error:
             logger.debug("the end of worker %s is not written down: %s", self._worker, error)
 
+    def _write_now(self) -> None:
+        self._urgent.set()
+        self._behind.set()
+
     def _keep_writing(self) -> None:
+        next_at = self._clock.monotonic()
         while not self._closed.is_set() and not self._silenced:
             self._behind.wait()
+            # The first page after a pause is told of at once, those that follow together.
+            self._urgent.wait(max(0.0, next_at - self._clock.monotonic()))
             self._behind.clear()
+            self._urgent.clear()
+            next_at = self._clock.monotonic() + _PAGES_EVERY_SECONDS
             if self._closed.is_set() or not self._client.connected:
                 continue
             try:
@@ -154,7 +173,8 @@ class WriteBehind:
             except (KazooException, TransientError, *CONNECTION_ERRORS) as error:
                 logger.debug("status of worker %s is not written down: %s", self._worker, error)
                 self._clock.sleep(_RETRY_AFTER_SECONDS)
-                self._behind.set()
+                self._written.clear()
+                self._write_now()
 
     def _write(self) -> None:
         self._write_state()
@@ -169,12 +189,15 @@ class WriteBehind:
                 "info": wire.encode_info(self._told.facts),
             }
         for leaf, value in told.items():
+            if self._written.get(leaf) == value:
+                continue
             path = TREE.worker(self._worker, leaf)
             try:
                 self._client.set(path, value)
             except NoNodeError:
                 self._client.ensure_path(path)
                 self._client.set(path, value)
+            self._written[leaf] = value
 
     def _write_cleared(self) -> None:
         while self._cleared:

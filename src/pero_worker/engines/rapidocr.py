@@ -79,6 +79,8 @@ class RapidOcrEngine:
     """`ports.Engine`: layout and text in one."""
 
     needs_image = True
+    doubtful_below = 0.85
+    """It is sure of nearly everything that stands upright, and less of the rest."""
 
     def __init__(self, reader: Any, impossible: tuple[type[Exception], ...]) -> None:
         self._reader = reader

@@ -58,6 +58,8 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
         _child(metadata, name).text = created.isoformat(timespec="seconds")
     name = clean_text(page.name)
     sheet = _child(root, "Page", imageFilename=name, imageWidth=str(page.width), imageHeight=str(page.height))
+    if page.orientation and -180 < page.orientation <= 180:
+        sheet.set("orientation", f"{page.orientation:.3f}")
     ids = Ids({"page", "reading_order"})
     named = [(ids.take(region.id, "r"), region) for region in page.regions]
     if named:

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PureWindowsPath
 from typing import TypeAlias
 
@@ -38,7 +39,7 @@ def read(data: bytes) -> Page:
     order = {name: place for place, name in enumerate(_reading_order(sheet))}
     elements.sort(key=lambda element: order.get(element.get("id", ""), len(order)))
     regions = tuple(_region(element, number) for number, element in enumerate(elements, 1))
-    return Page(page.name, page.width, page.height, regions)
+    return replace(page, regions=regions, orientation=_orientation(sheet))
 
 
 def _sheet(data: bytes) -> Element:
@@ -75,6 +76,15 @@ def _side(sheet: Element, name: str) -> int:
     if not re.fullmatch(r"[0-9]{1,7}", text) or not 1 <= int(text) <= MAX_SIDE:
         raise _refused(f"{name}={text[:20]!r} is not a size in pixels")
     return int(text)
+
+
+def _orientation(sheet: Element) -> float:
+    """Degrees; 0 when the page does not say, or says nonsense."""
+    try:
+        degrees = float(sheet.get("orientation", "0"))
+    except ValueError:
+        return 0.0
+    return degrees if -180 < degrees <= 180 else 0.0
 
 
 def _base_name(name: str) -> str:

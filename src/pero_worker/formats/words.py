@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from itertools import groupby, pairwise
+from bisect import bisect_left
+from itertools import accumulate, groupby, pairwise
 
 from pero_worker.page import Line, Point, Polygon, Word
 
@@ -21,10 +22,11 @@ def words_of(line: Line) -> tuple[Word, ...]:
     leftward = _is_leftward(line.text)
     words = []
     place = 0
+    course = _Course(line)
     for piece in line.text.split(" "):
         if piece:
             start, end = place / length, (place + len(piece)) / length
-            polygon = _slice(line, 1 - end, 1 - start) if leftward else _slice(line, start, end)
+            polygon = course.slice(1 - end, 1 - start) if leftward else course.slice(start, end)
             words.append(Word(piece, polygon, line.confidence))
         place += len(piece) + 1
     return tuple(words)
@@ -56,32 +58,43 @@ def box_of(polygon: Polygon) -> tuple[int, int, int, int]:
     return left, top, max(left + 1, round(max(xs))), max(top + 1, round(max(ys)))
 
 
-def _slice(line: Line, start: float, end: float) -> Polygon:
-    """The part of the line between two fractions of its length, from ascender to descender."""
-    if len(line.baseline) < 2 or line.heights is None or line.baseline[0] == line.baseline[-1]:
-        left, top, right, bottom = box_of(line.polygon or line.baseline)
-        a, b = left + (right - left) * start, left + (right - left) * end
-        return (a, top), (b, top), (b, bottom), (a, bottom)
-    above, below = line.heights
-    (ax, ay), (bx, by) = _at(line.baseline, start), _at(line.baseline, end)
-    (first_x, first_y), (last_x, last_y) = line.baseline[0], line.baseline[-1]
-    length = math.dist(line.baseline[0], line.baseline[-1])
-    ux, uy = (last_y - first_y) / length, (first_x - last_x) / length
-    return (
-        (ax + ux * above, ay + uy * above),
-        (bx + ux * above, by + uy * above),
-        (bx - ux * below, by - uy * below),
-        (ax - ux * below, ay - uy * below),
-    )
+class _Course:
+    """A line from its start to its end; what is the same for all its words is measured once."""
 
+    def __init__(self, line: Line) -> None:
+        self._baseline = line.baseline
+        self._heights = line.heights if len(line.baseline) >= 2 and line.baseline[0] != line.baseline[-1] else None
+        self._box = box_of(line.polygon or line.baseline) if self._heights is None else (0, 0, 0, 0)
+        self._lengths = [0.0, *accumulate(math.dist(a, b) for a, b in pairwise(line.baseline))]
 
-def _at(baseline: Polygon, fraction: float) -> Point:
-    """The point at a fraction of the baseline's length."""
-    steps = list(pairwise(baseline))
-    rest = fraction * sum(math.dist(a, b) for a, b in steps)
-    for a, b in steps:
-        step = math.dist(a, b)
-        if 0 < step >= rest:
-            return a[0] + (b[0] - a[0]) * rest / step, a[1] + (b[1] - a[1]) * rest / step
-        rest -= step
-    return baseline[-1]
+    def slice(self, start: float, end: float) -> Polygon:
+        """The part of the line between two fractions of its length, from ascender to descender."""
+        if self._heights is None:
+            left, top, right, bottom = self._box
+            a, b = left + (right - left) * start, left + (right - left) * end
+            return (a, top), (b, top), (b, bottom), (a, bottom)
+        above, below = self._heights
+        (ax, ay), (bx, by) = self._at(start), self._at(end)
+        (first_x, first_y), (last_x, last_y) = self._baseline[0], self._baseline[-1]
+        length = math.dist(self._baseline[0], self._baseline[-1])
+        ux, uy = (last_y - first_y) / length, (first_x - last_x) / length
+        return (
+            (ax + ux * above, ay + uy * above),
+            (bx + ux * above, by + uy * above),
+            (bx - ux * below, by - uy * below),
+            (ax - ux * below, ay - uy * below),
+        )
+
+    def _at(self, fraction: float) -> Point:
+        """The point at a fraction of the baseline's length."""
+        wanted = fraction * self._lengths[-1]
+        # The first step that reaches it and is not of no length.
+        place = bisect_left(self._lengths, wanted, lo=1)
+        while place < len(self._lengths) and self._lengths[place] == self._lengths[place - 1]:
+            place += 1
+        if place >= len(self._lengths):
+            return self._baseline[-1]
+        before = self._lengths[place - 1]
+        share = (wanted - before) / (self._lengths[place] - before)
+        (ax, ay), (bx, by) = self._baseline[place - 1], self._baseline[place]
+        return ax + (bx - ax) * share, ay + (by - ay) * share

@@ -19,12 +19,16 @@ class Ids:
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._taken = set(taken)
+        self._numbers: dict[str, int] = {}
 
     def take(self, wanted: str, prefix: str) -> str:
         name = wanted if _ID.fullmatch(wanted) else ""
-        number = len(self._taken)
-        while not name or name in self._taken:
-            number += 1
-            name = f"{prefix}{number:04d}"
+        if not name or name in self._taken:
+            # A number is tried once, whatever names others have chosen.
+            number = max(self._numbers.get(prefix, 0), len(self._taken))
+            while not name or name in self._taken:
+                number += 1
+                name = f"{prefix}{number:04d}"
+            self._numbers[prefix] = number
         self._taken.add(name)
         return name

@@ -18,8 +18,9 @@ from pero_worker.gateway import health
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.legacy import user as legacy_user
+from pero_worker.gateway.legacy import worker as legacy_worker
 from pero_worker.gateway.middleware import BodyLimit, Paths, RequestLog
-from pero_worker.gateway.v1 import admin, engines, files, jobs, leases, results
+from pero_worker.gateway.v1 import admin, engines, events, files, jobs, leases, pages, results, uploads, usage, webhooks
 
 logger = logging.getLogger(__name__)
 _DEEP = 1000
@@ -37,7 +38,9 @@ def make_app(gateway: Gateway) -> FastAPI:
         strict_content_type=False,
     )
     app.state.gateway = gateway
-    for room in (health, leases, jobs, files, results, engines, admin, legacy_user):
+    app.state.hub = events.EventHub(gateway)
+    told = (jobs, files, pages, results, uploads, events, usage, webhooks, engines, admin)
+    for room in (health, leases, *told, legacy_user, legacy_worker):
         app.include_router(room.router)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)

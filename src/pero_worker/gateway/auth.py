@@ -34,7 +34,7 @@ def require(*roles: Role) -> Callable[..., Key]:
     ) -> Key:
         gateway = gateway_of(request)
         key = known_key(gateway, header or query or cookie)
-        request.state.key = key
+        request.state.rate = gateway.limiter.take(key, gateway.now())
         if key.role not in allowed:
             raise ApiError(403, "API_KEY_ROLE_FORBIDDEN", "The role of this API key does not allow that.")
         return key

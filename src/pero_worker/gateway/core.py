@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pero_worker.gateway.files import DataFolder
 from pero_worker.gateway.keys import Key
+from pero_worker.gateway.limits import RateLimiter
 from pero_worker.gateway.settings import GatewaySettings
 from pero_worker.gateway.store.database import Database
 from pero_worker.gateway.store.keys import find_key, needs_touch, touch
@@ -27,6 +28,7 @@ class Gateway:
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
     trouble: Callable[[], str] = lambda: ""
     """Why pages are not being done at present."""
+    limiter: RateLimiter = field(default_factory=RateLimiter)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def key_of(self, text: str) -> Key | None:

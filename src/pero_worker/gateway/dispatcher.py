@@ -80,7 +80,8 @@ class Dispatcher:
     def stop(self) -> None:
         """Ends the thread and the workers; pages in their hands wait again for the next start."""
         self._gateway.stopping.set()
-        self._thread.join(10)
+        if self._thread.is_alive():
+            self._thread.join(10)
         self._backend.close()
         try:
             with self._gateway.database.write() as connection:

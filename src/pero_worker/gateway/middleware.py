@@ -49,13 +49,16 @@ class RequestLog:
         wanted = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         name = wanted.decode() if _ID.fullmatch(wanted) else secrets.token_hex(8)
         token = trace.set(name)
+        scope.setdefault("state", {})
         begun, status = time.perf_counter(), 0
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", name.encode())]
+                rate = scope["state"].get("rate", {})
+                told = [(header.lower().encode(), value.encode()) for header, value in rate.items()]
+                message["headers"] = [*message["headers"], (b"x-request-id", name.encode()), *told]
             await send(message)
 
         try:

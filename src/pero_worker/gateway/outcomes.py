@@ -33,10 +33,10 @@ def note_results(connection: Connection, job: str, page: str, contents: Mapping[
 
 def page_content(gateway: Gateway, job: RowMapping, page: RowMapping, kind: str) -> bytes | None:
     """A page's result: a file, or in the zip that a worker uploaded; None: it is gone."""
-    if job["backend"] == Backend.FARM:
-        try:
-            return gateway.files.page_result(job["id"], page["id"], kind).read_bytes()
-        except FileNotFoundError:
+    try:
+        return gateway.files.page_result(job["id"], page["id"], kind).read_bytes()
+    except FileNotFoundError:
+        if job["backend"] == Backend.FARM:
             return None
     with gateway.database.read() as connection:
         names = [one["name"] for one in pages_of(connection, job["id"])]

@@ -58,7 +58,7 @@ async def receive_part(request: Request, target: Path, *, limit: int, field_name
         with target.open("wb") as stream:
             reader = _FileReader(stream, field_name.encode(), limit)
             parser = MultipartParser(boundary, reader.callbacks())
-            async for chunk in _body(request, limit + _OVERHEAD):
+            async for chunk in pieces(request, limit + _OVERHEAD):
                 parser.write(chunk)
             parser.finalize()
     except MultipartParseError as error:
@@ -79,7 +79,7 @@ async def receive_raw(request: Request, target: Path, *, limit: int) -> Received
     digest, size = hashlib.sha256(), 0
     try:
         with target.open("wb") as stream:
-            async for chunk in _body(request, limit):
+            async for chunk in pieces(request, limit):
                 stream.write(chunk)
                 digest.update(chunk)
                 size += len(chunk)
@@ -93,7 +93,7 @@ async def receive_raw(request: Request, target: Path, *, limit: int) -> Received
 async def receive_small(request: Request, limit: int) -> bytes:
     """A body that fits into memory."""
     check_length(request, limit)
-    return b"".join([chunk async for chunk in _body(request, limit)])
+    return b"".join([chunk async for chunk in pieces(request, limit)])
 
 
 def check_length(request: Request, limit: int) -> None:
@@ -109,7 +109,8 @@ def _too_large(limit: int) -> ApiError:
     )
 
 
-async def _body(request: Request, limit: int) -> AsyncIterator[bytes]:
+async def pieces(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """A body as it comes. ApiError: 413 more than `limit` bytes, 400 the client went away."""
     size = 0
     try:
         async for chunk in request.stream():

@@ -19,7 +19,11 @@ from pero_worker.gateway.app import make_app
 from pero_worker.gateway.backend import PageBackend
 from pero_worker.gateway.core import Gateway, open_gateway
 from pero_worker.gateway.dispatcher import Dispatcher
+from pero_worker.gateway.fetching import Fetcher
+from pero_worker.gateway.housekeeping import Housekeeper
+from pero_worker.gateway.outbound import Outbound
 from pero_worker.gateway.settings import GatewaySettings
+from pero_worker.gateway.webhooks import WebhookSender
 
 logger = logging.getLogger(__name__)
 _GRACE_SECONDS = 5
@@ -39,11 +43,17 @@ def serve(
     with _alone(settings), _listen(settings) as listener:
         gateway = open_gateway(settings)
         dispatcher = Dispatcher(gateway, backend, SystemClock(), str(uuid.uuid4()), default_engine=default_engine)
+        outbound = Outbound(allowed_hosts=settings.allowed_hosts)
+        helpers = (Housekeeper(gateway), WebhookSender(gateway, outbound), Fetcher(gateway, outbound))
         try:
             dispatcher.start()
+            for helper in helpers:
+                helper.start()
             _run(gateway, listener, listening)
         finally:
             dispatcher.stop()
+            for helper in helpers:
+                helper.stop()
             gateway.database.close()
 
 

@@ -38,6 +38,8 @@ class GatewaySettings:
     """After a page went to a cluster, before it is sent again."""
     request_log: bool = True
     """Whether each request is a line of the log."""
+    allowed_hosts: frozenset[str] = frozenset()
+    """Hosts that scans may be fetched from and webhooks sent to although they are private, or without TLS."""
     trusted_proxies: str = ""
     """Addresses, with commas, whose X-Forwarded headers count."""
     certificate: Path | None = None

@@ -50,6 +50,8 @@ class Picture:
     """What lies at `url` is cut and turned already."""
     width: int = 0
     """Pixels of the picture, as far as the document tells; 0: it does not."""
+    written: str = ""
+    """Path or address as the METS writes it."""
 
     @property
     def key(self) -> str:

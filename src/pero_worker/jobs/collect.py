@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copyfileobj
@@ -29,7 +29,9 @@ from pero_worker.jobs.report import PageRecord, PageStatus
 from pero_worker.page import Page
 from pero_worker.ports import Clock
 from pero_worker.request import Request
-from pero_worker.worker.payloads import parts_of
+from pero_worker.worker.payloads import page_of
+
+NOT_PROCESSED = "no stage has processed this page: is an output queue among its stages?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class Collector:
     """Tells results when they were made."""
     creator: str
     """Program and version, for results."""
+    keep: Callable[[PageOrigin, Request], Mapping[str, str]] = lambda _origin, _request: {}
+    """Writes what came of a page that has no PAGE XML; names to paths, as `PageRecord.outputs`."""
     apart: ProcessApart | None = None
     """Makes files of whole documents, None: this process does."""
     text: TextPolicy = TextPolicy.REDO
@@ -68,7 +72,14 @@ class Collector:
         try:
             return self._collect(origin, request, page_id)
         except PageError as error:
-            return self.failure(origin, error.failure_class, str(error), page_id=page_id)
+            failure = self.failure(origin, error.failure_class, str(error), page_id=page_id)
+            return replace(failure, outputs=self._kept(origin, request))
+
+    def _kept(self, origin: PageOrigin, request: Request) -> Mapping[str, str]:
+        try:
+            return self.keep(origin, request)
+        except PageError:
+            return {}
 
     def _collect(self, origin: PageOrigin, request: Request, page_id: str) -> PageRecord:
         last = request.logs[-1] if request.logs else None
@@ -76,13 +87,18 @@ class Collector:
         if last is not None and request.failed:
             text = (last.log.strip() or "failed without a word").splitlines()[0]
             failure = self.failure(origin, last.failure_class or "page", text, page_id=page_id)
-            return replace(failure, attempts=attempts, engine=last.engine, worker=last.host_id)
-        content = parts_of(request.results).page
+            kept = self._kept(origin, request)
+            return replace(failure, attempts=attempts, engine=last.engine, worker=last.host_id, outputs=kept)
+        content = page_of(request.results)
         page = pagexml.read(content.content) if content else None
         if page is not None:
             # A page out of a PDF went through a cluster as a PNG.
             page = replace(page, name=origin.image_name)
-        outputs = self._write(origin, page) if page else {}
+        outputs = self._write(origin, page) if page else self.keep(origin, request)
+        if last is None:
+            raise PageError(NOT_PROCESSED)
+        if not outputs:
+            raise PageError("no stage left a result: there is no PAGE XML of this page")
         confidences = [line.confidence for line in page.lines() if line.confidence is not None] if page else []
         seconds: dict[str, float] = {}
         for log in request.logs:
@@ -97,6 +113,7 @@ class Collector:
             lines=sum(1 for _ in page.lines()) if page else 0,
             confidence_mean=round(fmean(confidences), 4) if confidences else None,
             confidence_worst=round(min(confidences), 4) if confidences else None,
+            orientation=page.orientation if page else 0.0,
             outputs=outputs,
         )
 

@@ -74,6 +74,8 @@ class PageRecord:
     """Over the lines, 0..1."""
     confidence_worst: float | None = None
     """Of the worst line, 0..1."""
+    orientation: float = 0.0
+    """Degrees, clockwise, by which the page was turned to be read."""
     outputs: Mapping[str, str] = field(default_factory=dict)
     """Formats to paths, relative to the output folder."""
     error_class: str = ""

@@ -35,6 +35,8 @@ class ProcessSettings:
     """Seconds that a page may take in a stage that does not set a limit; 0 = no limit."""
     log_file: Path
     """Where standard output and standard error go."""
+    rotate: bool = True
+    """Whether pages that lie sideways or upside down are turned."""
 
 
 class StagesOnDisk:
@@ -57,6 +59,7 @@ def run_worker(connection: Connection, settings: ProcessSettings) -> None:
         images=ImageReader(max_pixels=settings.max_pixels, local_files=True),
         clock=clock,
         max_attempts=settings.max_attempts,
+        rotate=settings.rotate,
     )
     coordinator = RemoteCoordinator(connection)
     worker = Worker(

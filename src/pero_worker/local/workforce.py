@@ -47,6 +47,8 @@ class LocalSettings:
     """How often a page is tried."""
     time_limit: float = 0
     """Seconds that a page may take in a stage that sets no limit of its own; 0: no limit."""
+    rotate: bool = True
+    """Whether pages that lie sideways or upside down are turned."""
 
 
 def local_workforce(pipeline: str, settings: LocalSettings, judge: Judge | None = None) -> OpenWorkforce:
@@ -126,5 +128,6 @@ class LocalWorkforce:
             max_pixels=settings.max_pixels,
             max_attempts=settings.max_attempts,
             time_limit=settings.time_limit,
+            rotate=settings.rotate,
             log_file=self._log_file,
         )

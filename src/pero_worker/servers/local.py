@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import platformdirs
@@ -42,6 +43,8 @@ class LocalServers:
     def start(self) -> Addresses:
         """Starts what does not run. UsageError: a server is not installed; TransientError: one does not come up;
         OutputError: there is no place for the lock."""
+        if find_spec("pyftpdlib") is None:
+            raise UsageError("the FTP server for models is not installed: pip install 'pero-worker[servers]'")
         # Pages and models lie in it.
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _alone():

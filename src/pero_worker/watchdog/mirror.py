@@ -13,7 +13,7 @@ from pero_worker.cluster.registry import stages, workers
 from pero_worker.cluster.registry.stages import StageRecord
 from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.errors import TransientError
-from pero_worker.wire.tree import TREE
+from pero_worker.wire.tree import TREE, is_name
 
 
 class Mirror:
@@ -53,8 +53,15 @@ class Mirror:
             result.append((workers.state_from(name, found), version))
         return result
 
+    def no_names(self) -> list[str]:
+        """What lies among stages and workers and can be none: paths."""
+        return [f"{folder}/{name}" for folder in self._caches for name in self._children(folder) if not is_name(name)]
+
     def _names(self, folder: str) -> list[str]:
-        return sorted(self._caches[folder].get_children(folder, default=()) or ())
+        return sorted(filter(is_name, self._children(folder)))
+
+    def _children(self, folder: str) -> list[str]:
+        return list(self._caches[folder].get_children(folder, default=()) or ())
 
     def _leaves(self, folder: str, leaves: Sequence[str]) -> dict[str, tuple[bytes, Any]]:
         cache = self._caches[folder.rpartition("/")[0]]

@@ -22,7 +22,24 @@ _AVAILABLE = {
     WorkerStatus.CONFIGURING,
     WorkerStatus.CONFIGURATION_FAILED,
     WorkerStatus.MQ_CONNECTION_FAILED,
+    WorkerStatus.PROCESSING_FAILED,
 }
+_RETRY_SECONDS = 15.0
+"""A worker that could not load a stage is sent there again after so long: what it lacked may be there now."""
+_UPSTREAM_RETRY_SECONDS = 5.0
+"""One of upstream's, which does not say whether the model store was only away."""
+_COMMAND_SECONDS = 10.0
+"""A command comes back through the watches within this time, or something is wrong with them."""
+_MIN_LOADING_SECONDS, _LOADING_IN_LOADS = 60.0, 10.0
+"""A worker that says that it is loading is believed for so long, or for so many times as long as it usually takes."""
+_IDLE_SECONDS = 30.0
+"""A worker takes pages that wait for it within this time, or something is wrong with it."""
+_GIVEN_UP_SECONDS = 10.0
+"""One of upstream's that met garbage gives up; so long after that it is told to go on."""
+_HOPELESS_AFTER_SECONDS = 120.0
+"""One that has been told again and again for so long counts as not being there, until it does something."""
+_MAX_REASON_LENGTH = 1000
+"""Characters of why a worker could not load a stage."""
 _SETTLED_AFTER_SECONDS = 2.0
 """A worker that got a new command reports its old status for a while."""
 
@@ -36,6 +53,14 @@ class Command:
     """Of its node `queue`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Quiet:
+    """A worker that has not done anything since."""
+
+    doing: tuple[object, ...]
+    since: float
+
+
 class Observer:
     """`lengths` returns how many messages wait in each queue that exists."""
 
@@ -45,6 +70,9 @@ class Observer:
         self._flow = Flow()
         self._refusals = Refusals()
         self._since: dict[str, tuple[tuple[str, ...], float]] = {}
+        self._quiet: dict[str, _Quiet] = {}
+        self.behind = False
+        """Whether the last look showed what can hardly be: the watches may have missed something."""
 
     def take_snapshot(
         self, records: Sequence[StageRecord], states: Sequence[tuple[WorkerState, int]], told: Mapping[str, Command]
@@ -53,15 +81,24 @@ class Observer:
         through the watches yet."""
         now = self._clock.monotonic()
         lengths = self._lengths([record.name for record in records])
-        workers = [view for state, version in states if (view := self._worker(state, version, told, now))]
-        self._since = {view.name: self._since[view.name] for view in workers}
-        self._note_refusals(records, [state for state, _ in states], {view.name: view for view in workers}, now)
-        refused = {record.name: self._refusals.of_stage(record.name, record.version, now) for record in records}
+        loads = {record.name: _load_seconds(record) for record in records}
+        self.behind = False
+        found = [(state, self._worker(state, version, told, lengths, loads, now)) for state, version in states]
+        known = [(state, view) for state, view in found if view is not None]
+        workers = [view for _, view in known]
+        names = {state.name for state, _ in states}
+        self._since = {name: self._since[name] for name in self._since if name in names}
+        self._quiet = {name: self._quiet[name] for name in self._quiet if name in names}
+        self._note_refusals(records, known)
+        refused = self._refused(records, known, lengths, now)
         by_worker: dict[str, set[str]] = defaultdict(set)
         for name, who in refused.items():
             for worker in who:
                 by_worker[worker].add(name)
-        workers = [replace(view, refused=frozenset(by_worker.get(view.name, ()))) for view in workers]
+        # Who keeps an older version because the present one cannot be loaded goes on serving the stage.
+        for state, view in known:
+            by_worker[view.name] -= _loaded(state)
+        workers = [replace(view, refused=frozenset(by_worker[view.name])) for view in workers]
         present = [record for record in records if record.name in lengths]
         self._update_flow(now, present, lengths, workers)
         why_not = self._quarantines(refused, workers)
@@ -78,7 +115,36 @@ class Observer:
                     holders[name].add(view.name)
         return {name: quarantine(who, names, holders[name]) for name, who in refused.items() if who}
 
-    def _worker(self, state: WorkerState, version: int, told: Mapping[str, Command], now: float) -> WorkerView | None:
+    def _refused(
+        self,
+        records: Sequence[StageRecord],
+        known: Sequence[tuple[WorkerState, WorkerView]],
+        lengths: Mapping[str, int],
+        now: float,
+    ) -> dict[str, dict[str, str]]:
+        """By stage, the workers that should not be sent there now, with their reasons."""
+        patience = {view.name: _RETRY_SECONDS if state.facts else _UPSTREAM_RETRY_SECONDS for state, view in known}
+        has_work = {view.name: {name for name in view.holds if view.busy or lengths.get(name)} for _, view in known}
+        return {
+            record.name: self._refusals.of_stage(
+                record.name,
+                record.version,
+                now,
+                patience,
+                busy={worker for worker, names in has_work.items() if names - {record.name}},
+            )
+            for record in records
+        }
+
+    def _worker(
+        self,
+        state: WorkerState,
+        version: int,
+        told: Mapping[str, Command],
+        lengths: Mapping[str, int],
+        loads: Mapping[str, float],
+        now: float,
+    ) -> WorkerView | None:
         """None for a worker that cannot be commanded."""
         if state.dead or not state.enabled or state.status not in _AVAILABLE:
             return None
@@ -88,42 +154,57 @@ class Observer:
         holds = ours.stages if ours is not None and fresh else state.stages
         if self._since.get(state.name, ((), 0.0))[0] != holds or state.name not in self._since:
             self._since[state.name] = (holds, now)
+        stuck = self._quiet_for(state, holds, fresh, lengths, now) - _allowed(state, fresh, holds, loads)
+        if stuck >= _HOPELESS_AFTER_SECONDS and state.status != WorkerStatus.PROCESSING_FAILED:
+            return None
+        self.behind = self.behind or (stuck >= 0 and state.status != WorkerStatus.PROCESSING_FAILED)
         facts = state.facts
         memory, labels = facts.get("memory"), facts.get("labels")
         return WorkerView(
             name=state.name,
             holds=holds,
             busy=state.status == WorkerStatus.PROCESSING,
-            loading=state.status == WorkerStatus.CONFIGURING or fresh,
+            loading=(state.status == WorkerStatus.CONFIGURING or fresh) and stuck < 0,
             kind=str(facts.get("kind", "cpu")),
             labels=frozenset(map(str, labels)) if isinstance(labels, list) else frozenset(),
             memory=memory if state.takes_lists and isinstance(memory, int) else None,
             serving=now - self._since[state.name][1],
             sleeps=state.connected and not facts and state.status == WorkerStatus.IDLE and not fresh,
+            stuck=stuck >= 0,
         )
 
-    def _note_refusals(
-        self,
-        records: Sequence[StageRecord],
-        states: Sequence[WorkerState],
-        views: Mapping[str, WorkerView],
-        now: float,
-    ) -> None:
+    def _quiet_for(
+        self, state: WorkerState, holds: tuple[str, ...], fresh: bool, lengths: Mapping[str, int], now: float
+    ) -> float:
+        """Seconds for which the worker has done nothing although there is something to do; below 0: it does."""
+        loads = state.status == WorkerStatus.CONFIGURING or fresh
+        rests = state.status in {WorkerStatus.IDLE, WorkerStatus.PROCESSING_FAILED}
+        gave_up = state.status == WorkerStatus.PROCESSING_FAILED and not state.facts
+        refused = state.facts.get("refused")
+        could = [name for name in holds if not (isinstance(refused, dict) and name in refused)]
+        if not loads and not gave_up and not (rests and any(lengths.get(name) for name in could)):
+            self._quiet.pop(state.name, None)
+            return -1.0
+        doing = (state.status, holds, state.facts.get("pages"), state.facts.get("failures"))
+        quiet = self._quiet.get(state.name)
+        if quiet is None or quiet.doing != doing:
+            quiet = self._quiet[state.name] = _Quiet(doing=doing, since=now)
+        return now - quiet.since
+
+    def _note_refusals(self, records: Sequence[StageRecord], known: Sequence[tuple[WorkerState, WorkerView]]) -> None:
+        now = self._clock.monotonic()
         versions = {record.name: record.version for record in records}
-        for state in states:
-            refused = state.facts.get("refused")
-            if not isinstance(refused, dict):
-                # Upstream's workers say it by their status, which for a moment is still that of the previous stage.
-                view = views.get(state.name)
-                failed = (
-                    state.status == WorkerStatus.CONFIGURATION_FAILED
-                    and view
-                    and view.serving >= _SETTLED_AFTER_SECONDS
-                )
-                refused = {state.stage: state.message} if failed else {}
+        for state, view in known:
+            loaded, refused = _outcome(state, view)
+            for name, version in loaded.items():
+                if version is None and name in versions:
+                    # Upstream's do not say which version it is: the present one if they began after it was there.
+                    self._refusals.note_loaded(name, versions[name], now - view.serving)
+                elif version == versions.get(name):
+                    self._refusals.note_loaded(name, versions[name])
             for name, reason in refused.items():
                 if name in versions:
-                    self._refusals.note(state.name, name, versions[name], str(reason), now)
+                    self._refusals.note(state.name, name, versions[name], reason, now)
 
     def _update_flow(
         self, now: float, records: Sequence[StageRecord], lengths: Mapping[str, int], workers: Sequence[WorkerView]
@@ -144,7 +225,46 @@ class Observer:
             arrivals=self._flow.arrivals(record.name),
             unserved=_seconds_since(record.waiting_since, self._clock.now()),
             quarantine=why_not,
+            trouble=self._refusals.trouble(record.name, record.version),
         )
+
+
+def _outcome(state: WorkerState, view: WorkerView) -> tuple[Mapping[str, str | None], Mapping[str, str]]:
+    """The stages that the worker has loaded, with their versions, and those that it could not, with the reasons."""
+    facts = state.facts
+    if facts:
+        versions, refused = facts.get("versions"), facts.get("refused")
+        return (
+            {name: str(one) for name, one in versions.items()} if isinstance(versions, dict) else {},
+            {name: str(why)[:_MAX_REASON_LENGTH] for name, why in refused.items()} if isinstance(refused, dict) else {},
+        )
+    # Upstream's workers say it by their status, which for a moment is still that of the previous stage.
+    if not state.stage or view.serving < _SETTLED_AFTER_SECONDS:
+        return {}, {}
+    if state.status == WorkerStatus.CONFIGURATION_FAILED:
+        return {}, {state.stage: state.message}
+    return ({state.stage: None} if state.status == WorkerStatus.PROCESSING else {}), {}
+
+
+def _loaded(state: WorkerState) -> set[str]:
+    """What a worker of ours holds, in whatever version."""
+    found = state.facts.get("stages")
+    return {name for name in found if isinstance(name, str)} if isinstance(found, list) else set()
+
+
+def _allowed(state: WorkerState, fresh: bool, holds: Sequence[str], loads: Mapping[str, float]) -> float:
+    """Seconds for which a worker may do nothing."""
+    if fresh:
+        return _COMMAND_SECONDS
+    if state.status == WorkerStatus.CONFIGURING:
+        usual = max((loads.get(name, 0.0) for name in holds), default=0.0)
+        return max(_MIN_LOADING_SECONDS, _LOADING_IN_LOADS * usual)
+    return _IDLE_SECONDS if state.status == WorkerStatus.IDLE else _GIVEN_UP_SECONDS
+
+
+def _load_seconds(record: StageRecord) -> float:
+    """Of the slowest kind of worker."""
+    return max((cost.load_seconds or 0.0 for cost in record.measured.kinds.values()), default=0.0)
 
 
 def _view(record: StageRecord) -> StageView:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-FORGET_AFTER_SECONDS = 600.0
-"""A worker may then try again: what it lacked may be there now."""
+MAX_FORGET_AFTER_SECONDS = 600.0
+"""A worker that has other work is sent to such a stage ever more rarely, but at least so often."""
 _MIN_REFUSALS = 2
 """If this many workers failed to load a stage and none holds it, quarantine it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Refusal:
     version: str
     reason: str
     at: float
+    tries: int = 1
+    forgotten: bool = False
 
 
 class Refusals:
@@ -23,22 +26,58 @@ class Refusals:
 
     def __init__(self) -> None:
         self._found: dict[str, dict[str, _Refusal]] = {}
+        self._good: dict[str, str] = {}
 
     def note(self, worker: str, stage: str, version: str, reason: str, now: float) -> None:
         """The worker could not load this version of the stage."""
         known = self._found.setdefault(stage, {}).get(worker)
-        if known is None or known.version != version or (reason and not known.reason):
+        if known is None or known.version != version:
             self._found[stage][worker] = _Refusal(version=version, reason=reason, at=now)
+            return
+        known.reason = reason
+        if known.forgotten:
+            known.at, known.tries, known.forgotten = now, known.tries + 1, False
 
-    def of_stage(self, stage: str, version: str, now: float) -> dict[str, str]:
-        """The workers that cannot load it, with their reasons; another version is another stage."""
+    def note_loaded(self, stage: str, version: str, since: float = math.inf) -> None:
+        """Some worker has loaded it; what others found after `since` counts more."""
+        found = self._found.get(stage, {}).values()
+        if not any(refusal.version == version and refusal.at >= since for refusal in found):
+            self._good[stage] = version
+
+    def of_stage(
+        self, stage: str, version: str, now: float, patience: Mapping[str, float], busy: Collection[str] = ()
+    ) -> dict[str, str]:
+        """The workers that should not be sent there now, with their reasons; another version is another stage.
+
+        `patience`: seconds after which each worker that is present may try again; those that are `busy` elsewhere wait
+        twice as long each time.
+        """
         found = {
             worker: refusal
             for worker, refusal in self._found.get(stage, {}).items()
-            if refusal.version == version and now - refusal.at < FORGET_AFTER_SECONDS
+            if refusal.version == version and worker in patience
         }
         self._found[stage] = found
-        return {worker: refusal.reason for worker, refusal in found.items()}
+        refused: dict[str, str] = {}
+        for worker, refusal in found.items():
+            wait = patience[worker]
+            if worker in busy:
+                wait = min(wait * 2.0 ** min(refusal.tries, 16), MAX_FORGET_AFTER_SECONDS)
+            refusal.forgotten = refusal.forgotten or now - refusal.at >= wait
+            if not refusal.forgotten:
+                refused[worker] = refusal.reason
+        return refused
+
+    def trouble(self, stage: str, version: str) -> str:
+        """Why this version has not been loaded by anybody yet; '' = it has been, or nobody has tried."""
+        if self._good.get(stage) == version:
+            return ""
+        found = [refusal for refusal in self._found.get(stage, {}).values() if refusal.version == version]
+        newest = max(found, key=lambda refusal: refusal.at, default=None)
+        return (newest.reason or _NO_REASON) if newest else ""
+
+
+_NO_REASON = "it cannot be loaded"
 
 
 def quarantine(refused: dict[str, str], workers: Collection[str], holders: Collection[str]) -> str:
@@ -49,4 +88,4 @@ def quarantine(refused: dict[str, str], workers: Collection[str], holders: Colle
     present = [worker for worker in refused if worker in workers]
     if holders or not present or len(present) < min(_MIN_REFUSALS, len(workers)):
         return ""
-    return refused[present[-1]] or "it cannot be loaded"
+    return refused[present[-1]] or _NO_REASON

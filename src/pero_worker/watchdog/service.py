@@ -16,10 +16,18 @@ from typing import Any
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException, NoNodeError
 
-from pero_worker.cluster.registry.stages import StageRecord, Trouble, current_trouble, write_trouble
+from pero_worker.cluster.registry.stages import (
+    MAX_REASON_LENGTH,
+    StageRecord,
+    Trouble,
+    current_trouble,
+    write_trouble,
+)
+from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.coordinators.session import CONNECTION_ERRORS
-from pero_worker.errors import TransientError
+from pero_worker.errors import OutputError, TransientError
 from pero_worker.ports import Clock
+from pero_worker.text import one_line
 from pero_worker.watchdog.janitor import tidy
 from pero_worker.watchdog.mirror import Mirror
 from pero_worker.watchdog.observer import Command, Observer
@@ -30,11 +38,17 @@ from pero_worker.wire.tree import TREE
 logger = logging.getLogger(__name__)
 _TIDY_INTERVAL_SECONDS = 3600.0
 _DEBOUNCE_SECONDS = 0.01
+_PAUSE_SECONDS = 1.0
+"""After a look that failed."""
 _MIN_TURN_SECONDS = 10.0
 _TURN_IN_LOADS = 10.0
 """Upstream's watchdog should leave a worker where it was sent for this many times as long as loading takes."""
 _WAKE_TIMEOUT_SECONDS = 2.0
 """How long a worker may take to begin what it was commanded."""
+_PATIENCE_SECONDS = 10.0
+"""Between two commands to a worker that does nothing."""
+_REFRESH_SECONDS = 30.0
+"""What is known is read anew when it can hardly be true, but not more often than so."""
 _REST_FACTOR = 10
 """After a look, wait this many times as long as it took: with many queues there are fewer looks."""
 
@@ -68,6 +82,7 @@ class Watchdog:
         self._warned: dict[str, str] = {}
         self._place = ""
         self._trouble = ""
+        self._nonsense: set[str] = set()
 
     def run(self, name: str, stopped: threading.Event) -> None:
         """Waits for the lead, leads until it is lost, and again, until `stopped`."""
@@ -78,9 +93,11 @@ class Watchdog:
             threading.Thread(target=_cancel_when, args=(stopped, over, election), daemon=True).start()
             try:
                 election.run(self._lead, name, election, stopped)
-            except (KazooException, *CONNECTION_ERRORS) as error:
-                logger.warning("the lead is lost: %s", error or type(error).__name__)
-                stopped.wait(0.5)
+            except OutputError:
+                raise
+            except Exception as error:  # of kazoo's, or of a value that nobody thought of
+                logger.warning("the lead is lost: %s", one_line(str(error)) or type(error).__name__)
+                stopped.wait(_PAUSE_SECONDS)
             finally:
                 over.set()
 
@@ -96,9 +113,9 @@ class Watchdog:
         self._client.add_listener(listen)
         self._told.clear()
         self._place = f"{TREE.election}/{election.lock.node}"
-        mirror = Mirror(self._client, self._news.set if self._rule.looks_on_events else lambda: None)
+        mirror = self._mirror()
         logger.info("watchdog %s leads", name)
-        next_tidying = self._clock.monotonic()
+        next_tidying = next_refresh = self._clock.monotonic()
         try:
             while not stopped.is_set() and not lost.is_set():
                 pause = self._rule.interval
@@ -107,15 +124,29 @@ class Watchdog:
                     begun = self._clock.monotonic()
                     self.round(mirror)
                     pause = max(self._rule.interval, _REST_FACTOR * (self._clock.monotonic() - begun))
+                    if self._observer.behind and self._clock.monotonic() >= next_refresh:
+                        # A watch that was lost would leave this watchdog waiting for what has long happened.
+                        logger.info("reading ZooKeeper anew")
+                        next_refresh = self._clock.monotonic() + _REFRESH_SECONDS
+                        self._told.clear()
+                        mirror.close()
+                        mirror = self._mirror()
                     if self._clock.monotonic() >= next_tidying:
-                        tidy(self._client, self._clock.now())
+                        # First: what cannot be cleared away must not be tried at every look.
                         next_tidying = self._clock.monotonic() + _TIDY_INTERVAL_SECONDS
+                        tidy(self._client, self._clock.now())
                 except LeadLostError:
                     logger.warning("another watchdog leads")
                     return
                 except (TransientError, KazooException, *CONNECTION_ERRORS) as error:
                     self._complain(str(error) or type(error).__name__)
-                    stopped.wait(1.0)
+                    stopped.wait(_PAUSE_SECONDS)
+                except OutputError:
+                    raise
+                except Exception as error:  # no value of a stranger's may end every watchdog
+                    logger.debug("a round failed", exc_info=True)
+                    self._complain(f"a round failed with {type(error).__name__}: {one_line(str(error))}")
+                    stopped.wait(_PAUSE_SECONDS)
                 else:
                     self._complain("")
                 self._news.wait(pause)
@@ -126,9 +157,23 @@ class Watchdog:
             self._client.remove_listener(listen)
             mirror.close()
 
+    def _mirror(self) -> Mirror:
+        return Mirror(self._client, self._news.set if self._rule.looks_on_events else lambda: None)
+
+    def _tell_of_nonsense(
+        self, no_names: Sequence[str], records: Sequence[StageRecord], states: Sequence[WorkerState]
+    ) -> None:
+        """Once, by the nodes' paths."""
+        found = {*no_names}
+        found.update(TREE.stage(record.name, leaf) for record in records for leaf in record.unreadable)
+        found.update(TREE.worker(state.name, leaf) for state in states for leaf in state.unreadable)
+        for path in sorted(found - self._nonsense):
+            logger.warning("what stands in ZooKeeper at %s makes no sense and counts as unset", one_line(path))
+        self._nonsense = found
+
     def _complain(self, trouble: str) -> None:
         """Once, however long it lasts."""
-        if trouble and not self._trouble:
+        if trouble and trouble != self._trouble:
             logger.warning("no commands can be sent: %s", trouble)
         elif self._trouble and not trouble:
             logger.warning("commands can be sent again")
@@ -136,8 +181,9 @@ class Watchdog:
 
     def round(self, mirror: Mirror) -> Snapshot:
         """One look, one plan, carried out."""
-        records = mirror.stages()
-        seen = self._observer.take_snapshot(records, mirror.workers(), self._told)
+        records, states = mirror.stages(), mirror.workers()
+        self._tell_of_nonsense(mirror.no_names(), records, [state for state, _ in states])
+        seen = self._observer.take_snapshot(records, states, self._told)
         moves = self._rule.decide(self._clock.monotonic(), seen)
         self._record(seen, moves)
         present = {worker.name: worker for worker in seen.workers}
@@ -165,14 +211,21 @@ class Watchdog:
         )
 
     def _wake(self, seen: Snapshot) -> Iterator[Move]:
-        """Workers that sleep although there is work for them are sent to their stage again."""
+        """Workers that sleep although there is work for them, or that have been doing nothing for too long, are sent
+        to their stages again."""
         waiting = {stage.name for stage in seen.stages if stage.waiting and not stage.disabled}
         now = self._clock.monotonic()
         for worker in seen.workers:
             since = min(worker.serving, now - self._woken.get(worker.name, -math.inf))
             if worker.sleeps and waiting.intersection(worker.holds) and since >= _WAKE_TIMEOUT_SECONDS:
-                self._woken[worker.name] = now
-                yield Move(worker=worker.name, stages=worker.holds, reason="it sleeps although pages wait")
+                reason = "it sleeps although pages wait"
+            elif worker.stuck and since >= _PATIENCE_SECONDS:
+                reason = "it has done nothing for too long"
+                logger.warning("worker %s has done nothing for too long, and is told again what to do", worker.name)
+            else:
+                continue
+            self._woken[worker.name] = now
+            yield Move(worker=worker.name, stages=worker.holds, reason=reason)
 
     def _send_command(self, move: Move, worker: WorkerView, stages: Mapping[str, StageView]) -> None:
         """All of it or nothing, and nothing when another watchdog may lead."""
@@ -214,21 +267,20 @@ class Watchdog:
         for stage in seen.stages:
             record = known[stage.name]
             before = current_trouble(record)
-            if stage.quarantine == (before.reason if before else ""):
+            if stage.trouble[:MAX_REASON_LENGTH] == (before.reason if before else ""):
                 continue
             since = before.since if before else self._clock.now()
-            trouble = (
-                Trouble(version=record.version, reason=stage.quarantine, since=since) if stage.quarantine else None
-            )
+            trouble = Trouble(version=record.version, reason=stage.trouble, since=since) if stage.trouble else None
             write_trouble(self._client, stage.name, trouble)
 
     def _warn(self, seen: Snapshot) -> None:
         """Warns once why a stage is left alone."""
         for stage in seen.stages:
-            if stage.quarantine != self._warned.get(stage.name, ""):
-                if stage.quarantine:
-                    logger.warning("nobody is sent to stage %s: %s", stage.name, stage.quarantine)
-                self._warned[stage.name] = stage.quarantine
+            if stage.quarantine and stage.trouble != self._warned.get(stage.name, ""):
+                logger.warning("nobody is sent to stage %s: %s", stage.name, one_line(stage.quarantine))
+                self._warned[stage.name] = stage.trouble
+            elif not stage.trouble:
+                self._warned.pop(stage.name, None)
 
 
 def _cancel_when(stopped: threading.Event, over: threading.Event, election: Any) -> None:

@@ -41,6 +41,8 @@ class StageView:
     disabled: bool = False
     quarantine: str = ""
     """Why no worker may be sent; '' = they may."""
+    trouble: str = ""
+    """Why nobody has loaded its present version yet, though somebody tried; an older one may be served meanwhile."""
     sharing: Sharing = field(default_factory=Sharing)
     """Which workers may serve it, and for whom."""
 
@@ -87,6 +89,8 @@ class WorkerView:
     """Stages that it could not load."""
     sleeps: bool = False
     """Whether it is a worker of the newest upstream that has emptied its queue, and goes on only on a command."""
+    stuck: bool = False
+    """Whether it has done nothing for so long, although it should, that it must be told again what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pero_worker.stage import Cost
+from pero_worker.wire.tree import MAX_SECONDS
 
 LARGEST = 100_000
 """Bytes of the node, and no more names in it than fit."""
+_MAX_MEMORY_BYTES = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def decode_measured(value: bytes) -> Measured:
         return Measured()
     return Measured(
         {kind: _cost(cost) for kind, cost in _items(found, "kinds")},
-        {name: number for name, share in _items(found, "onward") if (number := _number(share)) is not None},
+        {name: number for name, share in _items(found, "onward") if (number := _number(share, 1.0)) is not None},
     )
 
 
@@ -71,18 +72,18 @@ def _items(found: Any, name: str) -> list[tuple[str, Any]]:
 
 def _cost(found: Any) -> Cost:
     values = found if isinstance(found, dict) else {}
-    memory = _number(values.get("memory"))
+    memory = _number(values.get("memory"), _MAX_MEMORY_BYTES)
     return Cost(
-        seconds=_number(values.get("seconds")),
-        load_seconds=_number(values.get("load_seconds")),
+        seconds=_number(values.get("seconds"), MAX_SECONDS),
+        load_seconds=_number(values.get("load_seconds"), MAX_SECONDS),
         memory=None if memory is None else int(memory),
     )
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Any, most: float) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if 0 <= value < 1e15 and math.isfinite(value) else None
+    return float(value) if 0 <= value <= most else None
 
 
 def _mean(old: float | None, new: float) -> float:

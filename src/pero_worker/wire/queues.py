@@ -30,6 +30,19 @@ MAX_PAGE_SECONDS = 86_400_000
 """Milliseconds for `consumer_timeout`: RabbitMQ takes a page away from a worker that has had it for 30 minutes."""
 
 
+MAX_NAME_BYTES = 255
+"""AMQP has no longer names."""
+
+
+def is_queue_name(name: str) -> bool:
+    """Whether RabbitMQ can have a queue of that name, and our programs use it: `amq.` is its own."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return False
+    return 0 < size <= MAX_NAME_BYTES and not name.startswith("amq.")
+
+
 def priority(value: int) -> int:
     """What may stand in a message's properties: 0 to 255."""
     return min(max(value, 0), 255)

@@ -5,27 +5,39 @@ Fields that a newer program added are carried along byte for byte in the records
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from pero_worker.errors import RequestError
 from pero_worker.request import Payload, Request, StageLog
 from pero_worker.wire import message_pb2 as pb
+from pero_worker.wire.queues import is_queue_name
 
 M = TypeVar("M", bound=Message)
+MAX_STAGES = 256
+"""Of a request: each of them takes a worker some time, whatever its model does."""
+MAX_RESULTS = 1000
+MAX_LOGS = 2000
+"""A page of the most stages, each tried three times, has 768."""
+_MAX_PHASES = 100
+_MAX_ID_BYTES = 1000
+_MAX_SOURCE_BYTES = 20_000
 
 
 def decode_request(body: bytes) -> Request:
-    """Parses a message; RequestError when it is not a request or names no stage."""
+    """Parses a message; RequestError when it is not a request, or its stages cannot be."""
     try:
         message = pb.ProcessingRequest.FromString(body)
     except DecodeError as error:
         raise RequestError(f"the message is not a ProcessingRequest ({len(body)} bytes): {error}") from error
-    if not message.processing_stages or not all(message.processing_stages):
-        raise RequestError(f"request {message.uuid or '?'} names no stage to go to")
+    _check(message)
     return Request(
         uuid=message.uuid,
         page_uuid=message.page_uuid,
@@ -66,6 +78,38 @@ def encode_request(request: Request) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
+def _check(message: pb.ProcessingRequest) -> None:
+    """RequestError: nobody can do anything with it, or it would cost out of measure."""
+    name = repr(message.uuid[:100]) if message.uuid else "?"
+    if not message.processing_stages or not all(message.processing_stages):
+        raise RequestError(f"request {name} names no stage to go to")
+    for what, number, most in (
+        ("stages", len(message.processing_stages), MAX_STAGES),
+        ("results", len(message.results), MAX_RESULTS),
+        ("logs", len(message.logs), MAX_LOGS),
+    ):
+        if number > most:
+            raise RequestError(f"request {name} has {number} {what}; {most} are the most")
+    for stage in message.processing_stages:
+        if not is_queue_name(stage):
+            why = "RabbitMQ keeps such names to itself" if stage[:4] == "amq." else "no queue can have a name so long"
+            raise RequestError(f"request {name} is to go to {stage[:40]!r}: {why}")
+    for what, text, most in (
+        ("id", message.uuid, _MAX_ID_BYTES),
+        ("page's id", message.page_uuid, _MAX_ID_BYTES),
+        ("job", message.job, _MAX_ID_BYTES),
+        ("source", message.source, _MAX_SOURCE_BYTES),
+    ):
+        if len(text.encode()) > most:
+            raise RequestError(f"request {name}: its {what} has more than {most} bytes")
+
+
+def _seconds(found: Mapping[str, float]) -> dict[str, float]:
+    """Those that are times: 'not a number' and 'infinite' are none."""
+    times = {phase: value for phase, value in found.items() if math.isfinite(value)}
+    return dict(islice(times.items(), _MAX_PHASES))
+
+
 def _log(entry: pb.StageLog) -> StageLog:
     return StageLog(
         host_id=entry.host_id,
@@ -77,7 +121,7 @@ def _log(entry: pb.StageLog) -> StageLog:
         version=entry.version,
         engine=entry.engine,
         failure_class=entry.failure_class,
-        seconds=dict(entry.seconds),
+        seconds=_seconds(entry.seconds),
         attempt=entry.attempt,
         extra=_unknown(entry),
     )
@@ -91,7 +135,9 @@ def _time(stamp: Timestamp) -> datetime:
 
 
 def _unknown(message: Message) -> bytes:
-    """The serialized fields that this program's message.proto does not know."""
+    """The serialized fields that this program's message.proto does not know. Most messages have none, and are large."""
+    if not len(UnknownFieldSet(message)):
+        return b""
     rest = type(message)()
     rest.CopyFrom(message)
     for known in rest.DESCRIPTOR.fields:

@@ -7,7 +7,8 @@ folders they lie in, or ignores what it does not know there (docs/wire.md).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,16 @@ from pero_worker.errors import StageError
 
 PRIORITY_BYTES = 28
 """What `sys.getsizeof` of a small integer gives upstream's writer; readers take any length."""
+MAX_PRIORITY = 1_000_000
+MAX_SECONDS = 1e7
+"""Nothing that is measured takes longer than four months."""
+MAX_INFO_BYTES = 200_000
+_MAX_SHORT_BYTES = 128
+"""Of a value that is one number or time."""
+_MAX_DIGITS = 19
+"""Of a whole number."""
+_MAX_NAMES = 1000
+"""In a list of stages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +84,12 @@ def encode_seconds(value: float) -> bytes:
 
 
 def decode_seconds(value: bytes) -> float | None:
-    """None when unset, or when it is no number."""
+    """None when unset, or when it is no number that can be."""
     try:
-        seconds = float.fromhex(value.decode("ascii")) if value else None
+        seconds = float.fromhex(value[:_MAX_SHORT_BYTES].decode("ascii")) if value else None
     except (ValueError, OverflowError):
         return None
-    return seconds if seconds is None or 0 <= seconds < float("inf") else None
+    return seconds if seconds is None or 0 <= seconds <= MAX_SECONDS else None
 
 
 def encode_priority(value: int) -> bytes:
@@ -87,7 +98,8 @@ def encode_priority(value: int) -> bytes:
 
 
 def decode_priority(value: bytes) -> int:
-    return int.from_bytes(value, "big")
+    """Of any length; nothing is more urgent than `MAX_PRIORITY`."""
+    return min(int.from_bytes(value[:_MAX_SHORT_BYTES], "big"), MAX_PRIORITY)
 
 
 def encode_time(value: datetime | None) -> bytes:
@@ -95,12 +107,14 @@ def encode_time(value: datetime | None) -> bytes:
 
 
 def decode_time(value: bytes) -> datetime | None:
-    """None when unset, or when it is no time; a time without a zone is UTC."""
+    """In UTC. None when unset, or when it is no time; a time without a zone is UTC."""
     try:
-        moment = datetime.fromisoformat(value.decode("ascii")) if value else None
-    except ValueError:
+        moment = datetime.fromisoformat(value[:_MAX_SHORT_BYTES].decode("ascii")) if value else None
+        if moment is None:
+            return None
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
 def encode_flag(value: bool) -> bytes:
@@ -117,11 +131,33 @@ def encode_info(value: Mapping[str, Any]) -> bytes:
 
 
 def decode_info(value: bytes) -> dict[str, Any]:
+    """Empty when unset, or when it cannot be read. Numbers that no fact can have are None in it."""
+    return _read_object(value) or {}
+
+
+def _read_object(value: bytes) -> dict[str, Any] | None:
+    """None: it is none."""
+    found = _read_json(value)
+    return found if isinstance(found, dict) else None
+
+
+def _read_json(value: bytes) -> Any:
+    """None: it cannot be read."""
+    if not value or len(value) > MAX_INFO_BYTES:
+        return None
     try:
-        facts = json.loads(value) if value else {}
-    except ValueError:
-        return {}
-    return facts if isinstance(facts, dict) else {}
+        return json.loads(value, parse_int=_whole, parse_float=_real, parse_constant=lambda _name: None)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if len(text) < _MAX_DIGITS else None
+
+
+def _real(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def encode_names(names: Sequence[str]) -> bytes:
@@ -130,11 +166,33 @@ def encode_names(names: Sequence[str]) -> bytes:
 
 
 def decode_names(value: bytes) -> tuple[str, ...]:
-    try:
-        names = json.loads(value) if value else []
-    except (ValueError, RecursionError):
+    """Empty when unset, or when it is no list; what is no name in it is left out."""
+    names = _read_json(value)
+    if not isinstance(names, list):
         return ()
-    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+    return tuple(name for name in names[:_MAX_NAMES] if isinstance(name, str) and is_name(name))
+
+
+def unreadable(values: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Those leaves of a stage or worker whose value is there and makes no sense: it was taken for unset."""
+    return tuple(leaf for leaf, value in values.items() if value and leaf in _READERS and _READERS[leaf](value) is None)
+
+
+def _read_priority(value: bytes) -> int | None:
+    return decode_priority(value) if int.from_bytes(value[:_MAX_SHORT_BYTES], "big") <= MAX_PRIORITY else None
+
+
+_READERS: Mapping[str, Callable[[bytes], object]] = {
+    "administrative_priority": _read_priority,
+    "avg_msg_time": decode_seconds,
+    "info": _read_object,
+    "measured": _read_object,
+    "sharing": _read_object,
+    "stages": _read_json,
+    "trouble": _read_object,
+    "unlock_time": decode_time,
+    "waiting_since": decode_time,
+}
 
 
 def held_stages(queue: bytes, stages: bytes) -> tuple[str, ...]:
@@ -142,14 +200,24 @@ def held_stages(queue: bytes, stages: bytes) -> tuple[str, ...]:
     belongs to it only when it begins with the same stage."""
     name = decode_text(queue)
     several = decode_names(stages)
-    if not name:
+    if not is_name(name):
         return ()
     return several if several[:1] == (name,) else (name,)
 
 
+def is_name(name: str) -> bool:
+    """Whether `name` can be a ZooKeeper node, an AMQP queue and a folder."""
+    bad = not name or len(name.encode("utf-8", "replace")) > 200 or name in {".", "..", "zookeeper"}
+    return not bad and not name.startswith("amq.") and not any(_is_bad(c) for c in name)
+
+
+def _is_bad(character: str) -> bool:
+    code = ord(character)
+    return character in "/\\" or code < 32 or 0x7F <= code <= 0x9F or 0xD800 <= code <= 0xDFFF
+
+
 def check_name(name: str, what: str = "stage") -> str:
-    """`name` when it can be a ZooKeeper node, an AMQP queue and a folder; StageError otherwise."""
-    bad = not name or len(name.encode()) > 200 or name in {".", "..", "zookeeper"} or name.startswith("amq.")
-    if bad or any(c in "/\\" or ord(c) < 32 or 0x7F <= ord(c) <= 0x9F for c in name):
+    """`name` when it can be one, see `is_name`; StageError otherwise."""
+    if not is_name(name):
         raise StageError(f"{name!r} is no name for a {what}: up to 200 characters, no slash, no control characters")
     return name

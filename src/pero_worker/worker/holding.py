@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from pero_worker.engines import load_engine
-from pero_worker.errors import StageError, TransientError
-from pero_worker.ports import Assignments, Clock, Engine, ModelStore, Reports
+from pero_worker.errors import PeroWorkerError, StageError, TransientError
+from pero_worker.ports import Assignments, Clock, ModelStore, Reports
 from pero_worker.stage import Stage
 from pero_worker.work import Assignment, WorkerStatus
 from pero_worker.worker.steps import LoadedStage
 from pero_worker.worker.timelimit import limit_of
 
 logger = logging.getLogger(__name__)
-_RETRY_AFTER_SECONDS = 5.0
+_AWAY_RETRY_SECONDS = 3.0
 """A stage that could not be fetched is tried again then, while the worker serves its others."""
+_AWAY_RETRY_IN_TRIES = 2.0
+"""And no sooner than after so many times as long as the last try took."""
+_REFUSED_RETRY_SECONDS = (10.0, 30.0)
+"""A stage that cannot be loaded is tried again after the first of these, later after the second: what it lacks may be
+there now."""
+_REFUSED_RETRY_IN_TRIES = 10.0
+"""And no sooner than after so many times as long as the last try took: trying must not be all that a worker does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +33,8 @@ class _Refused:
 
     version: str
     reason: str
+    due: float
+    """When it is tried again, by the monotonic clock."""
 
 
 class Holding:
@@ -61,7 +71,7 @@ class Holding:
         self._refused: dict[str, _Refused] = {}
         self._later: dict[str, float] = {}
         self._revision = 0
-        self._told: tuple[tuple[str, ...], dict[str, str]] = ((), {})
+        self._told: tuple[dict[str, str], dict[str, str]] = ({}, {})
 
     @property
     def failed(self) -> bool:
@@ -69,8 +79,9 @@ class Holding:
         return bool(self._refused) and not self.loaded
 
     def follow(self, assignment: Assignment) -> None:
-        """Loads and drops stages until exactly those assigned are held, in their present version. A stage that failed
-        is not tried again before its version changes or a new assignment asks for it.
+        """Loads and drops stages until those assigned are held in their present version, as far as that can be
+        loaded: the version that works is kept until the new one does. What failed is tried again after a while, and at
+        once when its version changes or a new assignment asks for it.
 
         TransientError: a stage could not be fetched, and no other can be served meanwhile.
         """
@@ -78,64 +89,130 @@ class Holding:
             self._revision = assignment.revision
             self._refused.clear()
             self._later.clear()
+            # A command, even one that changes nothing, is a reason to begin anew with the broker, too.
+            self._before_loading()
         for name in [name for name in self.loaded if name not in assignment.stages]:
             self._drop(name)
         for name in [name for name in self._refused if name not in assignment.stages]:
             del self._refused[name]
+        away: TransientError | None = None
         for name in assignment.stages:
-            if self._clock.monotonic() >= self._later.get(name, float("-inf")):
-                self._hold(name)
+            begun = self._clock.monotonic()
+            if begun < self._later.get(name, -math.inf):
+                continue
+            try:
+                self._hold(name, begun)
+            except TransientError as error:
+                away = error
+                now = self._clock.monotonic()
+                self._later[name] = now + max(_AWAY_RETRY_SECONDS, _AWAY_RETRY_IN_TRIES * (now - begun))
+                if self.loaded:
+                    logger.warning("stage %s is loaded later: %s", name, error)
         self._report_stages()
+        if away is not None and not self.loaded:
+            # Whoever called waits, and all are tried again then.
+            self._later.clear()
+            raise away
 
     def close(self) -> None:
         for name in list(self.loaded):
             self._drop(name)
 
-    def _hold(self, name: str) -> None:
-        version: str | None = None
+    def _hold(self, name: str, now: float) -> None:
+        """Whatever goes wrong with a stage, but for what is away for the moment, is a reason to refuse this stage and
+        no other."""
         try:
             stage = self._assignments.stage(name)
-            version = stage.version
-            held, refused = self.loaded.get(name), self._refused.get(name)
-            if (held and held.stage.version == version) or (refused and refused.version == version):
-                return
-            self._drop(name)
-            self._before_loading()
-            self._report(WorkerStatus.CONFIGURING, "")
-            engine = self._load(stage)
         except StageError as error:
             self._drop(name)
-            self._refuse(name, _Refused(version=version or "", reason=str(error)))
-        except TransientError as error:
-            if not self.loaded:
-                raise
-            logger.warning("stage %s is loaded later: %s", name, error)
-            self._later[name] = self._clock.monotonic() + _RETRY_AFTER_SECONDS
+            self._refuse(name, "", str(error), now)
+            return
+        held, refused = self.loaded.get(name), self._refused.get(name)
+        if held and held.stage.version == stage.version:
+            self._refused.pop(name, None)
+            return
+        if refused and refused.version == stage.version and now < refused.due:
+            return
+        self._before_loading()
+        self._report(WorkerStatus.CONFIGURING, "")
+        try:
+            loaded = self._load_beside(stage, held)
+        except TransientError:
+            raise
+        except Exception as error:  # plugins, archives and configurations of strangers
+            reason = str(error) if isinstance(error, PeroWorkerError) else f"{type(error).__name__}: {error}"
+            self._refuse(name, stage.version, reason, now)
         else:
+            self._drop(name)
             self._refused.pop(name, None)
             self._later.pop(name, None)
-            self.loaded[name] = LoadedStage(stage=stage, engine=engine, time_limit=limit_of(stage) or self._time_limit)
+            self.loaded[name] = loaded
 
-    def _load(self, stage: Stage) -> Engine:
+    def _load_beside(self, stage: Stage, held: LoadedStage | None) -> LoadedStage:
+        """Loads the stage while `held`, another version of it, can still be gone back to."""
+        try:
+            return self._load(stage)
+        except Exception as error:
+            if held is None or not _is_out_of_memory(error):
+                raise
+        # The device has no room for both.
+        self._drop(stage.name)
+        try:
+            return self._load(stage)
+        except Exception:
+            self._load_again(held.stage)
+            raise
+
+    def _load_again(self, stage: Stage) -> None:
+        try:
+            self.loaded[stage.name] = self._load(stage)
+        except Exception as error:
+            logger.warning("version %s of stage %s cannot be loaded any more: %s", stage.version, stage.name, error)
+
+    def _load(self, stage: Stage) -> LoadedStage:
+        # First what costs nothing: a typo is told at once.
+        limit = limit_of(stage) or self._time_limit
         begun, before = self._clock.monotonic(), self._memory_in_use()
         engine = load_engine(stage, self._models.directory(stage), self._device)
         taken = max(0, self._memory_in_use() - before)
         self._reports.record_load(stage.name, self._clock.monotonic() - begun, taken)
-        return engine
+        return LoadedStage(stage=stage, engine=engine, time_limit=limit)
 
     def _drop(self, name: str) -> None:
-        if held := self.loaded.pop(name, None):
+        held = self.loaded.pop(name, None)
+        if held is None:
+            return
+        try:
             held.engine.close()
+        except Exception as error:  # of a plugin
+            logger.warning("stage %s: %s: %s", name, type(error).__name__, error)
 
-    def _refuse(self, name: str, refused: _Refused) -> None:
+    def _refuse(self, name: str, version: str, reason: str, begun: float) -> None:
+        now = self._clock.monotonic()
         old = self._refused.get(name)
-        if old is None or old.version != refused.version:
-            self._report(WorkerStatus.CONFIGURATION_FAILED, refused.reason)
-            logger.error("stage %s cannot be loaded: %s", name, refused.reason)
-        self._refused[name] = refused
+        known = old is not None and old.version == version
+        pause = max(_REFUSED_RETRY_SECONDS[known], _REFUSED_RETRY_IN_TRIES * (now - begun))
+        self._refused[name] = _Refused(version=version, reason=reason, due=now + pause)
+        self._report(WorkerStatus.CONFIGURATION_FAILED, reason)
+        if old is None or not known or old.reason != reason:
+            kept = self.loaded.get(name)
+            instead = f"; version {kept.stage.version} is kept" if kept else ""
+            logger.error("stage %s, version %s, cannot be loaded: %s%s", name, version or "-", reason, instead)
 
     def _report_stages(self) -> None:
-        told = (tuple(self.loaded), {name: refused.reason for name, refused in self._refused.items()})
+        told = (
+            {name: held.stage.version for name, held in self.loaded.items()},
+            {name: refused.reason for name, refused in self._refused.items()},
+        )
         if told != self._told:
             self._told = told
             self._reports.report_stages(self._worker, *told)
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Of this machine or of a GPU, however wrapped."""
+    while error is not None:
+        if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+            return True
+        error = error.__cause__
+    return False

@@ -118,6 +118,11 @@ class Worker:
             self._holding.close()
             self._report(WorkerStatus.DEAD)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a page is in hand; may be asked from any thread."""
+        return self._status is WorkerStatus.PROCESSING
+
     def release_page(self) -> None:
         """From another thread that is about to end the process: the page in hand is not to blame for it."""
         self._end_suspect(survived=False)

@@ -9,8 +9,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pero_worker.errors import PageError
 from pero_worker.inputs.documents import read_page
-from pero_worker.inputs.images import decode_image
-from pero_worker.page import Image
+from pero_worker.inputs.images import PageScan, decode_scan
 from pero_worker.request import Payload
 
 PAGE_SUFFIX = ".xml"
@@ -40,6 +39,11 @@ def parts_of(results: Iterable[Payload]) -> PageParts:
     if image is None:
         raise PageError("the request carries no image", permanent=True)
     return PageParts(image=image, page=page, logits=logits)
+
+
+def page_of(results: Iterable[Payload]) -> Payload | None:
+    """The PAGE XML, with or without an image beside it."""
+    return next((payload for payload in results if payload.name.lower().endswith(PAGE_SUFFIX)), None)
 
 
 def with_results(results: tuple[Payload, ...], page: bytes | None, logits: bytes | None) -> tuple[Payload, ...]:
@@ -75,13 +79,13 @@ class ImageReader:
     """Whether references to this machine's files are followed: only for requests made by the same user on the same
     machine, never for what comes from a network."""
 
-    def read(self, payload: Payload) -> Image:
+    def read(self, payload: Payload) -> PageScan:
         """PageError: not an image, too large, or a reference that may not be followed."""
         if not payload.reference:
-            return decode_image(payload.content, max_pixels=self.max_pixels)
+            return decode_scan(payload.content, max_pixels=self.max_pixels)
         url = urlsplit(payload.reference)
         if url.scheme != "file" or not self.local_files:
             raise PageError(f"this worker follows no references: {payload.reference[:200]}", permanent=True)
         query = parse_qs(url.query)
         path = Path(unquote(url.path, errors="surrogateescape"))
-        return read_page(path, int(query["page"][0]), dpi=int(query["dpi"][0]), max_pixels=self.max_pixels).image
+        return read_page(path, int(query["page"][0]), dpi=int(query["dpi"][0]), max_pixels=self.max_pixels)

@@ -10,12 +10,13 @@ from datetime import datetime
 import pero_worker
 from pero_worker.errors import PageError, TransientError
 from pero_worker.formats import pagexml
-from pero_worker.page import Image
+from pero_worker.inputs.images import PageScan
 from pero_worker.ports import Clock, Engine
 from pero_worker.request import Payload, Request, StageLog, StageStatus
 from pero_worker.stage import Stage
 from pero_worker.work import EngineInput
 from pero_worker.worker.payloads import ImageReader, parts_of, with_results
+from pero_worker.worker.upright import process_upright
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class PageInHand:
     request: Request
     deaths: int = 0
     """Workers that died on it without a word."""
-    image: Image | None = field(default=None, repr=False)
+    scan: PageScan | None = field(default=None, repr=False)
     """Kept from stage to stage once it has been decoded."""
 
 
@@ -49,6 +50,8 @@ class StageRunner:
     clock: Clock
     max_attempts: int = 3
     """Tries of a page in one stage before it is given up."""
+    rotate: bool = True
+    """Whether pages that lie sideways or upside down are turned."""
 
     def run(self, page: PageInHand, loaded: LoadedStage) -> Request:
         """The request after its stage: advanced, to be retried, or given up. TransientError passes through."""
@@ -82,18 +85,20 @@ class StageRunner:
     def _process(self, page: PageInHand, engine: Engine) -> tuple[tuple[Payload, ...], Mapping[str, float]]:
         parts = parts_of(page.request.results)
         seconds: dict[str, float] = {}
-        if engine.needs_image and page.image is None:
+        if engine.needs_image and page.scan is None:
             begun = self.clock.monotonic()
-            page.image = self.images.read(parts.image)
+            page.scan = self.images.read(parts.image)
             seconds["read"] = self.clock.monotonic() - begun
         work = EngineInput(
             name=parts.image.name,
             size=len(parts.image.content),
-            image=page.image if engine.needs_image else None,
             page=pagexml.read(parts.page.content) if parts.page else None,
             logits=parts.logits.content if parts.logits else None,
         )
-        output = engine.process(work)
+        if engine.needs_image and page.scan is not None:
+            output = process_upright(engine, work, page.scan, max_pixels=self.images.max_pixels, rotate=self.rotate)
+        else:
+            output = engine.process(work)
         seconds.update(output.seconds)
         begun = self.clock.monotonic()
         xml = None
@@ -107,6 +112,8 @@ class StageRunner:
         self, page: PageInHand, loaded: LoadedStage, start: datetime, reason: str, *, permanent: bool = False
     ) -> Request:
         attempt = attempts_of(page)
+        # A failure without a reason is one all the same.
+        reason = reason.strip() or f"{loaded.engine.description} failed and gave no reason"
         log = self._log(loaded, start, attempt, failure=reason)
         if permanent or attempt >= self.max_attempts:
             return page.request.given_up(log)

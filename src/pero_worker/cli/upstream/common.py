@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pero_worker.cli.say import warn
+from pero_worker.cluster.logs.stderr import log_to_stderr
 from pero_worker.cluster.settings import (
     ConnectionOptions,
     options_in,
@@ -63,11 +65,11 @@ def priority_of(options: argparse.Namespace) -> int:
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:
     """Runs a command; an error of ours is one line and an exit status, as everywhere."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    log_to_stderr(logging.INFO)
     try:
         sys.exit(main(sys.argv[1:]) or 0)
     except PeroWorkerError as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)  # noqa: T201
+        warn(f"{Path(sys.argv[0]).name}: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

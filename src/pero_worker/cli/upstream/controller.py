@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import typer
 from kazoo.client import KazooClient
 
+from pero_worker.cli.say import say
 from pero_worker.cli.upstream.common import add_login, connection, make_parser
 from pero_worker.cluster.access import Cluster, open_cluster
 from pero_worker.cluster.registry import workers
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
 def _show_workers(client: KazooClient) -> None:
     for state in workers.read_workers(client):
         message = f", message: {' '.join(state.message.split())}" if state.message else ""
-        typer.echo(f"Worker ID: {state.name}, status: {state.status}, queue: {state.stage}{message}")
+        say(f"Worker ID: {state.name}, status: {state.status}, queue: {state.stage}{message}")
 
 
 def _show_queues(cluster: Cluster) -> None:
@@ -65,12 +65,12 @@ def _show_queues(cluster: Cluster) -> None:
         mean = "-" if record.mean_seconds is None else f"{record.mean_seconds:.3f} s"
         since = "-" if record.waiting_since is None else record.waiting_since.isoformat()
         priority = -1 if record.disabled else record.priority
-        typer.echo(f"Queue: {name}, messages: {messages}, priority: {priority}, mean time: {mean}, waiting: {since}")
+        say(f"Queue: {name}, messages: {messages}, priority: {priority}, mean time: {mean}, waiting: {since}")
     # Queues that are no stages stand nowhere but in RabbitMQ, which tells of those alone that one can name.
     for name in ("out", LOG_QUEUE, DEAD_LETTERS):
         state = cluster.broker.state(name)
         if state is not None and name not in stages:
-            typer.echo(f"Queue: {name}, messages: {state.messages}")
+            say(f"Queue: {name}, messages: {state.messages}")
 
 
 def _all(client: KazooClient, names: Sequence[str], command: Callable[[KazooClient, str], None]) -> None:

@@ -10,15 +10,15 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import typer
-
 from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.cli.say import say, warn
 from pero_worker.cli.upstream.common import connection, make_parser, priority_of
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
-from pero_worker.cluster.pages.publish import check_route
+from pero_worker.cluster.pages.route import check_route
 from pero_worker.cluster.pages.sending import publish_with_retry
 from pero_worker.cluster.settings import cluster_access
+from pero_worker.names import counted
 from pero_worker.request import Payload, Request
 from pero_worker.wire.requests import encode_request
 
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str], randomness: random.Random | None = None) -> N
     parser.add_argument(
         "-e", "--ca-cert", default="", metavar="PEM", help="authority of the servers' certificates: TLS"
     )
+    parser.add_argument("--force", action="store_true", help="also through stages without a model")
     options = parser.parse_args(arguments)
     low, high = options.size_range or (max(options.size - options.size_delta, 0), options.size + options.size_delta)
     if not 0 <= low <= high:
@@ -48,11 +49,12 @@ def main(arguments: Sequence[str], randomness: random.Random | None = None) -> N
     options.priority = priority_of(options)
     sent = 0
     with open_cluster(cluster_access(connection(options))) as cluster:
-        check_route(cluster.broker, options.stages)
+        cluster.broker.tell_notices(warn)
+        check_route(cluster, options.stages, force=options.force)
         with _until_told_to_stop():
             for _ in _generate(cluster.broker, options, (low, high), randomness or random.SystemRandom()):
                 sent += 1
-    typer.echo(f"{sent} messages sent")
+    say(f"{counted(sent, 'message')} sent")
 
 
 def _generate(

@@ -6,8 +6,7 @@ import argparse
 import secrets
 from collections.abc import Sequence
 
-import typer
-
+from pero_worker.cli.say import say
 from pero_worker.cli.upstream.common import add_login, connection, make_parser
 from pero_worker.cluster.management import TAGS, Management, ManagementAccess
 from pero_worker.cluster.registry.servers import MONITORING, list_servers
@@ -84,7 +83,7 @@ def _add(management: Management, options: argparse.Namespace) -> None:
     if not password and management.user(name) is None:
         password = secrets.token_urlsafe(24)
         # Before it is sent: should one of several servers fail, the others have it already.
-        typer.echo(f"Password of {name}: {password}")
+        say(f"Password of {name}: {password}")
     management.set_user(name, password, options.tags)
     if options.virtual_host_access:
         management.grant(name, options.virtual_host_access)
@@ -102,15 +101,15 @@ def _remove(management: Management, options: argparse.Namespace) -> None:
 
 def _tell(management: Management, options: argparse.Namespace) -> None:
     if options.list_virtual_hosts:
-        typer.echo("List of vhosts:")
+        say("List of vhosts:")
         for name, description in management.vhosts():
-            typer.echo(f"{name}  {description}".rstrip())
+            say(f"{name}  {description}".rstrip())
     if options.list_users:
-        typer.echo("List of users:")
+        say("List of users:")
         for user in management.users():
-            typer.echo(f"{user.name}  {' '.join(user.tags)}".rstrip())
+            say(f"{user.name}  {' '.join(user.tags)}".rstrip())
     for name in options.get_user_info:
         found = management.user(name)
         if found is None:
             raise UsageError(f"RabbitMQ knows no user {name}: see --list-users")
-        typer.echo(f"User {name}, tags: {' '.join(found.tags) or '-'}, vhosts: {' '.join(found.vhosts) or '-'}")
+        say(f"User {name}, tags: {' '.join(found.tags) or '-'}, vhosts: {' '.join(found.vhosts) or '-'}")

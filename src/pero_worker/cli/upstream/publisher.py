@@ -8,18 +8,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cli.download import print_downloaded
-from pero_worker.cli.say import warn
+from pero_worker.cli.say import say, warn
 from pero_worker.cli.upstream.common import connection, make_parser, priority_of
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_cluster
-from pero_worker.cluster.pages.download import DownloadCounts, download, messages_in
+from pero_worker.cluster.access import Cluster, open_cluster
+from pero_worker.cluster.pages.download import DownloadCounts, download
 from pero_worker.cluster.pages.layouts import RequestFolders
-from pero_worker.cluster.pages.publish import check_route
+from pero_worker.cluster.pages.route import check_output, check_route
 from pero_worker.cluster.pages.sending import publish_with_retry
 from pero_worker.cluster.settings import cluster_access, read_server_file
-from pero_worker.errors import ExitCode, NoInputError
+from pero_worker.errors import ExitCode, NoInputError, PageError
 from pero_worker.processes import Lifetime
 from pero_worker.request import Payload, Request
 from pero_worker.wire.requests import encode_request
@@ -43,6 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--count-statistics", action="store_true", help="mean seconds of every stage")
     parser.add_argument("--save-message", action="store_true", help="also the raw message")
+    parser.add_argument("--keep-failed", action="store_true", help="of failed pages the messages: pero-worker dead")
+    parser.add_argument("--force", action="store_true", help="also from stages, or through those without model")
     options = parser.parse_args(arguments)
     if not options.download and not options.stages:
         parser.error("nothing to do: give --stages NAME.. --images FILE.., or --download QUEUE --directory DIR")
@@ -52,13 +53,13 @@ def main(arguments: Sequence[str]) -> int:
     mq_servers = (*options.mq_servers, *(read_server_file(options.mq_list) if options.mq_list else ()))
     access = cluster_access(replace(connection(options), brokers=",".join(mq_servers)))
     with open_cluster(access) as cluster:
+        cluster.broker.tell_notices(warn)
         if options.download:
-            return _download(cluster.broker, options)
-        _upload(cluster.broker, options, priority)
-        return ExitCode.OK
+            return _download(cluster, options)
+        return _upload(cluster, options, priority)
 
 
-def _upload(broker: RabbitBroker, options: argparse.Namespace, priority: int) -> None:
+def _upload(cluster: Cluster, options: argparse.Namespace, priority: int) -> int:
     files = list(options.images)
     if options.directory:
         if not options.directory.is_dir():
@@ -67,33 +68,44 @@ def _upload(broker: RabbitBroker, options: argparse.Namespace, priority: int) ->
     if not files:
         raise NoInputError("no images were named: --images FILE.. or --directory DIR")
     stages, clock = tuple(options.stages), SystemClock()
-    check_route(broker, stages)
+    check_route(cluster, stages, force=options.force)
+    failed = 0
     for path in files:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise NoInputError(f"cannot read {path}: {error.strerror}") from error
+            warn(f"{path} is not sent: {error.strerror}")
+            failed += 1
+            continue
         request = Request(
             uuid=uuid.uuid4().hex,
             page_uuid=uuid.uuid4().hex,
             stages=stages,
-            results=(Payload(path.name, content),),
+            results=(Payload(path.name.encode("utf-8", "replace").decode(), content),),
             priority=priority,
             start_time=clock.now(),
         )
-        publish_with_retry(broker, stages[0], encode_request(request), priority, clock)
-        print(f"{path} sent as {request.uuid}", flush=True)  # noqa: T201
+        try:
+            publish_with_retry(cluster.broker, stages[0], encode_request(request), priority, clock)
+        except PageError as error:
+            warn(f"{path} is not sent: {error}")
+            failed += 1
+        else:
+            say(f"{path} sent as {request.uuid}")
+    if failed:
+        say(f"{len(files) - failed} of {len(files)} sent")
+    return ExitCode.SOME_PAGES_FAILED if failed else ExitCode.OK
 
 
-def _download(broker: RabbitBroker, options: argparse.Namespace) -> int:
+def _download(cluster: Cluster, options: argparse.Namespace) -> int:
     lifetime = Lifetime()
     lifetime.begin()
     downloaded = DownloadCounts()
-    messages_in(broker, options.download)
+    check_output(cluster, options.download, force=options.force)
     layout = RequestFolders(options.directory, save_message=options.save_message)
     try:
         download(
-            broker,
+            cluster.broker,
             options.download,
             layout,
             SystemClock(),
@@ -101,6 +113,7 @@ def _download(broker: RabbitBroker, options: argparse.Namespace) -> int:
             stopped=lifetime.stop,
             downloaded=downloaded,
             warn=warn,
+            keep_failed=options.keep_failed,
         )
     finally:
         layout.close()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import typer
-
+from pero_worker.cli.say import say_lines
 from pero_worker.cli.upstream.common import add_login, connection, make_parser
 from pero_worker.cluster.registry.servers import FTP, MONITORING, MQ, add_servers, list_names, remove_servers
 from pero_worker.cluster.settings import cluster_access
@@ -38,4 +37,4 @@ def main(arguments: Sequence[str]) -> None:
             add_servers(client, kind, options[f"add_{flag}_servers"])
         for flag, (kind, title) in _KINDS.items():
             if options[f"list_{flag}_servers"]:
-                typer.echo("\n".join([f"{title} server list:", *list_names(client, kind)]))
+                say_lines("\n".join([f"{title} server list:", *list_names(client, kind)]))

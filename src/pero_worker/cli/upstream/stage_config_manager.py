@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
 from kazoo.client import KazooClient
 
+from pero_worker.cli.say import say, say_lines
 from pero_worker.cli.upstream.common import add_login, connection, make_parser
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_broker
@@ -25,6 +25,7 @@ from pero_worker.cluster.registry.stages import (
 from pero_worker.cluster.registry.upload import put_archive
 from pero_worker.cluster.settings import cluster_access, store_access
 from pero_worker.coordinators.session import session
+from pero_worker.names import counted
 from pero_worker.stores.location import StoreAccess
 
 
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
         elif options.name or options.file:
             _save(client, access, store, options)
         if options.list:
-            typer.echo("\n".join(["Configured stages:", *stage_names(client)]))
+            say_lines("\n".join(["Configured stages:", *stage_names(client)]))
         if options.show:
             _show(client, options.show)
 
@@ -92,18 +93,18 @@ def _delete(client: KazooClient, access: ClusterAccess, store: StoreAccess, opti
         with open_broker(client, access.broker) as broker:
             lost = remove_stage(client, broker, options.name, keep_config=options.keep_config)
         if lost:
-            typer.echo(f"{lost} messages went with the queue {options.name}")
+            say(f"{counted(lost, 'message')} went with the queue {options.name}")
     if not doomed:
         return
     if users := users_of(client, doomed):
-        typer.echo(f"{doomed} stays in the store, it is used by: {', '.join(users)}")
+        say(f"{doomed} stays in the store, it is used by: {', '.join(users)}")
     else:
         remove_archive(list_names(client, FTP), doomed, store)
 
 
 def _show(client: KazooClient, name: str) -> None:
     record = read_record(client, name)
-    typer.echo(
+    say_lines(
         f"Stage {name} configuration:\nOCR Configuration:\n{record.config}\n"
         f"OCR Model path on FTP server: {record.archive}\nOCR Configuration version: {record.version}\n"
         f"Queue administrative priority: {-1 if record.disabled else record.priority}"

@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import typer
-
+from pero_worker.cli.say import say, warn
 from pero_worker.cluster.pages.timing import Span, Timing, saved_requests
 from pero_worker.errors import ExitCode, NoInputError
 
@@ -30,7 +29,7 @@ def main(arguments: Sequence[str], localtime: Callable[[], time.struct_time] = t
     for file, request in saved_requests(options.directory):
         if isinstance(request, str):
             broken += 1
-            typer.echo(f"{file} is left out: {request}", err=True)
+            warn(f"{file} is left out: {request}")
         else:
             read += 1
             timing.add(request)
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str], localtime: Callable[[], time.struct_time] = t
     lines = [*_summary(timing), *([] if options.short else _timelines(timing))]
     head = "" if options.raw else time.strftime("%Y-%m-%d %H:%M:%S INFO ", localtime())
     for line in lines:
-        typer.echo(f"{head}{line}")
+        say(f"{head}{line}")
     return ExitCode.SOME_PAGES_FAILED if broken else ExitCode.OK
 
 

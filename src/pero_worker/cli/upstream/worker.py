@@ -49,6 +49,7 @@ def main(arguments: Sequence[str], *, first_release: bool = False) -> int:
         cache=cache / "pero-worker-stages",
         device=choose_devices("auto", 1, 1)[0],
         max_pixels=DEFAULT_MAX_PIXELS,
+        rotate=False,
         log_queue="" if silent else options.log_queue or values.get("log_queue", "") or LOG_QUEUE,
         stores=tuple(options.ftp_servers),
         log_level=logging.getLogger().level,
@@ -57,4 +58,4 @@ def main(arguments: Sequence[str], *, first_release: bool = False) -> int:
     lifetime = Lifetime(grace=None)
     lifetime.begin()
     access = cluster_access(replace(where, brokers=",".join(options.broker_servers)))
-    return run_pool([settings], access, store_access(login), lifetime.stop)
+    return run_pool([settings], access, store_access(login), lifetime.stop, lifetime.hurry)

@@ -1,84 +1,138 @@
-"""The dead letters: messages that were set aside, to be looked at, tried again or dropped."""
+"""Letters: messages that were set aside, and pages that failed; to be looked at, tried again or dropped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.errors import RequestError, UsageError
+from pero_worker.errors import PageError, RequestError, UsageError
 from pero_worker.request import Request
 from pero_worker.wire.queues import DEAD_LETTERS, ORIGIN, REASON
-from pero_worker.wire.requests import decode_request
+from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.work import Delivery
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """`number` counts from 1, the oldest first; `request` is None when the message is none."""
+    """A message that no worker could use, or a page that failed. Its body is not kept: there may be thousands."""
 
     number: int
+    """From 1, the oldest first."""
     reason: str
+    """Why it is one."""
     origin: str
-    body: bytes
+    """The queue it came from; of a page that failed, the stage."""
+    size: int
+    """Bytes of the message."""
+    begins: bytes
+    """Its first bytes."""
     request: Request | None
+    """Without the contents of its results; None: the message is none."""
+    results: tuple[tuple[str, int], ...] = ()
+    """Names and sizes of its results."""
 
 
-def dead_letters(broker: RabbitBroker, limit: int) -> tuple[DeadLetter, ...]:
-    """The oldest `limit`, which stay where they are."""
-    with _held(broker, limit) as held:
-        return tuple(letter for letter, _ in held)
+def dead_letters(broker: RabbitBroker, limit: int, queue: str = DEAD_LETTERS) -> tuple[DeadLetter, ...]:
+    """Those among the oldest `limit` messages of `queue`, which stay where they are."""
+    with _reading(broker, limit, queue) as letters:
+        return tuple(letter for letter, _ in letters)
+
+
+def read_letter(broker: RabbitBroker, number: int, limit: int, queue: str = DEAD_LETTERS) -> tuple[DeadLetter, bytes]:
+    """The letter with this number, and its message. UsageError: there is none."""
+    with _reading(broker, limit, queue) as letters:
+        for letter, delivery in letters:
+            if letter.number == number:
+                return letter, delivery.body
+    raise UsageError(f"there is no message {number}: see pero-worker dead list")
 
 
 def settle(
-    broker: RabbitBroker, wanted: Callable[[DeadLetter], bool], replay: bool, limit: int
-) -> tuple[DeadLetter, ...]:
-    """Takes the `wanted` ones of the oldest `limit` out: back to the queue they came from, or dropped.
+    broker: RabbitBroker,
+    wanted: Callable[[DeadLetter], bool],
+    replay: bool,
+    limit: int,
+    queue: str = DEAD_LETTERS,
+    new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+) -> frozenset[int]:
+    """Takes the `wanted` letters among the oldest `limit` messages of `queue` out; returns their numbers. They are
+    dropped, or tried again: a page that failed in the stage where it did, others in the queue that they came from.
 
     UsageError: a queue is not there any more; what was done before stays done.
     """
-    done: list[DeadLetter] = []
-    with _held(broker, limit) as held:
-        while held:
-            letter, delivery = held.pop(0)
+    done = set()
+    with _reading(broker, limit, queue) as letters:
+        for letter, delivery in letters:
             if not wanted(letter):
-                broker.give_back(delivery)
                 continue
-            try:
-                if replay:
-                    priority = letter.request.priority if letter.request else 0
-                    broker.hand_on(delivery, letter.origin, letter.body, priority)
-                else:
-                    broker.ack(delivery)
-            except RequestError as error:
-                broker.give_back(delivery)
-                raise UsageError(f"letter {letter.number} cannot go back to {letter.origin}: {error}") from error
-            done.append(letter)
-    return tuple(done)
+            if replay:
+                _replay(broker, letter, delivery, new_id)
+            else:
+                broker.ack(delivery)
+            done.add(letter.number)
+    return frozenset(done)
+
+
+def _replay(broker: RabbitBroker, letter: DeadLetter, delivery: Delivery, new_id: Callable[[], str]) -> None:
+    body, target = delivery.body, letter.origin
+    priority = letter.request.priority if letter.request else 0
+    if letter.request is not None and letter.request.failed:
+        again = decode_request(body).tried_again(new_id())
+        body, target = encode_request(again), again.stage
+    try:
+        broker.hand_on(delivery, target, body, priority)
+    except RequestError as error:
+        raise UsageError(f"message {letter.number} cannot go back to {target}: {error}") from error
 
 
 @contextmanager
-def _held(broker: RabbitBroker, limit: int) -> Iterator[list[tuple[DeadLetter, Delivery]]]:
-    """They are in hand meanwhile, so that nobody else takes them; what is left in the list at the end goes back."""
-    held: list[tuple[DeadLetter, Delivery]] = []
-    try:
-        while len(held) < limit and broker.state(DEAD_LETTERS) is not None:
-            found = broker.take(DEAD_LETTERS)
+def _reading(broker: RabbitBroker, limit: int, queue: str) -> Iterator[Iterator[tuple[DeadLetter, Delivery]]]:
+    """The letters one by one, with their messages. All messages are in hand meanwhile, so that nobody else takes them;
+    those that are not settled go back at the end, and only their tags are kept until then."""
+    held: list[Delivery] = []
+
+    def read() -> Generator[tuple[DeadLetter, Delivery], None, None]:
+        number = 0
+        for _ in range(limit if broker.state(queue) is not None else 0):
+            found = broker.take(queue)
             if found is None:
-                break
+                return
             delivery, headers = found
-            reason, origin = str(headers.get(REASON, "")), str(headers.get(ORIGIN, ""))
-            held.append((DeadLetter(len(held) + 1, reason, origin, delivery.body, _request(delivery.body)), delivery))
-        yield held
+            held.append(replace(delivery, body=b""))
+            letter = _letter(number + 1, delivery, headers, queue)
+            if letter is not None:
+                number += 1
+                yield letter, delivery
+
+    try:
+        with closing(read()) as letters:
+            yield letters
     finally:
-        # Each goes to the head of the queue: the oldest last keeps the order.
-        for _, delivery in reversed(held):
+        # Each goes to the head of the queue: the oldest last keeps the order. Those that were settled are gone.
+        for delivery in reversed(held):
             broker.give_back(delivery)
 
 
-def _request(body: bytes) -> Request | None:
+def _letter(number: int, delivery: Delivery, headers: dict[str, object], queue: str) -> DeadLetter | None:
+    """None: the message waits in an output queue and is no failure."""
     try:
-        return decode_request(body)
-    except RequestError:
+        whole = decode_request(delivery.body)
+    except (RequestError, PageError):
+        whole = None
+    failed = whole is not None and whole.failed
+    if queue != DEAD_LETTERS and not failed:
         return None
+    last = whole.logs[-1] if whole is not None and failed else None
+    reason, origin = str(headers.get(REASON, "")), str(headers.get(ORIGIN, ""))
+    return DeadLetter(
+        number=number,
+        reason=f"failed: {last.log.strip() or 'without a word'}" if last is not None else reason,
+        origin=last.stage if last is not None else origin,
+        size=len(delivery.body),
+        begins=delivery.body[:40],
+        request=replace(whole, results=()) if whole is not None else None,
+        results=tuple((payload.name, len(payload.content)) for payload in whole.results) if whole is not None else (),
+    )

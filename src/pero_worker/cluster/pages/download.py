@@ -10,8 +10,9 @@ from typing import Protocol
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cluster.pages.fetching import FetchAhead
-from pero_worker.errors import PageError, RequestError, StageError, TransientError
-from pero_worker.ports import Clock, Queues
+from pero_worker.errors import PageError, RequestError, TransientError
+from pero_worker.jobs.collect import NOT_PROCESSED
+from pero_worker.ports import Clock
 from pero_worker.request import Request
 from pero_worker.text import one_line
 from pero_worker.wire.requests import decode_request
@@ -27,11 +28,19 @@ _FAILURES_KEPT = 20
 _STAGES_KEPT = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A page that was not here before."""
+
+    failure: str = ""
+    """Why it failed."""
+
+
 class Layout(Protocol):
     """How results lie in the folder."""
 
-    def write(self, request: Request, body: bytes) -> bool:
-        """Writes the page's results, whole or not at all; False when they are there already. PageError: there is no
+    def write(self, request: Request, body: bytes) -> Written | None:
+        """Writes the page's results, whole or not at all; None when they are there already. PageError: there is no
         place for them; OutputError: disk full."""
 
     def commit(self) -> None:
@@ -58,13 +67,13 @@ class DownloadCounts:
     failures: list[tuple[str, str]] = field(default_factory=list)
     stages: dict[str, StageSeconds] = field(default_factory=dict)
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Request, failure: str) -> None:
         """Counts a page that was not here before."""
         self.pages += 1
-        if request.failed:
+        if failure:
             self.failed += 1
             if len(self.failures) < _FAILURES_KEPT:
-                self.failures.append((request.source or request.uuid, reason_of(request)))
+                self.failures.append((request.source or request.uuid, failure))
         for log in request.logs:
             if log.stage in self.stages or len(self.stages) < _STAGES_KEPT:
                 seconds = self.stages.setdefault(log.stage, StageSeconds())
@@ -72,10 +81,12 @@ class DownloadCounts:
                 seconds.total += (log.end - log.start).total_seconds()
 
 
-def reason_of(request: Request) -> str:
-    """Why the page failed, in a line."""
+def failure_of(request: Request) -> str:
+    """Why the page failed, in a line; '' when it did not."""
+    if not request.logs:
+        return NOT_PROCESSED
     last = request.logs[-1]
-    return one_line(f"{last.stage}: {(last.log.strip() or 'failed').splitlines()[0]}")
+    return one_line(f"{last.stage}: {(last.log.strip() or 'failed').splitlines()[0]}") if request.failed else ""
 
 
 def download(
@@ -89,21 +100,15 @@ def download(
     downloaded: DownloadCounts,
     on_page: Callable[[Request], object] = lambda _request: None,
     warn: Callable[[str], object] = lambda _text: None,
+    keep_failed: bool = False,
 ) -> None:
     """Until the queue is empty, or for ever with `keep_running`, or until `stopped`.
 
     A page is acknowledged after it is on the disk: what a crash leaves is delivered again and recognised.
+    `keep_failed`: messages of pages that failed go to the dead letters, so that they can be tried again.
     `warn` is told, once, when RabbitMQ is away. TransientError: it does not come back, without `keep_running`.
     """
-    _Download(broker, queue, layout, downloaded, on_page).run(clock, keep_running, stopped, warn)
-
-
-def messages_in(broker: Queues, queue: str) -> int:
-    """How many wait there. StageError: no such queue."""
-    state = broker.state(queue)
-    if state is None:
-        raise StageError(f"there is no queue {queue!r}: see pero-worker queues")
-    return state.messages
+    _Download(broker, queue, layout, downloaded, on_page, keep_failed).run(clock, keep_running, stopped, warn)
 
 
 class _Download:
@@ -114,13 +119,15 @@ class _Download:
         layout: Layout,
         downloaded: DownloadCounts,
         on_page: Callable[[Request], object],
+        keep_failed: bool,
     ) -> None:
         self._broker = broker
         self._queue = queue
         self._layout = layout
         self._downloaded = downloaded
         self._on_page = on_page
-        self._held: list[tuple[Delivery, Request | None]] = []
+        self._keep_failed = keep_failed
+        self._held: list[tuple[Delivery, Request, Written | None]] = []
         self._ahead = FetchAhead(broker)
 
     def run(self, clock: Clock, keep_running: bool, stopped: threading.Event, warn: Callable[[str], object]) -> None:
@@ -162,7 +169,7 @@ class _Download:
         self._ahead.saw(len(delivery.body))
         try:
             request = decode_request(delivery.body)
-            fresh = self._layout.write(request, delivery.body)
+            written = self._layout.write(request, delivery.body)
         except (RequestError, PageError) as error:
             with suppress(TransientError):  # It will come again.
                 self._broker.set_aside(delivery, str(error))
@@ -171,7 +178,11 @@ class _Download:
         except BaseException:
             self._broker.give_back(delivery)
             raise
-        self._held.append((replace(delivery, body=b""), replace(request, results=()) if fresh else None))
+        if request.failed and self._keep_failed:
+            self._commit()
+            self._finish(delivery, request, written)
+        else:
+            self._held.append((replace(delivery, body=b""), replace(request, results=()), written))
         self._on_page(request)
 
     def _commit(self) -> None:
@@ -179,13 +190,20 @@ class _Download:
         try:
             self._layout.commit()
         except BaseException:
-            for delivery, _ in held:
+            for delivery, *_ in held:
                 self._broker.give_back(delivery)
             raise
-        for delivery, request in held:
-            if request is None:
-                self._downloaded.duplicates += 1
+        for delivery, request, written in held:
+            self._finish(delivery, request, written)
+
+    def _finish(self, delivery: Delivery, request: Request, written: Written | None) -> None:
+        """The page is on the disk."""
+        if written is not None:
+            self._downloaded.add(request, written.failure)
+        else:
+            self._downloaded.duplicates += 1
+        with suppress(TransientError):  # It will come again, and is known then.
+            if request.failed and self._keep_failed:
+                self._broker.set_aside(delivery, failure_of(request))
             else:
-                self._downloaded.add(request)
-            with suppress(TransientError):  # It will come again, and is known then.
                 self._broker.ack(delivery)

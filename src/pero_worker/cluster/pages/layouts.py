@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Generic, TypeVar
 
 import pero_worker
+from pero_worker.cluster.pages.download import Written, failure_of
 from pero_worker.cluster.pages.timing import MESSAGE_FILE
 from pero_worker.errors import OutputError, PageError, RequestError, UsageError
 from pero_worker.formats import document_formats
@@ -33,6 +34,8 @@ _DRAFTS = (".pero-worker", "requests")
 _MAX_INFO_BYTES = 100_000
 """Bytes of a request's information that are read to see whose it is."""
 _TRIES = 5
+_AS_IT_CAME = ".results"
+"""Ending of the folder for what came without PAGE XML."""
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\]")
 _MAX_NAME_BYTES = 200
 """Bytes of a component: results append an ending."""
@@ -59,19 +62,19 @@ class RequestFolders:
         except OSError as error:
             raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
 
-    def write(self, request: Request, body: bytes) -> bool:
+    def write(self, request: Request, body: bytes) -> Written | None:
         if not request.uuid:
             raise RequestError("the request has no id, so its results have no name")
         for name in self._names(request.uuid):
             if name in self._drafts:
-                return False
+                return None
             files = self._files(request, name, body)
             try:
                 if not self._exists(name):
                     self._draft(name, files)
-                    return True
+                    return Written(failure_of(request))
                 if self._belongs_to(name, request.uuid):
-                    return self._complete(name, files)
+                    return Written(failure_of(request)) if self._complete(name, files) else None
             except OSError as error:
                 if not is_name_problem(error):
                     raise OutputError(f"cannot write {self._path / name}: {error.strerror or error}") from error
@@ -230,23 +233,23 @@ class ResultTree:
             raise UsageError(f"--formats {whole} is made from whole documents: use pero-worker ocr --cluster for it")
         self._folder = folder
         creator = f"pero-worker {pero_worker.__version__}"
-        self._collector = Collector(folder=folder, formats=formats, clock=clock, creator=creator)
+        self._collector = Collector(folder=folder, formats=formats, clock=clock, creator=creator, keep=self._keep)
         try:
             self._report = Report(folder)
         except OutputError:
             folder.close()
             raise
 
-    def write(self, request: Request, body: bytes) -> bool:
+    def write(self, request: Request, body: bytes) -> Written | None:
         page_id = request.page_uuid or request.uuid or hashlib.sha256(body).hexdigest()
         name = self._name(request, page_id)
         if name is None:
-            return False
+            return None
         record = self._collector.collect(_origin(request, name), request, page_id)
         if record.error_class == ResultPathError.failure_class:
             raise ResultPathError(record.error)
         self._report.add(replace(record, request_id=request.uuid))
-        return True
+        return Written(record.error)
 
     def commit(self) -> None:
         """What was written is in place, and survives a power cut."""
@@ -274,12 +277,25 @@ class ResultTree:
                 return name
             if holder is not None and holder.page_id == page_id and holder.failed:
                 return holder.name
-            if holder is not None and holder.page_id == page_id and request.failed and request.job:
-                return None  # Of an earlier try: ids are unique where jobs have names.
+            if holder is not None and holder.page_id == page_id and request.job:
+                return None  # Of another try: ids are unique where jobs have names.
         raise ResultPathError(f"there is no name left for {request.source or page_id}", permanent=True)
 
+    def _keep(self, origin: PageOrigin, request: Request) -> dict[str, str]:
+        """All that came, as it came, in a folder beside the other results."""
+        files = Names[bytes]()
+        for payload in request.results:
+            if payload.content:
+                files.add(safe_name(payload.name or "result"), payload.content)
+        outputs = {}
+        for name, content in files.content.items():
+            target = self._folder.path(f"{origin.name}{_AS_IT_CAME}/{name}", "")
+            self._folder.write(target, content)
+            outputs[name] = self._folder.relative(target)
+        return outputs
+
     def _fits(self, name: str) -> bool:
-        suffixes = [kind.suffix for kind in self._collector.page_formats]
+        suffixes = [f"{_AS_IT_CAME}/_", *(kind.suffix for kind in self._collector.page_formats)]
         return all(self._folder.fits(self._folder.path(name, suffix)) for suffix in suffixes)
 
 

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import platformdirs
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
+from pero_worker.cluster.access import Cluster
 from pero_worker.cluster.pages.layouts import safe_name
+from pero_worker.cluster.pages.route import check_route
 from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, request_for
-from pero_worker.errors import OutputError, PageError, StageError, UsageError
+from pero_worker.errors import OutputError, PageError, UsageError
 from pero_worker.inputs.discover import Documents
 from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.plan import PageTask, open_documents
-from pero_worker.ports import Clock, Queues
+from pero_worker.jobs.report import PageStatus, read_report
+from pero_worker.ports import Clock
 from pero_worker.wire.requests import encode_request
 
+_SYNC_EVERY = 200
 _LINE = 33
 """Bytes of an id (`page_id_of`) with its newline."""
 
@@ -42,6 +49,10 @@ class PublishOptions:
     """Resolution at which PDF pages are read that are not scans."""
     max_pages: int = DEFAULT_MAX_PAGES
     """Longer documents are refused."""
+    force: bool = False
+    """Other programs serve stages that have no configuration."""
+    failed_in: Path | None = None
+    """Folder with the report of a download: what failed in it is sent again."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,26 +63,46 @@ class PublishCounts:
     """Pages that were sent."""
     before: int = 0
     """Pages that an earlier run sent."""
+    again: int = 0
+    """Pages that an earlier run sent, that failed, and were sent again."""
     failed: list[tuple[str, str]] = field(default_factory=list)
     """Pages that could not be sent, with the reasons."""
+
+    @property
+    def sent(self) -> int:
+        """Of the job, by this run and earlier ones."""
+        return self.pages + self.before + self.again
 
 
 class SentPages:
     """The ids of a job's pages that RabbitMQ has confirmed, one a line in a file.
 
-    Those of earlier runs are looked up, `_LINE` bytes a page in memory; what is added is not asked for again.
+    Those of earlier runs are looked up, `_LINE` bytes a page in memory; what is added is not asked for again. Lines are
+    synced in groups: a power cut has the last pages sent again, and whoever downloads recognises them.
     """
 
     def __init__(self, file: Path) -> None:
+        """UsageError: another process sends the same job."""
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._stream = file.open("ab+")
+        except OSError as error:
+            raise OutputError(f"cannot remember what was published in {file}: {error.strerror}") from error
+        self._file = file
+        self._unsynced = 0
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._stream.close()
+            raise UsageError(f"another command sends the job {file.name}: wait for it, or name another --job") from None
+        try:
             whole = self._stream.tell() // _LINE * _LINE
             self._stream.truncate(whole)  # A torn line at the end is a page to be sent again.
             self._stream.seek(0)
             self._known = np.sort(np.frombuffer(self._stream.read(whole), f"S{_LINE}"))
         except OSError as error:
-            raise OutputError(f"cannot remember what was published in {file}: {error.strerror}") from error
+            self._stream.close()
+            raise self._unwritable(error) from error
 
     def __contains__(self, page_id: str) -> bool:
         line = _sent_line(page_id)
@@ -79,11 +110,30 @@ class SentPages:
         return place < len(self._known) and bool(self._known[place] == line)
 
     def add(self, page_id: str) -> None:
-        self._stream.write(_sent_line(page_id))
-        self._stream.flush()
+        try:
+            self._stream.write(_sent_line(page_id))
+            self._stream.flush()
+            self._unsynced += 1
+            if self._unsynced >= _SYNC_EVERY:
+                self._sync()
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def close(self) -> None:
-        self._stream.close()
+        try:
+            if self._unsynced:
+                self._sync()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
+            self._stream.close()
+
+    def _sync(self) -> None:
+        os.fsync(self._stream.fileno())
+        self._unsynced = 0
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        return OutputError(f"cannot remember what was published in {self._file}: {error.strerror}")
 
 
 def _sent_line(page_id: str) -> bytes:
@@ -92,7 +142,7 @@ def _sent_line(page_id: str) -> bytes:
 
 def publish_job(
     documents: Documents,
-    broker: RabbitBroker,
+    cluster: Cluster,
     sending: PublishOptions,
     published: PublishCounts,
     on_document: Callable[[int], object] = lambda _documents: None,
@@ -101,10 +151,11 @@ def publish_job(
 
     UsageError, StageError: the pages could not arrive. OutputError: what is sent cannot be remembered.
     """
-    check_route(broker, sending.stages)
+    check_route(cluster, sending.stages, force=sending.force)
+    failures = failed_before(sending.failed_in) if sending.failed_in else {}
     sent = SentPages(Path(platformdirs.user_state_dir("pero-worker")) / "jobs" / safe_name(sending.job))
     with closing(sent):
-        publish(documents, broker, sending, sent, SystemClock(), published, on_document)
+        publish(documents, cluster.broker, sending, sent, SystemClock(), published, on_document, failures)
 
 
 def publish(
@@ -115,9 +166,10 @@ def publish(
     clock: Clock,
     published: PublishCounts,
     on_document: Callable[[int], object] = lambda _documents: None,
+    failures: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Sends every page of `documents` that was not sent before; one image is in memory at a time. What does not get
-    through is in `published`."""
+    """Sends every page of `documents` that was not sent before, or that is in `failures` (its id, and that of the
+    request that failed); one image is in memory at a time. What does not get through is in `published`."""
     with closing(ProcessApart()) as apart:
         opened = open_documents(
             documents, "+".join(sending.stages), "", sending.dpi, apart=apart, max_pages=sending.max_pages
@@ -126,41 +178,56 @@ def publish(
             if planned.error:
                 published.failed.append((planned.document.name, planned.error))
             for task in planned.pages if not planned.error else ():
-                page_id = page_id_of(sending.job, task)
-                if page_id in sent:
+                page_id = request_id = page_id_of(sending.job, task)
+                if page_id in sent and page_id in failures:
+                    request_id = _id_of(page_id, failures[page_id])
+                if request_id in sent:
                     published.before += 1
                     continue
                 try:
-                    _send(task, page_id, broker, sending, published.pages + published.before, clock, apart)
+                    _send(task, page_id, request_id, broker, sending, published.sent, clock, apart)
                 except PageError as error:
                     published.failed.append((task.name, str(error)))
-                else:
-                    sent.add(page_id)
+                    continue
+                sent.add(request_id)
+                if request_id == page_id:
                     published.pages += 1
+                else:
+                    published.again += 1
             on_document(number)
-
-
-def check_route(broker: Queues, stages: Sequence[str]) -> None:
-    """UsageError, StageError: pages sent along `stages` could not arrive."""
-    if len(stages) < 2:
-        raise UsageError("name at least one stage, and the output queue last: --stages ocr,out")
-    for name in stages:
-        if broker.state(name) is None:
-            raise StageError(
-                f"there is no queue {name!r}: correct the name (pero-worker stage list), or create it with "
-                f"pero-worker stage add {name}"
-            )
 
 
 def page_id_of(job: str, task: PageTask) -> str:
     """The same whenever the same file is sent with the same job: 32 hexadecimal digits, as upstream's ids."""
-    parts = json.dumps([job, task.name, task.index, astuple(task.fingerprint)])
-    return hashlib.sha256(parts.encode()).hexdigest()[:32]
+    return _id_of(job, task.name, task.index, astuple(task.fingerprint))
+
+
+def failed_before(folder: Path) -> dict[str, str]:
+    """The ids of the pages that failed, as the report of a download into `folder` says, each with that of its request.
+
+    UsageError: there is no report.
+    """
+    try:
+        records = list(_failed_in(folder))
+    except OutputError as error:
+        raise UsageError(f"{error}: name the folder of pero-worker download in its tree layout") from error
+    return dict(records)
+
+
+def _failed_in(folder: Path) -> Iterator[tuple[str, str]]:
+    for record in read_report(folder):
+        if record.status is PageStatus.FAILED and record.page_id:
+            yield record.page_id, record.request_id
+
+
+def _id_of(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _send(
     task: PageTask,
     page_id: str,
+    request_id: str,
     broker: RabbitBroker,
     sending: PublishOptions,
     number: int,
@@ -177,4 +244,5 @@ def _send(
         apart=apart,
         priority=priority_of(sending.priority, number),
     )
-    publish_with_retry(broker, sending.stages[0], encode_request(request), request.priority, clock)
+    body = encode_request(replace(request, uuid=request_id))
+    publish_with_retry(broker, sending.stages[0], body, request.priority, clock)

@@ -10,6 +10,7 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_cluster
 from pero_worker.cluster.pages.fetching import FetchAhead
+from pero_worker.cluster.pages.route import check_stages
 from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, request_for
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.cluster.registry.workers import read_workers
@@ -40,6 +41,8 @@ def cluster_workforce(
     @contextmanager
     def opened(folder: OutputFolder, listener: RunListener) -> Iterator[Workforce]:
         with open_cluster(access) as cluster:
+            cluster.broker.tell_notices(listener.notice)
+            check_stages(cluster, stages)
             version = "+".join(read_record(cluster.zookeeper, name).version for name in stages)
             if all(worker.dead for worker in read_workers(cluster.zookeeper)):
                 listener.notice(NO_WORKER)

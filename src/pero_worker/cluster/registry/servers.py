@@ -52,14 +52,16 @@ def add_servers(client: KazooClient, kind: str, names: Sequence[str]) -> None:
             logger.debug("%s is registered already", server)
 
 
-def remove_servers(client: KazooClient, kind: str, names: Sequence[str]) -> None:
-    """`all` removes all; names are taken as they stand there. UsageError: one is not registered."""
+def remove_servers(client: KazooClient, kind: str, names: Sequence[str]) -> tuple[str, ...]:
+    """`all` removes all; names are taken as they stand there; those that were removed. UsageError: one is not
+    registered."""
     known = list_names(client, kind)
     doomed = known if list(names) == ["all"] else [str(parse_server(name)) for name in names]
     if missing := set(doomed) - set(known):
         raise UsageError(f"no {kind} server {', '.join(sorted(missing))}; registered: {', '.join(known) or 'none'}")
     for name in doomed:
         client.delete(f"{TREE.servers(kind)}/{name}")
+    return tuple(doomed)
 
 
 def set_servers(client: KazooClient, kind: str, names: Sequence[str]) -> None:

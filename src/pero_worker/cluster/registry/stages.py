@@ -15,11 +15,12 @@ from kazoo.exceptions import NodeExistsError, NoNodeError
 from pero_worker.coordinators.session import read_leaves, wait_for
 from pero_worker.errors import StageError, UsageError
 from pero_worker.ports import Queues
-from pero_worker.stage import Sharing, parse_config
+from pero_worker.stage import Sharing, Stage, parse_config
 from pero_worker.stores.location import check_no_login
 from pero_worker.wire import tree as wire
 from pero_worker.wire.measured import Measured, decode_measured
 from pero_worker.wire.tree import TREE
+from pero_worker.worker.timelimit import limit_of
 
 LEAVES = (
     "config",
@@ -68,6 +69,8 @@ class StageRecord:
     archive_digest: str = ""
     measured: Measured = field(default_factory=Measured)
     sharing: Sharing = field(default_factory=Sharing)
+    unreadable: tuple[str, ...] = ()
+    """Its nodes whose values make no sense: they count as unset."""
     trouble: Trouble | None = None
     """Why no worker can load it; None: they can, or nobody has tried."""
     last_page: datetime | None = None
@@ -99,9 +102,11 @@ def read_config(path: Path) -> str:
 def stage_names(client: KazooClient) -> tuple[str, ...]:
     """Stages with a configuration, in the order of their names."""
     try:
-        return tuple(sorted(wait_for(client, lambda: client.get_children_async(TREE.stages))))
+        found = wait_for(client, lambda: client.get_children_async(TREE.stages))
     except NoNodeError:
         return ()
+    # Whatever else stands there is no stage that a queue could be made for.
+    return tuple(sorted(name for name in found if wire.is_name(name)))
 
 
 def read_record(client: KazooClient, name: str) -> StageRecord:
@@ -128,6 +133,7 @@ def record_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> StageRecor
         archive_digest=wire.decode_text(values.get("archive_digest", b"")),
         measured=decode_measured(values.get("measured", b"")),
         sharing=_sharing(values.get("sharing", b"")),
+        unreadable=wire.unreadable(values),
         trouble=decode_trouble(values.get("trouble", b"")),
         last_page=_changed_at(found.get("avg_msg_time")),
     )
@@ -190,6 +196,7 @@ def save_stage(client: KazooClient, queues: Queues, name: str, change: StageChan
     wire.check_name(name)
     if change.config is not None:
         parse_config(change.config, name)
+        limit_of(Stage(name=name, config=change.config, version=""))
         if len(change.config.encode()) > MAX_CONFIG_BYTES:
             raise UsageError(f"the configuration of {name} is larger than {MAX_CONFIG_BYTES // 1000} kB")
     if change.archive:

@@ -38,6 +38,8 @@ class WorkerState:
     unlock_time: datetime | None = None
     message: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
+    """Its nodes whose values make no sense: they count as unset."""
     since: datetime | None = None
 
     @property
@@ -81,9 +83,10 @@ class WorkerState:
 
 def worker_names(client: KazooClient) -> tuple[str, ...]:
     try:
-        return tuple(sorted(wait_for(client, lambda: client.get_children_async(TREE.workers))))
+        found = wait_for(client, lambda: client.get_children_async(TREE.workers))
     except NoNodeError:
         return ()
+    return tuple(sorted(name for name in found if wire.is_name(name)))
 
 
 def read_worker(client: KazooClient, name: str) -> WorkerState:
@@ -108,6 +111,7 @@ def state_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> WorkerState
         unlock_time=wire.decode_time(values.get("unlock_time", b"")),
         message=wire.decode_text(values.get("message", b"")),
         facts=wire.decode_info(values.get("info", b"")),
+        unreadable=wire.unreadable(values),
         since=_last_change(found, ("status", "info", "message") if vanished else ("status",)),
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from pero_worker.cluster.setup import templates
+from pero_worker.cluster.setup import systemd, templates
 from pero_worker.cluster.setup.certificates import new_authority, sign_server
 from pero_worker.errors import OutputError, UsageError
 from pero_worker.ports import Clock
@@ -51,6 +51,8 @@ class SetupOptions:
     ports: Ports = field(default_factory=Ports)
     servers_at: Path | None = None
     clients_at: Path | None = None
+    systemd: Path | None = None
+    """The installed program, to make units for systemd that start it; None: no units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,9 @@ def make_set_up(
         "compose.yaml": templates.compose(given.ports).encode(),
         "admin.password": f"{admin_password}\n".encode(),
     }
+    if given.systemd:
+        made = systemd.units(given.systemd, clients)
+        files |= {f"systemd/{name}": text.encode() for name, text in made.items()}
     there = [name for name in files if (given.folder / name).exists()]
     if there and not force:
         raise UsageError(
@@ -112,6 +117,7 @@ def make_set_up(
     try:
         given.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, content in files.items():
+            (given.folder / name).parent.mkdir(mode=0o700, exist_ok=True)
             _write(given.folder / name, content, 0o644 if name in _PUBLIC else 0o600)
     except OSError as error:
         raise OutputError(f"cannot write to {given.folder}: {error.strerror or error}") from error

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 USER = "pero"
 ADMIN = "admin"
 VHOST = "pero"
+CA_FILE = "ca.pem"
+KNOWN_HOSTS_FILE = "known_hosts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +97,14 @@ Server {{
 def client(cluster: ClientFile) -> str:
     return f"""\
 # For: pero-worker COMMAND --config-file client.toml, or PERO_WORKER_CONFIG=client.toml
+# The files that it names lie beside it.
 zookeeper_servers = ["{cluster.zookeeper}"]
 broker_servers = ["{cluster.broker}"]
 vhost = "{VHOST}"
 username = "{USER}"
 password = "{cluster.password}"
-ca_cert = "{cluster.ca_cert}"
-known_hosts = "{cluster.known_hosts}"
+ca_cert = "{CA_FILE}"
+known_hosts = "{KNOWN_HOSTS_FILE}"
 """
 
 

@@ -2,18 +2,57 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from pero_worker.errors import StageError
+
 _MODEL_SHARE = 0.7
 """Of a device's memory; the rest is for pages."""
+
+
+_KEPT_BLOCK_BYTES = 64 << 20
+"""Blocks up to this size are used again: messages with a page's image in them."""
+_KEPT_FREE_BYTES = 256 << 20
+"""Freed memory that stays with the process."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""As malloc.h numbers them."""
+
+
+def keep_freed_memory() -> None:
+    """Has glibc keep what is freed: giving each message's memory back to the system, and asking for it again, takes
+    longer than decoding the message. Other C libraries are left alone."""
+    try:
+        adjust = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    adjust(_M_MMAP_THRESHOLD, _KEPT_BLOCK_BYTES)
+    adjust(_M_TRIM_THRESHOLD, _KEPT_FREE_BYTES)
 
 
 def kind_of(device: str) -> str:
     """Workers of one kind take about the same time for a page: cpu, cuda."""
     return device.partition(":")[0]
+
+
+def check_device(device: str) -> None:
+    """StageError: this machine has no such device, or nothing that could use it."""
+    if kind_of(device) == "cpu":
+        return
+    try:
+        import torch  # noqa: PLC0415 - takes seconds, and only GPUs ask for it
+    except ImportError as error:
+        raise StageError(f"there is no PyTorch to use {device} with: pip install 'pero-worker[pero]'") from error
+    if not torch.cuda.is_available():
+        raise StageError(
+            f"there is no CUDA on this machine for --device {device}: use --device cpu, or a PyTorch for it"
+        )
+    number = torch.device(device).index or 0
+    if number >= torch.cuda.device_count():
+        raise StageError(f"there is no {device}: this machine has {torch.cuda.device_count()} GPUs")
 
 
 def memory_in_use(device: str) -> int:

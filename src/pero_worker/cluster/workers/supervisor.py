@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.logs.stderr import log_to_stderr
-from pero_worker.cluster.workers.worker import ClusterWorkerSettings, run_worker
+from pero_worker.cluster.workers.footprint import keep_freed_memory
+from pero_worker.cluster.workers.worker import END_SECONDS, ClusterWorkerSettings, check_worker, run_worker
 from pero_worker.errors import ExitCode, PeroWorkerError
 from pero_worker.processes import RECYCLED, Lifetime
 from pero_worker.stores.location import StoreAccess
 from pero_worker.supervisor import BackOff, Supervisor, spawn
+from pero_worker.text import one_line
 
 logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
 """Seconds between two looks whether to stop."""
-_FORCE_AFTER_SHARE = 0.8
-"""Part of the grace after which a worker process ends by force; the rest is for the supervisor to notice."""
-_MIN_FORCE_AFTER_SECONDS = 1.0
-_KILL_AFTER_GRACE_SECONDS = 5.0
+_FORCE_AFTER_SECONDS = 4.0
+"""After which a worker process without a page in hand ends by force."""
 
 
 def run_pool(
-    settings: Sequence[ClusterWorkerSettings], access: ClusterAccess, store: StoreAccess, stop: threading.Event
+    settings: Sequence[ClusterWorkerSettings],
+    access: ClusterAccess,
+    store: StoreAccess,
+    stop: threading.Event,
+    hurry: threading.Event,
 ) -> int:
-    """Until `stop`, until every worker was stopped from afar, or one cannot even begin; its exit status then."""
+    """Until `stop`, until every worker was stopped from afar, or one can never work; its exit status then. After
+    `hurry` pages in hand are given back at once."""
     joined = multiprocessing.get_context("spawn").Event()
     hopeless: list[int] = []
 
@@ -42,7 +50,8 @@ def run_pool(
     def on_death(place: int, status: int) -> bool:
         if status == ExitCode.OK:
             return False
-        if not joined.is_set() and status in {ExitCode.USAGE, ExitCode.UNAVAILABLE}:
+        never = status == ExitCode.PIPELINE
+        if never or (not joined.is_set() and status in {ExitCode.USAGE, ExitCode.UNAVAILABLE}):
             hopeless.append(status)
             return False
         logger.warning("worker %s ended (%d) and is started anew", settings[place].name, status)
@@ -54,13 +63,15 @@ def run_pool(
             supervisor.check()
             supervisor.wait(_POLL_SECONDS)
     finally:
-        supervisor.stop(max(one.grace for one in settings) + _KILL_AFTER_GRACE_SECONDS)
+        threading.Thread(target=_pass_on, args=(hurry, supervisor.process_ids), name="hurry", daemon=True).start()
+        supervisor.stop(max(one.grace for one in settings) + 2 * END_SECONDS)
     return hopeless[0] if hopeless else ExitCode.OK
 
 
 def _run(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAccess, joined: Event) -> None:
-    lifetime = Lifetime(grace=max(_FORCE_AFTER_SHARE * settings.grace, _MIN_FORCE_AFTER_SECONDS), with_parent=True)
+    lifetime = Lifetime(grace=_FORCE_AFTER_SECONDS, with_parent=True)
     lifetime.begin()
+    keep_freed_memory()
     log_to_stderr(settings.log_level)
 
     def begin() -> None:
@@ -68,6 +79,7 @@ def _run(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAcc
         _print(f"worker {settings.name} has joined the cluster at {', '.join(access.zookeeper.servers)}")
 
     try:
+        check_worker(settings)
         again = run_worker(settings, access, store, lifetime, begin)
     except PeroWorkerError as error:
         _print(f"pero-worker: {settings.name}: {error}")
@@ -75,5 +87,13 @@ def _run(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAcc
     raise SystemExit(RECYCLED if again else ExitCode.OK)
 
 
+def _pass_on(hurry: threading.Event, processes: Sequence[int]) -> None:
+    """Asks the worker processes, which have been asked once, again."""
+    hurry.wait()
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGTERM)
+
+
 def _print(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - to whoever started the worker
+    print(one_line(text), file=sys.stderr, flush=True)  # noqa: T201 - to whoever started the worker

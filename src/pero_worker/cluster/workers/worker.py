@@ -18,7 +18,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, follow_servers
 from pero_worker.cluster.logs.sender import sending_logs
 from pero_worker.cluster.registry.servers import FTP, list_names
-from pero_worker.cluster.workers.footprint import kind_of, memory_for_models, memory_in_use
+from pero_worker.cluster.workers.footprint import check_device, kind_of, memory_for_models, memory_in_use
 from pero_worker.coordinators.session import session
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
 from pero_worker.engines import installed_engines
@@ -26,6 +26,7 @@ from pero_worker.models.store import ArchiveStore, Keep
 from pero_worker.ports import Clock
 from pero_worker.processes import Lifetime
 from pero_worker.stores.location import StoreAccess
+from pero_worker.wire.tree import check_name
 from pero_worker.work import WorkerStatus
 from pero_worker.worker.loop import Worker, WorkerSettings
 from pero_worker.worker.payloads import ImageReader
@@ -33,8 +34,11 @@ from pero_worker.worker.steps import StageRunner
 
 logger = logging.getLogger(__name__)
 _KEEP = Keep(age=timedelta(days=90), bytes=100_000_000_000)
-_PAGE_SHARE_OF_GRACE = 0.6
-"""Part of the grace that a page may take; the rest is for giving it back."""
+DEFAULT_GRACE_SECONDS = 300.0
+END_SECONDS = 5.0
+"""In which a worker without a page in hand ends, whatever servers are silent."""
+_GUARD_SECONDS = 3.0
+"""After which the connection is closed under a page; the rest is for giving it back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +55,10 @@ class ClusterWorkerSettings:
     """Larger pages are refused before they are decoded."""
     max_attempts: int = 3
     """Tries of a page in one stage before it is given up."""
-    grace: float = 5.0
-    """Seconds in which a worker that is to stop ends; a page that takes longer is given back."""
+    rotate: bool = True
+    """Whether pages that lie sideways or upside down are turned."""
+    grace: float = DEFAULT_GRACE_SECONDS
+    """Seconds that the page in hand may take when the worker is to stop; one that takes longer is given back."""
     keep: Keep = _KEEP
     """Which models stay in the cache."""
     log_queue: str = ""
@@ -70,6 +76,12 @@ class ClusterWorkerSettings:
     log_level: int = logging.WARNING
     trust_archives: bool = False
     """Whether archives that no SHA-256 pins are used, too."""
+
+
+def check_worker(settings: ClusterWorkerSettings) -> None:
+    """StageError: such a worker can never serve a stage, however often it is started."""
+    check_name(settings.name, "worker")
+    check_device(settings.device)
 
 
 def run_worker(
@@ -128,7 +140,14 @@ def run_worker(
         def should_stop() -> bool:
             return lifetime.stop.is_set() or (worker.handled > 0 and _too_large(settings))
 
-        with lifetime.guard(settings.grace * _PAGE_SHARE_OF_GRACE, told=broker.wake, late=give_back_page):
+        guard = lifetime.guard(
+            min(settings.grace, _GUARD_SECONDS),
+            told=broker.wake,
+            late=give_back_page,
+            busy=lambda: worker.busy,
+            busy_seconds=max(0.0, settings.grace - _GUARD_SECONDS),
+        )
+        with guard:
             try:
                 with _logs(broker, settings, clock):
                     worker.run(should_stop)
@@ -169,7 +188,13 @@ def _put_together(
         reports=coordinator.reports,
         suspects=coordinator.reports,
         models=models,
-        runner=StageRunner(host=settings.name, images=images, clock=clock, max_attempts=settings.max_attempts),
+        runner=StageRunner(
+            host=settings.name,
+            images=images,
+            clock=clock,
+            max_attempts=settings.max_attempts,
+            rotate=settings.rotate,
+        ),
         settings=WorkerSettings(device=settings.device, memory_in_use=lambda: memory_in_use(settings.device)),
     )
 

@@ -54,6 +54,7 @@ def _key(request: Request, roles: frozenset[Role]) -> Key:
     if key is None or key.role not in roles or not key.counts_at(gateway.now()):
         message = "This API key either does not exist or does not have necessary permissions."
         raise ApiError(401, "API_KEY_INVALID", message)
+    request.state.rate = gateway.limiter.take(key, gateway.now())
     return key
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
@@ -17,11 +18,13 @@ from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.keys import Key
 from pero_worker.gateway.legacy.access import own_request, page_of, reader, success, writer
 from pero_worker.gateway.legacy.creation import parse_creation
+from pero_worker.gateway.limits import check_quota
 from pero_worker.gateway.middleware import trace
 from pero_worker.gateway.outcomes import page_content
 from pero_worker.gateway.receiving import Received, receive_part, receive_small
 from pero_worker.gateway.states import Api, Backend, PageState, legacy_state
 from pero_worker.gateway.store.engines import numbered_engines
+from pero_worker.gateway.store.idempotency import once
 from pero_worker.gateway.store.jobs import NewJob, accept_upload, cancel_job, create_job, pages_of
 from pero_worker.gateway.store.schema import pages
 
@@ -51,12 +54,16 @@ async def post_processing_request(request: Request) -> Response:
     gateway = gateway_of(request)
     key = await run_in_threadpool(writer, request)
     body = await receive_small(request, gateway.settings.max_json)
-    return await run_in_threadpool(_create, gateway, key, body, trace.get())
+    name = request.headers.get("idempotency-key")
+    return await run_in_threadpool(_create, gateway, key, body, name, trace.get())
 
 
-def _create(gateway: Gateway, key: Key, body: bytes, request_id: str) -> Response:
+def _create(gateway: Gateway, key: Key, body: bytes, name: str | None, request_id: str) -> Response:
     number, wanted = parse_creation(body, gateway.settings.max_pages)
-    with gateway.database.write() as connection:
+    digest, now = hashlib.sha256(b"legacy " + body).hexdigest(), gateway.now()
+
+    def make() -> Response:
+        check_quota(connection, key, len(wanted), now)
         engine = next((one for one in numbered_engines(connection) if one["number"] == number), None)
         if engine is None:
             raise ApiError(404, "ENGINE_NOT_FOUND", f"Engine {number} has not been found.")
@@ -68,7 +75,10 @@ def _create(gateway: Gateway, key: Key, body: bytes, request_id: str) -> Respons
             pages=wanted,
             trace=request_id,
         )
-        return success(request_id=create_job(connection, new, gateway.now()))
+        return success(request_id=create_job(connection, new, now))
+
+    with gateway.database.write() as connection:
+        return once(connection, key.id, name, digest, now, make)
 
 
 @router.get("/get_status")

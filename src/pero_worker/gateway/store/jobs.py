@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, case, insert, select, update
+from sqlalchemy import Connection, RowMapping, case, delete, insert, select, update
 
 from pero_worker.gateway.endings import PageEnd
 from pero_worker.gateway.states import (
@@ -19,11 +19,13 @@ from pero_worker.gateway.states import (
     PageState,
     finished_state,
 )
+from pero_worker.gateway.store.deliveries import add_delivery
 from pero_worker.gateway.store.events import append_event
-from pero_worker.gateway.store.schema import engines, jobs, pages
+from pero_worker.gateway.store.schema import engines, jobs, pages, results
 
 _OPEN = [state.value for state in OPEN_PAGES]
 _ROWS_AT_ONCE = 1000
+_PROGRESS_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,15 @@ def accept_upload(
     return True
 
 
+def accept_fetched(connection: Connection, page: str, size: int, sha256: str, now: float) -> bool:
+    """Notes that a page's scan was fetched; False: the page does not wait for it any more."""
+    values = {"image_uploaded": True, "image_bytes": size, "image_sha256": sha256, "changed": now}
+    change = update(pages).where(
+        pages.c.id == page, pages.c.state == PageState.WAITING.value, pages.c.image_uploaded.is_(False)
+    )
+    return bool(connection.execute(change.values(values)).rowcount)
+
+
 def count_upload(connection: Connection, job: RowMapping, now: float) -> None:
     """One upload less is missing."""
     change = update(jobs).where(jobs.c.id == job["id"]).values(missing=jobs.c.missing - 1).returning(jobs.c.missing)
@@ -190,9 +201,9 @@ def finish_page(connection: Connection, end: PageEnd, now: float) -> RowMapping 
     ).rowcount
     if not changed:
         return None
-    _count_final(connection, page["job"], failed=end.failure is not None, now=now)
     data = {"job": page["job"], "page": page["name"], "state": state.value, "quality": end.quality}
     append_event(connection, "page.state", owner=page["owner"], job=page["job"], data=data, now=now)
+    _count_final(connection, page["job"], failed=end.failure is not None, now=now)
     return page
 
 
@@ -212,6 +223,10 @@ def _count_final(connection: Connection, job: str, *, failed: bool, now: float) 
         .mappings()
         .one()
     )
+    if now - (row["progress_told"] or 0.0) >= _PROGRESS_SECONDS or row["open"] == 0:
+        connection.execute(update(jobs).where(jobs.c.id == job).values(progress_told=now))
+        data = {"job": job, "progress": row["progress"], "pages": row["pages"], "failed": row["failed"]}
+        append_event(connection, "job.progress", owner=row["owner"], job=job, data=data, now=now)
     if row["open"] == 0 and row["state"] not in FINAL_JOBS:
         end_job(connection, row, finished_state(row["pages"], row["failed"]), now)
 
@@ -225,6 +240,7 @@ def end_job(connection: Connection, job: RowMapping, state: JobState, now: float
         .values(state=state.value, progress=progress, changed=now, finished=now)
     )
     _tell_job(connection, job["id"], job["owner"], state, now)
+    add_delivery(connection, job, state.value, now)
 
 
 def close_pages(connection: Connection, job: str, state: PageState, now: float) -> None:
@@ -267,3 +283,47 @@ def mark_processing(connection: Connection, jobs_begun: Sequence[str], now: floa
 
 def _tell_job(connection: Connection, job: str, owner: str, state: JobState, now: float) -> None:
     append_event(connection, "job.state", owner=owner, job=job, data={"job": job, "state": state.value}, now=now)
+
+
+def retry_pages(connection: Connection, job: RowMapping, names: Sequence[str] | None, now: float) -> int:
+    """Failed pages (None: all) wait again, and the job with them; how many. The caller has locked the job."""
+    condition = (pages.c.job == job["id"]) & (pages.c.state == PageState.FAILED.value)
+    if names is not None:
+        condition &= pages.c.name.in_(names)
+    values = {"state": PageState.WAITING.value, "failure": None, "error": None, "changed": now, "finished": None}
+    count = connection.execute(update(pages).where(condition).values(values)).rowcount
+    if count:
+        leased = job["backend"] == Backend.LEASE
+        again: dict[str, Any] = {
+            "open": jobs.c.open + count,
+            "failed": jobs.c.failed - count,
+            "progress": (jobs.c.pages - jobs.c.open - count) * 1.0 / jobs.c.pages,
+            "state": JobState.QUEUED.value,
+            "changed": now,
+            "finished": None,
+            **({"previous_attempts": None, "worker": None} if leased else {}),
+        }
+        connection.execute(update(jobs).where(jobs.c.id == job["id"]).values(again))
+        _tell_job(connection, job["id"], job["owner"], JobState.QUEUED, now)
+    return int(count)
+
+
+def expire_job(connection: Connection, job: RowMapping, now: float) -> None:
+    """Scans and results are no more; what became of the pages is still known."""
+    connection.execute(
+        update(pages)
+        .where(pages.c.job == job["id"], pages.c.state == PageState.DONE.value)
+        .values(state=PageState.EXPIRED.value, changed=now)
+    )
+    connection.execute(delete(results).where(results.c.job == job["id"]))
+    connection.execute(update(jobs).where(jobs.c.id == job["id"]).values(files_gone=True))
+
+
+def jobs_to_expire(connection: Connection, ended_before: float, now: float, limit: int) -> Sequence[RowMapping]:
+    """Jobs whose time is over: their own, or else those that ended before `ended_before`."""
+    over = case(
+        (jobs.c.retention_days.is_(None), jobs.c.finished < ended_before),
+        else_=jobs.c.finished + 86_400.0 * jobs.c.retention_days < now,
+    )
+    query = select(jobs).where(jobs.c.files_gone.is_(False), jobs.c.finished.is_not(None), over)
+    return connection.execute(query.order_by(jobs.c.finished).limit(limit)).mappings().all()

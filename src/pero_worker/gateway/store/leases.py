@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from sqlalchemy import Connection, RowMapping, func, select, update
+from sqlalchemy import Connection, RowMapping, exists, func, select, update
 
 from pero_worker.gateway.names import storable_line
 from pero_worker.gateway.states import Backend, Failure, JobState, PageState
@@ -33,7 +33,15 @@ def lease_job(
     First, jobs whose workers failed or fell silent wait again, or have failed for good.
     """
     _give_back(connection, terms, now)
-    query = select(jobs.c.id).where(jobs.c.backend == Backend.LEASE.value, jobs.c.state == JobState.QUEUED.value)
+    unfetched = exists().where(
+        pages.c.job == jobs.c.id,
+        pages.c.url.is_not(None),
+        pages.c.image_uploaded.is_(False),
+        pages.c.state == PageState.WAITING.value,
+    )
+    query = select(jobs.c.id).where(
+        jobs.c.backend == Backend.LEASE.value, jobs.c.state == JobState.QUEUED.value, ~unfetched
+    )
     if engine is not None:
         query = query.where(jobs.c.engine.in_(engines_of_name(connection, engine)))
     query = query.order_by(jobs.c.priority.desc(), jobs.c.number).limit(1).with_for_update(skip_locked=True)

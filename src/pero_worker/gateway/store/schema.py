@@ -96,10 +96,12 @@ jobs = Table(
     Column("webhook", JSON),
     Column("labels", JSON),
     Column("retention_days", Float),
-    _flag("result_uploaded"),
+    _flag("files_gone"),
+    Column("progress_told", Float),
     Index("jobs_of_owner", "owner", "number"),
+    Index("jobs_of_day", "owner", "created"),
     Index("jobs_to_lease", "backend", "state", "priority", "number"),
-    Index("jobs_by_end", "finished"),
+    Index("jobs_by_end", "files_gone", "finished"),
     sqlite_autoincrement=True,
 )
 """`missing` counts uploads that are still required, `open` pages that are not final."""
@@ -171,11 +173,11 @@ idempotency = Table(
     Column("owner", String(36), primary_key=True),
     Column("key", String(255), primary_key=True),
     Column("digest", String(64), nullable=False),
-    Column("status", Integer),
-    Column("reply", Text),
+    Column("status", Integer, nullable=False),
+    Column("reply", Text, nullable=False),
     Column("created", Float, nullable=False, index=True),
 )
-"""A reply is kept for a client that asks the same again; no `status` yet: the first request still runs."""
+"""Replies are kept for clients that ask the same again."""
 
 events = Table(
     "events",
@@ -198,7 +200,6 @@ uploads = Table(
     Column("job", String(36), nullable=False),
     Column("name", String(1020), nullable=False),
     Column("length", BigInteger, nullable=False),
-    Column("received", BigInteger, nullable=False),
     Column("expires", Float, nullable=False, index=True),
 )
 

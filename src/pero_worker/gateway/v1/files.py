@@ -21,7 +21,7 @@ from pero_worker.gateway.errors import ApiError, invalid
 from pero_worker.gateway.keys import Key, Role
 from pero_worker.gateway.middleware import trace
 from pero_worker.gateway.names import storable
-from pero_worker.gateway.receiving import Received, receive_part, receive_small
+from pero_worker.gateway.receiving import Received, receive_part, receive_raw, receive_small
 from pero_worker.gateway.store.jobs import accept_upload, count_upload, find_page
 from pero_worker.gateway.store.schema import jobs
 from pero_worker.gateway.v1.access import allowed_job, check_new, new_job, no_image, page_of_job, processing_job
@@ -37,23 +37,34 @@ _ROOTS = {"alto": "alto", "page": "PcGts"}
 
 @router.put("/jobs/{job_id}/images/{image_name}/files/image", status_code=201)
 async def put_image(request: Request, key: User, job_id: UUID, image_name: str) -> Response:
-    """Upload the scan of a page, as the part `file` of a form."""
+    """Upload the scan of a page: as the part `file` of a form, or as the body with a type of `image/…`."""
     gateway = gateway_of(request)
     await run_in_threadpool(_expect, gateway, key, job_id, image_name, "image")
     with gateway.files.unfinished() as path:
-        received = await _receive(request, path, key.max_upload or gateway.settings.max_upload)
-
-        def keep() -> bool:
-            try:
-                count_pages(path)
-            except PageError as error:
-                raise ApiError(
-                    415, "IMAGE_INVALID", "This is no image that can be read.", details=str(error)
-                ) from error
-            return _keep(gateway, key, job_id, image_name, "image", path, received, trace.get())
-
-        first = await run_in_threadpool(keep)
+        limit = key.max_upload or gateway.settings.max_upload
+        if request.headers.get("content-type", "").startswith("image/"):
+            received = await receive_raw(request, path, limit=limit)
+        else:
+            received = await _receive(request, path, limit)
+        name = trace.get()
+        first = await run_in_threadpool(keep_image, gateway, key, job_id, image_name, path, received, name)
     return _uploaded("IMAGE", first)
+
+
+def keep_image(
+    gateway: Gateway, key: Key, job_id: UUID, image_name: str, path: Path, received: Received, request_trace: str
+) -> bool:
+    """Makes a file the scan of a page; whether it is the first. ApiError 415: it is no image."""
+    try:
+        count_pages(path)
+    except PageError as error:
+        raise ApiError(415, "IMAGE_INVALID", "This is no image that can be read.", details=str(error)) from error
+    return _keep(gateway, key, job_id, image_name, "image", path, received, request_trace)
+
+
+def expect_image(gateway: Gateway, key: Key, job_id: UUID, image_name: str) -> None:
+    """ApiError: no scan can be uploaded under this name."""
+    _expect(gateway, key, job_id, image_name, "image")
 
 
 @router.put("/jobs/{job_id}/images/{image_name}/files/alto", status_code=201)
@@ -104,8 +115,11 @@ def _expect(gateway: Gateway, key: Key, job_id: UUID, image_name: str, kind: str
         check_new(job, key)
         if kind != "image" and not job[f"{kind}_required"]:
             raise _not_required(kind)
-        if not storable(image_name) or find_page(connection, job["id"], image_name) is None:
+        page = find_page(connection, job["id"], image_name) if storable(image_name) else None
+        if page is None:
             raise no_image()
+        if kind == "image" and page["url"]:
+            raise ApiError(409, "IMAGE_HAS_URL", "This scan is fetched from the address that the job gives.")
 
 
 def _expect_metadata(gateway: Gateway, key: Key, job_id: UUID) -> None:

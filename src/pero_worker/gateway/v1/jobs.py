@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from typing import Annotated
 from uuid import UUID
@@ -13,9 +14,11 @@ from starlette.responses import Response
 from pero_worker.gateway.auth import gateway_of, require
 from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.keys import Key, Role
+from pero_worker.gateway.limits import check_quota
 from pero_worker.gateway.middleware import trace
 from pero_worker.gateway.states import FINAL_JOBS, Api, Backend, JobState
 from pero_worker.gateway.store.engines import choose_engine, engine_by_id
+from pero_worker.gateway.store.idempotency import once
 from pero_worker.gateway.store.jobs import NewJob, NewPage, cancel_job, create_job, find_job, pages_of
 from pero_worker.gateway.store.schema import engines, jobs
 from pero_worker.gateway.v1.access import allowed_job
@@ -38,26 +41,43 @@ def post_job(request: Request, key: User, definition: JobDefinition) -> Response
     if definition.engine_version is not None and key.role is not Role.ADMIN:
         message = "Only administrators choose an engine's version."
         raise ApiError(403, "API_KEY_FORBIDDEN_FOR_ENGINE_VERSION", message)
+    if definition.priority > 0 and key.role is not Role.ADMIN:
+        raise ApiError(403, "API_KEY_FORBIDDEN_FOR_PRIORITY", "Only administrators give a job a priority above 0.")
+    now, name = gateway.now(), request.headers.get("idempotency-key")
+    digest = hashlib.sha256(f"job {definition.model_dump_json()}".encode()).hexdigest()
     with gateway.database.write() as connection:
-        engine = choose_engine(connection, definition.engine_name, definition.engine_version)
-        if engine == "ENGINE_NOT_FOUND":
-            raise ApiError(404, "ENGINE_NOT_FOUND", "There is no such engine.")
-        if engine == "ENGINE_INACTIVE" or isinstance(engine, str):
-            raise ApiError(409, "ENGINE_INACTIVE", "No version of this engine is active.")
-        new = NewJob(
-            api=Api.V1,
-            owner=key.id,
-            engine=engine["id"] if engine else None,
-            backend=Backend(engine["backend"]) if engine else Backend.LEASE,
-            pages=[NewPage(name=image.name, position=image.order) for image in definition.images],
-            alto_required=definition.alto_required,
-            page_required=definition.page_required,
-            meta_json_required=definition.meta_json_required,
-            trace=trace.get(),
-        )
-        job = find_job(connection, create_job(connection, new, gateway.now()))
-        assert job is not None  # noqa: S101  (it was made a line above)
-        data = job_data(job, pages_of(connection, job["id"]), engine, key)
+        return once(connection, key.id, name, digest, now, lambda: _create(connection, key, definition, now))
+
+
+def _create(connection: Connection, key: Key, definition: JobDefinition, now: float) -> Response:
+    check_quota(connection, key, len(definition.images), now)
+    engine = choose_engine(connection, definition.engine_name, definition.engine_version)
+    if engine == "ENGINE_NOT_FOUND":
+        raise ApiError(404, "ENGINE_NOT_FOUND", "There is no such engine.")
+    if isinstance(engine, str):
+        raise ApiError(409, "ENGINE_INACTIVE", "No version of this engine is active.")
+    new = NewJob(
+        api=Api.V1,
+        owner=key.id,
+        engine=engine["id"] if engine else None,
+        backend=Backend(engine["backend"]) if engine else Backend.LEASE,
+        pages=[NewPage(name=image.name, position=image.order, url=image.url) for image in definition.images],
+        alto_required=definition.alto_required,
+        page_required=definition.page_required,
+        meta_json_required=definition.meta_json_required,
+        trace=trace.get(),
+        extras={
+            "name": definition.name,
+            "formats": definition.formats,
+            "priority": definition.priority,
+            "labels": definition.labels,
+            "webhook": definition.webhook.model_dump() if definition.webhook else None,
+            "retention_days": definition.expires_after_days,
+        },
+    )
+    job = find_job(connection, create_job(connection, new, now))
+    assert job is not None  # noqa: S101  (it was made a line above)
+    data = job_data(job, pages_of(connection, job["id"]), engine, key)
     return ok("JOB_CREATED", "The job was created.", data, status=201, key=key)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from pero_worker.formats import PageFormat, installed_formats
 from pero_worker.gateway.keys import Role
 from pero_worker.gateway.names import page_name_fault, storable, text_fault
 from pero_worker.gateway.states import JobState
@@ -42,6 +43,9 @@ Label = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_line
 Text = Annotated[str, Field(max_length=100_000), AfterValidator(_stored)]
 PageName = Annotated[str, Field(max_length=255, examples=["page_001.jpg"]), AfterValidator(_page_name)]
 Time = Annotated[datetime, AfterValidator(_when)]
+Url = Annotated[
+    str, Field(max_length=4000, pattern=r"^https?://", examples=["https://example.org/scan.jpg"]), AfterValidator(_line)
+]
 Part = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -51,11 +55,27 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _some_formats(names: list[str] | None) -> list[str] | None:
+    known = {name for name, form in installed_formats().items() if isinstance(form, PageFormat)}
+    for name in names or ():
+        if name not in known:
+            raise ValueError(f"choose from {', '.join(sorted(known))}")
+    return names
+
+
 class NewImage(Model):
-    """A page of a job."""
+    """A page of a job; its scan is uploaded, or fetched from `url`."""
 
     name: PageName
     order: Annotated[int, Field(ge=-_INT, le=_INT, examples=[1])]
+    url: Url | None = None
+
+
+class Webhook(Model):
+    """Who is told of a job's end; without `events`, of any end."""
+
+    url: Url
+    events: Annotated[list[Literal["job.done", "job.failed", "job.cancelled"]] | None, Field(max_length=3)] = None
 
 
 class JobDefinition(Model):
@@ -67,6 +87,20 @@ class JobDefinition(Model):
     page_required: bool = False
     engine_name: Annotated[Label | None, Field(examples=["print-latin"])] = None
     engine_version: Label | None = None
+    name: Annotated[Label | None, Field(examples=["Box 7"])] = None
+    formats: Annotated[
+        list[str] | None, Field(max_length=20, examples=[["page", "alto", "text"]]), AfterValidator(_some_formats)
+    ] = None
+    priority: Annotated[int, Field(ge=-1, le=1)] = 0
+    labels: Annotated[dict[Label, Label] | None, Field(max_length=50)] = None
+    webhook: Webhook | None = None
+    expires_after_days: Annotated[float | None, Field(gt=0, le=3650)] = None
+
+
+class Retry(Model):
+    """Which failed pages are tried again; none named: all."""
+
+    pages: Annotated[list[PageName] | None, Field(max_length=20_000)] = None
 
 
 class JobProgress(Model):

@@ -72,6 +72,12 @@ def job_data(
         "log_user": job["log_user"],
         "engine_name": engine["name"] if engine else None,
         "engine_version": engine["version"] if engine else None,
+        "name": job["name"],
+        "labels": job["labels"],
+        "priority": job["priority"],
+        "pages": job["pages"],
+        "pages_open": job["open"],
+        "pages_failed": job["failed"],
     }
     if insider or images is None:
         data["log"] = job["log"] if insider else None

@@ -161,14 +161,14 @@ def _located(file: MetsFile, source: str, home: Path | None, root: Path | None) 
         if scheme in {"http", "https"} or (home is None and not scheme):
             address = urljoin(source, place)
             if file.mime == _SERVICE or address.endswith("/info.json"):
-                return Picture(service=ImageService(id=base_of(address))), ""
-            return Picture(url=address), ""
+                return Picture(service=ImageService(id=base_of(address)), written=place), ""
+            return Picture(url=address, written=place), ""
         if home is None or root is None or scheme not in {"", "file"}:
             problem = problem or f"{place[:200]!r} leads to a place that is not followed from there"
             continue
         found, why = _file(place, home, root)
         if found is not None:
-            return Picture(file=found), ""
+            return Picture(file=found, written=place), ""
         problem = problem or why
     return None, problem
 

@@ -41,6 +41,8 @@ class MetsPage:
     """ORDERLABEL or LABEL."""
     files: tuple[str, ...]
     """Ids of its files, as they are referred to."""
+    element: int = -1
+    """Which of the document's elements its division is, from 0; -1: there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +152,10 @@ def _pages(mets: Element, warnings: list[str]) -> Iterator[MetsPage]:
     orders = [page.get("ORDER", "").strip() for page in pages]
     if pages and all(order.isascii() and order.isdigit() and len(order) < 10 for order in orders):
         pages = [page for _, page in sorted(zip(map(int, orders), pages, strict=True), key=lambda pair: pair[0])]
+    places = {element: place for place, element in enumerate(mets.getroottree().getroot().iter("*"))}
     for page in pages:
         yield MetsPage(
+            element=places[page],
             id=page.get("ID", ""),
             label=(page.get("ORDERLABEL") or page.get("LABEL") or "").strip()[:1000],
             files=tuple(dict.fromkeys(_references(page))),

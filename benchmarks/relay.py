@@ -1,0 +1,170 @@
+"""`make bench-relay`: what a page costs a worker, beside a bare relay over the same broker in the same run.
+
+One worker serves a stage that does nothing. The relay is a pika SelectConnection that takes up to 32 messages,
+publishes each onward and acknowledges it when that is confirmed: what network and broker cost by themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pika
+
+from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.clock import SystemClock
+from pero_worker.cluster.registry.servers import MQ, set_servers
+from pero_worker.cluster.registry.stages import StageChange, save_stage
+from pero_worker.cluster.registry.workers import assign, read_workers
+from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.request import Payload, Request
+from pero_worker.servers.local import LocalServers
+from pero_worker.wire.requests import encode_request
+from pero_worker.wire.servers import parse_server
+
+DUMMY = "[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\n"
+LOADS = ((10_000, 2000), (1_000_000, 200))
+ROUNDS = 3
+WINDOW = 32
+
+
+def fill(broker: RabbitBroker, size: int, count: int, *stages: str) -> None:
+    image = os.urandom(size)
+    for number in range(count):
+        request = Request(f"{number:032x}", f"{number:032x}", stages, (Payload("a.png", image),))
+        broker.publish(stages[0], encode_request(request))
+
+
+def relay(port: int, vhost: str, source: str, target: str, count: int) -> float:
+    """Pages a second of a bare relay with pipelined confirms."""
+    state: dict[str, Any] = {"published": 0, "confirmed": 0, "tags": {}}
+
+    def confirmed(frame: Any) -> None:
+        last = frame.method.delivery_tag
+        first = last if not frame.method.multiple else min(state["tags"])
+        for number in range(first, last + 1):
+            channel.basic_ack(state["tags"].pop(number))
+            state["confirmed"] += 1
+        if state["confirmed"] == count:
+            connection.close()
+
+    def arrived(channel: Any, method: Any, _properties: Any, body: bytes) -> None:
+        state["published"] += 1
+        state["tags"][state["published"]] = method.delivery_tag
+        channel.basic_publish("", target, body, pika.BasicProperties(delivery_mode=2))
+
+    def opened(opened_channel: Any) -> None:
+        nonlocal channel
+        channel = opened_channel
+        channel.confirm_delivery(confirmed)
+        channel.basic_qos(prefetch_count=WINDOW)
+        channel.basic_consume(source, arrived)
+
+    channel: Any = None
+    parameters = pika.ConnectionParameters("127.0.0.1", port, vhost)
+    connection = pika.SelectConnection(
+        parameters,
+        on_open_callback=lambda connection: connection.channel(on_open_callback=opened),
+        on_close_callback=lambda connection, _reason: connection.ioloop.stop(),
+    )
+    begun = time.perf_counter()
+    connection.ioloop.start()
+    return count / (time.perf_counter() - begun)
+
+
+def cpu_seconds(process: int) -> float:
+    """Of the process and its children that live."""
+    total = 0.0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(stat.parent.name) == process or int(fields[1]) == process:
+            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+@contextmanager
+def running(environment: dict[str, str], *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-m", "pero_worker", *command], env=environment)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def zookeeper_writes(client: Any) -> int:
+    """Transactions so far: each changes the newest node's zxid by one."""
+    path = "/pero/bench-zxid"
+    client.ensure_path(path)
+    return int(client.set(path, b"").mzxid)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        servers = LocalServers(Path(folder) / "cluster")
+        addresses = servers.start()
+        try:
+            measure(folder, addresses)
+        finally:
+            servers.stop(wipe=True)
+
+
+def measure(folder: str, addresses: Any) -> None:
+    rabbitmq = parse_server(addresses.rabbitmq)
+    environment = {**os.environ, "PERO_WORKER_ZOOKEEPER": addresses.zookeeper, "PERO_WORKER_CACHE": f"{folder}/cache"}
+    with session(ZooKeeperAccess(servers=(addresses.zookeeper,))) as client:
+        set_servers(client, MQ, [addresses.rabbitmq])
+        broker = RabbitBroker(BrokerAccess(servers=(rabbitmq,)))
+        broker.wait_connected(15)
+        for name, config in (("one", DUMMY), ("raw", None), ("out", None)):
+            save_stage(client, broker, name, StageChange(config=config), SystemClock().now())
+        with running(environment, "worker", "--id", "w") as worker:
+            while not any(found.status == "IDLE" for found in read_workers(client)):
+                time.sleep(0.05)
+            assign(client, "w", "one")
+            print("| page | bare relay, pages/s | worker, pages/s | ratio | CPU ms a page | ZooKeeper writes a page |")
+            print("| --- | --- | --- | --- | --- | --- |")
+            for size, count in LOADS:
+                for _ in range(ROUNDS):
+                    measure_once(client, broker, worker.pid, rabbitmq.port or 5672, size, count)
+        broker.close()
+
+
+def measure_once(client: Any, broker: RabbitBroker, worker: int, port: int, size: int, count: int) -> None:
+    fill(broker, size, count, "raw", "out")
+    bare = relay(port, "/", "raw", "out", count)
+    assign(client, "w", "")
+    while read_workers(client)[0].facts.get("stages"):
+        time.sleep(0.02)
+    fill(broker, size, count, "one", "out")
+    cpu, writes = cpu_seconds(worker), zookeeper_writes(client)
+    assign(client, "w", "one")
+    while broker.lengths(["one"])["one"] == count:
+        time.sleep(0.002)
+    begun = time.perf_counter()
+    while broker.lengths(["out"])["out"] < 2 * count:
+        time.sleep(0.005)
+    ours = count / (time.perf_counter() - begun)
+    spent = 1000 * (cpu_seconds(worker) - cpu) / count
+    per_page = (zookeeper_writes(client) - writes) / count
+    print(
+        f"| {size // 1000} kB | {bare:.0f} | {ours:.0f} | {ours / bare:.2f} | {spent:.2f} | {per_page:.3f} |",
+        flush=True,
+    )
+    broker.delete("out")
+    broker.declare("out")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""`pero-worker mets` and `pero-worker ocrd-zip`: results into the METS they came from, workspaces into archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import pero_worker
+from pero_worker.cli.examples import examples
+from pero_worker.cli.late import command_app
+from pero_worker.cli.say import say
+from pero_worker.clock import SystemClock
+from pero_worker.inputs.mets.pages import MetsOptions
+from pero_worker.jobs.mets import MetsOutput, enter_results, zip_workspace
+
+METS_EPILOG = examples(
+    "pero-worker ocr mets.xml -o out && pero-worker mets out mets.xml",
+    "pero-worker mets out mets.xml --alto-group FULLTEXT --url-prefix https://library.example.org/7/ --overwrite",
+)
+ZIP_EPILOG = examples("pero-worker ocrd-zip mets.xml codex-7.ocrd.zip --identifier urn:nbn:de:example-7")
+
+
+def mets(
+    results: Annotated[Path, typer.Argument(help="Output folder of pero-worker ocr.", metavar="RESULTS")],
+    document: Annotated[Path, typer.Argument(help="The METS that was read.", metavar="METS")],
+    group: Annotated[str, typer.Option(help="For PAGE XML.", metavar="USE")] = "OCR-D-OCR-PERO",
+    alto_group: Annotated[
+        str, typer.Option(help="For ALTO, as FULLTEXT; '': none.", metavar="USE")
+    ] = "OCR-D-OCR-PERO-ALTO",
+    url_prefix: Annotated[str, typer.Option(help="Enter addresses that begin so in place of paths.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace these groups.")] = False,
+    mets_group: Annotated[str, typer.Option(help="As for the run.", metavar="USE")] = "",
+    mets_root: Annotated[Path | None, typer.Option(help="As for the run.")] = None,
+) -> None:
+    """Enter a run's results into the METS that its pages came from; files are written beside it."""
+    output = MetsOutput(
+        group=group,
+        alto_group=alto_group,
+        url_prefix=url_prefix,
+        overwrite=overwrite,
+        pictures=MetsOptions(group=mets_group, root=mets_root),
+    )
+    number = enter_results(results, document, output, SystemClock(), f"pero-worker {pero_worker.__version__}")
+    say(f"{number} pages entered into {document}")
+
+
+def ocrd_zip(
+    document: Annotated[Path, typer.Argument(help="Of the workspace.", metavar="METS")],
+    target: Annotated[Path, typer.Argument(help="The archive to make.", metavar="ZIP")],
+    identifier: Annotated[str, typer.Option(help="Of the work.", show_default="name of the METS' folder")] = "",
+) -> None:
+    """Pack a METS and its files as an OCRD-ZIP."""
+    number = zip_workspace(document, target, identifier or document.absolute().parent.name, SystemClock())
+    say(f"{number} files in {target}")
+
+
+app = command_app("mets", mets, METS_EPILOG)
+zip_app = command_app("ocrd-zip", ocrd_zip, ZIP_EPILOG)

@@ -1,0 +1,71 @@
+"""The thread that throws away what has had its time: results, half uploads, old events and replies."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from sqlalchemy import delete, select
+
+from pero_worker.errors import TransientError
+from pero_worker.gateway.core import Gateway
+from pero_worker.gateway.store.events import forget_events
+from pero_worker.gateway.store.jobs import expire_job, jobs_to_expire
+from pero_worker.gateway.store.schema import uploads
+
+logger = logging.getLogger(__name__)
+_ROUND_SECONDS = 30.0
+_JOBS_AT_ONCE = 50
+
+
+class Housekeeper:
+    """One of a gateway; several gateways may tidy the same database."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._thread = threading.Thread(target=self._run, name="housekeeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """The caller has told the gateway to stop."""
+        if self._thread.is_alive():
+            self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._gateway.stopping.wait(0 if self.tidy() else _ROUND_SECONDS):
+            pass
+
+    def tidy(self) -> bool:
+        """Whether there is more to do at once."""
+        try:
+            with self._gateway.database.write() as connection:
+                forget_events(connection, self._gateway.now())
+            self._forget_uploads()
+            return self._expire_jobs()
+        except TransientError as error:
+            logger.warning("tidying waits: %s", error)
+        except Exception:
+            logger.exception("the housekeeper met a bug")
+        return False
+
+    def _expire_jobs(self) -> bool:
+        now, settings = self._gateway.now(), self._gateway.settings
+        with self._gateway.database.read() as connection:
+            found = jobs_to_expire(connection, now - 86_400 * settings.retention_days, now, _JOBS_AT_ONCE)
+        for job in found:
+            with self._gateway.database.write() as connection:
+                expire_job(connection, job, now)
+            self._gateway.files.forget_job(job["id"])
+            logger.info("job expired", extra={"job": job["id"]})
+        return len(found) == _JOBS_AT_ONCE
+
+    def _forget_uploads(self) -> None:
+        old = uploads.c.expires < self._gateway.now()
+        with self._gateway.database.write() as connection:
+            ids = connection.execute(select(uploads.c.id).where(old)).scalars().all()
+            if ids:
+                connection.execute(delete(uploads).where(uploads.c.id.in_(ids)))
+        for upload in ids:
+            self._gateway.files.upload(upload).unlink(missing_ok=True)

@@ -1,0 +1,140 @@
+"""Requests of ours to addresses that clients name: only to hosts that anybody on the internet could reach, too."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from pero_worker.errors import PeroWorkerError
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAX_REDIRECTS = 5
+_PIECE = 262_144
+Resolve = Callable[[str, int], Sequence[str]]
+
+
+class OutboundError(PeroWorkerError):
+    """The address may not be asked, or does not answer as it should. `status`: what it answered, if it did."""
+
+    failure_class = "request"
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _resolve(host: str, port: int) -> Sequence[str]:
+    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbound:
+    """What may be asked."""
+
+    allowed_hosts: frozenset[str] = frozenset()
+    """Hosts that may be private, and may be asked without TLS."""
+    timeout: float = 15.0
+    resolve: Resolve = field(default=_resolve)
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """The status; redirects are not followed. OutboundError: not allowed, or no answer."""
+        connection = self._connect(urlsplit(url))
+        try:
+            connection.request("POST", _path(urlsplit(url)), body, dict(headers))
+            response = connection.getresponse()
+            response.read(1024)
+            return response.status
+        except (OSError, http.client.HTTPException) as error:
+            raise OutboundError(f"no answer: {type(error).__name__}") from error
+        finally:
+            connection.close()
+
+    def fetch(self, url: str, target: Path, limit: int) -> int:
+        """Writes what `url` holds, at most `limit` bytes; its length. Each redirect is looked at as the first address
+        was. OutboundError: not allowed, no answer, not found, too large."""
+        for _ in range(_MAX_REDIRECTS + 1):
+            connection = self._connect(urlsplit(url))
+            try:
+                connection.request("GET", _path(urlsplit(url)), headers={"User-Agent": "pero-worker"})
+                response = connection.getresponse()
+                location = response.getheader("Location")
+                if response.status in _REDIRECTS and location:
+                    url = urljoin(url, location)
+                    continue
+                if response.status != 200:
+                    raise OutboundError(f"it was answered with status {response.status}", response.status)
+                return _store(response, target, limit)
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                raise OutboundError(f"no answer: {type(error).__name__}") from error
+            finally:
+                connection.close()
+        raise OutboundError("it is redirected again and again")
+
+    def _connect(self, parts: SplitResult) -> http.client.HTTPConnection:
+        """To the very address that was looked at: a name may mean another one a moment later."""
+        try:
+            host, port = parts.hostname or "", parts.port
+        except ValueError:
+            raise OutboundError("the address has no valid port") from None
+        trusted = host in self.allowed_hosts
+        if parts.scheme not in {"https", "http"} or not host or (parts.scheme == "http" and not trusted):
+            raise OutboundError("only https:// addresses are asked")
+        if parts.username is not None:
+            raise OutboundError("an address has no user name in it")
+        port = port or (443 if parts.scheme == "https" else 80)
+        try:
+            addresses = self.resolve(host, port)
+        except (OSError, UnicodeError):
+            raise OutboundError(f"there is no host {host[:100]!r}") from None
+        if not addresses or (not trusted and not all(map(is_public, addresses))):
+            raise OutboundError(f"the host {host[:100]!r} is not on the internet")
+        address = addresses[0]
+        if parts.scheme == "https":
+            return _Pinned(host, address, port, self.timeout)
+        return http.client.HTTPConnection(address, port, timeout=self.timeout)
+
+
+class _Pinned(http.client.HTTPSConnection):
+    """TLS to a certain address, with the name checked that was asked for."""
+
+    def __init__(self, host: str, address: str, port: int, timeout: float) -> None:
+        super().__init__(host, port, timeout=timeout)
+        self._address = address
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self._address, self.port), self.timeout)
+        self.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=self.host)
+
+
+def is_public(address: str) -> bool:
+    """Whether it is an address of the internet: not of this machine, a private network, a link or a group."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour
+        if inner is not None:
+            found = inner
+    return found.is_global and not found.is_multicast and not found.is_reserved
+
+
+def _path(parts: SplitResult) -> str:
+    return f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+
+
+def _store(response: http.client.HTTPResponse, target: Path, limit: int) -> int:
+    size = 0
+    with target.open("wb") as stream:
+        while piece := response.read(_PIECE):
+            size += len(piece)
+            if size > limit:
+                raise OutboundError(f"it has more than {limit:,} bytes")
+            stream.write(piece)
+    return size

@@ -1,0 +1,96 @@
+"""Webhooks as Standard Webhooks has them: signed, told again until they are heard."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import logging
+import threading
+from collections.abc import Sequence
+
+from sqlalchemy import RowMapping
+
+from pero_worker.errors import TransientError
+from pero_worker.gateway.core import Gateway
+from pero_worker.gateway.outbound import Outbound, OutboundError
+from pero_worker.gateway.store.deliveries import add_secret, note_attempt, secrets_of, take_due
+
+logger = logging.getLogger(__name__)
+_POLL_SECONDS = 1.0
+_SECRET_BYTES = 32
+_PREFIX = "whsec_"
+
+
+def make_secret(random_bytes: bytes) -> str:
+    return _PREFIX + base64.b64encode(random_bytes).decode()
+
+
+def signature_of(secrets: Sequence[str], message: str, timestamp: int, body: str) -> str:
+    """Of each secret one, with spaces between."""
+    content = f"{message}.{timestamp}.{body}".encode()
+    found = []
+    for secret in secrets:
+        key = base64.b64decode(secret.removeprefix(_PREFIX))
+        found.append(f"v1,{base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()}")
+    return " ".join(found)
+
+
+class WebhookSender:
+    """The thread that delivers. Several gateways may share the work."""
+
+    def __init__(self, gateway: Gateway, outbound: Outbound) -> None:
+        self._gateway = gateway
+        self._outbound = outbound
+        self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """The caller has told the gateway to stop."""
+        if self._thread.is_alive():
+            self._thread.join(2)
+
+    def _run(self) -> None:
+        while not self._gateway.stopping.is_set():
+            try:
+                busy = self.deliver_next()
+            except TransientError as error:
+                logger.warning("webhooks wait: %s", error)
+                busy = False
+            except Exception:
+                logger.exception("the webhooks' sender met a bug")
+                busy = False
+            if not busy:
+                self._gateway.stopping.wait(_POLL_SECONDS)
+
+    def deliver_next(self) -> bool:
+        """Whether one was due."""
+        with self._gateway.database.write() as connection:
+            row = take_due(connection, self._gateway.now())
+            if row is None:
+                return False
+            secrets = secrets_of(connection, row["owner"])
+            if not secrets:
+                secrets = [make_secret(self._gateway.random_bytes(_SECRET_BYTES))]
+                add_secret(connection, row["owner"], secrets[0])
+        status, error = self._send(row, secrets)
+        with self._gateway.database.write() as connection:
+            note_attempt(connection, row, status, error, self._gateway.now())
+        return True
+
+    def _send(self, row: RowMapping, secrets: Sequence[str]) -> tuple[int | None, str]:
+        timestamp = int(self._gateway.now())
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "pero-worker",
+            "webhook-id": row["id"],
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": signature_of(secrets, row["id"], timestamp, row["body"]),
+        }
+        try:
+            status = self._outbound.post(row["url"], row["body"].encode(), headers)
+        except OutboundError as error:
+            return error.status, str(error)
+        return status, "" if 200 <= status < 300 else f"it was answered with status {status}"
