@@ -66,18 +66,18 @@ def test_alto_2_of_the_example() -> None:
     root = etree.fromstring(alto2.write(page(), created=CREATED, creator="test"))
     found = Counter(etree.QName(element).localname for element in root.iter("*"))
     assert (found["TextLine"], found["String"], found["Shape"]) == (2, 4, 2)
-    assert root.find(f".//{{{alto2.NAMESPACE}}}TextLine").get("BASELINE") == "121"  # type: ignore[union-attr]
+    assert root.find(f".//{{{alto2.NAMESPACE}}}TextLine").get("BASELINE") == "121"
 
 
 def test_tei_has_the_text_where_it_stands() -> None:
     root = etree.fromstring(written("tei", page(), None, replace(page(), name="two.jpg")))
     assert root.xpath("//t:pb/@facs", namespaces=X) == ["#p1", "#p3"]
     assert root.xpath("//t:graphic/@url", namespaces=X) == ["scan.jpg", "two.jpg"]
-    ids = set(root.xpath("//@xml:id"))  # type: ignore[arg-type]
-    assert {name.removeprefix("#") for name in root.xpath("//@facs")} <= ids  # type: ignore[union-attr]
+    ids = set(root.xpath("//@xml:id"))
+    assert {name.removeprefix("#") for name in root.xpath("//@facs")} <= ids
     assert [text.strip() for text in root.xpath("//t:lb/following-sibling::text()[1]", namespaces=X)] == [
         "Dobrý den"
-    ] * 4  # type: ignore[union-attr]
+    ] * 4
     assert root.xpath("string(//t:titleStmt/t:title)", namespaces=X) == "book"
 
 
@@ -85,7 +85,7 @@ def test_tei_has_the_text_where_it_stands() -> None:
 @given(PAGES)
 def test_tei_and_markdown_take_any_page(record: Page) -> None:
     root = etree.fromstring(written("tei", record))
-    assert len(root.xpath("//@xml:id")) == len(set(root.xpath("//@xml:id")))  # type: ignore[arg-type]
+    assert len(root.xpath("//@xml:id")) == len(set(root.xpath("//@xml:id")))
     written("markdown", record).decode()
 
 

@@ -18,6 +18,8 @@ from pero_worker.errors import ExitCode, PeroWorkerError
 
 COMMANDS: Mapping[str, Command] = {
     "ocr": Command("ocr", "Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."),
+    "review": Command("review", "List the worst pages and lines, and show each line's picture beside its text."),
+    "train": Command("train", "Tune the recogniser to a hand or a face, with pages that are transcribed already."),
     "mets": Command(
         "mets", "Enter a run's results into the METS that its pages came from; files are written beside it."
     ),

@@ -58,6 +58,8 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
         _child(metadata, name).text = created.isoformat(timespec="seconds")
     name = clean_text(page.name)
     sheet = _child(root, "Page", imageFilename=name, imageWidth=str(page.width), imageHeight=str(page.height))
+    if (sure := page.confidence()) is not None:
+        sheet.set("conf", f"{min(1.0, max(0.0, sure)):.3f}")
     if page.orientation and -180 < page.orientation <= 180:
         sheet.set("orientation", f"{page.orientation:.3f}")
     ids = Ids({"reading_order"})
