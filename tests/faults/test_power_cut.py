@@ -198,7 +198,7 @@ def test_a_download(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             writer = ResultTree(OutputFolder(disk.root), ("page",), SystemClock())
         else:
             writer = RequestFolders(disk.root)
-        with closing(writer):  # type: ignore[type-var]
+        with closing(writer):
             download(
                 broker,  # type: ignore[arg-type]
                 "out",
