@@ -103,7 +103,7 @@ $(BIN)/pip:
 
 $(VENV)/.stamp-program: pyproject.toml | $(BIN)/pip
 	@echo 'installing the program: some 2 GB, a few minutes'
-	$(PIP_INSTALL) -e '.[pero,rapidocr,servers,gateway]'
+	$(PIP_INSTALL) -e '.[pero,train,rapidocr,servers,gateway]'
 	@$(CHECK_ENV)
 	@touch $@
 
@@ -120,7 +120,7 @@ $(VENV)/.stamp-test: pyproject.toml build/ocrd-venv/.stamp | $(BIN)/pip
 	scripts/apt-install.sh --unpack build/prometheus prometheus
 	scripts/apt-install.sh fonts-dejavu-core mupdf-tools poppler-utils postgresql rabbitmq-server systemd zookeeper
 	@echo 'installing the program and what its tests need: some 2 GB, a few minutes'
-	$(PIP_INSTALL) -e '.[pero,rapidocr,servers,gateway,test]'
+	$(PIP_INSTALL) -e '.[pero,train,rapidocr,servers,gateway,test]'
 	@$(CHECK_ENV)
 	@touch $(VENV)/.stamp-program $@
 

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from faults.chaos_cluster import WATCHDOGS, WORKERS, ClusterUnderFire, children
 from faults.chaos_pages import Pipeline
+from faults.proxy import Proxy
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
@@ -53,14 +54,14 @@ def main() -> None:
     arguments.add_argument("--pages", type=int, default=3000, help="failing pages in a row")
     arguments.add_argument("--part", action="append", choices=["absence", "failures", "endings"], help="default: all")
     given = arguments.parse_args()
-    parts = {
-        "absence": lambda: show_absence(cluster, given.seconds),
-        "failures": lambda: show_failures(cluster, given.pages),
-        "endings": lambda: show_endings(cluster),
+    parts: dict[str, Callable[[ClusterUnderFire], None]] = {
+        "absence": lambda cluster: show_absence(cluster, given.seconds),
+        "failures": lambda cluster: show_failures(cluster, given.pages),
+        "endings": show_endings,
     }
     with tempfile.TemporaryDirectory(prefix="pero-away-") as name, cluster_of(Path(name)) as cluster:
         for part in given.part or parts:
-            parts[part]()
+            parts[part](cluster)
 
 
 @contextmanager
@@ -106,19 +107,19 @@ def show_absence(cluster: ClusterUnderFire, seconds: float) -> None:
         print(f"| {name} | {' | '.join(f'{part:.1f}' for part in used)} | {time.monotonic() - begun:.1f} |", flush=True)
 
 
-def shut(*proxies: object) -> None:
+def shut(*proxies: Proxy) -> None:
     for proxy in proxies:
         proxy.refusing = True
         proxy.cut()
 
 
-def hang_up(*proxies: object) -> None:
+def hang_up(*proxies: Proxy) -> None:
     for proxy in proxies:
         proxy.hanging_up = True
         proxy.cut()
 
 
-def open_up(*proxies: object) -> None:
+def open_up(*proxies: Proxy) -> None:
     for proxy in proxies:
         proxy.refusing = proxy.hanging_up = False
 
@@ -280,7 +281,7 @@ def done(cluster: ClusterUnderFire, number: int) -> None:
     wait(lambda: b'"page":"page%d"' % number in cluster.report)
 
 
-def wait(condition: Callable[[], bool]) -> None:
+def wait(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 300
     while not condition():
         if time.monotonic() > deadline:

@@ -45,6 +45,7 @@ def fill(broker: RabbitBroker, size: int, count: int, *stages: str) -> None:
 
 def relay(port: int, vhost: str, source: str, target: str, count: int) -> float:
     """Pages a second of a bare relay with pipelined confirms."""
+    channel: Any = None
     state: dict[str, Any] = {"published": 0, "confirmed": 0, "tags": {}}
 
     def confirmed(frame: Any) -> None:
@@ -68,7 +69,6 @@ def relay(port: int, vhost: str, source: str, target: str, count: int) -> float:
         channel.basic_qos(prefetch_count=WINDOW)
         channel.basic_consume(source, arrived)
 
-    channel: Any = None
     parameters = pika.ConnectionParameters("127.0.0.1", port, vhost)
     connection = pika.SelectConnection(
         parameters,

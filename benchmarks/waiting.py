@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pero_worker.brokers.connection import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
@@ -36,7 +37,7 @@ WORK_A_PAGE = 0.005
 
 
 class Bench:
-    def __init__(self, client: object, broker: RabbitBroker, environment: dict[str, str]) -> None:
+    def __init__(self, client: Any, broker: RabbitBroker, environment: dict[str, str]) -> None:
         self.client, self.broker, self.environment = client, broker, environment
 
     def stage(self, name: str, seconds: float = 0.0) -> None:

@@ -83,7 +83,8 @@ def packed(values: NDArray[Any], bits: int) -> bytes:
 
 
 def deep(grey: NDArray[np.uint8], bits: int) -> NDArray[np.uint16]:
-    return ((grey.astype(np.uint32) * (2**bits - 1) + 127) // 255).astype(np.uint16)
+    deeper: NDArray[np.uint16] = ((grey.astype(np.uint32) * (2**bits - 1) + 127) // 255).astype(np.uint16)
+    return deeper
 
 
 def same_page(grey: NDArray[np.uint8]) -> Iterator[tuple[str, bytes]]:
@@ -186,9 +187,9 @@ def _by_pillow(grey: NDArray[np.uint8]) -> Iterator[tuple[str, bytes]]:
     import imagecodecs  # noqa: PLC0415
 
     twelve = deep(grey, 12)
-    yield "rgb_12_in_16.png", imagecodecs.png_encode(twelve[:, :, None].repeat(3, 2))
-    yield "grey_alpha_16.png", imagecodecs.png_encode(np.stack([twelve, np.full_like(twelve, 4095)], 2))
-    yield "twelve_bits.jpg", imagecodecs.jpeg_encode(twelve, level=95, bitspersample=12)
+    yield "rgb_12_in_16.png", bytes(imagecodecs.png_encode(twelve[:, :, None].repeat(3, 2)))
+    yield "grey_alpha_16.png", bytes(imagecodecs.png_encode(np.stack([twelve, np.full_like(twelve, 4095)], 2)))
+    yield "twelve_bits.jpg", bytes(imagecodecs.jpeg_encode(twelve, level=95, bitspersample=12))
     yield "page12.pgm", b"P5 %d %d 4095\n" % picture.size + twelve.astype(">u2").tobytes()
     jpeg = encoded(picture, "JPEG", quality=92)
     yield "no_end.jpg", jpeg[:-2]

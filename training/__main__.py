@@ -8,13 +8,20 @@ import os
 import shutil
 import sys
 import time
+from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from training import layout, loop, nets, recogniser
+from pero_worker.training import loop
+from pero_worker.training.alphabet import Alphabet
+from pero_worker.training.batches import Loss
+from pero_worker.training.network import learning, open_network, save_network, widen
+from training import calibrate as calibration
+from training import froc, layout, nets, recogniser
+from training.alphabet import CHARACTERS
 from training.prepare import prepare
 from training.sources import FIGURES
 
@@ -48,30 +55,41 @@ def fetch(given: argparse.Namespace) -> None:
 def train_recogniser(given: argparse.Namespace) -> None:
     """Trains the recogniser into OUT: checkpoint.pt, record.json, ocr.pt and ocr.json."""
     device = _set_up(given)
-    net = nets.Recogniser(given.size)
-    if given.start_from:
-        nets.start_from(net, given.start_from)
-        recogniser.tune(net)
-    net = net.to(device)
-    teacher = None
+    teacher, known = None, Alphabet(CHARACTERS)
     if given.teacher:
-        teacher = nets.Recogniser("small")
-        nets.start_from(teacher, given.teacher)
-        teacher = teacher.to(device).eval()
-    data = recogniser.LineBatches(given.data, given.seed, given.columns, given.longest, given.figures)
-    _finish(
-        loop.train(
-            net,
-            lambda start: recogniser.batches(data.from_start(start), given.workers),
-            recogniser.Loss(teacher),
-            recogniser.Validation(given.data, given.validate_lines, given.figures),
-            _schedule(given),
-            given.out,
-            _about(given),
-            tell,
-        ),
-        given.out / "ocr.pt",
+        teacher, known, _ = open_network(given.teacher)
+        teacher.to(device).eval()
+    net, alphabet, height = _recogniser(given, known)
+    task = recogniser.Task(
+        data=given.data, alphabet=alphabet, height=height, longest=given.longest, figures=given.figures,
+        real=given.real, share=given.real_share,
+    )  # fmt: skip
+    data = recogniser.LineBatches(task, given.seed, given.columns)
+    trained = loop.train(
+        net.to(device),
+        lambda start: recogniser.batches(data.from_start(start), given.workers),
+        Loss(alphabet, teacher),
+        recogniser.Validation(task, given.validate_lines),
+        _schedule(given),
+        given.out,
+        _about(given),
+        tell,
     )
+    _write(trained, alphabet, height, given.out)
+
+
+def _write(net: Any, alphabet: Alphabet, height: int, out: Path) -> None:
+    save_network(net, alphabet, height, out / "ocr.json")
+    tell(f"{out / 'ocr.pt'}: {(out / 'ocr.pt').stat().st_size / 1e6:.1f} MB")
+
+
+def _recogniser(given: argparse.Namespace, alphabet: Alphabet) -> tuple[Any, Alphabet, int]:
+    if not given.start_from:
+        return nets.Recogniser(given.size, alphabet.blank + 1), alphabet, nets.LINE_HEIGHT
+    net, known, height = open_network(given.start_from)
+    alphabet = known.with_more(alphabet.characters)
+    widen(net, known, alphabet)
+    return learning(net), alphabet, height
 
 
 def train_layout(given: argparse.Namespace) -> None:
@@ -99,24 +117,48 @@ def train_layout(given: argparse.Namespace) -> None:
 
 def export(given: argparse.Namespace) -> None:
     """Writes the averaged weights of a checkpoint as TorchScript, while training goes on or after it was cut off."""
-    net = nets.Recogniser(given.size) if given.net == "recogniser" else nets.ParseNet(given.size)
     state = torch.load(given.out / "checkpoint.pt", map_location="cpu", weights_only=True)
-    net.load_state_dict(state["mean"])
-    _finish(net, given.out / ("ocr.pt" if given.net == "recogniser" else "parsenet.pt"))
+    if given.net == "layout":
+        net = nets.ParseNet(given.size)
+        net.load_state_dict(state["mean"])
+        _finish(net, given.out / "parsenet.pt")
+        return
+    reader, alphabet, height = _recogniser(given, Alphabet(CHARACTERS))
+    reader.load_state_dict(state["mean"])
+    _write(reader, alphabet, height, given.out)
 
 
 def evaluate(given: argparse.Namespace) -> None:
-    """CER of an exported recogniser on drawn lines of texts and families that were kept out of training."""
-    net = torch.jit.load(str(given.model), map_location="cpu").eval()
-    for kind, rate in recogniser.Validation(given.data, given.lines)(net).items():
+    """CER of an exported recogniser on lines that were kept out of training: drawn, and real ones."""
+    net, alphabet, height = open_network(given.model)
+    task = recogniser.Task(data=given.data, alphabet=alphabet.with_more(CHARACTERS), height=height, real=given.real)
+    validation = recogniser.Validation(task, given.lines)
+    validation.alphabet = alphabet
+    for kind, rate in validation(net.eval()).items():
         print(f"{kind}: CER {100 * rate:.2f} %")
+
+
+def calibrate(given: argparse.Namespace) -> None:
+    """Prints the CONFIDENCE of a recogniser for config.ini: what its probabilities are worth on real lines of `dev`."""
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    net, alphabet, height = open_network(given.model)
+    judged = calibration.judge(net.eval(), alphabet, height, given.real)
+    letters, wrong = sum(line.letters for line in judged), sum(line.wrong for line in judged)
+    print(f"{len(judged)} lines, CER {100 * wrong / letters:.2f} %")
+    print(f"CONFIDENCE = {calibration.written(calibration.points(judged))}")
+
+
+def convert_froc(given: argparse.Namespace) -> None:
+    """Writes a recogniser out of the unpacked wheel of ocrd-froc as pero-ocr takes it: OUT gets ocr.pt and ocr.json."""
+    froc.convert(given.wheel, given.out, given.group)
 
 
 def everything(given: argparse.Namespace) -> None:
     """Data, and both bundled pipelines from nothing: folders that `pero-worker ocr --pipeline` takes."""
     if not (given.data / "fonts.json").is_file():
         prepare(given.data, tell)
-    teacher = given.out / "recogniser-small" / "ocr.pt"
+    teacher = given.out / "recogniser-small" / "ocr.json"
     for part in _PARTS:
         own = {"out": given.out / f"{part.net}-{part.size}", "size": part.size, "minutes": given.minutes * part.share}
         if part.net == "recogniser":
@@ -125,11 +167,26 @@ def everything(given: argparse.Namespace) -> None:
             train_layout(_changed(given, **own))
     for size, name in (("small", "print-latin"), ("tiny", "print-latin-small")):
         made = given.out / name
-        shutil.copytree(_PIPELINES / name, made, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.md"))
+        _begin_pipeline(_PIPELINES / name, made)
         layout_net, reader = given.out / "layout-tiny", given.out / f"recogniser-{size}"
         for file in (layout_net / "parsenet.pt", reader / "ocr.pt", reader / "ocr.json"):
             shutil.copy(file, made)
         tell(f"{made} is ready")
+
+
+def _begin_pipeline(bundled: Path, made: Path) -> None:
+    """Copies what a bundled pipeline says of itself, with one reader whose confidences nobody has measured."""
+    made.mkdir(parents=True, exist_ok=True)
+    shutil.copy(bundled / "pipeline.toml", made)
+    config = ConfigParser(interpolation=None)
+    config.read(bundled / "config.ini", "utf-8")
+    for section in [name for name in config.sections() if name.startswith("READER_")]:
+        config.remove_section(section)
+    for key in ("CONFIDENCE", "LEAST_CONFIDENCE"):
+        config.remove_option("WORKER", key)
+    config["LINE_CROPPER"]["LINE_HEIGHT"] = str(nets.LINE_HEIGHT)
+    with (made / "config.ini").open("w", encoding="utf-8") as stream:
+        config.write(stream)
 
 
 def _changed(given: argparse.Namespace, **values: Any) -> argparse.Namespace:
@@ -161,7 +218,7 @@ def _about(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _finish(net: torch.nn.Module, path: Path) -> None:
-    nets.export(net, path)
+    nets.export_layout(net, path)
     tell(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
@@ -184,19 +241,25 @@ def _parser() -> argparse.ArgumentParser:
         _loop_options(training)
     for training in (lines, crops):
         training.add_argument("--size", default="small", help="tiny, small or base")
-        training.add_argument("--start-from", type=Path, help="an exported net of the same size to tune")
+        training.add_argument("--start-from", type=Path, help="what to tune: ocr.json of a recogniser, or a layout net")
         training.set_defaults(teacher=None)
     for training in (lines, together):
         _line_options(training)
     for training in (crops, together):
         _crop_options(training)
-    lines.add_argument("--teacher", type=Path, help="an exported net, of size small, whose frames a smaller one learns")
+    lines.add_argument("--teacher", type=Path, help="ocr.json of a trained net, whose frames a smaller one learns")
     together.set_defaults(minutes=60.0, start_from=None)
     exporting = command("export", export, "out")
     exporting.add_argument("net", choices=["recogniser", "layout"])
     exporting.add_argument("--size", default="small")
+    exporting.add_argument("--start-from", type=Path, help="as it was given to the training")
+    calibrating = command("calibrate", calibrate, "model", "real")
+    calibrating.add_argument("--threads", type=int, default=0)
+    froc_command = command("froc", convert_froc, "wheel", "out")
+    froc_command.add_argument("--group", type=int, default=1, help="of fonts; 0: all, 1: antiqua, 3: Fraktur ...")
     evaluating = command("evaluate", evaluate, "model", "data")
     evaluating.add_argument("--lines", type=int, default=500, help="of each kind of face")
+    evaluating.add_argument("--real", type=Path, help="a folder of archives of real lines")
     return parser
 
 
@@ -216,6 +279,8 @@ def _line_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--columns", type=int, default=120_000, help="of pixels in a batch")
     parser.add_argument("--longest", type=int, default=90, help="characters of a line")
     parser.add_argument("--figures", type=float, default=FIGURES, help="share of lines of numbers and random letters")
+    parser.add_argument("--real", type=Path, help="a folder of archives of real lines to learn from, too")
+    parser.add_argument("--real-share", type=float, default=0.7, help="of the lines")
     parser.add_argument("--validate-lines", type=int, default=200, help="of each kind of face")
 
 

@@ -6,8 +6,13 @@ _CZECH_SLOVAK = "áčďéěíňóřšťúůýžÁČĎÉĚÍŇÓŘŠŤÚŮÝŽľ�
 _GERMAN_FRENCH = "öüßÄÖÜàâçèêëîïùûœæÀÂÇÈÊËÎÏÔÙÛŒÆ"
 _POLISH = "ąćęłńśźżĄĆĘŁŃŚŹŻ"
 _MARKS = "„“”‚‘’«»›‹–—…§†°•×½¼€£ſ"
+_MORE_LANGUAGES = "ñÑòÒìÌ¡¿ªºåÅøØãÃõÕőŐűŰÿ"
+_RAISED = "¹²³⁴⁵⁶⁷⁸⁹⁰ᵉʳˢᵒ"
+_OLD_PRINT = "ẽũĩ\u0303\u0364ꝛ⁊ꝰꝑꝓꝗꝙ¶·"
 
-CHARACTERS = _LATIN + _ASCII + _CZECH_SLOVAK + _GERMAN_FRENCH + _POLISH + _MARKS
+CHARACTERS = (
+    _LATIN + _ASCII + _CZECH_SLOVAK + _GERMAN_FRENCH + _POLISH + _MARKS + _MORE_LANGUAGES + _RAISED + _OLD_PRINT
+)
 """Never reorder: trained weights depend on it."""
 BLANK = len(CHARACTERS)
 INDEX = {character: index for index, character in enumerate(CHARACTERS)}

@@ -65,24 +65,3 @@ def on_paper(rng: np.random.Generator, ink: Ink, strength: float = 1.0, behind: 
     if rng.random() < 0.5:  # yellowed
         tint = np.array([rng.uniform(0.72, 1), rng.uniform(0.88, 1), 1], np.float32)
     return np.clip(grey[:, :, None] * tint, 0, 255).astype(np.uint8)
-
-
-def scanned(rng: np.random.Generator, image: Image) -> Image:
-    """One time in two a poor scan: two colours only, few pixels, strong or uneven contrast, JPEG."""
-    if rng.random() < 0.14:
-        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        cut = float(cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0]) + rng.normal(0, 10)
-        cut = cut + 0.8 * (cv2.GaussianBlur(grey, (0, 0), 25).astype(np.float32) - grey.mean())
-        image = cv2.cvtColor(np.where(grey > cut, 255, 0).astype(np.uint8), cv2.COLOR_GRAY2BGR)
-    elif rng.random() < 0.15:
-        share = rng.uniform(0.4, 0.75)
-        small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-        image = cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
-    if rng.random() < 0.15:
-        image = np.clip((image.astype(np.float32) - 128) * rng.uniform(0.5, 1.5) + 128, 0, 255).astype(np.uint8)
-    return jpeg(rng, image) if rng.random() < 0.3 else image
-
-
-def jpeg(rng: np.random.Generator, image: Image, worst: int = 25) -> Image:
-    _, packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(worst, 96))])
-    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from pero_worker.training.network import input_of
 from training.drawn import maps
 from training.fonts import surely
-from training.nets import input_of
 from training.pages import PageMaker
 from training.sources import Sources
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 from PIL.ImageFont import FreeTypeFont
 
+from pero_worker.training import variety
 from training import fonts, ink
 from training.fonts import BLACKLETTER, TYPEWRITER, Face
 from training.sources import Sources
@@ -20,9 +20,8 @@ from training.sources import Sources
 cv2.setNumThreads(0)
 _MARKS = re.compile(r"(?<=\w)(?=[,;:!?.“”»«])")
 _UMLAUTS = str.maketrans("äöü", "aou")
+_SMALL_E = str.maketrans({"ä": "a\u0364", "ö": "o\u0364", "ü": "u\u0364"})
 _MARGIN = 4.0
-_PAD = 32
-"""Columns of black that pero-ocr puts on both sides of a line."""
 
 
 class LineMaker:
@@ -56,7 +55,7 @@ class LineMaker:
         finer = rng.uniform(0.85, 1.7)  # the resolution of the page against that of the crop
         size = max(12, round(self.height * finer / (above + below)))
         up, down = math.ceil(above * size) + 6, math.ceil(below * size) + 6
-        inked, start, end = self._strike(face, text, size, up, up + down)
+        inked, start, end, text = self._strike(face, text, size, up, up + down)
         if not self.clean:
             inked = ink.pressed(rng, inked, clogged=0.35 if face.kind == TYPEWRITER else 0.14)
         left = max(0, start - int(self._margin(0.05, 0.5) * size))
@@ -66,7 +65,7 @@ class LineMaker:
         else:
             page = ink.on_paper(rng, inked, behind=self._other_side(face, size, inked.shape))
         crop = self._crop(page, (left, right), up, (above * size, below * size), size)
-        return (crop if self.clean else ink.scanned(rng, crop)), text
+        return (crop if self.clean else variety.scanned(rng, crop)), text
 
     def _margin(self, lost: float, usual: float) -> float:
         """Paper beside the text in font sizes; at times far too much of it, for baselines overshoot."""
@@ -95,10 +94,10 @@ class LineMaker:
                 pen.ellipse([x - r, y - r * rng.uniform(0.5, 1), x + r, y + r], fill=int(rng.integers(90, 255)))
         inked = ink.covered(sheet)[:, :width]
         behind = self._other_side(face, max(12, size), inked.shape)
-        return ink.scanned(rng, ink.on_paper(rng, ink.pressed(rng, inked), 1.5, behind))
+        return variety.scanned(rng, ink.on_paper(rng, ink.pressed(rng, inked), 1.5, behind))
 
-    def _strike(self, face: Face, text: str, size: int, up: int, height: int) -> tuple[ink.Ink, int, int]:
-        """Ink of the line and of pieces of its neighbours, and where the text begins and ends."""
+    def _strike(self, face: Face, text: str, size: int, up: int, height: int) -> tuple[ink.Ink, int, int, str]:
+        """Ink of the line and of pieces of its neighbours, where the text begins and ends, and as what it is read."""
         rng = self.rng
         font = fonts.load(self.sources.path(face), size)
         spaced = 0.0
@@ -134,7 +133,8 @@ class LineMaker:
         if not self.clean and rng.random() < 0.04:  # an underline
             y = up + int(size * rng.uniform(0.1, 0.25))
             pen.line([(start, y), (end, y)], fill=int(rng.integers(120, 255)), width=max(1, size // 14))
-        return ink.covered(sheet), start, int(end)
+        read = text.translate(_SMALL_E) if small_e and not spaced else text
+        return ink.covered(sheet), start, int(end), read
 
     def _set(
         self, pen: ImageDraw.ImageDraw, face: Face, text: str, font: FreeTypeFont, at: tuple[int, int], loose: float
@@ -206,12 +206,3 @@ class LineMaker:
             page = cv2.GaussianBlur(page, (0, 0), 0.45 / scale)
         grid = columns.astype(np.float32), rows.astype(np.float32)
         return np.asarray(cv2.remap(page, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
-
-
-def padded(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Crops as the batch (n, height, width, 3) that pero-ocr builds: black round them, the width a multiple of 32."""
-    width = math.ceil(max(crop.shape[1] for crop in crops) / 32) * 32
-    batch = np.zeros((len(crops), crops[0].shape[0], width + 2 * _PAD, 3), np.uint8)
-    for row, crop in zip(batch, crops, strict=True):
-        row[:, _PAD : _PAD + crop.shape[1]] = crop
-    return batch

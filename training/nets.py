@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 from typing import Final
 
@@ -11,20 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.alphabet import CHARACTERS
+from pero_worker.training.network import save_script
 
 LINE_HEIGHT = 40
 
 
-class _Conv2d(nn.Conv2d):
+class Conv2d(nn.Conv2d):
     """May hold its weights in half precision, to take half of the room in a file; it computes in float32."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.weight.float(), self.bias)
 
 
-class _LSTM(nn.LSTM):
-    """As `_Conv2d`, but on a CPU it computes as precisely as its input is, for autocast leaves it out there.
+class LSTM(nn.LSTM):
+    """As `Conv2d`, but on a CPU it computes as precisely as its input is, for autocast leaves it out there.
 
     For batches first, both directions and a state of zeros.
     """
@@ -36,15 +35,15 @@ class _LSTM(nn.LSTM):
         return torch.lstm(x, [zeros, zeros], weights, True, self.num_layers, self.dropout, self.training, True, True)[0]
 
 
-class _Linear(nn.Linear):
-    """As `_Conv2d`."""
+class Linear(nn.Linear):
+    """As `Conv2d`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight.float(), self.bias)
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
-    return _normed(_Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False))
+    return _normed(Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False))
 
 
 def _normed(convolution: nn.Conv2d) -> nn.Module:
@@ -64,7 +63,7 @@ class Recogniser(nn.Module):
         "base": (48, 96, 160, 256, 384, 320, 2),
     }
 
-    def __init__(self, size: str, dropout: float = 0.1) -> None:
+    def __init__(self, size: str, classes: int, dropout: float = 0.1) -> None:
         super().__init__()
         stem, first, second, third, last, hidden, layers = self.SIZES[size]
         self.conv = nn.Sequential(
@@ -77,11 +76,11 @@ class Recogniser(nn.Module):
             nn.MaxPool2d((2, 1)),
             _conv(second, third, 3),
             _conv(third, third, 3),
-            _normed(_Conv2d(third, last, (LINE_HEIGHT // 8, 1), bias=False)),  # all rows become one
+            _normed(Conv2d(third, last, (LINE_HEIGHT // 8, 1), bias=False)),  # all rows become one
         )
         self.drop = nn.Dropout(dropout)
-        self.rnn = _LSTM(last, hidden, layers, bidirectional=True, batch_first=True, dropout=dropout)
-        self.out = _Linear(2 * hidden, len(CHARACTERS) + 1)
+        self.rnn = LSTM(last, hidden, layers, bidirectional=True, batch_first=True, dropout=dropout)
+        self.out = Linear(2 * hidden, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(self.drop(self.rnn(self.features(x)))).permute(0, 2, 1)
@@ -127,7 +126,7 @@ class ParseNet(nn.Module):
         for skipped in reversed([full, *widths[:-1]]):
             self.up.append(_Up(inputs, skipped, max(skipped, full)))
             inputs = max(skipped, full)
-        self.head = _Conv2d(inputs, 5, 1)
+        self.head = Conv2d(inputs, 5, 1)
 
     def logits(self, x: Tensor) -> Tensor:
         x = self.full((x - 0.5) * 2.0)
@@ -147,30 +146,15 @@ class ParseNet(nn.Module):
         return maps, maps
 
 
-def input_of(pixels: Tensor) -> Tensor:
-    """What both networks take of uint8 pixels (n, h, w, 3)."""
-    return pixels.permute(0, 3, 1, 2).float() / 255
-
-
 def start_from(net: nn.Module, exported: Path) -> None:
-    """Takes the weights of an exported net of the same size."""
+    """Takes the weights of an exported layout net of the same size."""
     net.load_state_dict(torch.jit.load(str(exported), map_location="cpu").state_dict())
 
 
-def export(net: nn.Module, path: Path) -> None:
-    """Writes the net as TorchScript, for CPU and GPU, its weights in half precision; a recogniser also its description,
-    `ocr.json`, beside it."""
+def export_layout(net: nn.Module, path: Path) -> None:
+    """Writes a layout net as TorchScript, for CPU and GPU, its weights in half precision."""
     net = copy.deepcopy(net).to("cpu").float().eval()
-    for part in net.modules():
-        if isinstance(part, _Conv2d | _LSTM | _Linear):
-            part._apply(lambda weights: weights.half() if weights.dim() > 1 else weights)
-    torch.jit.script(net).save(str(path))
-    if isinstance(net, Recogniser):
-        description = {
-            "line_px_height": LINE_HEIGHT,
-            "line_vertical_scale": 1.0,
-            "checkpoint": path.name,
-            "characters": list(CHARACTERS),
-            "net_name": "CRNN",
-        }
-        path.with_name("ocr.json").write_text(json.dumps(description, ensure_ascii=False), "utf-8")
+    for weights in net.parameters():
+        if weights.dim() > 1:
+            weights.data = weights.data.half()
+    save_script(torch.jit.script(net), path)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pero_worker.training.variety import jpeg
 from training import ink
 from training.drawn import Drawn, Points
 
@@ -24,7 +25,7 @@ def scan(rng: np.random.Generator, page: Drawn) -> None:
         turned[:edge] = dark
         page.image = np.rot90(turned, -turns).copy()
     if rng.random() < 0.4:
-        page.image = ink.jpeg(rng, page.image, 30)
+        page.image = jpeg(rng, page.image, 30)
 
 
 def _lay_on_table(rng: np.random.Generator, page: Drawn) -> None:

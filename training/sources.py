@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import combining
 
 from training.alphabet import CHARACTERS, INDEX
 from training.fonts import BLACKLETTER, ORNAMENT, ROMAN, TYPEWRITER, Face
@@ -27,14 +28,18 @@ _PERIOD = re.compile(
 _REAL_FRAKTUR = re.compile(r"yannis|version|unifrakt|qtfrakt|yfrak|yswab|ygoth")
 _LANGUAGES = {  # how often a language is set in a kind of face
     BLACKLETTER: {"de": 8, "de-words": 3, "cs": 0.5, "en": 0.3, "nl": 0.3},
-    TYPEWRITER: {"cs": 4, "cs-words": 1, "de": 2, "en": 3, "nl": 2, "nl-words": 0.5, "fr": 1, "pl": 1, "sk-words": 0.5},
+    TYPEWRITER: {"cs": 4, "cs-words": 1, "de": 2, "en": 3, "nl": 2, "nl-words": 0.5, "fr": 1, "pl": 1, "sk-words": 0.5,
+                 "da": 0.7, "es": 0.7, "hu": 0.3, "it": 0.7},
     ROMAN: {"cs": 3, "cs-words": 1, "de": 4, "de-words": 1, "en": 2, "en-words": 0.5, "fr": 4, "fr-words": 1, "nl": 1,
-            "nl-words": 0.5, "pl": 1.5, "pl-words": 0.5, "sk-words": 0.7, "la-words": 1},
+            "nl-words": 0.5, "pl": 1.5, "pl-words": 0.5, "sk-words": 0.7, "la-words": 1,
+            "da": 0.5, "da-words": 0.3, "es": 2, "es-words": 1, "hu": 0.3, "it": 2, "it-words": 1},
 }  # fmt: skip
 _QUOTES = {
     "de": ("„“", "„“", "»«"), "cs": ("„“", "„“", "»«"), "sk": ("„“",), "pl": ("„”", "«»"), "nl": ("“”", "„”", "''"),
-    "fr": ("«»", "“”"), "en": ("“”", "‘’", "\"\""),
+    "fr": ("«»", "“”"), "es": ("«»", "“”"), "it": ("«»", "“”"), "da": ("»«", "“”"), "hu": ("„”",),
+    "en": ("“”", "‘’", "\"\""),
 }  # fmt: skip
+_LONE = [character for character in CHARACTERS[1:] if not combining(character)]
 _TEST_EVERY, _TEST_AT = 20, 7
 
 
@@ -167,13 +172,13 @@ class Sources:
                 opening, closing = tuple(draw.choice(["„“", "»«", "()", "[]", "“”", "«»", "''", '""', "‘’"]))
                 parts.append(f"{opening}{''.join(draw.choices(CHARACTERS[1:53], k=draw.randint(2, 7)))}{closing}")
             else:
-                parts.append("".join(draw.choices(CHARACTERS[1:], k=draw.randint(1, 7))))
+                parts.append("".join(draw.choices(_LONE, k=draw.randint(1, 7))))
         return " ".join(parts)[:length]
 
 
 def with_long_s(text: str) -> str:
     """Long s but at the end of a word, as Fraktur and old antiqua have it."""
-    return re.sub(r"s(?=[A-Za-zäöüßàâçéèêëîïôùû])", "ſ", text)
+    return re.sub(r"s(?=[A-Za-zäöüßàâçéèêëîïôùûñáíóúìòõãẽũĩ])", "ſ", text)
 
 
 def _weight(family: str) -> float:

@@ -22,9 +22,16 @@ _WORDS = {  # language: where its word list lies, and how many words of it
     "fr": ("wfrench/usr/share/dict/french", 30_000),
     "nl": ("wdutch/usr/share/dict/dutch", 30_000),
     "pl": ("wpolish/usr/share/dict/polish", 30_000),
+    "da": ("wdanish/usr/share/dict/danish", 15_000),
+    "es": ("wspanish/usr/share/dict/spanish", 30_000),
+    "it": ("witalian/usr/share/dict/italian", 30_000),
     "sk": ("hunspell-sk/usr/share/hunspell/sk_SK.dic", 30_000),
     "la": ("dictionary-la/package/index.dic", 40_000),
 }
+_FORTUNES = {
+    "cs": "fortunes-cs", "de": "fortunes-de", "en": "fortunes", "es": "fortunes-es",
+    "it": "fortunes-it", "pl": "fortunes-pl",
+}  # fmt: skip
 _WORDS_A_LINE = 12
 _UNFIT = {"la": re.compile(r"v(?![aeiouy])", re.IGNORECASE)}  # that dictionary has every u as v, too
 _COMPUTERESE = re.compile(r"[/=_<>$|{}*@]|--|\w\.\w")
@@ -47,12 +54,12 @@ def collect(root: Path, seed: int) -> Iterator[tuple[str, str]]:
 
 
 def _paragraphs(root: Path) -> Iterator[tuple[str, str]]:
-    for language, package in {"cs": "fortunes-cs", "de": "fortunes-de", "pl": "fortunes-pl", "en": "fortunes"}.items():
+    for language, package in _FORTUNES.items():
         for path in sorted((root / package).glob("usr/share/games/fortunes/**/*")):
             if path.is_file() and not path.is_symlink() and path.suffix not in {".dat", ".u8"}:
                 for paragraph in _read(path).split("\n%"):
                     yield language, _clean(re.sub(r".\x08|%", "", paragraph))
-    for language in ("cs", "de", "fr", "nl", "pl"):
+    for language in ("cs", "da", "de", "es", "fr", "hu", "it", "nl", "pl"):
         for path in sorted((root / f"manpages-{language}").glob("usr/share/man/**/*.gz")):
             yield from ((language, _clean(line)) for line in _manual(_read(path)))
         for path in sorted(root.glob(f"*-{language}/usr/share/**/*.html")):

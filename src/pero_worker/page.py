@@ -69,3 +69,9 @@ class Page:
         """All lines in reading order."""
         for region in self.regions:
             yield from region.lines
+
+    def confidence(self) -> float | None:
+        """How likely a letter of the page is right: the lines' confidences by their letters; None without any."""
+        known = [(line.confidence, len(line.text or "")) for line in self.lines() if line.confidence is not None]
+        letters = sum(length for _, length in known)
+        return sum(sure * length for sure, length in known) / letters if letters else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cluster.test_workers import running_watchdog, running_worker, until
@@ -46,7 +46,8 @@ def test_pages_survive_gateway_and_broker(cluster: TestCluster, tmp_path: Path) 
                 until(lambda: (state := broker.state(RESULTS_QUEUE)) and state.messages >= 3, 60)
                 # A connection that is cut gives back what was in hand.
                 gateway.start(port=gateway.port)
-                for connection in cluster.rabbitmq.api("GET", f"vhosts/{cluster.vhost}/connections"):
+                connections: Any = cluster.rabbitmq.api("GET", f"vhosts/{cluster.vhost}/connections")
+                for connection in connections:
                     cluster.rabbitmq.api("DELETE", f"connections/{quote(connection['name'], safe='')}")
                 done = user.wait(job)
     assert (done["state"], done["progress"]) == ("done", 1.0)

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cluster.test_workers import DUMMY, page, running_watchdog, running_worker, until
 from prometheus_client.parser import text_string_to_metric_families
@@ -121,7 +121,7 @@ def test_rabbitmq_is_full_then_down(cluster: TestCluster, tmp_path: Path) -> Non
         with cluster.client() as client:
             client.delete(TREE.servers(MQ), recursive=True)
             add_servers(client, MQ, [f"127.0.0.1:{server.port}"])
-        here = {"PERO_WORKER_VHOST": "/"}
+        here: dict[str, Any] = {"PERO_WORKER_VHOST": "/"}
         with running_worker(cluster, tmp_path):
             until(lambda: "low on disk" in screen(cluster, **here))
             shown = screen(cluster, **here)

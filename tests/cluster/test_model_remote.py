@@ -321,7 +321,7 @@ def http_answer(handler: BaseHTTPRequestHandler) -> None:
             handler.end_headers()
         case "/elsewhere.tar":
             handler.send_response(302)
-            handler.send_header("Location", f"http://localhost:{handler.server.server_port}/login.tar")
+            handler.send_header("Location", f"http://localhost:{handler.connection.getsockname()[1]}/login.tar")
             handler.end_headers()
         case "/torn.tar":
             send(handler, CONTENT[:1000], len(CONTENT))

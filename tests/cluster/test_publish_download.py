@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cluster.test_workers import DUMMY, page, running_watchdog, running_worker, until
@@ -159,9 +159,12 @@ def test_ocr_on_the_cluster_is_ocr_on_one_machine(cluster: TestCluster, scans: P
         assert client.exists("/pero/worker/status/w1") is not None
     queues = cluster.rabbitmq.api("GET", f"queues/{cluster.vhost}")
     assert isinstance(queues, list)
-    until(
-        lambda: not [q for q in cluster.rabbitmq.api("GET", f"queues/{cluster.vhost}") if q["name"].startswith("job.")]
-    )  # type: ignore[attr-defined,union-attr]
+
+    def of_jobs() -> list[Any]:
+        found: Any = cluster.rabbitmq.api("GET", f"queues/{cluster.vhost}")
+        return [queue for queue in found if queue["name"].startswith("job.")]
+
+    until(lambda: not of_jobs())
 
 
 def test_queues_are_listed(cluster: TestCluster) -> None:

@@ -54,7 +54,7 @@ def test_a_job_that_was_cancelled_is_gone_on_with(cluster: TestCluster, home: Pa
     client = pero_worker.connect(cluster.zookeeper, vhost=cluster.vhost)
     waiting = client.submit(home / "scans", home / "out", stages="ocr")
     sent = threading.Event()
-    while client.status().stages[0].messages != 3 and not sent.wait(0.1):
+    while client.status().look.stages[0].messages != 3 and not sent.wait(0.1):
         assert waiting.status().state is pero_worker.JobState.RUNNING
     assert waiting.status().notices == ("no worker runs: pages wait until one is started (pero-worker worker)",)
     waiting.cancel()

@@ -356,7 +356,7 @@ def test_nodes_belong_to_the_user_who_made_them(rabbit: Ports, zoo: Ports, certi
                 lambda: other.delete("/pero/worker/status/w1/status/connected"),
             ):
                 with pytest.raises(NoAuthError):
-                    attempt()
+                    attempt()  # type: ignore[no-untyped-call]
             assert protect(cluster.zookeeper, USER, open_to_all=True) > 10
             assert owners(other) == {"world:anyone:ALL"}
             assert protect(cluster.zookeeper, USER) > 10

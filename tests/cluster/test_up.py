@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from pero_worker.servers.local import LocalServers
 
@@ -24,7 +25,7 @@ def test_a_cluster_comes_up_keeps_its_data_and_goes(tmp_path: Path) -> None:
     try:
         said = pero_worker("up", "--dir", folder)
         (address,) = [line.split("=")[1] for line in said.splitlines() if "PERO_WORKER_ZOOKEEPER=" in line]
-        here = {"PERO_WORKER_ZOOKEEPER": address}
+        here: dict[str, Any] = {"PERO_WORKER_ZOOKEEPER": address}
         registered = pero_worker("servers", "list", **here).split()[2::2]
         assert registered == ["mq", "mq_monitoring", "ftp"]
         model = "rapidocr"

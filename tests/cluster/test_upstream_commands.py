@@ -669,7 +669,7 @@ def https(tmp_path: Path) -> Iterator[tuple[Server, list[tuple[str, str, bytes]]
 
 def test_the_management_over_tls(https: tuple[Server, list[tuple[str, str, bytes]]], tmp_path: Path) -> None:
     server, asked = https
-    access = ManagementAccess((server,), "guest", "guest", str(tmp_path / "ca.pem"))
+    access = ManagementAccess(servers=(server,), user="guest", password="guest", ca_cert=str(tmp_path / "ca.pem"))
     management = Management(access)
     management.set_user("a/b", "secret", ["monitoring"])
     assert asked[0] == ("GET", "/api/users/a%2Fb", b"")

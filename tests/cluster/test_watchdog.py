@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cluster import upstream
@@ -337,7 +337,10 @@ def test_a_store_that_was_away_keeps_nobody_from_a_stage(
         port = free_port()
         for name in ("w1", "w2"):
             if kind == "ours":
-                store = {"stores": (f"127.0.0.1:{port}",), "store": StoreAccess(user=USER, password=PASSWORD)}
+                store: dict[str, Any] = {
+                    "stores": (f"127.0.0.1:{port}",),
+                    "store": StoreAccess(user=USER, password=PASSWORD),
+                }
                 stack.enter_context(running_worker(cluster, tmp_path / name, name, trust_archives=True, **store))
             else:
                 stack.enter_context(upstream.Worker(cluster, name, load=load))

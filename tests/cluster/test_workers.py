@@ -83,7 +83,7 @@ def page(number: int, *stages: str) -> bytes:
 
 
 def collect(cluster: TestCluster, count: int, queue: str = "out") -> list[Request]:
-    found = []
+    found: list[Request] = []
     with cluster.broker() as broker:
         while len(found) < count:
             delivery = broker.get([queue], "test", 30)
@@ -230,7 +230,7 @@ def test_a_long_page_is_given_back_after_the_grace_and_not_charged(cluster: Test
             until(lambda: status_of(client, "w1") in {WorkerStatus.IDLE, WorkerStatus.PROCESSING})
             client.set("/pero/worker/status/w1/queue", b"slow")
             until(lambda: status_of(client, "w1") == WorkerStatus.PROCESSING)
-            until(lambda suspects=suspects: len(children(client, TREE.suspects)) == suspects)
+            until(lambda suspects=suspects: len(children(client, TREE.suspects)) == suspects)  # type: ignore[misc]
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0
             assert status_of(client, "w1") == WorkerStatus.DEAD
@@ -326,5 +326,5 @@ def test_a_workers_log_goes_to_the_queue(
         assert re.fullmatch(rb".* w1 INFO page r1: stage s1 done in 0\.\d\d s", delivery.body), delivery.body
 
 
-def status_of(client: object, worker: str) -> str:
-    return workers.read_worker(client, worker).status  # type: ignore[arg-type]
+def status_of(client: Any, worker: str) -> str:
+    return workers.read_worker(client, worker).status

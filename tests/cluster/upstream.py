@@ -40,7 +40,7 @@ def upstream_request_class() -> Any:
     file = descriptor_pb2.FileDescriptorProto(
         name="upstream.proto", package="upstream", syntax="proto3", dependency=["google/protobuf/timestamp.proto"]
     )
-    fields = {
+    fields: dict[str, list[tuple[str, Any]]] = {
         "Data": [("name", STRING), ("content", BYTES)],
         "StageLog": [
             ("host_id", STRING),
@@ -67,7 +67,7 @@ def upstream_request_class() -> Any:
             repeated = isinstance(kind, list)
             of = kind[0] if isinstance(kind, list) else kind
             entry = message.field.add(name=field, number=number, label=3 if repeated else 1)
-            entry.type = MESSAGE if isinstance(of, str) else of
+            entry.type = MESSAGE if isinstance(of, str) else of  # type: ignore[assignment]
             if isinstance(of, str):
                 entry.type_name = of
     pool = descriptor_pool.DescriptorPool()
@@ -273,7 +273,7 @@ class Watchdog:
             mean, since, administrative = stages[name]
             count = served.count(name)
             waiting = 0.0 if count or since is None else (now - since).total_seconds()
-            return messages[name] * mean / (count + 1) + waiting * (administrative + 1)
+            return float(messages[name] * mean / (count + 1) + waiting * (administrative + 1))
 
         if not messages or max(map(priority, messages)) == 0:
             return

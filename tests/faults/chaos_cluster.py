@@ -81,7 +81,7 @@ class ClusterUnderFire:
         self.dogs = [Proxy(self.zookeeper.port) for _ in range(WATCHDOGS)]
 
     @property
-    def faults(self) -> dict[str, Callable[[], None]]:
+    def faults(self) -> dict[str, Callable[[], object]]:
         return {
             "worker process killed": self.kill_worker,
             "worker's supervisor killed": self.kill_supervisor,
@@ -91,17 +91,17 @@ class ClusterUnderFire:
             "RabbitMQ killed": lambda: self.restart_rabbit(signal.SIGKILL),
             "RabbitMQ restarted": lambda: self.restart_rabbit(signal.SIGTERM),
             "RabbitMQ refuses messages for 3 s (memory alarm)": self.alarm_rabbit,
-            "RabbitMQ connections cut": lambda: self.amqp.cut() and None,
+            "RabbitMQ connections cut": self.amqp.cut,
             "RabbitMQ connections half closed": self.amqp.half_close,
             "RabbitMQ held for 2 s": lambda: self.hold(2.0, self.amqp),
             "RabbitMQ slow for 1 s": lambda: self.slow(1.0, self.amqp),
             "RabbitMQ's answers garbled": lambda: self.amqp.garble(AMQP_NONSENSE),
-            "ZooKeeper's answers garbled": lambda: (
-                [proxy.garble(ZOOKEEPER_NONSENSE) for proxy in (self.zk, *self.dogs)] and None
-            ),
+            "ZooKeeper's answers garbled": lambda: [
+                proxy.garble(ZOOKEEPER_NONSENSE) for proxy in (self.zk, *self.dogs)
+            ],
             "ZooKeeper killed": lambda: self.restart_zookeeper(signal.SIGKILL),
             "ZooKeeper restarted": lambda: self.restart_zookeeper(signal.SIGTERM),
-            "ZooKeeper connections cut": lambda: [proxy.cut() for proxy in (self.zk, *self.dogs)] and None,
+            "ZooKeeper connections cut": lambda: [proxy.cut() for proxy in (self.zk, *self.dogs)],
             "ZooKeeper sessions expired": lambda: self.hold(6.0, self.zk, *self.dogs),
             "watchdog that leads killed": self.kill_leader,
             "watchdog that leads cut from ZooKeeper": self.cut_leader_off,

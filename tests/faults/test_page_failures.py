@@ -120,8 +120,8 @@ def test_a_worker_that_grows_is_started_anew_between_pages(cluster: TestCluster,
 
 
 def until_fact(client: object, name: str, other: object) -> object:
-    until(lambda: workers.read_worker(client, "w1").facts.get(name, other) != other)  # type: ignore[arg-type]
-    return workers.read_worker(client, "w1").facts[name]  # type: ignore[arg-type]
+    until(lambda: workers.read_worker(client, "w1").facts.get(name, other) != other)
+    return workers.read_worker(client, "w1").facts[name]
 
 
 def test_a_killed_worker_process_is_replaced(cluster: TestCluster, tmp_path: Path) -> None:

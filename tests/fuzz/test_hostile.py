@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,9 +109,9 @@ def mutated(draw: st.DrawFn, seeds: tuple[bytes, ...]) -> bytes:
     return bytes(data)
 
 
-def only_ours(call: object, *arguments: object) -> object:
+def only_ours(call: Any, *arguments: object) -> object:
     try:
-        return call(*arguments)  # type: ignore[operator]
+        return call(*arguments)
     except PeroWorkerError:
         return None
 

@@ -17,7 +17,7 @@ def leasing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roles]:
     with running(tmp_path_factory.mktemp("leasing") / "data", "--lease-only") as gateway:
         roles = roles_of(gateway)
         for name in ("first", "second"):
-            engine = {"name": name, "version": "2021-02-04", "description": "", "definition": {}}
+            engine: dict[str, object] = {"name": name, "version": "2021-02-04", "description": "", "definition": {}}
             roles.admin.data("POST", "/admin/engines", expect="ENGINE_CREATED", json=engine)
         yield roles
 

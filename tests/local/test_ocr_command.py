@@ -83,8 +83,9 @@ def test_scans_become_text_in_every_format(scans: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = ocr(scans, "-o", out, "--pipeline", "rapidocr", "--formats", "all", expect=3)
     pages = {"a/page1", "b/page1", "both_0001", "both_0002", "book"}
-    suffixes = (".page.xml", ".alto.xml", ".txt", ".hocr", ".json")
-    pdfs = {"a/page1.pdf", "b/page1.pdf", "both.pdf", "book.pdf"}
+    suffixes = (".page.xml", ".alto.xml", ".alto2.xml", ".txt", ".hocr", ".json")
+    documents = ("a/page1", "b/page1", "both", "book")
+    pdfs = {name + suffix for name in documents for suffix in (".pdf", ".tei.xml", ".md")}
     assert files(out) == {p + s for p in pages for s in suffixes} | pdfs | {"report.jsonl"}
     records = report(out)
     assert set(records) == pages | {"broken"}
@@ -95,7 +96,7 @@ def test_scans_become_text_in_every_format(scans: Path, tmp_path: Path) -> None:
         assert 0 < record["confidence_worst"] <= record["confidence_mean"] <= 1
         assert record["seconds"]["total"] > 0
         assert record["engine"].startswith("rapidocr")
-        assert set(record["outputs"]) == {"page", "alto", "text", "hocr", "json", "pdf"}
+        assert set(record["outputs"]) == {*("page", "alto", "alto2", "text", "hocr", "json", "pdf", "tei", "markdown")}
         assert all((out / path).is_file() for path in record["outputs"].values())
     assert records["broken"]["status"] == "failed"
     assert records["broken"]["error_class"] == "page"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,15 +27,21 @@ pytest.importorskip("torch")
 import torch
 from PIL import Image, ImageDraw
 
-from training import fonts, nets, recogniser, texts
+from pero_worker.engines.pero.calibration import Calibration
+from pero_worker.training.alphabet import Alphabet
+from pero_worker.training.batches import Loss
+from pero_worker.training.network import open_network, save_network
+from training import calibrate, fonts, froc, nets, recogniser, texts
+from training.alphabet import CHARACTERS
 from training.decor import Decor
 from training.drawn import Drawn, maps
 from training.pages import PageMaker
+from training.real import RealLines
 from training.scans import scan
 from training.sources import Sources, with_long_s
 
 PROJECT = Path(__file__).parents[2]
-MODEL = Path(pero_worker.__file__).parent / "pipelines" / "print-latin" / "ocr.pt"
+MODEL = Path(pero_worker.__file__).parent / "pipelines" / "print-latin" / "ocr.json"
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 FACE = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
 LETTERS = "aehkmnostx"
@@ -67,8 +76,9 @@ def train(*arguments: object) -> str:
     return done.stdout
 
 
-def record(out: Path) -> dict:
-    return json.loads((out / "record.json").read_text("utf-8"))
+def record(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "record.json").read_text("utf-8"))
+    return found
 
 
 def test_a_recogniser_learns_a_face_it_could_not_read_and_goes_on_where_it_stopped(data: Path, tmp_path: Path) -> None:
@@ -82,17 +92,18 @@ def test_a_recogniser_learns_a_face_it_could_not_read_and_goes_on_where_it_stopp
     assert last["roman"] < 0.2
     assert json.loads((tmp_path / "ocr.json").read_text("utf-8"))["checkpoint"] == "ocr.pt"
     logits = torch.jit.load(tmp_path / "ocr.pt")(torch.zeros(2, 3, 40, 96))
-    assert logits.shape == (2, 202, 24)
+    assert logits.shape == (2, len(CHARACTERS) + 1, 24)
 
 
 def test_a_small_net_learns_from_the_frames_of_a_larger_one(data: Path, tmp_path: Path) -> None:
-    teacher = nets.Recogniser("small").eval()
-    nets.start_from(teacher, MODEL)
-    batch = next(iter(recogniser.LineBatches(data, 1, 1500, 9, 0.0)))
-    alone, taught = recogniser.Loss(), recogniser.Loss(teacher)
+    teacher, alphabet, height = open_network(MODEL)
+    teacher.eval()
+    task = recogniser.Task(data=data, alphabet=alphabet, height=height, longest=9, figures=0.0)
+    batch = next(iter(recogniser.LineBatches(task, 1, 1500)))
+    alone, taught = Loss(alphabet), Loss(alphabet, teacher)
     with torch.no_grad():
         assert taught(teacher, batch)[0].item() == pytest.approx(alone(teacher, batch)[0].item(), rel=1e-3)
-        pupil = nets.Recogniser("tiny").eval()
+        pupil = nets.Recogniser("tiny", alphabet.blank + 1).eval()
         assert taught(pupil, batch)[0] > 1.2 * alone(pupil, batch)[0]
     options = [
         "--size",
@@ -112,16 +123,66 @@ def test_a_small_net_learns_from_the_frames_of_a_larger_one(data: Path, tmp_path
 
 
 def test_an_exported_net_holds_half_of_the_bits_and_reads_the_same(tmp_path: Path) -> None:
-    net = nets.Recogniser("tiny").eval()
-    nets.export(net, tmp_path / "ocr.pt")
+    net = nets.Recogniser("tiny", len(CHARACTERS) + 1).eval()
+    save_network(net, Alphabet(CHARACTERS), nets.LINE_HEIGHT, tmp_path / "ocr.json")
     assert (tmp_path / "ocr.pt").stat().st_size < 2.2 * sum(weights.numel() for weights in net.parameters())
     pixels = torch.rand(2, 3, 40, 128)
     exported = torch.jit.load(tmp_path / "ocr.pt")
     with torch.no_grad():
         assert torch.allclose(exported(pixels), net(pixels), atol=0.01)
-    again = nets.Recogniser("tiny")
-    nets.start_from(again, tmp_path / "ocr.pt")
-    assert all(weights.dtype is torch.float32 for weights in again.parameters())
+    again, alphabet, height = open_network(tmp_path / "ocr.json")
+    assert (alphabet.characters, height) == (tuple(CHARACTERS), 40)
+    assert all(weights.dtype is torch.float32 and weights.requires_grad for weights in again.parameters())
+
+
+def test_a_recogniser_of_froc_reads_as_pero_ocr_wants_it() -> None:
+    net = froc.Froc(7).eval()
+    with torch.no_grad():
+        assert net(torch.rand(2, 3, 32, 96)).shape == (2, 7, 24)
+        paper, beside = torch.ones(1, 3, 32, 160), torch.ones(1, 3, 32, 160)
+        beside[..., :32] = beside[..., -32:] = 0.0  # pero-ocr's padding is black: it must not be taken for ink
+        assert torch.equal(net(paper), net(beside))
+
+
+def archive(folder: Path, rows: list[tuple[str, str, str]]) -> None:
+    """As the real lines come: (text, class, split) each."""
+    table = ["file\ttext\tdocument\tpage\tlanguage\tcentury\tclass\tsplit"]
+    with zipfile.ZipFile(folder / "lines_some.zip", "w") as packed:
+        for number, (text, kind, split) in enumerate(rows):
+            image = Image.new("L", (30 * len(text), 40), 230)
+            ImageDraw.Draw(image).text((5, 8), text, fill=10, font_size=22)
+            stream = io.BytesIO()
+            image.save(stream, "WEBP")
+            packed.writestr(f"{number}.webp", stream.getvalue())
+            table.append(f"{number}.webp\t{text}\td\tp\tde\t19\t{kind}\t{split}")
+        packed.writestr("lines.tsv", "\n".join(table) + "\n")
+
+
+def test_real_lines_are_drawn_a_little_other_each_time_and_only_those_to_learn_from(tmp_path: Path) -> None:
+    archive(tmp_path, [
+        ("Haus", "antiqua", "train"), ("Hof", "fraktur", "train"), ("Tor", "antiqua", "dev"),
+        ("Hand", "handwriting", "train"), ("दर", "antiqua", "train"), ("a‐b", "antiqua", "train"),
+    ])  # fmt: skip
+    lines = RealLines(tmp_path, 32, 3)
+    drawn = [lines() for _ in range(40)]
+    assert {text for _, text in drawn} == {"Haus", "Hof", "a-b"}
+    assert {crop.shape[0] for crop, _ in drawn} == {32} and len({crop.shape[1] for crop, _ in drawn}) > 5
+    assert any(crop.min() < 120 for crop, _ in drawn)
+    again = RealLines(tmp_path, 32, 3)
+    assert all(np.array_equal(crop, again()[0]) for crop, _ in drawn)
+
+
+def test_points_of_confidence_rise_and_stand_on_many_letters() -> None:
+    draw = random.Random(4)
+    lines = [
+        calibrate.Judged(given, 20, sum(draw.random() > given**2 for _ in range(20)))
+        for given in np.linspace(0.3, 1, 800)
+    ]
+    found = calibrate.points(lines)
+    calibration = Calibration.of(calibrate.written(found))
+    assert found[0] == (0.0, 0.0)
+    for given in (0.5, 0.7, 0.9, 0.97):
+        assert calibration(given) == pytest.approx(given**2, abs=0.05)
 
 
 def test_a_layout_net_learns(data: Path, tmp_path: Path) -> None:
@@ -212,7 +273,7 @@ def test_what_is_no_text_leaves_ink() -> None:
 
 
 def test_a_glyph_that_freetype_refuses_does_not_end_a_training() -> None:
-    answers = iter([OSError("raster overflow"), "drawn"])
+    answers: Iterator[OSError | str] = iter([OSError("raster overflow"), "drawn"])
 
     def draw() -> str:
         if isinstance(answer := next(answers), OSError):

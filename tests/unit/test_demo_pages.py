@@ -7,20 +7,24 @@ import io
 import json
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
 DEMO = Path(__file__).parents[2] / "demo"
+Load = Callable[[str], Any]
+"""Imports a script of the demo."""
 SIZE = (900, 800)
 TEXT = "Heading\n\n" + "many short words of ink on a sheet of paper " * 6 + "\n\nA last paragraph."
 
 
 @pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch):
+def load(monkeypatch: pytest.MonkeyPatch) -> Load:
     monkeypatch.syspath_prepend(str(DEMO))
 
     def one(name: str) -> ModuleType:
@@ -48,7 +52,7 @@ def sdist(path: Path, members: dict[str, bytes | None]) -> Path:
     return path
 
 
-def test_typeset_keeps_every_word_in_order_and_within_the_margins(load) -> None:
+def test_typeset_keeps_every_word_in_order_and_within_the_margins(load: Load) -> None:
     draw = load("draw")
     page, lines = draw.typeset(TEXT, font(), SIZE)
     assert " ".join(lines).split() == TEXT.split()
@@ -59,19 +63,19 @@ def test_typeset_keeps_every_word_in_order_and_within_the_margins(load) -> None:
     assert columns[-1] <= SIZE[0] - draw.MARGIN + 2
 
 
-def test_full_lines_end_at_the_right_margin(load) -> None:
+def test_full_lines_end_at_the_right_margin(load: Load) -> None:
     draw = load("draw")
     page, _ = draw.typeset("Heading\n\n" + "ink " * 150, font(), SIZE)
     right = np.flatnonzero((np.asarray(page) < 128).any(axis=0))[-1]
     assert right == pytest.approx(SIZE[0] - draw.MARGIN, abs=3)
 
 
-def test_text_too_long_for_the_page_is_refused(load) -> None:
+def test_text_too_long_for_the_page_is_refused(load: Load) -> None:
     with pytest.raises(ValueError, match="smaller font size"):
         load("draw").typeset("Heading\n\n" + "ink " * 1500, font(), SIZE)
 
 
-def test_scan_is_reproducible_and_uneven_but_legible(load) -> None:
+def test_scan_is_reproducible_and_uneven_but_legible(load: Load) -> None:
     draw = load("draw")
     page, _ = draw.typeset(TEXT, font(), SIZE)
     scan = draw.scanned(page, 0.01, 7)
@@ -85,7 +89,7 @@ def test_scan_is_reproducible_and_uneven_but_legible(load) -> None:
     assert np.percentile(middle, 90) - middle.min() > 100
 
 
-def test_skew_lowers_the_right_side(load) -> None:
+def test_skew_lowers_the_right_side(load: Load) -> None:
     draw = load("draw")
     page = Image.new("L", SIZE, 255)
     page.paste(0, (0, 400, SIZE[0], 410))
@@ -95,7 +99,7 @@ def test_skew_lowers_the_right_side(load) -> None:
 
 
 @pytest.mark.parametrize("name", ["fraktur", "czech"])
-def test_demo_texts_suit_their_page(load, name: str) -> None:
+def test_demo_texts_suit_their_page(load: Load, name: str) -> None:
     text = (DEMO / "text" / f"{name}.txt").read_text(encoding="utf-8")
     assert {"fraktur": "ſ", "czech": "ř"}[name] in text
     assert name in {sheet.name for sheet in load("draw").SHEETS}
@@ -103,7 +107,7 @@ def test_demo_texts_suit_their_page(load, name: str) -> None:
     assert not any(word.strip(".,;:!?").endswith("ſ") for word in text.split())
 
 
-def test_scans_are_unpacked_with_their_sources(load, tmp_path: Path) -> None:
+def test_scans_are_unpacked_with_their_sources(load: Load, tmp_path: Path) -> None:
     scans = load("scans")
     archive = sdist(tmp_path / "pack-1.tar.gz", {scan.name: scan.name.encode() for scan in scans.SCANS})
     written = scans.unpack(archive, tmp_path / "demo" / "scans")
@@ -117,14 +121,16 @@ def test_scans_are_unpacked_with_their_sources(load, tmp_path: Path) -> None:
     ("data", "message"),
     [({}, "has no linn.png"), ({"linn.png": None}, "regular file"), ({"linn.png": b"0" * 4_000_001}, "regular file")],
 )
-def test_scans_that_are_not_plain_files_are_refused(load, tmp_path: Path, data: dict, message: str) -> None:
+def test_scans_that_are_not_plain_files_are_refused(
+    load: Load, tmp_path: Path, data: dict[str, bytes | None], message: str
+) -> None:
     scans = load("scans")
     with pytest.raises(ValueError, match=message):
         scans.unpack(sdist(tmp_path / "pack-1.tar.gz", data), tmp_path / "scans", scans.SCANS[:1])
     assert not list((tmp_path / "scans").iterdir())
 
 
-def test_scans_stay_in_their_folder(load, tmp_path: Path) -> None:
+def test_scans_stay_in_their_folder(load: Load, tmp_path: Path) -> None:
     scans = load("scans")
     archive = sdist(tmp_path / "pack-1.tar.gz", {"../../../escape.png": b"x"})
     (path,) = scans.unpack(archive, tmp_path / "a" / "scans", (scans.Scan("../../../escape.png", "", ""),))
@@ -150,7 +156,7 @@ def record(page: str, **changes: object) -> dict[str, object]:
 
 
 @pytest.fixture
-def show(load, tmp_path: Path, monkeypatch):
+def show(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def run(*records: dict[str, object]) -> None:
         (tmp_path / "report.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
         monkeypatch.setattr(sys, "argv", ["show.py", str(tmp_path)])
@@ -159,7 +165,9 @@ def show(load, tmp_path: Path, monkeypatch):
     return run
 
 
-def test_outcome_has_a_line_a_page_and_says_where_every_format_lies(show, tmp_path: Path, capsys) -> None:
+def test_outcome_has_a_line_a_page_and_says_where_every_format_lies(
+    show: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "czech.txt").write_text("First line\nSecond\n", encoding="utf-8")
     show(record("linn"), record("czech", lines=25))
     said = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -171,7 +179,9 @@ def test_outcome_has_a_line_a_page_and_says_where_every_format_lies(show, tmp_pa
     assert ["First", "line"] in said
 
 
-def test_outcome_with_a_page_that_failed_is_a_failure(show, capsys) -> None:
+def test_outcome_with_a_page_that_failed_is_a_failure(
+    show: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="not all was written for torn"):
         show(record("torn", status="failed", lines=0, confidence_mean=None, seconds={}, outputs={}, error="no image"))
     said = [line.split() for line in capsys.readouterr().out.splitlines()]

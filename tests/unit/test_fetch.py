@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from library import HEIGHT, WIDTH, Library, Service, library
@@ -55,8 +56,8 @@ def make(tmp_path: Path, clock: WaitingClock, server: Library) -> Iterator[Make]
     server.asked.clear()
     made: list[Fetcher] = []
 
-    def fetcher(**options: object) -> Fetcher:
-        wanted = FetchOptions(**{"rules": NAMED, "rate": 1000.0, **options})  # type: ignore[arg-type]
+    def fetcher(**options: Any) -> Fetcher:
+        wanted = FetchOptions(**{"rules": NAMED, "rate": 1000.0, **options})
         made.append(Fetcher(wanted, WebCache(tmp_path / "cache", 10_000_000), clock, random.Random(1)))
         return made[-1]
 
@@ -65,8 +66,8 @@ def make(tmp_path: Path, clock: WaitingClock, server: Library) -> Iterator[Make]
         each.close()
 
 
-def bring(fetcher: Fetcher, picture: Picture, **options: object) -> Image.Image:
-    path = PictureBringer(fetcher=fetcher, options=PictureOptions(**options)).bring(picture)  # type: ignore[arg-type]
+def bring(fetcher: Fetcher, picture: Picture, **options: Any) -> Image.Image:
+    path = PictureBringer(fetcher=fetcher, options=PictureOptions(**options)).bring(picture)
     with Image.open(path) as found:
         found.load()
     return found
@@ -75,7 +76,7 @@ def bring(fetcher: Fetcher, picture: Picture, **options: object) -> Image.Image:
 def is_dark(found: Image.Image, corner: str) -> bool:
     x = 5 if "left" in corner else found.width - 6
     y = 5 if "top" in corner else found.height - 6
-    return found.convert("L").getpixel((x, y)) < 100  # type: ignore[operator]
+    return found.convert("L").getpixel((x, y)) < 100
 
 
 def served(server: Library, service: Service, name: str) -> Picture:
@@ -121,9 +122,9 @@ def test_parts_and_turned_pictures(server: Library, make: Make, with_service: bo
     whole = (
         {"service": ImageService(id=server.home + path)} if with_service else {"url": server.put_picture("/whole.jpg")}
     )
-    right = bring(make(), Picture(**whole, region="200,0,200,600"))  # type: ignore[arg-type]
+    right = bring(make(), Picture(**whole, region="200,0,200,600"))
     assert right.size == (200, 600) and not is_dark(right, "top left")
-    turned = bring(make(), Picture(**whole, rotation=90))  # type: ignore[arg-type]
+    turned = bring(make(), Picture(**whole, rotation=90))
     assert turned.size == (600, 400) and is_dark(turned, "top right") and not is_dark(turned, "top left")
 
 
@@ -321,8 +322,12 @@ def test_headers_of_a_login() -> None:
 def test_the_cache_makes_room_and_survives_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pero_worker.inputs.web.cache._ALWAYS_KEPT", 3)
     cache = WebCache(tmp_path, 5000)
+
+    def fill(stream: IO[bytes]) -> None:
+        stream.write(bytes(1000))
+
     for number in range(20):
-        cache.put(str(number), lambda stream: stream.write(bytes(1000)) and None, url="u")
+        cache.put(str(number), fill, url="u")
     assert sum(path.stat().st_size for path in tmp_path.rglob("*.data")) <= 6000
     assert cache.get("19") is not None
     for path in tmp_path.rglob("*.json"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,7 +142,12 @@ def test_a_tiff_of_too_many_pages_is_refused(tmp_path: Path) -> None:
 def test_a_tiff_is_turned_and_its_shape_is_that_of_the_paper(orientation: int, bits: int) -> None:
     values = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30) * 100
     strip = values.tobytes() if bits == 16 else (values >> 8).astype(np.uint8).tobytes()
-    tags = {258: (3, [bits]), 274: (3, [orientation]), 282: (5, [(204, 1)]), 283: (5, [(98, 1)])}
+    tags: dict[int, tuple[int, list[Any]]] = {
+        258: (3, [bits]),
+        274: (3, [orientation]),
+        282: (5, [(204, 1)]),
+        283: (5, [(98, 1)]),
+    }
     scan = decode_scan(tiff([strip], (30, 20), tags))
     plain = decode_scan(tiff([strip], (30, 20), {**tags, 274: (3, [1])}))
     turns = {1: 0, 2: None, 3: 2, 4: None, 5: None, 6: -1, 7: None, 8: 1}[orientation]

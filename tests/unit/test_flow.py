@@ -78,7 +78,7 @@ def test_averages_follow_what_is_measured() -> None:
     measured.load("a", "cpu", 7.0, 100)
     measured.page("a", "cpu", 1.0, "b")
     measured.page("a", "cpu", 2.0, "")
-    assert measured.costs("a") == {"cpu": Cost(seconds=pytest.approx(1.1), load_seconds=7.0, memory=100)}
+    assert measured.costs("a") == {"cpu": Cost(seconds=pytest.approx(1.1), load_seconds=7.0, memory=100)}  # type: ignore[arg-type]
     assert measured.onward["a"] == {"b": pytest.approx(0.9)}
     assert measured.seconds("a", "gpu") is None
 

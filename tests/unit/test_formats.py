@@ -81,8 +81,8 @@ def test_formats_of_another_package_are_made_of_pages_and_documents(
 
 def test_help_and_all_name_the_formats_of_other_packages(install: Callable[[str, str], None]) -> None:
     install(NUMBERS, ENTRIES)
-    assert formats_help() == "page, alto, text, hocr, json, pdf, numbers, width; or all"
-    assert formats_help(page_only=True).startswith("page, alto, text, hocr, json, ")
+    assert formats_help() == "page, alto, alto2, text, hocr, json, pdf, tei, markdown, numbers, width; or all"
+    assert formats_help(page_only=True).startswith("page, alto, alto2, text, hocr, json, ")
     assert parse_formats("all")[-2:] == ("numbers", "width")
 
 

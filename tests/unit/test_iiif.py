@@ -134,7 +134,13 @@ def test_what_is_no_picture_is_listed_with_the_reason() -> None:
 
 
 def test_manifests_without_canvases_are_refused() -> None:
-    for empty in ({"items": []}, {"sequences": ["https://x/s"]}, {}, {"items": {"a": 1}, "sequences": 3}):
+    empties: tuple[dict[str, Any], ...] = (
+        {"items": []},
+        {"sequences": ["https://x/s"]},
+        {},
+        {"items": {"a": 1}, "sequences": 3},
+    )
+    for empty in empties:
         if empty.get("items") != {"a": 1}:
             with pytest.raises(NoInputError, match="no pages"):
                 read_manifest(empty, "m.json")

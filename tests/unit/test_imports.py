@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"stores", "wire"},
     "engines": set(),
     "formats": {"inputs"},
+    "training": {"formats", "inputs", "engines", "models"},
     "inputs": set(),
     "worker": {"wire", "inputs", "formats", "engines"},
     "watchdog": {"wire", "coordinators", "cluster"},

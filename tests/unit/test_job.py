@@ -31,7 +31,8 @@ class Held(Workforce):
     def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
         if len(self.taken) > 1 and not self.free.wait(0.01):
             return ()
-        return super().outcomes(timeout)
+        outcomes: Sequence[PageOutcome] = super().outcomes(timeout)
+        return outcomes
 
     def stop(self, finished: bool) -> None:
         self.finished = finished

@@ -98,7 +98,10 @@ def test_the_example_is_valid_and_lists_every_region_in_reading_order() -> None:
 
 def test_line_heights_are_written_without_spaces_as_pero_reads_them() -> None:
     root = etree.fromstring(written(page()))
-    assert root.xpath("//p:TextLine/@custom", namespaces=NAMESPACES) == ["heights_v2:[30.0,8.5]"] * 2
+    assert (
+        root.xpath("//p:TextLine/@custom", namespaces=NAMESPACES)
+        == ["readingOrder {index:0;} heights_v2:[30.0,8.5]"] * 2
+    )
 
 
 def test_words_come_before_the_text_of_their_line() -> None:

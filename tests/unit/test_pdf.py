@@ -118,7 +118,8 @@ def size_of(sheet: Any) -> tuple[float, float]:
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "bmp", "jp2", "gif"])
 def test_words_are_found_in_order_where_they_are_on_the_page(tmp_path: Path, suffix: str) -> None:
     source = tmp_path / f"scan.{suffix}"
-    picture("RGB").save(source, **({"dpi": (DPI, DPI)} if suffix == "bmp" else {}))
+    more: dict[str, Any] = {"dpi": (DPI, DPI)} if suffix == "bmp" else {}
+    picture("RGB").save(source, **more)
     with sheets(searchable(source, page())) as (sheet,):
         assert size_of(sheet) == pytest.approx((WIDTH * TO_POINTS, HEIGHT * TO_POINTS), abs=1)
         assert_words_in_place(sheet)

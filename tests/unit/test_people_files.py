@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pikepdf
 import pytest
@@ -17,17 +18,18 @@ from pero_worker.clock import SystemClock
 from pero_worker.errors import PageError
 from pero_worker.formats import TextPolicy, pagexml
 from pero_worker.inputs.discover import SourceDocument
-from pero_worker.jobs import run as module
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.job import JobRequest, run_job
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask, in_turns, open_documents
+from pero_worker.jobs.report import Report
 from pero_worker.jobs.run import NullListener, RunListener, RunOptions, Summary
 from pero_worker.jobs.workforce import DeathListener, PageOutcome
 from pero_worker.page import Page
-from pero_worker.request import Payload, Request
+from pero_worker.request import Payload, Request, StageLog, StageStatus
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+LOG = StageLog("w", "s", START, START, StageStatus.OK)
 
 
 class Crew:
@@ -50,7 +52,7 @@ class Crew:
         self.order.append(task.name)
         xml = pagexml.write(Page(task.name, 60, 40), created=START, creator="test")
         results = (Payload(task.image_name, b"x"), Payload("p.xml", xml))
-        request = Request(page_id, page_id, ("out",), results)
+        request = Request(page_id, page_id, ("out",), results, (LOG,))
         self._outcomes.append(PageOutcome(page_id=page_id, request=request))
 
     def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
@@ -63,7 +65,7 @@ class Crew:
 
 
 def go(
-    *paths: Path | str, output: Path, formats: Sequence[str] = ("text",), crew: Crew | None = None, **options: object
+    *paths: Path | str, output: Path, formats: Sequence[str] = ("text",), crew: Crew | None = None, **options: Any
 ) -> Summary:
     @contextmanager
     def opened(folder: OutputFolder, listener: RunListener) -> Iterator[Crew]:
@@ -107,7 +109,7 @@ def test_a_pdf_that_is_read_in_place_stays_as_it_is_however_often(tmp_path: Path
     scan = png(folder / "scan.png")
     before = source.read_bytes(), scan.read_bytes()
     first = go(folder, output=folder, formats=("pdf",))
-    assert (first.done, first.failed, first.documents_failed) == (2, 0, [])
+    assert (first.done, first.failed, first.documents_failed) == (2, 0, []), first.failures
     names = set(visible(folder))
     assert names == {"book.pdf", "scan.png", "book.pdf.pdf", "scan.pdf"}
     for again in (folder, folder / "*"):
@@ -172,7 +174,7 @@ def test_our_own_results_are_made_anew(tmp_path: Path) -> None:
 def test_what_another_format_begins_gives_no_right_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scan = png(tmp_path / "d" / "a.png")
     with monkeypatch.context() as patch:
-        patch.setattr(module.Report, "add", lambda *_: (_ for _ in ()).throw(SystemError("as a power cut")))
+        patch.setattr(Report, "add", lambda *_: (_ for _ in ()).throw(SystemError("as a power cut")))
         with pytest.raises(SystemError):
             go(scan, output=scan.parent, formats=("page",))
     (scan.parent / "a.txt").write_text("typed by hand")
@@ -184,7 +186,7 @@ def test_what_a_crash_left_is_ours_and_no_input(tmp_path: Path, monkeypatch: pyt
     folder = tmp_path / "d"
     png(folder / "a.png")
     with monkeypatch.context() as patch:
-        patch.setattr(module.Report, "add", lambda *_: (_ for _ in ()).throw(SystemError("as a power cut")))
+        patch.setattr(Report, "add", lambda *_: (_ for _ in ()).throw(SystemError("as a power cut")))
         with pytest.raises(SystemError):
             go(folder, output=folder, formats=("text", "page"))
     assert (folder / "a.txt").is_file()
@@ -247,12 +249,12 @@ def test_documents_take_turns(tmp_path: Path) -> None:
 def test_turns_open_one_document_at_a_time() -> None:
     opened: list[int] = []
 
-    def queues() -> Iterator[list[int]]:
+    def queues() -> Iterator[list[Any]]:
         for number in range(20):
             opened.append(number)
             yield [number] * (3 if number % 2 else 0)
 
-    found = in_turns(queues())  # type: ignore[arg-type]
+    found: Iterator[Any] = in_turns(queues())
     assert next(found) == 1
     assert len(opened) == 2
     assert sorted([1, *found]) == sorted([number for number in range(1, 20, 2) for _ in range(3)])
@@ -291,8 +293,8 @@ def test_a_document_that_is_opened_for_ever_is_given_up() -> None:
 
 def test_a_pdf_is_opened_by_another_process(tmp_path: Path) -> None:
     class Refusing(ProcessApart):
-        def call(self, function: object, *args: object, **kwargs: object) -> int:
-            raise PageError(f"{function.__name__} apart")  # type: ignore[attr-defined]
+        def call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+            raise PageError(f"{function.__name__} apart")
 
     documents = [SourceDocument(pdf(tmp_path / "a.pdf"), "a"), SourceDocument(png(tmp_path / "b.png"), "b")]
     found = list(open_documents(documents, "p", "1", 300, apart=Refusing()))

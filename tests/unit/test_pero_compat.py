@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,7 +140,7 @@ def test_what_follows_the_last_layer_is_computed_in_float32() -> None:
 
 
 @pytest.mark.parametrize("layers", [[torch.nn.Conv2d(3, 4, 3)], [torch.nn.ReLU()]])
-def test_networks_that_end_with_a_layer_or_have_none_compute_in_bfloat16_too(layers: list[torch.nn.Module]) -> None:
+def test_networks_that_end_with_a_layer_or_have_none_compute_in_bfloat16_too(layers: list[Any]) -> None:
     with compat.no_warnings():
         prepared = speed._prepared(torch.jit.script(torch.nn.Sequential(*layers).eval()), half=True)
     with torch.inference_mode():

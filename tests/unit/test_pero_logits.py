@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +16,13 @@ sparse = pytest.importorskip("scipy.sparse")
 CHARACTERS = ["a", "b", "č", "\u200b"]
 
 
-def matrix(seed: int = 0, frames: int = 30) -> sparse.csc_matrix:
+def matrix(seed: int = 0, frames: int = 30) -> Any:
     generator = np.random.default_rng(seed)
     dense = generator.normal(size=(frames, len(CHARACTERS))).astype(np.float32)
     return sparse.csc_matrix(np.where(generator.random(dense.shape) < 0.6, dense, 0))
 
 
-def page_logits() -> dict[str, object]:
+def page_logits() -> dict[str, Any]:
     lines = {"l1": matrix(1), "l2": matrix(2, 50)}
     return {
         **lines,
@@ -91,7 +92,7 @@ def test_object_arrays_are_refused() -> None:
         load_logits(pickle.dumps({"l": broken}))
 
 
-def bad_matrices() -> dict[str, sparse.csc_matrix]:
+def bad_matrices() -> dict[str, Any]:
     made = {name: matrix() for name in ("row", "negative", "pointer", "decreasing", "shape", "count", "type", "big")}
     made["row"].indices[0] = 30
     made["negative"].indices[0] = -1

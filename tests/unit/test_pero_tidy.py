@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pero_worker.engines.pero.tidy import Tidying, sorted_lines, without_false_lines
-from pero_worker.page import Line, Page, Region
+from pero_worker.page import Line, Page, Polygon, Region
 
 HEIGHTS = (30.0, 10.0)
 WIDTH, HEIGHT = 1400, 1000
@@ -40,7 +40,7 @@ def texts(result: Page) -> str:
 def turned(before: Page, degrees: float) -> Page:
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
 
-    def turn(points: tuple) -> tuple:
+    def turn(points: Polygon) -> Polygon:
         return tuple((x * cos - y * sin, x * sin + y * cos) for x, y in points)
 
     return replace(
@@ -115,6 +115,16 @@ def test_specks_are_dropped_and_their_regions_with_them(text: str, confidence: f
 def test_what_may_be_text_is_kept(text: str | None, confidence: float | None) -> None:
     one = page(region("r", line(text, 100, 100, 300, confidence)))
     assert without_false_lines(one) == one
+
+
+def test_lines_read_with_little_confidence_are_none() -> None:
+    before = page(region("r", line("a page", 100, 100, 900, 0.9), line("wtlil", 100, 150, 900, 0.3)))
+    assert texts(without_false_lines(before, 0.35)) == "a page"
+    assert texts(without_false_lines(before, 0.3)) == "a page wtlil"
+    hard = page(region("r", line("here", 100, 100, 900, 0.9), line("unreadable hand", 100, 150, 900, 0.3)))
+    assert without_false_lines(hard, 0.35) == hard
+    unknown = page(region("r", line("a page", 100, 100, 900, None), line(None, 100, 150, 900, None)))
+    assert without_false_lines(unknown, 0.35) == unknown
 
 
 def test_a_line_found_twice_is_kept_once_the_longer_one() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pero_worker.engines.pero.words import Frames, Rails, words_of
+from pero_worker.page import Word
 
 CHARACTERS = ["a", "b", "c", " ", "\u200b"]
 BLANK = len(CHARACTERS) - 1
@@ -15,6 +16,10 @@ class Dense:
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
 
     def toarray(self) -> np.ndarray:
         return self.array.copy()
@@ -34,14 +39,14 @@ def spelled(text: str, every: int = 4, length: int = 100) -> list[int]:
     return labels
 
 
-def words(text: str, labels: list[int]) -> tuple:
+def words(text: str, labels: list[int]) -> tuple[Word, ...]:
     return words_of(text, frames_of(labels), CHARACTERS, (0, 100), RAILS, (400, 300), 400)
 
 
 def test_confidence_is_that_of_the_worst_run() -> None:
     logits = np.log(np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.2, 0.8]], np.float32))
-    assert Frames.of(Dense(logits)).confidence() == pytest.approx(0.8, abs=1e-5)
-    assert Frames.of(Dense(np.zeros((0, 3), np.float32))).confidence() == 1.0
+    assert Frames.of(Dense(logits)).least_sure() == pytest.approx(0.8, abs=1e-5)
+    assert Frames.of(Dense(np.zeros((0, 3), np.float32))).least_sure() == 1.0
 
 
 def test_confidence_equals_pero_ocr() -> None:
@@ -59,7 +64,7 @@ def test_confidence_equals_pero_ocr() -> None:
         dense[generator.random(dense.shape) < 0.3] = 0
         line = TextLine(id="l", logits=csc_matrix(dense))
         expected = parser.compute_line_confidence(line)
-        assert Frames.of(line.logits).confidence() == pytest.approx(expected, abs=1e-5)
+        assert Frames.of(line.logits).least_sure() == pytest.approx(expected, abs=1e-5)
 
 
 def test_words_of_the_greedy_path_are_ordered_and_apart() -> None:

@@ -87,10 +87,13 @@ def test_formats_have_their_suffixes_and_none_ends_with_another() -> None:
     assert {name: kind.suffix for name, kind in formats.items()} == {
         "page": ".page.xml",
         "alto": ".alto.xml",
+        "alto2": ".alto2.xml",
         "text": ".txt",
         "hocr": ".hocr",
         "json": ".json",
         "pdf": ".pdf",
+        "tei": ".tei.xml",
+        "markdown": ".md",
     }
     suffixes = [kind.suffix for kind in formats.values()]
     assert not any(a != b and a.endswith(b) for a in suffixes for b in suffixes)
@@ -99,7 +102,7 @@ def test_formats_have_their_suffixes_and_none_ends_with_another() -> None:
 
 def test_formats_are_parsed_in_order_without_repetition() -> None:
     assert parse_formats("pdf, ALTO,page,alto") == ("pdf", "alto", "page")
-    assert parse_formats("all") == ("page", "alto", "text", "hocr", "json", "pdf")
+    assert parse_formats("all") == ("page", "alto", "alto2", "text", "hocr", "json", "pdf", "tei", "markdown")
 
 
 @pytest.mark.parametrize("names", ["", " , ", "page,docx", "txt"])

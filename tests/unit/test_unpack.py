@@ -19,7 +19,7 @@ from pero_worker.models.unpack import Limits, is_archive, unpack
 
 def tar_bytes(mode: str, **files: bytes) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
         for name, content in files.items():
             info = tarfile.TarInfo(name.replace("__", "/"))
             info.size = len(content)

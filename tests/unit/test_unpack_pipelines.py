@@ -70,7 +70,7 @@ def test_hostile_archives_are_refused_and_leave_nothing(tmp_path: Path, make: Ca
 def test_every_compression_of_tar(tmp_path: Path, mode: str) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model/config.ini").write_text("[WORKER]\nDUMMY = 1\n")
-    with tarfile.open(tmp_path / "m.tar", mode) as archive:
+    with tarfile.open(tmp_path / "m.tar", mode) as archive:  # type: ignore[call-overload]
         archive.add(tmp_path / "model", "model")
     unpack(tmp_path / "m.tar", tmp_path / "t")
     assert (tmp_path / "t/model/config.ini").read_text().startswith("[WORKER]")

@@ -147,7 +147,7 @@ class Reading(Seeing):
         page = super().process(work).page
         assert page is not None
         (line,) = page.lines()
-        line = replace(line, text=text, confidence=self._sure[across and above])
+        line = replace(line, text=text, confidence=self._sure[bool(across and above)])
         return EngineOutput(
             page=replace(page, regions=(replace(page.regions[0], lines=(line,)),)), seconds={"ocr": 1.0}
         )

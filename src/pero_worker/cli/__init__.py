@@ -18,10 +18,14 @@ from pero_worker.errors import ExitCode, PeroWorkerError
 
 COMMANDS: Mapping[str, Command] = {
     "ocr": Command("ocr", "Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."),
+    "review": Command("review", "List the worst pages and lines, and show each line's picture beside its text."),
+    "train": Command("train", "Tune the recogniser to a hand or a face, with pages that are transcribed already."),
     "mets": Command(
         "mets", "Enter a run's results into the METS that its pages came from; files are written beside it."
     ),
     "ocrd-zip": Command("mets", "Pack a METS and its files as an OCRD-ZIP.", "zip_app"),
+    "export": Command("export", "Results for other programs: IIIF viewers, eScriptorium."),
+    "kitodo": Command("kitodo", "Read the pictures of a process of Kitodo.Production; for a task's script."),
     "engines": Command("engines", "List the OCR engines and whether they can run here."),
     "pipelines": Command(
         "pipelines", "List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one, too."

@@ -25,7 +25,7 @@ ZIP_EPILOG = examples("pero-worker ocrd-zip mets.xml codex-7.ocrd.zip --identifi
 def mets(
     results: Annotated[Path, typer.Argument(help="Output folder of pero-worker ocr.", metavar="RESULTS")],
     document: Annotated[Path, typer.Argument(help="The METS that was read.", metavar="METS")],
-    group: Annotated[str, typer.Option(help="For PAGE XML.", metavar="USE")] = "OCR-D-OCR-PERO",
+    group: Annotated[str, typer.Option(help="For PAGE XML; '': none.", metavar="USE")] = "OCR-D-OCR-PERO",
     alto_group: Annotated[
         str, typer.Option(help="For ALTO, as FULLTEXT; '': none.", metavar="USE")
     ] = "OCR-D-OCR-PERO-ALTO",

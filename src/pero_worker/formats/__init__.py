@@ -107,10 +107,13 @@ MASTER = PageFormat(name="page", suffix=".page.xml", write=_late("pagexml:write"
 _BUNDLED: tuple[Format, ...] = (
     MASTER,
     PageFormat(name="alto", suffix=".alto.xml", write=_late("alto:write")),
+    PageFormat(name="alto2", suffix=".alto2.xml", write=_late("alto2:write")),
     PageFormat(name="text", suffix=".txt", write=_late("text:write")),
     PageFormat(name="hocr", suffix=".hocr", write=_late("hocr:write")),
     PageFormat(name="json", suffix=".json", write=_late("jsonpage:write")),
     DocumentFormat(name="pdf", suffix=".pdf", write=_late("pdf:write")),
+    DocumentFormat(name="tei", suffix=".tei.xml", write=_late("tei:write")),
+    DocumentFormat(name="markdown", suffix=".md", write=_late("markdown:write")),
 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from statistics import fmean
 from typing import TypeAlias
 
 from lxml import etree
@@ -35,9 +34,8 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
     ids = Ids({"ocr", "page", "space"})
     size = {"WIDTH": str(page.width), "HEIGHT": str(page.height)}
     sheet = _child(_child(root, "Layout"), "Page", ID="page", PHYSICAL_IMG_NR="1", **size)
-    confidences = [line.confidence for line in page.lines() if line.confidence is not None]
-    if confidences:
-        sheet.set("PC", f"{min(1.0, max(0.0, fmean(confidences))):.3f}")
+    if (sure := page.confidence()) is not None:
+        sheet.set("PC", f"{min(1.0, max(0.0, sure)):.3f}")
     space = _child(sheet, "PrintSpace", ID="space", HPOS="0", VPOS="0", **size)
     for region in page.regions:
         _block(space, region, ids)

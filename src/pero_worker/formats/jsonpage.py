@@ -1,9 +1,9 @@
 """JSON: the `Page` record as it is.
 
-{"name", "width", "height", "orientation", "creator", "created", "regions": [{"id", "polygon", "kind", "lines": [{"id",
-"baseline", "polygon", "heights", "text", "confidence", "words": [{"text", "polygon", "confidence"}]}]}]}. Polygons and
-baselines are lists of [x, y] in pixels of the image as it is stored (EXIF orientation applied), rounded to tenths;
-`orientation` are the degrees, clockwise, by which its text is to be turned; the order is the reading order.
+{"name", "width", "height", "orientation", "creator", "created", "confidence", "regions": [{"id", "polygon", "kind",
+"lines": [{"id", "baseline", "polygon", "heights", "text", "confidence", "words": [{"text", "polygon", "confidence"}]}]}
+]}. Polygons and baselines are lists of [x, y] in pixels of the image as it is stored (EXIF orientation applied), to a
+tenth; `orientation` are the degrees, clockwise, by which its text is to be turned; the order is the reading order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from pero_worker.page import Page
 
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
-    values = {**asdict(page), "creator": creator, "created": created.isoformat(timespec="seconds")}
+    values = {
+        **asdict(page),
+        "confidence": page.confidence(),
+        "creator": creator,
+        "created": created.isoformat(timespec="seconds"),
+    }
     text = json.dumps(_rounded(values), ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace") + b"\n"
 

@@ -40,6 +40,7 @@ _REGION_TYPES = frozenset(
         "other",
     ]
 )
+_ORDER = "readingOrder {{index:{};}}"
 Element: TypeAlias = etree._Element
 
 
@@ -57,6 +58,8 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
         _child(metadata, name).text = created.isoformat(timespec="seconds")
     name = clean_text(page.name)
     sheet = _child(root, "Page", imageFilename=name, imageWidth=str(page.width), imageHeight=str(page.height))
+    if (sure := page.confidence()) is not None:
+        sheet.set("conf", f"{min(1.0, max(0.0, sure)):.3f}")
     if page.orientation and -180 < page.orientation <= 180:
         sheet.set("orientation", f"{page.orientation:.3f}")
     ids = Ids({"reading_order"})
@@ -65,25 +68,27 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
         group = _child(_child(sheet, "ReadingOrder"), "OrderedGroup", id="reading_order")
         for index, (region_id, _) in enumerate(named):
             _child(group, "RegionRefIndexed", index=str(index), regionRef=region_id)
-    for region_id, region in named:
-        _write_region(sheet, region_id, region, page, ids)
+    for place, (region_id, region) in enumerate(named):
+        _write_region(sheet, place, region_id, region, page, ids)
     xml: bytes = etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
     return xml
 
 
-def _write_region(sheet: Element, region_id: str, region: Region, page: Page, ids: Ids) -> None:
-    element = _child(sheet, "TextRegion", id=region_id)
+def _write_region(sheet: Element, place: int, region_id: str, region: Region, page: Page, ids: Ids) -> None:
+    # What Transkribus goes by.
+    element = _child(sheet, "TextRegion", id=region_id, custom=_ORDER.format(place))
     if region.kind in _REGION_TYPES:
         element.set("type", region.kind)
     _child(element, "Coords", points=_polygon(region.polygon, page))
-    for line in region.lines:
-        _write_line(element, line, page, ids)
+    for number, line in enumerate(region.lines):
+        _write_line(element, number, line, page, ids)
 
 
-def _write_line(region: Element, line: Line, page: Page, ids: Ids) -> None:
-    element = _child(region, "TextLine", id=ids.take(line.id, "l"))
+def _write_line(region: Element, place: int, line: Line, page: Page, ids: Ids) -> None:
+    element = _child(region, "TextLine", id=ids.take(line.id, "l"), custom=_ORDER.format(place))
     if line.heights is not None:
-        element.set("custom", f"heights_v2:[{line.heights[0]:.1f},{line.heights[1]:.1f}]")
+        heights = f"heights_v2:[{line.heights[0]:.1f},{line.heights[1]:.1f}]"
+        element.set("custom", f"{element.get('custom')} {heights}")
     _child(element, "Coords", points=_polygon(line.polygon, page))
     if len(line.baseline) >= 2:
         _child(element, "Baseline", points=_points(line.baseline, page))

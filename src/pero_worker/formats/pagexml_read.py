@@ -125,7 +125,7 @@ def _line(element: Element, fallback_id: str) -> Line | None:
     polygon = _coords(element, "Coords")
     baseline = _coords(element, "Baseline")
     if len(baseline) < 2:
-        baseline = _lower_edge(polygon)
+        baseline = lower_edge(polygon)
     if len(baseline) < 2:
         return None
     words = tuple(_words(element))
@@ -136,7 +136,7 @@ def _line(element: Element, fallback_id: str) -> Line | None:
         id=element.get("id") or fallback_id,
         baseline=baseline,
         polygon=polygon or baseline,
-        heights=_custom_heights(element.get("custom", "")) or _heights_from(polygon, baseline),
+        heights=_custom_heights(element.get("custom", "")) or heights_from(polygon, baseline),
         text=text,
         confidence=confidence,
         words=words,
@@ -214,7 +214,7 @@ def _custom_heights(custom: str) -> tuple[float, float] | None:
     return values[0], values[1]
 
 
-def _lower_edge(polygon: Polygon) -> Polygon:
+def lower_edge(polygon: Polygon) -> Polygon:
     """A baseline for a line that has only an outline: straight, a fifth of the height above the lower edge."""
     if len(polygon) < 3:
         return ()
@@ -238,7 +238,7 @@ def _extent_at(polygon: Polygon, x: float) -> tuple[float, float]:
     return min(levels), max(levels)
 
 
-def _heights_from(polygon: Polygon, baseline: Polygon) -> tuple[float, float] | None:
+def heights_from(polygon: Polygon, baseline: Polygon) -> tuple[float, float] | None:
     """How far the outline reaches above and below the line through the baseline's ends."""
     if len(polygon) < 3:
         return None

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copyfileobj
-from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import IO, overload
 
@@ -100,6 +99,7 @@ class Collector:
         if not outputs:
             raise PageError("no stage left a result: there is no PAGE XML of this page")
         confidences = [line.confidence for line in page.lines() if line.confidence is not None] if page else []
+        confidence = page.confidence() if page else None
         seconds: dict[str, float] = {}
         for log in request.logs:
             for phase, duration in log.seconds.items():
@@ -111,7 +111,7 @@ class Collector:
             worker=last.host_id if last else "",
             seconds=seconds,
             lines=sum(1 for _ in page.lines()) if page else 0,
-            confidence_mean=round(fmean(confidences), 4) if confidences else None,
+            confidence_mean=None if confidence is None else round(confidence, 4),
             confidence_worst=round(min(confidences), 4) if confidences else None,
             orientation=page.orientation if page else 0.0,
             outputs=outputs,

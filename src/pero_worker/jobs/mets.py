@@ -36,7 +36,7 @@ class MetsOutput:
     """How results are entered."""
 
     group: str = "OCR-D-OCR-PERO"
-    """Of PAGE XML."""
+    """Of PAGE XML; '': none is written."""
     alto_group: str = "OCR-D-OCR-PERO-ALTO"
     """Of ALTO; '': none is written."""
     url_prefix: str = ""
@@ -64,6 +64,8 @@ def enter_results(results: Path, mets: Path, output: MetsOutput, clock: Clock, c
     OutputError: it cannot be written; the METS is then as it was.
     """
     groups = [check_group(name) for name in (output.group, output.alto_group) if name]
+    if not groups:
+        raise UsageError("name a group: --group or --alto-group")
     if len(set(groups)) != len(groups):
         raise UsageError(f"PAGE and ALTO cannot both go to the group {output.group}")
     try:
@@ -101,10 +103,11 @@ def _results(results: Path, mets: Path, data: bytes, output: MetsOutput) -> Iter
     for division, listed in zip(content.pages, book.pages, strict=True):
         record = records.get(listed.name) or records.get(f"{book.name}/{listed.name}")
         if record is not None and listed.picture is not None:
-            yield _Result(division=division, listed=listed, record=record, page=_master(results, record))
+            yield _Result(division=division, listed=listed, record=record, page=master_of(results, record))
 
 
-def _master(results: Path, record: PageRecord) -> Page:
+def master_of(results: Path, record: PageRecord) -> Page:
+    """The page as the run left it. NoInputError: it kept no PAGE XML, or that cannot be read."""
     named = record.outputs.get("page")
     name = f"{record.page}.page.xml"
     for path in ([results / named] if named else []) + [results / name, results / _STATE / "pages" / name]:
@@ -166,15 +169,16 @@ def _write(mets: Path, files: dict[str, bytes], changed: bytes) -> None:
         folder = ConfinedFolder(mets.parent)
         try:
             for path, content in files.items():
-                _replace(folder, tuple(PurePosixPath(path).parts), content)
-            _replace(folder, (mets.name,), changed)
+                replace_file(folder, tuple(PurePosixPath(path).parts), content)
+            replace_file(folder, (mets.name,), changed)
         finally:
             folder.close()
     except OSError as error:
         raise OutputError(f"cannot write beside {mets}: {error.strerror or error}") from error
 
 
-def _replace(folder: ConfinedFolder, parts: tuple[str, ...], content: bytes) -> None:
+def replace_file(folder: ConfinedFolder, parts: tuple[str, ...], content: bytes) -> None:
+    """Whole or not at all, and on the disk. OSError: it cannot be written, or a link is on the way."""
     draft = (*parts[:-1], f".{parts[-1]}.part")
     with folder.opened(parts[:-1], create=True):
         folder.remove(draft)

@@ -347,6 +347,7 @@ class _Run:
 
     def _commit(self) -> None:
         """What was taken is on the disk: nobody else needs to know of it, and documents that are complete are made."""
+        self._claims.sync()
         self._report.commit()
         settled, self._settled = self._settled, []
         for record in settled:
@@ -386,6 +387,7 @@ class _Run:
         planned, dpi = document.planned, self._options.dpi
         for wanted in self._collector.stale_formats(planned) if document.may_be_made else ():
             self._claims.begin_document(planned, wanted)
+            self._claims.sync()
             future = self._documents.submit(self._collector.make_document, planned, wanted, document.failed, dpi)
             self._in_making.append((planned.document.name, wanted.name, future))
         while self._in_making and (self._in_making[0][2].done() or len(self._in_making) > _DOCUMENTS_AHEAD):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import re
 import shutil
 import stat
 import struct
@@ -80,6 +81,16 @@ def is_archive(path: Path) -> bool:
     return True
 
 
+def _umask() -> int:
+    """What the user wants nobody else to have. Linux tells it without changing it, which other threads would notice."""
+    try:
+        status = Path("/proc/self/status").read_text("ascii", "replace")
+    except OSError:
+        return 0o077
+    found = re.search(r"^Umask:\s*([0-7]+)$", status, re.MULTILINE)
+    return int(found[1], 8) if found else 0o077
+
+
 def unpack(archive: Path, target: Path, limits: Limits | None = None) -> None:
     """Unpacks a tar (any compression) or zip into the new folder `target`, which appears whole or not at all.
 
@@ -93,7 +104,7 @@ def unpack(archive: Path, target: Path, limits: Limits | None = None) -> None:
         raise StageError(f"cannot unpack {archive.name} in {target.parent}: {error.strerror}") from error
     try:
         _unpack_into(archive, unfinished, limits)
-        unfinished.chmod(0o755)
+        unfinished.chmod(0o777 & ~_umask())
         try:
             unfinished.rename(target)
         except OSError:

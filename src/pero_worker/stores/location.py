@@ -10,10 +10,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pero_worker.errors import StageError, TransientError, UsageError
+from pero_worker.stores.protocols import PROTOCOLS
 from pero_worker.wire.servers import parse_server
 
-PROTOCOLS = ("ftp", "ftps", "sftp", "s3", "http", "https", "file")
-_USUAL_PORT = {"ftp": 21, "ftps": 21, "sftp": 22}
 _GREETING_SECONDS = 5.0
 # A password may hold @ and even /, which belong percent-encoded: what stands behind a colon and is no port is one.
 _LOGIN_IN_URL = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:]*:(?!\d+/)\S*@)")
@@ -131,29 +130,28 @@ def _from_url(url: str, access: StoreAccess) -> Location:
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
         raise StageError(f"{without_login(url)}: {error}") from error
-    if not path or not (host or protocol == "file"):
+    kind = PROTOCOLS[protocol]
+    if not path or not (host or not kind.remote):
         raise StageError(f"{without_login(url)} names no file on a server")
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    if protocol in _USUAL_PORT:
+    if kind.login:
         if not user:
             user, password = access.user, access.password
         return Location(
             protocol=protocol,
             host=host,
             path="/" + unquote(path),
-            port=port or _USUAL_PORT[protocol],
+            port=port or kind.port,
             user=user,
             password=password,
         )
-    if protocol == "file":
+    if not kind.remote:
         if host not in {"", "localhost"}:
             raise StageError(f"{without_login(url)} names a file of another machine: write file:///path")
         return Location(protocol=protocol, host="", path="/" + unquote(path))
-    # Bucket names keep their case, which hostname does not.
-    host = authority.rpartition("@")[2] if protocol == "s3" else host
-    return Location(
-        protocol=protocol, host=host, path=path, port=None if protocol == "s3" else port, user=user, password=password
-    )
+    if kind.bucket:  # Its case is lost in `hostname`.
+        host, port = authority.rpartition("@")[2], None
+    return Location(protocol=protocol, host=host, path=path, port=port, user=user, password=password)
 
 
 @lru_cache(maxsize=256)

@@ -24,7 +24,7 @@ _DOUBTFUL = 0.4
 """Legibility below which a page may lie wrong, for engines that do not say `doubtful_below`."""
 _SHORT = 3
 """Letters: shorter lines and words do not tell which way they run."""
-_CLEARLY = 1.5
+_CLEARLY = 1.3
 """How much more text must be found in another position."""
 _PART = 0.5
 """Of each side of a page, for the part that is tried."""

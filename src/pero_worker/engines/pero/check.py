@@ -7,7 +7,7 @@ from configparser import ConfigParser, SectionProxy
 from pathlib import Path
 from typing import Any
 
-from pero_worker.engines.pero import tidy
+from pero_worker.engines.pero import readers, tidy
 from pero_worker.errors import StageError
 
 LAYOUT_SECTIONS = tuple(f"LAYOUT_PARSER_{number}" for number in range(1, 10))
@@ -44,12 +44,17 @@ def check_config(config: ConfigParser, directory: Path, *, cpu: bool) -> None:
         if not cropped:
             raise StageError("config.ini: RUN_OCR needs RUN_LINE_CROPPER = yes in the same stage")
         _check_ocr(config, directory, cpu)
+        for name in readers.SECTIONS:
+            if config.has_section(name):
+                _check_reader(config[name], directory, cpu)
     if _flag(steps, "RUN_DECODER"):
         _require(_section(config, "DECODER"), "TYPE")
         _ocr_json(_section(config, "OCR"), directory)
     if config.has_section(tidy.SECTION):
         for key in (tidy.SORT, tidy.DROP):
             _flag(config[tidy.SECTION], key)
+        _number(config[tidy.SECTION], tidy.LEAST)
+        _check_confidence(config[tidy.SECTION])
 
 
 def _check_layout(section: SectionProxy, directory: Path, cpu: bool) -> None:
@@ -79,6 +84,20 @@ def _check_ocr(config: ConfigParser, directory: Path, cpu: bool) -> None:
     if config["LINE_CROPPER"].get("LINE_HEIGHT") != str(height):
         raise StageError(f"config.ini: [LINE_CROPPER] LINE_HEIGHT must be {height}, the line_px_height of {path.name}")
     _check_model(path.parent / str(description["checkpoint"]), cpu or _flag(section, "USE_CPU"))
+
+
+def _check_reader(section: SectionProxy, directory: Path, cpu: bool) -> None:
+    path, description = _ocr_json(section, directory)
+    _check_model(path.parent / str(description["checkpoint"]), cpu)
+    _number(section, readers.UNSURE)
+    _check_confidence(section)
+
+
+def _check_confidence(section: SectionProxy) -> None:
+    try:
+        readers.calibration_of(section)
+    except ValueError as error:
+        raise StageError(f"config.ini: [{section.name}] {readers.CONFIDENCE}: {error}") from error
 
 
 def _ocr_json(section: SectionProxy, directory: Path) -> tuple[Path, dict[str, Any]]:
@@ -123,3 +142,10 @@ def _flag(section: SectionProxy, key: str) -> bool:
         return bool(section.getboolean(key, fallback=False))
     except ValueError as error:
         raise StageError(f"config.ini: [{section.name}] {key} must be yes or no") from error
+
+
+def _number(section: SectionProxy, key: str) -> None:
+    try:
+        section.getfloat(key, raw=True, fallback=0.0)
+    except ValueError as error:
+        raise StageError(f"config.ini: [{section.name}] {key} = {section.get(key, raw=True)} is no number") from error

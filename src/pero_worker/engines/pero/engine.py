@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from configparser import ConfigParser
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,9 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pero_worker.engines.pero import compat, speed
+from pero_worker.engines.pero import compat, speed, tidy
+from pero_worker.engines.pero.calibration import Calibration
 from pero_worker.engines.pero.check import check_config
+from pero_worker.engines.pero.crops import line_grid
 from pero_worker.engines.pero.logits import load_logits
+from pero_worker.engines.pero.readers import SECTIONS, Reader, Reading, calibration_of, description_of, read, unsure_of
 from pero_worker.engines.pero.tidy import Tidying
 from pero_worker.engines.pero.words import Frames, Rails, words_of
 from pero_worker.errors import PageError, PeroWorkerError, StageError, TransientError
@@ -31,10 +33,11 @@ from pero_worker.engines.pero import convert  # noqa: E402 - imports pero_ocr, w
 
 logger = logging.getLogger(__name__)
 
+_DOUBTFUL = 0.9
+"""Mean probability of letters below which a page may lie wrong."""
+
 MIN_SIDE = 16
 """Pixels. Layout reduces a page up to eight times: a narrower one would vanish, and holds no text."""
-WIDEST_CROP = 32_000
-"""Pixels. OpenCV cannot map a wider image; pero-ocr reads such a line as empty."""
 
 
 class PeroEngine:
@@ -42,6 +45,8 @@ class PeroEngine:
 
     needs_image = True
     description: str
+    doubtful_below: float
+    """Confidence of a page that may lie sideways or upside down."""
 
     def __init__(self, config: ConfigParser, directory: Path, device: str) -> None:
         """StageError: the stage cannot be loaded."""
@@ -54,10 +59,13 @@ class PeroEngine:
         with compat.no_warnings():
             self._parser = _load(config, directory, target)
             speed.quicken(self._parser, page_parser.helpers, bfloat16=bfloat16)
+            self._readers = _readers(self._parser, config, directory, target, bfloat16=bfloat16)
+        self._calibration = calibration_of(config[tidy.SECTION]) if config.has_section(tidy.SECTION) else Calibration()
+        self.doubtful_below = self._calibration(_DOUBTFUL)
         self.description = "pero-ocr 0.7.0, bfloat16" if bfloat16 else "pero-ocr 0.7.0"
 
     def close(self) -> None:
-        self._parser = None
+        self._parser, self._readers = None, []
 
     def process(self, work: EngineInput) -> EngineOutput:
         """Layout, text or both, as the stage's configuration says; PageError when pero-ocr fails."""
@@ -65,7 +73,8 @@ class PeroEngine:
             raise PageError("the pero-ocr engine needs the page's image: send it along", permanent=True)
         try:
             with torch.inference_mode(), np.errstate(all="ignore"), compat.no_warnings():
-                return _Run(self._parser, work, work.image).finish(self._tidying)
+                run = _Run(self._parser, self._readers, self._calibration, work, work.image)
+                return run.finish(self._tidying)
         except PeroWorkerError:
             raise
         except torch.AcceleratorError as error:
@@ -77,15 +86,25 @@ class PeroEngine:
 class _Run:
     """The steps of one page."""
 
-    def __init__(self, parser: Any, work: EngineInput, image: NDArray[np.uint8]) -> None:
+    def __init__(
+        self,
+        parser: Any,
+        readers: Sequence[Reader],
+        calibration: Calibration,
+        work: EngineInput,
+        image: NDArray[np.uint8],
+    ) -> None:
         height, width = image.shape[:2]
         compat.forget_last_page(parser)
         self.parser = parser
+        self.readers = readers
+        self.calibration = calibration
         self.work = work
         self.image = image
         self.page = replace(work.page, width=width, height=height) if work.page else Page(work.name, width, height)
         self.layout = convert.to_layout(self.page)
         self.rails: dict[int, Rails] = {}
+        self.readings: dict[int, Reading] = {}
         self.seconds: dict[str, float] = {}
 
     def finish(self, tidying: Tidying) -> EngineOutput:
@@ -119,7 +138,7 @@ class _Run:
         cropper = self.parser.line_cropper.crop_engine
         for line in self.layout.lines_iterator():
             try:
-                grid = _grid(cropper, line)
+                grid = line_grid(cropper, line)
                 line.crop = cropper.fast_remap(self.image, grid)
                 self.rails[id(line)] = Rails(grid[0], grid[-1])
             except Exception as error:
@@ -128,24 +147,11 @@ class _Run:
                 line.crop = np.zeros((cropper.line_height, 32, 3), np.uint8)
 
     def _recognise(self) -> None:
-        recogniser = self.parser.ocr.ocr_engine
         lines = list(self.layout.lines_iterator())
-        usual = recogniser.max_input_horizontal_pixels
-        # A line wider than the usual batch would be cut off: it goes alone, in a batch of its own width.
-        long = [line for line in lines if self.parser.provides_ctc_logits and _padded(recogniser, line) > usual]
-        alone = {id(line) for line in long}
-        batches = [[line for line in lines if id(line) not in alone], *([line] for line in long)]
-        for batch in batches:
-            if not batch:
-                continue
-            recogniser.max_input_horizontal_pixels = max(usual, *(_padded(recogniser, line) for line in batch))
-            try:
-                results = recogniser.process_lines([line.crop for line in batch])
-            finally:
-                recogniser.max_input_horizontal_pixels = usual
-            for line, text, logits, coords in zip(batch, *results, strict=True):
-                line.transcription, line.logits, line.logit_coords = text, logits, coords
-                line.characters = recogniser.characters
+        for line, reading in zip(lines, read(self.readers, [line.crop for line in lines]), strict=True):
+            line.transcription, line.logits, line.logit_coords = reading.text, reading.logits, reading.span
+            line.characters = reading.reader.characters
+            self.readings[id(line)] = reading
 
     def _decode(self) -> None:
         if not self.parser.run_ocr:
@@ -172,52 +178,47 @@ class _Run:
                 line.logit_coords = logits.coords
 
     def _words(self) -> dict[int, tuple[Word, ...]]:
-        """Sets the lines' confidences as pero-ocr does, drops the unsure lines, and returns words by line object."""
+        """Sets the lines' confidences, drops the lines that are unsure by pero-ocr's measure, and returns words by line
+        object."""
         known = {line.id: line for line in self.page.lines()}
         threshold = self.parser.filter_confident_lines_threshold
         words: dict[int, tuple[Word, ...]] = {}
         for region in self.layout.regions:
+            sure = []
             for line in region.lines:
+                reading = self.readings.get(id(line))
+                least_sure = line.transcription_confidence or 0.0
                 if line.logits is not None:
-                    frames = Frames.of(line.logits)
-                    line.transcription_confidence = frames.confidence()
-                    words[id(line)] = self._words_of(line, frames)
+                    frames = reading.frames if reading else Frames.of(line.logits)
+                    calibration = reading.reader.calibration if reading else self.calibration
+                    least_sure = frames.least_sure()
+                    line.transcription_confidence = calibration(frames.letters())
+                    words[id(line)] = self._words_of(line, frames, reading, calibration)
                 elif line.id in known and known[line.id].text == line.transcription:
                     words[id(line)] = known[line.id].words
-            if threshold > 0:
-                region.lines = [line for line in region.lines if (line.transcription_confidence or 0.0) > threshold]
+                if threshold <= 0 or least_sure > threshold:
+                    sure.append(line)
+            region.lines = sure
         return words
 
-    def _words_of(self, line: Any, frames: Frames) -> tuple[Word, ...]:
+    def _words_of(
+        self, line: Any, frames: Frames, reading: Reading | None, calibration: Calibration
+    ) -> tuple[Word, ...]:
         ctc = self.parser.provides_ctc_logits or not self.parser.run_ocr
         if not ctc or not line.transcription or line.characters is None or line.logit_coords is None:
             return ()
         rails = self.rails.get(id(line)) or _rails(line)
         if rails is None:
             return ()
-        width = None if line.crop is None else line.crop.shape[1]
-        size = (self.page.width, self.page.height)
-        return words_of(line.transcription, frames, line.characters, tuple(line.logit_coords), rails, size, width)
-
-
-def _padded(recogniser: Any, line: Any) -> int:
-    """The width of the line's batch in pixels."""
-    return int(math.ceil(line.crop.shape[1] / 32) * 32 + 2 * recogniser.line_padding_px)
-
-
-def _grid(cropper: Any, line: Any) -> Any:
-    """The page coordinates (height, width, 2) of each pixel of the line's crop; ValueError when it has none."""
-    steps = np.diff(np.asarray(line.baseline), axis=0)
-    scale = cropper.line_height / (sum(line.heights) * cropper.scale)
-    if np.hypot(steps[:, 0], steps[:, 1]).sum() * scale > WIDEST_CROP:
-        raise ValueError("it is too long for its height")
-    return cropper.get_crop_inputs(line.baseline, line.heights, cropper.line_height)
+        width = reading.width if reading else None if line.crop is None else line.crop.shape[1]
+        size, span = (self.page.width, self.page.height), tuple(line.logit_coords)
+        return words_of(line.transcription, frames, line.characters, span, rails, size, width, calibration)
 
 
 def _rails(line: Any) -> Rails | None:
     """The edges of a line that this stage did not crop."""
     try:
-        grid = _grid(page_parser.cropper.EngineLineCropper(line_height=32, poly=2), line)
+        grid = line_grid(page_parser.cropper.EngineLineCropper(line_height=32, poly=2), line)
     except Exception as error:
         logger.debug("line %s has no geometry: %s", line.id, error)
         return None
@@ -232,6 +233,22 @@ def _device(name: str) -> Any:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise StageError(f"torch finds no GPU for device {name}: use cpu, or install torch with CUDA")
     return device
+
+
+def _readers(parser: Any, config: ConfigParser, directory: Path, device: Any, *, bfloat16: bool) -> list[Reader]:
+    """The recogniser of the parser, and those that pero-ocr knows nothing of."""
+    if not parser.run_ocr:
+        return []
+    worker = config[tidy.SECTION] if config.has_section(tidy.SECTION) else None
+    calibration = calibration_of(worker) if worker is not None else Calibration()
+    found = [Reader(parser.ocr.ocr_engine, calibration, ctc=bool(parser.provides_ctc_logits))]
+    for section in (config[name] for name in SECTIONS if config.has_section(name)):
+        recogniser = page_parser.PytorchEngineLineOCR(str(description_of(section, directory)), device)
+        speed.quicken_recogniser(recogniser, bfloat16=bfloat16)
+        found.append(Reader(recogniser, calibration_of(section), unsure_of(section)))
+    # The others see their lines made smaller, which loses less than making them larger.
+    parser.line_cropper.crop_engine.line_height = max(reader.height for reader in found)
+    return found
 
 
 def _load(config: ConfigParser, directory: Path, device: Any) -> Any:

@@ -38,7 +38,11 @@ def quicken(parser: Any, layout_helpers: Any, *, bfloat16: bool) -> None:
         net: Any = getattr(getattr(layout, "engine", None), "parsenet", None)
         if net is not None:
             net.net = _prepared(net.net, half=bfloat16)
-    recogniser: Any = getattr(parser.ocr, "ocr_engine", None)
+    quicken_recogniser(getattr(parser.ocr, "ocr_engine", None), bfloat16=bfloat16)
+
+
+def quicken_recogniser(recogniser: Any, *, bfloat16: bool) -> None:
+    """As `quicken`, for a recogniser of pero-ocr; others are left alone."""
     if hasattr(recogniser, "model") and recogniser.embed_id is None:
         recogniser.model = _prepared(recogniser.model, half=bfloat16)
 

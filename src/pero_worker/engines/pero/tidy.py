@@ -12,7 +12,7 @@ from pero_worker.geometry import slope_of, turned
 from pero_worker.page import Line, Page, Region
 
 SECTION = "WORKER"
-SORT, DROP = "SORT_LINES", "DROP_FALSE_LINES"
+SORT, DROP, LEAST = "SORT_LINES", "DROP_FALSE_LINES", "LEAST_CONFIDENCE"
 _UNSURE = 0.6
 """A line without letters and digits is believed from this confidence on."""
 _SPECKS = frozenset(".,:;'`´’‘‚·•\"“”„-")
@@ -28,28 +28,34 @@ class Tidying:
 
     sort_lines: bool = False
     drop_false_lines: bool = False
+    least_confidence: float = 0.0
+    """With `drop_false_lines`: a line that is read with less confidence is taken for one that is none."""
 
     @classmethod
     def of(cls, config: ConfigParser) -> Tidying:
-        """ValueError: a value is not yes or no."""
+        """ValueError: a value is not yes or no, or no number."""
         if not config.has_section(SECTION):
             return cls()
         section = config[SECTION]
         return cls(
             bool(section.getboolean(SORT, raw=True, fallback=False)),
             bool(section.getboolean(DROP, raw=True, fallback=False)),
+            float(section.getfloat(LEAST, raw=True, fallback=0.0)),
         )
 
     def __call__(self, page: Page) -> Page:
         if self.drop_false_lines:
-            page = without_false_lines(page)
+            page = without_false_lines(page, self.least_confidence)
         return sorted_lines(page) if self.sort_lines else page
 
 
-def without_false_lines(page: Page) -> Page:
-    """Drops lines read as nothing or as specks, lines found twice, and the regions that are then empty."""
+def without_false_lines(page: Page, least: float = 0.0) -> Page:
+    """Drops lines read as nothing or as specks or with less than the `least` confidence, lines found twice, and the
+    regions that are then empty. A page of which most is read so is hard to read, or lies wrong: it keeps such lines."""
     lines = list(page.lines())
-    kept = [place for place, line in enumerate(lines) if line.text is None or not _is_noise(line)]
+    if _mostly_unsure(lines, least):
+        least = 0.0
+    kept = [place for place, line in enumerate(lines) if line.text is None or not _is_noise(line, least)]
     boxes = _boxes(lines)
     kept_once = set(kept) - set(_found_twice([(place, boxes[place]) for place in kept]))
     places = iter(range(len(lines)))
@@ -60,8 +66,15 @@ def without_false_lines(page: Page) -> Page:
     return replace(page, regions=tuple(region for region in regions if region.lines))
 
 
-def _is_noise(line: Line) -> bool:
+def _mostly_unsure(lines: Sequence[Line], least: float) -> bool:
+    letters = [(len(line.text or ""), line.confidence is not None and line.confidence < least) for line in lines]
+    return 2 * sum(length for length, unsure in letters if unsure) > sum(length for length, _ in letters)
+
+
+def _is_noise(line: Line, least: float) -> bool:
     text = "".join((line.text or "").split())
+    if line.confidence is not None and line.confidence < least:
+        return True
     if any(character.isalnum() for character in text):
         return False
     marks = len(text) < _MIN_MARKS and _SPECKS.issuperset(text) and text != "-"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,22 +23,29 @@ _REACH = 0.6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frames:
-    """A line's network output. `logits` (frames, characters), `best` and `probability` (frames): the likeliest
-    character of each frame, and how likely it is. The last character is the blank."""
+    """A line's network output: pero-ocr's `sparse` matrix (frames, characters) of logits, where what is not stored is
+    improbable; `best` and `probability` (frames): the likeliest character of each frame, and how likely it is."""
 
-    logits: Array
+    sparse: Any
     best: Array
     probability: Array
 
     @classmethod
     def of(cls, sparse: Any) -> Frames:
-        """From pero-ocr's sparse matrix (frames, characters), where what is not stored is improbable."""
-        logits = sparse.toarray()
-        logits[logits == 0] = _ABSENT
+        logits = _dense(sparse)
         best = logits.argmax(axis=1)
         peak = logits[np.arange(len(best)), best]
         probability = 1 / np.exp(logits - peak[:, np.newaxis]).sum(axis=1)
-        return cls(logits, best, probability)
+        return cls(sparse, best, probability)
+
+    @property
+    def blank(self) -> int:
+        """The last character."""
+        return int(self.sparse.shape[1]) - 1
+
+    def logits(self) -> Array:
+        """(frames, characters)"""
+        return _dense(self.sparse)
 
     def runs(self) -> tuple[Array, Array]:
         """First frame of each run of equal characters, and the frame behind it."""
@@ -47,12 +54,28 @@ class Frames:
         borders = np.flatnonzero(np.diff(self.best)) + 1
         return np.concatenate(([0], borders)), np.concatenate((borders, [len(self.best)]))
 
-    def confidence(self) -> float:
+    def least_sure(self) -> float:
         """pero-ocr's confidence of a line: the least sure run, each run as sure as its surest frame."""
         starts, _ = self.runs()
         if not len(starts):
             return 1.0
         return float(np.maximum.reduceat(self.probability, starts).min())
+
+    def letters(self) -> float:
+        """How likely the letters are on average, each as its surest frame; of a line without letters, how surely it
+        has none."""
+        starts, _ = self.runs()
+        if not len(starts):
+            return 1.0
+        sure = np.maximum.reduceat(self.probability, starts)
+        spoken = sure[self.best[starts] != self.blank]
+        return float(spoken.mean()) if len(spoken) else float(self.probability.min())
+
+
+def _dense(sparse: Any) -> Array:
+    logits: Array = sparse.toarray()
+    logits[logits == 0] = _ABSENT
+    return logits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,11 +114,12 @@ def words_of(
     rails: Rails,
     size: tuple[int, int],
     crop_width: int | None = None,
+    calibration: Callable[[float], float] = float,
 ) -> tuple[Word, ...]:
     """The words of `text` (split at white space) with their boxes and confidences.
 
     `span` is where the crop begins and ends in frames, `crop_width` its exact width in pixels, `size` the
-    page's width and height.
+    page's width and height; `calibration` turns the mean probability of letters into a confidence.
     """
     places = [match.span() for match in re.finditer(r"\S+", text)]
     if not places:
@@ -113,7 +137,7 @@ def words_of(
         if last < len(text):
             right = min(right, (centre[last - 1] + centre[last]) / 2)
         box = rails.box((left - span[0]) / length, (right - span[0]) / length, *size)
-        sure = None if spelling.probability is None else float(spelling.probability[first:last].mean())
+        sure = None if spelling.probability is None else calibration(float(spelling.probability[first:last].mean()))
         words.append(Word(text[first:last], box, sure))
     return tuple(words)
 
@@ -128,7 +152,7 @@ def _path(text: str, frames: Frames, characters: Sequence[str]) -> _Spelling | N
     """The greedy path, when it spells the text."""
     starts, ends = frames.runs()
     labels = frames.best[starts]
-    spoken = np.flatnonzero(labels != frames.logits.shape[1] - 1)
+    spoken = np.flatnonzero(labels != frames.blank)
     pieces = [characters[label] for label in labels[spoken]]
     if "".join(pieces) != text:
         return None
@@ -139,12 +163,13 @@ def _path(text: str, frames: Frames, characters: Sequence[str]) -> _Spelling | N
 
 def _aligned(text: str, frames: Frames, characters: Sequence[str]) -> _Spelling | None:
     """The likeliest CTC path that spells the text (Viterbi); None when the network cannot spell it."""
-    number = {character: label for label, character in enumerate(characters[: frames.logits.shape[1] - 1])}
+    number = {character: label for label, character in enumerate(characters[: frames.blank])}
     if not all(character in number for character in text):
         return None
-    states = np.full(2 * len(text) + 1, frames.logits.shape[1] - 1)
+    states = np.full(2 * len(text) + 1, frames.blank)
     states[1::2] = [number[character] for character in text]
-    logits = frames.logits - frames.logits.max(axis=1, keepdims=True)
+    logits = frames.logits()
+    logits = logits - logits.max(axis=1, keepdims=True)
     scores = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[:, states]
     jumps = np.zeros(len(states), bool)
     jumps[3::2] = states[3::2] != states[1:-2:2]

@@ -6,11 +6,13 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
+from pkgutil import resolve_name
 from typing import Protocol
 from uuid import uuid4
 
 from pero_worker.errors import StageError, TransientError
 from pero_worker.stores.location import Location, StoreAccess
+from pero_worker.stores.protocols import PROTOCOLS
 
 ProgressListener = Callable[[int], object]
 """Told the bytes that came so far, or the size when the server names it; raises to end the transfer."""
@@ -34,27 +36,10 @@ def connect(location: Location, access: StoreAccess) -> AbstractContextManager[T
     """StageError: login or identity refused, or a package is missing; TransientError: the server is away."""
     # A worker that fetches by SFTP need not load aiohttp and botocore, nor have them.
     try:
-        match location.protocol:
-            case "ftp" | "ftps":
-                from pero_worker.stores.transports.ftp import Ftp  # noqa: PLC0415
-
-                return Ftp(location, access)
-            case "sftp":
-                from pero_worker.stores.transports.sftp import Sftp  # noqa: PLC0415
-
-                return Sftp(location, access)
-            case "http" | "https":
-                from pero_worker.stores.transports.http import Http  # noqa: PLC0415
-
-                return Http(location, access)
-            case "s3":
-                from pero_worker.stores.transports.s3 import S3  # noqa: PLC0415
-
-                return S3(location, access)
-            case _:
-                from pero_worker.stores.transports.local import Local  # noqa: PLC0415
-
-                return Local(location)
+        transport: Callable[..., AbstractContextManager[Transport]] = resolve_name(
+            f"{__name__}.{PROTOCOLS[location.protocol].transport}"
+        )
+        return transport(location, access)
     except ModuleNotFoundError as error:
         raise StageError(f"{location}: install the package {error.name} to use {location.protocol}://") from error
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pero_worker.stores.location import Location
+from pero_worker.stores.location import Location, StoreAccess
 from pero_worker.stores.transports import ProgressListener, away, forbidden, missing, parents, unfinished
 
 _BLOCK = 1 << 20
@@ -19,7 +19,7 @@ _BLOCK = 1 << 20
 class Local:
     """`transports.Transport`."""
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, _access: StoreAccess) -> None:
         self._location = location
         self._path = Path(location.path)
 

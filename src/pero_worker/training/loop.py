@@ -1,8 +1,7 @@
-"""The loop both networks are trained in: schedule, averaged weights, checkpoints to go on from, a written record."""
+"""The loop that networks are trained in: schedule, averaged weights, checkpoints to go on from, a written record."""
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import os
@@ -15,7 +14,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from pero_worker.training.network import copied
+
 Batch = TypeVar("Batch")
+
+
+class Stopped(Exception):
+    """The training was left before its end, and goes on there when it is begun again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +65,18 @@ def train(
     folder: Path,
     about: dict[str, Any],
     tell: Callable[[str], None],
+    stop: Callable[[], bool] = lambda: False,
 ) -> nn.Module:
     """Trains `net` and returns its averaged weights as a net; a run that was cut off goes on at its last checkpoint.
 
+    When `stop` says so, the state is written and Stopped raised.
     `batches` gets the number of the start, so that a run that goes on sees other data. `loss_of` returns the loss and
     the number of examples in it. `folder` gets checkpoint.pt and record.json: `about`, and the curve of `validate`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     learning = [weight for weight in net.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(learning, lr=schedule.rate, weight_decay=1e-4, betas=(0.9, 0.98))
-    mean = copy.deepcopy(net).eval()
+    mean = copied(net).eval()
     progress, curve = Progress(), list[dict[str, Any]]()
     saved = folder / "checkpoint.pt"
     if saved.is_file():
@@ -83,6 +90,9 @@ def train(
     source = batches(progress.starts)
     lately, told, validated = 0.0, -math.inf, progress.seconds
     while (share := schedule.share(progress.step, progress.seconds)) < 1:
+        if stop():
+            _save(folder, net, mean, optimiser, progress, curve, about, schedule)
+            raise Stopped
         began = time.monotonic()
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate_at(progress.step, share)

@@ -1,0 +1,120 @@
+"""The recognisers of a stage: the one of [OCR], and those of [READER_2] to [READER_4] that read some lines again.
+
+pero-ocr knows one recogniser. A further one is asked for the lines that are unsure so far (UNSURE), or for every line
+when its section does not say so; of two readings the surer one is taken.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from configparser import SectionProxy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pero_worker.engines.pero.calibration import Calibration
+from pero_worker.engines.pero.words import Frames
+
+SECTIONS = tuple(f"READER_{number}" for number in range(2, 5))
+JSON, UNSURE, CONFIDENCE = "OCR_JSON", "UNSURE", "CONFIDENCE"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What a reader made of a line: text, frames, and `span`, the first frame of the crop and the one behind it."""
+
+    text: str
+    frames: Frames
+    logits: Any
+    span: tuple[int, int]
+    width: int
+    """Of the crop it saw, pixels."""
+    reader: Reader
+    confidence: float
+
+
+class Reader:
+    """A recogniser of pero-ocr, what its probabilities are worth, and when it is asked."""
+
+    def __init__(
+        self, recogniser: Any, calibration: Calibration, unsure: float | None = None, *, ctc: bool = True
+    ) -> None:
+        """`unsure`: only lines are read again that the readers before were less sure of; None: all."""
+        self.recogniser, self.calibration, self.unsure, self.ctc = recogniser, calibration, unsure, ctc
+
+    @property
+    def height(self) -> int:
+        """Of the lines that it reads, in pixels."""
+        return int(self.recogniser.line_px_height)
+
+    @property
+    def characters(self) -> Sequence[str]:
+        return self.recogniser.characters  # type: ignore[no-any-return]
+
+    def read(self, crops: Sequence[NDArray[np.uint8]]) -> list[Reading]:
+        """Reads crops of any one height, (height, width, 3)."""
+        fitting = [_of_height(crop, self.height) for crop in crops]
+        usual = self.recogniser.max_input_horizontal_pixels
+        # A line wider than the usual batch would be cut off: it goes alone, in a batch of its own width.
+        long = [place for place, crop in enumerate(fitting) if self.ctc and self._padded(crop) > usual]
+        alone = frozenset(long)
+        batches = [[place for place in range(len(crops)) if place not in alone], *([place] for place in long)]
+        found: dict[int, Reading] = {}
+        for batch in filter(None, batches):
+            widest = max(self._padded(fitting[place]) for place in batch)
+            self.recogniser.max_input_horizontal_pixels = max(usual, widest)
+            try:
+                results = self.recogniser.process_lines([fitting[place] for place in batch])
+            finally:
+                self.recogniser.max_input_horizontal_pixels = usual
+            for place, text, logits, span in zip(batch, *results, strict=True):
+                frames = Frames.of(logits)
+                sure = self.calibration(frames.letters())
+                found[place] = Reading(text, frames, logits, span, fitting[place].shape[1], self, sure)
+        return [found[place] for place in range(len(crops))]
+
+    def _padded(self, crop: NDArray[np.uint8]) -> int:
+        """The width of the line's batch in pixels."""
+        return int(math.ceil(crop.shape[1] / 32) * 32 + 2 * self.recogniser.line_padding_px)
+
+
+def _of_height(crop: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+    if crop.shape[0] == height:
+        return crop
+    width = max(1, round(crop.shape[1] * height / crop.shape[0]))
+    smaller = height < crop.shape[0]
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(crop, (width, height), interpolation=how), np.uint8)
+
+
+def read(readers: Sequence[Reader], crops: Sequence[NDArray[np.uint8]]) -> list[Reading]:
+    """The surest reading of every line of a page."""
+    first, *others = readers
+    readings = first.read(crops)
+    for reader in others:
+        limit = reader.unsure
+        places = [place for place, own in enumerate(readings) if limit is None or own.confidence < limit]
+        for place, other in zip(places, reader.read([crops[place] for place in places]), strict=True):
+            if other.confidence > readings[place].confidence:
+                readings[place] = other
+    return readings
+
+
+def calibration_of(section: SectionProxy) -> Calibration:
+    """ValueError: CONFIDENCE is not as `Calibration.of` wants it."""
+    text = section.get(CONFIDENCE, raw=True, fallback="")
+    return Calibration.of(text) if text.strip() else Calibration()
+
+
+def unsure_of(section: SectionProxy) -> float | None:
+    """ValueError: it is no number."""
+    return section.getfloat(UNSURE, fallback=None, raw=True)
+
+
+def description_of(section: SectionProxy, directory: Path) -> Path:
+    return directory / section[JSON]

@@ -1,0 +1,123 @@
+"""ALTO of any version, as eScriptorium, Transkribus and pero-ocr write it, hostile until parsed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import PureWindowsPath
+from typing import TypeAlias
+
+from lxml import etree
+
+from pero_worker.errors import PageError
+from pero_worker.formats.pagexml_read import MAX_BYTES, MAX_SIDE, heights_from, lower_edge
+from pero_worker.page import Line, Page, Point, Polygon, Region
+
+Element: TypeAlias = etree._Element
+_MAX_COORDINATE = 10.0 * MAX_SIDE
+
+
+def read(data: bytes) -> Page:
+    """Parses ALTO in pixels; PageError (permanent) when it is not usable. Lines without baselines get them from their
+    outlines; words are not kept apart, hyphens at line ends belong to the text."""
+    if len(data) > MAX_BYTES:
+        raise _refused(f"it is larger than {MAX_BYTES // 1_000_000} MB")
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    try:
+        root = etree.fromstring(data, parser)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise _refused(str(error)) from error
+    if root.getroottree().docinfo.doctype:
+        raise _refused("it has a DOCTYPE, and entities are not expanded")
+    sheet = next(_within(root, "Page"), None)
+    if _tag(root) != "alto" or sheet is None:
+        raise _refused(f"its root is <{_tag(root)}>, expected <alto> with a <Page>")
+    unit = next((element.text or "" for element in _within(root, "MeasurementUnit")), "pixel").strip()
+    if unit != "pixel":
+        raise _refused(f"it measures in {unit[:20]}: export it in pixels")
+    name = next((element.text or "" for element in _within(root, "fileName")), "").strip()
+    regions = tuple(
+        Region(block.get("ID") or f"r{number:03d}", _outline(block), tuple(_lines(block, number)))
+        for number, block in enumerate(_within(sheet, "TextBlock"), 1)
+    )
+    width, height = (_number(sheet.get(side, "0")) for side in ("WIDTH", "HEIGHT"))
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise _refused("its page has no size in pixels")
+    return Page(PureWindowsPath(name).name, round(width), round(height), regions)
+
+
+def _refused(reason: str) -> PageError:
+    return PageError(f"the ALTO cannot be used: {reason}", permanent=True)
+
+
+def _tag(element: Element) -> str:
+    return etree.QName(element).localname if isinstance(element.tag, str) else ""
+
+
+def _within(element: Element, name: str) -> Iterator[Element]:
+    return (child for child in element.iter() if _tag(child) == name)
+
+
+def _lines(block: Element, number: int) -> Iterator[Line]:
+    for count, element in enumerate(_within(block, "TextLine"), 1):
+        polygon = _outline(element)
+        baseline = _baseline(element, polygon)
+        if len(baseline) < 2:
+            baseline = lower_edge(polygon)
+        if len(baseline) >= 2:
+            name = element.get("ID") or f"r{number:03d}-l{count:03d}"
+            heights = heights_from(polygon, baseline)
+            yield Line(name, baseline, polygon or baseline, heights, _text(element))
+
+
+def _text(line: Element) -> str:
+    """Its strings; some programs leave the spaces between them out."""
+    spaced = any(_tag(element) == "SP" for element in line)
+    text = ""
+    for element in line:
+        match _tag(element):
+            case "String":
+                text += element.get("CONTENT", "") if spaced or not text else " " + element.get("CONTENT", "")
+            case "SP":
+                text += " "
+            case "HYP":
+                text += element.get("CONTENT") or "-"
+    return " ".join(text.split())
+
+
+def _outline(element: Element) -> Polygon:
+    """Of a line or block itself: its Shape, or its box."""
+    shape = next((child for child in element if _tag(child) == "Shape"), None)
+    if shape is not None:
+        for polygon in _within(shape, "Polygon"):
+            return _points(polygon.get("POINTS", ""))
+    if any(element.get(key) is None for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")):
+        return ()
+    left, top, width, height = (_number(element.get(key, "0")) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT"))
+    return (left, top), (left + width, top), (left + width, top + height), (left, top + height)
+
+
+def _baseline(element: Element, polygon: Polygon) -> Polygon:
+    text = element.get("BASELINE", "")
+    numbers = text.replace(",", " ").split()
+    if len(numbers) == 1 and polygon:  # ALTO before 4.1: its height on the page
+        y = _number(numbers[0])
+        return (min(x for x, _ in polygon), y), (max(x for x, _ in polygon), y)
+    return _points(text)
+
+
+def _points(text: str) -> tuple[Point, ...]:
+    """Pairs, with commas in them or between them."""
+    numbers = [_number(number) for number in re.split(r"[\s,]+", text.strip()) if number]
+    return tuple(zip(numbers[::2], numbers[1::2], strict=False))
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise _refused(f"{text[:20]!r} is no number") from error
+    if not (math.isfinite(number) and abs(number) <= _MAX_COORDINATE):
+        raise _refused(f"{text[:20]} is out of range")
+    return number

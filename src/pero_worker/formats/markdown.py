@@ -1,0 +1,53 @@
+"""Markdown: headings and paragraphs in reading order, words put together that a line end parted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+from typing import IO
+
+from pero_worker.formats import Document
+from pero_worker.formats.xmltext import clean_text
+from pero_worker.page import Page, Region
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~#])")
+_LEADING = re.compile(r"^([-+=]|[0-9]{1,9}[.)])")
+_HYPHENS = ("-", "\u00ad", "\u2e17", "\u00ac")
+_OMITTED = frozenset({"page-number", "header", "footer", "catch-word", "signature-mark"})
+"""Kinds of regions that are no part of the text."""
+
+
+def write(document: Document, stream: IO[bytes]) -> None:
+    """The title, then the text; pages are parted by a comment with their names."""
+    title = document.book.label if document.book and document.book.label else PurePosixPath(document.name).name
+    stream.write(f"# {_escaped(title)}\n".encode("utf-8", "replace"))
+    for name, page in zip(document.page_names, document.pages, strict=True):
+        if page is not None:
+            short = clean_text(PurePosixPath(name).name).replace("--", "- -")
+            stream.write(f"\n<!-- {short} -->\n".encode("utf-8", "replace"))
+            for block in _blocks(page):
+                stream.write(f"\n{block}\n".encode("utf-8", "replace"))
+
+
+def _blocks(page: Page) -> Iterator[str]:
+    for region in page.regions:
+        if region.kind not in _OMITTED and (text := joined(_texts(region))):
+            yield f"## {_escaped(text)}" if region.kind == "heading" else _LEADING.sub(r"\\\1", _escaped(text))
+
+
+def _texts(region: Region) -> Iterator[str]:
+    return (" ".join(clean_text(line.text or "").split()) for line in region.lines)
+
+
+def joined(lines: Iterable[str]) -> str:
+    """Lines as one text: a hyphen at a line's end goes when a small letter follows."""
+    text = ""
+    for line in filter(None, lines):
+        parted = text.endswith(_HYPHENS) and len(text) > 1 and text[-2].isalpha() and line[0].islower()
+        text = text[:-1] + line if parted else f"{text} {line}".strip()
+    return text
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", " ".join(clean_text(text).split()))

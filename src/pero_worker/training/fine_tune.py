@@ -1,0 +1,149 @@
+"""A recogniser learns from somebody's own pages: what `pero-worker train` does, from folders to a pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pero_worker.errors import OutputError, UsageError
+from pero_worker.training import loop
+from pero_worker.training.alphabet import Alphabet
+from pero_worker.training.batches import Batch, Line, Loss, batch_of, error_rate, packed
+from pero_worker.training.lines import Lines, collect
+from pero_worker.training.network import learning, open_network, widen
+from pero_worker.training.result import Base, Outcome, write_pipeline
+from pero_worker.training.truth import find_pages
+from pero_worker.training.variety import varied
+
+WORKSHOP = ".training"
+"""Folder in the new pipeline's own that holds what an unfinished training goes on with."""
+_TASK = "task.json"
+_COLUMNS = {"cpu": 6000, "cuda": 40_000}
+"""Of pixels in a batch."""
+_AVERAGE = 0.99
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How it is learnt."""
+
+    minutes: float = 20.0
+    """Of work at most."""
+    passes: int = 60
+    """How often each line is learnt at most."""
+    held_out: float = 0.1
+    """Share of the lines that are not learnt, but judged by."""
+    rate: float = 6e-4
+    """The highest learning rate."""
+    seed: int = 1
+    """Which lines are held out, and how lines vary."""
+
+
+def fine_tune(
+    paths: list[Path],
+    output: Path,
+    base: Base,
+    settings: Settings,
+    device: torch.device,
+    tell: Callable[[str], None],
+    stop: Callable[[], bool],
+) -> Outcome:
+    """Trains the recogniser of `base` on the pages below `paths` and writes the pipeline `output`.
+
+    loop.Stopped: `stop` said so; the same call goes on. UsageError: `output` holds something else. NoInputError: there
+    is nothing to learn from.
+    """
+    _free(output)
+    pages = find_pages(paths, tell)
+    net, known, height = open_network(base.description)
+    lines = collect(pages, height, share=settings.held_out, seed=settings.seed, tell=tell)
+    tell(f"{len(lines.learnt)} lines of {lines.pages} images to learn from, {len(lines.held_out)} held out")
+    alphabet = known.with_more(sorted(character for character in lines.characters if known.unknown(character)))
+    if new := alphabet.characters[known.blank :]:
+        tell(f"new characters: {' '.join(new)}")
+    workshop = _workshop(output, _task(base, lines, settings))
+    before = error_rate(net.to(device).eval(), lines.held_out, known)
+    tell(f"CER on the held-out lines before: {before:.2%}")
+    widen(net.to("cpu"), known, alphabet)
+    learner = _Learner(lines, alphabet, settings, _COLUMNS[device.type])
+    schedule = loop.Schedule(
+        settings.minutes, learner.steps, settings.rate, warm_up=20, average=_AVERAGE, validate_every=60.0
+    )
+    trained = loop.train(
+        learning(net).to(device),
+        learner.batches,
+        Loss(alphabet),
+        lambda mean: {"CER on the held-out lines": error_rate(mean, lines.held_out, alphabet)},
+        schedule,
+        workshop,
+        asdict(settings),
+        tell,
+        stop,
+    )
+    after = error_rate(trained, lines.held_out, alphabet)
+    outcome = Outcome(
+        before=before, after=after, lines=len(lines.learnt), held_out=len(lines.held_out), pages=lines.pages,
+        characters=new,
+    )  # fmt: skip
+    write_pipeline(output, base, trained, alphabet, height, outcome)
+    shutil.rmtree(workshop)
+    return outcome
+
+
+class _Learner:
+    """Batches without end: every line once, a little other each time, before any comes again."""
+
+    def __init__(self, lines: Lines, alphabet: Alphabet, settings: Settings, columns: int) -> None:
+        self.lines, self.alphabet, self.seed, self.columns = lines.learnt, alphabet, settings.seed, columns
+        a_pass = len(list(packed(self.lines, columns)))
+        self.steps = settings.passes * a_pass
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        rng, draw = np.random.default_rng((self.seed, start)), random.Random(self.seed * 1000 + start)  # noqa: S311
+        while True:
+            lines: list[Line] = [(varied(rng, crop), text) for crop, text in self.lines]
+            groups = list(packed(lines, self.columns))
+            draw.shuffle(groups)
+            yield from (batch_of(group, self.alphabet) for group in groups)
+
+
+def _free(output: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file: name a new folder for the model")
+    if output.is_dir() and any(entry.name != WORKSHOP for entry in output.iterdir()):
+        raise UsageError(f"{output} is not empty: name a new folder for the model")
+
+
+def _task(base: Base, lines: Lines, settings: Settings) -> dict[str, Any]:
+    """What makes two trainings the same."""
+    digest = hashlib.sha256()
+    for crop, text in (*lines.learnt, *lines.held_out):
+        digest.update(crop.tobytes() + text.encode() + b"\0")
+    return {"base": base.version, "lines": digest.hexdigest(), **asdict(settings)}
+
+
+def _workshop(output: Path, task: dict[str, Any]) -> Path:
+    folder = output / WORKSHOP
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        told = folder / _TASK
+        if told.is_file():
+            if json.loads(told.read_text("utf-8")) != task:
+                raise UsageError(
+                    f"{output} holds an unfinished training of other pages or settings: name another folder,"
+                    " or delete it"
+                )
+        else:
+            told.write_text(json.dumps(task, indent=1), "utf-8")
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{folder} cannot be used: {error}") from error
+    return folder
