@@ -19,8 +19,9 @@ from pero_worker.gateway.v1.engines import natural
 
 def turns(shares: dict[str, float], pages: dict[str, int], seconds: dict[str, float], workers: int) -> dict[str, float]:
     """When each key's last page is done, with a page a worker at a time."""
-    fair, left, now, running, ends = FairShare(), dict(pages), 0.0, [], {}
-    number = 0
+    fair, left, now, number = FairShare(), dict(pages), 0.0, 0
+    running: list[tuple[float, str, str]] = []
+    ends: dict[str, float] = {}
     while any(left.values()) or running:
         while len(running) < workers and any(left.values()):
             owner = fair.next([(name, shares[name]) for name, count in left.items() if count])
