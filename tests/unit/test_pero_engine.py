@@ -52,7 +52,7 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def lines_only() -> Engine:
     """Crops and reads the lines of the page it is given, and keeps all of them as they come."""
-    keep = {"SORT_LINES": "no", "DROP_FALSE_LINES": "no"}
+    keep = {"FIND_PARAGRAPHS": "no", "DROP_FALSE_LINES": "no"}
     return load(stage(PAGE_PARSER={"RUN_LAYOUT_PARSER": "no"}, WORKER=keep), PIPELINE, "cpu")
 
 
