@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import subprocess
+import time
+from pathlib import Path
 
-from gateway.conftest import CLIENT, PROGRAM, Roles, RunningGateway, json_lines, picture
+import pytest
+import trustme
+from gateway.conftest import CLIENT, PROGRAM, Roles, RunningGateway, json_lines, picture, running
 
 import pero_worker
+from pero_worker.client import GatewayClient, GatewayRefused
+from pero_worker.errors import TransientError
 
 
 def test_health(gateway: RunningGateway) -> None:
@@ -65,6 +73,57 @@ def test_keys_of_other_servers_are_taken_over(gateway: RunningGateway) -> None:
     gateway.keys("revoke", "nobody", expect=2)
     gateway.keys("add", "x", "--role", "king", expect=2)
     assert (gateway.data / "secret").stat().st_mode & 0o077 == 0
+
+
+def test_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    certificate, private_key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    private_key.write_bytes(issued.private_key_pem.bytes())
+    options = ("--lease-only", "--certificate", str(certificate), "--private-key", str(private_key))
+    with running(tmp_path / "data", *options) as gateway:
+        assert gateway.url.startswith("https://")
+        key = gateway.keys("add", "u")
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        client = GatewayClient(gateway.url, key, context=context)
+        assert client.me()["label"] == "u"
+        job = client.create_job(["a.jpg"])["id"]
+        with (tmp_path / "a.jpg").open("wb") as stream:
+            stream.write(picture())
+        client.upload_image(job, "a.jpg", tmp_path / "a.jpg")
+        assert [page["state"] for page in client.pages(job)] == ["waiting"]
+        with pytest.raises(GatewayRefused, match="JOB_RESULT_NOT_READY"), (tmp_path / "x").open("w+b") as target:
+            client.fetch_result(job, target)
+        client.cancel(job)
+        client.delete(job)
+        client.close()
+        distrustful = GatewayClient(gateway.url, key, patience=0)
+        with pytest.raises(TransientError, match="cannot be reached"):
+            distrustful.me()
+
+
+def test_half_an_upload_leaves_nothing(roles: Roles, gateway: RunningGateway) -> None:
+    job = roles.user.create("a.jpg")
+    head = (
+        f"PUT /v1/jobs/{job}/images/a.jpg/files/image HTTP/1.1\r\nHost: x\r\nX-API-Key: {roles.user.key}\r\n"
+        "Content-Type: image/jpeg\r\nContent-Length: 1000000\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
+        connection.sendall(head.encode() + bytes(200_000))
+        while not list((gateway.data / "unfinished").iterdir()):
+            time.sleep(0.01)
+    deadline = time.monotonic() + 60
+    while list((gateway.data / "unfinished").iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert roles.user.job(job)["images"][0]["image_uploaded"] is False
+    assert not (gateway.data / "jobs" / job).exists()
+    too_large = head.replace("1000000", "900000000000")
+    with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
+        connection.sendall(too_large.encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
 def test_wrong_usage_is_said_in_a_line(gateway: RunningGateway) -> None:

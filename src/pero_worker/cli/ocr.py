@@ -103,6 +103,9 @@ def ocr(
             "kept. skip: pages with text stay as they are. force: pages with text become pictures."
         ),
     ] = TextPolicy.REDO,
+    blank_text: Annotated[
+        str, typer.Option(help="What text files of pages without text hold, as '[blank page]'; they are empty else.")
+    ] = "",
     time_limit: Annotated[
         float, typer.Option(min=0, help="Seconds a page may take in a stage that sets no TIME_LIMIT; 0: no limit.")
     ] = 0,
@@ -202,7 +205,7 @@ def ocr(
             rotate=rotate is Rotate.AUTO,
         )
         workforce = local_workforce(pipeline, settings, judge_by(TrustedArchives(), word=trust))
-    options = RunOptions(formats=parse_formats(formats), dpi=dpi, text=text, max_pages=max_pages)
+    options = RunOptions(formats=parse_formats(formats), dpi=dpi, text=text, blank_text=blank_text, max_pages=max_pages)
     books = BookSettings(
         reading=BookOptions(
             pages=pages, mets=MetsOptions(group=mets_group, root=mets_root), follow_collections=follow_collections

@@ -38,6 +38,18 @@ def engine_name(config: ConfigParser) -> str:
     return config.get("WORKER", "ENGINE", fallback="", raw=True).strip() or "pero"
 
 
+def needs_layout(config: ConfigParser) -> bool:
+    """Whether a stage reads lines that it does not look for itself."""
+    if engine_name(config) != "pero" or not config.has_section("PAGE_PARSER"):
+        return False
+    steps = config["PAGE_PARSER"]
+
+    def wants(step: str) -> bool:
+        return steps.get(step, "no", raw=True).strip().lower() in {"yes", "true", "on", "1"}
+
+    return not wants("RUN_LAYOUT_PARSER") and (wants("RUN_LINE_CROPPER") or wants("RUN_OCR"))
+
+
 def load_engine(stage: Stage, directory: Path, device: str) -> Engine:
     """Loads `stage` from its unpacked files; StageError when that is impossible."""
     config = stage.parsed()

@@ -46,6 +46,8 @@ class RunOptions:
     """Resolution at which PDF pages are read that are not scans, and of images that do not tell theirs."""
     text: TextPolicy = TextPolicy.REDO
     """What becomes of text that PDFs have, in their searchable PDFs."""
+    blank_text: str = ""
+    """What text files of pages without text hold: some programs refuse to import empty files."""
     max_pages: int = DEFAULT_MAX_PAGES
     """Longer documents are refused."""
 
@@ -144,6 +146,7 @@ def run(
         creator=creator,
         apart=making,
         text=options.text,
+        blank_text=options.blank_text,
         text_changed=before != options.text,
         bring=bring,
     )
