@@ -87,7 +87,7 @@ class RapidOcrEngine:
     doubtful_below = 0.85
     """It is sure of nearly everything that stands upright, and less of the rest."""
 
-    def __init__(self, reader: Any, impossible: tuple[type[Exception], ...], *, find_paragraphs: bool) -> None:
+    def __init__(self, reader: Any, impossible: tuple[type[Exception], ...], *, find_paragraphs: bool = False) -> None:
         self._find_paragraphs = find_paragraphs
         self._reader = reader
         self._impossible = impossible

@@ -123,8 +123,7 @@ class _Run:
             with self._phase("layout"):
                 for step in parser.layout_parsers:
                     self.layout = step.process_page(self.image, self.layout)
-            if tidying.find_paragraphs:
-                with self._phase("rules"):
+                if tidying.find_paragraphs:
                     heights = [sum(line.heights) for line in self.layout.lines_iterator()]
                     rules = rules_in(self.image, float(np.median(heights))) if heights else []
                     part_lines(self.layout, rules)
