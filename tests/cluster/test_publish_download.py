@@ -256,7 +256,7 @@ def test_what_cannot_be_done_is_said_in_one_line(cluster: TestCluster, scans: Pa
     assert "no queue 'nowhere'" in run(cluster, "download", "nowhere", "-o", tmp_path / "out", expect=5)
     assert not (tmp_path / "out").exists() and not (tmp_path / "state").exists(), "nothing was begun"
     assert "no such queue" in run(cluster, "queues", "nowhere")
-    assert "no stage 'nowhere'" in run(
+    assert "no queue 'nowhere'" in run(
         cluster, "ocr", scans, "-o", tmp_path / "o", "--cluster", cluster.zookeeper, "--stages", "nowhere", expect=5
     )
     assert "--stages" in run(cluster, "ocr", scans, "-o", tmp_path / "o", "--cluster", cluster.zookeeper, expect=2)
