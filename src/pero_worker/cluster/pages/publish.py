@@ -26,6 +26,7 @@ from pero_worker.errors import OutputError, PageError, UsageError
 from pero_worker.inputs.discover import Documents
 from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
 from pero_worker.jobs.apart import ProcessApart
+from pero_worker.jobs.confined import make_folders, sync_folder_at
 from pero_worker.jobs.plan import PageTask, open_documents
 from pero_worker.jobs.report import PageStatus, read_report
 from pero_worker.ports import Clock
@@ -87,8 +88,9 @@ class SentPages:
     def __init__(self, file: Path) -> None:
         """UsageError: another process sends the same job."""
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(file.parent)
             self._stream = file.open("ab+")
+            sync_folder_at(file.parent)
         except OSError as error:
             raise OutputError(f"cannot remember what was published in {file}: {error.strerror}") from error
         self._file = file
