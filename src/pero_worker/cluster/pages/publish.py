@@ -19,7 +19,7 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import Cluster
 from pero_worker.cluster.pages.layouts import safe_name
-from pero_worker.cluster.pages.route import check_route
+from pero_worker.cluster.pages.route import check_route, processes
 from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, reads_layouts, request_for
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.errors import OutputError, PageError, UsageError
@@ -157,7 +157,9 @@ def publish_job(
     UsageError, StageError: the pages could not arrive. OutputError: what is sent cannot be remembered.
     """
     check_route(cluster, sending.stages, force=sending.force)
-    sending = replace(sending, with_layouts=reads_layouts(read_record(cluster.zookeeper, sending.stages[0])))
+    first = sending.stages[0]
+    with_layouts = processes(cluster.zookeeper, first) and reads_layouts(read_record(cluster.zookeeper, first))
+    sending = replace(sending, with_layouts=with_layouts)
     failures = failed_before(sending.failed_in) if sending.failed_in else {}
     sent = SentPages(Path(platformdirs.user_state_dir("pero-worker")) / "jobs" / safe_name(sending.job))
     with closing(sent):
