@@ -243,8 +243,8 @@ def test_download_keeps_running_until_told_to_stop(cluster: TestCluster, tmp_pat
     process = subprocess.Popen(command, env=cluster.environment(), stdout=subprocess.PIPE, text=True)
     with cluster.broker() as broker:
         for number in range(3):
-            broker.publish("out", finished(f"p{number}", f"r{number}"))
-            until(lambda number=number: (tmp_path / f"m-r{number}").is_dir())  # type: ignore[misc]
+            broker.publish("out", finished(f"p{number}", f"p{number}"))
+            until(lambda number=number: (tmp_path / f"m-p{number}").is_dir())  # type: ignore[misc]
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=15)
     assert process.returncode == 0 and said.startswith("3 pages"), said
