@@ -9,6 +9,7 @@ import typer
 
 import pero_worker
 from pero_worker.cli.examples import examples
+from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
 from pero_worker.errors import NoInputError
 from pero_worker.inputs.books import Book
@@ -49,7 +50,7 @@ def iiif(
     if not found or not isinstance(found[0], Book):
         raise NoInputError(f"{source} is neither a IIIF manifest nor a METS")
     number = write_iiif(results, found[0], base_url, picture_url or f"{base_url.rstrip('/')}/pictures")
-    typer.echo(f"{number} pages in {results / 'iiif/manifest.json'}")
+    say(f"{number} pages in {results / 'iiif/manifest.json'}")
 
 
 @app.command(epilog=examples("pero-worker export escriptorium out codex-7.zip"))
@@ -58,4 +59,4 @@ def escriptorium(
 ) -> None:
     """Pack PAGE XML as eScriptorium imports it: one file a picture, called as the picture is."""
     number = zip_for_escriptorium(results, target, SystemClock(), f"pero-worker {pero_worker.__version__}")
-    typer.echo(f"{number} pages in {target}")
+    say(f"{number} pages in {target}")

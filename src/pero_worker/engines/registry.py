@@ -32,8 +32,9 @@ class EngineInfo:
 
 
 def engine_name(config: ConfigParser) -> str:
-    """Which engine a config.ini asks for: `[WORKER] DUMMY` as upstream, `[WORKER] ENGINE` of ours, else pero."""
-    if config.get("WORKER", "DUMMY", fallback="", raw=True).strip():
+    """Which engine a config.ini asks for: `[WORKER] DUMMY` or FAILTEST as upstream, `[WORKER] ENGINE` of ours, else
+    pero."""
+    if any(config.get("WORKER", key, fallback="", raw=True).strip() for key in ("DUMMY", "FAILTEST")):
         return "dummy"
     return config.get("WORKER", "ENGINE", fallback="", raw=True).strip() or "pero"
 

@@ -15,7 +15,7 @@ from typing import IO
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 """What file systems say that cannot sync a folder, and need not."""
-_SYNCS_AT_ONCE = 8
+_SYNCS_AT_ONCE = 16
 """A file system writes what is asked for at the same time in one go."""
 
 
