@@ -18,6 +18,7 @@ import pytest
 from cluster.test_workers import DUMMY, page, running_watchdog, running_worker, until
 from nasty import draw_text_picture
 
+import pero_worker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry.workers import read_worker
 from pero_worker.formats import pagexml
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from cluster.conftest import TestCluster
 
 TIME = re.compile(rb"\d{4}-\d\d-\d\dT[\d:]+\+00:00")
-RAPIDOCR = "[WORKER]\nENGINE = rapidocr\n"
+RAPIDOCR = (Path(pero_worker.__file__).parent / "pipelines/rapidocr/config.ini").read_text()
 
 
 def run(cluster: TestCluster, *arguments: object, expect: int | None = 0) -> str:
