@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from lxml import etree
 from test_pagexml import CREATED, PAGES, page
 
-from pero_worker.formats import Document, alto2, installed_formats, markdown, tei
+from pero_worker.formats import Document, alto2, installed_formats, tei
+from pero_worker.formats.hyphens import joined
 from pero_worker.page import Line, Page, Region
 
 # What ALTO 2.1 knows of what we write; its schema may not be handed on.
@@ -118,4 +119,4 @@ def test_markdown_reads_as_text_does() -> None:
     ],
 )
 def test_words_that_a_line_end_parted(lines: list[str], text: str) -> None:
-    assert markdown.joined(lines) == text
+    assert joined(lines) == text
