@@ -23,7 +23,8 @@ ALTO2 = {
     "softwareName": set(), "Layout": set(), "Page": {"ID", "PHYSICAL_IMG_NR", "WIDTH", "HEIGHT", "PC"},
     "PrintSpace": {"ID", "HPOS", "VPOS", "WIDTH", "HEIGHT"}, "TextBlock": {"ID", "HPOS", "VPOS", "WIDTH", "HEIGHT"},
     "Shape": set(), "Polygon": {"POINTS"}, "TextLine": {"ID", "HPOS", "VPOS", "WIDTH", "HEIGHT", "BASELINE"},
-    "String": {"ID", "HPOS", "VPOS", "WIDTH", "HEIGHT", "CONTENT", "WC"}, "SP": {"HPOS", "VPOS", "WIDTH"},
+    "String": {"ID", "HPOS", "VPOS", "WIDTH", "HEIGHT", "CONTENT", "WC", "SUBS_TYPE", "SUBS_CONTENT"},
+    "SP": {"HPOS", "VPOS", "WIDTH"}, "HYP": {"HPOS", "VPOS", "WIDTH", "CONTENT"},
 }  # fmt: skip
 X = {"t": tei.NAMESPACE}
 
