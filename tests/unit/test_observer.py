@@ -228,6 +228,14 @@ def test_a_worker_of_upstreams_that_gave_up_is_told_to_go_on_for_as_long_as_it_t
     assert not cluster.observer.behind
 
 
+def test_a_worker_of_upstreams_may_serve_a_stage_that_was_removed() -> None:
+    cluster = Cluster(StageRecord("a", config="x"))
+    cluster.worker("its", "PROCESSING", stages=("gone",))
+    cluster.look()
+    cluster.clock.seconds = 3.0
+    assert [worker.busy for worker in cluster.look().workers] == [True]
+
+
 NASTY = st.one_of(
     st.binary(max_size=60),
     st.sampled_from(
