@@ -247,7 +247,7 @@ def test_download_keeps_running_until_told_to_stop(cluster: TestCluster, tmp_pat
             until(lambda number=number: (tmp_path / f"m-p{number}").is_dir())  # type: ignore[misc]
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=15)
-    assert process.returncode == 0 and said.startswith("3 pages")
+    assert process.returncode == 0 and said.startswith("3 pages"), said
 
 
 def test_what_cannot_be_done_is_said_in_one_line(cluster: TestCluster, scans: Path, tmp_path: Path) -> None:
