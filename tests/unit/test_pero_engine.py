@@ -265,9 +265,9 @@ def test_what_pero_ocr_raises_becomes_a_page_error(engine: Engine, monkeypatch: 
         engine.process(EngineInput(name="p", size=0))
 
 
-@pytest.mark.parametrize("name", ["ocr.pt", "parsenet.pt"])
+@pytest.mark.parametrize("name", ["ocr.pt", "parsenet.pt", "second.pt"])
 def test_a_damaged_model_is_a_stage_error(tmp_path: Path, name: str) -> None:
-    for file in ("ocr.json", "ocr.pt", "parsenet.pt"):
+    for file in ("ocr.json", "ocr.pt", "parsenet.pt", "second.json", "second.pt"):
         shutil.copy(PIPELINE / file, tmp_path / file)
     (tmp_path / name).write_bytes((PIPELINE / name).read_bytes()[:5000])
     with pytest.raises(StageError, match="cannot be loaded"):
@@ -278,8 +278,8 @@ def test_unknown_devices_and_heights_are_stage_errors() -> None:
     with pytest.raises(StageError, match="device"):
         load(stage(), PIPELINE, "abacus")
     with pytest.raises(StageError, match="LINE_HEIGHT"):
-        load(stage(LINE_CROPPER={"LINE_HEIGHT": "32"}), PIPELINE, "cpu")
-    assert json.loads((PIPELINE / "ocr.json").read_text())["line_px_height"] == 40
+        load(stage(LINE_CROPPER={"LINE_HEIGHT": "40"}), PIPELINE, "cpu")
+    assert json.loads((PIPELINE / "ocr.json").read_text())["line_px_height"] == 32
 
 
 def test_missing_packages_name_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
