@@ -103,7 +103,8 @@ class Request:
     def undelivered(self, reason: str) -> Request:
         """This request, failed because it could not be delivered: it goes to the output queue."""
         last = self.logs[-1]
-        text = f"{last.log.rstrip()}\n{reason}".lstrip()
+        # The last line is upstream's, for whoever looks for it.
+        text = f"{last.log.rstrip()}\n{reason}\nDelivery to queue {self.destination} failed!\n".lstrip()
         log = replace(last, status=StageStatus.FAILED, log=text, failure_class=last.failure_class or "request")
         stages = self.stages if self.stage != last.stage or len(self.stages) < 2 else self.stages[1:]
         return replace(self, stages=stages, logs=(*self.logs[:-1], log))

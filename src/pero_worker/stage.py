@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from configparser import ConfigParser
+from configparser import BasicInterpolation, ConfigParser, InterpolationError
 from configparser import Error as ConfigError
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pero_worker.errors import StageError
+
+MAX_VALUE_LENGTH = 1_000_000
+"""Characters of a value in config.ini, when all that it names is put in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +60,32 @@ class Sharing:
     """The owner's part of the cluster, beside other owners' parts."""
 
 
+class _Pieces(list[str]):
+    """Of a value that is put together from others."""
+
+    def __init__(self, option: str, section: str) -> None:
+        super().__init__()
+        self._left = MAX_VALUE_LENGTH
+        self._where = (option, section)
+
+    def append(self, piece: str) -> None:
+        self._left -= len(piece) + 1
+        if self._left < 0:
+            raise InterpolationError(*self._where, f"[{self._where[1]}] {self._where[0]} grows beyond all bounds")
+        super().append(piece)
+
+
+class _BoundedInterpolation(BasicInterpolation):
+    """As usual, but a few bytes that name each other do not become gigabytes."""
+
+    def before_get(self, parser: Any, section: str, option: str, value: str, defaults: Any) -> str:
+        pieces = _Pieces(option, section)
+        self._interpolate_some(parser, option, pieces, value, section, defaults, 1)  # type: ignore[attr-defined]
+        return "".join(pieces)
+
+
 def parse_config(text: str, name: str) -> ConfigParser:
-    parser = ConfigParser()
+    parser = ConfigParser(interpolation=_BoundedInterpolation())
     try:
         parser.read_string(text, source=name)
     except ConfigError as error:

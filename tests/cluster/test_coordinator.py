@@ -14,7 +14,8 @@ from cluster.test_workers import until
 from faults.proxy import ZOOKEEPER_NONSENSE, Proxy
 
 from pero_worker.clock import SystemClock
-from pero_worker.coordinators import suspects
+from pero_worker.coordinators import suspects, writebehind
+from pero_worker.coordinators.presence import Presence
 from pero_worker.coordinators.session import ZooKeeperAccess, connect, session
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
 from pero_worker.errors import TransientError, UsageError
@@ -120,3 +121,24 @@ def test_a_server_that_takes_a_connection_and_says_nothing_is_tried_again() -> N
 def in_vain(access: ZooKeeperAccess) -> None:
     with pytest.raises(TransientError):
         connect(access)
+
+
+def test_the_thread_that_writes_outlives_what_nobody_foresaw(
+    cluster: TestCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(writebehind, "_PAUSE_SECONDS", 0.05)
+    failures = iter([ValueError("odd"), TypeError("odder")])
+    keep = Presence.keep
+
+    def odd(presence: Presence) -> None:
+        for failure in failures:
+            raise failure
+        keep(presence)
+
+    with cluster.client() as client:
+        coordinator = ZooKeeperCoordinator(client, "w1", SystemClock())
+        monkeypatch.setattr(Presence, "keep", odd)
+        coordinator.reports.report("w1", WorkerStatus.PROCESSING)
+        until(lambda: client.get("/pero/worker/status/w1/status")[0] == b"PROCESSING")
+        coordinator.close()
+    assert [word in caplog.text for word in ("ValueError: odd", "TypeError: odder")] == [True, True]

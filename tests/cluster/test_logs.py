@@ -234,6 +234,18 @@ def test_files_are_rotated_and_old_ones_of_ours_removed(tmp_path: Path) -> None:
     assert all(path.read_text() == "mine" for path in others)
 
 
+def test_a_clock_that_goes_back_costs_no_line(tmp_path: Path) -> None:
+    clock = StandingClock()
+    files = LogFolder(tmp_path, 1, 2, clock)
+    for number in range(4):
+        files.write(f"line {number}")
+        clock.sleep(61)
+        if number == 2:
+            clock.start -= timedelta(hours=5)
+    files.close()
+    assert "line 3" in written(tmp_path) and len(log_files(tmp_path)) <= 3
+
+
 def test_a_folder_that_cannot_be_written_ends_the_daemon_and_keeps_the_line(
     cluster: TestCluster, tmp_path: Path
 ) -> None:

@@ -90,7 +90,7 @@ def test_results_come_back_under_the_original_names(cluster: TestCluster, scans:
 
 
 def test_a_second_delivery_is_recognised_and_a_failed_page_listed(cluster: TestCluster, tmp_path: Path) -> None:
-    cluster.add_stage("s1", DUMMY + "FAILTEST = yes\n")
+    cluster.add_stage("s1", "[WORKER]\nFAILTEST = yes\n")
     cluster.add_stage("out")
     with cluster.client() as client, cluster.broker() as broker, running_worker(cluster, tmp_path):
         broker.publish("s1", page(1, "s1", "out"))
@@ -177,7 +177,7 @@ def test_queues_are_listed(cluster: TestCluster) -> None:
 
 
 def test_status_tells_what_failed_last(cluster: TestCluster, tmp_path: Path) -> None:
-    cluster.add_stage("s1", DUMMY + "FAILTEST = yes\n")
+    cluster.add_stage("s1", "[WORKER]\nFAILTEST = yes\n")
     cluster.add_stage("out")
     with cluster.client() as client, cluster.broker() as broker, running_worker(cluster, tmp_path):
         client.set("/pero/worker/status/w1/queue", b"s1")

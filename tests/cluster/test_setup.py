@@ -24,7 +24,8 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
 from pero_worker.cluster.settings import cluster_access, options_in, read_settings, store_access
-from pero_worker.cluster.setup.files import Ports, SetupOptions, checked_hosts, make_set_up
+from pero_worker.cluster.setup.files import SetupOptions, checked_hosts, make_set_up
+from pero_worker.cluster.setup.templates import Ports
 from pero_worker.errors import TransientError, UsageError
 from pero_worker.servers.daemon import Daemon, answers, free_port
 from pero_worker.servers.rabbitmq import SERVER_VARIABLE, RabbitServer

@@ -195,7 +195,7 @@ def consumers(cluster: TestCluster, queue: str) -> int:
 
 
 def test_a_page_that_failed_travels_as_upstreams(cluster: TestCluster, tmp_path: Path) -> None:
-    cluster.add_stage("s1", DUMMY + "FAILTEST = yes\n")
+    cluster.add_stage("s1", "[WORKER]\nFAILTEST = yes\n")
     cluster.add_stage("s2", DUMMY)
     cluster.add_stage("out")
     with (

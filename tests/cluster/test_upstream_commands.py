@@ -425,7 +425,7 @@ def test_dummy_pages(cluster: TestCluster, upstream_command: Callable[..., str])
     for page in pages:
         assert page.stages == ("s1", "out") and page.priority == 1 and len(page.results) == 1
         assert re.fullmatch("[0-9a-f]{32}", page.uuid) and re.fullmatch("[0-9a-f]{32}", page.page_uuid)
-        assert page.results[0].name == f"{page.page_uuid}.jpg"
+        assert page.results[0].name == "data"
         assert page.start_time is not None and abs(datetime.now(UTC) - page.start_time) < timedelta(minutes=1)
     assert len({page.uuid for page in pages}) == 6
 
@@ -669,7 +669,7 @@ def https(tmp_path: Path) -> Iterator[tuple[Server, list[tuple[str, str, bytes]]
 
 def test_the_management_over_tls(https: tuple[Server, list[tuple[str, str, bytes]]], tmp_path: Path) -> None:
     server, asked = https
-    access = ManagementAccess((server,), "guest", "guest", str(tmp_path / "ca.pem"))
+    access = ManagementAccess(servers=(server,), user="guest", password="guest", ca_cert=str(tmp_path / "ca.pem"))
     management = Management(access)
     management.set_user("a/b", "secret", ["monitoring"])
     assert asked[0] == ("GET", "/api/users/a%2Fb", b"")

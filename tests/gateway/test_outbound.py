@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from gateway.conftest import Legacy, Roles, dummy_pipeline, picture, roles_of, running
 
-from pero_worker.gateway.outbound import Outbound, OutboundError, is_public
+from pero_worker.gateway.outbound import Outbound, OutboundError
 from pero_worker.gateway.store.deliveries import PAUSES
 from pero_worker.gateway.webhooks import make_secret, signature_of
 
@@ -141,11 +141,10 @@ def test_scans_are_fetched(roles: Roles, receiver: Receiver) -> None:
      "::ffff:127.0.0.1", "2002:7f00:1::", "224.0.0.1", "ff02::1", "100.64.0.1", "nonsense"],
 )  # fmt: skip
 def test_addresses_inside_are_not_asked(address: str, tmp_path: Path) -> None:
-    assert not is_public(address)
     outbound = Outbound(resolve=lambda host, port: ["93.184.216.34", address])
-    with pytest.raises(OutboundError, match="not on the internet"):
+    with pytest.raises(OutboundError, match=r"private network|no such host"):
         outbound.fetch("https://example.org/", tmp_path / "x", 10)
-    with pytest.raises(OutboundError, match="not on the internet"):
+    with pytest.raises(OutboundError, match=r"private network|no such host"):
         outbound.post("https://example.org/", b"", {})
 
 

@@ -173,10 +173,12 @@ def test_results_have_their_time(tmp_path: Path) -> None:
         job = user.create("a.jpg")
         user.upload(job, "a.jpg", picture())
         user.data("PATCH", f"/jobs/{job}", expect="JOB_CANCELLED", json={"state": "cancelled"})
+        abandoned = user.create("b.jpg")
         assert (gateway.data / "jobs" / job).is_dir()
         gateway.stop()
         gateway.start()
         deadline = time.monotonic() + 60
-        while (gateway.data / "jobs" / job).exists():
+        user = V1(gateway.url, user.key)
+        while (gateway.data / "jobs" / job).exists() or user.job(abandoned)["state"] != "cancelled":
             assert time.monotonic() < deadline
             time.sleep(0.05)

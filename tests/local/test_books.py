@@ -16,6 +16,7 @@ import pytest
 from library import Library, Service, library, picture
 
 from pero_worker.formats import pagexml
+from pero_worker.inputs.iiif.presentation import read_manifest
 
 XLINK = 'xmlns="http://www.loc.gov/METS/" xmlns:xlink="http://www.w3.org/1999/xlink"'
 METS = f"""<mets {XLINK}><fileSec><fileGrp USE="image"><file ID="i0"><FLocat xlink:href="0001.jpg"/></file></fileGrp></fileSec>
@@ -210,3 +211,54 @@ def test_10000_canvases_are_listed_before_anything_is_fetched(tmp_path: Path) ->
     )
     assert done.stdout.strip() == "10000"
     assert max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) < 600_000
+
+
+def test_what_was_read_goes_back_to_viewers_and_to_escriptorium(ocr: Ocr, server: Library, tmp_path: Path) -> None:
+    film = {"id": "HOME/film.mp4", "type": "Video"}
+    canvases = [
+        canvas(n, body, f"f. {n}r") | {"width": 4000, "height": 6000}
+        for n, body in enumerate((served("p1"), film, served("p2")), 1)
+    ]
+    address = server.put("/export.json", manifest(*canvases))
+    _, report = ocr(address, "--formats", "page,alto")
+    out = tmp_path / "out"
+
+    def export(*arguments: object, expect: int = 0) -> str:
+        command = [sys.executable, "-m", "pero_worker", "export", *map(str, arguments)]
+        environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    export("iiif", out, address, "--base-url", "https://texts.example/7/")
+    made = json.loads((out / "iiif/manifest.json").read_text())
+    assert [item["id"] for item in made["items"]] == [f"{server.home}/c/1", f"{server.home}/c/3"]
+    first = made["items"][0]
+    assert {entry["format"] for entry in first["seeAlso"]} == {"application/xml+alto", "application/alto+xml"}
+    assert first["seeAlso"][0]["id"] == "https://texts.example/7/0001_f.%201r.alto.xml"
+    # The manifest is read as those of others are.
+    again = read_manifest(made, "m")
+    assert [page.picture and page.picture.service and page.picture.service.id for page in again.pages] == [
+        f"{server.home}/image/3/p{n}" for n in (1, 2)
+    ]
+    older = json.loads((out / "iiif/manifest-2.json").read_text())
+    assert (
+        older["sequences"][0]["canvases"][0]["images"][0]["resource"]["service"]["@id"] == f"{server.home}/image/3/p1"
+    )
+    assert len(read_manifest(older, "m").pages) == 2
+    text = json.loads((out / "iiif/annotations/0001_f. 1r.json").read_text())
+    assert text["id"] == "https://texts.example/7/iiif/annotations/0001_f.%201r.json" == first["annotations"][0]["id"]
+    # The dummy engine's page is 1000 pixels wide and its line begins at 10, 20: four times and six times that here.
+    assert text["items"][0]["target"] == f"{server.home}/c/1#xywh=40,120,3920,90"
+    assert text["items"][0]["motivation"] == "supplementing"
+    assert len(report) == 3
+
+    archive = tmp_path / "e.zip"
+    assert "2 pages" in export("escriptorium", out, archive)
+    assert "already" in export("escriptorium", out, archive, expect=2)
+    with zipfile.ZipFile(archive) as packed:
+        assert sorted(packed.namelist()) == ["0001_f. 1r.xml", "0003_f. 3r.xml"]
+        page = pagexml.read(packed.read("0001_f. 1r.xml"))
+    assert page.name == "0001_f. 1r.jpg"
+    assert all(len(line.baseline) >= 2 for line in page.lines())
+    assert "neither" in export("iiif", out, tmp_path / "e.zip.none", "--base-url", "https://x", expect=4)

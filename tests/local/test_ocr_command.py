@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -275,3 +276,22 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(tmp_path: Path, room:
     ocr(*arguments)
     assert len(report(tmp_path / "out")) == 4
     assert len(files(tmp_path / "out")) == 4 * 3 + 1
+
+
+def test_closed_streams_are_no_obstacle(tmp_path: Path, picture: Image.Image) -> None:
+    """As some schedulers start programs."""
+    picture.save(tmp_path / "a.png")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.ini").write_text("[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\nLINE = ocr\n")
+    arguments = [tmp_path / "a.png", "-o", tmp_path / "out", "-p", tmp_path / "model", "-f", "text,pdf"]
+    command = shlex.join(map(str, [*COMMAND, *arguments]))
+    done = subprocess.run(["sh", "-c", f"{command} <&- >&- 2>&-"], timeout=300, check=False)
+    assert done.returncode == 0
+    assert files(tmp_path / "out") == {"a.txt", "a.pdf", "report.jsonl"}
+
+
+def test_a_page_without_text_has_a_file_with_what_was_asked_for(tmp_path: Path) -> None:
+    Image.new("L", (300, 200), 255).save(tmp_path / "a.png")
+    arguments = [tmp_path / "a.png", "-o", tmp_path / "out", "-p", "print-latin-small", "-f", "text"]
+    ocr(*arguments, "--blank-text", "[blank page]")
+    assert (tmp_path / "out/a.txt").read_text() == "[blank page]\n"

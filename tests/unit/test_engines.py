@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from configparser import ConfigParser
+from configparser import ConfigParser, InterpolationError
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,8 +87,11 @@ def test_durations_follow_the_contract(text: str, least: float, most: float) -> 
 
 
 def test_failures_on_demand() -> None:
+    failing = load_engine(Stage(name="s", config="[WORKER]\nFAILTEST = 1\n", version="1"), Path(), "cpu")
     with pytest.raises(PageError):
-        dummy("FAILTEST = 1").process(EngineInput(name="a.png", size=0))
+        failing.process(EngineInput(name="a.png", size=0))
+    # Upstream asks for DUMMY first.
+    dummy("TIME_SCALE = 0\nFAILTEST = 1").process(EngineInput(name="a.png", size=0))
     picky = dummy("TIME_SCALE = 0\nFAIL_NAME = bad*")
     picky.process(EngineInput(name="good.png", size=0))
     with pytest.raises(PageError, match=r"bad\.png"):
@@ -103,6 +106,18 @@ def test_a_config_with_nonsense_numbers_is_a_stage_error() -> None:
 @pytest.mark.parametrize("key", ["DUMMY = 100%", "DUMMY = 1\nFAIL_NAME = scan%d*"])
 def test_per_cent_signs_are_plain_text(key: str) -> None:
     assert load_engine(Stage(name="s", config=f"[WORKER]\n{key}\n", version="1"), Path(), "cpu").description == "dummy"
+
+
+def test_a_few_bytes_that_name_each_other_stay_small() -> None:
+    nested = "".join(f"v{number} = {f'%(v{number - 1})s' * 20}\n" for number in range(1, 9))
+    config = f"[WORKER]\nDUMMY = yes\nv0 = x\n{nested}"
+    parser = Stage(name="s", config=config, version="1").parsed()
+    assert len(parser.get("WORKER", "v3")) == 20**3
+    with pytest.raises(InterpolationError, match="grows beyond all bounds"):
+        parser.get("WORKER", "v8")
+    with pytest.raises(StageError, match="grows beyond all bounds"):
+        config = f"[PAGE_PARSER]\nRUN_OCR = %(v8)s\nv0 = x\n{nested}"
+        load_engine(Stage(name="s", config=config, version="1"), Path(), "cpu")
 
 
 @pytest.mark.parametrize("value", ["inf", "nan", "1e999"])

@@ -63,6 +63,13 @@ def test_what_cannot_be_read_rightly_is_refused_by_name(tags: dict[int, tuple[in
     assert caught.value.permanent
 
 
+@pytest.mark.parametrize("tag", [322, 323])
+def test_a_tile_that_claims_to_be_huge_is_not_made_room_for(tag: int) -> None:
+    tags = {322: (4, [16]), 323: (4, [16]), tag: (4, [15_990_912])}
+    with pytest.raises(PageError, match="tiles"):
+        decode_image(tiff([bytes(256)], (16, 16), {**tags, 324: (4, [8]), 325: (4, [256])}))
+
+
 @pytest.mark.parametrize("bits", [8, 12, 16])
 @pytest.mark.parametrize("part", [0.3, 0.9, 0.999])
 def test_a_strip_that_is_cut_is_no_picture(bits: int, part: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,5 +68,7 @@ def test_output_that_nobody_reads_is_no_bug() -> None:
 
 def test_a_shell_gets_its_completion() -> None:
     command = [sys.executable, "-m", "pero_worker", "--show-completion", "bash"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Else the shell is looked for among the parents of the process, and there may be none.
+    environment = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert "COMPLETE" in ran.stdout, ran.stderr

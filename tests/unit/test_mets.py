@@ -187,6 +187,15 @@ def test_several_pictures_of_one_group(home: Path) -> None:
     assert found.note == "2 pictures are in the group IMG; the first was taken"
 
 
+def test_leaves_are_pages_where_none_is_called_one(home: Path) -> None:
+    data = b"""<mets xmlns="http://www.loc.gov/METS/" xmlns:xlink="http://www.w3.org/1999/xlink"><fileSec><fileGrp USE="x">
+      <file ID="i0"><FLocat xlink:href="1.jpg"/></file></fileGrp></fileSec><structMap><div TYPE="book"><div TYPE="gathering"><div
+      TYPE="leaf" ID="l1"><fptr FILEID="i0"/></div></div></div></structMap></mets>"""
+    assert [p.name for p in book(data, home).pages] == ["l1"]
+    with pytest.raises(NoInputError, match="nothing to read"):
+        book(data.replace(b'<fptr FILEID="i0"/>', b"<div/>"), home)
+
+
 def test_mets_in_an_answer_of_oai_and_an_answer_without() -> None:
     inner = mets(group("MAX", file("A", "https://x.example/1.jpg")), page("P", "A")).decode()
     assert (

@@ -120,7 +120,7 @@ def test_a_page_without_regions_has_no_reading_order_and_is_valid() -> None:
 def test_coordinates_are_clipped_to_the_page() -> None:
     region = Region("r", ((-5.0, -0.6), (1e9, 3.0), (20.4, 1e9)))
     root = etree.fromstring(written(Page("a.png", 30, 40, (region,))))
-    assert root.xpath("//p:TextRegion/p:Coords/@points", namespaces=NAMESPACES) == ["0,0 30,3 20,40"]
+    assert root.xpath("//p:TextRegion/p:Coords/@points", namespaces=NAMESPACES) == ["0,0 15,1 30,3 20,40"]
 
 
 @settings(deadline=None, max_examples=150)

@@ -451,3 +451,38 @@ def test_words_that_run_leftward_come_out_as_they_are_read(tmp_path: Path) -> No
     given = replace(page(), regions=(Region("r", box(60, 300), (line, line_of("third"))),))
     with sheets(searchable(source, given)) as (sheet,):
         assert text_of(sheet).split() == [*words, "third"]
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "P", "RGBA"])
+def test_a_pdf_out_of_images_is_made_to_be_kept(tmp_path: Path, suffix: str, mode: str) -> None:
+    if suffix == "jpg" and mode not in {"L", "RGB"}:
+        mode = "L"
+    source = tmp_path / f"Box 7 & more.{suffix}"
+    picture(mode).save(source)
+    with pikepdf.open(io.BytesIO(searchable(source, page()))) as pdf:
+        metadata = pdf.open_metadata()
+        assert metadata.pdfa_status == "2B"
+        assert metadata["dc:title"] == str(pdf.docinfo.Title) == "Box 7 & more"
+        assert metadata["pdf:Producer"] == str(pdf.docinfo.Producer)
+        assert pdf.docinfo.keys() == {"/Title", "/Producer"}
+        assert pdf.pdf_version == "1.7"
+        assert pdf.trailer.ID
+        (intent,) = pdf.Root.OutputIntents
+        profile = intent.DestOutputProfile.read_bytes()
+        assert (intent.DestOutputProfile.N, profile[12:20]) == (3, b"mntrRGB ")
+        assert "/Metadata" in pdf.Root
+        assert "/Filter" not in pdf.Root.Metadata
+
+
+@pytest.mark.parametrize("kind", ["cmyk", "jp2", "icc"])
+def test_no_more_is_claimed_than_is_sure(tmp_path: Path, kind: str) -> None:
+    source = tmp_path / ("scan.jp2" if kind == "jp2" else "scan.jpg")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    given = picture("CMYK" if kind == "cmyk" else "RGB")
+    if kind == "icc":
+        given.save(source, icc_profile=profile)
+    else:
+        given.save(source)
+    with pikepdf.open(io.BytesIO(searchable(source, page()))) as pdf:
+        assert pdf.open_metadata().pdfa_status == ""

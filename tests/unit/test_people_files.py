@@ -52,7 +52,8 @@ class Crew:
         self.order.append(task.name)
         xml = pagexml.write(Page(task.name, 60, 40), created=START, creator="test")
         results = (Payload(task.image_name, b"x"), Payload("p.xml", xml))
-        request = Request(page_id, page_id, ("out",), results, (LOG,))
+        log = StageLog(host_id="w", stage="s", start=START, end=START, status=StageStatus.OK)
+        request = Request(uuid=page_id, page_uuid=page_id, stages=("out",), results=results, logs=(log,))
         self._outcomes.append(PageOutcome(page_id=page_id, request=request))
 
     def outcomes(self, timeout: float) -> Sequence[PageOutcome]:

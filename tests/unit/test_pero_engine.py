@@ -312,3 +312,9 @@ def test_bfloat16_is_used_where_the_processor_multiplies_it(monkeypatch: pytest.
 def test_another_precision_is_a_stage_error() -> None:
     with pytest.raises(StageError, match="PRECISION = float16 is neither float32 nor bfloat16"):
         load(stage(WORKER={"PRECISION": "float16"}), PIPELINE, "cpu")
+
+
+def test_lines_are_not_read_without_a_layout(lines_only: Engine) -> None:
+    with pytest.raises(PageError, match="no layout to read lines from"):
+        run(lines_only, drawn("words"))
+    assert run(lines_only, drawn("words"), page=Page("p.png", 900, 300)).page == Page("p.png", 900, 224)

@@ -127,3 +127,12 @@ def test_a_target_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StageError, match="cannot unpack"):
         unpack(tmp_path / "a.zip", tmp_path / "file/out")
+
+
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path: Path) -> None:
+    """Networks are zips, and whoever looks for a zip looks at the end."""
+    archive = tmp_path / "model.tar"
+    archive.write_bytes(tar_bytes("w", **{"config.ini": b"[WORKER]\n", "net.pt": zip_bytes(("data", b"weights"))}))
+    assert zipfile.is_zipfile(archive) and is_archive(archive)
+    unpack(archive, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["config.ini", "net.pt"]

@@ -27,9 +27,9 @@ def model(tmp_path: Path) -> Path:
 def test_the_same_folder_is_the_same_archive(model: Path) -> None:
     digests = set()
     for _ in range(2):
-        with archive_of(model) as (archive, config):
-            digests.add(digest_of(archive))
-            assert config == CONFIG
+        with archive_of(model) as packed:
+            digests.add(digest_of(packed.archive))
+            assert packed.config == CONFIG
     assert len(digests) == 1
 
 
@@ -37,7 +37,7 @@ def test_links_are_followed_and_what_is_no_file_is_left_out(model: Path, tmp_pat
     (tmp_path / "elsewhere.pt").write_bytes(b"more weights")
     (model / "b.pt").symlink_to(tmp_path / "elsewhere.pt")
     os.mkfifo(model / "fifo")
-    with archive_of(model) as (archive, _), tarfile.open(archive) as packed:
+    with archive_of(model) as made, tarfile.open(made.archive) as packed:
         assert sorted(packed.getnames()) == ["b.pt", "config.ini", "nets", "nets/a.pt"]
         assert packed.getmember("b.pt").isreg()
 
@@ -46,19 +46,20 @@ def test_an_archive_goes_as_it_is(model: Path, tmp_path: Path) -> None:
     packed = tmp_path / "m.tar.xz"
     with tarfile.open(packed, "w:xz") as target:
         target.add(model, "m")
-    with archive_of(packed) as (archive, config):
-        assert (archive, config) == (packed, CONFIG)
+    with archive_of(packed) as made:
+        assert (made.archive, made.config) == (packed, CONFIG)
+        assert (made.folder / "nets" / "a.pt").read_bytes() == b"weights"
 
 
 def test_bundled_pipelines_have_names() -> None:
-    with archive_of(Path("rapidocr")) as (_, config):
-        assert "rapidocr" in config
+    with archive_of(Path("rapidocr")) as made:
+        assert "rapidocr" in made.config
 
 
 def test_a_configuration_of_ones_own_counts(model: Path) -> None:
     (model / "config.ini").unlink()
-    with archive_of(model, "[WORKER]\n") as (_, config):
-        assert config == "[WORKER]\n"
+    with archive_of(model, "[WORKER]\n") as made:
+        assert made.config == "[WORKER]\n"
 
 
 def test_what_cannot_be_a_stage_is_refused_with_a_remedy(model: Path, tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_what_cannot_be_a_stage_is_refused_with_a_remedy(model: Path, tmp_path: 
 
 def test_an_upload_tells_how_far_it_is(model: Path, tmp_path: Path) -> None:
     told: list[int] = []
-    with archive_of(model) as (archive, _):
-        upload_archive((), f"file://{tmp_path}/store/m.tar.gz", archive, StoreAccess(), told.append)
-        assert told[-1] == archive.stat().st_size
-        assert (tmp_path / "store/m.tar.gz").read_bytes() == archive.read_bytes()
+    with archive_of(model) as made:
+        upload_archive((), f"file://{tmp_path}/store/m.tar.gz", made.archive, StoreAccess(), told.append)
+        assert told[-1] == made.archive.stat().st_size
+        assert (tmp_path / "store/m.tar.gz").read_bytes() == made.archive.read_bytes()

@@ -180,9 +180,11 @@ def test_a_page_that_lies_wrong_is_turned_and_told_of_as_it_lies(turns: int) -> 
 
 @pytest.mark.parametrize("turns", range(4))
 def test_nothing_is_turned_when_that_is_not_wanted_or_a_layout_is_there(turns: int) -> None:
-    for work, rotate in ((EngineInput(name="p", size=1), False), (EngineInput(name="p", size=1, page=PAGE), True)):
+    scan = lying(turns)
+    layout = replace(PAGE, width=scan.image.shape[1], height=scan.image.shape[0])
+    for work, rotate in ((EngineInput(name="p", size=1), False), (EngineInput(name="p", size=1, page=layout), True)):
         engine = Reading()
-        page = process_upright(engine, work, lying(turns), max_pixels=10**6, rotate=rotate).page
+        page = process_upright(engine, work, scan, max_pixels=10**6, rotate=rotate).page
         assert page is not None
         assert page.orientation == 0
         assert len(engine.calls) == 1

@@ -475,3 +475,48 @@ def test_a_store_that_is_away_for_one_stage_does_not_keep_the_next_from_being_lo
     bench.put("ocr", "out")
     bench.run()
     assert bench.result().logs[0].stage == "ocr"
+
+
+def test_a_page_that_is_given_back_again_and_again_while_others_go_well_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def shaky(work: EngineInput) -> EngineOutput:
+        if work.name == "bad.png":
+            raise TransientError("the GPU is gone")
+        return recognise(work)
+
+    bench = Bench(monkeypatch, ocr=shaky)
+    bad = Request(uuid="r", page_uuid="bad", stages=("ocr", "out"), results=(Payload("bad.png", b"1"),))
+    bench.broker.publish("ocr", encode_request(bad))
+    bench.run(100)
+    assert bench.broker.length("out") == 0, "nothing goes well: it is not the page's fault"
+    done = []
+    for _ in range(15):
+        bench.put("ocr", "out")
+        bench.run(80)
+        while (delivery := bench.broker.get(("out",), "test", 0)) is not None:
+            done.append(decode_request(delivery.body))
+    failed = [request for request in done if request.failed]
+    assert len(done) == 16 and [request.page_uuid for request in failed] == ["bad"]
+    assert "given back 10 times while other pages went well" in failed[0].logs[-1].log
+    assert "the GPU is gone" in failed[0].logs[-1].log
+
+
+def test_what_can_never_be_handed_on_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, ocr=recognise)
+    hand_on = bench.broker.hand_on
+
+    def refusing(delivery: Delivery, queue: str, body: bytes, priority: int = 0) -> None:
+        if b"bad.png" in body:
+            raise TransientError("RabbitMQ refused: strange")
+        hand_on(delivery, queue, body, priority)
+
+    monkeypatch.setattr(bench.broker, "hand_on", refusing)
+    bad = Request(uuid="r", page_uuid="bad", stages=("ocr", "out"), results=(Payload("bad.png", b"1"),))
+    bench.broker.publish("ocr", encode_request(bad))
+    for _ in range(15):
+        bench.put("ocr", "out")
+    bench.run(400)
+    (letter,) = bench.broker.take_set_aside()
+    assert "could not be handed on 20 times in a row: RabbitMQ refused: strange" in letter.reason
+    assert bench.broker.length("out") == 15 and bench.broker.length("ocr") == 0

@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, Command] = {
         "mets", "Enter a run's results into the METS that its pages came from; files are written beside it."
     ),
     "ocrd-zip": Command("mets", "Pack a METS and its files as an OCRD-ZIP.", "zip_app"),
+    "export": Command("export", "Results for other programs: IIIF viewers, eScriptorium."),
     "kitodo": Command("kitodo", "Read the pictures of a process of Kitodo.Production; for a task's script."),
     "engines": Command("engines", "List the OCR engines and whether they can run here."),
     "pipelines": Command(

@@ -13,6 +13,7 @@ import typer
 import pero_worker
 from pero_worker.cli.access import connection_to
 from pero_worker.cli.late import command_app
+from pero_worker.cli.say import say, warn
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import cluster_access, split_servers
@@ -109,7 +110,7 @@ def kitodo(
         _run(JobRequest(paths=paths, output=work, options=options, workforce=workforce), who)
         number = place_results(work, target, folders)
     shutil.rmtree(work, ignore_errors=True)
-    typer.echo(f"{number} pages read" + (f" ({who})" if who else ""))
+    say(f"{number} pages read" + (f" ({who})" if who else ""))
 
 
 def _workforce(pipeline: str, device: str, jobs: int | None, cluster: str, stages: str) -> OpenWorkforce:
@@ -140,10 +141,10 @@ def _run(request: JobRequest, who: str) -> Summary:
         leave(ExitCode.INTERRUPTED)
     if summary.failed or summary.documents_failed:
         for record in summary.failures:
-            typer.echo(f"{record.page}: {record.error}", err=True)
+            warn(f"{record.page}: {record.error}")
         for name, wanted, reason in summary.documents_failed:
-            typer.echo(f"{name}: no {wanted}: {reason}", err=True)
-        typer.echo(f"{summary.failed} pages failed" + (f" ({who})" if who else "") + "; nothing was written", err=True)
+            warn(f"{name}: no {wanted}: {reason}")
+        warn(f"{summary.failed} pages failed" + (f" ({who})" if who else "") + "; nothing was written")
         raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
     return summary
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import platformdirs
@@ -10,26 +9,10 @@ import platformdirs
 from pero_worker.client.gateway import GatewayClient
 from pero_worker.client.worker import LeaseSettings, LeaseWorker
 from pero_worker.clock import SystemClock
-from pero_worker.errors import UsageError
 from pero_worker.gateway.local_backend import LocalBackend, LocalBackendSettings
 from pero_worker.models.pipelines import Pipeline, load_pipeline
 from pero_worker.models.trust import TrustedArchives, judge_by
 from pero_worker.processes import Lifetime
-
-KEY_VARIABLE = "PERO_WORKER_GATEWAY_KEY"
-
-
-def gateway_key(file: Path | None) -> str:
-    """From a file or the environment: what stands on a command line everybody on the machine can read."""
-    if file is not None:
-        try:
-            return file.read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read the key file {file}: {error}") from error
-    key = os.environ.get(KEY_VARIABLE, "").strip()
-    if not key:
-        raise UsageError(f"a gateway needs a key: put it into {KEY_VARIABLE}, or into a file for --key-file")
-    return key
 
 
 def work_for_gateway(

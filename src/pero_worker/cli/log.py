@@ -118,8 +118,8 @@ def _queue(said: str, values: dict[str, str]) -> str:
     return said or values.get("log_queue") or LOG_QUEUE
 
 
-def _number(values: dict[str, str], key: str, usual: float) -> float:
-    text = values.get(key) or str(usual)
+def _number(values: dict[str, str], key: str, default: float) -> float:
+    text = values.get(key) or str(default)
     try:
         number = float(text)
     except ValueError:

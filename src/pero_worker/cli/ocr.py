@@ -8,8 +8,12 @@ from typing import Annotated
 import typer
 
 from pero_worker.cli.access import connection_to
+from pero_worker.cli.gateway_key import gateway_key
 from pero_worker.cli.late import command_app
 from pero_worker.cli.running import run_in_terminal
+from pero_worker.client.gateway import GatewayClient
+from pero_worker.client.workforce import gateway_workforce
+from pero_worker.clock import SystemClock
 from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import cluster_access, split_servers
 from pero_worker.errors import UsageError
@@ -42,6 +46,8 @@ EPILOG = """
   pero-worker ocr scans/ -o out --pipeline my-model.tar.xz --trust --device cuda
 
   pero-worker ocr scans/ -o out --cluster zoo1.example.org --stages layout,ocr
+
+  pero-worker ocr scans/ -o out --gateway https://ocr.example.org
 
   pero-worker ocr https://library.example.org/iiif/codex-7/manifest.json -o codex-7 --pages 1-20
 
@@ -97,6 +103,9 @@ def ocr(
             "kept. skip: pages with text stay as they are. force: pages with text become pictures."
         ),
     ] = TextPolicy.REDO,
+    blank_text: Annotated[
+        str, typer.Option(help="What text files of pages without text hold, as '[blank page]'; they are empty else.")
+    ] = "",
     time_limit: Annotated[
         float, typer.Option(min=0, help="Seconds a page may take in a stage that sets no TIME_LIMIT; 0: no limit.")
     ] = 0,
@@ -114,6 +123,11 @@ def ocr(
     stages: Annotated[
         str, typer.Option(help="With --cluster: its stages in their order, with commas.", metavar="NAMES")
     ] = "",
+    gateway: Annotated[
+        str,
+        typer.Option(help="A gateway that does the work; its key is in PERO_WORKER_GATEWAY_KEY.", metavar="URL"),
+    ] = "",
+    engine: Annotated[str, typer.Option(help="With --gateway: which of its engines.", show_default="its default")] = "",
     pages: Annotated[
         str, typer.Option(help="Pages by number or id: 1-5,8,20- or PHYS_0003..PHYS_0007.", rich_help_panel=BOOKS)
     ] = "",
@@ -169,11 +183,16 @@ def ocr(
 ) -> None:
     """Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."""
 
+    if cluster and gateway:
+        raise UsageError("--cluster and --gateway are two ways to have the work done: choose one")
     if cluster:
         names = split_servers([stages])
         if not names:
             raise UsageError("--cluster needs --stages: which of its stages a page goes through, as layout,ocr")
         workforce = cluster_workforce(cluster_access(connection_to(cluster)), names, dpi=dpi)
+    elif gateway:
+        client = GatewayClient(gateway, gateway_key(None))
+        workforce = gateway_workforce(client, SystemClock(), engine=engine, dpi=dpi)
     else:
         if stages:
             raise UsageError("--stages are those of a cluster: name it with --cluster, or leave them out")
@@ -186,7 +205,7 @@ def ocr(
             rotate=rotate is Rotate.AUTO,
         )
         workforce = local_workforce(pipeline, settings, judge_by(TrustedArchives(), word=trust))
-    options = RunOptions(formats=parse_formats(formats), dpi=dpi, text=text, max_pages=max_pages)
+    options = RunOptions(formats=parse_formats(formats), dpi=dpi, text=text, blank_text=blank_text, max_pages=max_pages)
     books = BookSettings(
         reading=BookOptions(
             pages=pages, mets=MetsOptions(group=mets_group, root=mets_root), follow_collections=follow_collections

@@ -12,7 +12,8 @@ import typer
 from pero_worker.cli.late import command_app
 from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.setup.files import Ports, SetupOptions, make_set_up
+from pero_worker.cluster.setup.files import SetupOptions, make_set_up
+from pero_worker.cluster.setup.templates import Ports
 from pero_worker.wire.servers import Server
 
 EPILOG = """

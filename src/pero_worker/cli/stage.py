@@ -13,9 +13,10 @@ from pero_worker.cli.access import cluster_command
 from pero_worker.cli.examples import examples
 from pero_worker.cli.listing import print_list
 from pero_worker.cli.progress import bytes_bar
-from pero_worker.cli.say import say, say_lines
+from pero_worker.cli.say import say, say_lines, warn
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.registry.rollback import roll_back, versions_of
 from pero_worker.cluster.registry.stages import (
     StageChange,
     read_config,
@@ -31,6 +32,7 @@ from pero_worker.errors import UsageError
 from pero_worker.models.trust import is_digest
 from pero_worker.names import counted
 from pero_worker.stores.location import without_login
+from pero_worker.worker.trial import DEFAULT_SECONDS
 
 app = typer.Typer(help="Stages: what is done to pages, with which model.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="NAME")]
@@ -98,6 +100,10 @@ def upload(
     config: Config = None,
     remote_path: Remote = None,
     version: Version = None,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Load it and try it on a page before anybody gets it.")
+    ] = True,
+    check_seconds: Annotated[float, typer.Option(min=1, help="How long that may take.")] = DEFAULT_SECONDS,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
 ) -> None:
     """Put a model into the store and create or upgrade its stage; workers take it up between two pages."""
@@ -113,10 +119,60 @@ def upload(
             config=text,
             path=remote_path,
             version=version,
+            check_seconds=check_seconds if check else 0.0,
             on_size=lambda size: bar.update(task, total=size),
             on_progress=lambda sent: bar.update(task, completed=sent),
         )
+    if uploaded.unchecked and check:
+        warn(f"it was not tried before: {uploaded.unchecked}")
     say(f"{model} is in the store as {uploaded.archive}, stage {name} has version {uploaded.version}")
+
+
+@app.command(epilog=examples("pero-worker stage history ocr"))
+@cluster_command
+def history(
+    connection: ConnectionOptions,
+    name: Name,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List the versions of a stage, the newest first; what was gone back from is marked."""
+    with session(cluster_access(connection).zookeeper) as client:
+        versions = versions_of(client, name)[::-1]
+    if as_json:
+        typer.echo(
+            json.dumps([asdict(replace(one, archive=without_login(one.archive))) for one in versions], default=str)
+        )
+        return
+    print_list(
+        ("version", "since", "archive", "state"),
+        [
+            (
+                one.version,
+                one.since.isoformat(sep=" ", timespec="seconds") if one.since else "",
+                without_login(one.archive),
+                "present" if number == 0 else "gone back from" if one.withdrawn else "",
+            )
+            for number, one in enumerate(versions)
+        ],
+        empty=f"{name} is an output queue: it has no versions",
+    )
+
+
+@app.command(
+    epilog=examples("pero-worker stage rollback ocr", "pero-worker stage rollback ocr --to 2026-11-25T08:00:00+00:00")
+)
+@cluster_command
+def rollback(
+    connection: ConnectionOptions,
+    name: Name,
+    to: Annotated[
+        str, typer.Option(help="The version to go back to.", show_default="the last that was not gone back from")
+    ] = "",
+) -> None:
+    """Go back to an earlier version of a stage; workers take it up between two pages."""
+    with open_cluster(cluster_access(connection)) as cluster:
+        left, now = roll_back(cluster.zookeeper, cluster.broker, name, SystemClock().now(), to=to)
+    say(f"stage {name} has version {now.version} again, in place of {left.version}")
 
 
 @app.command("list", epilog=examples("pero-worker stage list", "pero-worker stage list --json"))

@@ -15,8 +15,9 @@ import platformdirs
 import typer
 
 from pero_worker.cli.access import cluster_command, configured
+from pero_worker.cli.gateway_key import gateway_key
 from pero_worker.cli.late import command_app
-from pero_worker.cli.lease import gateway_key, work_for_gateway
+from pero_worker.cli.lease import work_for_gateway
 from pero_worker.cluster.logs.stderr import log_to_stderr
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, store_access
 from pero_worker.cluster.workers.supervisor import run_pool

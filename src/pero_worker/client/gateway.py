@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -75,6 +75,37 @@ class GatewayClient:
 
     def cancel(self, job: str) -> None:
         self._data("PATCH", ("v1", "jobs", job), value={"state": "cancelled"})
+
+    def page(self, job: str, name: str) -> dict[str, Any]:
+        """What became of one page. GatewayRefused: the job has no such page."""
+        for page in self.pages(job):
+            if page["name"] == name:
+                return page
+        raise GatewayRefused(404, "IMAGE_NOT_FOUND_FOR_JOB", "the job has no such page")
+
+    def pages(self, job: str, state: str | None = None) -> Iterator[dict[str, Any]]:
+        """The pages of a job in their order, those in `state` if one is given."""
+        cursor: str | None = None
+        while True:
+            query = {"limit": 500, "cursor": cursor, "state": state}
+            data = self._data("GET", ("v1", "jobs", job, "pages"), query=query)
+            yield from data["items"]
+            cursor = data["next"]
+            if cursor is None:
+                return
+
+    def page_result(self, job: str, name: str, kind: str) -> bytes:
+        """A page's result as it is: `page`, `alto`, `text` and so on."""
+        path = ("v1", "jobs", job, "pages", name, "results", kind)
+        return self._patiently(lambda: self._connection.ask("GET", path)).content
+
+    def retry(self, job: str, pages: Sequence[str] | None = None) -> int:
+        """Failed pages are tried again; how many."""
+        return int(self._data("POST", ("v1", "jobs", job, "retry"), value={"pages": pages})["pages"])
+
+    def delete(self, job: str) -> None:
+        """Cancels the job and removes its scans and results."""
+        self._data("DELETE", ("v1", "jobs", job))
 
     def fetch_result(self, job: str, target: IO[bytes], formats: Sequence[str] = ()) -> None:
         """The zip with all results goes to `target`."""

@@ -23,22 +23,32 @@ _EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
 _MAX_ANSWER_BYTES = 50_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class User:
+    """A user of RabbitMQ."""
+
     name: str
+    """How they log in."""
     tags: tuple[str, ...] = ()
+    """What they may do in the management interface."""
     vhosts: tuple[str, ...] = ()
+    """Virtual hosts that they may use."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ManagementAccess:
-    """`ca_cert`: PEM file of the authority that signed the servers' certificates; '' = plain HTTP, loopback only."""
+    """How to reach RabbitMQ's management interface."""
 
     servers: tuple[Server, ...]
+    """Where it is."""
     user: str
+    """An administrator."""
     password: str = field(repr=False)
+    """Of the user."""
     ca_cert: str = ""
+    """PEM file of the authority that signed the servers' certificates; '': plain HTTP, on loopback only."""
     timeout: float = 10.0
+    """Seconds, for every answer."""
 
 
 class Management:
@@ -65,7 +75,7 @@ class Management:
     # -- questions ---------------------------------------------------------------------------------------------
 
     def users(self) -> tuple[User, ...]:
-        return tuple(User(str(found["name"]), _tags(found)) for found in self._ask("users") or ())
+        return tuple(User(name=str(found["name"]), tags=_tags(found)) for found in self._ask("users") or ())
 
     def user(self, name: str) -> User | None:
         """None: there is no such user."""
@@ -73,7 +83,7 @@ class Management:
         if found is None:
             return None
         granted = self._ask(_path("users", name, "permissions")) or ()
-        return User(name, _tags(found), tuple(str(one["vhost"]) for one in granted))
+        return User(name=name, tags=_tags(found), vhosts=tuple(str(one["vhost"]) for one in granted))
 
     def vhosts(self) -> tuple[tuple[str, str], ...]:
         """Names and descriptions."""

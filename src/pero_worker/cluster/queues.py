@@ -47,7 +47,9 @@ def listed_queues(client: KazooClient, access: BrokerAccess, timeout: float = 10
     """All that RabbitMQ has; empty where its web interface is not registered, is away, or does not let this user in."""
     servers = list_servers(client, MONITORING)
     try:
-        management = ManagementAccess(servers, access.user, access.password, access.ca_cert, timeout=timeout)
+        management = ManagementAccess(
+            servers=servers, user=access.user, password=access.password, ca_cert=access.ca_cert, timeout=timeout
+        )
         return Management(management).queue_names()
     except (TransientError, UsageError):
         return ()

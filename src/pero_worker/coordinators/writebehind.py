@@ -35,6 +35,8 @@ _MAX_MESSAGE_LENGTH = 4000
 _RETRY_AFTER_SECONDS = 0.2
 _PAGES_EVERY_SECONDS = 1.0
 """How often it is written down that pages are being done."""
+_PAUSE_SECONDS = 5.0
+"""After an error that nobody foresaw."""
 _CLOSE_TIMEOUT_SECONDS = 5.0
 
 
@@ -173,6 +175,11 @@ class WriteBehind:
             except (KazooException, TransientError, *CONNECTION_ERRORS) as error:
                 logger.debug("status of worker %s is not written down: %s", self._worker, error)
                 self._clock.sleep(_RETRY_AFTER_SECONDS)
+                self._written.clear()
+                self._write_now()
+            except Exception as error:  # this thread must not die in silence
+                logger.exception("status of worker %s is not written down: %s", self._worker, error)
+                self._clock.sleep(_PAUSE_SECONDS)
                 self._written.clear()
                 self._write_now()
 

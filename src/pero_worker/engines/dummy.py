@@ -1,9 +1,10 @@
 """An engine that only takes time: for load tests, and for tests of what goes wrong.
 
 Keys of `[WORKER]` that upstream has too: DUMMY (any text), TIME_SCALE (seconds a byte of the image, default 1),
-TIME_DELTA (d: +-d seconds at random), TIME_DIFF_MIN and TIME_DIFF_MAX (instead of -d and d), FAILTEST (any text: every
-page fails). Ours, patterns of image names: FAIL_NAME (the page fails), KILL_NAME (the process dies), HANG_NAME (the
-page never ends); and LINE (text of a line that is added to the page, so that a result tells which stages made it).
+TIME_DELTA (d: +-d seconds at random), TIME_DIFF_MIN and TIME_DIFF_MAX (instead of -d and d), FAILTEST (any text, and
+no DUMMY beside it: every page fails). Ours, patterns of image names: FAIL_NAME (the page fails), KILL_NAME (the process
+dies), HANG_NAME (the page never ends); and LINE (text of a line that is added to the page, so that a result tells which
+stages made it).
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ def load(config: ConfigParser, directory: Path, device: str) -> DummyEngine:
         scale=_number(section, "TIME_SCALE", 1.0),
         least=_number(section, "TIME_DIFF_MIN", -delta),
         most=_number(section, "TIME_DIFF_MAX", delta),
-        fail="*" if _text(section, "FAILTEST") else _text(section, "FAIL_NAME"),
+        # Upstream asks for DUMMY first.
+        fail="*" if _text(section, "FAILTEST") and not _text(section, "DUMMY") else _text(section, "FAIL_NAME"),
         kill=_text(section, "KILL_NAME"),
         hang=_text(section, "HANG_NAME"),
         line=_text(section, "LINE"),

@@ -32,10 +32,23 @@ class EngineInfo:
 
 
 def engine_name(config: ConfigParser) -> str:
-    """Which engine a config.ini asks for: `[WORKER] DUMMY` as upstream, `[WORKER] ENGINE` of ours, else pero."""
-    if config.get("WORKER", "DUMMY", fallback="", raw=True).strip():
+    """Which engine a config.ini asks for: `[WORKER] DUMMY` or FAILTEST as upstream, `[WORKER] ENGINE` of ours, else
+    pero."""
+    if any(config.get("WORKER", key, fallback="", raw=True).strip() for key in ("DUMMY", "FAILTEST")):
         return "dummy"
     return config.get("WORKER", "ENGINE", fallback="", raw=True).strip() or "pero"
+
+
+def needs_layout(config: ConfigParser) -> bool:
+    """Whether a stage reads lines that it does not look for itself."""
+    if engine_name(config) != "pero" or not config.has_section("PAGE_PARSER"):
+        return False
+    steps = config["PAGE_PARSER"]
+
+    def wants(step: str) -> bool:
+        return steps.get(step, "no", raw=True).strip().lower() in {"yes", "true", "on", "1"}
+
+    return not wants("RUN_LAYOUT_PARSER") and (wants("RUN_LINE_CROPPER") or wants("RUN_OCR"))
 
 
 def load_engine(stage: Stage, directory: Path, device: str) -> Engine:

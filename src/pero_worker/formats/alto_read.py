@@ -18,9 +18,15 @@ Element: TypeAlias = etree._Element
 _MAX_COORDINATE = 10.0 * MAX_SIDE
 
 
-def read(data: bytes) -> Page:
+def is_alto(data: bytes) -> bool:
+    """Whether XML is ALTO by its first element."""
+    return re.match(rb"\s*(<\?.*?\?>|<!--.*?-->|\s)*<([A-Za-z0-9]+:)?alto\b", data[:10_000], re.DOTALL) is not None
+
+
+def read(data: bytes, *, any_unit: bool = False) -> Page:
     """Parses ALTO in pixels; PageError (permanent) when it is not usable. Lines without baselines get them from their
-    outlines; words are not kept apart, hyphens at line ends belong to the text."""
+    outlines; words are not kept apart, hyphens at line ends belong to the text. `any_unit`: other units than pixels, as
+    tenths of a millimetre, are taken, too; the page's size is in the same."""
     if len(data) > MAX_BYTES:
         raise _refused(f"it is larger than {MAX_BYTES // 1_000_000} MB")
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
@@ -34,7 +40,7 @@ def read(data: bytes) -> Page:
     if _tag(root) != "alto" or sheet is None:
         raise _refused(f"its root is <{_tag(root)}>, expected <alto> with a <Page>")
     unit = next((element.text or "" for element in _within(root, "MeasurementUnit")), "pixel").strip()
-    if unit != "pixel":
+    if unit != "pixel" and not any_unit:
         raise _refused(f"it measures in {unit[:20]}: export it in pixels")
     name = next((element.text or "" for element in _within(root, "fileName")), "").strip()
     regions = tuple(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeAlias
 
 from lxml import etree
 
-from pero_worker.errors import PageError
+from pero_worker.formats.outlines import whole
 from pero_worker.formats.pagexml_read import read
 from pero_worker.formats.xmltext import Ids, clean_text
 from pero_worker.page import Line, Page, Point, Region, Word
@@ -45,11 +44,13 @@ Element: TypeAlias = etree._Element
 
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
-    """The page as PAGE XML. Coordinates are rounded and clipped to the page; ids that are invalid or not unique
-    are replaced; line heights go into `custom` as pero-ocr reads them. PageError: a coordinate is no number."""
+    """The page as PAGE XML. Outlines are in whole pixels of the page and contain their parts (`outlines.py`); ids that
+    are invalid or not unique are replaced; line heights go into `custom` as pero-ocr reads them. PageError: a
+    coordinate is no number."""
+    page = whole(page)
     root = etree.Element(
         f"{{{NAMESPACE}}}PcGts",
-        {f"{{{_XSI}}}schemaLocation": f"{NAMESPACE} {NAMESPACE}/pagecontent.xsd"},
+        {"pcGtsId": "page", f"{{{_XSI}}}schemaLocation": f"{NAMESPACE} {NAMESPACE}/pagecontent.xsd"},
         nsmap={None: NAMESPACE, "xsi": _XSI},
     )
     metadata = _child(root, "Metadata")
@@ -62,45 +63,45 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
         sheet.set("conf", f"{min(1.0, max(0.0, sure)):.3f}")
     if page.orientation and -180 < page.orientation <= 180:
         sheet.set("orientation", f"{page.orientation:.3f}")
-    ids = Ids({"reading_order"})
+    ids = Ids({"page", "reading_order"})
     named = [(ids.take(region.id, "r"), region) for region in page.regions]
     if named:
         group = _child(_child(sheet, "ReadingOrder"), "OrderedGroup", id="reading_order")
         for index, (region_id, _) in enumerate(named):
             _child(group, "RegionRefIndexed", index=str(index), regionRef=region_id)
     for place, (region_id, region) in enumerate(named):
-        _write_region(sheet, place, region_id, region, page, ids)
+        _write_region(sheet, place, region_id, region, ids)
     xml: bytes = etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
     return xml
 
 
-def _write_region(sheet: Element, place: int, region_id: str, region: Region, page: Page, ids: Ids) -> None:
+def _write_region(sheet: Element, place: int, region_id: str, region: Region, ids: Ids) -> None:
     # What Transkribus goes by.
     element = _child(sheet, "TextRegion", id=region_id, custom=_ORDER.format(place))
     if region.kind in _REGION_TYPES:
         element.set("type", region.kind)
-    _child(element, "Coords", points=_polygon(region.polygon, page))
+    _child(element, "Coords", points=_points(region.polygon))
     for number, line in enumerate(region.lines):
-        _write_line(element, number, line, page, ids)
+        _write_line(element, number, line, ids)
 
 
-def _write_line(region: Element, place: int, line: Line, page: Page, ids: Ids) -> None:
+def _write_line(region: Element, place: int, line: Line, ids: Ids) -> None:
     element = _child(region, "TextLine", id=ids.take(line.id, "l"), custom=_ORDER.format(place))
     if line.heights is not None:
         heights = f"heights_v2:[{line.heights[0]:.1f},{line.heights[1]:.1f}]"
         element.set("custom", f"{element.get('custom')} {heights}")
-    _child(element, "Coords", points=_polygon(line.polygon, page))
+    _child(element, "Coords", points=_points(line.polygon))
     if len(line.baseline) >= 2:
-        _child(element, "Baseline", points=_points(line.baseline, page))
+        _child(element, "Baseline", points=_points(line.baseline))
     for word in line.words:
-        _write_word(element, word, page, ids)
+        _write_word(element, word, ids)
     if line.text is not None:
         _write_text(element, line.text, line.confidence)
 
 
-def _write_word(line: Element, word: Word, page: Page, ids: Ids) -> None:
+def _write_word(line: Element, word: Word, ids: Ids) -> None:
     element = _child(line, "Word", id=ids.take("", "w"))
-    _child(element, "Coords", points=_polygon(word.polygon, page))
+    _child(element, "Coords", points=_points(word.polygon))
     _write_text(element, word.text, word.confidence)
 
 
@@ -111,24 +112,8 @@ def _write_text(parent: Element, text: str, confidence: float | None) -> None:
     _child(element, "Unicode").text = clean_text(text)
 
 
-def _polygon(points: Sequence[Point], page: Page) -> str:
-    """At least three points, as the schema and most readers want; a lesser polygon becomes its bounding box."""
-    if len(points) < 3:
-        xs = [x for x, _ in points] or [0.0]
-        ys = [y for _, y in points] or [0.0]
-        left, top, right, bottom = min(xs), min(ys), max(xs) + 1, max(ys) + 1
-        points = ((left, top), (right, top), (right, bottom), (left, bottom))
-    return _points(points, page)
-
-
-def _points(points: Sequence[Point], page: Page) -> str:
-    return " ".join(f"{_clip(x, page.width)},{_clip(y, page.height)}" for x, y in points)
-
-
-def _clip(value: float, size: int) -> int:
-    if not math.isfinite(value):
-        raise PageError("the engine put something at a place that is no number")
-    return min(max(0, round(value)), size)
+def _points(points: Sequence[Point]) -> str:
+    return " ".join(f"{x:.0f},{y:.0f}" for x, y in points)
 
 
 def _child(parent: Element, name: str, **attributes: str) -> Element:

@@ -15,7 +15,7 @@ import pypdfium2 as pdfium
 from pikepdf import Array, Dictionary, Name
 
 from pero_worker.errors import OutputError, PageError
-from pero_worker.formats import Document, TextPolicy
+from pero_worker.formats import Document, TextPolicy, archival
 from pero_worker.formats.glyphless import add_font
 from pero_worker.formats.imagepdf import images_as_pdf
 from pero_worker.formats.pdftext import (
@@ -79,7 +79,8 @@ def write_searchable_pdf(
                 if Name.ID in pdf.trailer:
                     del pdf.trailer.ID  # img2pdf's tells the time
                 _add_text(pdf, pages, None)
-                _save(pdf, stream)
+                archival.describe(pdf, source.stem.encode("utf-8", "replace").decode())
+                _save(pdf, stream, min_version=archival.VERSION)
     except _MALFORMED as error:
         reason = " ".join(str(error).split())[:200]
         raise PageError(f"{source.name} cannot be made into a searchable PDF: {reason}", permanent=True) from error
@@ -90,9 +91,15 @@ def write_searchable_pdf(
         raise OutputError(f"cannot write the searchable PDF of {source.name}: {reason}") from error
 
 
-def _save(pdf: pikepdf.Pdf, target: IO[bytes] | Path) -> None:
+def _save(pdf: pikepdf.Pdf, target: IO[bytes] | Path, min_version: str = "") -> None:
     """With every stream of the original as it was, to the byte: readers forgive broken ones in ways of their own."""
-    pdf.save(target, deterministic_id=True, compress_streams=False, stream_decode_level=pikepdf.StreamDecodeLevel.none)
+    pdf.save(
+        target,
+        min_version=min_version,
+        deterministic_id=True,
+        compress_streams=False,
+        stream_decode_level=pikepdf.StreamDecodeLevel.none,
+    )
 
 
 def _add_text(pdf: pikepdf.Pdf, pages: Sequence[Page | None], existing: _Existing | None) -> None:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 import pero_worker
 from pero_worker.errors import OutputError, TransientError
-from pero_worker.gateway import health
+from pero_worker.gateway import browse, health, metrics
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.legacy import user as legacy_user
@@ -40,7 +40,7 @@ def make_app(gateway: Gateway) -> FastAPI:
     app.state.gateway = gateway
     app.state.hub = events.EventHub(gateway)
     told = (jobs, files, pages, results, uploads, events, usage, webhooks, engines, admin)
-    for room in (health, leases, *told, legacy_user, legacy_worker):
+    for room in (health, metrics, browse, leases, *told, legacy_user, legacy_worker):
         app.include_router(room.router)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)

@@ -10,12 +10,13 @@ from sqlalchemy import delete, select
 from pero_worker.errors import TransientError
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.store.events import forget_events
-from pero_worker.gateway.store.jobs import expire_job, jobs_to_expire
+from pero_worker.gateway.store.jobs import abandoned_jobs, cancel_job, expire_job, jobs_to_expire
 from pero_worker.gateway.store.schema import uploads
 
 logger = logging.getLogger(__name__)
 _ROUND_SECONDS = 30.0
 _JOBS_AT_ONCE = 50
+_DAY = 86_400.0
 
 
 class Housekeeper:
@@ -42,6 +43,8 @@ class Housekeeper:
         try:
             with self._gateway.database.write() as connection:
                 forget_events(connection, self._gateway.now())
+                for job in abandoned_jobs(connection, self._oldest(), _JOBS_AT_ONCE):
+                    cancel_job(connection, job, self._gateway.now())
             self._forget_uploads()
             return self._expire_jobs()
         except TransientError as error:
@@ -50,10 +53,13 @@ class Housekeeper:
             logger.exception("the housekeeper met a bug")
         return False
 
+    def _oldest(self) -> float:
+        return self._gateway.now() - _DAY * self._gateway.settings.retention_days
+
     def _expire_jobs(self) -> bool:
-        now, settings = self._gateway.now(), self._gateway.settings
+        now = self._gateway.now()
         with self._gateway.database.read() as connection:
-            found = jobs_to_expire(connection, now - 86_400 * settings.retention_days, now, _JOBS_AT_ONCE)
+            found = jobs_to_expire(connection, self._oldest(), now, _JOBS_AT_ONCE)
         for job in found:
             with self._gateway.database.write() as connection:
                 expire_job(connection, job, now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from pero_worker.errors import PeroWorkerError
+from pero_worker.errors import PageError, PeroWorkerError
+from pero_worker.inputs.web.addresses import AddressRules
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
@@ -44,7 +44,7 @@ class Outbound:
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """The status; redirects are not followed. OutboundError: not allowed, or no answer."""
-        connection = self._connect(urlsplit(url))
+        connection = self._connect(url)
         try:
             connection.request("POST", _path(urlsplit(url)), body, dict(headers))
             response = connection.getresponse()
@@ -59,7 +59,7 @@ class Outbound:
         """Writes what `url` holds, at most `limit` bytes; its length. Each redirect is looked at as the first address
         was. OutboundError: not allowed, no answer, not found, too large."""
         for _ in range(_MAX_REDIRECTS + 1):
-            connection = self._connect(urlsplit(url))
+            connection = self._connect(url)
             try:
                 connection.request("GET", _path(urlsplit(url)), headers={"User-Agent": "pero-worker"})
                 response = connection.getresponse()
@@ -76,24 +76,26 @@ class Outbound:
                 connection.close()
         raise OutboundError("it is redirected again and again")
 
-    def _connect(self, parts: SplitResult) -> http.client.HTTPConnection:
+    def _connect(self, url: str) -> http.client.HTTPConnection:
         """To the very address that was looked at: a name may mean another one a moment later."""
+        parts = urlsplit(url)
+        rules = AddressRules(named=self.allowed_hosts)
         try:
-            host, port = parts.hostname or "", parts.port
-        except ValueError:
-            raise OutboundError("the address has no valid port") from None
-        trusted = host in self.allowed_hosts
-        if parts.scheme not in {"https", "http"} or not host or (parts.scheme == "http" and not trusted):
-            raise OutboundError("only https:// addresses are asked")
-        if parts.username is not None:
-            raise OutboundError("an address has no user name in it")
-        port = port or (443 if parts.scheme == "https" else 80)
-        try:
+            host = rules.check_url(url)
+            if parts.username is not None:
+                raise OutboundError("an address has no user name in it")
+            if parts.scheme == "http" and host not in self.allowed_hosts:
+                raise OutboundError("only https:// addresses are asked")
+            port = parts.port or (443 if parts.scheme == "https" else 80)
             addresses = self.resolve(host, port)
-        except (OSError, UnicodeError):
-            raise OutboundError(f"there is no host {host[:100]!r}") from None
-        if not addresses or (not trusted and not all(map(is_public, addresses))):
-            raise OutboundError(f"the host {host[:100]!r} is not on the internet")
+            for found in addresses:
+                rules.check_ip(found, host)
+        except PageError as error:
+            raise OutboundError("the address leads into a private network or to no host") from error
+        except (OSError, ValueError):
+            raise OutboundError("there is no such host") from None
+        if not addresses:
+            raise OutboundError("there is no such host")
         address = addresses[0]
         if parts.scheme == "https":
             return _Pinned(host, address, port, self.timeout)
@@ -110,19 +112,6 @@ class _Pinned(http.client.HTTPSConnection):
     def connect(self) -> None:
         plain = socket.create_connection((self._address, self.port), self.timeout)
         self.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=self.host)
-
-
-def is_public(address: str) -> bool:
-    """Whether it is an address of the internet: not of this machine, a private network, a link or a group."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour
-        if inner is not None:
-            found = inner
-    return found.is_global and not found.is_multicast and not found.is_reserved
 
 
 def _path(parts: SplitResult) -> str:

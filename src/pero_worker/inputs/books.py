@@ -28,6 +28,8 @@ class ImageService:
 
     id: str
     """Its address as the document writes it: never unquoted and quoted again."""
+    version: int = 2
+    """Of the Image API, as far as the document tells."""
     login: str = ""
     """What its login is called, where the document speaks of one."""
 

@@ -33,6 +33,9 @@ _FORMATS = ("JPEG", "PNG", "TIFF", "JPEG2000", "WEBP", "BMP", "GIF", "PPM", "HEI
 _ORIENTATION = 274
 _WIDTH, _HEIGHT, _ACROSS, _DOWN, _UNIT = 256, 257, 282, 283, 296
 _INCHES, _CENTIMETRES = 2, 3
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323
+_MAX_TILE = 8192
+"""Pixels that a tile may be larger than its picture: decoders hold a whole tile."""
 _SANE_DPI = (30, 2400)
 _SANE_ASPECT = (0.25, 4.0)
 _SQUARE = 1.03
@@ -47,7 +50,7 @@ _DAMAGED = (
     TypeError,
     OverflowError,
     MemoryError,
-    NotImplementedError,
+    RuntimeError,  # libavif's, and NotImplementedError
     struct.error,
     zlib.error,
 )
@@ -114,6 +117,9 @@ def header_of(stream: IO[bytes], page: TiffPage | None, max_pixels: int) -> Head
     if page is not None:
         header = _header_of_tiff(page)
         _check_size(header.width, header.height, max_pixels)
+        for side, tile in ((header.width, _TILE_WIDTH), (header.height, _TILE_HEIGHT)):
+            if page.tags.get(tile, (0,))[0] > side + _MAX_TILE:
+                raise PageError("the TIFF is damaged: its tiles are far larger than the picture", permanent=True)
         return header
     stream.seek(0)
     with opened(stream) as picture:

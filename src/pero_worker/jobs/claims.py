@@ -32,6 +32,7 @@ class Claims:
         self._path = folder.root / STATE / _BEGUN
         self._ours = set(_begun(folder.root))
         self._kept = set(self._ours)
+        self._unsynced = False
         try:
             self._stream = folder.open_note(_BEGUN)
         except OSError as error:
@@ -54,6 +55,16 @@ class Claims:
             self._kept.difference_update(record.outputs.values())
         else:
             self._kept.update(self._report.outputs(record.page).values())
+
+    def sync(self) -> None:
+        """From here on what was begun is ours after a power cut, too: before any of it is in place."""
+        if not self._unsynced:
+            return
+        try:
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
+        self._unsynced = False
 
     def taken(self, task: PageTask, kinds: Iterable[PageFormat]) -> Path | None:
         """A file in the place of a result of the page that is none of ours."""
@@ -88,6 +99,7 @@ class Claims:
         try:
             self._stream.write(line.encode() + b"\n")
             self._stream.flush()
+            self._unsynced = True
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
 

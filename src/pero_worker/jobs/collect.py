@@ -51,6 +51,8 @@ class Collector:
     """Makes files of whole documents, None: this process does."""
     text: TextPolicy = TextPolicy.REDO
     """What becomes of text that PDFs have."""
+    blank_text: str = ""
+    """What files of pages without text hold that would be empty."""
     text_changed: bool = False
     """Whether an earlier run may have made something else of it."""
     bring: Callable[[PageTask], PageTask] = lambda task: task
@@ -199,7 +201,8 @@ class Collector:
             self.folder.write(self._master(origin.name), MASTER.write(page, created=created, creator=self.creator))
         for kind in self.page_formats:
             target = self.folder.path(origin.name, kind.suffix)
-            self.folder.write(target, kind.write(page, created=created, creator=self.creator))
+            content = kind.write(page, created=created, creator=self.creator)
+            self.folder.write(target, content or (f"{self.blank_text}\n".encode() if self.blank_text else b""))
             outputs[kind.name] = self.folder.relative(target)
         return outputs
 

@@ -15,7 +15,7 @@ from typing import IO
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 """What file systems say that cannot sync a folder, and need not."""
-_SYNCS_AT_ONCE = 8
+_SYNCS_AT_ONCE = 16
 """A file system writes what is asked for at the same time in one go."""
 
 
@@ -27,7 +27,7 @@ class ConfinedFolder:
 
     def __init__(self, path: Path) -> None:
         """Makes it if it is not there. `path` itself may be a link: the user named it."""
-        path.mkdir(parents=True, exist_ok=True)
+        make_folders(path)
         self.path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -54,10 +54,14 @@ class ConfinedFolder:
             return os.fdopen(os.open(parts[-1], flags, 0o666, dir_fd=folder), "wb")
 
     def open_own(self, parts: Sequence[str], mode: str) -> IO[bytes]:
-        """A file to read and append to; it is made if it is not there, and never through a link."""
+        """A file to read and append to; it is made, for good, if it is not there, and never through a link."""
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_APPEND if "a" in mode else 0)
         with self.opened(parts[:-1], create=True) as folder:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(parts[-1], flags | (os.O_APPEND if "a" in mode else 0), 0o666, dir_fd=folder)
+            try:
+                descriptor = os.open(parts[-1], flags | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=folder)
+                sync_folder(folder)
+            except FileExistsError:
+                descriptor = os.open(parts[-1], flags, dir_fd=folder)
         return _ordinary(descriptor, mode)
 
     def open_to_read(self, parts: Sequence[str]) -> IO[bytes]:
@@ -140,6 +144,28 @@ class ConfinedFolder:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def make_folders(path: Path) -> None:
+    """Makes the folder and those above it, as far as they are not there; each survives a power cut."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        if path == path.parent:
+            break
+        path = path.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        sync_folder_at(folder.parent)
+
+
+def sync_folder_at(path: Path) -> None:
+    """As `sync_folder`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync_folder(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(descriptor: int) -> None:

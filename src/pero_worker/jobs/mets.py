@@ -103,10 +103,11 @@ def _results(results: Path, mets: Path, data: bytes, output: MetsOutput) -> Iter
     for division, listed in zip(content.pages, book.pages, strict=True):
         record = records.get(listed.name) or records.get(f"{book.name}/{listed.name}")
         if record is not None and listed.picture is not None:
-            yield _Result(division=division, listed=listed, record=record, page=_master(results, record))
+            yield _Result(division=division, listed=listed, record=record, page=master_of(results, record))
 
 
-def _master(results: Path, record: PageRecord) -> Page:
+def master_of(results: Path, record: PageRecord) -> Page:
+    """The page as the run left it. NoInputError: it kept no PAGE XML, or that cannot be read."""
     named = record.outputs.get("page")
     name = f"{record.page}.page.xml"
     for path in ([results / named] if named else []) + [results / name, results / _STATE / "pages" / name]:

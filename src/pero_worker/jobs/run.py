@@ -46,6 +46,8 @@ class RunOptions:
     """Resolution at which PDF pages are read that are not scans, and of images that do not tell theirs."""
     text: TextPolicy = TextPolicy.REDO
     """What becomes of text that PDFs have, in their searchable PDFs."""
+    blank_text: str = ""
+    """What text files of pages without text hold: some programs refuse to import empty files."""
     max_pages: int = DEFAULT_MAX_PAGES
     """Longer documents are refused."""
 
@@ -144,6 +146,7 @@ def run(
         creator=creator,
         apart=making,
         text=options.text,
+        blank_text=options.blank_text,
         text_changed=before != options.text,
         bring=bring,
     )
@@ -347,6 +350,7 @@ class _Run:
 
     def _commit(self) -> None:
         """What was taken is on the disk: nobody else needs to know of it, and documents that are complete are made."""
+        self._claims.sync()
         self._report.commit()
         settled, self._settled = self._settled, []
         for record in settled:
@@ -386,6 +390,7 @@ class _Run:
         planned, dpi = document.planned, self._options.dpi
         for wanted in self._collector.stale_formats(planned) if document.may_be_made else ():
             self._claims.begin_document(planned, wanted)
+            self._claims.sync()
             future = self._documents.submit(self._collector.make_document, planned, wanted, document.failed, dpi)
             self._in_making.append((planned.document.name, wanted.name, future))
         while self._in_making and (self._in_making[0][2].done() or len(self._in_making) > _DOCUMENTS_AHEAD):

@@ -5,6 +5,7 @@ Both ends are processes of one program run by one user, so the pipe's pickles ar
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -17,6 +18,7 @@ from pero_worker.ports import Broker
 from pero_worker.stage import Stage
 from pero_worker.work import Assignment, Delivery, WorkerStatus
 
+logger = logging.getLogger(__name__)
 _BROKER_CALLS = frozenset({"get", "publish", "hand_on", "ack", "give_back", "set_aside"})
 _COORDINATOR_CALLS = frozenset({"stage", "assignment", "report"})
 
@@ -25,20 +27,22 @@ def serve(connection: Connection, broker: Broker, coordinator: MemoryCoordinator
     """Answers one worker process's calls from a thread of its own, until the pipe closes."""
 
     def answer() -> None:
-        while True:
-            try:
+        try:
+            while True:
                 name, arguments = connection.recv()
-            except (EOFError, OSError):
-                return
-            target = broker if name in _BROKER_CALLS else coordinator
-            try:
-                result = (True, getattr(target, name)(*arguments))
-            except PeroWorkerError as error:
-                result = (False, error)
-            try:
+                target = broker if name in _BROKER_CALLS else coordinator
+                try:
+                    result = (True, getattr(target, name)(*arguments))
+                except PeroWorkerError as error:
+                    result = (False, error)
                 connection.send(result)
-            except OSError:
-                return
+        except (EOFError, OSError):
+            return
+        except Exception:
+            logger.exception("the calls of a worker process cannot be answered any more")
+        finally:
+            # The process must not wait for an answer that never comes: it ends, and is replaced.
+            connection.close()
 
     thread = threading.Thread(target=answer, name="pipe", daemon=True)
     thread.start()

@@ -78,7 +78,8 @@ def run_worker(connection: Connection, settings: ProcessSettings) -> None:
 def _log_to(path: Path) -> None:
     """Whatever libraries print, and the trace of a crash, goes to a file: the terminal belongs to the parent."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)

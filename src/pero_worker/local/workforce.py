@@ -10,8 +10,10 @@ from pathlib import Path
 from pero_worker.brokers.memory import MemoryBroker
 from pero_worker.clock import SystemClock
 from pero_worker.coordinators.memory import MemoryCoordinator
+from pero_worker.engines.registry import needs_layout
 from pero_worker.errors import RequestError
 from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.jobs.beside import layout_of
 from pero_worker.jobs.job import OpenWorkforce
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
@@ -71,6 +73,7 @@ class LocalWorkforce:
         self.pipeline = pipeline.name
         self.version = pipeline.version
         self._stages = tuple(stage.name for stage in pipeline.stages)
+        self._wants_layout = needs_layout(pipeline.stages[0].parsed())
         self._settings = settings
         self._log_file = log_file.absolute()
         self._clock = clock
@@ -92,11 +95,13 @@ class LocalWorkforce:
 
     def hand_in(self, page_id: str, task: PageTask) -> None:
         reference = file_reference(task.path, task.frame, self._settings.dpi)
+        layout = layout_of(task) if self._wants_layout else None
+        image = Payload(task.image_name, reference=reference)
         request = Request(
             uuid=page_id,
             page_uuid=page_id,
             stages=(*self._stages, OUTPUT_QUEUE),
-            results=(Payload(task.image_name, reference=reference),),
+            results=(image, layout) if layout else (image,),
             start_time=self._clock.now(),
         )
         self._broker.publish(self._stages[0], encode_request(request))

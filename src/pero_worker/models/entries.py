@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -111,9 +112,10 @@ class Entry:
         self._temporary.mkdir()
         try:
             finished = make(self._temporary)
-            for path in finished.rglob("*"):
+            for path in (*finished.rglob("*"), finished):
                 _flush(path)
             finished.rename(self.folder)
+            _flush(self.folder.parent)
         finally:
             self._drop_temporary()
 
@@ -144,6 +146,11 @@ def entries(cache: Path) -> list[Entry]:
 
 def _flush(path: Path) -> None:
     # A machine that loses power must not leave empty files in a finished entry: they would be believed for ever.
-    if path.is_file():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+    if path.is_symlink() or not (path.is_file() or path.is_dir()):
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with suppress(OSError) if path.is_dir() else nullcontext():  # Some file systems sync no folders.
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

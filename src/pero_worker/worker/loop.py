@@ -17,6 +17,7 @@ from pero_worker.request import Request, StageLog, StageStatus
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.work import Delivery, WorkerStatus
 from pero_worker.worker.holding import Holding
+from pero_worker.worker.returns import MAX_IN_A_ROW, MAX_RETURNS, TRIES_IN_A_ROW, Returned, Returns
 from pero_worker.worker.steps import LoadedStage, PageInHand, StageRunner, attempts_of
 from pero_worker.worker.timelimit import time_limit
 
@@ -87,6 +88,7 @@ class Worker:
         self._back_off = settings.first_back_off
         self._should_stop: Callable[[], bool] = lambda: False
         self._suspect = ""
+        self._returns = Returns()
         self.handled = 0
         """Messages that were taken since the start."""
 
@@ -143,6 +145,10 @@ class Worker:
             self._settle(delivery, partial(self._set_aside, delivery, str(error)))
             return
         page = PageInHand(request=request, deaths=delivery.attempts + self._begin_suspect(delivery, request))
+        returned = self._returns.of(delivery)
+        if returned is not None and returned.times >= MAX_RETURNS:
+            self._give_up(page, delivery, returned)
+            return
         try:
             if page.deaths and attempts_of(page) > self._runner.max_attempts:
                 request = self._runner.give_up(page, self._holding.loaded[request.stage])
@@ -154,6 +160,17 @@ class Worker:
         else:
             self._settle(delivery, partial(self._hand_on, delivery, request))
 
+    def _give_up(self, page: PageInHand, delivery: Delivery, returned: Returned) -> None:
+        """A page that is given back again and again while others go well would be so for ever."""
+        reason = f"given back {returned.times} times while other pages went well, last because: {returned.reason}"
+        if returned.times > MAX_RETURNS:
+            # Nor can it be handed on.
+            self._settle(delivery, partial(self._set_aside, delivery, reason))
+            return
+        request = self._runner.unable(page, self._holding.loaded[page.request.stage], reason)
+        self._log_stage(request, request.logs[-1])
+        self._settle(delivery, partial(self._hand_on, delivery, request))
+
     def _settle(self, delivery: Delivery, act: Callable[[], None]) -> None:
         try:
             act()
@@ -161,13 +178,30 @@ class Worker:
             self._return(delivery, error, WorkerStatus.MQ_CONNECTION_FAILED)
         else:
             self._end_suspect(survived=True)
+            self._returns.went_well(delivery)
             self._back_off = self._settings.first_back_off
 
     def _return(self, delivery: Delivery, error: TransientError, status: WorkerStatus) -> None:
         # First the note: another worker may have the page in a moment.
         self._end_suspect(survived=False)
-        self._broker.give_back(delivery)
+        returned = self._returns.note(delivery, str(error))
+        if returned.in_a_row % TRIES_IN_A_ROW or not self._move_away(delivery, returned):
+            self._broker.give_back(delivery)
         self._wait_after(error, status)
+
+    def _move_away(self, delivery: Delivery, returned: Returned) -> bool:
+        """What is given back comes first again: lest a stage stand still for one page, others are let by. Whether it
+        worked."""
+        try:
+            self._broker.hand_on(delivery, delivery.queue, delivery.body, decode_request(delivery.body).priority)
+        except (TransientError, RequestError) as error:
+            if returned.in_a_row < MAX_IN_A_ROW:
+                return False
+            try:
+                self._set_aside(delivery, f"it could not be handed on {returned.in_a_row} times in a row: {error}")
+            except TransientError:
+                return False
+        return True
 
     def _checked(self, delivery: Delivery) -> Request:
         request = decode_request(delivery.body)
@@ -196,9 +230,9 @@ class Worker:
 
     def _abandon_page(self, page: PageInHand, loaded: LoadedStage, delivery: Delivery) -> None:
         """From the timer's thread: counts the page as failed and ends the process, which hangs in the engine."""
-        request = self._runner.too_slow(page, loaded)
-        self._log_stage(request, request.logs[-1])
         try:
+            request = self._runner.too_slow(page, loaded)
+            self._log_stage(request, request.logs[-1])
             self._settle(delivery, partial(self._hand_on, delivery, request))
         finally:
             self._settings.end_process()

@@ -77,6 +77,10 @@ class StageRunner:
         reason = f"given up after {attempts} attempts: the worker process died on this page {page.deaths} times"
         return page.request.given_up(self._log(loaded, self.clock.now(), attempts, failure=reason))
 
+    def unable(self, page: PageInHand, loaded: LoadedStage, reason: str) -> Request:
+        """The request, failed without another attempt, for `reason`."""
+        return page.request.given_up(self._log(loaded, self.clock.now(), attempts_of(page), failure=reason))
+
     def too_slow(self, page: PageInHand, loaded: LoadedStage) -> Request:
         """The request after a try that took longer than the stage allows."""
         reason = f"the page took longer than {loaded.time_limit:g} s, the time limit of stage {loaded.stage.name}"

@@ -18,7 +18,7 @@ from pero_worker.inputs.images import PageScan
 from pero_worker.page import Image, Line, Page
 from pero_worker.ports import Engine
 from pero_worker.work import EngineInput, EngineOutput
-from pero_worker.worker.view import View, turns_of
+from pero_worker.worker.view import View, fitted, turns_of
 
 _DOUBTFUL = 0.4
 """Legibility below which a page may lie wrong, for engines that do not say `doubtful_below`."""
@@ -43,6 +43,8 @@ def process_upright(
     itself how it lies.
     """
     height, width = scan.image.shape[:2]
+    if work.page is not None:
+        work = replace(work, page=fitted(work.page, width, height))
     turns = turns_of(work.page.orientation) if work.page else 0
     view = View(width=width, height=height, aspect=scan.aspect, turns=turns)
     if view.pixels > max_pixels:

@@ -12,10 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image as Pillow
 
+from pero_worker.errors import PageError
 from pero_worker.page import Image, Line, Page, Point, Polygon, Region, Word
 
 _NEARLY = 1.0
 """Degrees by which an orientation may differ from a quarter turn and be taken for one."""
+_ALIKE = 1.05
+"""By how much two pictures of a page may differ in shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +53,13 @@ class View:
 
     def seen(self, page: Page) -> Page:
         """A page as the engine sees it."""
-        return page if self.is_plain else self._carried(page, self._there, self._seen_size, self._rise)
+        return page if self.is_plain else _carried(page, self._there, self._seen_size, self._rise)
 
     def stored(self, page: Page) -> Page:
         """A page that the engine saw, in the page's own coordinates."""
         if self.is_plain:
             return page
-        carried = self._carried(page, self._back, (self.width, self.height), 1 / self._rise)
+        carried = _carried(page, self._back, (self.width, self.height), 1 / self._rise)
         return replace(carried, orientation=orientation_of(self.turns))
 
     @property
@@ -89,27 +92,44 @@ class View:
         x, y = ((x, y), (y, height - x), (width - x, height - y), (width - y, x))[self.turns]
         return x / across, y / down
 
-    @staticmethod
-    def _carried(page: Page, to: Callable[[Point], Point], size: tuple[int, int], rise: float) -> Page:
-        def polygon(points: Polygon) -> Polygon:
-            return tuple(map(to, points))
 
-        def word(one: Word) -> Word:
-            return replace(one, polygon=polygon(one.polygon))
+def _carried(page: Page, to: Callable[[Point], Point], size: tuple[int, int], rise: float) -> Page:
+    def polygon(points: Polygon) -> Polygon:
+        return tuple(map(to, points))
 
-        def line(one: Line) -> Line:
-            return replace(
-                one,
-                baseline=polygon(one.baseline),
-                polygon=polygon(one.polygon),
-                heights=(one.heights[0] * rise, one.heights[1] * rise) if one.heights else None,
-                words=tuple(map(word, one.words)),
-            )
+    def word(one: Word) -> Word:
+        return replace(one, polygon=polygon(one.polygon))
 
-        def region(one: Region) -> Region:
-            return replace(one, polygon=polygon(one.polygon), lines=tuple(map(line, one.lines)))
+    def line(one: Line) -> Line:
+        return replace(
+            one,
+            baseline=polygon(one.baseline),
+            polygon=polygon(one.polygon),
+            heights=(one.heights[0] * rise, one.heights[1] * rise) if one.heights else None,
+            words=tuple(map(word, one.words)),
+        )
 
-        return replace(page, width=size[0], height=size[1], regions=tuple(map(region, page.regions)))
+    def region(one: Region) -> Region:
+        return replace(one, polygon=polygon(one.polygon), lines=tuple(map(line, one.lines)))
+
+    return replace(page, width=size[0], height=size[1], regions=tuple(map(region, page.regions)))
+
+
+def fitted(page: Page, width: int, height: int) -> Page:
+    """A layout in the pixels of an image, when it was made from a larger or smaller picture of the same page.
+
+    PageError: it is of a page of another shape.
+    """
+    across, down = width / page.width, height / page.height
+    if (across, down) == (1, 1):
+        return page
+    if not 1 / _ALIKE < across / down < _ALIKE:
+        raise PageError(
+            f"the layout is of a page of {page.width} x {page.height}, the image has {width} x {height} pixels: it "
+            "belongs to another image, or to this one turned",
+            permanent=True,
+        )
+    return _carried(page, lambda point: (point[0] * across, point[1] * down), (width, height), down)
 
 
 def orientation_of(turns: int) -> float:

@@ -42,7 +42,9 @@ def main(arguments: Sequence[str]) -> None:
     user, password = access.broker.user, access.broker.password
     if options.mq_user:
         user, password = options.mq_user, options.mq_password
-    management = Management(ManagementAccess(servers, user, password, access.broker.ca_cert))
+    management = Management(
+        ManagementAccess(servers=servers, user=user, password=password, ca_cert=access.broker.ca_cert)
+    )
     if options.delete:
         _remove(management, options)
     else:

@@ -68,7 +68,9 @@ class LogFolder:
         self._begun = now
         if self._kept:
             for old in log_files(self._folder)[: -self._kept]:
-                old.unlink(missing_ok=True)
+                # When the clock went back, the file that was just begun may be the oldest by its name.
+                if old != path:
+                    old.unlink(missing_ok=True)
         return self._file
 
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from pero_worker.errors import PeroWorkerError
 from pero_worker.ports import Clock
 from pero_worker.text import one_line
 from pero_worker.wire.queues import LOG_QUEUE
@@ -130,7 +129,7 @@ class LogSender(logging.Handler):
                     return
             try:
                 self._broker.publish(self._queue_name, line.encode("utf-8", "backslashreplace"))
-            except PeroWorkerError:
+            except Exception:  # whatever it is, the thread goes on with the next line
                 # There is no such queue, or the connection was lost. What told of dropped lines is none of them.
                 told += 1
                 self.dropped += 1

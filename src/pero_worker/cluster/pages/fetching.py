@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 
-_MOST = 32
+_MOST = 64
 """Pages: while half of them are written to the disk together, the other half comes."""
 _BYTES = 64_000_000
 

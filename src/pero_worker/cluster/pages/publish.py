@@ -20,7 +20,8 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import Cluster
 from pero_worker.cluster.pages.layouts import safe_name
 from pero_worker.cluster.pages.route import check_route
-from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, request_for
+from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, reads_layouts, request_for
+from pero_worker.cluster.registry.stages import read_record
 from pero_worker.errors import OutputError, PageError, UsageError
 from pero_worker.inputs.discover import Documents
 from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
@@ -49,6 +50,8 @@ class PublishOptions:
     """Resolution at which PDF pages are read that are not scans."""
     max_pages: int = DEFAULT_MAX_PAGES
     """Longer documents are refused."""
+    with_layouts: bool = False
+    """Whether layouts that lie beside images go with them."""
     force: bool = False
     """Other programs serve stages that have no configuration."""
     failed_in: Path | None = None
@@ -152,6 +155,7 @@ def publish_job(
     UsageError, StageError: the pages could not arrive. OutputError: what is sent cannot be remembered.
     """
     check_route(cluster, sending.stages, force=sending.force)
+    sending = replace(sending, with_layouts=reads_layouts(read_record(cluster.zookeeper, sending.stages[0])))
     failures = failed_before(sending.failed_in) if sending.failed_in else {}
     sent = SentPages(Path(platformdirs.user_state_dir("pero-worker")) / "jobs" / safe_name(sending.job))
     with closing(sent):
@@ -242,6 +246,7 @@ def _send(
         now=clock.now(),
         dpi=sending.dpi,
         apart=apart,
+        with_layout=sending.with_layouts,
         priority=priority_of(sending.priority, number),
     )
     body = encode_request(replace(request, uuid=request_id))

@@ -9,12 +9,16 @@ from pathlib import Path
 from PIL import Image as Pillow
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.errors import PageError, RequestError, TransientError
+from pero_worker.cluster.registry.stages import StageRecord
+from pero_worker.engines.registry import needs_layout
+from pero_worker.errors import PageError, RequestError, StageError, TransientError
 from pero_worker.inputs.documents import is_pdf, read_page
 from pero_worker.jobs.apart import ProcessApart
+from pero_worker.jobs.beside import layout_of
 from pero_worker.jobs.plan import PageTask
 from pero_worker.ports import Clock
 from pero_worker.request import Payload, Request
+from pero_worker.stage import parse_config
 
 FIRST_PAGES = 16
 """Of every job. They go before the rest of other jobs, so that a small job does not wait behind a large one."""
@@ -23,6 +27,14 @@ FIRST_PAGES = 16
 def priority_of(wanted: int | None, number: int) -> int:
     """Of page `number` of a job, from 0; `wanted` None: nothing was asked for."""
     return int(number < FIRST_PAGES) if wanted is None else wanted
+
+
+def reads_layouts(record: StageRecord) -> bool:
+    """Whether a stage wants a layout with the page."""
+    try:
+        return needs_layout(parse_config(record.config, record.name))
+    except StageError:
+        return False
 
 
 def request_for(
@@ -35,14 +47,17 @@ def request_for(
     dpi: int,
     apart: ProcessApart,
     priority: int = 0,
+    with_layout: bool = False,
 ) -> Request:
-    """A file that is one page travels as it is, a page out of a document as a PNG, made in `apart`. PageError: it
-    cannot be read."""
+    """A file that is one page travels as it is, a page out of a document as a PNG, made in `apart`; `with_layout`: with
+    the layout that lies beside it. PageError: it cannot be read."""
+    layout = layout_of(task) if with_layout else None
+    image = _payload(task, dpi, apart)
     return Request(
         uuid=page_id,
         page_uuid=page_id,
         stages=stages,
-        results=(_payload(task, dpi, apart),),
+        results=(image, layout) if layout else (image,),
         priority=priority,
         start_time=now,
         job=job,

@@ -11,7 +11,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess, open_cluster
 from pero_worker.cluster.pages.fetching import FetchAhead
 from pero_worker.cluster.pages.route import check_stages
-from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, request_for
+from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, reads_layouts, request_for
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.cluster.registry.workers import read_workers
 from pero_worker.errors import RequestError, StageError, TransientError
@@ -43,11 +43,19 @@ def cluster_workforce(
         with open_cluster(access) as cluster:
             cluster.broker.tell_notices(listener.notice)
             check_stages(cluster, stages)
-            version = "+".join(read_record(cluster.zookeeper, name).version for name in stages)
+            records = [read_record(cluster.zookeeper, name) for name in stages]
+            version = "+".join(record.version for record in records)
             if all(worker.dead for worker in read_workers(cluster.zookeeper)):
                 listener.notice(NO_WORKER)
             yield ClusterWorkforce(
-                cluster.broker, stages, folder.job_id, SystemClock(), version=version, dpi=dpi, priority=priority
+                cluster.broker,
+                stages,
+                folder.job_id,
+                SystemClock(),
+                version=version,
+                dpi=dpi,
+                priority=priority,
+                with_layout=reads_layouts(records[0]),
             )
 
     return opened
@@ -70,6 +78,7 @@ class ClusterWorkforce:
         version: str,
         dpi: int,
         priority: int | None = None,
+        with_layout: bool = False,
     ) -> None:
         """`version`: of the stages together; `priority` None: see `priority_of`."""
         self.pipeline = "+".join(stages)
@@ -80,6 +89,7 @@ class ClusterWorkforce:
         self._clock = clock
         self._dpi = dpi
         self._priority = priority
+        self._with_layout = with_layout
         self._sent = 0
         self._queue = f"job.{job}"
         self._in_cluster: dict[str, int] = {}
@@ -106,6 +116,7 @@ class ClusterWorkforce:
             now=self._clock.now(),
             dpi=self._dpi,
             apart=self._reading,
+            with_layout=self._with_layout,
             priority=priority_of(self._priority, self._sent),
         )
         body = encode_request(request)

@@ -18,6 +18,7 @@ from pero_worker.ports import Queues
 from pero_worker.stage import Sharing, Stage, parse_config
 from pero_worker.stores.location import check_no_login
 from pero_worker.wire import tree as wire
+from pero_worker.wire.history import StageVersion, decode_history, encode_history, withdrawn, without
 from pero_worker.wire.measured import Measured, decode_measured
 from pero_worker.wire.tree import TREE
 from pero_worker.worker.timelimit import limit_of
@@ -191,8 +192,37 @@ def _sharing(value: bytes) -> Sharing:
     return Sharing(**known)
 
 
-def save_stage(client: KazooClient, queues: Queues, name: str, change: StageChange, now: datetime) -> None:
-    """Creates or changes a stage. One without any configuration is an output queue."""
+def read_version(client: KazooClient, name: str) -> StageVersion:
+    """What the stage is now; without a configuration where it is an output queue. StageError: no such stage."""
+    record = read_record(client, name)
+    found = read_leaves(client, TREE.stage(name), ("config_version",))
+    return StageVersion(
+        version=record.version,
+        config=record.config,
+        archive=record.archive,
+        archive_digest=record.archive_digest,
+        since=_changed_at(found.get("config_version")),
+    )
+
+
+def read_history(client: KazooClient, name: str) -> tuple[StageVersion, ...]:
+    """Versions before the present one, the oldest first."""
+    found = read_leaves(client, TREE.stage(wire.check_name(name)), ("history",))
+    return decode_history(found.get("history", (b"",))[0])
+
+
+def save_stage(
+    client: KazooClient,
+    queues: Queues,
+    name: str,
+    change: StageChange,
+    now: datetime,
+    *,
+    before: StageVersion | None = None,
+    withdraws: bool = False,
+) -> None:
+    """Creates or changes a stage. One without any configuration is an output queue. What it was `before` (None: what
+    stands there) is kept in its history; `withdraws`: as a version that somebody went back from."""
     wire.check_name(name)
     if change.config is not None:
         parse_config(change.config, name)
@@ -210,9 +240,27 @@ def save_stage(client: KazooClient, queues: Queues, name: str, change: StageChan
     if change.sharing:
         old = read_leaves(client, TREE.stage(name), ("sharing",)).get("sharing", (b"",))[0]
         values["sharing"] = wire.encode_info({**wire.decode_info(old), **change.sharing})
+    if change.config is not None or change.archive is not None:
+        values |= _history(client, name, values, before, withdraws=withdraws)
     if values:
         _write(client, name, values)
     queues.declare(name)
+
+
+def _history(
+    client: KazooClient, name: str, values: Mapping[str, bytes], before: StageVersion | None, *, withdraws: bool
+) -> dict[str, bytes]:
+    """The node `history` after a change to `values`; empty when there is nothing to remember."""
+    if client.exists(TREE.stage(name)) is None:
+        return {}
+    before = before or read_version(client, name)
+    after = wire.decode_text(values.get("config_version", before.version.encode()))
+    if not before.config or after == before.version:
+        return {}
+    earlier = without(read_history(client, name), before.version)
+    return {
+        "history": encode_history(without((*earlier, withdrawn(before) if withdraws else before), after)),
+    }
 
 
 def remove_stage(client: KazooClient, queues: Queues, name: str, *, keep_config: bool = False) -> int:

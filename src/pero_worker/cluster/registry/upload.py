@@ -17,21 +17,34 @@ from kazoo.client import KazooClient
 from pero_worker.cluster.access import Cluster
 from pero_worker.cluster.registry.archives import renew_digest
 from pero_worker.cluster.registry.servers import FTP, list_names
-from pero_worker.cluster.registry.stages import StageChange, save_stage
+from pero_worker.cluster.registry.stages import StageChange, read_version, save_stage, stage_names
 from pero_worker.errors import StageError, UsageError
 from pero_worker.models.pipelines import bundled_pipelines, content_folder, load_pipeline
 from pero_worker.models.unpack import unpack
-from pero_worker.stage import parse_config
+from pero_worker.stage import Stage, parse_config
 from pero_worker.stores.location import StoreAccess, is_url
 from pero_worker.stores.remote import upload
 from pero_worker.wire.tree import check_name
+from pero_worker.worker.trial import DEFAULT_SECONDS, try_stage
 
 _MARK = 12
 """Hexadecimal digits of an archive's digest that name it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedModel:
+    """A model as it goes into the store."""
+
+    archive: Path
+    """The file."""
+    config: str
+    """The text of its config.ini."""
+    folder: Path
+    """The same unpacked, as a worker will have it."""
+
+
 @contextmanager
-def archive_of(model: Path, config: str | None = None) -> Iterator[tuple[Path, str]]:
+def archive_of(model: Path, config: str | None = None) -> Iterator[PackedModel]:
     """An archive of `model`, which may be the name of a bundled pipeline, and its config.ini unless one is given; a
     folder is packed for the while. UsageError: there is no such model, or it does not say what the stage does."""
     bundled = {pipeline.name: pipeline.stages[0].directory for pipeline in bundled_pipelines()}
@@ -42,17 +55,17 @@ def archive_of(model: Path, config: str | None = None) -> Iterator[tuple[Path, s
             if config is None:
                 config = _config_in(source, source, Path(scratch))
             _pack(source, archive)
-            # What workers would refuse is refused here.
-            unpack(archive, Path(scratch) / "unpacked")
         elif source.is_file():
             archive = source
-            unpack(archive, Path(scratch) / "unpacked")
-            if config is None:
-                config = _config_in(content_folder(Path(scratch) / "unpacked"), model, Path(scratch))
         else:
             names = ", ".join(bundled)
             raise UsageError(f"there is no model {model}: name a folder, an archive or a bundled pipeline ({names})")
-        yield archive, config
+        # What workers would refuse is refused here.
+        unpack(archive, Path(scratch) / "unpacked")
+        folder = content_folder(Path(scratch) / "unpacked")
+        if config is None:
+            config = _config_in(folder, model, Path(scratch))
+        yield PackedModel(archive=archive, config=config, folder=folder)
 
 
 def _config_in(folder: Path, model: Path, scratch: Path) -> str:
@@ -102,6 +115,8 @@ class UploadedStage:
     """Where it lies in the store."""
     version: str
     """Of the stage now."""
+    unchecked: str = ""
+    """Why nobody has tried it; '' = it was tried."""
 
 
 def upload_stage(
@@ -114,26 +129,37 @@ def upload_stage(
     config: str | None = None,
     path: str | None = None,
     version: str | None = None,
+    check_seconds: float = DEFAULT_SECONDS,
     on_size: Callable[[int], object] = lambda _size: None,
     on_progress: Callable[[int], object] = lambda _sent: None,
 ) -> UploadedStage:
     """Puts `model` (see `archive_of`) into the store and creates or upgrades the stage `name` with it.
+
+    Before anything is sent, the model is loaded in a process of its own and tried on a page; `check_seconds`: how long
+    that may take, 0 = it is not tried.
 
     `path`: where in the store, by default a new name; `on_size` is told how many bytes will be sent to each server,
     `on_progress` how many are. UsageError, StageError: the model or the name cannot be used; nothing was sent then.
     TransientError: a server is away.
     """
     check_name(name)
-    with archive_of(model, config) as (archive, text):
+    with archive_of(model, config) as packed:
+        archive, text = packed.archive, packed.config
         parse_config(text, name)
+        unchecked = "" if check_seconds else "it was not to be"
+        if check_seconds:
+            tried = Stage(name=name, config=text, version="", directory=packed.folder)
+            unchecked = try_stage(tried, seconds=check_seconds).reason
         mark = digest_of(archive)[:_MARK]
         # The one folder that the SFTP server of set-up lets its clients write in.
         target = path or f"models/{name}/{mark}{''.join(archive.suffixes[-2:])}"
+        # Putting another archive in the place of the present one changes what is known of that.
+        before = read_version(cluster.zookeeper, name) if name in stage_names(cluster.zookeeper) else None
         on_size(archive.stat().st_size)
         digest = put_archive(cluster.zookeeper, target, archive, store, on_progress)
     change = StageChange(config=text, archive=target, version=version or mark, archive_digest=digest)
-    save_stage(cluster.zookeeper, cluster.broker, name, change, now)
-    return UploadedStage(archive=target, version=version or mark)
+    save_stage(cluster.zookeeper, cluster.broker, name, change, now, before=before)
+    return UploadedStage(archive=target, version=version or mark, unchecked=unchecked)
 
 
 def put_archive(

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from pero_worker.cluster.setup import systemd, templates
 from pero_worker.cluster.setup.certificates import new_authority, sign_server
+from pero_worker.cluster.setup.templates import Ports
 from pero_worker.errors import OutputError, UsageError
 from pero_worker.ports import Clock
 from pero_worker.wire.queues import LOG_QUEUE
@@ -26,16 +27,6 @@ _AUTHORITY_DAYS = 3650
 _SERVER_DAYS = 825
 _LETTERS = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 _LENGTH = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """`zookeeper` and `amqp` speak TLS, `management` is RabbitMQ's web interface with TLS, `sftp` the model store."""
-
-    zookeeper: int = 2281
-    amqp: int = 5671
-    management: int = 15671
-    sftp: int = 2222
 
 
 @dataclass(frozen=True, slots=True)

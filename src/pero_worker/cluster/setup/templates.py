@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pero_worker.wire.queues import MAX_MESSAGE_BYTES, MAX_PAGE_SECONDS
-
-if TYPE_CHECKING:
-    from pero_worker.cluster.setup.files import Ports
 
 USER = "pero"
 ADMIN = "admin"
 VHOST = "pero"
 CA_FILE = "ca.pem"
 KNOWN_HOSTS_FILE = "known_hosts"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """`zookeeper` and `amqp` speak TLS, `management` is RabbitMQ's web interface with TLS, `sftp` the model store."""
+
+    zookeeper: int = 2281
+    amqp: int = 5671
+    management: int = 15671
+    sftp: int = 2222
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,13 @@ class PeroEngine:
         """Layout, text or both, as the stage's configuration says; PageError when pero-ocr fails."""
         if work.image is None:
             raise PageError("the pero-ocr engine needs the page's image: send it along", permanent=True)
+        parser = self._parser
+        if work.page is None and not parser.run_layout_parser and (parser.run_line_cropper or parser.run_ocr):
+            raise PageError(
+                "there is no layout to read lines from: the stage looks for none (RUN_LAYOUT_PARSER = no), no stage "
+                "before it did, and no PAGE XML or ALTO lies beside the image",
+                permanent=True,
+            )
         try:
             with torch.inference_mode(), np.errstate(all="ignore"), compat.no_warnings():
                 run = _Run(self._parser, self._readers, self._calibration, work, work.image)

@@ -126,7 +126,10 @@ def words_of(
         return ()
     spelling = _path(text, frames, characters) or _aligned(text, frames, characters) or _even(text, span)
     centre = (spelling.start + spelling.end) / 2
-    reach = _REACH * _advance(centre, places)
+    advance = _advance(centre, places)
+    # A network may tell the letter at a line's end only when it has seen all of it, and beyond: its ink is before.
+    centre = np.clip(centre, span[0] + advance / 2, max(span[0] + advance / 2, span[1] - advance / 2))
+    reach = _REACH * advance
     length = (crop_width or (span[1] - span[0]) * PIXELS_PER_FRAME) / PIXELS_PER_FRAME
     words = []
     for first, last in places:

@@ -327,3 +327,9 @@ def jobs_to_expire(connection: Connection, ended_before: float, now: float, limi
     )
     query = select(jobs).where(jobs.c.files_gone.is_(False), jobs.c.finished.is_not(None), over)
     return connection.execute(query.order_by(jobs.c.finished).limit(limit)).mappings().all()
+
+
+def abandoned_jobs(connection: Connection, changed_before: float, limit: int) -> Sequence[RowMapping]:
+    """Jobs that still wait for uploads and have not heard of anybody since then."""
+    query = select(jobs).where(jobs.c.state == JobState.NEW.value, jobs.c.changed < changed_before)
+    return connection.execute(query.order_by(jobs.c.number).limit(limit).with_for_update()).mappings().all()

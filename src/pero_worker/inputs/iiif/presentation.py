@@ -219,8 +219,16 @@ def _picture(body: Any) -> tuple[Picture | None, str]:
 def _service(body: dict[str, Any]) -> ImageService | None:
     for service in _list(body.get("service")):
         if isinstance(service, dict) and _id(service) and _is_image_service(service):
-            return ImageService(id=_id(service), login=_login(service))
+            return ImageService(id=_id(service), version=_version(service), login=_login(service))
     return None
+
+
+def _version(service: dict[str, Any]) -> int:
+    kind = _type(service)
+    if kind.startswith("imageservice") and kind[-1] in "123":
+        return int(kind[-1])
+    texts = " ".join(str(text) for text in (*_list(service.get("profile")), *_list(service.get("@context"))))
+    return 3 if "image/3" in texts or texts.startswith("level") else 1 if "image-api/1" in texts else 2
 
 
 def _is_image_service(service: dict[str, Any]) -> bool:

@@ -61,6 +61,8 @@ def book_of(mets: Mets, *, source: str, home: Path | None, options: MetsOptions)
         made.append(_page(page, own, number, names, used, source, home, options))
         if made[-1].note:
             warnings.append(f"page {number}: {made[-1].note}")
+    if not any(page.picture or page.files for page in made):
+        raise NoInputError(f"{source} is a METS whose pages have no files: there is nothing to read")
     label = mets.label
     stem = PurePosixPath(urlsplit(source).path if home is None else source).stem
     name = safe_name(label) or safe_name(stem) or "mets"

@@ -148,7 +148,7 @@ def _pages(mets: Element, warnings: list[str]) -> Iterator[MetsPage]:
     # What is called 'pageSequence' holds pages and is none.
     outer = {ancestor for page in pages for ancestor in _ancestors(page)}
     pages = [page for page in pages if page not in outer]
-    pages = pages or [division for division in divisions if not any(_children(division, "div"))]
+    pages = pages or [division for division in divisions if next(_children(division, "div"), None) is None]
     orders = [page.get("ORDER", "").strip() for page in pages]
     if pages and all(order.isascii() and order.isdigit() and len(order) < 10 for order in orders):
         pages = [page for _, page in sorted(zip(map(int, orders), pages, strict=True), key=lambda pair: pair[0])]

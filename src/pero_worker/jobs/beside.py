@@ -1,0 +1,60 @@
+"""Layouts that lie beside images, as other programs leave them: for pipelines that only read text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pero_worker.errors import PageError
+from pero_worker.formats import pagexml
+from pero_worker.formats.alto_read import is_alto, read
+from pero_worker.formats.pagexml_read import MAX_BYTES
+from pero_worker.jobs.plan import PageTask
+from pero_worker.page import Page
+from pero_worker.request import Payload
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def layout_of(task: PageTask) -> Payload | None:
+    """PAGE XML (2010 to 2019) or ALTO of a page, as PAGE XML; None: there is none.
+
+    Looked for are `p1.xml`, `p1.page.xml`, `page/p1.xml`, `p1.alto.xml` and `alto/p1.xml` for the image p1. PageError:
+    it is there and cannot be used.
+    """
+    for path in _places(task.path.parent, Path(task.image_name).stem):
+        try:
+            if not path.is_file():
+                continue
+            with path.open("rb") as stream:
+                data = stream.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise PageError(f"cannot read the layout {path}: {error.strerror}", permanent=True) from error
+        try:
+            if is_alto(data):
+                data = pagexml.write(_layout(read(data, any_unit=True)), created=_NEVER, creator="ALTO")
+            else:
+                pagexml.read(data)
+        except PageError as error:
+            raise PageError(f"{path}: {error}", permanent=True) from error
+        return Payload(f"{task.image_name}_page.xml", data)
+    return None
+
+
+def _layout(page: Page) -> Page:
+    """Without its text, which is to be read."""
+    regions = (
+        replace(region, lines=tuple(replace(line, text=None, words=()) for line in region.lines))
+        for region in page.regions
+    )
+    return replace(page, regions=tuple(region for region in regions if region.lines))
+
+
+def _places(folder: Path, stem: str) -> Iterator[Path]:
+    yield folder / f"{stem}.xml"
+    yield folder / f"{stem}.page.xml"
+    yield folder / "page" / f"{stem}.xml"
+    yield folder / f"{stem}.alto.xml"
+    yield folder / "alto" / f"{stem}.xml"
