@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from types import ModuleType
 
 from pero_worker.ports import Clock
-from pero_worker.processes import RECYCLED
+from pero_worker.processes import RECYCLED, without_main
 
 # One torch, BLAS and OpenMP thread a process: on the same cores, processes beat threads by far (docs/benchmarks.md).
 _ONE_THREAD: Mapping[str, str] = {
@@ -130,21 +128,9 @@ def spawn(target: Callable[..., None], *arguments: object, name: str, device: st
     """A started process that uses one thread on a CPU, and as many as it likes beside a GPU."""
     # Not a daemon: engines may start processes of their own, which daemons are not allowed to.
     process = multiprocessing.get_context("spawn").Process(target=target, args=arguments, name=name, daemon=False)
-    with _single_threaded(device), _without_main():
+    with _single_threaded(device), without_main():
         process.start()
     return process
-
-
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """What starts meanwhile does not run the program that starts it: a script of a user of ours need not ask whether it
-    is `__main__`."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 @contextlib.contextmanager

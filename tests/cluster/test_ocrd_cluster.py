@@ -10,7 +10,7 @@ import pytest
 from cluster.test_workers import running_watchdog, running_worker
 
 from pero_worker.errors import PageError
-from pero_worker.ocrd.recognise import ClusterRecogniser
+from pero_worker.ocrd.recognise import on_cluster
 
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster
@@ -27,7 +27,7 @@ def test_pages_are_read_one_after_the_other(
     cluster.add_stage("fail", DUMMY + "FAILTEST = yes\n")
     image = np.zeros((30, 40, 3), np.uint8)
     with running_watchdog(cluster), running_worker(cluster, tmp_path):
-        good = ClusterRecogniser(cluster.zookeeper, ["read"])
+        good = on_cluster(cluster.zookeeper, ["read"])
         try:
             for _ in range(2):
                 (line,) = good.read("scan.jpg", image).lines()
@@ -35,7 +35,7 @@ def test_pages_are_read_one_after_the_other(
             assert good.description.startswith("read ")
         finally:
             good.close()
-        bad = ClusterRecogniser(cluster.zookeeper, ["fail"])
+        bad = on_cluster(cluster.zookeeper, ["fail"])
         try:
             with pytest.raises(PageError, match="told to fail"):
                 bad.read("scan.jpg", image)

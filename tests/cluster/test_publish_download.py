@@ -243,11 +243,11 @@ def test_download_keeps_running_until_told_to_stop(cluster: TestCluster, tmp_pat
     process = subprocess.Popen(command, env=cluster.environment(), stdout=subprocess.PIPE, text=True)
     with cluster.broker() as broker:
         for number in range(3):
-            broker.publish("out", page(number, "out"))
-            until(lambda number=number: (tmp_path / f"r{number}").is_dir())  # type: ignore[misc]
+            broker.publish("out", finished(f"p{number}", f"p{number}"))
+            until(lambda number=number: (tmp_path / f"m-p{number}").is_dir())  # type: ignore[misc]
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=15)
-    assert process.returncode == 0 and said.startswith("3 pages")
+    assert process.returncode == 0 and said.startswith("3 pages"), said
 
 
 def test_what_cannot_be_done_is_said_in_one_line(cluster: TestCluster, scans: Path, tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_what_cannot_be_done_is_said_in_one_line(cluster: TestCluster, scans: Pa
     assert "no queue 'nowhere'" in run(cluster, "download", "nowhere", "-o", tmp_path / "out", expect=5)
     assert not (tmp_path / "out").exists() and not (tmp_path / "state").exists(), "nothing was begun"
     assert "no such queue" in run(cluster, "queues", "nowhere")
-    assert "no stage 'nowhere'" in run(
+    assert "no queue 'nowhere'" in run(
         cluster, "ocr", scans, "-o", tmp_path / "o", "--cluster", cluster.zookeeper, "--stages", "nowhere", expect=5
     )
     assert "--stages" in run(cluster, "ocr", scans, "-o", tmp_path / "o", "--cluster", cluster.zookeeper, expect=2)

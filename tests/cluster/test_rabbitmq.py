@@ -248,3 +248,16 @@ def test_a_queue_that_is_missing_stops_no_other(cluster: TestCluster) -> None:
         second = broker.get(("there", "gone"), "me", 10)
         assert second is not None and second.queue == "gone"
         broker.ack(second)
+
+
+def test_one_goes_from_queues_to_others_in_any_order(cluster: TestCluster) -> None:
+    """Consumers that stay and those that come have names of their own; however long the worker's is."""
+    with cluster.broker() as broker:
+        for name in ("a", "b", "c", "q" * 200):
+            broker.declare(name)
+        for queues in (("a", "b"), ("b", "c"), ("c", "a", "q" * 200), ("b", "q" * 200), ("a", "b", "c")):
+            for name in queues:
+                broker.publish(name, b"page")
+                delivery = broker.get(queues, "w" * 250, 10)
+                assert delivery is not None and delivery.queue == name
+                broker.ack(delivery)

@@ -182,3 +182,30 @@ def test_results_have_their_time(tmp_path: Path) -> None:
         while (gateway.data / "jobs" / job).exists() or user.job(abandoned)["state"] != "cancelled":
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def test_documents_of_several_pages(roles: Roles, gateway: RunningGateway) -> None:
+    user = roles.user
+    sides = [Image.new("L", (200, 100 + number), 255) for number in range(3)]
+    tiff, pdf = io.BytesIO(), io.BytesIO()
+    sides[0].save(tiff, "TIFF", save_all=True, append_images=sides[1:])
+    sides[0].save(pdf, "PDF", save_all=True, append_images=sides[1:2])
+    job = user.create("book.tif", "paper.pdf", "a.jpg")
+    assert user.upload(job, "book.tif", pdf.getvalue()).json()["code"] == "IMAGE_UPLOADED"
+    assert user.upload(job, "book.tif", tiff.getvalue()).json()["code"] == "IMAGE_REUPLOADED"
+    user.upload(job, "paper.pdf", pdf.getvalue())
+    user.upload(job, "a.jpg", picture())
+    done = user.wait(job)
+    assert (done["state"], done["pages"], done["pages_open"]) == ("done", 6, 0)
+    listed = user.data("GET", f"/jobs/{job}/pages", expect="PAGES_RETRIEVED")["items"]
+    names = ["book.tif", "book_0002.tif", "book_0003.tif", "paper.pdf", "paper_0002.pdf", "a.jpg"]
+    assert [page["name"] for page in listed] == names
+    shown = user.ask("GET", f"/jobs/{job}/pages/book_0003.tif/image", params={"width": 4000})
+    with Image.open(io.BytesIO(shown.content)) as side:
+        assert side.size == (200, 102)
+    text = user.ask("GET", f"/jobs/{job}/pages/paper_0002.pdf/results/text").text
+    assert text.startswith("one line: paper_0002.pdf")
+    taken = user.create("x.tif", "x_0002.tif")
+    refused = user.upload(taken, "x.tif", tiff.getvalue())
+    assert (refused.status_code, refused.json()["code"]) == (409, "IMAGE_NAME_TAKEN")
+    assert user.job(taken)["images"][0]["image_uploaded"] is False

@@ -41,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "servers": {"wire"},
     "jobs": {"formats", "inputs", "worker", "wire"},
     "local": {"jobs", "brokers", "coordinators", "engines", "inputs", "models", "wire", "worker"},
-    "ocrd": {"cli", "cluster", "engines", "formats", "inputs", "jobs", "local", "models", "worker"},
+    "ocrd": {"cli", "client", "cluster", "engines", "formats", "inputs", "jobs", "local", "models", "worker"},
     "cluster": {
         "jobs", "brokers", "coordinators", "engines", "formats", "inputs", "models", "stores", "wire", "worker",
     },

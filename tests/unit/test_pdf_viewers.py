@@ -6,7 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from field_pdfs import HEIGHT, LINES, WIDTH, boxes_of, strange_contents, turned_and_cropped, with_form_field, with_text
+from field_pdfs import (
+    HEIGHT,
+    LINES,
+    WIDTH,
+    Maker,
+    boxes_of,
+    strange_contents,
+    turned_and_cropped,
+    with_form_field,
+    with_text,
+)
 from viewers import DRAWN_BY, WORDS_OF
 
 from pero_worker.formats import TextPolicy
@@ -84,6 +94,17 @@ def test_an_invisible_layer_is_replaced_and_print_is_kept(tmp_path: Path, viewer
     assert found == dict.fromkeys(found, READ)
     again = searchable(target, len(names))
     assert words(viewer, again) == words(viewer, target)
+
+
+def test_invisible_text_that_holds_the_place_of_print_stays(tmp_path: Path) -> None:
+    make = Maker()
+    make.page("mixed", b"BT /F1 12 Tf 20 140 Td 3 Tr (hidden) Tj 0 Tr (seen) Tj ET")
+    source = tmp_path / "source.pdf"
+    make.pdf.save(source)
+    target = searchable(source, 1, page=page_read())
+    for viewer in DRAWN_BY:
+        assert_alike(viewer, source, target, ["mixed"])
+    assert [word for word in words("mupdf", target)[0] if "seen" in word] == ["hiddenseen"]
 
 
 def test_a_page_with_text_is_left_alone_when_asked(tmp_path: Path) -> None:

@@ -97,3 +97,10 @@ def test_the_severity_of_a_state_is_that_of_its_worst_problem() -> None:
     look = Look(stages=(stage(workers=0),), dead_letters=2)
     assert ClusterState(look=look, problems=find_problems(look, NOW)).severity is Severity.CRITICAL
     assert ClusterState(look=Look(), problems=()).severity is Severity.OK
+
+
+def test_values_that_make_no_sense_are_named() -> None:
+    evil = WorkerState("evil", "DEAD", unreadable=("info",))
+    found = problems(stage(last_page=ago(3), unreadable=("measured",)), workers=(IDLE, evil))
+    assert [(one.severity, one.subject) for one in found] == [(Severity.WARNING, "ZooKeeper")] * 2
+    assert "/pero/queue/ocr/measured" in found[0].text and "/pero/worker/status/evil/info" in found[1].text

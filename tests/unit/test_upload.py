@@ -90,3 +90,13 @@ def test_an_upload_tells_how_far_it_is(model: Path, tmp_path: Path) -> None:
         upload_archive((), f"file://{tmp_path}/store/m.tar.gz", made.archive, StoreAccess(), told.append)
         assert told[-1] == made.archive.stat().st_size
         assert (tmp_path / "store/m.tar.gz").read_bytes() == made.archive.read_bytes()
+
+
+def test_networks_have_the_names_that_upstreams_workers_open_on_a_cpu(model: Path) -> None:
+    (model / "config.ini").write_text("[PAGE_PARSER]\n")
+    (model / "b.pt").write_bytes(b"for a GPU")
+    (model / "b.pt.cpu").write_bytes(b"for a CPU")
+    with archive_of(model) as made:
+        assert (made.folder / "nets/a.pt.cpu").read_bytes() == b"weights"
+        assert (made.folder / "b.pt.cpu").read_bytes() == b"for a CPU"
+    assert not (model / "nets/a.pt.cpu").exists()

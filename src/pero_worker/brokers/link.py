@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from itertools import count
 from typing import Any, TypeVar
 
 import pika
@@ -43,6 +44,7 @@ class Link:
         self._lock = threading.Lock()
         self._ended = False
         self._consumed: dict[str, str] = {}
+        self._tags = count(1)
         self.blocked = ""
         """Why RabbitMQ takes no messages, in its words; '' when it does. May be read from any thread."""
         # The blocking connection itself would tell only after the call that waits.
@@ -142,7 +144,7 @@ class Link:
                 missing = name
                 continue
             # AMQP has 255 bytes for it; it is unique on the connection, and tells people who it is.
-            tag = f"{self.number}.{len(self._consumed)}.{consumer}".encode()[:_TAG_BYTES].decode("utf-8", "ignore")
+            tag = f"{self.number}.{next(self._tags)}.{consumer}".encode()[:_TAG_BYTES].decode("utf-8", "ignore")
             self.consuming.basic_consume(name, partial(self._received, name), consumer_tag=tag)
             self._consumed[name] = tag
         if missing and not self._consumed:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pero_worker.cluster.state import Look, Problem, Severity, StageState
+from pero_worker.wire.tree import TREE
 from pero_worker.work import WorkerStatus
 
 _STILL_AFTER_SECONDS = 60.0
@@ -20,7 +21,7 @@ _STUCK_STATUSES = {
 
 def find_problems(look: Look, now: datetime) -> tuple[Problem, ...]:
     """The worst first."""
-    found = [*_servers(look), *_watchdog(look), *_stages(look, now), *_workers(look), *_letters(look)]
+    found = [*_servers(look), *_watchdog(look), *_stages(look, now), *_workers(look), *_nonsense(look), *_letters(look)]
     return tuple(sorted(found, key=lambda problem: -problem.severity))
 
 
@@ -136,6 +137,18 @@ def _workers(look: Look) -> Iterator[Problem]:
                 remedy="it tries again by itself",
                 since=worker.since,
             )
+
+
+def _nonsense(look: Look) -> Iterator[Problem]:
+    paths = [TREE.stage(stage.name, leaf) for stage in look.stages for leaf in stage.unreadable]
+    paths += [TREE.worker(worker.name, leaf) for worker in look.workers for leaf in worker.unreadable]
+    for path in paths:
+        yield Problem(
+            severity=Severity.WARNING,
+            subject="ZooKeeper",
+            text=f"what stands at {path} makes no sense and counts as unset",
+            remedy="write it again (a stage's with pero-worker stage add), or remove that node",
+        )
 
 
 def _letters(look: Look) -> Iterator[Problem]:

@@ -61,6 +61,8 @@ class StageState:
     """Why workers cannot load it, as the watchdog wrote it down; '': they can."""
     trouble_since: datetime | None = None
     """Since when."""
+    unreadable: tuple[str, ...] = ()
+    """Its nodes in ZooKeeper whose values make no sense, and count as unset."""
     last_page: datetime | None = None
     """When a page of it was done last."""
     waiting_since: datetime | None = None

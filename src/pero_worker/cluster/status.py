@@ -117,6 +117,7 @@ def _stage(record: StageRecord, queues: Mapping[str, int], workers: Sequence[Wor
         needs=record.sharing.needs,
         owner=record.sharing.owner,
         trouble=trouble.reason if trouble else "",
+        unreadable=record.unreadable,
         trouble_since=trouble.since if trouble else None,
         last_page=record.last_page,
         waiting_since=record.waiting_since,

@@ -10,6 +10,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from pero_worker.engines.rules import Rule
 from pero_worker.geometry import BASELINE_SHARE, slope_of
 from pero_worker.page import Line, Point, Word
 
@@ -69,6 +70,33 @@ def spans_of(text: str, columns: Sequence[int], confidences: Sequence[float], le
         Span(word, max(edges[i], places[0] - half), min(edges[i + 1], places[-1] + half), sum(own) / len(own))
         for i, (word, places, own) in enumerate(words)
     )
+
+
+def parted(piece: Piece, rules: Sequence[Rule]) -> list[Piece]:
+    """The piece, or its parts on both sides of an upright rule in a gutter that runs through it between two words."""
+    for rule in rules:
+        if not (rule.is_upright and rule.stands_free) or len(piece.spans) < 2:
+            continue
+        (left, top), (right, bottom) = piece.point(0.0, 0.0), piece.point(1.0, 1.0)
+        place = (rule.across((top + bottom) / 2) - left) / (right - left) if right > left else 0.0
+        if not 0.0 < place < 1.0 or rule.start[1] > top or rule.end[1] < bottom:
+            continue
+        before = [span for span in piece.spans if span.start + span.end < 2 * place]
+        after = [span for span in piece.spans if span.start + span.end >= 2 * place]
+        if before and after:
+            halves = [_part(piece, before, 0.0, place), _part(piece, after, place, 1.0)]
+            return [part for half in halves for part in parted(half, [other for other in rules if other is not rule])]
+    return [piece]
+
+
+def _part(piece: Piece, spans: Sequence[Span], start: float, end: float) -> Piece:
+    corners = [piece.point(along, down) for along, down in ((start, 0.0), (end, 0.0), (end, 1.0), (start, 1.0))]
+
+    def within(share: float) -> float:
+        return min(1.0, max(0.0, (share - start) / (end - start)))
+
+    own = tuple(Span(span.text, within(span.start), within(span.end), span.confidence) for span in spans)
+    return Piece(np.array(corners), " ".join(span.text for span in spans), piece.confidence, own)
 
 
 def line_of(name: str, pieces: Sequence[Piece]) -> Line:

@@ -6,15 +6,19 @@ import hashlib
 from configparser import ConfigParser
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pero_worker.engines.quads import Piece, Span, line_of, slope, spans_of
-from pero_worker.engines.reading_order import Box, reading_order
+from pero_worker.engines.paragraphs import blocks_of
+from pero_worker.engines.quads import Piece, Span, line_of, parted, slope, spans_of
+from pero_worker.engines.reading_order import Box, reading_order, rows_of
+from pero_worker.engines.regions import region_of, upright_rules
+from pero_worker.engines.rules import rules_in
 from pero_worker.errors import StageError
-from pero_worker.page import Page, Region
+from pero_worker.page import Image, Page, Region
 from pero_worker.work import EngineInput, EngineOutput
 
 # The weights inside the wheel of rapidocr 3.10.0. The classifier turns good lines upside down: it is named only
@@ -61,7 +65,8 @@ def load(config: ConfigParser, directory: Path, device: str) -> RapidOcrEngine:
     reader = rapidocr.RapidOCR(params=parameters)
     # Its word boxes are whole pixels, their scores out of step with them: we take the columns of the letters instead.
     reader.calc_word_boxes = lambda images, boxes, recognised: recognised.word_results
-    return RapidOcrEngine(reader, impossible)
+    paragraphs = config.getboolean("WORKER", "FIND_PARAGRAPHS", raw=True, fallback=False)
+    return RapidOcrEngine(reader, impossible, find_paragraphs=paragraphs)
 
 
 def _verified(path: Path, digest: str) -> Path:
@@ -82,7 +87,8 @@ class RapidOcrEngine:
     doubtful_below = 0.85
     """It is sure of nearly everything that stands upright, and less of the rest."""
 
-    def __init__(self, reader: Any, impossible: tuple[type[Exception], ...]) -> None:
+    def __init__(self, reader: Any, impossible: tuple[type[Exception], ...], *, find_paragraphs: bool = False) -> None:
+        self._find_paragraphs = find_paragraphs
         self._reader = reader
         self._impossible = impossible
         self.description = f"rapidocr {version('rapidocr')}"
@@ -106,7 +112,9 @@ class RapidOcrEngine:
             for phase, spent in zip(("detect", "classify", "recognise"), found.elapse_list, strict=False)
             if spent is not None
         }
-        return EngineOutput(page=Page(work.name, width, height, _regions(_pieces(found))), seconds=seconds)
+        pieces = _pieces(found)
+        regions = _paragraphs(pieces, image) if self._find_paragraphs else _regions(pieces)
+        return EngineOutput(page=Page(work.name, width, height, regions), seconds=seconds)
 
     def close(self) -> None:
         self._reader = None
@@ -134,11 +142,30 @@ def _spans(text: str, info: Any) -> tuple[Span, ...]:
     return spans_of(text, columns, getattr(info, "confs", ()), float(getattr(info, "line_txt_len", 0)))
 
 
-def _regions(pieces: list[Piece]) -> tuple[Region, ...]:
+def _straight(pieces: list[Piece]) -> list[Box]:
+    """The pieces' boxes on the page turned upright."""
     angle = -slope(pieces)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    straight = [piece.corners @ turn.T for piece in pieces]
-    groups = reading_order([Box(*quad.min(axis=0), *quad.max(axis=0)) for quad in straight])
+    return [Box(*quad.min(axis=0), *quad.max(axis=0)) for quad in (piece.corners @ turn.T for piece in pieces)]
+
+
+def _paragraphs(pieces: list[Piece], image: Image) -> tuple[Region, ...]:
+    if not pieces:
+        return ()
+    rules = rules_in(image, median(piece.height for piece in pieces))
+    pieces = [part for piece in pieces for part in parted(piece, rules)]
+    boxes = _straight(pieces)
+    blocks = blocks_of(boxes, [piece.text for piece in pieces], upright_rules(rules, -slope(pieces)))
+    regions = []
+    for number, block in enumerate(blocks):
+        parts = [part for row in rows_of(boxes, block.lines) for part in _parts([pieces[i] for i in row])]
+        lines = [line_of(f"r{number:03d}-l{place:03d}", part) for place, part in enumerate(parts)]
+        regions.append(region_of(number, block.kind, lines))
+    return tuple(regions)
+
+
+def _regions(pieces: list[Piece]) -> tuple[Region, ...]:
+    groups = reading_order(_straight(pieces))
     regions = []
     for number, rows in enumerate(groups):
         name = f"r{number:03d}"

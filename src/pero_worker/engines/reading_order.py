@@ -13,6 +13,10 @@ _SIDE = 0.2
 numbers is not one, it belongs to the rows it stands in."""
 _APART = 0.5
 """How much nearer to the text beyond a run its outermost row must be to belong there, in heights of the row."""
+_OVERHANG = 0.5
+"""By how much a box is shortened at each end when columns are looked for, in its heights."""
+_WHOLE = 0.85
+"""A level rule divides what it spans by this share."""
 _NEIGHBOURS = 4
 """So many of the last rows a box may still belong to: rows of a skewed page overlap."""
 
@@ -43,34 +47,59 @@ Row = list[int]
 """Indices of boxes that stand beside each other, from left to right."""
 
 
-def reading_order(boxes: Sequence[Box]) -> list[list[Row]]:
+def reading_order(boxes: Sequence[Box], rules: Sequence[Box] = ()) -> list[list[Row]]:
     """Every index once, in groups of rows: groups and rows in their order, a row from left to right.
 
     A run of four or more rows with a common empty gutter and two wide sides is read column by column, also within
-    columns; each column is a group of its own. Everything else is read row by row.
+    columns; each column is a group of its own. What lies above a level rule across all of a part is read before what
+    lies below. Everything else is read row by row. `rules`: boxes of printed rules, upright and level ones.
     """
-    return [rows for rows in _groups(boxes, range(len(boxes))) if rows]
+    level = [rule for rule in rules if rule.width > rule.height]
+    return [rows for rows in _groups(boxes, range(len(boxes)), level) if rows]
 
 
-def _groups(boxes: Sequence[Box], indices: Sequence[int]) -> Iterator[list[Row]]:
-    rows = _rows(boxes, indices)
-    found = _longest_run(boxes, rows)
+def _groups(boxes: Sequence[Box], indices: Sequence[int], rules: Sequence[Box]) -> Iterator[list[Row]]:
+    for rule in rules:
+        if divided := _by_rule(boxes, indices, rule):
+            for part in divided:
+                yield from _groups(boxes, part, [other for other in rules if other is not rule])
+            return
+    rows = rows_of(boxes, indices)
+    found = _longest_run([_shortened(box) for box in boxes], rows)
     if found is None:
         yield rows
         return
     first, last, gutter = found
     run = _flat(rows[first:last])
-    yield from _groups(boxes, _flat(rows[:first]))
-    yield from _groups(boxes, [index for index in run if boxes[index].right <= gutter])
-    yield from _groups(boxes, [index for index in run if boxes[index].right > gutter])
-    yield from _groups(boxes, _flat(rows[last:]))
+    yield from _groups(boxes, _flat(rows[:first]), rules)
+    yield from _groups(boxes, [index for index in run if _shortened(boxes[index]).right <= gutter], rules)
+    yield from _groups(boxes, [index for index in run if _shortened(boxes[index]).right > gutter], rules)
+    yield from _groups(boxes, _flat(rows[last:]), rules)
+
+
+def _shortened(box: Box) -> Box:
+    """Detectors take a line a little too long: a few pixels over the gutter must not end a column."""
+    cut = min(_OVERHANG * box.height, box.width / 3)
+    return Box(box.left + cut, box.top, box.right - cut, box.bottom)
+
+
+def _by_rule(boxes: Sequence[Box], indices: Sequence[int], rule: Box) -> tuple[list[int], list[int]] | None:
+    """What is above and below a rule that runs under or over all of these boxes, and through none."""
+    if not indices:
+        return None
+    left, right = min(boxes[i].left for i in indices), max(boxes[i].right for i in indices)
+    if min(right, rule.right) - max(left, rule.left) < _WHOLE * (right - left):
+        return None
+    above = [i for i in indices if boxes[i].middle < rule.middle]
+    below = [i for i in indices if boxes[i].middle >= rule.middle]
+    return (above, below) if above and below else None
 
 
 def _flat(rows: Sequence[Row]) -> list[int]:
     return [index for row in rows for index in row]
 
 
-def _rows(boxes: Sequence[Box], indices: Sequence[int]) -> list[Row]:
+def rows_of(boxes: Sequence[Box], indices: Sequence[int]) -> list[Row]:
     """Boxes beside each other make a row; each is compared with its nearest neighbour, for rows that are curved."""
     rows: list[Row] = []
     for index in sorted(indices, key=lambda i: boxes[i].middle):
@@ -156,6 +185,6 @@ def _divided(boxes: Sequence[Box], rows: Sequence[Row], gutter: float) -> bool:
     right = [[boxes[i] for i in row if boxes[i].right > gutter] for row in rows]
     if min(sum(map(bool, left)), sum(map(bool, right))) < _MIN_ROWS:
         return False
-    lefts, rights = ([box for row in side for box in row] for side in (left, right))
-    both = max(box.right for box in rights) - min(box.left for box in lefts)
-    return min(median(box.width for box in lefts), median(box.width for box in rights)) >= _SIDE * both
+    lefts, rights = ([(row[0].left, max(box.right for box in row)) for row in side if row] for side in (left, right))
+    both = max(end for _, end in rights) - min(start for start, _ in lefts)
+    return min(median(end - start for start, end in side) for side in (lefts, rights)) >= _SIDE * both

@@ -14,6 +14,8 @@ from pero_worker.page import Polygon as Points
 
 _MOSTLY = 0.5
 """Share of a word within its line from which the word is cut; one that lies further out widens the line."""
+_INSET = 3
+"""Pixels that are kept free within a border."""
 _SLACK = 0.5
 """Pixels that rounding takes."""
 
@@ -24,7 +26,9 @@ def confine(page: Page, *, within: Points = ()) -> Page:
     polygon `within`, is dropped."""
     whole = box(0, 0, page.width, page.height)
     if within:
-        whole = _shape(within, whole) or whole
+        border = _shape(within, whole)
+        # Whoever writes the page may widen outlines by a pixel or two around their parts.
+        whole = (border and _largest(border.buffer(-_INSET))) or border or whole
     regions = (_region(region, whole) for region in page.regions)
     return replace(page, regions=tuple(region for region in regions if region is not None))
 
@@ -71,13 +75,22 @@ def _words(line: Line) -> tuple[Word, ...]:
 
 
 def _baseline(line: Line, whole: Polygon) -> Points:
-    points = tuple(
-        (float(min(max(0, round(x)), int(whole.bounds[2]))), float(min(max(0, round(y)), int(whole.bounds[3]))))
-        for x, y in line.baseline
-        if math.isfinite(x) and math.isfinite(y)
-    )
-    points = tuple(dict.fromkeys(points))
-    return points if len(points) >= 2 else ()
+    """The longest piece of it that lies within `whole`, from its beginning to its end."""
+    finite = [(x, y) for x, y in line.baseline if math.isfinite(x) and math.isfinite(y)]
+    if len(set(finite)) < 2:
+        return ()
+    inside = LineString(finite).intersection(whole)
+    pieces = [part for part in getattr(inside, "geoms", [inside]) if part.geom_type == "LineString"]
+    longest = max(pieces, key=lambda part: part.length, default=None)
+    if longest is None:
+        return ()
+    points = tuple(dict.fromkeys((float(round(x)), float(round(y))) for x, y in longest.coords))
+    if len(points) < 2:
+        return ()
+    (first_x, first_y), (last_x, last_y) = finite[0], finite[-1]
+    across, down = last_x - first_x, last_y - first_y
+    turned = (points[-1][0] - points[0][0]) * across + (points[-1][1] - points[0][1]) * down < 0
+    return points[::-1] if turned else points
 
 
 def _around(shapes: Iterable[BaseGeometry], whole: Polygon) -> Polygon | None:

@@ -12,7 +12,8 @@ from pero_worker.request import Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A page to do: its image lies at `path`; `stages` are those of its engine, `source` names it in workers' logs."""
+    """A page to do: its image is page `frame` (from 0) of the file at `path`, all of it with `whole_file`; `stages` are
+    those of its engine, `source` names it in workers' logs."""
 
     page: str
     job: str
@@ -20,6 +21,8 @@ class Work:
     name: str
     stages: tuple[str, ...]
     source: str
+    frame: int = 0
+    whole_file: bool = True
     priority: int = 0
 
 

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from pero_worker.cluster.access import Cluster
+from pero_worker.cluster.pages.sending import image_payload
 from pero_worker.cluster.registry.stages import read_record, stage_names
 from pero_worker.cluster.registry.workers import read_workers
 from pero_worker.errors import PageError, RequestError, StageError, TransientError
 from pero_worker.gateway.backend import Outcome, ServedEngine, Work
+from pero_worker.jobs.apart import ProcessApart
 from pero_worker.ports import Clock
-from pero_worker.request import Payload, Request
+from pero_worker.request import Request
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.work import Delivery
 
@@ -22,6 +24,7 @@ _LEAST_AHEAD, _MOST_AHEAD = 16, 200
 _AHEAD_OF_A_WORKER = 4
 _LOOK_SECONDS = 5.0
 _TAKEN_AT_ONCE = 50
+_DPI = 300
 
 
 class ClusterBackend:
@@ -37,6 +40,7 @@ class ClusterBackend:
         self._ahead = _LEAST_AHEAD
         self._looked = float("-inf")
         self._trouble = ""
+        self._reading = ProcessApart()
 
     def start(self) -> Sequence[ServedEngine]:
         client = self._cluster.zookeeper
@@ -62,7 +66,11 @@ class ClusterBackend:
             uuid=work.job,
             page_uuid=work.page,
             stages=(*work.stages, RESULTS_QUEUE),
-            results=(Payload(work.name, work.path.read_bytes()),),
+            results=(
+                image_payload(
+                    work.path, work.frame, work.name, whole_file=work.whole_file, dpi=_DPI, apart=self._reading
+                ),
+            ),
             priority=max(0, work.priority + 1),
             start_time=self._clock.now(),
             job=work.job,
@@ -124,3 +132,4 @@ class ClusterBackend:
 
     def close(self) -> None:
         """The cluster is closed by whoever opened it."""
+        self._reading.close()

@@ -163,18 +163,20 @@ class Dispatcher:
         return claimed
 
     def _send(self, row: RowMapping, sent: _Sent) -> None:
-        path = self._gateway.files.image(row["job"], row["id"])
+        path = self._gateway.files.image(row["job"], row["document"] or row["id"])
         work = Work(
             page=row["id"],
             job=row["job"],
             path=path,
+            frame=row["frame"],
+            whole_file=(row["frames"] or 1) == 1,
             name=row["name"],
             stages=self._engines[row["engine"]],
             source=f"{row['job']}/{row['name']}",
             priority=row["priority"],
         )
         try:
-            if count_pages(path) != 1:
+            if row["frames"] is None and count_pages(path) != 1:
                 raise PageError("it has several pages, and there is one name for it", permanent=True)
             self._backend.send(work)
         except (PageError, OSError) as error:

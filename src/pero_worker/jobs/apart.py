@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, ParamSpec, TypeVar
 
 from pero_worker.errors import ExitCode, PageError, PeroWorkerError
-from pero_worker.processes import Lifetime, OnSignal
+from pero_worker.processes import Lifetime, OnSignal, without_main
 
 _TRIES = 2
 _JOIN_SECONDS = 1.0
@@ -69,7 +69,8 @@ class ProcessApart:
             self._connection, theirs = context.Pipe()
             # Not a daemon: it ends with us all the same, and may be told to do anything.
             self._process = context.Process(target=_serve, args=(theirs,), name="apart", daemon=True)
-            self._process.start()
+            with without_main():
+                self._process.start()
             theirs.close()
         return self._connection
 

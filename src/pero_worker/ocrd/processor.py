@@ -18,7 +18,7 @@ from pero_worker.formats import pagexml
 from pero_worker.formats.confined import confine
 from pero_worker.models.pipelines import bundled_pipelines
 from pero_worker.ocrd.frame import onto_page
-from pero_worker.ocrd.recognise import ClusterRecogniser, LocalRecogniser, Recogniser
+from pero_worker.ocrd.recognise import LocalRecogniser, Recogniser, at_gateway, on_cluster
 from pero_worker.page import Page
 
 NAME = "ocrd-pero-worker"
@@ -39,13 +39,16 @@ class PeroWorkerProcessor(Processor):
         return NAME
 
     def setup(self) -> None:
-        """Loads the models, or connects to the cluster."""
+        """Loads the models, or connects to the cluster or gateway."""
         wanted = self.parameter
         if wanted["cluster"]:
             stages = [name.strip() for name in wanted["stages"].split(",") if name.strip()]
             if not stages:
                 raise ValueError("the parameter 'cluster' needs 'stages': which of its stages a page goes through")
-            self._recogniser = ClusterRecogniser(wanted["cluster"], stages)
+            self._recogniser = on_cluster(wanted["cluster"], stages)
+            return
+        if wanted["gateway"]:
+            self._recogniser = at_gateway(wanted["gateway"], wanted["engine"])
             return
         pipeline = wanted["pipeline"]
         if pipeline not in {known.name for known in bundled_pipelines()}:

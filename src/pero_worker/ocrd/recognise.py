@@ -1,4 +1,4 @@
-"""Reads one page image after the other: with engines in this process, or on a cluster."""
+"""Reads one page image after the other: with engines in this process, on a cluster, or at a gateway."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from typing import Protocol
 from PIL import Image as Pillow
 
 from pero_worker.cli.access import connection_to
+from pero_worker.cli.gateway_key import gateway_key
+from pero_worker.client.gateway import GatewayClient
+from pero_worker.client.workforce import gateway_workforce
+from pero_worker.clock import SystemClock
 from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import cluster_access
 from pero_worker.engines import load_engine
 from pero_worker.errors import PageError, StageError
 from pero_worker.formats import pagexml
 from pero_worker.inputs.discover import SourceDocument
+from pero_worker.jobs.job import OpenWorkforce
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
 from pero_worker.jobs.report import Fingerprint
@@ -29,7 +34,9 @@ from pero_worker.page import Image, Page
 from pero_worker.work import EngineInput
 from pero_worker.worker.payloads import parts_of
 
-_POLL_SECONDS = 1.0
+_POLL_SECONDS = 0.5
+_DPI = 300
+"""Of PDF pages; there are none here."""
 
 
 class Recogniser(Protocol):
@@ -76,16 +83,26 @@ class LocalRecogniser:
             engine.close()
 
 
-class ClusterRecogniser:
-    """Stages of a cluster; login and TLS are those of PERO_WORKER_CONFIG."""
+def on_cluster(host: str, stages: Sequence[str]) -> RemoteRecogniser:
+    """Stages of a cluster; login and TLS are those of PERO_WORKER_CONFIG. StageError, TransientError: it cannot."""
+    return RemoteRecogniser(cluster_workforce(cluster_access(connection_to(host)), stages, dpi=_DPI))
 
-    def __init__(self, host: str, stages: Sequence[str]) -> None:
-        """StageError, TransientError: the cluster cannot do it."""
+
+def at_gateway(url: str, engine: str) -> RemoteRecogniser:
+    """An engine of a gateway, '': its default; the key is PERO_WORKER_GATEWAY_KEY. StageError, TransientError: it
+    cannot."""
+    client = GatewayClient(url, gateway_key(None))
+    return RemoteRecogniser(gateway_workforce(client, SystemClock(), engine=engine, dpi=_DPI))
+
+
+class RemoteRecogniser:
+    """A workforce that is given one page at a time."""
+
+    def __init__(self, opened: OpenWorkforce) -> None:
         self._open = ExitStack()
         scratch = self._open.enter_context(tempfile.TemporaryDirectory(prefix="ocrd-pero-worker-"))
         folder = OutputFolder(Path(scratch) / "job")
         self._open.callback(folder.close)
-        opened = cluster_workforce(cluster_access(connection_to(host)), stages, dpi=300)
         self._workforce = self._open.enter_context(opened(folder, NullListener()))
         self._workforce.start(1, lambda exit_code, pages: None)
         self._open.callback(self._workforce.stop, True)
@@ -95,7 +112,7 @@ class ClusterRecogniser:
     def read(self, name: str, image: Image) -> Page:
         path = self._scratch / f"{uuid.uuid4().hex}.png"
         Pillow.fromarray(image[:, :, ::-1]).save(path, compress_level=1)
-        nothing = Fingerprint(size=0, modified_ns=0, pipeline="", version="", dpi=300)
+        nothing = Fingerprint(size=0, modified_ns=0, pipeline="", version="", dpi=_DPI)
         task = PageTask(name=name, document=SourceDocument(path, name), index=0, fingerprint=nothing)
         page_id = uuid.uuid4().hex
         try:
@@ -113,7 +130,7 @@ class ClusterRecogniser:
                     continue
                 failed = outcome.error
                 if request is not None and request.failed:
-                    failed = request.logs[-1].log.strip() or "the cluster could not read it"
+                    failed = request.logs[-1].log.strip() or "nobody could read it"
                 content = parts_of(request.results).page if request is not None and not failed else None
                 outcome.settle()
                 if content is None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.errors import TransientError
 
 _MOST = 64
 """Pages: while half of them are written to the disk together, the other half comes."""
@@ -17,9 +20,9 @@ class FetchAhead:
         self.pages = 1
 
     def saw(self, size: int) -> None:
-        """A page of `size` bytes came. The number goes down at once, and up when it can be doubled. TransientError:
-        RabbitMQ is away."""
+        """A page of `size` bytes came. The number goes down at once, and up when it can be doubled."""
         wanted = max(1, min(_MOST, _BYTES // max(size, 1)))
         if wanted < self.pages or wanted >= 2 * self.pages:
-            self._broker.fetch_ahead(wanted)
-            self.pages = wanted
+            with suppress(TransientError):  # The page in hand is more important; the next one tries again.
+                self._broker.fetch_ahead(wanted)
+                self.pages = wanted

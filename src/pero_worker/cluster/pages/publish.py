@@ -19,13 +19,14 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import Cluster
 from pero_worker.cluster.pages.layouts import safe_name
-from pero_worker.cluster.pages.route import check_route
+from pero_worker.cluster.pages.route import check_route, processes
 from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, reads_layouts, request_for
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.errors import OutputError, PageError, UsageError
 from pero_worker.inputs.discover import Documents
 from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
 from pero_worker.jobs.apart import ProcessApart
+from pero_worker.jobs.confined import make_folders, sync_folder_at
 from pero_worker.jobs.plan import PageTask, open_documents
 from pero_worker.jobs.report import PageStatus, read_report
 from pero_worker.ports import Clock
@@ -87,8 +88,9 @@ class SentPages:
     def __init__(self, file: Path) -> None:
         """UsageError: another process sends the same job."""
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(file.parent)
             self._stream = file.open("ab+")
+            sync_folder_at(file.parent)
         except OSError as error:
             raise OutputError(f"cannot remember what was published in {file}: {error.strerror}") from error
         self._file = file
@@ -155,7 +157,9 @@ def publish_job(
     UsageError, StageError: the pages could not arrive. OutputError: what is sent cannot be remembered.
     """
     check_route(cluster, sending.stages, force=sending.force)
-    sending = replace(sending, with_layouts=reads_layouts(read_record(cluster.zookeeper, sending.stages[0])))
+    first = sending.stages[0]
+    with_layouts = processes(cluster.zookeeper, first) and reads_layouts(read_record(cluster.zookeeper, first))
+    sending = replace(sending, with_layouts=with_layouts)
     failures = failed_before(sending.failed_in) if sending.failed_in else {}
     sent = SentPages(Path(platformdirs.user_state_dir("pero-worker")) / "jobs" / safe_name(sending.job))
     with closing(sent):

@@ -11,7 +11,7 @@ from pero_worker.coordinators.session import read_leaves
 from pero_worker.errors import StageError, UsageError
 from pero_worker.wire.queues import DEAD_LETTERS, LOG_QUEUE, is_queue_name
 from pero_worker.wire.requests import MAX_STAGES
-from pero_worker.wire.tree import TREE
+from pero_worker.wire.tree import TREE, check_name
 
 _OURS = {
     DEAD_LETTERS: "holds messages that were set aside: see pero-worker dead",
@@ -70,6 +70,10 @@ def check_output(cluster: Cluster, queue: str, *, force: bool = False) -> int:
 
 def processes(client: KazooClient, stage: str) -> bool:
     """Whether the stage has a configuration or an archive: the others are output queues."""
+    try:
+        check_name(stage)
+    except StageError:
+        return False  # No stage can have that name.
     found = read_leaves(client, TREE.stage(stage), ("config", "config_path"))
     return any(value.strip() for value, _ in found.values())
 

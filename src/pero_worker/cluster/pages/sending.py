@@ -66,14 +66,18 @@ def request_for(
 
 
 def _payload(task: PageTask, dpi: int, apart: ProcessApart) -> Payload:
-    path = task.path
+    return image_payload(task.path, task.frame, task.image_name, whole_file=task.is_whole_file, dpi=dpi, apart=apart)
+
+
+def image_payload(path: Path, frame: int, name: str, *, whole_file: bool, dpi: int, apart: ProcessApart) -> Payload:
+    """Page `frame` (from 0) of a file: as the file is when that is the whole of it and no PDF, else as a PNG, made in
+    `apart`. PageError: it cannot be read."""
     try:
-        if task.is_whole_file and not is_pdf((content := path.read_bytes())[:1024]):
-            return Payload(task.image_name, content)
+        if whole_file and not is_pdf((content := path.read_bytes())[:1024]):
+            return Payload(name, content)
     except OSError as error:
         raise PageError(f"cannot read {path}: {error.strerror}", permanent=True) from error
-    name = f"{task.image_name.rpartition('.')[0] or task.image_name}.png"
-    return Payload(name, apart.call(_as_png, path, task.frame, dpi))
+    return Payload(f"{name.rpartition('.')[0] or name}.png", apart.call(_as_png, path, frame, dpi))
 
 
 def _as_png(path: Path, index: int, dpi: int) -> bytes:

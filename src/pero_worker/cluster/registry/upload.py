@@ -18,6 +18,7 @@ from pero_worker.cluster.access import Cluster
 from pero_worker.cluster.registry.archives import renew_digest
 from pero_worker.cluster.registry.servers import FTP, list_names
 from pero_worker.cluster.registry.stages import StageChange, read_version, save_stage, stage_names
+from pero_worker.engines.registry import engine_name
 from pero_worker.errors import StageError, UsageError
 from pero_worker.models.pipelines import bundled_pipelines, content_folder, load_pipeline
 from pero_worker.models.unpack import unpack
@@ -54,7 +55,7 @@ def archive_of(model: Path, config: str | None = None) -> Iterator[PackedModel]:
             archive = Path(scratch) / "model.tar.gz"
             if config is None:
                 config = _config_in(source, source, Path(scratch))
-            _pack(source, archive)
+            _pack(source, archive, for_cpu=engine_name(parse_config(config, source.name)) == "pero")
         elif source.is_file():
             archive = source
         else:
@@ -81,8 +82,11 @@ def _config_in(folder: Path, model: Path, scratch: Path) -> str:
     return stages[0].config
 
 
-def _pack(folder: Path, archive: Path) -> None:
-    """Files and folders, links followed; the same files make the same archive, to the byte."""
+def _pack(folder: Path, archive: Path, *, for_cpu: bool) -> None:
+    """Files and folders, links followed; the same files make the same archive, to the byte.
+
+    `for_cpu`: beside each network NAME.pt lies NAME.pt.cpu, which pero-ocr opens in a worker of upstream's on a CPU.
+    """
 
     def plain(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
         info.uid = info.gid = 0
@@ -97,6 +101,10 @@ def _pack(folder: Path, archive: Path) -> None:
         ):
             for path in sorted(folder.iterdir()):
                 target.add(path, path.name, filter=plain)
+            for path in sorted(folder.rglob("*.pt")) if for_cpu else ():
+                variant = path.with_name(f"{path.name}.cpu")
+                if path.is_file() and not variant.exists():
+                    target.add(path, str(variant.relative_to(folder)), filter=plain)
     except OSError as error:
         raise UsageError(f"cannot pack {error.filename or folder}: {error.strerror or error}") from error
 

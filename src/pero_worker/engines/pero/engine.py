@@ -23,6 +23,7 @@ from pero_worker.engines.pero.logits import load_logits
 from pero_worker.engines.pero.readers import SECTIONS, Reader, Reading, calibration_of, description_of, read, unsure_of
 from pero_worker.engines.pero.tidy import Tidying
 from pero_worker.engines.pero.words import Frames, Rails, words_of
+from pero_worker.engines.rules import Rule, rules_in
 from pero_worker.errors import PageError, PeroWorkerError, StageError, TransientError
 from pero_worker.page import Page, Word
 from pero_worker.work import EngineInput, EngineOutput
@@ -30,6 +31,7 @@ from pero_worker.work import EngineInput, EngineOutput
 page_parser = compat.import_pero()
 
 from pero_worker.engines.pero import convert  # noqa: E402 - imports pero_ocr, which must be repaired before
+from pero_worker.engines.pero.gutters import part_lines  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -116,10 +118,15 @@ class _Run:
 
     def finish(self, tidying: Tidying) -> EngineOutput:
         parser = self.parser
+        rules: list[Rule] = []
         if parser.run_layout_parser and min(self.image.shape[:2]) >= MIN_SIDE:
             with self._phase("layout"):
                 for step in parser.layout_parsers:
                     self.layout = step.process_page(self.image, self.layout)
+                if tidying.find_paragraphs:
+                    heights = [sum(line.heights) for line in self.layout.lines_iterator()]
+                    rules = rules_in(self.image, float(np.median(heights))) if heights else []
+                    part_lines(self.layout, rules)
         if parser.run_line_cropper:
             with self._phase("crop"):
                 self._crop()
@@ -131,7 +138,7 @@ class _Run:
                 self._decode()
         with self._phase("words"):
             words = self._words()
-        page = tidying(convert.from_layout(self.layout, self.page, words))
+        page = tidying(convert.from_layout(self.layout, self.page, words), rules)
         logits = self.layout.save_logits_bytes() if parser.run_ocr else None
         return EngineOutput(page=page, logits=logits, seconds=self.seconds)
 

@@ -7,12 +7,16 @@ from configparser import ConfigParser
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from pero_worker.engines.paragraphs import blocks_of
 from pero_worker.engines.reading_order import Box, reading_order
+from pero_worker.engines.regions import region_of, upright_rules
+from pero_worker.engines.rules import Rule
 from pero_worker.geometry import slope_of, turned
 from pero_worker.page import Line, Page, Region
 
 SECTION = "WORKER"
 SORT, DROP, LEAST = "SORT_LINES", "DROP_FALSE_LINES", "LEAST_CONFIDENCE"
+PARAGRAPHS = "FIND_PARAGRAPHS"
 _UNSURE = 0.6
 """A line without letters and digits is believed from this confidence on."""
 _SPECKS = frozenset(".,:;'`´’‘‚·•\"“”„-")
@@ -30,6 +34,8 @@ class Tidying:
     drop_false_lines: bool = False
     least_confidence: float = 0.0
     """With `drop_false_lines`: a line that is read with less confidence is taken for one that is none."""
+    find_paragraphs: bool = False
+    """Lines are sorted, and regions become paragraphs, headings and what else there is."""
 
     @classmethod
     def of(cls, config: ConfigParser) -> Tidying:
@@ -41,12 +47,26 @@ class Tidying:
             bool(section.getboolean(SORT, raw=True, fallback=False)),
             bool(section.getboolean(DROP, raw=True, fallback=False)),
             float(section.getfloat(LEAST, raw=True, fallback=0.0)),
+            bool(section.getboolean(PARAGRAPHS, raw=True, fallback=False)),
         )
 
-    def __call__(self, page: Page) -> Page:
+    def __call__(self, page: Page, rules: Sequence[Rule] = ()) -> Page:
+        """`rules`: those that are printed on the page."""
         if self.drop_false_lines:
             page = without_false_lines(page, self.least_confidence)
+        if self.find_paragraphs:
+            return in_paragraphs(page, rules)
         return sorted_lines(page) if self.sort_lines else page
+
+
+def in_paragraphs(page: Page, rules: Sequence[Rule]) -> Page:
+    """The same lines in reading order, in regions that are paragraphs, headings and so on; empty regions go."""
+    lines = list(page.lines())
+    boxes = _boxes(lines)
+    blocks = blocks_of(boxes, [line.text or "" for line in lines], upright_rules(rules, -_slope(lines)))
+    return replace(
+        page, regions=tuple(region_of(n, block.kind, [lines[i] for i in block.lines]) for n, block in enumerate(blocks))
+    )
 
 
 def without_false_lines(page: Page, least: float = 0.0) -> Page:

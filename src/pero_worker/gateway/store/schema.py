@@ -122,6 +122,9 @@ pages = Table(
     Column("failure", String(24)),
     Column("error", Text),
     Column("url", Text),
+    Column("document", String(36)),
+    Column("frame", Integer, nullable=False, default=0),
+    Column("frames", Integer),
     _flag("image_uploaded"),
     _flag("alto_uploaded"),
     _flag("page_uploaded"),
@@ -147,7 +150,8 @@ pages = Table(
     Index("pages_of_owner", "owner", "finished"),
     sqlite_autoincrement=True,
 )
-"""`trace` is the id of the HTTP request that brought the image; `sent_by` the gateway that gave the page to workers."""
+"""`document` is the page whose file holds this one, too, as its page `frame` (from 0) of `frames`; `trace` is the id of
+the HTTP request that brought the image; `sent_by` the gateway that gave the page to workers."""
 
 results = Table(
     "results",

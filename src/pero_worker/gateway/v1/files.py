@@ -10,7 +10,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from lxml import etree
-from sqlalchemy import update
+from sqlalchemy import Connection, RowMapping, update
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response
 
@@ -19,10 +19,12 @@ from pero_worker.gateway.auth import gateway_of, require
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.errors import ApiError, invalid
 from pero_worker.gateway.keys import Key, Role
+from pero_worker.gateway.limits import check_quota
 from pero_worker.gateway.middleware import trace
 from pero_worker.gateway.names import storable
 from pero_worker.gateway.receiving import Received, receive_part, receive_raw, receive_small
-from pero_worker.gateway.store.jobs import accept_upload, count_upload, find_page
+from pero_worker.gateway.states import Backend
+from pero_worker.gateway.store.jobs import accept_upload, count_upload, find_page, spread_document
 from pero_worker.gateway.store.schema import jobs
 from pero_worker.gateway.v1.access import allowed_job, check_new, new_job, no_image, page_of_job, processing_job
 from pero_worker.gateway.v1.replies import ok
@@ -56,10 +58,10 @@ def keep_image(
 ) -> bool:
     """Makes a file the scan of a page; whether it is the first. ApiError 415: it is no image."""
     try:
-        count_pages(path)
+        frames = count_pages(path)
     except PageError as error:
         raise ApiError(415, "IMAGE_INVALID", "This is no image that can be read.", details=str(error)) from error
-    return _keep(gateway, key, job_id, image_name, "image", path, received, request_trace)
+    return _keep(gateway, key, job_id, image_name, "image", path, received, request_trace, frames)
 
 
 def expect_image(gateway: Gateway, key: Key, job_id: UUID, image_name: str) -> None:
@@ -156,19 +158,40 @@ def _check_xml(path: Path, kind: str) -> None:
 
 
 def _keep(
-    gateway: Gateway, key: Key, job_id: UUID, image_name: str, kind: str, path: Path, received: Received, name: str
+    gateway: Gateway,
+    key: Key,
+    job_id: UUID,
+    image_name: str,
+    kind: str,
+    path: Path,
+    received: Received,
+    name: str,
+    frames: int = 1,
 ) -> bool:
-    """Moves the file to its place and counts it, in one step; whether it is the first."""
+    """Moves the file to its place and counts it, in one step; whether it is the first. A document of several `frames`
+    becomes as many pages."""
     with gateway.database.write() as connection:
         job = new_job(connection, job_id, key)
         page = find_page(connection, job["id"], image_name)
         if page is None:
             raise no_image()
         files = gateway.files
+        if kind == "image" and (frames > 1 or (page["frames"] or 1) > 1):
+            _spread(connection, gateway, key, job, page, frames)
         place = {"image": files.image, "alto": files.alto, "page": files.page_xml}[kind]
         files.place(path, place(job["id"], page["id"]))
         more = {"image_bytes": received.size, "image_sha256": received.sha256, "trace": name}
         return accept_upload(connection, job, page, kind, gateway.now(), **(more if kind == "image" else {}))
+
+
+def _spread(connection: Connection, gateway: Gateway, key: Key, job: RowMapping, page: RowMapping, frames: int) -> None:
+    if job["backend"] == Backend.LEASE or job["alto_required"] or job["page_required"] or page["document"]:
+        message = "Only the gateway's own engines take documents of several pages, and none that require more files."
+        raise ApiError(415, "IMAGE_INVALID", message)
+    if job["pages"] + frames - 1 > gateway.settings.max_pages:
+        raise ApiError(413, "BODY_TOO_LARGE", f"A job has at most {gateway.settings.max_pages} pages.")
+    check_quota(connection, key, frames - 1, gateway.now())
+    spread_document(connection, job, page, frames, gateway.now())
 
 
 def _keep_metadata(gateway: Gateway, key: Key, job_id: UUID, content: bytes) -> bool:

@@ -185,11 +185,11 @@ def get_page_image(
     with gateway.database.read() as connection:
         job = allowed_job(connection, job_id, key)
         page = _named(connection, job, name)
-    path = gateway.files.image(job["id"], page["id"])
+    path = gateway.files.image(job["id"], page["document"] or page["id"])
     if not page["image_uploaded"] or not path.is_file():
         raise ApiError(410, "IMAGE_GONE", "The scan is not on the server.")
     try:
-        pixels = read_page(path, 0).image
+        pixels = read_page(path, page["frame"]).image
     except PageError as error:
         raise ApiError(409, "PAGE_FAILED", f"The scan cannot be shown: {error}") from error
     picture = Pillow.fromarray(pixels[:, :, ::-1])

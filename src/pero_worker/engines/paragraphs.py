@@ -1,0 +1,265 @@
+"""From lines to what people call them: running heads, headings, paragraphs, marginalia, footnotes, tables.
+
+By geometry, and by what little of the text tells a number from a word. All boxes are on the page turned upright.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median, quantiles
+
+from pero_worker.engines.reading_order import Box, Row, reading_order, rows_of
+
+_NUMBER = re.compile(r"[\W_]*(\d{1,4}|[ivxlcIVXLC]{1,7})[\W_]*")
+_NOTE = re.compile(r"\W{0,2}(\d{1,3}|[a-z]|\*{1,3}|†)\s?[).\s]")
+_SPREAD = 1.35
+"""A paragraph begins where lines are further apart than usual by this factor."""
+_OTHER_SIZE = 1.4
+_INDENT = 0.7
+"""Of a paragraph's first line, in heights of a line."""
+_HANGING = 0.45
+"""Where more lines than this share are indented, it is the first line of an entry that is not."""
+_JUSTIFIED = 0.55
+"""Where more lines than this share reach the margin, a line that does not ends a paragraph."""
+_WIDE = 0.6
+"""Of the usual width: such a line belongs to the body of the page."""
+_NARROW = 0.4
+"""Of the usual width: only a line narrower than this stands in the margin."""
+_SHORT = 0.12
+"""A line ends early when this share of the width is left blank."""
+_NEIGHBOURS = 4
+"""Lines above and below that tell where the margins are."""
+_SMALL = 0.88
+"""Footnotes are set smaller than the body by this factor."""
+_MAX_HEADING_ROWS = 4
+_MIN_TABLE_ROWS, _MIN_CELLS = 3, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Lines (their indices, in reading order) that make a paragraph, or whatever else `kind` says."""
+
+    kind: str
+    lines: list[int]
+
+
+def blocks_of(boxes: Sequence[Box], texts: Sequence[str], rules: Sequence[Box] = ()) -> list[Block]:
+    """Every line once, in blocks in reading order: the page's head, its body, its margins, its foot."""
+    if not boxes:
+        return []
+    height = median(box.height for box in boxes)
+    rows = rows_of(boxes, range(len(boxes)))
+    head, foot = _head(boxes, texts, rows), _foot(boxes, texts, rows, height)
+    taken = {index for block in (*head, *foot) for index in block.lines}
+    margin = _marginal(boxes, texts, [i for i in range(len(boxes)) if i not in taken])
+    body = [i for i in range(len(boxes)) if i not in taken and i not in margin]
+    blocks = list(head)
+    groups = _renumbered(reading_order([boxes[i] for i in body], rules), body)
+    for group in groups:
+        blocks += _paragraphs(boxes, texts, group, rules, height)
+    _name_footnotes(boxes, texts, blocks, height)
+    blocks += _marginalia(boxes, margin)
+    return [*blocks, *foot]
+
+
+def _renumbered(groups: Sequence[list[Row]], names: Sequence[int]) -> list[list[Row]]:
+    return [[[names[i] for i in row] for row in rows] for rows in groups]
+
+
+def _head(boxes: Sequence[Box], texts: Sequence[str], rows: Sequence[Row]) -> list[Block]:
+    """The first row, when it is a page number or stands apart from the text in the size of the text."""
+    if len(rows) < 4 or len(rows[0]) > 4:
+        return []
+    numbers = [i for i in rows[0] if _NUMBER.fullmatch(texts[i])]
+    others = [i for i in rows[0] if i not in numbers]
+    usual = _pitch(boxes, rows)
+    apart = _middle(boxes, rows[1]) - _middle(boxes, rows[0]) > _SPREAD * usual
+    size = median(box.height for box in boxes)
+    large = any(boxes[i].height > _OTHER_SIZE * size for i in others)
+    if not numbers and (not apart or large or any(texts[i].rstrip().endswith((",", "-")) for i in others)):
+        return []
+    if others and large:
+        return []
+    blocks = [Block("header", others)] if others else []
+    for i in numbers:
+        blocks.insert(0 if others and boxes[i].left < boxes[others[0]].left else len(blocks), Block("page-number", [i]))
+    return blocks
+
+
+def _foot(boxes: Sequence[Box], texts: Sequence[str], rows: Sequence[Row], height: float) -> list[Block]:
+    """Of the last row: a page number alone, or a catch-word at the right end."""
+    if len(rows) < 4 or len(rows[-1]) > 2:
+        return []
+    left, right = min(box.left for box in boxes), max(box.right for box in boxes)
+    blocks = []
+    for i in rows[-1]:
+        box = boxes[i]
+        if _NUMBER.fullmatch(texts[i]):
+            blocks.append(Block("page-number", [i]))
+        elif (
+            box.width < 0.3 * (right - left)
+            and box.left > (left + right) / 2
+            and right - box.right < 2 * height
+            and " " not in texts[i].strip()
+        ):
+            blocks.append(Block("catch-word", [i]))
+    return blocks
+
+
+def _marginal(boxes: Sequence[Box], texts: Sequence[str], indices: Sequence[int]) -> set[int]:
+    """Lines beside the body of the page that are words, not numbers of lines or prices."""
+    if len(indices) < 4:
+        return set()
+    usual = quantiles([boxes[i].width for i in indices], n=5)[-1]
+    wide = [boxes[i] for i in indices if boxes[i].width >= _WIDE * usual]
+    if len(wide) < 4:
+        return set()
+    lefts, rights = quantiles([b.left for b in wide], n=10), quantiles([b.right for b in wide], n=10)
+    top, bottom = min(box.top for box in wide), max(box.bottom for box in wide)
+    found = set()
+    for i in indices:
+        box = boxes[i]
+        beside = box.right < lefts[0] + 0.5 * box.height or box.left > rights[-1] - 0.5 * box.height
+        words = sum(character.isalpha() for character in texts[i]) >= 3
+        if beside and words and box.width < _NARROW * usual and top - box.height < box.middle < bottom + box.height:
+            found.add(i)
+    return found
+
+
+def _marginalia(boxes: Sequence[Box], indices: set[int]) -> Iterator[Block]:
+    """Those of the left margin, then those of the right, each parted where there is a gap."""
+    if not indices:
+        return
+    middle = median((boxes[i].left + boxes[i].right) / 2 for i in range(len(boxes)))
+    for side in (True, False):
+        note: list[int] = []
+        for i in sorted((i for i in indices if (boxes[i].left < middle) is side), key=lambda i: boxes[i].top):
+            if note and boxes[i].top - boxes[note[-1]].bottom > boxes[i].height:
+                yield Block("marginalia", note)
+                note = []
+            note.append(i)
+        if note:
+            yield Block("marginalia", note)
+
+
+def _paragraphs(
+    boxes: Sequence[Box], texts: Sequence[str], rows: Sequence[Row], rules: Sequence[Box], body: float
+) -> Iterator[Block]:
+    hulls = [_hull(boxes, row) for row in rows]
+    heights = [median(boxes[i].height for i in row) for row in rows]
+    pitch = _pitch(boxes, rows)
+    margins = [_margins(hulls, place) for place in range(len(rows))]
+    centred = [_is_centred(hull, *edges) for hull, edges in zip(hulls, margins, strict=True)]
+    indented = [
+        not middle and hull.left - left > _INDENT * height
+        for hull, height, (left, _), middle in zip(hulls, heights, margins, centred, strict=True)
+    ]
+    hanging = sum(indented) > _HANGING * len(rows)
+    reaching = sum(right - hull.right < hull.height for hull, (_, right) in zip(hulls, margins, strict=True))
+    justified = reaching > _JUSTIFIED * len(rows)
+    tables = _tables(rows)
+    start = 0
+    for place in range(1, len(rows) + 1):
+        if place < len(rows):
+            a, b = hulls[place - 1], hulls[place]
+            left, right = margins[place]
+            ended = justified and right - a.right > _SHORT * (right - left)
+            begins = (
+                (not indented[place] and (indented[place - 1] or ended))
+                if hanging
+                else (indented[place] and not indented[place - 1]) or (ended and not indented[place - 1])
+            )
+            tall, low = max(heights[place - 1 : place + 1]), min(heights[place - 1 : place + 1])
+            if tables[place] or tables[place - 1]:
+                parted = tables[place] != tables[place - 1]
+            else:
+                parted = (
+                    b.middle - a.middle > _SPREAD * max(pitch, 0.8 * tall)
+                    or tall > _OTHER_SIZE * low
+                    or centred[place] != centred[place - 1]
+                    or (begins and not centred[place])
+                    or any(_is_between(rule, a, b) for rule in rules)
+                )
+            if not parted:
+                continue
+        lines = [i for row in rows[start:place] for i in row]
+        yield Block(_kind(start, place, heights, centred, tables, body, "".join(texts[i] for i in lines)), lines)
+        start = place
+
+
+def _kind(
+    first: int,
+    last: int,
+    heights: Sequence[float],
+    centred: Sequence[bool],
+    tables: Sequence[bool],
+    body: float,
+    text: str,
+) -> str:
+    if tables[first]:
+        return "table"
+    large = median(heights[first:last]) > 1.3 * body
+    few = last - first <= _MAX_HEADING_ROWS and len(text) > 2 and any(map(str.isalpha, text))
+    return "heading" if few and (large or all(centred[first:last])) else "paragraph"
+
+
+def _name_footnotes(boxes: Sequence[Box], texts: Sequence[str], blocks: list[Block], body: float) -> None:
+    """The last paragraphs that are set smaller than the body, from one with a mark on."""
+    place = len(blocks)
+    while place > 1 and blocks[place - 1].kind == "paragraph":
+        if median(boxes[i].height for i in blocks[place - 1].lines) > _SMALL * body:
+            break
+        place -= 1
+    if any(_NOTE.match(texts[block.lines[0]]) for block in blocks[place:]):
+        blocks[place:] = [Block("footnote", block.lines) for block in blocks[place:]]
+
+
+def _tables(rows: Sequence[Row]) -> list[bool]:
+    """Whether each row is one of three or more that follow each other and have three cells or more."""
+    cells = [len(row) >= _MIN_CELLS for row in rows]
+    found = [False] * len(rows)
+    start = 0
+    for place in range(len(rows) + 1):
+        if place < len(rows) and cells[place]:
+            continue
+        if place - start >= _MIN_TABLE_ROWS:
+            found[start:place] = [True] * (place - start)
+        start = place + 1
+    return found
+
+
+def _margins(hulls: Sequence[Box], place: int) -> tuple[float, float]:
+    """Where the lines near this one begin and end: pages are curved."""
+    first = max(0, min(place - _NEIGHBOURS, len(hulls) - 2 * _NEIGHBOURS - 1))
+    near = hulls[first : first + 2 * _NEIGHBOURS + 1]
+    lefts, rights = sorted(hull.left for hull in near), sorted(hull.right for hull in near)
+    return lefts[len(near) // 5], rights[-1 - len(near) // 5]
+
+
+def _is_centred(hull: Box, left: float, right: float) -> bool:
+    before, after = hull.left - left, right - hull.right
+    return min(before, after) > hull.height and abs(before - after) < max(1.5 * hull.height, 0.3 * (before + after))
+
+
+def _is_between(rule: Box, above: Box, below: Box) -> bool:
+    wide = min(rule.right, max(above.right, below.right)) - max(rule.left, min(above.left, below.left))
+    return rule.width > rule.height and above.middle < rule.middle < below.middle and wide > 0
+
+
+def _pitch(boxes: Sequence[Box], rows: Sequence[Row]) -> float:
+    """The usual distance of a row from the next."""
+    middles = [_middle(boxes, row) for row in rows]
+    steps = [b - a for a, b in pairwise(middles) if b > a]
+    return median(steps) if steps else 0.0
+
+
+def _middle(boxes: Sequence[Box], row: Row) -> float:
+    return median(boxes[i].middle for i in row)
+
+
+def _hull(boxes: Sequence[Box], row: Row) -> Box:
+    own = [boxes[i] for i in row]
+    return Box(min(b.left for b in own), min(b.top for b in own), max(b.right for b in own), max(b.bottom for b in own))

@@ -1,0 +1,28 @@
+"""Regions around lines, alike for all engines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pero_worker.engines.reading_order import Box
+from pero_worker.engines.rules import Rule
+from pero_worker.geometry import turned
+from pero_worker.page import Line, Region
+
+
+def region_of(number: int, kind: str, lines: Sequence[Line]) -> Region:
+    """A region with the box around its lines as its outline."""
+    points = [point for line in lines for point in (*line.polygon, *line.baseline)] or [(0.0, 0.0)]
+    left, right = min(x for x, _ in points), max(x for x, _ in points)
+    top, bottom = min(y for _, y in points), max(y for _, y in points)
+    outline = ((left, top), (right, top), (right, bottom), (left, bottom))
+    return Region(f"r{number:03d}", outline, tuple(lines), kind)
+
+
+def upright_rules(rules: Iterable[Rule], angle: float) -> list[Box]:
+    """The boxes of rules on the page turned by `angle` in radians."""
+    boxes = []
+    for rule in rules:
+        (ax, ay), (bx, by) = turned(rule.start, angle), turned(rule.end, angle)
+        boxes.append(Box(min(ax, bx), min(ay, by), max(ax, bx), max(ay, by)))
+    return boxes
