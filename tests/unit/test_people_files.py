@@ -12,8 +12,10 @@ from typing import Any
 
 import pikepdf
 import pytest
+import typer
 from PIL import Image as Pillow
 
+from pero_worker.cli.running import run_in_terminal
 from pero_worker.clock import SystemClock
 from pero_worker.errors import PageError
 from pero_worker.formats import TextPolicy, pagexml
@@ -300,3 +302,33 @@ def test_a_pdf_is_opened_by_another_process(tmp_path: Path) -> None:
     documents = [SourceDocument(pdf(tmp_path / "a.pdf"), "a"), SourceDocument(png(tmp_path / "b.png"), "b")]
     found = list(open_documents(documents, "p", "1", 300, apart=Refusing()))
     assert [one.error for one in found] == ["count_pages apart", ""]
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_tells_in_the_exit_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Root, as whom the tests may run, reads everything."""
+    (tmp_path / "d" / "closed").mkdir(parents=True)
+    png(tmp_path / "d" / "a.png")
+    scandir = os.scandir
+
+    def refusing(path: str) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+
+    @contextmanager
+    def opened(folder: OutputFolder, listener: RunListener) -> Iterator[Crew]:
+        yield Crew()
+
+    options = RunOptions(formats=("text",))
+    request = JobRequest(paths=[str(tmp_path / "d")], output=tmp_path / "o", options=options, workforce=opened)
+    monkeypatch.setattr("pero_worker.processes.Lifetime.begin", lambda _: None)
+    with pytest.raises(typer.Exit) as ended:
+        run_in_terminal(request, quiet=False)
+    assert ended.value.exit_code == 3
+    said = capsys.readouterr().out
+    assert "1 page done" in said
+    assert f"1 folders cannot be read: {tmp_path / 'd' / 'closed'}: Permission denied" in said

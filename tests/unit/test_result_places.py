@@ -413,3 +413,29 @@ def test_a_torn_job_id_is_made_anew(content: bytes, folder: OutputFolder) -> Non
     (folder.root / ".pero-worker/job").write_bytes(content)
     made = folder.job_id
     assert len(made) == 16 and folder.job_id == made
+
+
+def test_a_result_from_a_cluster_is_not_written_over_somebody_elses_file(tmp_path: Path) -> None:
+    (tmp_path / "box").mkdir()
+    (tmp_path / "box/a.page.xml").write_text("by hand")
+    with tree(tmp_path) as results:
+        assert results.write(requested("box/a", "p1"), b"")
+        results.commit()
+    assert (tmp_path / "box/a.page.xml").read_text() == "by hand"
+    assert (tmp_path / "box/a_p1.page.xml").is_file()
+    assert not (tmp_path / ".pero-worker/begun").exists()
+
+
+def test_what_a_crashed_download_left_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files in place, and neither the report nor the cluster told: the page comes again."""
+    results = ResultTree(OutputFolder(tmp_path), ("page",), SystemClock())
+    with monkeypatch.context() as patch:
+        patch.setattr(Report, "add", lambda *_: None)
+        assert results.write(requested("box/a", "p1"), b"")
+    results._folder.commit()
+    results._folder.close()
+    assert (tmp_path / "box/a.page.xml").is_file()
+    with tree(tmp_path) as again:
+        assert again.write(requested("box/a", "p1"), b"")
+        again.commit()
+    assert set(files(tmp_path)) == {"box/a.page.xml", "report.jsonl"}

@@ -68,11 +68,11 @@ class Claims:
 
     def taken(self, task: PageTask, kinds: Iterable[PageFormat]) -> Path | None:
         """A file in the place of a result of the page that is none of ours."""
-        return self._foreign(task.name, kinds, (task,))
+        return self.foreign(task.name, kinds, (task,))
 
     def taken_document(self, planned: OpenedDocument, kinds: Iterable[DocumentFormat]) -> Path | None:
         """A file in the place of a result of the whole document that is none of ours."""
-        return self._foreign(planned.document.name, kinds, planned.pages)
+        return self.foreign(planned.document.name, kinds, planned.pages)
 
     def close(self, *, finished: bool) -> None:
         """`finished`: the report tells of every page begun."""
@@ -83,9 +83,10 @@ class Claims:
         elif finished:
             self._path.unlink(missing_ok=True)
 
-    def _foreign(
-        self, name: str, kinds: Iterable[PageFormat | DocumentFormat], pages: Iterable[PageTask]
+    def foreign(
+        self, name: str, kinds: Iterable[PageFormat | DocumentFormat], pages: Iterable[PageTask] = ()
     ) -> Path | None:
+        """A file in the place of a result called `name` that neither a note nor the report of `pages` tells of."""
         for kind in kinds:
             target = self._folder.path(name, kind.suffix)
             relative = f"{name}{kind.suffix}"

@@ -19,6 +19,7 @@ from pero_worker.cluster.pages.download import Written, failure_of
 from pero_worker.cluster.pages.timing import MESSAGE_FILE
 from pero_worker.errors import OutputError, PageError, RequestError, UsageError
 from pero_worker.formats import document_formats
+from pero_worker.jobs.claims import Claims
 from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.confined import ConfinedFolder
 from pero_worker.jobs.outputs import OutputFolder, ResultPathError, is_name_problem
@@ -236,6 +237,7 @@ class ResultTree:
         self._collector = Collector(folder=folder, formats=formats, clock=clock, creator=creator, keep=self._keep)
         try:
             self._report = Report(folder)
+            self._claims = Claims(folder, self._report)
         except OutputError:
             folder.close()
             raise
@@ -245,9 +247,11 @@ class ResultTree:
         name = self._name(request, page_id)
         if name is None:
             return None
+        self._claims.begin(name, self._collector.page_formats)
         record = self._collector.collect(_origin(request, name), request, page_id)
         if record.error_class == ResultPathError.failure_class:
             raise ResultPathError(record.error)
+        self._claims.settled(record)
         self._report.add(replace(record, request_id=request.uuid))
         return Written(record.error)
 
@@ -258,6 +262,7 @@ class ResultTree:
     def close(self) -> None:
         try:
             self._report.close()
+            self._claims.close(finished=True)
         finally:
             self._folder.close()
 
@@ -295,8 +300,12 @@ class ResultTree:
         return outputs
 
     def _fits(self, name: str) -> bool:
-        suffixes = [f"{_AS_IT_CAME}/_", *(kind.suffix for kind in self._collector.page_formats)]
-        return all(self._folder.fits(self._folder.path(name, suffix)) for suffix in suffixes)
+        """Whether results can be written there without writing over anybody's files."""
+        kinds = self._collector.page_formats
+        suffixes = [f"{_AS_IT_CAME}/_", *(kind.suffix for kind in kinds)]
+        fits = all(self._folder.fits(self._folder.path(name, suffix)) for suffix in suffixes)
+        there = self._claims.foreign(name, kinds)
+        return fits and (there is None or there.is_symlink())  # A link is replaced, and leads nowhere.
 
 
 def _origin(request: Request, name: str) -> PageOrigin:
