@@ -92,11 +92,17 @@ def main() -> None:
         sys.exit(1)
 
 
+def class_of(name: str) -> str:
+    """What kind of page it is: the second word of its name, as in de_fraktur_1815."""
+    return [*name.split("_"), "other"][1]
+
+
 def show(images: list[Path], results: dict[str, Result]) -> None:
     print("Folded CER % / WER %\n")
     print(f"| page | {' | '.join(results)} |")
     print(f"| --- |{' --- |' * len(results)}")
     totals = dict.fromkeys(results, Score())
+    by_class: dict[str, dict[str, Score]] = {}
     for image in images:
         truth = image.with_name(f"{image.stem}.gt.txt").read_text("utf-8")
         cells = []
@@ -105,8 +111,13 @@ def show(images: list[Path], results: dict[str, Result]) -> None:
             # A page without a result counts as a page of errors.
             one = score(truth, text or "")
             totals[engine] += one
+            own = by_class.setdefault(class_of(image.stem), dict.fromkeys(results, Score()))
+            own[engine] += one
             cells.append("-" if text is None else f"{100 * one.cer:.2f} / {100 * one.wer:.2f}")
         print(f"| {image.stem} | {' | '.join(cells)} |")
+    for name, scores in sorted(by_class.items()):
+        cells = [f"{100 * t.cer:.2f} / {100 * t.wer:.2f}" if results[e].texts else "-" for e, t in scores.items()]
+        print(f"| *{name}* | {' | '.join(cells)} |")
     cells = [f"{100 * t.cer:.2f} / {100 * t.wer:.2f}" if results[e].texts else "-" for e, t in totals.items()]
     print(f"| **all ({len(images)} pages, micro)** | {' | '.join(cells)} |")
     cells = [f"{result.seconds / len(images):.2f}" if result.texts else "-" for result in results.values()]

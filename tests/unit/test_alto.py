@@ -9,7 +9,7 @@ from test_pagexml import CREATED, PAGES, page
 
 from pero_worker.formats import alto, pagexml
 from pero_worker.formats.words import words_of
-from pero_worker.page import Line, Page, Region
+from pero_worker.page import Line, Page, Region, Word
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 
@@ -127,3 +127,38 @@ def test_words_that_an_engine_did_not_place_run_as_their_script_does() -> None:
 
     assert lefts("one two three") == sorted(lefts("one two three"))
     assert lefts("שלום עולם 1938") == sorted(lefts("שלום עולם 1938"), reverse=True)
+
+
+def test_kinds_of_regions_are_tags() -> None:
+    first = page().regions[0]
+    kinds = ("heading", None, "heading", "marginalia")
+    root = written(
+        replace(page(), regions=tuple(replace(first, id=f"r{i}", kind=kind) for i, kind in enumerate(kinds)))
+    )
+    labels = {tag.get("ID"): tag.get("LABEL") for tag in root.iter("{*}LayoutTag")}
+    assert [labels.get(block.get("TAGREFS")) for block in root.iter("{*}TextBlock")] == list(kinds)
+    assert sorted(labels.values()) == ["heading", "marginalia"]
+
+
+def test_a_word_that_a_line_end_parts_is_told_as_one() -> None:
+    outline = ((100.0, 90.0), (200.0, 90.0), (200.0, 130.0), (100.0, 130.0))
+    line = page().regions[0].lines[0]
+    lines = tuple(
+        replace(line, id=f"l{i}", text=text, words=(Word(text, outline, 0.9),))
+        for i, text in enumerate(("Biblio-", "thek", "Schluss-", "Wort", "nach-"))
+    )
+    root = written(replace(page(), regions=(replace(page().regions[0], lines=lines),)))
+    strings = [(s.get("CONTENT"), s.get("SUBS_TYPE"), s.get("SUBS_CONTENT")) for s in root.iter("{*}String")]
+    assert strings == [
+        ("Biblio", "HypPart1", "Bibliothek"),
+        ("thek", "HypPart2", "Bibliothek"),
+        ("Schluss-", None, None),
+        ("Wort", None, None),
+        ("nach-", None, None),
+    ]
+    SCHEMA.assertValid(root)
+    (hyphen,) = root.iter("{*}HYP")
+    assert hyphen.get("CONTENT") == "-"
+    before = hyphen.getprevious()
+    assert int(before.get("HPOS")) + int(before.get("WIDTH")) == int(hyphen.get("HPOS"))
+    assert int(hyphen.get("HPOS")) + int(hyphen.get("WIDTH")) == 200

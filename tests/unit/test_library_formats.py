@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from lxml import etree
 from test_pagexml import CREATED, PAGES, page
 
-from pero_worker.formats import Document, alto2, installed_formats, markdown, tei
+from pero_worker.formats import Document, alto2, installed_formats, tei
+from pero_worker.formats.hyphens import joined
 from pero_worker.page import Line, Page, Region
 
 # What ALTO 2.1 knows of what we write; its schema may not be handed on.
@@ -22,7 +23,8 @@ ALTO2 = {
     "softwareName": set(), "Layout": set(), "Page": {"ID", "PHYSICAL_IMG_NR", "WIDTH", "HEIGHT", "PC"},
     "PrintSpace": {"ID", "HPOS", "VPOS", "WIDTH", "HEIGHT"}, "TextBlock": {"ID", "HPOS", "VPOS", "WIDTH", "HEIGHT"},
     "Shape": set(), "Polygon": {"POINTS"}, "TextLine": {"ID", "HPOS", "VPOS", "WIDTH", "HEIGHT", "BASELINE"},
-    "String": {"ID", "HPOS", "VPOS", "WIDTH", "HEIGHT", "CONTENT", "WC"}, "SP": {"HPOS", "VPOS", "WIDTH"},
+    "String": {"ID", "HPOS", "VPOS", "WIDTH", "HEIGHT", "CONTENT", "WC", "SUBS_TYPE", "SUBS_CONTENT"},
+    "SP": {"HPOS", "VPOS", "WIDTH"}, "HYP": {"HPOS", "VPOS", "WIDTH", "CONTENT"},
 }  # fmt: skip
 X = {"t": tei.NAMESPACE}
 
@@ -118,4 +120,4 @@ def test_markdown_reads_as_text_does() -> None:
     ],
 )
 def test_words_that_a_line_end_parted(lines: list[str], text: str) -> None:
-    assert markdown.joined(lines) == text
+    assert joined(lines) == text

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pero_worker.cluster.registry import stages, workers
 from pero_worker.cluster.registry.stages import StageRecord
 from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.stage import Cost
 from pero_worker.testing import StandingClock
 from pero_worker.watchdog.observer import Command, Observer
+from pero_worker.watchdog.policy import PlanRule
 from pero_worker.watchdog.snapshot import Snapshot
 from pero_worker.wire.measured import Measured
 
@@ -220,3 +226,67 @@ def test_a_worker_of_upstreams_that_gave_up_is_told_to_go_on_for_as_long_as_it_t
         cluster.clock.seconds = second
         assert {worker.name: worker.stuck for worker in cluster.look().workers} == {"its": True, "ours": False}
     assert not cluster.observer.behind
+
+
+def test_a_worker_of_upstreams_may_serve_a_stage_that_was_removed() -> None:
+    cluster = Cluster(StageRecord("a", config="x"))
+    cluster.worker("its", "PROCESSING", stages=("gone",))
+    cluster.look()
+    cluster.clock.seconds = 3.0
+    assert [worker.busy for worker in cluster.look().workers] == [True]
+
+
+NASTY = st.one_of(
+    st.binary(max_size=60),
+    st.sampled_from(
+        [
+            b"[" * 200_000,
+            b"\x7f" * 200,
+            b'{"kinds": {"cpu": {"seconds": 1e300, "load_seconds": 9e14, "memory": 9e300}}, "onward": {"a": 5, "b": 1}}',
+            b'{"kinds": {"cpu": {"seconds": 0, "load_seconds": 1e7, "memory": 0}}, "onward": {"a": 1, "b": 1}}',
+            b'{"share": 1e-300, "owner": "x", "needs": ""}',
+            b'{"memory": 99999999999999999999, "labels": [null, []], "kind": {}, "refused": {"a": null}, "stages": [[]]}',
+            b'{"memory": -1, "refused": {"a": "' + b"x" * 5000 + b'"}, "versions": {"a": []}, "stages": ["a", 5]}',
+            b'{"memory": 1e308, "pages": NaN, "failures": "many", "versions": [], "stages": {"a": 1}}',
+            b'["a", "b", "a", "../x"]',
+            b"0x1p+1000",
+            b"0x1p-1074",
+            b"0001-01-01T00:00:00+23:59",
+            b"9999-12-31T23:59:59-23:59",
+            b"true",
+            b"a",
+            b"IDLE",
+            b"PROCESSING",
+            b"CONFIGURING",
+        ]
+    ),
+)
+Node = tuple[bytes, SimpleNamespace]
+
+
+def nodes(leaves: Sequence[str]) -> st.SearchStrategy[dict[str, Node]]:
+    stat = SimpleNamespace(cversion=1, mtime=0, version=3)
+    return st.dictionaries(st.sampled_from(leaves), NASTY.map(lambda value: (value, stat)))
+
+
+@given(
+    st.lists(nodes(stages.LEAVES), min_size=2, max_size=2),
+    st.lists(nodes(workers.LEAVES), min_size=1, max_size=3),
+    st.integers(0, 10**9),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_plan_is_made_of_whatever_stands_in_zookeeper(
+    found_stages: list[dict[str, Node]], found_workers: list[dict[str, Node]], waiting: int
+) -> None:
+    connected = {"status/connected": (b"true", SimpleNamespace(cversion=1, mtime=0, version=0))}
+    cluster = Cluster(*(stages.record_from(name, found) for name, found in zip("ab", found_stages, strict=True)))
+    cluster.waiting = dict.fromkeys(cluster.waiting, waiting)
+    for number, found in enumerate(found_workers):
+        enabled = {"enabled": (b"true", connected["status/connected"][1])}
+        cluster.states[f"w{number}"] = (workers.state_from(f"w{number}", {**found, **enabled, **connected}), 3)
+    for seconds in (0.0, 3.0, 500.0):
+        cluster.clock.seconds = seconds
+        seen = cluster.look()
+        for move in PlanRule().decide(seconds, seen):
+            assert {*move.stages} <= {"a", "b"}
+            timedelta(seconds=10 * max((stage.load_seconds("") for stage in seen.stages), default=0.0))

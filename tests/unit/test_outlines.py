@@ -88,6 +88,11 @@ def test_an_outline_of_very_many_points_is_replaced_by_its_box() -> None:
     assert len(envelope([many], page())) <= 8
 
 
+def test_an_outline_that_zigzags_over_the_whole_line_is_replaced_by_its_box() -> None:
+    zigzag = tuple((100 + place if place % 2 else 1900 - place, place % 89) for place in range(1500))
+    assert len(envelope([zigzag], page())) <= 8
+
+
 def test_a_place_that_is_no_number_is_a_failure_of_the_page() -> None:
     with pytest.raises(PageError, match="no number"):
         whole(on_a_page(line(box(100, math.nan, 300, 130))))

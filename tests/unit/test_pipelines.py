@@ -41,7 +41,8 @@ def test_the_model_card_tells_the_files_and_does_not_count_as_one() -> None:
     assert stage.directory is not None
     card = (stage.directory / "MODEL_CARD.md").read_text("utf-8")
     assert all(f"`{path.name}`" in card for path in stage.directory.glob("*.pt"))
-    assert "3.08 %" in card
+    assert "| typescript and carbon copies, 1936 to 1958 | **6.0 %** |" in card
+    assert card.count("| CC BY 4.0 |") == 18  # whose lines it learnt from
 
 
 def test_a_stage_whose_folder_is_missing_is_named(tmp_path: Path) -> None:

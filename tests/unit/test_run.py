@@ -133,3 +133,50 @@ def test_the_summary_names_the_first_failures(scans: Path) -> None:
     summary = go(scans, Workforce({str(number): b"<no" for number in range(30)}), Listener())
     assert summary.failed == 31
     assert len(summary.failures) == 20
+
+
+def test_a_format_added_later_is_made_of_the_results_that_are_there(scans: Path) -> None:
+    (scans / "broken.png").unlink()
+    out = scans.parent / "out"
+    go(scans, Workforce({}), Listener(), "page,text")
+    again, listener = Workforce({}), Listener()
+    summary = go(scans, again, listener, "page,text,alto,hocr")
+    assert again.taken == []
+    assert (summary.done, summary.failed) == (33, 0)
+    assert listener.settled == 33
+    made = {path.name: path.read_bytes() for path in out.glob("*.alto.xml")}
+    assert len(made) == 33
+    assert go(scans, again, Listener(), "page,text,alto,hocr").finished_before == 33
+    # Made of nothing but the scans, they are the same but for the time.
+    for path in out.iterdir():
+        if path.is_file():
+            path.unlink()
+    go(scans, Workforce({}), Listener(), "page,text,alto,hocr")
+    for name, content in made.items():
+        assert _without_time((out / name).read_bytes()) == _without_time(content)
+
+
+def _without_time(alto: bytes) -> list[bytes]:
+    return [line for line in alto.splitlines() if b"processingDateTime" not in line]
+
+
+def test_without_the_page_xml_of_this_very_scan_a_page_is_read_again(scans: Path) -> None:
+    (scans / "broken.png").unlink()
+    out = scans.parent / "out"
+    go(scans, Workforce({}), Listener(), "page")
+    (out / "3.page.xml").unlink()
+    (out / "4.page.xml").write_bytes(b"<torn")
+    Image.new("L", (30, 10)).save(scans / "5.png")
+    again = Workforce({})
+    go(scans, again, Listener(), "alto")
+    assert sorted(again.taken) == ["3", "4", "5"]
+
+
+def test_a_hidden_page_xml_will_do_when_it_is_of_the_latest_run(scans: Path) -> None:
+    (scans / "broken.png").unlink()
+    (scans / "three.tif").unlink()
+    go(scans, Workforce({}), Listener(), "pdf")
+    again = Workforce({})
+    go(scans, again, Listener(), "text")
+    assert again.taken == []
+    assert len(list((scans.parent / "out").glob("*.txt"))) == 30

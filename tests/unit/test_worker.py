@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image as Picture
 
 from pero_worker.brokers.memory import MemoryBroker
 from pero_worker.coordinators.memory import MemoryCoordinator
 from pero_worker.coordinators.null import NoSuspects
 from pero_worker.errors import PageError, RequestError, StageError, TransientError
+from pero_worker.inputs.images import decode_scan
 from pero_worker.page import Page
 from pero_worker.ports import Engine
 from pero_worker.request import Payload, Request, StageStatus
@@ -400,6 +405,7 @@ class Versions(Bench):
         self.version = "1"
         self.broken = broken
         self.loads: list[str] = []
+        self.made: dict[str, ScriptedEngine] = {}
         self.told: list[tuple[dict[str, str], dict[str, str]]] = []
         monkeypatch.setattr(self.coordinator, "stage", lambda name: Stage(name=name, config="", version=self.version))
         monkeypatch.setattr(
@@ -410,7 +416,8 @@ class Versions(Bench):
         self.loads.append(stage.version)
         if stage.version in self.broken:
             raise self.broken[stage.version]
-        return ScriptedEngine(recognise)
+        self.made[stage.version] = ScriptedEngine(recognise)
+        return self.made[stage.version]
 
     def done_by(self) -> str:
         """The version of the stage that a page is done by."""
@@ -429,6 +436,7 @@ def test_the_version_that_works_is_kept_until_the_new_one_can_be_loaded(monkeypa
     bench.version = "3"
     assert bench.done_by() == "3"
     assert bench.told[-1] == ({"ocr": "3"}, {})
+    assert {version: engine.closed for version, engine in bench.made.items()} == {"1": True, "3": False}
     assert bench.loads == ["1", "2", "3"], "a version that cannot be loaded is not tried all the time"
 
 
@@ -520,3 +528,116 @@ def test_what_can_never_be_handed_on_is_set_aside(monkeypatch: pytest.MonkeyPatc
     (letter,) = bench.broker.take_set_aside()
     assert "could not be handed on 20 times in a row: RabbitMQ refused: strange" in letter.reason
     assert bench.broker.length("out") == 15 and bench.broker.length("ocr") == 0
+
+
+def test_deaths_in_one_stage_do_not_count_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, layout=recognise, ocr=recognise)
+    bench.put("layout", "ocr", "out")
+    for _ in range(2):
+        bench.broker.get(("layout",), "victim", 0)
+        bench.broker.release("victim")
+    bench.run()
+    assert [(log.stage, log.attempt) for log in bench.result().logs] == [("layout", 3), ("ocr", 1)]
+
+
+def test_an_image_is_decoded_once_for_all_held_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, layout=recognise, ocr=recognise)
+    monkeypatch.setattr(ScriptedEngine, "needs_image", True)
+    decoded: list[str] = []
+    picture = BytesIO()
+    Picture.new("RGB", (10, 10)).save(picture, "PNG")
+    monkeypatch.setattr(
+        "pero_worker.worker.payloads.decode_scan",
+        lambda *given, **how: (decoded.append("x"), decode_scan(*given, **how))[1],
+    )
+    request = Request(
+        uuid="r", page_uuid="p", stages=("layout", "ocr", "out"), results=(Payload("a.png", picture.getvalue()),)
+    )
+    bench.broker.publish("layout", encode_request(request))
+    bench.run()
+    assert len(bench.result().logs) == 2 and decoded == ["x"]
+
+
+def test_results_are_kept_when_only_the_next_queue_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, ocr=recognise)
+    bench.put("ocr", "nowhere", "out")
+    bench.run()
+    result = bench.result()
+    assert result.failed and "nowhere" in result.logs[-1].log
+    assert [payload.name for payload in result.results] == ["a.png", "a.png_page.xml", "a.png.logits"]
+
+
+def test_a_worker_whose_only_stage_cannot_be_fetched_waits_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, ocr=recognise)
+    tries = iter([True, True])
+
+    def load(stage: Stage, directory: Path, device: str) -> Engine:
+        if next(tries, False):
+            raise TransientError("the store is away")
+        return bench.engines[stage.name]
+
+    said: list[tuple[WorkerStatus, str]] = []
+    monkeypatch.setattr(holding, "load_engine", load)
+    monkeypatch.setattr(bench.coordinator, "report", lambda _, status, message="": said.append((status, message)))
+    bench.put("ocr", "out")
+    bench.run(20)
+    assert bench.result().logs[0].stage == "ocr"
+    assert said.count((WorkerStatus.CONFIGURATION_FAILED, "the store is away")) == 2
+    assert sum(bench.clock.slept) == 0.25 + 0.5
+
+
+class Notes:
+    """`ports.Suspects` and a broker's `give_back`, in the order in which they are called."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def begin_suspect(self, page: str) -> int:
+        self.calls.append("begin")
+        return 0
+
+    def end_suspect(self, page: str, *, survived: bool) -> None:
+        self.calls.append(f"end, survived={survived}")
+
+
+def test_the_note_is_taken_back_before_another_worker_can_have_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shaky(work: EngineInput) -> EngineOutput:
+        raise TransientError("the GPU is gone")
+
+    bench, notes = Bench(monkeypatch, ocr=shaky), Notes()
+    monkeypatch.setattr(bench.worker, "_suspects", notes)
+    get, give_back = bench.broker.get, bench.broker.give_back
+
+    def get_again(queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:
+        delivery = get(queues, consumer, timeout)
+        return replace(delivery, redelivered=True) if delivery else None
+
+    monkeypatch.setattr(bench.broker, "get", get_again)
+    monkeypatch.setattr(bench.broker, "give_back", lambda page: (notes.calls.append("back"), give_back(page)))
+    bench.put("ocr", "out")
+    bench.run(1)
+    assert notes.calls == ["begin", "end, survived=False", "back"]
+
+
+@pytest.mark.parametrize("goes_wrong", [False, True])
+def test_a_hanging_engine_is_left_behind_with_its_process(monkeypatch: pytest.MonkeyPatch, goes_wrong: bool) -> None:
+    """Whatever goes wrong with the page then: a process that stayed would hang for ever."""
+    hangs, ended = threading.Event(), threading.Event()
+
+    def hang(work: EngineInput) -> EngineOutput:
+        hangs.wait()
+        return EngineOutput()
+
+    bench = Bench(monkeypatch, ocr=hang)
+    bench.coordinator._stages["ocr"] = Stage(name="ocr", config="[WORKER]\nTIME_LIMIT = 0.05\n", version="1")
+    monkeypatch.setattr(bench.worker, "_settings", WorkerSettings(poll=0, end_process=ended.set))
+    if goes_wrong:
+        monkeypatch.setattr(StageRunner, "too_slow", lambda *_: 1 / 0)
+        monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    bench.put("ocr", "out")
+    threading.Thread(target=bench.run, daemon=True).start()
+    assert ended.wait(30)
+    if not goes_wrong:
+        delivery = bench.broker.get(("ocr",), "test", 10)
+        assert delivery is not None
+        assert "took longer than 0.05 s" in decode_request(delivery.body).logs[-1].log

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
 from lxml import etree
 
+from pero_worker.formats.hyphens import is_parted
 from pero_worker.formats.words import box_of, words_of
 from pero_worker.formats.xmltext import Ids, clean_text
 from pero_worker.page import Line, Page, Point, Region, Word
@@ -33,40 +34,82 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
     _child(software, "softwareName").text = clean_text(creator)
     ids = Ids({"ocr", "page", "space"})
     size = {"WIDTH": str(page.width), "HEIGHT": str(page.height)}
+    tags = _tags(root, page, ids)
     sheet = _child(_child(root, "Layout"), "Page", ID="page", PHYSICAL_IMG_NR="1", **size)
     if (sure := page.confidence()) is not None:
         sheet.set("PC", f"{min(1.0, max(0.0, sure)):.3f}")
     space = _child(sheet, "PrintSpace", ID="space", HPOS="0", VPOS="0", **size)
     for region in page.regions:
-        _block(space, region, ids)
+        _block(space, region, tags, ids)
     xml: bytes = etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
     return xml
 
 
-def _block(space: Element, region: Region, ids: Ids) -> None:
+def _tags(root: Element, page: Page, ids: Ids) -> dict[str, str]:
+    """A tag for each kind of region; its id by its name."""
+    kinds = {
+        kind: ids.take("", "tag") for kind in sorted({clean_text(region.kind or "") for region in page.regions} - {""})
+    }
+    if kinds:
+        tags = _child(root, "Tags")
+        for kind, name in kinds.items():
+            _child(tags, "LayoutTag", ID=name, LABEL=kind)
+    return kinds
+
+
+def _block(space: Element, region: Region, tags: Mapping[str, str], ids: Ids) -> None:
     block = _child(space, "TextBlock", ID=ids.take(region.id, "block"), **_box(region.polygon))
+    if (tag := tags.get(clean_text(region.kind or ""))) is not None:
+        block.set("TAGREFS", tag)
     _shape(block, region.polygon)
-    for line in region.lines:
-        _line(block, line, ids)
+    words = [[word for word in words_of(line) if clean_text(word.text)] for line in region.lines]
+    before: Word | None = None
+    for place, line in enumerate(region.lines):
+        after = words[place + 1][0] if place + 1 < len(words) and words[place + 1] else None
+        _line(block, line, words[place], before, after, ids)
+        before = words[place][-1] if words[place] else None
 
 
-def _line(block: Element, line: Line, ids: Ids) -> None:
+def _line(block: Element, line: Line, words: Sequence[Word], before: Word | None, after: Word | None, ids: Ids) -> None:
+    """`before` and `after`: the last word of the line before, and the first of the line after."""
     outline = line.polygon or line.baseline
     element = _child(block, "TextLine", ID=ids.take(line.id, "line"), **_box(outline))
     if len(line.baseline) >= 2:
         element.set("BASELINE", _points(line.baseline))
     _shape(element, outline)
-    words = [word for word in words_of(line) if clean_text(word.text)]
     for i, word in enumerate(words):
         if i:
             _space(element, words[i - 1], word)
-        string = _child(element, "String", ID=ids.take("", "string"), CONTENT=clean_text(word.text))
+        text = clean_text(word.text)
+        string = _child(element, "String", ID=ids.take("", "string"), CONTENT=text)
         for name, value in _box(word.polygon).items():
             string.set(name, value)
+        if i == 0 and before is not None and (whole := _whole_word(before, word)):
+            string.set("SUBS_TYPE", "HypPart2")
+            string.set("SUBS_CONTENT", whole)
+        if i == len(words) - 1 and after is not None and (whole := _whole_word(word, after)):
+            string.set("CONTENT", text[:-1])
+            string.set("SUBS_TYPE", "HypPart1")
+            string.set("SUBS_CONTENT", whole)
+            _hyphen(element, string, word, text)
         if word.confidence is not None:
             string.set("WC", f"{min(1.0, max(0.0, word.confidence)):.3f}")
     if not words:  # the schema wants at least one
         _child(element, "String", ID=ids.take("", "string"), CONTENT="", **_box(outline))
+
+
+def _whole_word(first: Word, second: Word) -> str:
+    """The word that these are the parts of; '' when they are none."""
+    start, end = clean_text(first.text), clean_text(second.text)
+    return start[:-1] + end if is_parted(start, end) else ""
+
+
+def _hyphen(line: Element, string: Element, word: Word, text: str) -> None:
+    """The last letter's share of a word becomes its hyphen's."""
+    left, top, right, _ = box_of(word.polygon)
+    start = max(left + 1, right - max(1, (right - left) // len(text)))
+    string.set("WIDTH", str(start - left))
+    _child(line, "HYP", CONTENT=text[-1], HPOS=str(start), VPOS=str(top), WIDTH=str(max(1, right - start)))
 
 
 def _space(line: Element, before: Word, after: Word) -> None:

@@ -17,7 +17,8 @@ Element: TypeAlias = etree._Element
 
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
-    """As ALTO 4, without the outlines of lines; a baseline is a height, and a block without lines is left out."""
+    """As ALTO 4, without the outlines of lines and the kinds of blocks; a baseline is a height, and a block without
+    lines is left out."""
     later = etree.fromstring(alto.write(page, created=created, creator=creator))
     root = etree.Element(
         f"{{{NAMESPACE}}}alto",
@@ -36,6 +37,8 @@ def _copy(element: Element, parent: Element) -> None:
         return
     if name == "TextBlock" and not any(etree.QName(child).localname == "TextLine" for child in element):
         return
+    if name == "Tags":
+        return
     if name == "Processing":
         parent = etree.SubElement(parent, f"{{{NAMESPACE}}}OCRProcessing", ID=element.get("ID", "ocr"))
         name = "ocrProcessingStep"
@@ -44,7 +47,7 @@ def _copy(element: Element, parent: Element) -> None:
     for attribute, value in element.attrib.items():
         if attribute == "BASELINE":
             copied.set(attribute, f"{fmean(float(point.partition(',')[2]) for point in value.split()):.0f}")
-        elif name != "ocrProcessingStep":
+        elif name != "ocrProcessingStep" and attribute != "TAGREFS":
             copied.set(attribute, value)
     for child in element:
         _copy(child, copied)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import IO
 
 from pero_worker.formats import Document
+from pero_worker.formats.hyphens import joined
 from pero_worker.formats.xmltext import clean_text
 from pero_worker.page import Page, Region
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#])")
 _LEADING = re.compile(r"^([-+=]|[0-9]{1,9}[.)])")
-_HYPHENS = ("-", "\u00ad", "\u2e17", "\u00ac")
 _OMITTED = frozenset({"page-number", "header", "footer", "catch-word", "signature-mark"})
 """Kinds of regions that are no part of the text."""
 
@@ -38,15 +38,6 @@ def _blocks(page: Page) -> Iterator[str]:
 
 def _texts(region: Region) -> Iterator[str]:
     return (" ".join(clean_text(line.text or "").split()) for line in region.lines)
-
-
-def joined(lines: Iterable[str]) -> str:
-    """Lines as one text: a hyphen at a line's end goes when a small letter follows."""
-    text = ""
-    for line in filter(None, lines):
-        parted = text.endswith(_HYPHENS) and len(text) > 1 and text[-2].isalpha() and line[0].islower()
-        text = text[:-1] + line if parted else f"{text} {line}".strip()
-    return text
 
 
 def _escaped(text: str) -> str:

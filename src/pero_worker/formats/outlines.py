@@ -21,6 +21,8 @@ _BESIDE = 0.01
 """Pixels."""
 _MAX_EDGES = 100
 """An outline with more edges is made anew."""
+_MAX_WORK = 100_000
+"""Levels that are looked at for one outline; where there are more, a box will do."""
 _MAX_POINTS = 4000
 """An outline with more points is replaced by its box."""
 
@@ -99,6 +101,9 @@ def envelope(shapes: Iterable[Pixels], page: Page, *, upright: bool = False) -> 
     if upright:
         given, width, height = [_mirrored(shape) for shape in given], height, width
     places = sorted({x for shape in given for x, _ in shape})
+    if _work(given, places) > _MAX_WORK:
+        given = [_corners(given)]
+        places = sorted({x for x, _ in given[0]})
     if places[-1] - places[0] < _THINNEST:
         given = [_box(_corners(given), width, height)]
         places = sorted({x for x, _ in given[0]})
@@ -127,6 +132,15 @@ def _edges(shapes: Sequence[Pixels], places: Sequence[float]) -> tuple[list[floa
     return upper, lower
 
 
+def _work(shapes: Sequence[Pixels], places: Sequence[float]) -> int:
+    """How many levels `_edges` looks at: of outlines that zigzag over a whole line, the square of their points."""
+    return sum(
+        bisect_right(places, max(a, b)) - bisect_left(places, min(a, b))
+        for shape in shapes
+        for a, b in pairwise([x for x, _ in (*shape, *shape[:1])])
+    )
+
+
 def _covers(own: Pixels, inside: Sequence[Pixels]) -> bool:
     """Whether an outline that upright lines cut once has all shapes in it."""
     if sum(map(len, inside)) > _MAX_POINTS or _turns([x for x, _ in own]) > 2:
@@ -135,6 +149,8 @@ def _covers(own: Pixels, inside: Sequence[Pixels]) -> bool:
     # An edge may jump at a corner: what holds at both sides of it, and at it, holds everywhere.
     beside = (x for a, b in pairwise(corners) for x in (a + _BESIDE, b - _BESIDE))
     places = sorted([*corners, *beside])
+    if _work([own, *inside], places) > _MAX_WORK:
+        return False
     upper, lower = _edges([own], places)
     highest, lowest = _edges([shape for shape in inside if shape], places)
     return all(a <= b for a, b in zip(upper, highest, strict=True)) and all(

@@ -17,6 +17,7 @@ from pero_worker.formats import (
     PageFormat,
     TextPolicy,
     document_formats,
+    installed_formats,
     page_formats,
     pagexml,
 )
@@ -118,6 +119,32 @@ class Collector:
             orientation=page.orientation if page else 0.0,
             outputs=outputs,
         )
+
+    def converted(self, origin: PageOrigin, known: PageRecord) -> PageRecord | None:
+        """Writes what is wanted now out of what an earlier run found on the page; None: that is not there any more."""
+        page = self._found_before(origin.name, known)
+        if page is None:
+            return None
+        try:
+            outputs = self._write(origin, page)
+        except PageError as error:
+            return self.failure(origin, error.failure_class, str(error), page_id=known.page_id)
+        finished = self.clock.now().isoformat(timespec="seconds")
+        return replace(known, finished=finished, outputs={**known.outputs, **outputs})
+
+    def _found_before(self, name: str, known: PageRecord) -> Page | None:
+        if MASTER.name in known.outputs:
+            master = self.folder.path(name, MASTER.suffix)
+        elif document_formats([kind for kind in known.outputs if kind in installed_formats()]):
+            master = self.folder.path(name, MASTER.suffix, hidden=True)
+        else:
+            return None
+        if not self.folder.is_whole(self.folder.relative(master)):
+            return None
+        try:
+            return pagexml.read(master.read_bytes())
+        except (OSError, PageError):
+            return None
 
     def failure(self, origin: PageOrigin, error_class: str, error: str, *, page_id: str = "") -> PageRecord:
         return replace(self._record(origin, PageStatus.FAILED, page_id), error_class=error_class, error=error)

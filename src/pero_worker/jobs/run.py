@@ -309,8 +309,18 @@ class _Run:
                 self._settle(self._collector.failure(page.origin, PageError.failure_class, _is_there(taken)), page)
             else:
                 self._claims.begin(page.name, kinds)
-                free.append(page)
+                if (record := self._converted(page)) is not None:
+                    self._settle(record, page)
+                else:
+                    free.append(page)
         return free
+
+    def _converted(self, page: PageTask) -> PageRecord | None:
+        """A page that was read before and lacks nothing but a format need not be read again."""
+        known = self._report.record(page.name)
+        if known is None or known.status is not PageStatus.DONE or known.fingerprint != page.fingerprint:
+            return None
+        return self._collector.converted(page.origin, known)
 
     def _refused(self, page: PageTask) -> PageRecord:
         """Of a page that its book has no picture of, or none that may be read."""

@@ -197,10 +197,12 @@ class Observer:
         for state, view in known:
             loaded, refused = _outcome(state, view)
             for name, version in loaded.items():
-                if version is None and name in versions:
+                if name not in versions:
+                    continue
+                if version is None:
                     # Upstream's do not say which version it is: the present one if they began after it was there.
                     self._refusals.note_loaded(name, versions[name], now - view.serving)
-                elif version == versions.get(name):
+                elif version == versions[name]:
                     self._refusals.note_loaded(name, versions[name])
             for name, reason in refused.items():
                 if name in versions:

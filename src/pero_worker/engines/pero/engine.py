@@ -58,7 +58,7 @@ class PeroEngine:
         check_config(config, directory, cpu=target.type == "cpu")
         self._tidying = Tidying.of(config)
         bfloat16 = speed.uses_bfloat16(config, target)
-        with compat.no_warnings():
+        with compat.no_warnings(), _loading(directory):
             self._parser = _load(config, directory, target)
             speed.quicken(self._parser, page_parser.helpers, bfloat16=bfloat16)
             self._readers = _readers(self._parser, config, directory, target, bfloat16=bfloat16)
@@ -265,11 +265,11 @@ def _readers(parser: Any, config: ConfigParser, directory: Path, device: Any, *,
     return found
 
 
-def _load(config: ConfigParser, directory: Path, device: Any) -> Any:
+@contextmanager
+def _loading(directory: Path) -> Iterator[None]:
+    """Whatever goes wrong in it is a StageError."""
     try:
-        if config["PAGE_PARSER"].getboolean("RUN_DECODER", fallback=False):
-            compat.import_decoding()
-        return page_parser.PageParser(config, device=device, config_path=str(directory))
+        yield
     except ImportError as error:
         raise StageError(
             f"pero-ocr lacks a package ({error}): install it with: pip install 'pero-worker[pero]'"
@@ -279,3 +279,9 @@ def _load(config: ConfigParser, directory: Path, device: Any) -> Any:
     except Exception as error:  # torch and pero-ocr raise all kinds on damaged files
         first_line = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise StageError(f"the stage in {directory} cannot be loaded: {first_line}") from error
+
+
+def _load(config: ConfigParser, directory: Path, device: Any) -> Any:
+    if config["PAGE_PARSER"].getboolean("RUN_DECODER", fallback=False):
+        compat.import_decoding()
+    return page_parser.PageParser(config, device=device, config_path=str(directory))
