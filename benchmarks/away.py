@@ -40,7 +40,7 @@ LONG = 15
 STAGES = {
     "fast": DUMMY,
     "slow": f"{DUMMY}TIME_DIFF_MIN = {LONG}\nTIME_DIFF_MAX = {LONG}\n",
-    "failing": f"{DUMMY}FAILTEST = yes\n",
+    "failing": f"{DUMMY}FAIL_NAME = *\n",
 }
 PARTS = ("worker0", "watchdog0", "download", "log")
 EXPIRY = 6.0

@@ -24,7 +24,7 @@ def test_pages_are_read_one_after_the_other(
     for name, value in cluster.environment().items():
         monkeypatch.setenv(name, value)
     cluster.add_stage("read", DUMMY + "LINE = read\n")
-    cluster.add_stage("fail", DUMMY + "FAILTEST = yes\n")
+    cluster.add_stage("fail", "[WORKER]\nFAILTEST = yes\nTIME_SCALE = 0\n")
     image = np.zeros((30, 40, 3), np.uint8)
     with running_watchdog(cluster), running_worker(cluster, tmp_path):
         good = on_cluster(cluster.zookeeper, ["read"])

@@ -120,5 +120,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def _results(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        if path.is_file() and path.name != "report.jsonl" and ".pero-worker" not in path.parts:
+        # Of pages that failed what they came with is kept; of a good one nothing must lie there.
+        kept = any(part.endswith(".results") and not part.startswith(GOOD) for part in path.parts)
+        if path.is_file() and not kept and path.name != "report.jsonl" and ".pero-worker" not in path.parts:
             yield path

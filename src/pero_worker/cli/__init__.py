@@ -16,6 +16,8 @@ from pero_worker.cli.late import Command, LateGroup
 from pero_worker.cli.say import say, warn
 from pero_worker.errors import ExitCode, PeroWorkerError
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors of a disk that takes no more."""
 COMMANDS: Mapping[str, Command] = {
     "ocr": Command("ocr", "Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."),
     "review": Command("review", "List the worst pages and lines, and show each line's picture beside its text."),
@@ -102,6 +104,11 @@ def main() -> None:
     except PeroWorkerError as error:
         warn(f"pero-worker: {error}")
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        warn(f"pero-worker: cannot write: {error.strerror}: make room, then run the command again")
+        sys.exit(ExitCode.OUTPUT)
     except SystemExit as end:
         if isinstance(end.__context__, OSError) and end.__context__.errno == errno.EPIPE:
             sys.exit(ExitCode.BROKEN_PIPE)

@@ -57,12 +57,14 @@ def _line(line: Line, page: Page) -> Line:
 def _around(own: Pixels, inside: Sequence[Pixels], page: Page, *, upright: bool) -> Pixels:
     """The outline `own`, if it will do as one of all that is `inside`."""
     if not _crosses(own) and (_covers(own, inside) or _covers(_mirrored(own), [_mirrored(shape) for shape in inside])):
-        return own if len(own) > 3 else _with_a_fourth(own)
+        found = own if len(own) > 3 else _with_a_fourth(own)
+        if len(found) > 3:
+            return found
     return envelope([own, *inside] if len(own) > 2 or not any(inside) else inside, page, upright=upright)
 
 
 def _with_a_fourth(triangle: Pixels) -> Pixels:
-    """A triangle with a point more: there are readers that take no triangles."""
+    """A triangle with a point more, as some readers take no triangles; the same where its edge has none between."""
     (ax, ay), (bx, by), _ = triangle
     middle = (ax + bx) // 2, (ay + by) // 2
     return (triangle[0], middle, *triangle[1:]) if middle not in triangle else triangle

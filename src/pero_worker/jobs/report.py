@@ -147,7 +147,7 @@ class Report:
 
     def record(self, page: str) -> PageRecord | None:
         """The latest of the page so called. None also as long as it is not committed."""
-        found = self._index.execute("SELECT offset FROM page WHERE name = ?", (_key(page),)).fetchone()
+        found = self._asked("SELECT offset FROM page WHERE name = ?", _key(page))
         if found is None:
             return None
         self._lines.seek(found[0])
@@ -163,13 +163,20 @@ class Report:
 
     def _known(self, where: str, *values: bytes) -> Known | None:
         query = f"SELECT name, id, failed FROM page WHERE {where} LIMIT 1"  # noqa: S608 - ours, of the two above
-        found = self._index.execute(query, values).fetchone()
+        found = self._asked(query, *values)
         return None if found is None else Known(name=_text(found[0]), page_id=_text(found[1]), failed=bool(found[2]))
 
     @property
     def failed(self) -> int:
         """How many pages failed when they were last tried."""
-        return int(self._index.execute("SELECT COUNT(*) FROM page WHERE failed").fetchone()[0])
+        return int(self._asked("SELECT COUNT(*) FROM page WHERE failed")[0])
+
+    def _asked(self, query: str, *values: bytes) -> Any:
+        """The first row. OutputError: the index cannot be read, as on a disk that is full."""
+        try:
+            return self._index.execute(query, values).fetchone()
+        except sqlite3.Error as error:
+            raise self._unwritable(error) from error
 
     def add(self, record: PageRecord) -> None:
         values = asdict(record)
@@ -204,9 +211,13 @@ class Report:
             if compact and self._superseded and self._is_whole:
                 self._folder.write_with(self._folder.report, lambda stream: stream.writelines(self._latest()))
         finally:
-            self._lines.close()
             self._index.close()
             self._folder.index.unlink(missing_ok=True)
+            # What could not be written before, for want of room, is tried once more.
+            try:
+                self._lines.close()
+            except OSError as error:
+                raise self._unwritable(error) from error
 
     def _read(self) -> int:
         """Fills the index; the number of lines that do not count any more, or never did."""
