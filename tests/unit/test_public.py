@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -72,7 +74,10 @@ def test_other_names_are_not() -> None:
 
 def test_importing_the_package_loads_nothing_but_it() -> None:
     program = "import sys; before = set(sys.modules); import pero_worker; print(*(set(sys.modules) - before))"
-    ran = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True)
+    # Without site there are no packages but what is named.
+    environment = {**os.environ, "PYTHONPATH": str(Path(pero_worker.__file__).parents[1])}
+    command = [sys.executable, "-S", "-c", program]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     loaded = set(ran.stdout.split())
     assert {name for name in loaded if "." not in name} <= sys.stdlib_module_names | {"pero_worker"}
     assert {name for name in loaded if name.startswith("pero_worker")} == {"pero_worker"}

@@ -211,13 +211,14 @@ class Report:
             if compact and self._superseded and self._is_whole:
                 self._folder.write_with(self._folder.report, lambda stream: stream.writelines(self._latest()))
         finally:
-            self._index.close()
-            self._folder.index.unlink(missing_ok=True)
             # What could not be written before, for want of room, is tried once more.
             try:
                 self._lines.close()
             except OSError as error:
                 raise self._unwritable(error) from error
+            finally:
+                self._index.close()
+                self._folder.index.unlink(missing_ok=True)
 
     def _read(self) -> int:
         """Fills the index; the number of lines that do not count any more, or never did."""

@@ -83,7 +83,8 @@ def _add(management: Management, options: argparse.Namespace) -> None:
     if given_password and not password:
         raise UsageError("an empty password lets nobody in: leave it out, and one is made up")
     if not password and management.user(name) is None:
-        password = secrets.token_urlsafe(24)
+        # Hexadecimal: one that began with a dash could not be typed behind an option.
+        password = secrets.token_hex(16)
         # Before it is sent: should one of several servers fail, the others have it already.
         say(f"Password of {name}: {password}")
     management.set_user(name, password, options.tags)
