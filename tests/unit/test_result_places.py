@@ -434,6 +434,9 @@ def test_what_a_crashed_download_left_is_written_anew(tmp_path: Path, monkeypatc
         assert results.write(requested("box/a", "p1"), b"")
     results._folder.commit()
     results._folder.close()
+    # As the system does when a process dies.
+    results._report._lines.close()
+    results._claims._stream.close()
     assert (tmp_path / "box/a.page.xml").is_file()
     with tree(tmp_path) as again:
         assert again.write(requested("box/a", "p1"), b"")
