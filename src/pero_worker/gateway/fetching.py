@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 from pathlib import Path
 
 from sqlalchemy import RowMapping, select
 
-from pero_worker.errors import OutputError, TransientError
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.endings import failure_ending
 from pero_worker.gateway.outbound import Outbound, OutboundError
@@ -18,7 +16,7 @@ from pero_worker.gateway.store.jobs import accept_fetched, finish_page
 from pero_worker.gateway.store.schema import pages
 
 logger = logging.getLogger(__name__)
-_POLL_SECONDS = 1.0
+POLL_SECONDS = 1.0
 _AT_ONCE = 20
 
 
@@ -28,28 +26,6 @@ class Fetcher:
     def __init__(self, gateway: Gateway, outbound: Outbound) -> None:
         self._gateway = gateway
         self._outbound = outbound
-        self._thread = threading.Thread(target=self._run, name="fetcher", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """The caller has told the gateway to stop."""
-        if self._thread.is_alive():
-            self._thread.join(2)
-
-    def _run(self) -> None:
-        while not self._gateway.stopping.is_set():
-            try:
-                busy = self.fetch_some()
-            except (TransientError, OutputError) as error:
-                logger.warning("scans are not fetched: %s", error)
-                busy = False
-            except Exception:
-                logger.exception("the fetcher met a bug")
-                busy = False
-            if not busy:
-                self._gateway.stopping.wait(_POLL_SECONDS)
 
     def fetch_some(self) -> bool:
         """Whether there was something to fetch."""

@@ -1,20 +1,18 @@
-"""The thread that throws away what has had its time: results, half uploads, old events and replies."""
+"""What throws away what has had its time: results, half uploads, old events and replies."""
 
 from __future__ import annotations
 
 import logging
-import threading
 
 from sqlalchemy import delete, select
 
-from pero_worker.errors import TransientError
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.store.events import forget_events
 from pero_worker.gateway.store.jobs import abandoned_jobs, cancel_job, expire_job, jobs_to_expire
 from pero_worker.gateway.store.schema import uploads
 
 logger = logging.getLogger(__name__)
-_ROUND_SECONDS = 30.0
+ROUND_SECONDS = 30.0
 _JOBS_AT_ONCE = 50
 _DAY = 86_400.0
 
@@ -24,34 +22,15 @@ class Housekeeper:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._thread = threading.Thread(target=self._run, name="housekeeper", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """The caller has told the gateway to stop."""
-        if self._thread.is_alive():
-            self._thread.join(10)
-
-    def _run(self) -> None:
-        while not self._gateway.stopping.wait(0 if self.tidy() else _ROUND_SECONDS):
-            pass
 
     def tidy(self) -> bool:
         """Whether there is more to do at once."""
-        try:
-            with self._gateway.database.write() as connection:
-                forget_events(connection, self._gateway.now())
-                for job in abandoned_jobs(connection, self._oldest(), _JOBS_AT_ONCE):
-                    cancel_job(connection, job, self._gateway.now())
-            self._forget_uploads()
-            return self._expire_jobs()
-        except TransientError as error:
-            logger.warning("tidying waits: %s", error)
-        except Exception:
-            logger.exception("the housekeeper met a bug")
-        return False
+        with self._gateway.database.write() as connection:
+            forget_events(connection, self._gateway.now())
+            for job in abandoned_jobs(connection, self._oldest(), _JOBS_AT_ONCE):
+                cancel_job(connection, job, self._gateway.now())
+        self._forget_uploads()
+        return self._expire_jobs()
 
     def _oldest(self) -> float:
         return self._gateway.now() - _DAY * self._gateway.settings.retention_days

@@ -15,8 +15,10 @@ import uvicorn
 
 from pero_worker.clock import SystemClock
 from pero_worker.errors import UsageError
+from pero_worker.gateway import fetching, housekeeping, webhooks
 from pero_worker.gateway.app import make_app
 from pero_worker.gateway.backend import PageBackend
+from pero_worker.gateway.background import Background
 from pero_worker.gateway.core import Gateway, open_gateway
 from pero_worker.gateway.dispatcher import Dispatcher
 from pero_worker.gateway.fetching import Fetcher
@@ -44,7 +46,14 @@ def serve(
         gateway = open_gateway(settings)
         dispatcher = Dispatcher(gateway, backend, SystemClock(), str(uuid.uuid4()), default_engine=default_engine)
         outbound = Outbound(allowed_hosts=settings.allowed_hosts)
-        helpers = (Housekeeper(gateway), WebhookSender(gateway, outbound), Fetcher(gateway, outbound))
+        stopping = gateway.stopping
+        tidy, deliver = Housekeeper(gateway).tidy, WebhookSender(gateway, outbound).deliver_next
+        fetch = Fetcher(gateway, outbound).fetch_some
+        helpers = (
+            Background("housekeeper", tidy, stopping, pause=housekeeping.ROUND_SECONDS, patience=10),
+            Background("webhooks", deliver, stopping, pause=webhooks.POLL_SECONDS),
+            Background("fetcher", fetch, stopping, pause=fetching.POLL_SECONDS),
+        )
         try:
             dispatcher.start()
             for helper in helpers:

@@ -6,18 +6,16 @@ import base64
 import hashlib
 import hmac
 import logging
-import threading
 from collections.abc import Sequence
 
 from sqlalchemy import RowMapping
 
-from pero_worker.errors import TransientError
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.outbound import Outbound, OutboundError
 from pero_worker.gateway.store.deliveries import add_secret, note_attempt, secrets_of, take_due
 
 logger = logging.getLogger(__name__)
-_POLL_SECONDS = 1.0
+POLL_SECONDS = 1.0
 _SECRET_BYTES = 32
 _PREFIX = "whsec_"
 
@@ -37,33 +35,11 @@ def signature_of(secrets: Sequence[str], message: str, timestamp: int, body: str
 
 
 class WebhookSender:
-    """The thread that delivers. Several gateways may share the work."""
+    """Delivers. Several gateways may share the work."""
 
     def __init__(self, gateway: Gateway, outbound: Outbound) -> None:
         self._gateway = gateway
         self._outbound = outbound
-        self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """The caller has told the gateway to stop."""
-        if self._thread.is_alive():
-            self._thread.join(2)
-
-    def _run(self) -> None:
-        while not self._gateway.stopping.is_set():
-            try:
-                busy = self.deliver_next()
-            except TransientError as error:
-                logger.warning("webhooks wait: %s", error)
-                busy = False
-            except Exception:
-                logger.exception("the webhooks' sender met a bug")
-                busy = False
-            if not busy:
-                self._gateway.stopping.wait(_POLL_SECONDS)
 
     def deliver_next(self) -> bool:
         """Whether one was due."""
