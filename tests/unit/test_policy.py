@@ -78,6 +78,11 @@ def test_a_worker_that_has_no_work_goes_where_a_page_waits() -> None:
     assert planned([stage("a"), stage("b", 3)], [worker("w", "a")]) == {"w": ("b",)}
 
 
+def test_a_worker_that_waits_serves_what_nobody_serves_even_if_its_own_stage_needs_all_its_time() -> None:
+    stages = [stage("a", 1), stage("b", arrivals=1.0)]
+    assert planned(stages, [worker("w", "b")]) == {"w": ("a",)}
+
+
 def test_a_worker_that_loads_counts_for_the_stage_and_is_left_alone() -> None:
     stages = [stage("a", 10), stage("b", 8)]
     assert planned(stages, [worker("1", "a", loading=True), worker("2")]) == {"2": ("b",)}

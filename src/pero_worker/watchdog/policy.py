@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
 
 from pero_worker.watchdog.board import Board, PlannedWorker, StageLoad
 from pero_worker.watchdog.snapshot import Move, Snapshot
@@ -203,7 +204,7 @@ class _Planner:
         for holds, stage in zip(groups, used, strict=False):
             worker, lender = self._idle[holds][-1], self._board.stages[holds[0]]
             others = self._board.others(worker, lender.name)
-            use = lender.inflow / others if others else float("inf")
+            use = lender.inflow / others if others else inf
             if stage.use < self._tuning.min_use or use >= stage.use * (1 - 2 * self._tuning.min_improvement):
                 break
             if worker.may_hold(stage) and worker.view.serving >= self._tuning.turn_in_loads * worker.load(stage):
@@ -224,6 +225,9 @@ class _Planner:
         in the time that it would have been idle is worth the way there and back."""
         deadline = stage.drain * stage.weight / lender.weight
         part, others = worker.parts[lender.name], self._board.others(worker, lender.name)
+        if deadline == inf:
+            # Nobody serves the stage. Even a stage that needs all of the worker's time gives what it does not use now.
+            return True
         if not part or (self._board.done_without(worker, lender.name) <= deadline and lender.inflow <= others):
             return True
         away = (deadline - lender.drain) * lender.capacity / part
