@@ -94,8 +94,9 @@ bench-gateway: $(VENV)/.stamp-test ## a gateway under 1, 10 and 100 clients, a l
 bench-away: $(VENV)/.stamp-test ## what a cluster costs while a server is away, and how soon it ends
 	$(BIN)/python benchmarks/away.py
 
-fuzz: $(VENV)/.stamp-test ## 140,000 hostile inputs
+fuzz: $(VENV)/.stamp-test ## 140,000 hostile inputs, and 2,000 new cases for each property that the unit tests hold
 	PERO_WORKER_FUZZ=20000 $(BIN)/python -m pytest -n 2 -q tests/fuzz
+	PERO_WORKER_FUZZ=2000 $(BIN)/python -m pytest -n 2 -q tests/unit -m hypothesis
 
 clean: ## remove the environment, everything built and demo-out/
 	rm -rf $(VENV) build demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,8 +13,16 @@ from hypothesis import HealthCheck, settings
 
 from pero_worker.servers.daemon import Daemon
 
-# Speed is measured by benchmarks: a busy machine must not fail a test.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Speed is measured by benchmarks: a busy machine must not fail a test. A change is judged by the same cases every time;
+# new ones are looked for by `make fuzz`, which says how many for each property.
+CASES = int(os.environ.get("PERO_WORKER_FUZZ", "0"))
+settings.register_profile(
+    "untimed",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=not CASES,
+    max_examples=CASES or 100,
+)
 settings.load_profile("untimed")
 
 SERVERS = "PERO_WORKER_TEST_SERVERS"

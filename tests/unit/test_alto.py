@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from lxml import etree
 from test_pagexml import CREATED, PAGES, page
 
@@ -49,7 +49,6 @@ def test_a_page_without_regions_follows_the_rules() -> None:
     SCHEMA.assertValid(written(Page("a.png", 10, 10)))
 
 
-@settings(deadline=None, max_examples=150)
 @given(PAGES)
 def test_any_page_that_passed_through_page_xml_follows_the_rules(record: Page) -> None:
     read = pagexml.read(pagexml.write(record, created=CREATED, creator="x"))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pero_worker.errors import NoInputError
@@ -241,7 +241,6 @@ _ENDS = st.sampled_from([".png", ".PNG", ".jpg", ".tif", ".pdf"])
 
 
 @given(st.lists(st.tuples(_STEMS, _ENDS), min_size=1, max_size=12, unique=True))
-@settings(max_examples=40, deadline=None)
 def test_names_are_unique_whatever_the_files_are_called(
     tmp_path_factory: pytest.TempPathFactory, files: list[tuple[str, str]]
 ) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from lxml import etree
 from test_pagexml import CREATED, PAGES, page
 
@@ -62,7 +62,6 @@ def test_text_and_names_cannot_break_out_of_the_markup() -> None:
     assert str(sheet.get("title")).count('"') == 2
 
 
-@settings(deadline=None, max_examples=100)
 @given(PAGES)
 def test_any_page_is_well_formed_with_unique_ids_and_whole_boxes(record: Page) -> None:
     root = written(pagexml.read(pagexml.write(record, created=CREATED, creator="x")))

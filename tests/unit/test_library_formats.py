@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from lxml import etree
 from test_pagexml import CREATED, PAGES, page
 
@@ -83,7 +83,6 @@ def test_tei_has_the_text_where_it_stands() -> None:
     assert root.xpath("string(//t:titleStmt/t:title)", namespaces=X) == "book"
 
 
-@settings(max_examples=50)
 @given(PAGES)
 def test_tei_and_markdown_take_any_page(record: Page) -> None:
     root = etree.fromstring(written("tei", record))

@@ -7,7 +7,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pero_worker.cluster.registry import stages, workers
@@ -274,7 +274,6 @@ def nodes(leaves: Sequence[str]) -> st.SearchStrategy[dict[str, Node]]:
     st.lists(nodes(workers.LEAVES), min_size=1, max_size=3),
     st.integers(0, 10**9),
 )
-@settings(max_examples=300, deadline=None)
 def test_a_plan_is_made_of_whatever_stands_in_zookeeper(
     found_stages: list[dict[str, Node]], found_workers: list[dict[str, Node]], waiting: int
 ) -> None:

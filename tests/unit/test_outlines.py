@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from strict import faults_of
 from test_pagexml import PAGES, page, written
 
@@ -98,7 +98,6 @@ def test_a_place_that_is_no_number_is_a_failure_of_the_page() -> None:
         whole(on_a_page(line(box(100, math.nan, 300, 130))))
 
 
-@settings(max_examples=150, deadline=None)
 @given(PAGES.filter(lambda record: record.width > 8 and record.height > 8))
 def test_whatever_an_engine_says(record: Page) -> None:
     regions = tuple(

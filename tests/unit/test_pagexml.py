@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -123,7 +123,6 @@ def test_coordinates_are_clipped_to_the_page() -> None:
     assert root.xpath("//p:TextRegion/p:Coords/@points", namespaces=NAMESPACES) == ["0,0 15,1 30,3 20,40"]
 
 
-@settings(deadline=None, max_examples=150)
 @given(PAGES)
 def test_any_page_is_valid_again_after_a_round_trip_and_settles(record: Page) -> None:
     first = written(record)
@@ -339,7 +338,6 @@ def test_comments_and_processing_instructions_are_no_obstacle() -> None:
     assert only_line(data).text == "t"
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: line_xml(text.replace("\x00", ""))))
 def test_any_bytes_are_read_or_refused_with_a_page_error(data: bytes) -> None:
     try:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pero_worker.stage import Cost, Sharing
@@ -369,7 +369,6 @@ def test_a_cluster_that_stands_still_is_left_alone_before_long(cluster: Snapshot
 
 
 @given(clusters(), st.randoms(use_true_random=False))
-@settings(max_examples=50)
 def test_the_order_in_which_the_cluster_is_told_does_not_matter_to_a_plan_twice(
     cluster: Snapshot, chance: random.Random
 ) -> None:

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from test_pagexml import CREATED, PAGES, page
 
 from pero_worker.errors import UsageError
@@ -70,7 +70,6 @@ def test_json_keeps_letters_as_they_are_and_unknown_text_as_null() -> None:
     assert [item["text"] for item in json.loads(data)["regions"][0]["lines"]] == ["ěšč", None]
 
 
-@settings(deadline=None, max_examples=50)
 @given(PAGES)
 def test_every_format_of_any_page_is_written_and_decodes(record: Page) -> None:
     read = pagexml.read(pagexml.write(record, created=CREATED, creator="x"))

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pero_worker.errors import StageError
@@ -84,7 +84,6 @@ GOOD = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.sampled_from(GOOD), st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 255)), max_size=4))
 def test_damage_anywhere_ends_in_a_stage_error_or_in_files_within_the_limits(
     content: bytes, changes: list[tuple[int, int]]
