@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "metrics": Command("metrics", "Metrics of the whole cluster in Prometheus' format."),
     "gateway": Command("gateway", "Serve the PERO API and DocAPI over HTTP."),
+    "jobs": Command("jobs", "Jobs of a gateway: list, show, cancel, retry."),
     "keys": Command("keys", "Keys of the gateway: add, list, revoke, import."),
     "dead": Command("dead", "Messages that no worker could use, in the queue pero.dead."),
     "log": Command("log", "The workers' log lines, from RabbitMQ's queue `log`."),
