@@ -96,7 +96,7 @@ class LocalWorkforce:
     def hand_in(self, page_id: str, task: PageTask) -> None:
         reference = file_reference(task.path, task.frame, self._settings.dpi)
         layout = layout_of(task) if self._wants_layout else None
-        image = Payload(task.image_name, reference=reference)
+        image = Payload(name=task.image_name, reference=reference)
         request = Request(
             uuid=page_id,
             page_uuid=page_id,
