@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.formats import pagexml

@@ -10,7 +10,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.engines.registry import load_engine
 from pero_worker.errors import PageError, StageError
 from pero_worker.formats import pagexml, parse_formats
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.inputs.web.addresses import AddressRules
 from pero_worker.inputs.web.fetch import FetchOptions
 from pero_worker.jobs.books import BookSettings, named_hosts

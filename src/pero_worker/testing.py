@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pero_worker.brokers.memory import MemoryBroker
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.page import Page
 from pero_worker.ports import Engine
 from pero_worker.request import Payload

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.link import Link
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.errors import RequestError, TransientError

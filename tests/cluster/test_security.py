@@ -20,14 +20,16 @@ from faults.chaos_cluster import children
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError, NoNodeError
 
-from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import ClusterAccess, open_cluster
+from pero_worker.cluster.access import ClusterAccess
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.registry.acl import protect
 from pero_worker.cluster.registry.servers import MQ, add_servers
 from pero_worker.cluster.registry.stages import StageChange, save_stage
-from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.coordinators.access import ZooKeeperAccess
+from pero_worker.coordinators.session import session
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
 from pero_worker.errors import RequestError, TransientError
 from pero_worker.servers.daemon import free_port

@@ -22,7 +22,7 @@ import yaml
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.settings import cluster_access, options_in, read_settings, store_access
 from pero_worker.cluster.setup.files import SetupOptions, checked_hosts, make_set_up
 from pero_worker.cluster.setup.templates import Ports

@@ -10,7 +10,7 @@ import pytest
 from cluster.test_workers import until
 
 from pero_worker.brokers import connection
-from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.pages.sending import publish_with_retry

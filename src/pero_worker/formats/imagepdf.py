@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 from pero_worker.errors import PageError
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.inputs.documents import read_header, read_page
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.inputs.jpeg import has_end
 from pero_worker.page import Page
 

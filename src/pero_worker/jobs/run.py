@@ -14,8 +14,8 @@ from typing import Protocol
 import pero_worker
 from pero_worker.errors import PageError
 from pero_worker.formats import TextPolicy
+from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES
 from pero_worker.inputs.discover import STATE, Discovery, Documents
-from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.claims import Claims
 from pero_worker.jobs.collect import Collector

@@ -14,7 +14,7 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cli.say import say, warn
 from pero_worker.cli.upstream.common import connection, make_parser, priority_of
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.pages.route import check_route
 from pero_worker.cluster.pages.sending import publish_with_retry
 from pero_worker.cluster.settings import cluster_access
