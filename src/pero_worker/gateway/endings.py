@@ -37,6 +37,7 @@ class PageEnd:
     stage: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     worker_seconds: float = 0.0
+    energy_joules: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,6 @@ def _figures(request: Request | None) -> dict[str, Any]:
     for log in request.logs:
         for phase, duration in log.seconds.items():
             seconds[phase] = round(seconds.get(phase, 0.0) + duration, 4)
-    spent = sum(max(0.0, (log.end - log.start).total_seconds()) for log in request.logs)
     ran = [f"{log.stage} {log.version}".strip() for log in request.logs if log.status == "OK"]
     last = request.logs[-1]
     return {
@@ -119,5 +119,6 @@ def _figures(request: Request | None) -> dict[str, Any]:
         "worker": last.host_id,
         "stage": last.stage,
         "seconds": seconds,
-        "worker_seconds": round(spent, 4),
+        "worker_seconds": round(request.worker_seconds, 4),
+        "energy_joules": request.energy_joules,
     }
