@@ -40,7 +40,12 @@ WINDOW = 32
 def fill(broker: RabbitBroker, size: int, count: int, *stages: str) -> None:
     image = os.urandom(size)
     for number in range(count):
-        request = Request(f"{number:032x}", f"{number:032x}", stages, (Payload("a.png", image),))
+        request = Request(
+            uuid=f"{number:032x}",
+            page_uuid=f"{number:032x}",
+            stages=stages,
+            results=(Payload(name="a.png", content=image),),
+        )
         broker.publish(stages[0], encode_request(request))
 
 

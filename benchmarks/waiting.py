@@ -43,13 +43,15 @@ class Bench:
 
     def stage(self, name: str, seconds: float = 0.0) -> None:
         config = f"[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\nTIME_DIFF_MIN = {seconds}\nTIME_DIFF_MAX = {seconds}\n"
-        save_stage(self.client, self.broker, name, StageChange(config), SystemClock().now())
+        save_stage(self.client, self.broker, name, StageChange(config=config), SystemClock().now())
 
     def output(self, name: str) -> None:
         save_stage(self.client, self.broker, name, StageChange(), SystemClock().now())
 
     def publish(self, *stages: str) -> None:
-        request = Request(os.urandom(8).hex(), "p", stages, (Payload("a.png", b"x" * 100),))
+        request = Request(
+            uuid=os.urandom(8).hex(), page_uuid="p", stages=stages, results=(Payload(name="a.png", content=b"x" * 100),)
+        )
         self.broker.publish(stages[0], encode_request(request))
 
     def collect(self, queue: str) -> float:

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.coordinators.access import ZooKeeperAccess
+from pero_worker.coordinators.session import session
 from pero_worker.errors import TransientError
 from pero_worker.servers.local import LocalServers
 from pero_worker.servers.rabbitmq import RabbitServer
@@ -74,7 +75,7 @@ def strangers_are_kept_out(folder: Path, address: str, here: dict[str, Any]) -> 
     )
     for user in ("guest", "pero"):
         broker = RabbitBroker(
-            BrokerAccess(servers=(Server("127.0.0.1", ports["rabbitmq"][0]),), user=user, password=user)
+            BrokerAccess(servers=(Server(host="127.0.0.1", port=ports["rabbitmq"][0]),), user=user, password=user)
         )
         with pytest.raises(TransientError, match="user or password is wrong"):
             broker.wait_connected(1)
@@ -101,8 +102,10 @@ def test_servers_of_before_there_was_a_login_get_one(tmp_path: Path) -> None:
     folder.mkdir()
     ports = servers._ports()
     amqp, management, distribution, epmd = ports["rabbitmq"]
-    rabbit = RabbitServer(folder / "rabbitmq", amqp, management, distribution, epmd)
-    zookeeper = ZooKeeperServer(folder / "zookeeper", ports["zookeeper"][0])
+    rabbit = RabbitServer(
+        folder=folder / "rabbitmq", port=amqp, management=management, distribution=distribution, epmd=epmd
+    )
+    zookeeper = ZooKeeperServer(folder=folder / "zookeeper", port=ports["zookeeper"][0])
     try:
         rabbit.start()
         zookeeper.start()

@@ -59,7 +59,13 @@ def ending_of(outcome: Outcome, image_name: str, formats: Sequence[str], clock: 
         if content is None:
             raise PageError("the engine made no PAGE XML")
         page = pagexml.read(content.content)
-        return _done(outcome.page, request, Page(image_name, page.width, page.height, page.regions), formats, clock)
+        return _done(
+            outcome.page,
+            request,
+            Page(name=image_name, width=page.width, height=page.height, regions=page.regions),
+            formats,
+            clock,
+        )
     except PageError as error:
         return _failed(outcome.page, Failure.PROCESSING_FAILED, str(error), request)
 

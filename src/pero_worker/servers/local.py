@@ -72,9 +72,17 @@ class LocalServers:
         password = self._password(ports["zookeeper"][0])
         amqp, management, distribution, epmd = ports["rabbitmq"]
         rabbit = RabbitServer(
-            self._folder / "rabbitmq", amqp, management, distribution, epmd, user=USER, password=password
+            folder=self._folder / "rabbitmq",
+            port=amqp,
+            management=management,
+            distribution=distribution,
+            epmd=epmd,
+            user=USER,
+            password=password,
         )
-        zookeeper = ZooKeeperServer(self._folder / "zookeeper", ports["zookeeper"][0], user=USER, password=password)
+        zookeeper = ZooKeeperServer(
+            folder=self._folder / "zookeeper", port=ports["zookeeper"][0], user=USER, password=password
+        )
         if rabbit.daemon.pid is None:
             rabbit.start()
         if zookeeper.daemon.pid is None:
@@ -120,10 +128,10 @@ class LocalServers:
 
     def _daemons(self) -> dict[str, Daemon]:
         return {
-            "rabbitmq": Daemon("rabbitmq", self._folder / "rabbitmq"),
-            "epmd": Daemon("epmd", self._folder / "rabbitmq"),
-            "zookeeper": Daemon("zookeeper", self._folder / "zookeeper"),
-            "ftp": Daemon("ftp", self._folder / "ftp"),
+            "rabbitmq": Daemon(name="rabbitmq", folder=self._folder / "rabbitmq"),
+            "epmd": Daemon(name="epmd", folder=self._folder / "rabbitmq"),
+            "zookeeper": Daemon(name="zookeeper", folder=self._folder / "zookeeper"),
+            "ftp": Daemon(name="ftp", folder=self._folder / "ftp"),
         }
 
     def _ports(self) -> dict[str, list[int]]:

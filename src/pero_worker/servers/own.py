@@ -32,7 +32,7 @@ def client_files() -> list[Path]:
     return [
         folder / CLIENT_FILE
         for folder in reversed(_noted())
-        if (folder / CLIENT_FILE).is_file() and Daemon("zookeeper", folder / "zookeeper").pid is not None
+        if (folder / CLIENT_FILE).is_file() and Daemon(name="zookeeper", folder=folder / "zookeeper").pid is not None
     ]
 
 

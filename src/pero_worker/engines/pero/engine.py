@@ -110,7 +110,11 @@ class _Run:
         self.calibration = calibration
         self.work = work
         self.image = image
-        self.page = replace(work.page, width=width, height=height) if work.page else Page(work.name, width, height)
+        self.page = (
+            replace(work.page, width=width, height=height)
+            if work.page
+            else Page(name=work.name, width=width, height=height)
+        )
         self.layout = convert.to_layout(self.page)
         self.rails: dict[int, Rails] = {}
         self.readings: dict[int, Reading] = {}
@@ -154,7 +158,7 @@ class _Run:
             try:
                 grid = line_grid(cropper, line)
                 line.crop = cropper.fast_remap(self.image, grid)
-                self.rails[id(line)] = Rails(grid[0], grid[-1])
+                self.rails[id(line)] = Rails(top=grid[0], bottom=grid[-1])
             except Exception as error:
                 # pero-ocr reads a line that cannot be cropped as empty, too.
                 logger.debug("line %s cannot be cropped: %s", line.id, error)
@@ -236,7 +240,7 @@ def _rails(line: Any) -> Rails | None:
     except Exception as error:
         logger.debug("line %s has no geometry: %s", line.id, error)
         return None
-    return Rails(grid[0], grid[-1]) if grid.shape[1] else None
+    return Rails(top=grid[0], bottom=grid[-1]) if grid.shape[1] else None
 
 
 def _device(name: str) -> Any:
