@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.formats import pagexml
@@ -100,14 +100,21 @@ def drawn(folder: Path, count: int) -> Path:
 def fill(server: str, queue: str, count: int) -> None:
     now = SystemClock().now()
     box = ((10.0, 10.0), (90.0, 10.0), (90.0, 20.0), (10.0, 20.0))
-    lines = tuple(Line(f"l{number}", box[:2], box, (8.0, 2.0), "a line of text", 0.9) for number in range(40))
-    xml = pagexml.write(Page("a.png", 100, 100, (Region("r", box, lines),)), created=now, creator="bench")
-    results = (Payload("a.png", os.urandom(10_000)), Payload("a.png_page.xml", xml))
-    log = StageLog("w", "ocr", now, now, StageStatus.OK)
+    lines = tuple(
+        Line(id=f"l{number}", baseline=box[:2], polygon=box, heights=(8.0, 2.0), text="a line of text", confidence=0.9)
+        for number in range(40)
+    )
+    xml = pagexml.write(
+        Page(name="a.png", width=100, height=100, regions=(Region(id="r", polygon=box, lines=lines),)),
+        created=now,
+        creator="bench",
+    )
+    results = (Payload(name="a.png", content=os.urandom(10_000)), Payload(name="a.png_page.xml", content=xml))
+    log = StageLog(host_id="w", stage="ocr", start=now, end=now, status=StageStatus.OK)
     broker = RabbitBroker(BrokerAccess(servers=(parse_server(server),)))
     broker.wait_connected(30)
     broker.declare(queue)
-    request = Request("u", "p", (queue,), results, (log,), start_time=now)
+    request = Request(uuid="u", page_uuid="p", stages=(queue,), results=results, logs=(log,), start_time=now)
     for number in range(count):
         page = f"{number:032x}"
         body = encode_request(replace(request, uuid=page, page_uuid=page, source=f"box{number // 100}/{number}"))

@@ -18,13 +18,14 @@ from typing import Any
 
 import pika
 
-from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry.servers import MQ, set_servers
 from pero_worker.cluster.registry.stages import StageChange, save_stage
 from pero_worker.cluster.registry.workers import assign, read_workers
-from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.coordinators.access import ZooKeeperAccess
+from pero_worker.coordinators.session import session
 from pero_worker.request import Payload, Request
 from pero_worker.servers.local import LocalServers
 from pero_worker.wire.requests import encode_request
@@ -39,7 +40,12 @@ WINDOW = 32
 def fill(broker: RabbitBroker, size: int, count: int, *stages: str) -> None:
     image = os.urandom(size)
     for number in range(count):
-        request = Request(f"{number:032x}", f"{number:032x}", stages, (Payload("a.png", image),))
+        request = Request(
+            uuid=f"{number:032x}",
+            page_uuid=f"{number:032x}",
+            stages=stages,
+            results=(Payload(name="a.png", content=image),),
+        )
         broker.publish(stages[0], encode_request(request))
 
 

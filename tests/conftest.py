@@ -41,5 +41,5 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     folder = Path(os.environ.pop(SERVERS))
     for pid_file in folder.glob("*/*.pid"):
-        Daemon(pid_file.stem, pid_file.parent).stop(signal.SIGKILL)
+        Daemon(name=pid_file.stem, folder=pid_file.parent).stop(signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)

@@ -9,7 +9,7 @@ from pero_worker.page import Word
 
 CHARACTERS = ["a", "b", "c", " ", "\u200b"]
 BLANK = len(CHARACTERS) - 1
-RAILS = Rails(np.array([[0.0, 10], [400, 10]]), np.array([[0.0, 50], [400, 50]]))
+RAILS = Rails(top=np.array([[0.0, 10], [400, 10]]), bottom=np.array([[0.0, 50], [400, 50]]))
 
 
 class Dense:
@@ -118,7 +118,7 @@ def test_no_text_no_words() -> None:
 
 
 def test_boxes_stay_on_the_page() -> None:
-    rails = Rails(np.array([[-50.0, -9], [900, -9]]), np.array([[-50.0, 500], [900, 500]]))
+    rails = Rails(top=np.array([[-50.0, -9], [900, -9]]), bottom=np.array([[-50.0, 500], [900, 500]]))
     (word,) = words_of("abc", frames_of(spelled("abc", 30)), CHARACTERS, (0, 100), rails, (400, 300), 400)
     assert all(0 <= x <= 400 and 0 <= y <= 300 for x, y in word.polygon)
 

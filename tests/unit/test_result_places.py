@@ -159,7 +159,8 @@ def test_no_two_requests_share_a_folder(ids: tuple[str, ...], tmp_path: Path) ->
 
 def test_results_of_one_name_are_all_kept(tmp_path: Path) -> None:
     results = tuple(
-        Payload(name, str(number).encode()) for number, name in enumerate(["a", "a", "A", "a_2", "message_body"])
+        Payload(name=name, content=str(number).encode())
+        for number, name in enumerate(["a", "a", "A", "a_2", "message_body"])
     )
     with closing(RequestFolders(tmp_path, save_message=True)) as layout:
         layout.write(replace(REQUEST, results=results, logs=()), b"the message")

@@ -11,7 +11,8 @@ import typer
 from pero_worker.cli.late import command_app
 from pero_worker.cli.say import say_lines, warn
 from pero_worker.cluster.registry.servers import FTP, MONITORING, MQ, set_servers
-from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.coordinators.access import ZooKeeperAccess
+from pero_worker.coordinators.session import session
 from pero_worker.servers.local import LocalServers
 
 Folder = Annotated[

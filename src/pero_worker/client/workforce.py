@@ -132,7 +132,7 @@ class GatewayWorkforce:
             attempt=int(page.get("attempts") or 1),
             seconds={str(phase): float(value) for phase, value in (page.get("seconds") or {}).items()},
         )
-        results = (Payload("page"), Payload("page_page.xml", xml))
+        results = (Payload(name="page"), Payload(name="page_page.xml", content=xml))
         return Request(uuid=page_id, page_uuid=page_id, stages=(self._engine,), results=results, logs=(log,))
 
     def _forget(self, sent: _Sent) -> Callable[[], None]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.access import BrokerAccess
 from pero_worker.cluster.access import ClusterAccess
-from pero_worker.coordinators.session import ZooKeeperAccess
+from pero_worker.coordinators.access import ZooKeeperAccess
 from pero_worker.errors import UsageError
 from pero_worker.stores.location import StoreAccess
 from pero_worker.wire.servers import parse_server

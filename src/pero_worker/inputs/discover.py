@@ -30,7 +30,7 @@ _MAX_NAME_BYTES = 230
 _PAGE_NAME = re.compile(r"(.+)_[0-9]{4,}", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceDocument:
     """`name` is the relative posix path of its results, without extension, unique among the documents. `book`: it is a
     list of pictures, whose results lie in the folder `pages` ('' = the output folder itself)."""
@@ -61,7 +61,7 @@ class Documents:
         names = Names()
         for book in self._books:
             name = names.take(book.name)
-            yield SourceDocument(Path(book.source), name, book, name if self._books_apart else "")
+            yield SourceDocument(path=Path(book.source), name=name, book=book, pages=name if self._books_apart else "")
         for folder, name in self._folder_names.items():
             in_place = self._results is not None and self._results / name == folder
             yield from _named(folder, name, self._in(folder), self._folders_in.get(name, set()), in_place=in_place)
@@ -345,7 +345,7 @@ def _named(
         while wanted.casefold() in blocked:
             wanted = _bounded(f"{wanted}_")
         name = _unique(wanted, folder / file, taken)
-        yield SourceDocument(folder / file, f"{folder_name}/{name}" if folder_name else name)
+        yield SourceDocument(path=folder / file, name=f"{folder_name}/{name}" if folder_name else name)
 
 
 def _unique(name: str, path: Path, taken: set[str]) -> str:

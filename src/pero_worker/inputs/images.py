@@ -18,12 +18,10 @@ from PIL import UnidentifiedImageError
 
 from pero_worker.errors import PageError
 from pero_worker.inputs import jpeg
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.inputs.samples import as_bgr, pillow_reads, tiff_pixels
 from pero_worker.inputs.tiff import TiffPage, at_directory, is_tiff, tiff_pages
 from pero_worker.page import Image
-
-DEFAULT_MAX_PIXELS = 120_000_000
-"""A newspaper page at 400 dpi. Decoding takes 7 bytes a pixel at most, 3 of which are the result."""
 
 _STRIP = 512
 _PNG = b"\x89PNG\r\n\x1a\n"

@@ -14,8 +14,8 @@ from typing import Protocol
 import pero_worker
 from pero_worker.errors import PageError
 from pero_worker.formats import TextPolicy
+from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES
 from pero_worker.inputs.discover import STATE, Discovery, Documents
-from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.claims import Claims
 from pero_worker.jobs.collect import Collector
@@ -172,7 +172,7 @@ def run(
     return current.summary
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Open:
     """A document of which pages are on their way; `failed` are the names of those that failed."""
 
@@ -283,7 +283,7 @@ class _Run:
         self._expected += len(planned.pages) - len(possible) + len(missing) - 1
         self.summary.finished_before += len(possible) - len(missing)
         self._listener.expects(self._expected, self.summary.finished_before)
-        document = _Open(planned, len(missing))
+        document = _Open(planned=planned, unsettled=len(missing))
         for page in planned.pages:
             if page.problem:
                 self._settle(self._refused(page))

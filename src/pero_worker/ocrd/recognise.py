@@ -113,7 +113,7 @@ class RemoteRecogniser:
         path = self._scratch / f"{uuid.uuid4().hex}.png"
         Pillow.fromarray(image[:, :, ::-1]).save(path, compress_level=1)
         nothing = Fingerprint(size=0, modified_ns=0, pipeline="", version="", dpi=_DPI)
-        task = PageTask(name=name, document=SourceDocument(path, name), index=0, fingerprint=nothing)
+        task = PageTask(name=name, document=SourceDocument(path=path, name=name), index=0, fingerprint=nothing)
         page_id = uuid.uuid4().hex
         try:
             self._workforce.hand_in(page_id, task)

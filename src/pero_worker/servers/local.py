@@ -24,7 +24,7 @@ STORE_LOGIN = "pero"
 """User and password of the FTP server, which listens on loopback only: what upstream's workers try by themselves."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
     zookeeper: str
     rabbitmq: str
@@ -53,8 +53,10 @@ class LocalServers:
     def _start(self) -> Addresses:
         ports = self._ports()
         amqp, management, distribution, epmd = ports["rabbitmq"]
-        rabbit = RabbitServer(self._folder / "rabbitmq", amqp, management, distribution, epmd)
-        zookeeper = ZooKeeperServer(self._folder / "zookeeper", ports["zookeeper"][0])
+        rabbit = RabbitServer(
+            folder=self._folder / "rabbitmq", port=amqp, management=management, distribution=distribution, epmd=epmd
+        )
+        zookeeper = ZooKeeperServer(folder=self._folder / "zookeeper", port=ports["zookeeper"][0])
         if rabbit.daemon.pid is None:
             rabbit.start()
         if zookeeper.daemon.pid is None:
@@ -92,10 +94,10 @@ class LocalServers:
 
     def _daemons(self) -> dict[str, Daemon]:
         return {
-            "rabbitmq": Daemon("rabbitmq", self._folder / "rabbitmq"),
-            "epmd": Daemon("epmd", self._folder / "rabbitmq"),
-            "zookeeper": Daemon("zookeeper", self._folder / "zookeeper"),
-            "ftp": Daemon("ftp", self._folder / "ftp"),
+            "rabbitmq": Daemon(name="rabbitmq", folder=self._folder / "rabbitmq"),
+            "epmd": Daemon(name="epmd", folder=self._folder / "rabbitmq"),
+            "zookeeper": Daemon(name="zookeeper", folder=self._folder / "zookeeper"),
+            "ftp": Daemon(name="ftp", folder=self._folder / "ftp"),
         }
 
     def _ports(self) -> dict[str, list[int]]:

@@ -25,17 +25,24 @@ SERVER_VARIABLE = "PERO_WORKER_RABBITMQ"
 _DEBIANS = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RabbitServer:
-    """`port` is AMQP, `management` the HTTP interface; `extra` are lines for rabbitmq.conf."""
+    """A RabbitMQ server of one node."""
 
     folder: Path
+    """Where its data, configuration and log lie."""
     port: int
+    """Of AMQP."""
     management: int
+    """Of the HTTP interface."""
     distribution: int
+    """Of Erlang's connections between nodes."""
     epmd: int
+    """Of Erlang's port mapper."""
     vhost: str = "/"
+    """The virtual host that everything of the cluster lives in."""
     extra: str = ""
+    """Lines for rabbitmq.conf."""
 
     @classmethod
     def on_free_ports(
@@ -45,11 +52,19 @@ class RabbitServer:
         http = free_port(management, [amqp])
         distribution = free_port(0, [amqp, http])
         epmd = free_port(0, [amqp, http, distribution])
-        return cls(folder, amqp, http, distribution, epmd, vhost, extra)
+        return cls(
+            folder=folder,
+            port=amqp,
+            management=http,
+            distribution=distribution,
+            epmd=epmd,
+            vhost=vhost,
+            extra=extra,
+        )
 
     @property
     def daemon(self) -> Daemon:
-        return Daemon("rabbitmq", self.folder)
+        return Daemon(name="rabbitmq", folder=self.folder)
 
     def start(self) -> None:
         """Starts the server on what `folder` holds already, if anything, and waits until it can be used."""
@@ -67,7 +82,7 @@ class RabbitServer:
             f"{self.extra}\n"
         )
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
-        epmd = Daemon("epmd", self.folder)
+        epmd = Daemon(name="epmd", folder=self.folder)
         if epmd.pid is None:
             # Else the server starts one that outlives it and belongs to nobody.
             epmd.start(["epmd", "-address", "127.0.0.1", "-port", str(self.epmd)], {})
@@ -77,7 +92,7 @@ class RabbitServer:
 
     def stop(self, signal_number: int = signal.SIGTERM) -> bool:
         stopped = self.daemon.stop(signal_number)
-        Daemon("epmd", self.folder).stop()
+        Daemon(name="epmd", folder=self.folder).stop()
         return stopped
 
     def api(self, method: str, path: str, body: Mapping[str, object] | None = None) -> object:

@@ -15,23 +15,28 @@ _JARS = ":".join(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ZooKeeperServer:
-    """`tick` in milliseconds: sessions last 2 to 20 of them; `extra` are lines for zoo.cfg, `jvm` options of java."""
+    """A ZooKeeper server of one node."""
 
     folder: Path
+    """Where its data, configuration and log lie."""
     port: int
+    """Where its clients connect."""
     tick: int = 2000
+    """Milliseconds; sessions last 2 to 20 of them."""
     extra: str = ""
+    """Lines for zoo.cfg."""
     jvm: tuple[str, ...] = ()
+    """Options of java."""
 
     @classmethod
     def on_free_port(cls, folder: Path, port: int = 0, tick: int = 2000) -> ZooKeeperServer:
-        return cls(folder, free_port(port), tick)
+        return cls(folder=folder, port=free_port(port), tick=tick)
 
     @property
     def daemon(self) -> Daemon:
-        return Daemon("zookeeper", self.folder)
+        return Daemon(name="zookeeper", folder=self.folder)
 
     def start(self) -> None:
         """Starts the server on what `folder` holds already, if anything, and waits until it can be used."""

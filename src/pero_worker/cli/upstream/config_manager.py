@@ -11,7 +11,7 @@ from kazoo.client import KazooClient
 
 from pero_worker.cli.upstream.common import connection, make_parser
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_broker
+from pero_worker.cluster.opening import open_broker
 from pero_worker.cluster.registry import servers
 from pero_worker.cluster.registry.stages import StageChange, read_config, remove_stage, save_stage
 from pero_worker.cluster.registry.upload import put_archive

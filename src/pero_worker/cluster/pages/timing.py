@@ -14,7 +14,7 @@ from pero_worker.wire.requests import decode_request
 MESSAGE_FILE = "message_body"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class Span:
     start: datetime
     end: datetime
@@ -25,7 +25,7 @@ class Span:
         return (self.end - self.start).total_seconds()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class StageTimes:
     """`runs` and `waits` of pages that are done, `failed`: attempts of all pages."""
 
@@ -34,7 +34,7 @@ class StageTimes:
     failed: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Timing:
     """`pages`: from being sent to the end of the last stage, of pages that are done."""
 
@@ -54,13 +54,13 @@ class Timing:
         before = request.start_time
         for log in logs:
             if log.status == StageStatus.OK:
-                self._stage(log.stage).runs.append(Span(log.start, log.end))
+                self._stage(log.stage).runs.append(Span(start=log.start, end=log.end))
             if before is not None:
-                self._stage(log.stage).waits.append(Span(before, log.start))
+                self._stage(log.stage).waits.append(Span(start=before, end=log.start))
             before = log.end
         if not logs:
             return
-        whole = Span(request.start_time or logs[0].start, max(log.end for log in logs))
+        whole = Span(start=request.start_time or logs[0].start, end=max(log.end for log in logs))
         self.pages.append(whole)
         pipeline = tuple(log.stage for log in logs if log.status == StageStatus.OK)
         self.pipelines.setdefault(pipeline, []).append(whole)

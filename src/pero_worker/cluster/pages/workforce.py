@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import ClusterAccess, open_cluster
+from pero_worker.cluster.access import ClusterAccess
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.pages.fetching import FetchAhead
 from pero_worker.cluster.pages.route import check_stages
 from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, reads_layouts, request_for

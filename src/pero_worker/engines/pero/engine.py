@@ -111,7 +111,11 @@ class _Run:
         self.calibration = calibration
         self.work = work
         self.image = image
-        self.page = replace(work.page, width=width, height=height) if work.page else Page(work.name, width, height)
+        self.page = (
+            replace(work.page, width=width, height=height)
+            if work.page
+            else Page(name=work.name, width=width, height=height)
+        )
         self.layout = convert.to_layout(self.page)
         self.rails: dict[int, Rails] = {}
         self.readings: dict[int, Reading] = {}
@@ -155,7 +159,7 @@ class _Run:
             try:
                 grid = line_grid(cropper, line)
                 line.crop = cropper.fast_remap(self.image, grid)
-                self.rails[id(line)] = Rails(grid[0], grid[-1])
+                self.rails[id(line)] = Rails(top=grid[0], bottom=grid[-1])
             except Exception as error:
                 # pero-ocr reads a line that cannot be cropped as empty, too.
                 logger.debug("line %s cannot be cropped: %s", line.id, error)
@@ -240,7 +244,7 @@ def _cropped_anew(line: Any, image: NDArray[np.uint8]) -> tuple[Rails | None, ND
         grid = line_grid(cropper, line)
         if not grid.shape[1]:
             return None, None
-        return Rails(grid[0], grid[-1]), cropper.fast_remap(image, grid)
+        return Rails(top=grid[0], bottom=grid[-1]), cropper.fast_remap(image, grid)
     except Exception as error:
         logger.debug("line %s has no geometry: %s", line.id, error)
         return None, None

@@ -21,7 +21,7 @@ _END = 0.5
 """Of an advance: so much blank behind the last letter is the end of a word at the line's end."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Ink:
     """Which columns of a crop have ink."""
 
@@ -41,7 +41,7 @@ class Ink:
         dark, paper = np.percentile(grey, [2, 75])
         if paper - dark < _LEAST_CONTRAST:
             return None
-        return cls((grey < (paper + dark) / 2).sum(axis=0) >= max(1, height // 24), height)
+        return cls(columns=(grey < (paper + dark) / 2).sum(axis=0) >= max(1, height // 24), height=height)
 
     def blanks(self, low: int, high: int) -> Iterator[tuple[int, int]]:
         """First column of each blank run between two columns, and the one behind it."""
