@@ -144,8 +144,8 @@ def test_words_lie_on_their_ink(engine: Engine) -> None:
     ink = list(zip(dark[[0, *(gaps + 1)]], dark[[*gaps, -1]], strict=True))
     assert len(ink) == len(line.words) == 3
     for (start, end), word in zip(ink, line.words, strict=True):
-        assert word.polygon[0][0] == pytest.approx(start, abs=12)
-        assert word.polygon[1][0] == pytest.approx(end, abs=12)
+        assert word.polygon[0][0] == pytest.approx(start, abs=4)
+        assert word.polygon[1][0] == pytest.approx(end, abs=4)
 
 
 def test_a_page_depends_on_nothing_before_it(engine: Engine) -> None:

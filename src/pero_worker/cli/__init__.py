@@ -55,6 +55,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "metrics": Command(module="metrics", help="Metrics of the whole cluster in Prometheus' format."),
     "gateway": Command(module="gateway", help="Serve the PERO API and DocAPI over HTTP."),
+    "jobs": Command(module="jobs", help="Jobs of a gateway: list, show, cancel, retry."),
     "keys": Command(module="keys", help="Keys of the gateway: add, list, revoke, import."),
     "dead": Command(module="dead", help="Messages that no worker could use, in the queue pero.dead."),
     "log": Command(module="log", help="The workers' log lines, from RabbitMQ's queue `log`."),

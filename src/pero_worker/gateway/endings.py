@@ -34,6 +34,7 @@ class PageEnd:
     lines: int = 0
     engine_text: str = ""
     worker: str = ""
+    stage: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     worker_seconds: float = 0.0
 
@@ -116,6 +117,7 @@ def _figures(request: Request | None) -> dict[str, Any]:
         "attempts": max([1, *(log.attempt for log in request.logs)]),
         "engine_text": ", ".join(dict.fromkeys(ran)) or last.engine,
         "worker": last.host_id,
+        "stage": last.stage,
         "seconds": seconds,
         "worker_seconds": round(spent, 4),
     }
