@@ -15,10 +15,10 @@ from pero_worker.cli.examples import examples
 from pero_worker.cli.late import command_app
 from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.settings import cluster_access
 from pero_worker.errors import UsageError
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.models.pipelines import load_pipeline
 from pero_worker.models.trust import TrustedArchives, judge_by
 

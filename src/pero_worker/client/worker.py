@@ -21,7 +21,7 @@ from pero_worker.gateway.bundle import REPORT, stems_of
 from pero_worker.gateway.endings import DEFAULT_FORMATS, Ending, ending_of, failure_ending
 from pero_worker.gateway.states import Failure
 from pero_worker.inputs.documents import count_pages
-from pero_worker.jobs.report import Fingerprint, PageRecord, PageStatus
+from pero_worker.jobs.records import Fingerprint, PageRecord, PageStatus
 from pero_worker.models.pipelines import Pipeline
 from pero_worker.ports import Clock
 

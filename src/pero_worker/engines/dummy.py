@@ -31,7 +31,7 @@ _SIDE = 1000
 """Pixels, of a page that no stage has measured."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DummyEngine:
     """`ports.Engine`; results are left unchanged, unless there is a `line` to add."""
 
@@ -64,12 +64,19 @@ class DummyEngine:
 
     def _page(self, work: EngineInput) -> Page:
         """What stages before made of it, and a line below."""
-        before = work.page or Page(work.name, _SIDE, _SIDE)
+        before = work.page or Page(name=work.name, width=_SIDE, height=_SIDE)
         top = 20.0 * (len(before.regions) + 1)
         box = ((10.0, top), (_SIDE - 10.0, top), (_SIDE - 10.0, top + 15), (10.0, top + 15))
         number = len(before.regions) + 1
-        line = Line(f"l{number}", box[3:1:-1], box, (12.0, 3.0), f"{self.line}: {work.name}, {work.size} bytes", 1.0)
-        return replace(before, regions=(*before.regions, Region(f"r{number}", box, (line,))))
+        line = Line(
+            id=f"l{number}",
+            baseline=box[3:1:-1],
+            polygon=box,
+            heights=(12.0, 3.0),
+            text=f"{self.line}: {work.name}, {work.size} bytes",
+            confidence=1.0,
+        )
+        return replace(before, regions=(*before.regions, Region(id=f"r{number}", polygon=box, lines=(line,))))
 
 
 def load(config: ConfigParser, directory: Path, device: str) -> DummyEngine:

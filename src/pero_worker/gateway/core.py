@@ -44,7 +44,7 @@ class Gateway:
 
 def open_gateway(settings: GatewaySettings) -> Gateway:
     """Makes what is not there yet. OutputError: the data folder cannot be written to."""
-    files = DataFolder(settings.data.absolute())
+    files = DataFolder(root=settings.data.absolute())
     files.create()
     database = Database(settings.database_url)
     database.create()

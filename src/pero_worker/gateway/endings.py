@@ -34,6 +34,7 @@ class PageEnd:
     lines: int = 0
     engine_text: str = ""
     worker: str = ""
+    stage: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     worker_seconds: float = 0.0
 
@@ -59,7 +60,13 @@ def ending_of(outcome: Outcome, image_name: str, formats: Sequence[str], clock: 
         if content is None:
             raise PageError("the engine made no PAGE XML")
         page = pagexml.read(content.content)
-        return _done(outcome.page, request, Page(image_name, page.width, page.height, page.regions), formats, clock)
+        return _done(
+            outcome.page,
+            request,
+            Page(name=image_name, width=page.width, height=page.height, regions=page.regions),
+            formats,
+            clock,
+        )
     except PageError as error:
         return _failed(outcome.page, Failure.PROCESSING_FAILED, str(error), request)
 
@@ -110,6 +117,7 @@ def _figures(request: Request | None) -> dict[str, Any]:
         "attempts": max([1, *(log.attempt for log in request.logs)]),
         "engine_text": ", ".join(dict.fromkeys(ran)) or last.engine,
         "worker": last.host_id,
+        "stage": last.stage,
         "seconds": seconds,
         "worker_seconds": round(spent, 4),
     }

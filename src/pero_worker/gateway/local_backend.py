@@ -96,7 +96,7 @@ class LocalBackend:
             uuid=work.job,
             page_uuid=work.page,
             stages=(*work.stages, _OUTPUT_QUEUE),
-            results=(Payload(work.name, reference=file_reference(work.path, work.frame, _DPI)),),
+            results=(Payload(name=work.name, reference=file_reference(work.path, work.frame, _DPI)),),
             start_time=self._clock.now(),
             job=work.job,
             source=work.source,

@@ -33,7 +33,7 @@ class Received:
     sha256: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Part:
     """What is gathered of the part that is being read."""
 

@@ -20,7 +20,7 @@ _POLL_SECONDS = 0.02
 _PORTS = range(20_000, 32_000)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Daemon:
     """`folder` holds everything the server writes; NAME.pid and NAME.log lie there."""
 

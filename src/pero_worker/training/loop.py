@@ -23,7 +23,7 @@ class Stopped(Exception):
     """The training was left before its end, and goes on there when it is begun again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """How long and how fast: training ends after `minutes` of work or `steps`, whatever is first; 0 is no limit."""
 
@@ -46,7 +46,7 @@ class Schedule:
         return self.rate * min(1.0, (step + 1) / self.warm_up) * falling
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Progress:
     """What is done so far; saved with the weights."""
 

@@ -42,7 +42,9 @@ def decode_request(body: bytes) -> Request:
         uuid=message.uuid,
         page_uuid=message.page_uuid,
         stages=tuple(message.processing_stages),
-        results=tuple(Payload(r.name, r.content, r.reference, _unknown(r)) for r in message.results),
+        results=tuple(
+            Payload(name=r.name, content=r.content, reference=r.reference, extra=_unknown(r)) for r in message.results
+        ),
         logs=tuple(_log(entry) for entry in message.logs),
         priority=message.priority,
         start_time=_time(message.start_time) if message.HasField("start_time") else None,

@@ -29,7 +29,7 @@ _MAX_NAMES = 1000
 """In a list of stages."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
     """Paths below `root`; upstream's is /pero."""
 

@@ -60,7 +60,7 @@ def with_results(results: tuple[Payload, ...], page: bytes | None, logits: bytes
         for i in places:
             updated[i] = replace(updated[i], content=content)
         if not places:
-            updated.append(Payload(name, content))
+            updated.append(Payload(name=name, content=content))
     return tuple(updated)
 
 

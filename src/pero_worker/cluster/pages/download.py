@@ -28,7 +28,7 @@ _FAILURES_KEPT = 20
 _STAGES_KEPT = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """A page that was not here before."""
 
@@ -47,7 +47,7 @@ class Layout(Protocol):
         """From here on what was written survives a power cut. OutputError."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class StageSeconds:
     """`runs` of a stage over all pages, and what they took together."""
 
@@ -55,7 +55,7 @@ class StageSeconds:
     total: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class DownloadCounts:
     """What came: `failures` are the first of the `failed` pages with their reasons; `duplicates` had come before,
     `refused` messages were set aside."""

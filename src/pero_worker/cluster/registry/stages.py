@@ -55,7 +55,7 @@ class Trouble:
     """When the first worker failed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageRecord:
     """A stage as it stands in ZooKeeper. `mean_seconds` None = no page done yet."""
 
@@ -78,7 +78,7 @@ class StageRecord:
     """When a page of it was done last."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageChange:
     """What to change of a stage; None = leave it as it is. `version` None and a new config or archive = `now`."""
 

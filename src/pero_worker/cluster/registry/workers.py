@@ -23,7 +23,7 @@ ZK_CONNECTION_FAILED = "ZK_CONNECTION_FAILED"
 LEAVES = ("status", "queue", "stages", "enabled", "unlock_time", "message", "info", "status/connected")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerState:
     """`status` is a `WorkerStatus`, ZK_CONNECTION_FAILED, or whatever else stands there; `stages`: what it is told to
     hold, `stage` the first of them; `takes_lists`: it can be told several; `facts` are ours; `since`: when it took its

@@ -15,8 +15,9 @@ from typing import Any
 import pero_worker
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import ClusterAccess, follow_servers
+from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.logs.sender import sending_logs
+from pero_worker.cluster.opening import follow_servers
 from pero_worker.cluster.registry.servers import FTP, list_names
 from pero_worker.cluster.workers.footprint import check_device, kind_of, memory_for_models, memory_in_use
 from pero_worker.coordinators.session import session

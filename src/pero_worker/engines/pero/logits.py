@@ -41,7 +41,7 @@ _OPCODES = frozenset(_HARMLESS.split())
 _TABLES = ("line_characters", "logit_coords")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LineLogits:
     """One line's raw logits as a compressed sparse column matrix of (frames, characters); the last column is blank.
 
@@ -190,7 +190,14 @@ def _line(matrix: object, characters: object, coords: object) -> LineLogits:
         or (len(indices) and (indices.min() < 0 or indices.max() >= rows))
     ):
         raise PageError("the logits hold a matrix whose indices do not fit")
-    return LineLogits(data, indices, indptr, (rows, columns), _strings(characters, columns), _span(coords))
+    return LineLogits(
+        data=data,
+        indices=indices,
+        indptr=indptr,
+        shape=(rows, columns),
+        characters=_strings(characters, columns),
+        coords=_span(coords),
+    )
 
 
 def _array(value: object) -> Array:

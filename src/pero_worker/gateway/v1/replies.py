@@ -75,6 +75,7 @@ def job_data(
         "name": job["name"],
         "labels": job["labels"],
         "priority": job["priority"],
+        "deadline": date(job["deadline"]),
         "pages": job["pages"],
         "pages_open": job["open"],
         "pages_failed": job["failed"],
@@ -121,6 +122,18 @@ def engine_data(engine: RowMapping, *, admin: bool, definition: bool) -> dict[st
         if definition:
             data["definition"] = engine["definition"]
     return data
+
+
+def limits_data(key: Key) -> dict[str, Any]:
+    """What the key may use; null: any amount."""
+    return {
+        "quota_pages_per_day": key.pages_per_day,
+        "quota_pages_waiting": key.pages_waiting,
+        "requests_per_minute": key.requests_per_minute,
+        "max_upload_mb": None if key.max_upload is None else key.max_upload / 1_000_000,
+        "share": key.share,
+        "expires": date(key.expires),
+    }
 
 
 def key_data(key: Key) -> dict[str, Any]:
