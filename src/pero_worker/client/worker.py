@@ -37,11 +37,14 @@ class _Lost(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseSettings:
-    """`engine` None: jobs of any; `until_idle`: seconds without a job after which the worker ends, None = never."""
+    """What a worker of a gateway is started with."""
 
     engine: str | None = None
+    """Of the jobs that it takes; None: of any."""
     until_idle: float | None = None
+    """Seconds without a job after which the worker ends; None: never."""
     cache: Path
+    """Folder for the models that it fetches."""
 
 
 class LeaseWorker:

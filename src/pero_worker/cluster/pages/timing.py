@@ -16,6 +16,8 @@ MESSAGE_FILE = "message_body"
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class Interval:
+    """From one moment to another."""
+
     start: datetime
     end: datetime
 
@@ -27,21 +29,28 @@ class Interval:
 
 @dataclass(slots=True, kw_only=True)
 class StageTimes:
-    """`runs` and `waits` of pages that are done, `failed`: attempts of all pages."""
+    """How long a stage took."""
 
     runs: list[Interval] = field(default_factory=list)
+    """Of pages that are done."""
     waits: list[Interval] = field(default_factory=list)
+    """Before these runs."""
     failed: int = 0
+    """Attempts of all pages."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Timing:
-    """`pages`: from being sent to the end of the last stage, of pages that are done."""
+    """How long pages took on their way."""
 
     pages: list[Interval] = field(default_factory=list)
+    """Of pages that are done: from being sent to the end of the last stage."""
     failed: int = 0
+    """Pages."""
     stages: dict[str, StageTimes] = field(default_factory=dict)
+    """By name."""
     pipelines: dict[tuple[str, ...], list[Interval]] = field(default_factory=dict)
+    """Pages that are done, by the stages that they went through."""
 
     def add(self, request: Request) -> None:
         logs = request.logs

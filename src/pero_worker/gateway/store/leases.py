@@ -18,11 +18,14 @@ from pero_worker.gateway.store.schema import jobs, pages
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseTerms:
-    """Seconds that a lease lasts, seconds of grace after it, and how often a job is tried."""
+    """How long workers may have jobs."""
 
     seconds: float
+    """A lease lasts so long."""
     grace: float
+    """Seconds after it until the job is given to another worker."""
     max_attempts: int
+    """How often a job is tried."""
 
 
 def lease_job(
