@@ -9,6 +9,10 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "src/pero_worker"
 
 
+SELF_EVIDENT = {"left", "top", "right", "bottom", "start", "end"}
+"""Names of edges."""
+
+
 def records() -> Iterator[tuple[str, ast.ClassDef, ast.expr]]:
     """Where, class, its decorator `dataclass`."""
     for path in sorted(SOURCE.rglob("*.py")):
@@ -23,3 +27,22 @@ def test_records_are_keyword_only() -> None:
     found = list(records())
     assert len(found) > 100
     assert not [where for where, _, decorator in found if "kw_only=True" not in ast.unparse(decorator)]
+
+
+def test_every_field_of_a_public_record_is_told_of() -> None:
+    """In a line below it, or by its name in the class's own."""
+    silent = []
+    for where, node, _ in records():
+        told = ast.get_docstring(node) or ""
+        for index, field in enumerate(node.body):
+            if (
+                node.name.startswith("_")
+                or not isinstance(field, ast.AnnAssign)
+                or not isinstance(field.target, ast.Name)
+            ):
+                continue
+            below = node.body[index + 1] if index + 1 < len(node.body) else None
+            has_line = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+            if not has_line and f"`{field.target.id}`" not in told and field.target.id not in SELF_EVIDENT:
+                silent.append(f"{where}.{field.target.id}")
+    assert not silent

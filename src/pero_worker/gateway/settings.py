@@ -17,17 +17,23 @@ class GatewaySettings:
     database: str = ""
     """URL of the database as SQLAlchemy writes it; '' = SQLite in the data folder."""
     host: str = "127.0.0.1"
+    """The address that it listens on."""
     port: int = 8000
     """0 = any free one."""
     realm: str = "pero-worker"
+    """Named to clients that come without a key."""
     key_prefix: str = "pero"
     """What new keys begin with."""
     lease_seconds: float = 300.0
+    """A lease ends so long after its worker was last heard of."""
     lease_grace: float = 10.0
     """After a lease has ended, before its job is given to somebody else."""
     max_attempts: int = 3
+    """How often a page is tried."""
     max_upload: int = 500_000_000
+    """Of a file."""
     max_json: int = 16_000_000
+    """Of a body in JSON."""
     max_pages: int = 20_000
     """Of one job."""
     retention_days: float = 7.0
@@ -47,7 +53,9 @@ class GatewaySettings:
     trusted_proxies: str = ""
     """Addresses, with commas, whose X-Forwarded headers count."""
     certificate: Path | None = None
+    """For TLS, as PEM; None: it speaks HTTP."""
     private_key: Path | None = None
+    """The certificate's, as PEM."""
 
     @property
     def database_url(self) -> str:

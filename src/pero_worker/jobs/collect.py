@@ -25,7 +25,7 @@ from pero_worker.inputs.books import Book
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageOrigin, PageTask
-from pero_worker.jobs.report import PageRecord, PageStatus
+from pero_worker.jobs.records import PageRecord, PageStatus
 from pero_worker.page import Page
 from pero_worker.ports import Clock
 from pero_worker.request import Request

@@ -26,6 +26,7 @@ class ProcessSettings:
     """What a worker process is started with."""
 
     name: str
+    """The worker's."""
     device: str
     """As engines take it: 'cpu', 'cuda:0'."""
     max_pixels: int

@@ -21,8 +21,11 @@ class PageParts:
     """The payloads of a request by their role."""
 
     image: Payload
+    """Always there."""
     page: Payload | None
+    """What earlier stages found."""
     logits: Payload | None
+    """Of an earlier stage."""
 
 
 def parts_of(results: Iterable[Payload]) -> PageParts:

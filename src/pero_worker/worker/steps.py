@@ -25,7 +25,9 @@ class LoadedStage:
     """A stage that this worker holds ready."""
 
     stage: Stage
+    """As it was loaded."""
     engine: Engine
+    """Ready to work."""
     time_limit: float = 0.0
     """Seconds that a page may take; 0 = no limit."""
 
@@ -35,6 +37,7 @@ class PageInHand:
     """A request while a worker has it."""
 
     request: Request
+    """As it came."""
     deaths: int = 0
     """Workers that died on it without a word."""
     scan: PageScan | None = field(default=None, repr=False)
@@ -48,7 +51,9 @@ class StageRunner:
     host: str
     """The worker's name, for the log of each page."""
     images: ImageReader
+    """Decodes each image once, whoever asks for it."""
     clock: Clock
+    """Tells how long each phase takes."""
     max_attempts: int = 3
     """Tries of a page in one stage before it is given up."""
     rotate: bool = True

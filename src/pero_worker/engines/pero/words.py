@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pero_worker.engines.pero.ink import Ink, snapped
 from pero_worker.page import Polygon, Word
 
 Array = NDArray[Any]
@@ -82,7 +83,8 @@ def _dense(sparse: Any) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Rails:
-    """The upper and lower edge of a line on the page, both (n, 2) in pixels, sampled evenly from left to right."""
+    """The upper (`top`) and lower (`bottom`) edge of a line, both (n, 2) in pixels of the page, sampled evenly from
+    left to right."""
 
     top: Array
     bottom: Array
@@ -117,11 +119,13 @@ def words_of(
     size: tuple[int, int],
     crop_width: int | None = None,
     calibration: Callable[[float], float] = float,
+    ink: Ink | None = None,
 ) -> tuple[Word, ...]:
     """The words of `text` (split at white space) with their boxes and confidences.
 
     `span` is where the crop begins and ends in frames, `crop_width` its exact width in pixels, `size` the
-    page's width and height; `calibration` turns the mean probability of letters into a confidence.
+    page's width and height; `calibration` turns the mean probability of letters into a confidence; boxes reach as far
+    as the `ink` of the crop, if it is given.
     """
     places = [match.span() for match in re.finditer(r"\S+", text)]
     if not places:
@@ -133,18 +137,30 @@ def words_of(
     centre = np.clip(centre, span[0] + advance / 2, max(span[0] + advance / 2, span[1] - advance / 2))
     reach = _REACH * advance
     length = (crop_width or (span[1] - span[0]) * PIXELS_PER_FRAME) / PIXELS_PER_FRAME
+    edges = np.array([_edges(spelling, centre, first, last, reach) for first, last in places])
+    shares = (edges - span[0]) / length
+    if ink is not None:
+        columns = len(ink.columns)
+        middles = [tuple((centre[[first, last - 1]] - span[0]) / length * columns) for first, last in places]
+        shares = snapped(shares * columns, middles, advance / length * columns, ink) / columns
     words = []
-    for first, last in places:
-        left = min(spelling.start[first], centre[first] - reach)
-        right = max(spelling.end[last - 1], centre[last - 1] + reach)
-        if first > 0:
-            left = max(left, (centre[first - 1] + centre[first]) / 2)
-        if last < len(text):
-            right = min(right, (centre[last - 1] + centre[last]) / 2)
-        box = rails.box((left - span[0]) / length, (right - span[0]) / length, *size)
+    for (first, last), (left, right) in zip(places, shares, strict=True):
+        box = rails.box(left, right, *size)
         sure = None if spelling.probability is None else calibration(float(spelling.probability[first:last].mean()))
         words.append(Word(text=text[first:last], polygon=box, confidence=sure))
     return tuple(words)
+
+
+def _edges(spelling: _Spelling, centre: Array, first: int, last: int, reach: float) -> tuple[float, float]:
+    """Where a word begins and ends, in frames: as far as its outer letters reach, but no farther than half the way to
+    their neighbours."""
+    left = min(spelling.start[first], centre[first] - reach)
+    right = max(spelling.end[last - 1], centre[last - 1] + reach)
+    if first > 0:
+        left = max(left, (centre[first - 1] + centre[first]) / 2)
+    if last < len(centre):
+        right = min(right, (centre[last - 1] + centre[last]) / 2)
+    return left, right
 
 
 def _advance(centre: Array, places: list[tuple[int, int]]) -> float:

@@ -34,9 +34,14 @@ _PROGRESS_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPage:
+    """A page of a new job."""
+
     name: str
+    """Unique in its job."""
     position: int
+    """From 0."""
     url: str | None = None
+    """Where its image is fetched from; None: it is uploaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +49,22 @@ class NewJob:
     """`engine` is an engine's id; None: whoever leases the job decides."""
 
     api: Api
+    """The dialect that it came by."""
     owner: str
+    """The id of a key."""
     engine: str | None
     backend: Backend
+    """Who does it."""
     pages: Sequence[NewPage]
+    """In order."""
     alto_required: bool = False
+    """ALTO is uploaded with each page."""
     page_required: bool = False
+    """PAGE XML is uploaded with each page."""
     meta_json_required: bool = False
+    """A meta.json is uploaded with the job."""
     trace: str = ""
+    """Follows its pages to the logs of workers."""
     extras: Mapping[str, object] = field(default_factory=dict)
     """Columns of the job that v1 adds: name, formats, priority, webhook, labels, retention_days, deadline."""
 

@@ -20,11 +20,14 @@ _MAX_AMOUNT = 1e12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseTerms:
-    """Seconds that a lease lasts, seconds of grace after it, and how often a job is tried."""
+    """How long workers may have jobs."""
 
     seconds: float
+    """A lease lasts so long."""
     grace: float
+    """Seconds after it until the job is given to another worker."""
     max_attempts: int
+    """How often a job is tried."""
 
 
 def lease_job(

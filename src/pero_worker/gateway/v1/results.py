@@ -24,7 +24,7 @@ from pero_worker.gateway.store.jobs import pages_of
 from pero_worker.gateway.store.schema import results
 from pero_worker.gateway.v1.access import allowed_job
 from pero_worker.gateway.v1.replies import date
-from pero_worker.jobs.report import Fingerprint, PageRecord, PageStatus
+from pero_worker.jobs.records import Fingerprint, PageRecord, PageStatus
 
 router = APIRouter(prefix="/v1", tags=["results"])
 Reader = Annotated[Key, Depends(require(Role.READONLY, Role.USER))]
