@@ -48,7 +48,7 @@ def report(
     """Sum up what became of the pages in result folders, and what they cost."""
     prices = prices_of(watts, price_per_kwh, price_per_worker_second, currency)
     rows = _rows(folders, by, prices, cost=cost)
-    headings = (by.value, "pages", "failed", "worker_seconds")
+    headings: tuple[str, ...] = (by.value, "pages", "failed", "worker_seconds")
     if cost:
         headings = (*headings, "energy_joules", "energy_is", "cost", "currency")
     if as_csv:

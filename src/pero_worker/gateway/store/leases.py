@@ -155,8 +155,9 @@ def _is_part(value: object) -> TypeGuard[float]:
 
 
 def _amount(value: object) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and 0 <= value < _MAX_AMOUNT else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if 0 <= value < _MAX_AMOUNT else None
 
 
 def mark_error(connection: Connection, job: RowMapping, now: float) -> None:
