@@ -17,8 +17,7 @@ from pero_worker.cli.listing import print_list
 from pero_worker.cli.prices import Currency, PricePerKwh, PricePerWorkerSecond, Watts, prices_of
 from pero_worker.cli.say import say
 from pero_worker.jobs.costs import Prices, Use, cost_of, use_of
-from pero_worker.jobs.records import PageRecord, PageStatus
-from pero_worker.jobs.report import read_report
+from pero_worker.jobs.records import PageRecord, PageStatus, read_report
 
 EPILOG = examples(
     "pero-worker report out/",
