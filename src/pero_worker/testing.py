@@ -79,6 +79,6 @@ def run_engine(
         LoadedStage(stage=Stage(name=f"stage{number}", config="", version="1"), engine=engine)
         for number, engine in enumerate(engines, 1)
     ]
-    image = Payload(file.name, reference=file_reference(file, index, dpi))
+    image = Payload(name=file.name, reference=file_reference(file, index, dpi))
     images = ImageReader(max_pixels=DEFAULT_MAX_PIXELS, local_files=True)
     return process_page(stages, image, images, StandingClock(), page)

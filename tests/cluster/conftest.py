@@ -97,7 +97,7 @@ def cluster(rabbitmq: RabbitServer, zookeeper: ZooKeeperServer) -> Iterator[Test
     rabbitmq.api("PUT", f"permissions/{name}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
     access = ClusterAccess(
         zookeeper=ZooKeeperAccess(servers=(f"127.0.0.1:{zookeeper.port}/{name}",)),
-        broker=BrokerAccess(servers=(Server("127.0.0.1", rabbitmq.port),), vhost=name),
+        broker=BrokerAccess(servers=(Server(host="127.0.0.1", port=rabbitmq.port),), vhost=name),
     )
     with session(access.zookeeper) as client:
         add_servers(client, MQ, [f"127.0.0.1:{rabbitmq.port}"])

@@ -80,7 +80,7 @@ def _request(options: argparse.Namespace, content: bytes) -> Request:
         uuid=uuid.uuid4().hex,
         page_uuid=page,
         stages=tuple(options.stages),
-        results=(Payload("data", content),),
+        results=(Payload(name="data", content=content),),
         priority=options.priority,
         start_time=SystemClock().now(),
     )

@@ -81,7 +81,7 @@ def _upload(cluster: Cluster, options: argparse.Namespace, priority: int) -> int
             uuid=uuid.uuid4().hex,
             page_uuid=uuid.uuid4().hex,
             stages=stages,
-            results=(Payload(path.name.encode("utf-8", "replace").decode(), content),),
+            results=(Payload(name=path.name.encode("utf-8", "replace").decode(), content=content),),
             priority=priority,
             start_time=clock.now(),
         )

@@ -48,5 +48,6 @@ class ClusterWorkerSettings:
     labels: tuple[str, ...] = ()
     """What stages may ask for, beside the kind of device."""
     log_level: int = logging.WARNING
+    """From which on lines are kept."""
     trust_archives: bool = False
     """Whether archives that no SHA-256 pins are used, too."""
