@@ -123,14 +123,15 @@ def test_documents_inside_the_network_are_not_asked_for(roles: Roles, shelf: Lib
 
 def test_what_a_job_with_a_document_cannot_be(roles: Roles) -> None:
     url = "https://example.org/m"
-    for wrong in (
+    wrongs: list[dict[str, Any]] = [
         {"document": {"iiif": url, "mets": url}},
         {"document": {}},
         {"document": {"iiif": "file:///etc/passwd"}},
         {"document": {"iiif": url}, "images": [{"name": "a", "order": 0}]},
         {"document": {"iiif": url}, "alto_required": True},
         {},
-    ):
+    ]
+    for wrong in wrongs:
         assert roles.user.ask("POST", "/jobs", json=wrong).status_code == 422, wrong
     engine = {"name": "theirs", "version": "1", "description": "", "definition": {}}
     roles.admin.data("POST", "/admin/engines", expect="ENGINE_CREATED", json=engine)
