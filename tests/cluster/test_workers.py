@@ -79,7 +79,14 @@ def running_watchdog(cluster: TestCluster, rule: Rule | None = None) -> Iterator
 
 
 def page(number: int, *stages: str) -> bytes:
-    return encode_request(Request(f"r{number}", f"p{number}", stages, (Payload(f"{number}.png", b"image"),)))
+    return encode_request(
+        Request(
+            uuid=f"r{number}",
+            page_uuid=f"p{number}",
+            stages=stages,
+            results=(Payload(name=f"{number}.png", content=b"image"),),
+        )
+    )
 
 
 def collect(cluster: TestCluster, count: int, queue: str = "out") -> list[Request]:

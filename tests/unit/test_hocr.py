@@ -39,7 +39,18 @@ def test_page_areas_lines_and_words_are_nested_with_their_boxes() -> None:
 def test_the_baseline_is_slope_and_offset_from_the_lower_left_corner() -> None:
     baseline = ((100.0, 120.0), (300.0, 130.0))
     box = ((100.0, 90.0), (300.0, 90.0), (300.0, 140.0), (100.0, 140.0))
-    root = written(Page("a", 500, 500, (Region("r", box, (Line("l", baseline, box, None, "x"),)),)))
+    root = written(
+        Page(
+            name="a",
+            width=500,
+            height=500,
+            regions=(
+                Region(
+                    id="r", polygon=box, lines=(Line(id="l", baseline=baseline, polygon=box, heights=None, text="x"),)
+                ),
+            ),
+        )
+    )
     (line,) = of_class(root, "ocr_line")
     assert line.get("title") == "bbox 100 90 300 140; baseline 0.0500 -20"
 
@@ -54,7 +65,12 @@ def test_the_head_names_what_hocr_demands() -> None:
 
 def test_text_and_names_cannot_break_out_of_the_markup() -> None:
     line = replace(page().regions[0].lines[0], text="</span><script>", words=())
-    record = Page('a";bbox 1 2 3 4;"<b>.jpg', 100, 100, (Region("r", line.polygon, (line,)),))
+    record = Page(
+        name='a";bbox 1 2 3 4;"<b>.jpg',
+        width=100,
+        height=100,
+        regions=(Region(id="r", polygon=line.polygon, lines=(line,)),),
+    )
     root = written(record)
     assert not root.findall(".//h:script", XHTML)
     assert [word.text for word in of_class(root, "ocrx_word")] == ["</span><script>"]

@@ -18,9 +18,8 @@ from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import cluster_access, split_servers
 from pero_worker.errors import UsageError
 from pero_worker.formats import TextPolicy, formats_help, parse_formats
-from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
+from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES, DEFAULT_MAX_PIXELS
 from pero_worker.inputs.iiif.image import check_size
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.inputs.mets.pages import MetsOptions
 from pero_worker.inputs.opening import BookOptions
 from pero_worker.inputs.pictures import PictureOptions

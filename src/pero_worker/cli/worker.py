@@ -23,7 +23,7 @@ from pero_worker.cluster.settings import ConnectionOptions, cluster_access, stor
 from pero_worker.cluster.workers.supervisor import run_pool
 from pero_worker.cluster.workers.worker import DEFAULT_GRACE_SECONDS, ClusterWorkerSettings
 from pero_worker.gateway.local_backend import LocalBackendSettings
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.local.devices import choose_devices
 from pero_worker.models.store import Keep
 from pero_worker.processes import Lifetime

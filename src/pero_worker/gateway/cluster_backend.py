@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from pero_worker.cluster.access import Cluster
+from pero_worker.cluster.opening import Cluster
 from pero_worker.cluster.pages.sending import image_payload
 from pero_worker.cluster.registry.stages import read_record, stage_names
 from pero_worker.cluster.registry.workers import read_workers

@@ -40,7 +40,9 @@ class Outbound:
     allowed_hosts: frozenset[str] = frozenset()
     """Hosts that may be private, and may be asked without TLS."""
     timeout: float = 15.0
+    """Seconds for each step of a request."""
     resolve: Resolve = field(default=_resolve)
+    """Looks up the addresses of a host."""
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """The status; redirects are not followed. OutboundError: not allowed, or no answer."""

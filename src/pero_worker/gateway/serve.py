@@ -47,10 +47,11 @@ def serve(
         dispatcher = Dispatcher(gateway, backend, SystemClock(), str(uuid.uuid4()), default_engine=default_engine)
         outbound = Outbound(allowed_hosts=settings.allowed_hosts)
         stopping = gateway.stopping
-        tidy, deliver = Housekeeper(gateway).tidy, WebhookSender(gateway, outbound).deliver_next
+        housekeeper, deliver = Housekeeper(gateway), WebhookSender(gateway, outbound).deliver_next
         fetch = Fetcher(gateway, outbound).fetch_some
         helpers = (
-            Background("housekeeper", tidy, stopping, pause=housekeeping.ROUND_SECONDS, patience=10),
+            Background("housekeeper", housekeeper.tidy, stopping, pause=housekeeping.ROUND_SECONDS, patience=10),
+            Background("deadlines", housekeeper.end_late_jobs, stopping, pause=housekeeping.DEADLINE_SECONDS),
             Background("webhooks", deliver, stopping, pause=webhooks.POLL_SECONDS),
             Background("fetcher", fetch, stopping, pause=fetching.POLL_SECONDS),
         )

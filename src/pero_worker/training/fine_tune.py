@@ -76,7 +76,12 @@ def fine_tune(
     widen(net.to("cpu"), known, alphabet)
     learner = _Learner(lines, alphabet, settings, _COLUMNS[device.type])
     schedule = loop.Schedule(
-        settings.minutes, learner.steps, settings.rate, warm_up=20, average=_AVERAGE, validate_every=60.0
+        minutes=settings.minutes,
+        steps=learner.steps,
+        rate=settings.rate,
+        warm_up=20,
+        average=_AVERAGE,
+        validate_every=60.0,
     )
     trained = loop.train(
         learning(net).to(device),

@@ -21,8 +21,11 @@ class PageParts:
     """The payloads of a request by their role."""
 
     image: Payload
+    """Always there."""
     page: Payload | None
+    """What earlier stages found."""
     logits: Payload | None
+    """Of an earlier stage."""
 
 
 def parts_of(results: Iterable[Payload]) -> PageParts:
@@ -60,7 +63,7 @@ def with_results(results: tuple[Payload, ...], page: bytes | None, logits: bytes
         for i in places:
             updated[i] = replace(updated[i], content=content)
         if not places:
-            updated.append(Payload(name, content))
+            updated.append(Payload(name=name, content=content))
     return tuple(updated)
 
 

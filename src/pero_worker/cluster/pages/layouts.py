@@ -24,7 +24,8 @@ from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.confined import ConfinedFolder
 from pero_worker.jobs.outputs import OutputFolder, ResultPathError, is_name_problem
 from pero_worker.jobs.plan import PageOrigin
-from pero_worker.jobs.report import Fingerprint, Report
+from pero_worker.jobs.records import Fingerprint
+from pero_worker.jobs.report import Report
 from pero_worker.names import bounded_name
 from pero_worker.ports import Clock
 from pero_worker.request import Request, StageLog
@@ -73,9 +74,9 @@ class RequestFolders:
             try:
                 if not self._exists(name):
                     self._draft(name, files)
-                    return Written(failure_of(request))
+                    return Written(failure=failure_of(request))
                 if self._belongs_to(name, request.uuid):
-                    return Written(failure_of(request)) if self._complete(name, files) else None
+                    return Written(failure=failure_of(request)) if self._complete(name, files) else None
             except OSError as error:
                 if not is_name_problem(error):
                     raise OutputError(f"cannot write {self._path / name}: {error.strerror or error}") from error
@@ -253,7 +254,7 @@ class ResultTree:
             raise ResultPathError(record.error)
         self._claims.settled(record)
         self._report.add(replace(record, request_id=request.uuid))
-        return Written(record.error)
+        return Written(failure=record.error)
 
     def commit(self) -> None:
         """What was written is in place, and survives a power cut."""

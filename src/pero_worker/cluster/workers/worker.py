@@ -15,8 +15,9 @@ from typing import Any
 import pero_worker
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import ClusterAccess, follow_servers
+from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.logs.sender import sending_logs
+from pero_worker.cluster.opening import follow_servers
 from pero_worker.cluster.registry.servers import FTP, list_names
 from pero_worker.cluster.workers.footprint import check_device, kind_of, memory_for_models, memory_in_use
 from pero_worker.coordinators.session import session
@@ -28,6 +29,7 @@ from pero_worker.processes import Lifetime
 from pero_worker.stores.location import StoreAccess
 from pero_worker.wire.tree import check_name
 from pero_worker.work import WorkerStatus
+from pero_worker.worker.energy import MachineMeter
 from pero_worker.worker.loop import Worker, WorkerSettings
 from pero_worker.worker.payloads import ImageReader
 from pero_worker.worker.steps import StageRunner
@@ -74,6 +76,7 @@ class ClusterWorkerSettings:
     labels: tuple[str, ...] = ()
     """What stages may ask for, beside the kind of device."""
     log_level: int = logging.WARNING
+    """From which on lines are kept."""
     trust_archives: bool = False
     """Whether archives that no SHA-256 pins are used, too."""
 
@@ -194,6 +197,7 @@ def _put_together(
             clock=clock,
             max_attempts=settings.max_attempts,
             rotate=settings.rotate,
+            energy=MachineMeter(settings.device),
         ),
         settings=WorkerSettings(device=settings.device, memory_in_use=lambda: memory_in_use(settings.device)),
     )

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, and_, select
 from starlette.responses import Response
 
 from pero_worker.gateway.auth import gateway_of, require
-from pero_worker.gateway.errors import ApiError
+from pero_worker.gateway.errors import ApiError, invalid
 from pero_worker.gateway.keys import Key, Role
 from pero_worker.gateway.limits import check_quota
 from pero_worker.gateway.middleware import trace
@@ -50,6 +50,8 @@ def post_job(request: Request, key: User, definition: JobDefinition) -> Response
 
 
 def _create(connection: Connection, key: Key, definition: JobDefinition, now: float) -> Response:
+    if definition.deadline is not None and seconds_of(definition.deadline) <= now:
+        raise invalid(("body", "deadline"), "The deadline has passed.")
     check_quota(connection, key, len(definition.images), now)
     engine = choose_engine(connection, definition.engine_name, definition.engine_version)
     if engine == "ENGINE_NOT_FOUND":
@@ -73,6 +75,7 @@ def _create(connection: Connection, key: Key, definition: JobDefinition, now: fl
             "labels": definition.labels,
             "webhook": definition.webhook.model_dump() if definition.webhook else None,
             "retention_days": definition.expires_after_days,
+            "deadline": seconds_of(definition.deadline) if definition.deadline else None,
         },
     )
     job = find_job(connection, create_job(connection, new, now))

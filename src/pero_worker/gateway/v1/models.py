@@ -11,6 +11,7 @@ from pero_worker.formats import PageFormat, installed_formats
 from pero_worker.gateway.keys import Role
 from pero_worker.gateway.names import page_name_fault, storable, text_fault
 from pero_worker.gateway.states import JobState
+from pero_worker.gateway.v1.replies import seconds_of
 
 _INT = 2**31 - 1
 
@@ -94,6 +95,7 @@ class JobDefinition(Model):
     priority: Annotated[int, Field(ge=-1, le=1)] = 0
     labels: Annotated[dict[Label, Label] | None, Field(max_length=50)] = None
     webhook: Webhook | None = None
+    deadline: Annotated[Time | None, Field(description="Pages that are not done then have failed.")] = None
     expires_after_days: Annotated[float | None, Field(gt=0, le=3650)] = None
 
 
@@ -130,14 +132,42 @@ class JobForced(BaseModel):
     log_user: Text | None = None
 
 
-class NewKey(Model):
+class KeyLimits(Model):
+    """What a key may use; null: any amount."""
+
+    quota_pages_per_day: Annotated[int | None, Field(ge=1, le=_INT, examples=[2000])] = None
+    quota_pages_waiting: Annotated[int | None, Field(ge=1, le=_INT)] = None
+    requests_per_minute: Annotated[int | None, Field(ge=1, le=_INT)] = None
+    max_upload_mb: Annotated[int | None, Field(ge=1, le=1_000_000, description="Of one upload.")] = None
+    share: Annotated[
+        float | None, Field(ge=0.001, le=1000, allow_inf_nan=False, description="Of the workers' time; null: 1.")
+    ] = None
+    expires: Annotated[Time | None, Field(description="The key ends then.")] = None
+
+    def columns(self) -> dict[str, object]:
+        """Those that were said, as they are stored."""
+        said = self.model_dump(exclude_unset=True, include=set(KeyLimits.model_fields))
+        stored: dict[str, object] = {}
+        for name, value in said.items():
+            if name == "max_upload_mb":
+                stored["max_upload"] = None if value is None else value * 1_000_000
+            elif name == "expires":
+                stored["expires"] = None if value is None else seconds_of(value)
+            elif name == "share":
+                stored["share"] = 1.0 if value is None else value
+            else:
+                stored[name.removeprefix("quota_")] = value
+        return stored
+
+
+class NewKey(KeyLimits):
     """A key to be made."""
 
     label: Label
     role: Role
 
 
-class KeyChange(Model):
+class KeyChange(KeyLimits):
     """What changes of a key."""
 
     label: Label | None = None
