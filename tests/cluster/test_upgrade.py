@@ -20,10 +20,10 @@ from cluster.upstream import channel
 from golden.make import HERE, moved
 from golden.state import VERSIONS, laid_out
 
+from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry.rollback import roll_back, versions_of
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.cluster.settings import options_in, read_settings
-from pero_worker.clock import SystemClock
 from pero_worker.watchdog.trace import read_trace
 from pero_worker.wire.queues import DEAD_LETTERS, QUEUE_ARGUMENTS
 
@@ -45,9 +45,7 @@ def restore(cluster: TestCluster, state: Path) -> None:
         for queue in ("layout", "ocr", "out"):
             ch.queue_declare(queue, durable=True, arguments=dict(QUEUE_ARGUMENTS))
         for message in map(json.loads, (state / "queues.jsonl").read_text().splitlines()):
-            properties = pika.BasicProperties(
-                delivery_mode=2, priority=message["priority"], headers=message["headers"]
-            )
+            properties = pika.BasicProperties(delivery_mode=2, priority=message["priority"], headers=message["headers"])
             ch.basic_publish("", message["queue"], base64.b64decode(message["body"]), properties)
 
 
@@ -90,8 +88,8 @@ def test_pages_stages_and_history_of_an_earlier_version_are_taken_over(
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", ["client.toml", "worker.ini"])
 def test_clients_files_of_an_earlier_version_are_read(tmp_path: Path, version: str, name: str) -> None:
-    found = options_in(read_settings(laid_out(version, "client", tmp_path / "client") / name))
-    assert list(found.zookeeper) == ["server.example.org:2281"]
+    found = options_in(read_settings(laid_out(version, "client", tmp_path / "client") / name, "WORKER"))
+    assert found.zookeeper == "server.example.org:2281"
     assert (found.user, found.vhost) == ("pero", "pero")
     assert found.ca_cert and found.known_hosts
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
+import zipfile
 from pathlib import Path
 
 import pytest
-from gateway.conftest import V1, Legacy, dummy_pipeline, running
+from gateway.conftest import V1, Legacy, dummy_pipeline, picture, running
 from golden.state import VERSIONS, laid_out
 
 
@@ -24,13 +26,16 @@ def test_a_gateway_of_an_earlier_version_is_taken_over(version: str, tmp_path: P
         client, legacy = V1(gateway.url, key), Legacy(gateway.url, key)
         assert client.wait(ids["waiting"])["state"] == "done"
         assert client.job(ids["done"])["state"] == "done"
-        text = client.ask("GET", f"/jobs/{ids['done']}/images/p1.jpg/files/text")
-        assert text.status_code == 200 and text.text.startswith("text: "), text.text
+        result = client.ask("GET", f"/jobs/{ids['done']}/result")
+        assert result.status_code == 200
+        archive = zipfile.ZipFile(io.BytesIO(result.content))
+        (name,) = [name for name in archive.namelist() if name.endswith(".txt")]
+        assert archive.read(name).startswith(b"text: ")
         (page,) = legacy.states(ids["legacy"]).values()
         assert page["state"] == "PROCESSED"
         old = legacy.ask("GET", f"/download_results/{ids['legacy']}/old1/txt")
         assert old.status_code == 200 and old.text.startswith("text: ")
         # And it takes new work.
         made = client.create("new.jpg")
-        client.upload(made, "new.jpg", (next((state / "data/jobs").glob("*/*.jpg"))).read_bytes())
+        assert client.upload(made, "new.jpg", picture()).status_code == 201
         assert client.wait(made)["state"] == "done"

@@ -66,7 +66,9 @@ def started(
 ) -> Iterator[subprocess.Popen[str]]:
     """A command in the background, which gets the signal `end`."""
     line = [*PROGRAM, *map(str, words)]
-    process = subprocess.Popen(line, env=environment or dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        line, env=environment or dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     try:
         yield process
     finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from golden.state import VERSIONS, laid_out
-from local.test_ocr_command import files, ocr, report
+from test_ocr_command import files, ocr, report
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -22,7 +22,7 @@ def test_a_run_of_an_earlier_version_goes_on(version: str, tmp_path: Path) -> No
     (out / "slow5.txt").rename(out / "quick5.txt")
     command = (book / "scans", "-o", out, "--pipeline", book / "pipeline", "--formats", "page,text", "--jobs", "1")
     done = ocr(*command, expect=3)
-    assert "1 pages done" in done.stdout and "3 done before" in done.stdout and "1 failed" in done.stdout
+    assert "1 page done" in done.stdout and "3 done before" in done.stdout and "1 failed" in done.stdout
     after = report(out)
     assert {name: after[name] for name in ("p1", "p2", "p4")} == {name: before[name] for name in ("p1", "p2", "p4")}
     assert after["quick5"]["status"] == "done" and "quick5" in (out / "quick5.txt").read_text()
