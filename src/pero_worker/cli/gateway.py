@@ -13,6 +13,7 @@ import typer
 from pero_worker.cli.access import connection_to
 from pero_worker.cli.examples import examples
 from pero_worker.cli.late import command_app
+from pero_worker.cli.prices import Currency, PricePerKwh, PricePerWorkerSecond, Watts, prices_of
 from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.opening import open_cluster
@@ -102,6 +103,10 @@ def gateway(
     ] = "",
     certificate: Annotated[Path | None, typer.Option(help="PEM file with the certificate, for HTTPS.")] = None,
     private_key: Annotated[Path | None, typer.Option(help="PEM file with its key.")] = None,
+    watts: Watts = None,
+    price_per_kwh: PricePerKwh = None,
+    price_per_worker_second: PricePerWorkerSecond = None,
+    currency: Currency = "",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Log warnings only, not every request.")] = False,
 ) -> None:
     """Serve the PERO API and DocAPI over HTTP."""
@@ -128,6 +133,7 @@ def gateway(
         legacy_strict=legacy_strict,
         allowed_hosts=frozenset(allow_host or ()),
         trusted_proxies=trusted_proxies,
+        prices=prices_of(watts, price_per_kwh, price_per_worker_second, currency),
         certificate=certificate,
         private_key=private_key,
         request_log=not quiet,

@@ -240,6 +240,8 @@ def _record(name: str, ending: Ending, outputs: dict[str, str]) -> PageRecord:
         engine=end.engine_text,
         worker=end.worker,
         seconds=end.seconds,
+        worker_seconds=end.worker_seconds,
+        energy_joules=end.energy_joules,
         lines=end.lines,
         confidence_mean=None if end.quality is None else round(end.quality / 100, 4),
         confidence_worst=None if end.worst_line is None else round(end.worst_line / 100, 4),

@@ -48,6 +48,8 @@ class PageEnd:
     """Of each phase."""
     worker_seconds: float = 0.0
     """Of all attempts and stages."""
+    energy_joules: float | None = None
+    """What meters counted; None: nobody measured it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,6 @@ def _figures(request: Request | None) -> dict[str, Any]:
     for log in request.logs:
         for phase, duration in log.seconds.items():
             seconds[phase] = round(seconds.get(phase, 0.0) + duration, 4)
-    spent = sum(max(0.0, (log.end - log.start).total_seconds()) for log in request.logs)
     ran = [f"{log.stage} {log.version}".strip() for log in request.logs if log.status == "OK"]
     last = request.logs[-1]
     return {
@@ -131,5 +132,6 @@ def _figures(request: Request | None) -> dict[str, Any]:
         "worker": last.host_id,
         "stage": last.stage,
         "seconds": seconds,
-        "worker_seconds": round(spent, 4),
+        "worker_seconds": round(request.worker_seconds, 4),
+        "energy_joules": request.energy_joules,
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from pero_worker.jobs.costs import Prices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ class GatewaySettings:
     """Whether each request is a line of the log."""
     allowed_hosts: frozenset[str] = frozenset()
     """Hosts that scans may be fetched from and webhooks sent to although they are private, or without TLS."""
+    prices: Prices = field(default_factory=Prices)
+    """What energy and workers cost."""
     trusted_proxies: str = ""
     """Addresses, with commas, whose X-Forwarded headers count."""
     certificate: Path | None = None

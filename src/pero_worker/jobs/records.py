@@ -63,6 +63,10 @@ class PageRecord:
     """Who did it."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Phases, and 'total', to the seconds that they took."""
+    worker_seconds: float = 0.0
+    """Of workers, over all stages and attempts; 0: not said."""
+    energy_joules: float | None = None
+    """What meters of the workers' machines counted for the page; None: nobody measured it."""
     lines: int = 0
     """How many lines were found."""
     confidence_mean: float | None = None

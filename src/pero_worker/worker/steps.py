@@ -15,6 +15,7 @@ from pero_worker.ports import Clock, Engine
 from pero_worker.request import Payload, Request, StageLog, StageStatus
 from pero_worker.stage import Stage
 from pero_worker.work import EngineInput
+from pero_worker.worker.energy import EnergyMeter, NoMeter
 from pero_worker.worker.payloads import ImageReader, parts_of, with_results
 from pero_worker.worker.upright import process_upright
 
@@ -57,23 +58,27 @@ class StageRunner:
     """Tries of a page in one stage before it is given up."""
     rotate: bool = True
     """Whether pages that lie sideways or upside down are turned."""
+    energy: EnergyMeter = field(default_factory=NoMeter)
+    """Counts what a page takes."""
 
     def run(self, page: PageInHand, loaded: LoadedStage) -> Request:
         """The request after its stage: advanced, to be retried, or given up. TransientError passes through."""
-        start, begun = self.clock.now(), self.clock.monotonic()
+        start, begun, counters = self.clock.now(), self.clock.monotonic(), self.energy.begin()
         try:
             results, seconds = self._process(page, loaded.engine)
         except TransientError:
             raise
         except PageError as error:
-            return self._after_failure(page, loaded, start, str(error), permanent=error.permanent)
+            used = self.energy.joules_since(counters)
+            return self._after_failure(page, loaded, start, str(error), permanent=error.permanent, energy=used)
         except MemoryError:
             return self._after_failure(page, loaded, start, "out of memory on this page", permanent=True)
         except Exception as error:  # an engine is a plugin: whatever it raises is this page's failure
             text = f"{loaded.engine.description} raised {type(error).__name__}: {error}\n{traceback.format_exc()}"
-            return self._after_failure(page, loaded, start, text)
+            return self._after_failure(page, loaded, start, text, energy=self.energy.joules_since(counters))
         total = self.clock.monotonic() - begun
-        log = self._log(loaded, start, attempts_of(page), seconds={**seconds, "total": total})
+        used = self.energy.joules_since(counters)
+        log = self._log(loaded, start, attempts_of(page), seconds={**seconds, "total": total}, energy=used)
         return page.request.advanced(results, log)
 
     def give_up(self, page: PageInHand, loaded: LoadedStage) -> Request:
@@ -118,12 +123,19 @@ class StageRunner:
         return with_results(page.request.results, xml, output.logits), seconds
 
     def _after_failure(
-        self, page: PageInHand, loaded: LoadedStage, start: datetime, reason: str, *, permanent: bool = False
+        self,
+        page: PageInHand,
+        loaded: LoadedStage,
+        start: datetime,
+        reason: str,
+        *,
+        permanent: bool = False,
+        energy: float | None = None,
     ) -> Request:
         attempt = attempts_of(page)
         # A failure without a reason is one all the same.
         reason = reason.strip() or f"{loaded.engine.description} failed and gave no reason"
-        log = self._log(loaded, start, attempt, failure=reason)
+        log = self._log(loaded, start, attempt, failure=reason, energy=energy)
         if permanent or attempt >= self.max_attempts:
             return page.request.given_up(log)
         return page.request.to_be_retried(log)
@@ -136,6 +148,7 @@ class StageRunner:
         *,
         failure: str = "",
         seconds: Mapping[str, float] | None = None,
+        energy: float | None = None,
     ) -> StageLog:
         return StageLog(
             host_id=self.host,
@@ -149,6 +162,7 @@ class StageRunner:
             failure_class=PageError.failure_class if failure else "",
             attempt=attempt,
             seconds=seconds or {},
+            energy_joules=energy,
         )
 
 

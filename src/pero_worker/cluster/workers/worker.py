@@ -29,6 +29,7 @@ from pero_worker.processes import Lifetime
 from pero_worker.stores.location import StoreAccess
 from pero_worker.wire.tree import check_name
 from pero_worker.work import WorkerStatus
+from pero_worker.worker.energy import MachineMeter
 from pero_worker.worker.loop import Worker, WorkerSettings
 from pero_worker.worker.payloads import ImageReader
 from pero_worker.worker.steps import StageRunner
@@ -196,6 +197,7 @@ def _put_together(
             clock=clock,
             max_attempts=settings.max_attempts,
             rotate=settings.rotate,
+            energy=MachineMeter(settings.device),
         ),
         settings=WorkerSettings(device=settings.device, memory_in_use=lambda: memory_in_use(settings.device)),
     )

@@ -247,6 +247,7 @@ def finish_page(connection: Connection, end: PageEnd, now: float) -> RowMapping 
         "stage": end.stage[:_MAX_STAGE] or None,
         "seconds": dict(end.seconds),
         "worker_seconds": end.worker_seconds,
+        "energy_joules": end.energy_joules,
         "sent_by": None,
         "changed": now,
         "finished": now,

@@ -150,6 +150,8 @@ def _record(page: RowMapping, outputs: dict[str, str]) -> PageRecord:
         engine=page["engine_text"] or "",
         worker=page["worker"] or "",
         seconds=page["seconds"] or {},
+        worker_seconds=page["worker_seconds"],
+        energy_joules=page["energy_joules"],
         lines=page["lines"] or 0,
         confidence_mean=None if page["quality"] is None else round(page["quality"] / 100, 4),
         confidence_worst=None if page["worst_line"] is None else round(page["worst_line"] / 100, 4),
