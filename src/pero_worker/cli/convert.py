@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pero_worker.cli.late import command_app
-from pero_worker.cli.progress import Progress
 from pero_worker.cli.say import say
 from pero_worker.cli.textoptions import BlankTextOption, CombineOption, TextLinesOption, TextOption
-from pero_worker.clock import SystemClock
 from pero_worker.errors import ExitCode
 from pero_worker.formats import TextLines, TextPolicy, formats_help, parse_formats
-from pero_worker.jobs.combine import check
-from pero_worker.jobs.convert import convert
-from pero_worker.jobs.listener import Summary
-from pero_worker.jobs.run import RunOptions
 from pero_worker.names import counted
-from pero_worker.processes import Lifetime, OnSignal
 from pero_worker.text import one_line
+
+if TYPE_CHECKING:
+    from pero_worker.jobs.listener import Summary
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -51,6 +47,13 @@ def convert_command(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Make more formats of the results that are there, in seconds."""
+    from pero_worker.cli.progress import Progress
+    from pero_worker.clock import SystemClock
+    from pero_worker.jobs.combine import check
+    from pero_worker.jobs.convert import convert
+    from pero_worker.jobs.run import RunOptions
+    from pero_worker.processes import Lifetime, OnSignal
+
     wanted = parse_formats(formats)
     if combine:
         check(wanted)

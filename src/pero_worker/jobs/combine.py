@@ -12,7 +12,6 @@ from typing import IO
 
 from pero_worker.errors import PageError, UsageError
 from pero_worker.formats import DocumentFormat, TextLines, TextPolicy, installed_formats, pagexml
-from pero_worker.formats.bookpdf import write_parts
 from pero_worker.formats.text import text_of_pages
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.claims import Claims
@@ -143,6 +142,8 @@ def check(formats: Sequence[str]) -> None:
 
 
 def _write_pdf(parts: Sequence[_Part], target: Path, name: str, dpi: int, text: TextPolicy) -> None:
+    from pero_worker.formats.bookpdf import write_parts  # noqa: PLC0415 - a run that makes no PDF does not wait for it
+
     with target.open("wb") as stream:
         pages = ((source, [_read(master) for master in masters]) for source, masters in parts)
         write_parts(pages, stream, name=name, dpi=dpi, text=text)

@@ -6,18 +6,19 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import pero_worker
 from pero_worker.errors import PageError, TransientError
-from pero_worker.formats import pagexml
-from pero_worker.inputs.images import PageScan
 from pero_worker.ports import Clock, Engine
 from pero_worker.request import Payload, Request, StageLog, StageStatus
 from pero_worker.stage import Stage
 from pero_worker.work import EngineInput
 from pero_worker.worker.energy import EnergyMeter, NoMeter
 from pero_worker.worker.payloads import ImageReader, parts_of, with_results
-from pero_worker.worker.upright import process_upright
+
+if TYPE_CHECKING:
+    from pero_worker.inputs.images import PageScan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,9 @@ class StageRunner:
         return self._after_failure(page, loaded, self.clock.now(), reason)
 
     def _process(self, page: PageInHand, engine: Engine) -> tuple[tuple[Payload, ...], Mapping[str, float]]:
+        # Only here, as below: a worker that waits for its first page takes half the memory without what reads pages.
+        from pero_worker.formats import pagexml  # noqa: PLC0415
+
         parts = parts_of(page.request.results)
         seconds: dict[str, float] = {}
         if engine.needs_image and page.scan is None:
@@ -110,6 +114,8 @@ class StageRunner:
             logits=parts.logits.content if parts.logits else None,
         )
         if engine.needs_image and page.scan is not None:
+            from pero_worker.worker.upright import process_upright  # noqa: PLC0415
+
             output = process_upright(engine, work, page.scan, max_pixels=self.images.max_pixels, rotate=self.rotate)
         else:
             output = engine.process(work)
