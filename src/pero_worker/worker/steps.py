@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pero_worker
 from pero_worker.errors import PageError, TransientError
@@ -61,14 +61,14 @@ class StageRunner:
         except TransientError:
             raise
         except PageError as error:
-            return self._after_failure(page, loaded, start, str(error), permanent=error.permanent)
+            return self._after_failure(page, loaded, start, str(error), begun=begun, permanent=error.permanent)
         except MemoryError:
-            return self._after_failure(page, loaded, start, "out of memory on this page", permanent=True)
+            return self._after_failure(page, loaded, start, "out of memory on this page", begun=begun, permanent=True)
         except Exception as error:  # an engine is a plugin: whatever it raises is this page's failure
             text = f"{loaded.engine.description} raised {type(error).__name__}: {error}\n{traceback.format_exc()}"
-            return self._after_failure(page, loaded, start, text)
+            return self._after_failure(page, loaded, start, text, begun=begun)
         total = self.clock.monotonic() - begun
-        log = self._log(loaded, start, attempts_of(page), seconds={**seconds, "total": total})
+        log = self._log(loaded, start, attempts_of(page), took=total, seconds={**seconds, "total": total})
         return page.request.advanced(results, log)
 
     def give_up(self, page: PageInHand, loaded: LoadedStage) -> Request:
@@ -113,12 +113,20 @@ class StageRunner:
         return with_results(page.request.results, xml, output.logits), seconds
 
     def _after_failure(
-        self, page: PageInHand, loaded: LoadedStage, start: datetime, reason: str, *, permanent: bool = False
+        self,
+        page: PageInHand,
+        loaded: LoadedStage,
+        start: datetime,
+        reason: str,
+        *,
+        begun: float | None = None,
+        permanent: bool = False,
     ) -> Request:
         attempt = attempts_of(page)
         # A failure without a reason is one all the same.
         reason = reason.strip() or f"{loaded.engine.description} failed and gave no reason"
-        log = self._log(loaded, start, attempt, failure=reason)
+        took = 0.0 if begun is None else self.clock.monotonic() - begun
+        log = self._log(loaded, start, attempt, took=took, failure=reason)
         if permanent or attempt >= self.max_attempts:
             return page.request.given_up(log)
         return page.request.to_be_retried(log)
@@ -129,6 +137,7 @@ class StageRunner:
         start: datetime,
         attempt: int,
         *,
+        took: float = 0.0,
         failure: str = "",
         seconds: Mapping[str, float] | None = None,
     ) -> StageLog:
@@ -136,7 +145,8 @@ class StageRunner:
             host_id=self.host,
             stage=loaded.stage.name,
             start=start,
-            end=self.clock.now(),
+            # Measured: the clock may be set while a page is in hand.
+            end=start + timedelta(seconds=took),
             status=StageStatus.FAILED if failure else StageStatus.OK,
             log=failure,
             version=loaded.stage.version,
