@@ -111,11 +111,11 @@ def gateway(
 ) -> None:
     """Serve the PERO API and DocAPI over HTTP."""
     needs_extra()
-    from pero_worker.gateway.cluster_backend import ClusterBackend  # noqa: PLC0415
-    from pero_worker.gateway.local_backend import LocalBackend, LocalBackendSettings  # noqa: PLC0415
-    from pero_worker.gateway.logs import log_json  # noqa: PLC0415
-    from pero_worker.gateway.serve import serve  # noqa: PLC0415
-    from pero_worker.gateway.settings import GatewaySettings  # noqa: PLC0415
+    from pero_worker.gateway.cluster_backend import ClusterBackend
+    from pero_worker.gateway.local_backend import LocalBackend, LocalBackendSettings
+    from pero_worker.gateway.logs import log_json
+    from pero_worker.gateway.serve import serve
+    from pero_worker.gateway.settings import GatewaySettings
 
     if (certificate is None) != (private_key is None):
         raise UsageError("--certificate and --private-key belong together")
@@ -172,9 +172,9 @@ def _engines(said: Sequence[str]) -> dict[str, tuple[str, ...]]:
 def needs_extra() -> None:
     """UsageError: the packages that the gateway needs are not installed."""
     try:
-        import fastapi  # noqa: F401, PLC0415
-        import sqlalchemy  # noqa: F401, PLC0415
-        import uvicorn  # noqa: F401, PLC0415
+        import fastapi  # noqa: F401
+        import sqlalchemy  # noqa: F401
+        import uvicorn  # noqa: F401
     except ImportError as error:
         raise UsageError("the gateway needs more packages: pip install 'pero-worker[gateway]'") from error
 

@@ -39,6 +39,7 @@ class Use:
     """What some pages took."""
 
     pages: int = 0
+    """Done and failed."""
     failed: int = 0
     """Of the pages."""
     seconds: float = 0.0
@@ -63,9 +64,11 @@ class Cost:
     """What it comes to; None: it is not known."""
 
     joules: float | None
+    """Energy."""
     basis: Basis
     """Of the joules; and of the money, if energy has a price."""
     money: float | None
+    """In the currency of the prices."""
 
 
 def use_of(seconds: float, joules: float | None, *, failed: bool = False) -> Use:

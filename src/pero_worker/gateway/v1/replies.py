@@ -77,6 +77,7 @@ def job_data(
         "labels": job["labels"],
         "priority": job["priority"],
         "deadline": date(job["deadline"]),
+        "document": job["document"],
         "pages": job["pages"],
         "pages_open": job["open"],
         "pages_failed": job["failed"],
