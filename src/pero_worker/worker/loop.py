@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from pero_worker.errors import RequestError, TransientError
+from pero_worker.errors import DeviceError, RequestError, TransientError
 from pero_worker.names import counted
 from pero_worker.ports import Assignments, Broker, ModelStore, Reports, Suspects
 from pero_worker.processes import RECYCLED, end_now
@@ -92,12 +92,14 @@ class Worker:
         self._returns = Returns()
         self.handled = 0
         """Messages that were taken since the start."""
+        self.has_lost_device = False
+        """Whether another process must go on: this one's GPU failed."""
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         self._should_stop = should_stop
         self._report(WorkerStatus.STARTING)
         try:
-            while not should_stop():
+            while not should_stop() and not self.has_lost_device:
                 assignment = self._assignments.assignment(self.name)
                 if not assignment.enabled:
                     break
@@ -185,6 +187,7 @@ class Worker:
             self._back_off = self._settings.first_back_off
 
     def _return(self, delivery: Delivery, error: TransientError, status: WorkerStatus) -> None:
+        self.has_lost_device |= isinstance(error, DeviceError)
         # First the note: another worker may have the page in a moment.
         self._end_suspect(survived=False)
         returned = self._returns.note(delivery, str(error))

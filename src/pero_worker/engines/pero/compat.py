@@ -75,9 +75,37 @@ def import_pero() -> Any:
 @contextmanager
 def no_warnings() -> Iterator[None]:
     """Silences warnings: pero-ocr reaches for names that its libraries deprecated, but the versions are pinned."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    _hush.enter()
+    try:
         yield
+    finally:
+        _hush.leave()
+
+
+class _Hush:
+    """Warnings are off for the whole process: the first thread that wants it so turns them off, the last one on."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted = 0
+        self._before: warnings.catch_warnings[None] | None = None
+
+    def enter(self) -> None:
+        with self._lock:
+            self._wanted += 1
+            if self._wanted == 1:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("ignore")
+
+    def leave(self) -> None:
+        with self._lock:
+            self._wanted -= 1
+            if self._wanted == 0 and self._before is not None:
+                self._before.__exit__(None, None, None)
+
+
+_hush = _Hush()
 
 
 @contextmanager
