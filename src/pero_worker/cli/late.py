@@ -21,6 +21,8 @@ class Command:
     """Its line in the list of commands: how its own help begins."""
     attribute: str = "app"
     """What the module calls it: a `typer.Typer`."""
+    panel: str | None = None
+    """The part of the list that it stands in."""
 
 
 def command_app(name: str, function: Callable[..., Any], epilog: str) -> typer.Typer:
@@ -39,7 +41,10 @@ class LateGroup(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = {name: TyperCommand(name, help=command.help) for name, command in self.table.items()}
+        self.commands = {
+            name: TyperCommand(name, help=command.help, rich_help_panel=command.panel)
+            for name, command in self.table.items()
+        }
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Help of a command is shown without reading any option: what checks their values takes longer to load than
