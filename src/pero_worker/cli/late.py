@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class LateCommand:
     """A command of the program."""
 
     module: str
@@ -36,7 +36,7 @@ class LateGroup(TyperGroup):
     """Commands of which only the names and a line of help are known, until one is used: a program starts in a tenth of
     the time."""
 
-    table: ClassVar[Mapping[str, Command]] = {}
+    table: ClassVar[Mapping[str, LateCommand]] = {}
     """Names to commands, in the order of the list."""
 
     def __init__(self, **attributes: Any) -> None:
