@@ -78,7 +78,7 @@ def _length(baseline: NDArray[np.float64]) -> float:
 
 def _is_text(line: Any) -> bool:
     """Pieces of letters are short."""
-    return _length(line.baseline) > _TEXT * sum(line.heights)
+    return _length(line.baseline) > _TEXT * float(sum(line.heights))
 
 
 def _length_in(line: Any, outline: Polygon) -> float:
