@@ -17,13 +17,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
+from pero_worker.cluster.settings import cluster_access, options_in, read_settings
 from pero_worker.formats import pagexml
 from pero_worker.page import Line, Page, Region
 from pero_worker.request import Payload, Request, StageLog, StageStatus
-from pero_worker.servers.local import LocalServers
+from pero_worker.servers.local import Addresses, LocalServers
 from pero_worker.wire.requests import encode_request
 from pero_worker.wire.servers import parse_server
 
@@ -67,11 +67,11 @@ def main() -> None:
             run(home, "ocr, one process", "ocr", scans, "-o", home / "out", "-p", "rapidocr", "-j", "1", "-q")
         servers = LocalServers(home / "cluster")
         addresses = servers.start()
-        os.environ["PERO_WORKER_ZOOKEEPER"] = addresses.zookeeper
+        os.environ["PERO_WORKER_CONFIG"] = str(addresses.client_file)
         try:
             subprocess.run([*COMMAND, "servers", "add", "mq", addresses.rabbitmq], check=True)
             for layout in ("tree", "requests"):
-                fill(addresses.rabbitmq, f"out-{layout}", options.pages)
+                fill(addresses, f"out-{layout}", options.pages)
                 folder = home / layout
                 run(home, f"download, {layout}", "download", f"out-{layout}", "-o", folder, "--layout", layout, "-q")
         finally:
@@ -97,7 +97,7 @@ def drawn(folder: Path, count: int) -> Path:
     return folder
 
 
-def fill(server: str, queue: str, count: int) -> None:
+def fill(addresses: Addresses, queue: str, count: int) -> None:
     now = SystemClock().now()
     box = ((10.0, 10.0), (90.0, 10.0), (90.0, 20.0), (10.0, 20.0))
     lines = tuple(
@@ -111,7 +111,8 @@ def fill(server: str, queue: str, count: int) -> None:
     )
     results = (Payload(name="a.png", content=os.urandom(10_000)), Payload(name="a.png_page.xml", content=xml))
     log = StageLog(host_id="w", stage="ocr", start=now, end=now, status=StageStatus.OK)
-    broker = RabbitBroker(BrokerAccess(servers=(parse_server(server),)))
+    access = cluster_access(options_in(read_settings(addresses.client_file))).broker
+    broker = RabbitBroker(replace(access, servers=(parse_server(addresses.rabbitmq),)))
     broker.wait_connected(30)
     broker.declare(queue)
     request = Request(uuid="u", page_uuid="p", stages=(queue,), results=results, logs=(log,), start_time=now)

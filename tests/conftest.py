@@ -34,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         os.environ[SERVERS] = tempfile.mkdtemp(prefix="pero-servers-")
+        # Where commands would find the cluster that whoever runs the tests has started.
+        os.environ["XDG_STATE_HOME"] = str(Path(os.environ[SERVERS]) / "state")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

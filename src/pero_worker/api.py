@@ -15,8 +15,9 @@ from pero_worker.inputs.web.addresses import AddressRules
 from pero_worker.inputs.web.fetch import FetchOptions
 from pero_worker.jobs.books import BookSettings, named_hosts
 from pero_worker.jobs.job import Job, JobRequest, OpenWorkforce, run_job
-from pero_worker.jobs.report import PageRecord
-from pero_worker.jobs.run import NullListener, RunOptions, Summary
+from pero_worker.jobs.listener import NullListener, Summary
+from pero_worker.jobs.records import PageRecord
+from pero_worker.jobs.run import RunOptions
 from pero_worker.local.devices import choose_devices
 from pero_worker.local.workforce import LocalSettings, local_workforce
 from pero_worker.models.pipelines import load_pipeline, pipeline_cache

@@ -58,6 +58,8 @@ class StageLog:
     """From 1, crashes counted; 0: not said."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """How long each phase took."""
+    energy_joules: float | None = None
+    """What meters of the machine counted; None: nobody measured it."""
     extra: bytes = b""
     """Protobuf fields of a newer program, kept byte for byte."""
 
@@ -104,6 +106,17 @@ class Request:
     def destination(self) -> str:
         """The queue the request belongs in now; a page that was given up goes straight to the output queue."""
         return self.output_queue if self.failed and self.logs[-1].stage != self.stage else self.stage
+
+    @property
+    def worker_seconds(self) -> float:
+        """Of workers, over all stages and attempts."""
+        return sum(max(0.0, (log.end - log.start).total_seconds()) for log in self.logs)
+
+    @property
+    def energy_joules(self) -> float | None:
+        """What all stages and attempts used; None: not all of it was measured."""
+        measured = [log.energy_joules for log in self.logs if log.energy_joules is not None]
+        return sum(measured) if measured and len(measured) == len(self.logs) else None
 
     @property
     def failed_attempts(self) -> int:

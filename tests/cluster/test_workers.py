@@ -19,7 +19,8 @@ import pytest
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry import workers
 from pero_worker.cluster.registry.servers import MQ, set_servers
-from pero_worker.cluster.workers.worker import ClusterWorkerSettings, run_worker
+from pero_worker.cluster.workers.settings import ClusterWorkerSettings
+from pero_worker.cluster.workers.worker import run_worker
 from pero_worker.coordinators.session import session
 from pero_worker.errors import ExitCode, UsageError
 from pero_worker.processes import Lifetime

@@ -30,7 +30,6 @@ from pero_worker.coordinators.access import ZooKeeperAccess
 from pero_worker.coordinators.session import session
 from pero_worker.errors import ExitCode
 from pero_worker.servers.daemon import Daemon, answers, free_port
-from pero_worker.servers.local import STORE_LOGIN
 from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.servers.zookeeper import ZooKeeperServer
 from pero_worker.wire.servers import Server
@@ -136,9 +135,9 @@ class ClusterUnderFire:
                 archive.writestr("note.txt", "a model")
                 for path in sorted(self.pipeline.directory.glob("*")):
                     archive.write(path, path.name)
-        options = ["--port", str(self.store_port), "--root", str(root), "--user", STORE_LOGIN]
+        options = ["--port", str(self.store_port), "--root", str(root), "--user", "pero"]
         self.store.start(
-            [sys.executable, "-m", "pero_worker.servers.ftp", *options], {"PERO_WORKER_SERVER_PASSWORD": STORE_LOGIN}
+            [sys.executable, "-m", "pero_worker.servers.ftp", *options], {"PERO_WORKER_SERVER_PASSWORD": "pero"}
         )
         self.store.wait_until(lambda: answers(self.store_port))
 

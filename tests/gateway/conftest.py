@@ -170,7 +170,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
     """A gateway that reads pages with the dummy engine; names with `fail` in them fail."""
     folder = tmp_path_factory.mktemp("gateway")
     pipeline = dummy_pipeline(folder / "dummy", FAIL_NAME="*fail*")
-    with running(folder / "data", "--pipeline", str(pipeline), "--jobs", "1") as started:
+    prices = ("--price-per-worker-second", "0.01", "--currency", "EUR")
+    with running(folder / "data", "--pipeline", str(pipeline), "--jobs", "1", *prices) as started:
         yield started
 
 

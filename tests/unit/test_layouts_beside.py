@@ -11,10 +11,10 @@ from pero_worker.engines.registry import needs_layout
 from pero_worker.errors import PageError
 from pero_worker.formats import pagexml
 from pero_worker.formats.alto_read import is_alto
-from pero_worker.inputs.discover import SourceDocument
+from pero_worker.inputs.naming import SourceDocument
 from pero_worker.jobs.beside import layout_of
 from pero_worker.jobs.plan import PageTask
-from pero_worker.jobs.report import Fingerprint
+from pero_worker.jobs.records import Fingerprint
 from pero_worker.page import Line, Page, Region
 from pero_worker.stage import parse_config
 from pero_worker.worker.view import fitted

@@ -16,7 +16,8 @@ import pytest
 
 from pero_worker.errors import StageError, TransientError, UsageError
 from pero_worker.models.entries import Entry
-from pero_worker.models.store import ArchiveStore, Keep
+from pero_worker.models.keep import Keep
+from pero_worker.models.store import ArchiveStore
 from pero_worker.models.unpack import Limits
 from pero_worker.stage import Stage
 from pero_worker.stores.location import locate, without_login

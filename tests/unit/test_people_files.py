@@ -19,13 +19,14 @@ from pero_worker.cli.running import run_in_terminal
 from pero_worker.clock import SystemClock
 from pero_worker.errors import PageError
 from pero_worker.formats import TextPolicy, pagexml
-from pero_worker.inputs.discover import SourceDocument
+from pero_worker.inputs.naming import SourceDocument
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.job import JobRequest, run_job
+from pero_worker.jobs.listener import NullListener, RunListener, Summary
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask, in_turns, open_documents
 from pero_worker.jobs.report import Report
-from pero_worker.jobs.run import NullListener, RunListener, RunOptions, Summary
+from pero_worker.jobs.run import RunOptions
 from pero_worker.jobs.workforce import DeathListener, PageOutcome
 from pero_worker.page import Page
 from pero_worker.request import Payload, Request, StageLog, StageStatus

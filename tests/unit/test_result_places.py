@@ -20,7 +20,8 @@ from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
 from pero_worker.errors import OutputError, PageError, UsageError
 from pero_worker.jobs import confined
 from pero_worker.jobs.outputs import OutputFolder, ResultPathError
-from pero_worker.jobs.report import PageStatus, Report
+from pero_worker.jobs.records import PageStatus
+from pero_worker.jobs.report import Report
 from pero_worker.request import Payload, Request, StageStatus
 
 

@@ -552,7 +552,7 @@ def test_an_image_is_decoded_once_for_all_held_stages(monkeypatch: pytest.Monkey
     picture = BytesIO()
     Picture.new("RGB", (10, 10)).save(picture, "PNG")
     monkeypatch.setattr(
-        "pero_worker.worker.payloads.decode_scan",
+        "pero_worker.inputs.images.decode_scan",
         lambda *given, **how: (decoded.append("x"), decode_scan(*given, **how))[1],
     )
     request = Request(

@@ -14,8 +14,11 @@ class BrokerAccess:
     """Where RabbitMQ is and how to log in."""
 
     servers: tuple[Server, ...]
+    """Tried in turn."""
     user: str = "guest"
+    """Name of the login."""
     password: str = field(default="guest", repr=False)
+    """Its password."""
     vhost: str = ""
     """'' = the first of upstream's two that this user may enter."""
     ca_cert: str = ""

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, Command] = {
     "review": Command(
         module="review", help="List the worst pages and lines, and show each line's picture beside its text."
     ),
+    "report": Command(module="report", help="Sum up what became of the pages in result folders, and what they cost."),
     "train": Command(
         module="train", help="Tune the recogniser to a hand or a face, with pages that are transcribed already."
     ),

@@ -25,8 +25,9 @@ from pero_worker.inputs.web.fetch import FetchOptions
 from pero_worker.jobs.books import BookSettings
 from pero_worker.jobs.job import JobRequest, OpenWorkforce, run_job
 from pero_worker.jobs.kitodo import ResultFolder, check_folder, pictures_of, place_results
+from pero_worker.jobs.listener import NullListener, Summary
 from pero_worker.jobs.mets import MetsOutput, enter_results
-from pero_worker.jobs.run import NullListener, RunOptions, Summary
+from pero_worker.jobs.run import RunOptions
 from pero_worker.local.workforce import LocalSettings, local_workforce
 from pero_worker.models.pipelines import bundled_pipelines
 from pero_worker.models.trust import TrustedArchives, judge_by

@@ -7,29 +7,10 @@ from typing import Annotated
 
 import typer
 
-from pero_worker.cli.access import connection_to
-from pero_worker.cli.gateway_key import gateway_key
 from pero_worker.cli.late import command_app
-from pero_worker.cli.running import run_in_terminal
-from pero_worker.client.gateway import GatewayClient
-from pero_worker.client.workforce import gateway_workforce
-from pero_worker.clock import SystemClock
-from pero_worker.cluster.pages.workforce import cluster_workforce
-from pero_worker.cluster.settings import cluster_access, split_servers
 from pero_worker.errors import UsageError
-from pero_worker.formats import TextPolicy, formats_help, parse_formats
+from pero_worker.formats import TextPolicy, formats_help
 from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES, DEFAULT_MAX_PIXELS
-from pero_worker.inputs.iiif.image import check_size
-from pero_worker.inputs.mets.pages import MetsOptions
-from pero_worker.inputs.opening import BookOptions
-from pero_worker.inputs.pictures import PictureOptions
-from pero_worker.inputs.web.addresses import AddressRules
-from pero_worker.inputs.web.fetch import FetchOptions, parse_header
-from pero_worker.jobs.books import BookSettings, named_hosts
-from pero_worker.jobs.job import JobRequest
-from pero_worker.jobs.run import RunOptions
-from pero_worker.local.workforce import LocalSettings, local_workforce
-from pero_worker.models.trust import TrustedArchives, judge_by
 from pero_worker.work import Rotate
 
 BOOKS = "IIIF and METS"
@@ -181,6 +162,26 @@ def ocr(
     ] = 500,
 ) -> None:
     """Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."""
+    from pero_worker.cli.access import connection_to
+    from pero_worker.cli.gateway_key import gateway_key
+    from pero_worker.cli.running import run_in_terminal
+    from pero_worker.client.gateway import GatewayClient
+    from pero_worker.client.workforce import gateway_workforce
+    from pero_worker.clock import SystemClock
+    from pero_worker.cluster.pages.workforce import cluster_workforce
+    from pero_worker.cluster.settings import cluster_access, split_servers
+    from pero_worker.formats import parse_formats
+    from pero_worker.inputs.iiif.image import check_size
+    from pero_worker.inputs.mets.pages import MetsOptions
+    from pero_worker.inputs.opening import BookOptions
+    from pero_worker.inputs.pictures import PictureOptions
+    from pero_worker.inputs.web.addresses import AddressRules
+    from pero_worker.inputs.web.fetch import FetchOptions, parse_header
+    from pero_worker.jobs.books import BookSettings, named_hosts
+    from pero_worker.jobs.job import JobRequest
+    from pero_worker.jobs.run import RunOptions
+    from pero_worker.local.workforce import LocalSettings, local_workforce
+    from pero_worker.models.trust import TrustedArchives, judge_by
 
     if cluster and gateway:
         raise UsageError("--cluster and --gateway are two ways to have the work done: choose one")

@@ -14,9 +14,9 @@ from pero_worker.cluster.pages.sending import request_for
 from pero_worker.errors import PageError, RequestError, StageError
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.job import OpenWorkforce
+from pero_worker.jobs.listener import RunListener
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
-from pero_worker.jobs.run import RunListener
 from pero_worker.jobs.workforce import DeathListener, PageOutcome, Workforce
 from pero_worker.ports import Clock
 from pero_worker.request import Payload, Request, StageLog, StageStatus

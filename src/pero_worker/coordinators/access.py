@@ -15,7 +15,9 @@ class ZooKeeperAccess:
     servers: tuple[str, ...] = ("127.0.0.1:2181",)
     """As HOST, HOST:PORT; `/path` after the last one is a root that the whole cluster lies in."""
     user: str = ""
+    """Name of the login; '': none is needed."""
     password: str = field(default="", repr=False)
+    """Its password."""
     ca_cert: str = ""
     """PEM file of the authority that signed the servers' certificates; '' = no TLS."""
     open_nodes: bool = False

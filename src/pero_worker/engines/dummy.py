@@ -36,16 +36,27 @@ class DummyEngine:
     """`ports.Engine`; results are left unchanged, unless there is a `line` to add."""
 
     clock: Clock
+    """What it waits with."""
     chance: random.Random
+    """Draws how long it waits."""
     scale: float = 1.0
+    """Seconds for each byte of the page's image, beside the others."""
     least: float = 0.0
+    """Seconds that it waits at least."""
     most: float = 0.0
+    """Seconds that it waits at most."""
     fail: str = ""
+    """Pages whose names match this pattern fail."""
     kill: str = ""
+    """Pages whose names match this pattern end the process, as a crash does."""
     hang: str = ""
+    """Pages whose names match this pattern are never done."""
     line: str = ""
+    """Text of a line to add; '': results are left unchanged."""
     needs_image: bool = False
+    """As `ports.Engine` says."""
     description: str = "dummy"
+    """As `ports.Engine` says."""
 
     def process(self, work: EngineInput) -> EngineOutput:
         if self.kill and fnmatchcase(work.name, self.kill):

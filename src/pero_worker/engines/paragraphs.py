@@ -40,7 +40,7 @@ _MIN_TABLE_ROWS, _MIN_CELLS = 3, 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Lines (their indices, in reading order) that make a paragraph, or whatever else `kind` says."""
+    """`lines` (their indices, in reading order) that make a paragraph, or whatever else `kind` says."""
 
     kind: str
     lines: list[int]

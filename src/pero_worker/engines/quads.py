@@ -17,7 +17,8 @@ from pero_worker.page import Line, Point, Word
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A word on its line; `start` and `end` are shares 0..1 of the line's length."""
+    """A word on its line: its `text`, and between which shares 0..1 of the line's length (`start`, `end`) it stands,
+    read with `confidence`."""
 
     text: str
     start: float
@@ -27,7 +28,8 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Text in one quadrilateral; `corners`, shape (4, 2), run clockwise from the corner above its first letter."""
+    """`text` in one quadrilateral, read with `confidence`; `corners`, shape (4, 2), run clockwise from the corner above
+    its first letter, and `spans` are its words, if they are known."""
 
     corners: NDArray[np.float64]
     text: str

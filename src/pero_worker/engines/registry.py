@@ -23,12 +23,16 @@ _NEEDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
-    """An engine that is installed; `note` is the remedy when it is not `available`."""
+    """An engine that is installed."""
 
     name: str
+    """As `--engine` and ENGINE take it."""
     version: str
+    """Of the package that does the work."""
     available: bool
+    """It can be used here."""
     note: str = ""
+    """The remedy when it is not available."""
 
 
 def engine_name(config: ConfigParser) -> str:

@@ -19,6 +19,7 @@ class DataFolder:
     `jobs/JOB/IMAGE.out.FORMAT` are results."""
 
     root: Path
+    """The folder that all of this lies in."""
 
     def create(self) -> None:
         """OutputError: it cannot be written to."""

@@ -31,9 +31,12 @@ class LocalBackendSettings:
     device: str = "auto"
     jobs: int | None = None
     max_pixels: int
+    """Larger pictures are refused."""
     max_attempts: int = 3
+    """How often a page is tried."""
     time_limit: float = 0.0
     log_file: Path
+    """Where workers write what they say."""
 
 
 class LocalBackend:

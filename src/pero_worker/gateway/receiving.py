@@ -30,7 +30,9 @@ class Received:
 
     filename: str | None
     size: int
+    """Bytes."""
     sha256: str
+    """Of the content, in hexadecimal digits."""
 
 
 @dataclass(slots=True, kw_only=True)

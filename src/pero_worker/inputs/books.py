@@ -93,6 +93,7 @@ class Book:
     """A manifest or METS that was read."""
 
     kind: BookKind
+    """What it was."""
     source: str
     """Path or address of the document."""
     name: str

@@ -10,7 +10,8 @@ from typing import IO
 
 from pero_worker.errors import PageError
 from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES, DEFAULT_MAX_PIXELS
-from pero_worker.inputs.images import Header, PageScan, header_of, opened, scan_of
+from pero_worker.inputs.headers import Header
+from pero_worker.inputs.images import PageScan, header_of, opened, scan_of
 from pero_worker.inputs.pdfpages import count_pdf_pages, open_pdf, render_page
 from pero_worker.inputs.tiff import TiffPage, is_tiff, tiff_pages
 

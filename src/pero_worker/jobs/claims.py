@@ -16,7 +16,8 @@ from pero_worker.formats import DocumentFormat, PageFormat
 from pero_worker.inputs.discover import STATE
 from pero_worker.jobs.outputs import REPORT_NAME, OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageTask
-from pero_worker.jobs.report import PageRecord, PageStatus, Report
+from pero_worker.jobs.records import PageRecord, PageStatus
+from pero_worker.jobs.report import Report
 
 _BEGUN = "begun"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
-from typing import IO, overload
+from typing import IO, Any, overload
 
 from pero_worker.errors import OutputError, PageError
 from pero_worker.formats import (
@@ -25,7 +25,7 @@ from pero_worker.inputs.books import Book
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageOrigin, PageTask
-from pero_worker.jobs.report import PageRecord, PageStatus
+from pero_worker.jobs.records import PageRecord, PageStatus
 from pero_worker.page import Page
 from pero_worker.ports import Clock
 from pero_worker.request import Request
@@ -90,7 +90,9 @@ class Collector:
             text = (last.log.strip() or "failed without a word").splitlines()[0]
             failure = self.failure(origin, last.failure_class or "page", text, page_id=page_id)
             kept = self._kept(origin, request)
-            return replace(failure, attempts=attempts, engine=last.engine, worker=last.host_id, outputs=kept)
+            return replace(
+                failure, attempts=attempts, engine=last.engine, worker=last.host_id, outputs=kept, **_spent(request)
+            )
         content = page_of(request.results)
         page = pagexml.read(content.content) if content else None
         if page is not None:
@@ -113,6 +115,7 @@ class Collector:
             engine=last.engine if last else "",
             worker=last.host_id if last else "",
             seconds=seconds,
+            **_spent(request),
             lines=sum(1 for _ in page.lines()) if page else 0,
             confidence_mean=None if confidence is None else round(confidence, 4),
             confidence_worst=round(min(confidences), 4) if confidences else None,
@@ -272,6 +275,14 @@ class _Masters(Sequence[Page | None]):
             return _Masters(self._names[place], self._read)
         name = self._names[place]
         return None if name is None else self._read(name)
+
+
+def _spent(request: Request) -> dict[str, Any]:
+    joules = request.energy_joules
+    return {
+        "worker_seconds": round(request.worker_seconds, 4),
+        "energy_joules": None if joules is None else round(joules, 3),
+    }
 
 
 def _printable(text: str) -> str:

@@ -14,9 +14,10 @@ from pero_worker.clock import SystemClock
 from pero_worker.inputs.discover import discover
 from pero_worker.jobs.books import MAX_WARNINGS, BookSettings, opened_books
 from pero_worker.jobs.claims import results_of
+from pero_worker.jobs.listener import NullListener, RunListener, Summary
 from pero_worker.jobs.outputs import OutputFolder
-from pero_worker.jobs.report import PageRecord, PageStatus, read_report
-from pero_worker.jobs.run import NullListener, RunListener, RunOptions, Summary, run
+from pero_worker.jobs.records import PageRecord, PageStatus, read_report
+from pero_worker.jobs.run import RunOptions, run
 from pero_worker.jobs.workforce import Workforce
 from pero_worker.ports import Clock
 

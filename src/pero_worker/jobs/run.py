@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Protocol
 
 import pero_worker
 from pero_worker.errors import PageError
 from pero_worker.formats import TextPolicy
 from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES
-from pero_worker.inputs.discover import STATE, Discovery, Documents
+from pero_worker.inputs.discover import STATE, Documents
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.claims import Claims
 from pero_worker.jobs.collect import Collector
+from pero_worker.jobs.listener import MAX_FAILURES_KEPT, RunListener, Summary
+from pero_worker.jobs.making import DocumentMaking
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageTask, in_turns, open_documents
-from pero_worker.jobs.report import PageRecord, PageStatus, Report
+from pero_worker.jobs.records import PageRecord, PageStatus
+from pero_worker.jobs.report import Report
 from pero_worker.jobs.supply import Bring, Supply
 from pero_worker.jobs.workforce import PageOutcome, Workforce
 from pero_worker.ports import Clock
@@ -29,9 +29,6 @@ from pero_worker.ports import Clock
 _POLL_SECONDS = 0.1
 _LOOK_AHEAD = 256
 """Pages; as many processes are started as there are pages for."""
-_DOCUMENTS_AHEAD = 100
-"""That wait to be made into files of their own; pages are held up by more."""
-_FAILURES_KEPT = 20
 _GROUP = 16
 """Pages that are synced to the disk together."""
 
@@ -50,66 +47,6 @@ class RunOptions:
     """What text files of pages without text hold: some programs refuse to import empty files."""
     max_pages: int = DEFAULT_MAX_PAGES
     """Longer documents are refused."""
-
-
-class RunListener(Protocol):
-    """Is told what happens; prints it, or not."""
-
-    def notice(self, text: str) -> None:
-        """Something that the user should know; the run goes on."""
-
-    def started(self, workers: int) -> None:
-        """0: not known."""
-
-    def expects(self, pages: int, finished_before: int) -> None:
-        """As far as documents are opened; one that is not counts as a page to do."""
-
-    def page_settled(self, record: PageRecord) -> None: ...
-
-    def worker_died(self, exit_code: int, pages: int) -> None: ...
-
-    def making_documents(self, documents: int) -> None:
-        """All pages are settled; `documents` files of whole documents are still to be made."""
-
-
-class NullListener:
-    """Listens and says nothing; a base for those who want to know of some things only."""
-
-    def notice(self, text: str) -> None: ...
-
-    def started(self, workers: int) -> None: ...
-
-    def expects(self, pages: int, finished_before: int) -> None: ...
-
-    def page_settled(self, record: PageRecord) -> None: ...
-
-    def worker_died(self, exit_code: int, pages: int) -> None: ...
-
-    def making_documents(self, documents: int) -> None: ...
-
-
-@dataclass(slots=True, kw_only=True)
-class Summary:
-    """What a run came to."""
-
-    done: int = 0
-    """Pages that were done."""
-    finished_before: int = 0
-    """Pages that an earlier run had done."""
-    failed: int = 0
-    """Pages that failed."""
-    failures: list[PageRecord] = field(default_factory=list)
-    """The first 20 of these."""
-    documents_failed: list[tuple[str, str, str]] = field(default_factory=list)
-    """Files of whole documents that could not be made: document, format, reason."""
-    discovery: Discovery | None = None
-    """What was found, and what was passed over."""
-    nothing_to_read: int = 0
-    """Pages of books that have no picture."""
-    seconds: float = 0.0
-    """How long it took."""
-    interrupted: bool = False
-    """It was ended before all pages were settled."""
 
 
 class _Cancelled(Exception):
@@ -208,8 +145,7 @@ class _Run:
         """Whether every page is settled and in the report."""
         self._expected = 0
         self._open: dict[str, _Open] = {}
-        self._documents = ThreadPoolExecutor(1, "documents")
-        self._in_making: deque[tuple[str, str, Future[None]]] = deque()
+        self._making = DocumentMaking(collector, options.dpi)
         self._settled: list[PageRecord] = []
         self._settlements: list[Callable[[], None]] = []
         self._complete: list[_Open] = []
@@ -244,18 +180,18 @@ class _Run:
 
     def finish(self) -> None:
         """Waits for the files of whole documents."""
-        self._listener.making_documents(len(self._in_making))
-        while self._in_making:
+        self._listener.making_documents(len(self._making))
+        while self._making:
             self._check_cancelled()
-            self._await_document()
-        self._documents.shutdown()
+            self._note_failure(self._making.take())
+        self._making.close()
         self.finished = True
 
     def abandon(self, *, wait: bool = False) -> None:
         """Files of whole documents that are not yet begun are left to the next run; `wait`: for the one in hand."""
         self.summary.interrupted = True
         self._commit()
-        self._documents.shutdown(wait=wait, cancel_futures=True)
+        self._making.abandon(wait=wait)
 
     def _check_cancelled(self) -> None:
         if self._should_stop():
@@ -379,7 +315,7 @@ class _Run:
             self.summary.nothing_to_read += 1
         else:
             self.summary.failed += 1
-            if self.summary.failed <= _FAILURES_KEPT:
+            if self.summary.failed <= MAX_FAILURES_KEPT:
                 self.summary.failures.append(record)
         self._listener.page_settled(record)
 
@@ -397,21 +333,16 @@ class _Run:
                 self._complete.append(document)
 
     def _make_documents(self, document: _Open) -> None:
-        planned, dpi = document.planned, self._options.dpi
-        for wanted in self._collector.stale_formats(planned) if document.may_be_made else ():
-            self._claims.begin_document(planned, wanted)
+        for wanted in self._collector.stale_formats(document.planned) if document.may_be_made else ():
+            self._claims.begin_document(document.planned, wanted)
             self._claims.sync()
-            future = self._documents.submit(self._collector.make_document, planned, wanted, document.failed, dpi)
-            self._in_making.append((planned.document.name, wanted.name, future))
-        while self._in_making and (self._in_making[0][2].done() or len(self._in_making) > _DOCUMENTS_AHEAD):
-            self._await_document()
+            self._making.begin(document.planned, wanted, document.failed)
+        while self._making.has_one_made or self._making.is_full:
+            self._note_failure(self._making.take())
 
-    def _await_document(self) -> None:
-        name, wanted, future = self._in_making.popleft()
-        try:
-            future.result()
-        except PageError as error:
-            self.summary.documents_failed.append((name, wanted, str(error)))
+    def _note_failure(self, failure: tuple[str, str, str] | None) -> None:
+        if failure is not None:
+            self.summary.documents_failed.append(failure)
 
 
 def _is_there(path: Path) -> str:

@@ -15,9 +15,9 @@ from pero_worker.errors import RequestError
 from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.jobs.beside import layout_of
 from pero_worker.jobs.job import OpenWorkforce
+from pero_worker.jobs.listener import RunListener
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
-from pero_worker.jobs.run import RunListener
 from pero_worker.jobs.workforce import DeathListener, PageOutcome, Workforce
 from pero_worker.local.devices import choose_devices
 from pero_worker.local.process import ProcessSettings

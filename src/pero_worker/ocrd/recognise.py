@@ -21,12 +21,12 @@ from pero_worker.cluster.settings import cluster_access
 from pero_worker.engines import load_engine
 from pero_worker.errors import PageError, StageError
 from pero_worker.formats import pagexml
-from pero_worker.inputs.discover import SourceDocument
+from pero_worker.inputs.naming import SourceDocument
 from pero_worker.jobs.job import OpenWorkforce
+from pero_worker.jobs.listener import NullListener
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
-from pero_worker.jobs.report import Fingerprint
-from pero_worker.jobs.run import NullListener
+from pero_worker.jobs.records import Fingerprint
 from pero_worker.local.devices import choose_devices
 from pero_worker.models.pipelines import load_pipeline, pipeline_cache
 from pero_worker.models.trust import TrustedArchives, judge_by

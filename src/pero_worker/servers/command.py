@@ -22,11 +22,14 @@ PASSWORD_VARIABLE = "PERO_WORKER_SERVER_PASSWORD"  # noqa: S105 - the name, not 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """The one user of a private server and the folder it sees as '/'."""
+    """The one user of a private server."""
 
     root: Path
+    """The folder that they see as `/`."""
     user: str
+    """Name of the login."""
     password: str
+    """Its password."""
 
 
 def parser(program: str, description: str) -> argparse.ArgumentParser:

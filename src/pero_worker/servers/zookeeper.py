@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import signal
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pero_worker.servers.daemon import Daemon, free_port
+from pero_worker.servers.private import write_private
 
 # The two of Netty are missing in the Class-Path of Debian's zookeeper.jar; TLS needs them.
 _JARS = ":".join(
     f"/usr/share/java/{name}.jar" for name in ("zookeeper", "slf4j-simple", "netty-codec", "netty-resolver")
+)
+
+_LOGIN = (
+    "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider\n"
+    "enforce.auth.enabled=true\n"
+    "enforce.auth.schemes=sasl\n"
 )
 
 
@@ -29,6 +36,10 @@ class ZooKeeperServer:
     """Lines for zoo.cfg."""
     jvm: tuple[str, ...] = ()
     """Options of java."""
+    user: str = ""
+    """With a password nobody else is let in."""
+    password: str = field(default="", repr=False)
+    """Of the user; '': everybody is let in."""
 
     @classmethod
     def on_free_port(cls, folder: Path, port: int = 0, tick: int = 2000) -> ZooKeeperServer:
@@ -50,9 +61,14 @@ class ZooKeeperServer:
             "maxClientCnxns=0\n"
             "admin.enableServer=false\n"
             "4lw.commands.whitelist=ruok,srvr\n"
-            f"{self.extra}\n"
+            f"{_LOGIN if self.password else ''}{self.extra}\n"
         )
         java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-Dzookeeper.jmx.log4j.disable=true", *self.jvm]
+        if self.password:
+            users = self.folder / "jaas.conf"
+            module = "org.apache.zookeeper.server.auth.DigestLoginModule"
+            write_private(users, f'Server {{\n  {module} required\n  user_{self.user}="{self.password}";\n}};\n')
+            java.append(f"-Djava.security.auth.login.config={users}")
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
         self.daemon.start([*java, "-cp", f"{self.folder}:{_JARS}", main, str(configuration)], {})
         self.daemon.wait_until(self._ready)

@@ -20,10 +20,12 @@ _MAX_MEMORY_BYTES = 1e15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """`kinds`: costs by kind of worker; `onward`: the share of the pages that went to each next queue."""
+    """What is known of the pages of a stage."""
 
     kinds: Mapping[str, Cost] = field(default_factory=dict)
+    """Costs by kind of worker."""
     onward: Mapping[str, float] = field(default_factory=dict)
+    """The share of the pages that went to each next queue."""
 
     def with_pages(self, kind: str, seconds: float, onward: Mapping[str, int]) -> Measured:
         """After some pages more: their mean time, and how many went where."""

@@ -18,10 +18,12 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class Server:
-    """`port` None: the service's usual one."""
+    """Where a server is."""
 
     host: str
+    """Name or address."""
     port: int | None = None
+    """None: the service's usual one."""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -31,9 +31,10 @@ _MAX_NAMES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """Paths below `root`; upstream's is /pero."""
+    """Paths in ZooKeeper."""
 
     root: str = "/pero"
+    """What they begin with; upstream's is /pero."""
 
     @property
     def workers(self) -> str:

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     mq_servers = [*options.mq_servers, *(read_server_file(options.mq_list) if options.mq_list else ())]
     # The seed's user is for the model store alone.
-    login, where = connection(options), replace(connection(options), user="", password="")
+    login, where = connection(options), connection(argparse.Namespace(**{**vars(options), "user": "", "password": ""}))
     access = cluster_access(replace(where, brokers=",".join(mq_servers)))
     with session(access.zookeeper) as client:
         _update_servers(client, options, mq_servers)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pero_worker.cli.upstream.common import add_login, connection, make_parser
 from pero_worker.cluster.settings import cluster_access, read_settings, store_access
+from pero_worker.cluster.workers.settings import ClusterWorkerSettings
 from pero_worker.cluster.workers.supervisor import run_pool
-from pero_worker.cluster.workers.worker import ClusterWorkerSettings
 from pero_worker.errors import UsageError
 from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.local.devices import choose_devices

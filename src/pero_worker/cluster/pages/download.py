@@ -49,23 +49,30 @@ class Layout(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class StageSeconds:
-    """`runs` of a stage over all pages, and what they took together."""
+    """What a stage took over all pages."""
 
     runs: int = 0
+    """How often it ran."""
     total: float = 0.0
+    """Seconds of all runs together."""
 
 
 @dataclass(slots=True, kw_only=True)
 class DownloadCounts:
-    """What came: `failures` are the first of the `failed` pages with their reasons; `duplicates` had come before,
-    `refused` messages were set aside."""
+    """What came."""
 
     pages: int = 0
+    """That were written."""
     duplicates: int = 0
+    """Pages that had come before."""
     refused: int = 0
+    """Messages that were set aside."""
     failed: int = 0
+    """Pages that had failed."""
     failures: list[tuple[str, str]] = field(default_factory=list)
+    """The first of these, each with the reason."""
     stages: dict[str, StageSeconds] = field(default_factory=dict)
+    """What each stage took."""
 
     def add(self, request: Request, failure: str) -> None:
         """Counts a page that was not here before."""

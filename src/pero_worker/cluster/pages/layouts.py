@@ -24,7 +24,8 @@ from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.confined import ConfinedFolder
 from pero_worker.jobs.outputs import OutputFolder, ResultPathError, is_name_problem
 from pero_worker.jobs.plan import PageOrigin
-from pero_worker.jobs.report import Fingerprint, Report
+from pero_worker.jobs.records import Fingerprint
+from pero_worker.jobs.report import Report
 from pero_worker.names import bounded_name
 from pero_worker.ports import Clock
 from pero_worker.request import Request, StageLog

@@ -28,7 +28,7 @@ from pero_worker.inputs.discover import Documents
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.confined import make_folders, sync_folder_at
 from pero_worker.jobs.plan import PageTask, open_documents
-from pero_worker.jobs.report import PageStatus, read_report
+from pero_worker.jobs.records import PageStatus, read_report
 from pero_worker.ports import Clock
 from pero_worker.wire.requests import encode_request
 

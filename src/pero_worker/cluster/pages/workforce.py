@@ -18,9 +18,9 @@ from pero_worker.cluster.registry.workers import read_workers
 from pero_worker.errors import RequestError, StageError, TransientError
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.job import OpenWorkforce
+from pero_worker.jobs.listener import RunListener
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
-from pero_worker.jobs.run import RunListener
 from pero_worker.jobs.workforce import DeathListener, PageOutcome, Workforce
 from pero_worker.ports import Clock
 from pero_worker.wire.requests import decode_request, encode_request

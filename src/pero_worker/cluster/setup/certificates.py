@@ -18,17 +18,24 @@ _SLACK = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A certificate and its key, both as PEM; the key as PKCS 8, which ZooKeeper's Java wants."""
+    """A certificate and its key."""
 
     certificate: bytes
+    """As PEM."""
     key: bytes
+    """As PEM, in PKCS 8, which ZooKeeper's Java wants."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authority:
+    """The cluster's own certificate authority."""
+
     pair: Pair
+    """As files."""
     certificate: x509.Certificate
+    """Loaded."""
     key: ec.EllipticCurvePrivateKey
+    """Loaded."""
 
 
 def new_authority(name: str, now: datetime, lifetime: timedelta) -> Authority:

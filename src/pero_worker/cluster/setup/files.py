@@ -31,28 +31,32 @@ _LENGTH = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetupOptions:
-    """`hosts`: names and addresses under which the servers are reached; the first stands in the clients' files.
-
-    `servers_at`: the folder under which servers see their files. None: `/cluster`, as in compose.yaml.
-    `clients_at`: where the clients' files will lie. None: where they are made.
-    """
+    """What files are made for a cluster."""
 
     folder: Path
+    """Where they are made."""
     hosts: tuple[str, ...]
+    """Names and addresses under which the servers are reached; the first stands in the clients' files."""
     ports: Ports = field(default_factory=Ports)
+    """Where the servers listen."""
     servers_at: Path | None = None
+    """The folder under which servers see their files. None: `/cluster`, as in compose.yaml."""
     clients_at: Path | None = None
+    """Where the clients' files will lie. None: where they are made."""
     systemd: Path | None = None
     """The installed program, to make units for systemd that start it; None: no units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetupResult:
-    """`password` serves the user `pero` of all three servers, `admin_password` RabbitMQ's web interface."""
+    """What was made."""
 
     files: tuple[Path, ...]
+    """In the order in which they were made."""
     password: str = field(repr=False)
+    """Serves the user `pero` of all three servers."""
     admin_password: str = field(repr=False)
+    """Serves RabbitMQ's web interface."""
 
 
 def make_set_up(

@@ -33,11 +33,17 @@ class ClientFile:
     """What the clients' files say."""
 
     host: str
+    """The servers' name or address."""
     ports: Ports
+    """Where they listen."""
     password: str = field(repr=False)
+    """Of the user `pero`."""
     ca_cert: str
+    """Path of the certificate authority."""
     known_hosts: str
+    """Path of the SFTP server's key."""
     log_queue: str
+    """Where workers' logs go."""
 
     @property
     def zookeeper(self) -> str:

@@ -22,6 +22,7 @@ from pero_worker.engines.pero.crops import line_grid
 from pero_worker.engines.pero.ink import Ink
 from pero_worker.engines.pero.logits import load_logits
 from pero_worker.engines.pero.readers import SECTIONS, Reader, Reading, calibration_of, description_of, read, unsure_of
+from pero_worker.engines.pero.smallprint import reduce_less
 from pero_worker.engines.pero.tidy import Tidying
 from pero_worker.engines.pero.words import Frames, Rails, words_of
 from pero_worker.engines.rules import Rule, rules_in
@@ -126,6 +127,8 @@ class _Run:
         rules: list[Rule] = []
         if parser.run_layout_parser and min(self.image.shape[:2]) >= MIN_SIDE:
             with self._phase("layout"):
+                if tidying.find_small_print:
+                    reduce_less(parser, self.image)
                 for step in parser.layout_parsers:
                     self.layout = step.process_page(self.image, self.layout)
                 if tidying.find_paragraphs:

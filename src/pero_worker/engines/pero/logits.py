@@ -43,7 +43,8 @@ _TABLES = ("line_characters", "logit_coords")
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LineLogits:
-    """One line's raw logits as a compressed sparse column matrix of (frames, characters); the last column is blank.
+    """One line's raw logits as a compressed sparse column matrix of (frames, characters), the last of them blank, in
+    its parts `data`, `indices`, `indptr` and `shape`.
 
     `characters` has one string per column or is None; `coords` are the frames where the line's crop begins and ends.
     """

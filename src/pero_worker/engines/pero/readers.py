@@ -26,7 +26,8 @@ JSON, UNSURE, CONFIDENCE = "OCR_JSON", "UNSURE", "CONFIDENCE"
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Reading:
-    """What a reader made of a line: text, frames, and `span`, the first frame of the crop and the one behind it."""
+    """What a `reader` made of a line: `text` with its `confidence`, `frames` and raw `logits`, and `span`, the first
+    frame of the crop and the one behind it."""
 
     text: str
     frames: Frames

@@ -17,6 +17,7 @@ from pero_worker.page import Line, Page, Region
 SECTION = "WORKER"
 SORT, DROP, LEAST = "SORT_LINES", "DROP_FALSE_LINES", "LEAST_CONFIDENCE"
 PARAGRAPHS = "FIND_PARAGRAPHS"
+SMALL = "FIND_SMALL_PRINT"
 _UNSURE = 0.6
 """A line without letters and digits is believed from this confidence on."""
 _SPECKS = frozenset(".,:;'`´’‘‚·•\"“”„-")
@@ -38,6 +39,8 @@ class Tidying:
     """With `drop_false_lines`: a line that is read with less confidence is taken for one that is none."""
     find_paragraphs: bool = False
     """Lines are sorted, and regions become paragraphs, headings and what else there is."""
+    find_small_print: bool = False
+    """Pages are reduced less for the layout network where their letters are small."""
 
     @classmethod
     def of(cls, config: ConfigParser) -> Tidying:
@@ -50,6 +53,7 @@ class Tidying:
             drop_false_lines=bool(section.getboolean(DROP, raw=True, fallback=False)),
             least_confidence=float(section.getfloat(LEAST, raw=True, fallback=0.0)),
             find_paragraphs=bool(section.getboolean(PARAGRAPHS, raw=True, fallback=False)),
+            find_small_print=bool(section.getboolean(SMALL, raw=True, fallback=False)),
         )
 
     def __call__(self, page: Page, rules: Sequence[Rule] = ()) -> Page:

@@ -83,7 +83,8 @@ def _dense(sparse: Any) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Rails:
-    """The upper and lower edge of a line on the page, both (n, 2) in pixels, sampled evenly from left to right."""
+    """The upper (`top`) and lower (`bottom`) edge of a line, both (n, 2) in pixels of the page, sampled evenly from
+    left to right."""
 
     top: Array
     bottom: Array

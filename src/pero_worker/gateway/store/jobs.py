@@ -27,16 +27,21 @@ from pero_worker.gateway.store.events import append_event
 from pero_worker.gateway.store.schema import engines, jobs, pages, results
 
 _OPEN = [state.value for state in OPEN_PAGES]
-_ROWS_AT_ONCE = 1000
+ROWS_AT_ONCE = 1000
 _MAX_STAGE = 255
 _PROGRESS_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPage:
+    """A page of a new job."""
+
     name: str
+    """Unique in its job."""
     position: int
+    """From 0."""
     url: str | None = None
+    """Where its image is fetched from; None: it is uploaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +49,24 @@ class NewJob:
     """`engine` is an engine's id; None: whoever leases the job decides."""
 
     api: Api
+    """The dialect that it came by."""
     owner: str
+    """The id of a key."""
     engine: str | None
     backend: Backend
+    """Who does it."""
     pages: Sequence[NewPage]
+    """In order."""
     alto_required: bool = False
+    """ALTO is uploaded with each page."""
     page_required: bool = False
+    """PAGE XML is uploaded with each page."""
     meta_json_required: bool = False
+    """A meta.json is uploaded with the job."""
     trace: str = ""
+    """Follows its pages to the logs of workers."""
     extras: Mapping[str, object] = field(default_factory=dict)
-    """Columns of the job that v1 adds: name, formats, priority, webhook, labels, retention_days, deadline."""
+    """Columns of the job that v1 adds: name, formats, priority, webhook, labels, retention_days, deadline, document."""
 
 
 def create_job(connection: Connection, new: NewJob, now: float) -> str:
@@ -103,9 +116,9 @@ def create_job(connection: Connection, new: NewJob, now: float) -> str:
         }
         for page in new.pages
     ]
-    for start in range(0, count, _ROWS_AT_ONCE):
-        connection.execute(insert(pages), rows[start : start + _ROWS_AT_ONCE])
-    _tell_job(connection, job, new.owner, state, now)
+    for start in range(0, count, ROWS_AT_ONCE):
+        connection.execute(insert(pages), rows[start : start + ROWS_AT_ONCE])
+    tell_job(connection, job, new.owner, state, now)
     return job
 
 
@@ -159,8 +172,8 @@ def spread_document(connection: Connection, job: RowMapping, page: RowMapping, f
     gone = connection.execute(delete(pages).where(pages.c.job == job["id"], old)).rowcount
     path = PurePosixPath(page["name"])
     names = [f"{path.stem}_{number:04d}{path.suffix}" for number in range(2, frames + 1)]
-    for start in range(0, len(names), _ROWS_AT_ONCE):
-        some = names[start : start + _ROWS_AT_ONCE]
+    for start in range(0, len(names), ROWS_AT_ONCE):
+        some = names[start : start + ROWS_AT_ONCE]
         taken = select(pages.c.name).where(pages.c.job == job["id"], pages.c.name.in_(some))
         if connection.execute(taken.limit(1)).first():
             raise ApiError(409, "IMAGE_NAME_TAKEN", "A page of the document would have the name of another image.")
@@ -178,8 +191,8 @@ def spread_document(connection: Connection, job: RowMapping, page: RowMapping, f
         }
         for number, name in enumerate(names, 1)
     ]
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        connection.execute(insert(pages), rows[start : start + _ROWS_AT_ONCE])
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        connection.execute(insert(pages), rows[start : start + ROWS_AT_ONCE])
     connection.execute(update(pages).where(pages.c.id == page["id"]).values(frames=frames))
     more = len(rows) - gone
     connection.execute(
@@ -212,7 +225,7 @@ def _start(connection: Connection, job: RowMapping, now: float) -> None:
     )
     if job["engine"]:
         connection.execute(update(engines).where(engines.c.id == job["engine"]).values(last_used=now))
-    _tell_job(connection, job["id"], job["owner"], JobState.QUEUED, now)
+    tell_job(connection, job["id"], job["owner"], JobState.QUEUED, now)
 
 
 def finish_page(connection: Connection, end: PageEnd, now: float) -> RowMapping | None:
@@ -234,6 +247,7 @@ def finish_page(connection: Connection, end: PageEnd, now: float) -> RowMapping 
         "stage": end.stage[:_MAX_STAGE] or None,
         "seconds": dict(end.seconds),
         "worker_seconds": end.worker_seconds,
+        "energy_joules": end.energy_joules,
         "sent_by": None,
         "changed": now,
         "finished": now,
@@ -281,7 +295,7 @@ def end_job(connection: Connection, job: RowMapping, state: JobState, now: float
         .where(jobs.c.id == job["id"])
         .values(state=state.value, progress=progress, changed=now, finished=now)
     )
-    _tell_job(connection, job["id"], job["owner"], state, now)
+    tell_job(connection, job["id"], job["owner"], state, now)
     add_delivery(connection, job, state.value, now)
 
 
@@ -320,10 +334,11 @@ def mark_processing(connection: Connection, jobs_begun: Sequence[str], now: floa
         .returning(jobs.c.id, jobs.c.owner)
     )
     for job, owner in connection.execute(begun).all():
-        _tell_job(connection, job, owner, JobState.PROCESSING, now)
+        tell_job(connection, job, owner, JobState.PROCESSING, now)
 
 
-def _tell_job(connection: Connection, job: str, owner: str, state: JobState, now: float) -> None:
+def tell_job(connection: Connection, job: str, owner: str, state: JobState, now: float) -> None:
+    """Those who follow the job."""
     append_event(connection, "job.state", owner=owner, job=job, data={"job": job, "state": state.value}, now=now)
 
 
@@ -355,7 +370,7 @@ def retry_pages(connection: Connection, job: RowMapping, names: Sequence[str] | 
             **({"previous_attempts": None, "worker": None} if leased else {}),
         }
         connection.execute(update(jobs).where(jobs.c.id == job["id"]).values(again))
-        _tell_job(connection, job["id"], job["owner"], JobState.QUEUED, now)
+        tell_job(connection, job["id"], job["owner"], JobState.QUEUED, now)
     return int(count)
 
 

@@ -24,7 +24,8 @@ _DEADLINES_AND_COSTS = (
     "CREATE INDEX jobs_with_documents ON jobs (document_unread, number)",
     "CREATE TABLE rates (owner VARCHAR(36) NOT NULL PRIMARY KEY, tokens FLOAT NOT NULL, filled FLOAT NOT NULL)",
 )
-STEPS: Sequence[Sequence[str]] = ((), _DEADLINES_AND_COSTS)
+_LISTED_PICTURES = ("ALTER TABLE pages ADD COLUMN picture JSON",)
+STEPS: Sequence[Sequence[str]] = ((), _DEADLINES_AND_COSTS, _LISTED_PICTURES)
 """Statements that lead to version 1, 2 and so on; SQLite and PostgreSQL take all of them. A database of 0.1.0 that does
 not say its version has version 1."""
 VERSION = len(STEPS)

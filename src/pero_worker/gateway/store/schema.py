@@ -155,6 +155,7 @@ pages = Table(
     Column("stage", String(255)),
     Column("sends", Integer, nullable=False, default=0),
     Column("energy_joules", Float),
+    Column("picture", JSON),
     Unique("job", "name"),
     Index("pages_of_job", "job", "position", "number"),
     Index("pages_to_do", "backend", "state", "owner", "priority", "number"),
@@ -164,7 +165,8 @@ pages = Table(
 )
 """`document` is the page whose file holds this one, too, as its page `frame` (from 0) of `frames`; `trace` is the id of
 the HTTP request that brought the image; `sent_by` the gateway that gave the page to workers; `stage` the last that did
-something to it; `sends` how often the cluster lost it; `energy_joules` what was measured, null when nothing was."""
+something to it; `sends` how often the cluster lost it; `energy_joules` what was measured, null when nothing was;
+`picture` where a document says that the scan is."""
 
 results = Table(
     "results",

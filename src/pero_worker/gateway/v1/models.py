@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from pero_worker.formats import PageFormat, installed_formats
 from pero_worker.gateway.keys import Role
@@ -79,10 +79,25 @@ class Webhook(Model):
     events: Annotated[list[Literal["job.done", "job.failed", "job.cancelled"]] | None, Field(max_length=3)] = None
 
 
-class JobDefinition(Model):
-    """A job as it is created; it starts by itself with the last upload that it requires."""
+class Document(Model):
+    """Lists the pages of a job; it is fetched from one of the addresses."""
 
-    images: list[NewImage]
+    iiif: Annotated[Url | None, Field(examples=["https://iiif.example.org/book/manifest.json"])] = None
+    mets: Url | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.iiif is None) == (self.mets is None):
+            raise ValueError("give the address of a IIIF manifest or of a METS")
+        return self
+
+
+class JobDefinition(Model):
+    """A job as it is created; it starts by itself with the last upload that it requires, or when the gateway has read
+    the document that lists its pages."""
+
+    images: Annotated[list[NewImage] | None, Field(description="Required, unless there is a document.")] = None
+    document: Document | None = None
     meta_json_required: bool = False
     alto_required: bool = False
     page_required: bool = False
@@ -97,6 +112,12 @@ class JobDefinition(Model):
     webhook: Webhook | None = None
     deadline: Annotated[Time | None, Field(description="Pages that are not done then have failed.")] = None
     expires_after_days: Annotated[float | None, Field(gt=0, le=3650)] = None
+
+    @model_validator(mode="after")
+    def _pages_from_one_place(self) -> Self:
+        if self.document is not None and (self.images or self.alto_required or self.page_required):
+            raise ValueError("the document lists the images, and nothing is uploaded")
+        return self
 
 
 class Retry(Model):

@@ -32,8 +32,9 @@ from pero_worker.gateway.store.jobs import cancel_job, expire_job, find_page, re
 from pero_worker.gateway.store.schema import pages, results
 from pero_worker.gateway.v1.access import allowed_job, no_image
 from pero_worker.gateway.v1.models import Retry
-from pero_worker.gateway.v1.replies import date, ok
+from pero_worker.gateway.v1.replies import cost_data, date, ok
 from pero_worker.inputs.documents import read_page
+from pero_worker.jobs.costs import Prices, cost_of, use_of
 
 router = APIRouter(prefix="/v1", tags=["pages"])
 Reader = Annotated[Key, Depends(require(Role.READONLY, Role.USER))]
@@ -65,7 +66,8 @@ def get_pages(
         shown = rows[:limit]
         made = _results_of(connection, [row["id"] for row in shown])
     stages = engine["definition"].get("stages", ()) if engine else ()
-    items = [_page(job["id"], row, made.get(row["id"], []), stages) for row in shown]
+    prices = gateway_of(request).settings.prices
+    items = [_page(job["id"], row, made.get(row["id"], []), stages, prices) for row in shown]
     last = shown[-1] if len(rows) > limit else None
     following = f"{last['position']}.{last['number']}" if last else None
     return ok("PAGES_RETRIEVED", "The pages.", {"items": items, "next": following})
@@ -78,7 +80,7 @@ def _results_of(connection: Connection, ids: list[str]) -> dict[str, list[RowMap
     return found
 
 
-def _page(job: str, page: RowMapping, made: list[RowMapping], stages: Sequence[str]) -> dict[str, Any]:
+def _page(job: str, page: RowMapping, made: list[RowMapping], stages: Sequence[str], prices: Prices) -> dict[str, Any]:
     """`stages`: of the engine; which of several a page is in, nobody tells the gateway before it is back."""
     stage = stages[0] if page["state"] == PageState.PROCESSING and len(stages) == 1 else page["stage"]
     error = {"class": page["failure"], "message": page["error"]} if page["failure"] else None
@@ -94,6 +96,8 @@ def _page(job: str, page: RowMapping, made: list[RowMapping], stages: Sequence[s
         "engine": page["engine_text"],
         "worker": page["worker"],
         "seconds": page["seconds"],
+        "worker_seconds": page["worker_seconds"],
+        **cost_data(cost_of(use_of(page["worker_seconds"], page["energy_joules"]), prices), prices),
         "finished": date(page["finished"]),
         "error": error,
         "results": [

@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping
 from starlette.responses import Response
 
 from pero_worker.gateway.keys import Key, Role
+from pero_worker.jobs.costs import Cost, Prices
 
 INSIDERS = frozenset({Role.WORKER, Role.ADMIN})
 """Roles that see ids, definitions and logs, and fields without a value as null."""
@@ -76,6 +77,7 @@ def job_data(
         "labels": job["labels"],
         "priority": job["priority"],
         "deadline": date(job["deadline"]),
+        "document": job["document"],
         "pages": job["pages"],
         "pages_open": job["open"],
         "pages_failed": job["failed"],
@@ -122,6 +124,15 @@ def engine_data(engine: RowMapping, *, admin: bool, definition: bool) -> dict[st
         if definition:
             data["definition"] = engine["definition"]
     return data
+
+
+def cost_data(cost: Cost, prices: Prices) -> dict[str, Any]:
+    return {
+        "energy_joules": None if cost.joules is None else round(cost.joules, 3),
+        "energy_is": cost.basis.value,
+        "cost": None if cost.money is None else round(cost.money, 8),
+        "currency": prices.currency or None,
+    }
 
 
 def limits_data(key: Key) -> dict[str, Any]:

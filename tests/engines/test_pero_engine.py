@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import random
@@ -23,6 +24,7 @@ from strict import faults_of
 
 import pero_worker
 from pero_worker.engines.pero import load, speed
+from pero_worker.engines.pero.smallprint import letter_height
 from pero_worker.engines.rules import Rule
 from pero_worker.errors import PageError, StageError
 from pero_worker.formats import pagexml
@@ -363,3 +365,25 @@ def test_lines_are_not_read_without_a_layout(lines_only: Engine) -> None:
     assert run(lines_only, drawn("words"), page=Page(name="p.png", width=900, height=300)).page == Page(
         name="p.png", width=900, height=224
     )
+
+
+def newspaper() -> np.ndarray:
+    """A title in large type over lines of letters that are 7 pixels high."""
+    image = Image.new("L", (760, 900), 255)
+    draw = ImageDraw.Draw(image)
+    draw.text((90, 40), "THE DAILY NEWS", fill=0, font=ImageFont.load_default(72))
+    words = " ".join(itertools.islice(itertools.cycle(LONG.split()), 12))
+    for top in range(160, 860, 20):
+        draw.text((40, top), words, fill=0, font=ImageFont.load_default(12))
+    return np.repeat(np.asarray(image)[:, :, None], 3, axis=2)
+
+
+def test_small_print_under_a_large_title_is_found(engine: Engine) -> None:
+    small = [line for line in run(engine, newspaper()).page.lines() if sum(line.heights or (99,)) < 30]
+    assert len(small) == 35
+
+
+def test_the_height_of_letters_is_told_by_their_ink() -> None:
+    assert letter_height(newspaper()) == pytest.approx(7, abs=2)
+    assert letter_height(np.full((300, 300, 3), 255, np.uint8)) is None
+    assert letter_height(np.full((1, 1, 3), 255, np.uint8)) is None
