@@ -88,8 +88,9 @@ bench-bulk: $(VENV)/.stamp-test ## time and memory of publishing and downloading
 bench-durability: $(VENV)/.stamp-test ## what it costs that results survive a power cut
 	$(BIN)/python benchmarks/durability.py
 
-chaos: $(VENV)/.stamp-test ## 5,000 pages under 200 faults; SEED=N repeats one
+chaos: $(VENV)/.stamp-test ## 5,000 pages under 200 faults, 1,500 through a gateway under 36; SEED=N repeats one
 	$(BIN)/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED))
+	$(BIN)/python tests/faults/chaos_gateway.py $(if $(SEED),--seed $(SEED))
 
 bench-gateway: $(VENV)/.stamp-test ## a gateway under 1, 10 and 100 clients, a large upload, 1,000 event streams
 	$(BIN)/python benchmarks/gateway_load.py

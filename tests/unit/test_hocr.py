@@ -36,6 +36,17 @@ def test_page_areas_lines_and_words_are_nested_with_their_boxes() -> None:
     assert chain[:4] == ["ocr_line", "ocr_par", "ocr_carea", "ocr_page"]
 
 
+def test_kinds_are_elements_around_paragraphs() -> None:
+    box = ((0.0, 0.0), (9.0, 0.0), (9.0, 9.0), (0.0, 9.0))
+    kinds = ("header", "paragraph", "caption", "page-number", "table", None)
+    regions = tuple(Region(id=f"r{number}", polygon=box, kind=kind) for number, kind in enumerate(kinds))
+    root = written(Page(name="p", width=10, height=10, regions=regions))
+    chains = [[parent.get("class") for parent in par.iterancestors()][:2] for par in of_class(root, "ocr_par")]
+    found = [chain[0] for chain in chains]
+    assert found == ["ocr_header", "ocr_carea", "ocr_caption", "ocr_pageno", "ocr_table", "ocr_carea"]
+    assert len({element.get("id") for element in root.iter() if element.get("id")}) == 1 + 2 * 6 + 4
+
+
 def test_the_baseline_is_slope_and_offset_from_the_lower_left_corner() -> None:
     baseline = ((100.0, 120.0), (300.0, 130.0))
     box = ((100.0, 90.0), (300.0, 90.0), (300.0, 140.0), (100.0, 140.0))

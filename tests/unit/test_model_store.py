@@ -270,6 +270,27 @@ def test_a_store_that_goes_on_for_long_stays_within_its_bounds(
     assert len(names(tmp_path)) == left
 
 
+def test_what_another_user_laid_into_the_cache_is_not_used(
+    store: ArchiveStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(name="ocr", config="", version="1", archive=packed(tmp_path / "a.tgz", {"config.ini": "[A]"}))
+    folder = store.directory(stage)
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    if folder.stat().st_uid:
+        with pytest.raises(StageError, match="belongs to another user"):
+            store.directory(stage)
+    monkeypatch.undo()
+    assert store.directory(stage) == folder
+    folder.chmod(0o777)
+    with pytest.raises(StageError, match="anybody may change it"):
+        store.directory(stage)
+    folder.chmod(0o755)
+    moved = folder.rename(tmp_path / "moved")
+    folder.symlink_to(moved)
+    with pytest.raises(StageError, match="belongs to another user"):
+        store.directory(stage)
+
+
 def test_a_cache_that_cannot_be_written_is_transient(tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     with pytest.raises(TransientError, match="cannot write the model cache"):

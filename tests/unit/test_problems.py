@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -104,3 +105,12 @@ def test_values_that_make_no_sense_are_named() -> None:
     found = problems(stage(last_page=ago(3), unreadable=("measured",)), workers=(IDLE, evil))
     assert [(one.severity, one.subject) for one in found] == [(Severity.WARNING, "ZooKeeper")] * 2
     assert "/pero/queue/ocr/measured" in found[0].text and "/pero/worker/status/evil/info" in found[1].text
+
+
+def test_what_happened_in_the_future_shows_a_wrong_clock() -> None:
+    for there in ({"last_page": ago(-3600)}, {"waiting_since": ago(-3600)}):
+        (found,) = problems(stage(**there))
+        assert found.subject == "clocks" and "3600 s or more behind" in found.text and "NTP" in found.remedy
+    (found,) = problems(stage(last_page=ago(3)), workers=(replace(IDLE, since=ago(-90)),))
+    assert found.subject == "clocks"
+    assert problems(stage(last_page=ago(-2)), workers=(replace(IDLE, since=ago(-30)),)) == ()

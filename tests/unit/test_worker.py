@@ -359,6 +359,29 @@ def test_a_store_that_is_away_stops_no_stage_that_is_loaded(monkeypatch: pytest.
     )
 
 
+def test_a_clock_that_is_set_while_a_page_is_in_hand_does_not_change_how_long_it_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hours = [0]
+
+    def act(work: EngineInput) -> EngineOutput:
+        hours[0] -= 5
+        return EngineOutput()
+
+    def fail(work: EngineInput) -> EngineOutput:
+        hours[0] -= 5
+        raise PageError("bad", permanent=True)
+
+    bench = Bench(monkeypatch, a=act, b=fail)
+    now = bench.clock.now
+    monkeypatch.setattr(bench.clock, "now", lambda: now() + timedelta(hours=hours[0]))
+    bench.put("a", "b", "out")
+    bench.run()
+    result = bench.result()
+    took = [(log.end - log.start).total_seconds() for log in result.logs]
+    assert [log.stage for log in result.logs] == ["a", "b"] and all(0 < seconds < 60 for seconds in took), took
+
+
 def test_a_failure_without_a_reason_is_one_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     def mute(work: EngineInput) -> EngineOutput:
         raise PageError("")

@@ -20,6 +20,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Errors of a disk that takes no more."""
 COMMANDS: Mapping[str, Command] = {
     "ocr": Command(module="ocr", help="Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."),
+    "convert": Command(module="convert", help="Make more formats of the results that are there, in seconds."),
     "review": Command(
         module="review", help="List the worst pages and lines, and show each line's picture beside its text."
     ),

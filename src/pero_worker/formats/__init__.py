@@ -37,6 +37,17 @@ class PageFormat:
     """Of its files. No suffix ends with another, so that results cannot collide."""
     write: PageWriter
     """Makes a file's content."""
+    write_joined: PageWriter | None = None
+    """The same with the lines of a paragraph joined; None: the format keeps lines."""
+
+
+class TextLines(StrEnum):
+    """What becomes of line ends in text files."""
+
+    KEEP = "keep"
+    """A line of the page is a line of the file."""
+    JOIN = "join"
+    """A paragraph is a line, and words that a line end parted are whole again."""
 
 
 class TextPolicy(StrEnum):
@@ -111,7 +122,7 @@ _BUNDLED: tuple[Format, ...] = (
     MASTER,
     PageFormat(name="alto", suffix=".alto.xml", write=_late("alto:write")),
     PageFormat(name="alto2", suffix=".alto2.xml", write=_late("alto2:write")),
-    PageFormat(name="text", suffix=".txt", write=_late("text:write")),
+    PageFormat(name="text", suffix=".txt", write=_late("text:write"), write_joined=_late("text:write_joined")),
     PageFormat(name="hocr", suffix=".hocr", write=_late("hocr:write")),
     PageFormat(name="json", suffix=".json", write=_late("jsonpage:write")),
     DocumentFormat(name="pdf", suffix=".pdf", write=_late("pdf:write")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -263,8 +264,8 @@ def _expand(argument: str, exclude: Path | None) -> list[Path]:
         raise NoInputError("an empty path was given: is a variable not set?")
     path = Path(argument)
     if os.path.lexists(path):
-        if not path.exists():
-            raise NoInputError(f"{argument} is a link to something that is not there")
+        if problem := _problem(path):
+            raise NoInputError(f"{argument} is a link that leads nowhere: {problem}")
         return [path]
     if glob.has_magic(argument):
         matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True), key=_natural)]
@@ -276,7 +277,21 @@ def _expand(argument: str, exclude: Path | None) -> list[Path]:
             # A pattern's folders stand for themselves only when no file matches: '**' matches both.
             return [match for match in matches if match.is_file()] or matches
         raise NoInputError(f"nothing matches the pattern {argument}")
-    raise NoInputError(f"{argument} does not exist")
+    problem = _problem(path)
+    raise NoInputError(f"{argument} cannot be read: {problem}" if problem else f"{argument} does not exist")
+
+
+def _problem(path: Path) -> str:
+    """Why nothing can be known of the path; '' when it is there, or simply is not."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return "it is not there" if path.is_symlink() else ""
+    except ValueError:
+        return ""
+    except OSError as error:  # a folder on the way may not be read, links go in circles
+        return "" if error.errno == errno.ENAMETOOLONG else error.strerror or str(error)
+    return ""
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

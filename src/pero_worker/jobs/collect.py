@@ -15,14 +15,15 @@ from pero_worker.formats import (
     Document,
     DocumentFormat,
     PageFormat,
+    TextLines,
     TextPolicy,
     document_formats,
-    installed_formats,
     page_formats,
     pagexml,
 )
 from pero_worker.inputs.books import Book
 from pero_worker.jobs.apart import ProcessApart
+from pero_worker.jobs.finished import master_path
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageOrigin, PageTask
 from pero_worker.jobs.records import PageRecord, PageStatus
@@ -54,6 +55,10 @@ class Collector:
     """What becomes of text that PDFs have."""
     blank_text: str = ""
     """What files of pages without text hold that would be empty."""
+    text_lines: TextLines = TextLines.KEEP
+    """What becomes of line ends in text files."""
+    lines_changed: bool = False
+    """Whether an earlier run may have written them otherwise."""
     text_changed: bool = False
     """Whether an earlier run may have made something else of it."""
     bring: Callable[[PageTask], PageTask] = lambda task: task
@@ -68,6 +73,11 @@ class Collector:
     def document_formats(self) -> tuple[DocumentFormat, ...]:
         """The formats that are one file a document."""
         return document_formats(self.formats)
+
+    @property
+    def must_rewrite(self) -> bool:
+        """Whether files of pages that are done are to be made anew."""
+        return self.lines_changed and any(kind.write_joined for kind in self.page_formats)
 
     def collect(self, origin: PageOrigin, request: Request, page_id: str = "") -> PageRecord:
         """Writes the page's files and returns its record; a result that cannot be read is a failure of its page."""
@@ -125,7 +135,7 @@ class Collector:
 
     def converted(self, origin: PageOrigin, known: PageRecord) -> PageRecord | None:
         """Writes what is wanted now out of what an earlier run found on the page; None: that is not there any more."""
-        page = self._found_before(origin.name, known)
+        page = self._found_before(known)
         if page is None:
             return None
         try:
@@ -135,14 +145,9 @@ class Collector:
         finished = self.clock.now().isoformat(timespec="seconds")
         return replace(known, finished=finished, outputs={**known.outputs, **outputs})
 
-    def _found_before(self, name: str, known: PageRecord) -> Page | None:
-        if MASTER.name in known.outputs:
-            master = self.folder.path(name, MASTER.suffix)
-        elif document_formats([kind for kind in known.outputs if kind in installed_formats()]):
-            master = self.folder.path(name, MASTER.suffix, hidden=True)
-        else:
-            return None
-        if not self.folder.is_whole(self.folder.relative(master)):
+    def _found_before(self, known: PageRecord) -> Page | None:
+        master = master_path(self.folder, known)
+        if master is None:
             return None
         try:
             return pagexml.read(master.read_bytes())
@@ -168,6 +173,7 @@ class Collector:
             source_id=_printable(origin.source_id),
             label=_printable(origin.label),
             note=_printable(origin.note),
+            document=origin.document,
         )
 
     def has_master(self, page: str) -> bool:
@@ -227,11 +233,12 @@ class Collector:
         outputs = {}
         for wanted in self.document_formats:
             outputs[wanted.name] = self.folder.relative(self.folder.path(origin.document, wanted.suffix))
-        if outputs and MASTER.name not in self.formats:
+        if MASTER.name not in self.formats:  # Formats that are added later are made from it.
             self.folder.write(self._master(origin.name), MASTER.write(page, created=created, creator=self.creator))
         for kind in self.page_formats:
             target = self.folder.path(origin.name, kind.suffix)
-            content = kind.write(page, created=created, creator=self.creator)
+            write = kind.write_joined if self.text_lines is TextLines.JOIN and kind.write_joined else kind.write
+            content = write(page, created=created, creator=self.creator)
             self.folder.write(target, content or (f"{self.blank_text}\n".encode() if self.blank_text else b""))
             outputs[kind.name] = self.folder.relative(target)
         return outputs

@@ -91,6 +91,8 @@ class PageRecord:
     """What the page is called there."""
     note: str = ""
     """What was decided about it that its owner may not expect."""
+    document: str = ""
+    """Path of the results of the whole document, without a suffix; older reports do not tell it."""
 
 
 def line_of(values: dict[str, Any]) -> bytes:

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pero_worker
 from pero_worker.errors import PageError
-from pero_worker.formats import TextPolicy
+from pero_worker.formats import TextLines, TextPolicy
 from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES
-from pero_worker.inputs.discover import STATE, Documents
+from pero_worker.inputs.discover import Documents
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.claims import Claims
 from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.listener import MAX_FAILURES_KEPT, RunListener, Summary
 from pero_worker.jobs.making import DocumentMaking
+from pero_worker.jobs.notes import TEXT_LINES, TEXT_POLICY, note, noted
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageTask, in_turns, open_documents
 from pero_worker.jobs.records import PageRecord, PageStatus
@@ -45,6 +46,10 @@ class RunOptions:
     """What becomes of text that PDFs have, in their searchable PDFs."""
     blank_text: str = ""
     """What text files of pages without text hold: some programs refuse to import empty files."""
+    text_lines: TextLines = TextLines.KEEP
+    """What becomes of line ends in text files."""
+    combine: bool = False
+    """Whether text and PDF of several pages and documents are made, too: see `combine.py`."""
     max_pages: int = DEFAULT_MAX_PAGES
     """Longer documents are refused."""
 
@@ -73,8 +78,6 @@ def run(
     finished stays. StageError: the pipeline cannot be loaded.
     """
     creator = f"pero-worker {pero_worker.__version__}"
-    policy = folder.root / STATE / "text"
-    before = policy.read_text("utf-8", "replace") if policy.is_file() else TextPolicy.REDO
     opening, making = ProcessApart(), ProcessApart(time_limit=None)
     collector = Collector(
         folder=folder,
@@ -84,7 +87,9 @@ def run(
         apart=making,
         text=options.text,
         blank_text=options.blank_text,
-        text_changed=before != options.text,
+        text_changed=noted(folder, TEXT_POLICY, TextPolicy.REDO) != options.text,
+        text_lines=options.text_lines,
+        lines_changed=noted(folder, TEXT_LINES, TextLines.KEEP) != options.text_lines,
         bring=bring,
     )
     report = Report(folder)
@@ -94,8 +99,8 @@ def run(
     try:
         current.recognise(documents)
         current.finish()
-        if before != options.text:
-            folder.write_with(policy, lambda stream: stream.write(options.text.encode()))
+        note(folder, TEXT_POLICY, options.text, TextPolicy.REDO)
+        note(folder, TEXT_LINES, options.text_lines, TextLines.KEEP)
     except KeyboardInterrupt:
         current.abandon()
     except _Cancelled:
@@ -268,7 +273,9 @@ class _Run:
         """`stale`: a file of the whole document is to be made, out of the pages' masters."""
         formats = tuple(kind.name for kind in self._collector.page_formats)
         whole = not stale or self._collector.has_master(page.name)
-        return whole and self._report.finished(page.name, page.fingerprint, formats)
+        return (
+            whole and not self._collector.must_rewrite and self._report.finished(page.name, page.fingerprint, formats)
+        )
 
     def _feed(self, waiting: Supply, handed_in: dict[str, PageTask]) -> None:
         while self._workforce.wants_more():

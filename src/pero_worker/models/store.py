@@ -76,6 +76,12 @@ class ArchiveStore:
             hold.touch(self._clock.now().timestamp())
         except OSError as error:
             raise TransientError(f"cannot write the model cache {self._cache}: {error.strerror}") from error
+        if not entry.is_private():
+            hold.release()
+            raise StageError(
+                f"{entry.folder} belongs to another user, or anybody may change it, and a model is a program: "
+                "remove it, or choose another --cache"
+            )
         self.release(stage.name)
         self._holds[stage.name] = hold
         if self._news:

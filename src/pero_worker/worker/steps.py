@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pero_worker
@@ -46,6 +46,16 @@ class PageInHand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Moment:
+    """When something began."""
+
+    time: datetime
+    """By the calendar."""
+    monotonic: float
+    """Seconds by the clock that nobody sets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageRunner:
     """Runs stages on pages."""
 
@@ -64,7 +74,7 @@ class StageRunner:
 
     def run(self, page: PageInHand, loaded: LoadedStage) -> Request:
         """The request after its stage: advanced, to be retried, or given up. TransientError passes through."""
-        start, begun, counters = self.clock.now(), self.clock.monotonic(), self.energy.begin()
+        start, counters = self._moment(), self.energy.begin()
         try:
             results, seconds = self._process(page, loaded.engine)
         except TransientError:
@@ -77,7 +87,7 @@ class StageRunner:
         except Exception as error:  # an engine is a plugin: whatever it raises is this page's failure
             text = f"{loaded.engine.description} raised {type(error).__name__}: {error}\n{traceback.format_exc()}"
             return self._after_failure(page, loaded, start, text, energy=self.energy.joules_since(counters))
-        total = self.clock.monotonic() - begun
+        total = self.clock.monotonic() - start.monotonic
         used = self.energy.joules_since(counters)
         log = self._log(loaded, start, attempts_of(page), seconds={**seconds, "total": total}, energy=used)
         return page.request.advanced(results, log)
@@ -86,16 +96,19 @@ class StageRunner:
         """The request, failed without another attempt: its worker died when it was tried."""
         attempts = attempts_of(page) - 1
         reason = f"given up after {attempts} attempts: the worker process died on this page {page.deaths} times"
-        return page.request.given_up(self._log(loaded, self.clock.now(), attempts, failure=reason))
+        return page.request.given_up(self._log(loaded, self._moment(), attempts, failure=reason))
 
     def unable(self, page: PageInHand, loaded: LoadedStage, reason: str) -> Request:
         """The request, failed without another attempt, for `reason`."""
-        return page.request.given_up(self._log(loaded, self.clock.now(), attempts_of(page), failure=reason))
+        return page.request.given_up(self._log(loaded, self._moment(), attempts_of(page), failure=reason))
 
     def too_slow(self, page: PageInHand, loaded: LoadedStage) -> Request:
         """The request after a try that took longer than the stage allows."""
         reason = f"the page took longer than {loaded.time_limit:g} s, the time limit of stage {loaded.stage.name}"
-        return self._after_failure(page, loaded, self.clock.now(), reason)
+        return self._after_failure(page, loaded, self._moment(), reason)
+
+    def _moment(self) -> _Moment:
+        return _Moment(time=self.clock.now(), monotonic=self.clock.monotonic())
 
     def _process(self, page: PageInHand, engine: Engine) -> tuple[tuple[Payload, ...], Mapping[str, float]]:
         # Only here, as below: a worker that waits for its first page takes half the memory without what reads pages.
@@ -132,7 +145,7 @@ class StageRunner:
         self,
         page: PageInHand,
         loaded: LoadedStage,
-        start: datetime,
+        start: _Moment,
         reason: str,
         *,
         permanent: bool = False,
@@ -149,7 +162,7 @@ class StageRunner:
     def _log(
         self,
         loaded: LoadedStage,
-        start: datetime,
+        start: _Moment,
         attempt: int,
         *,
         failure: str = "",
@@ -159,8 +172,9 @@ class StageRunner:
         return StageLog(
             host_id=self.host,
             stage=loaded.stage.name,
-            start=start,
-            end=self.clock.now(),
+            start=start.time,
+            # Measured: the clock may be set while a page is in hand.
+            end=start.time + timedelta(seconds=self.clock.monotonic() - start.monotonic),
             status=StageStatus.FAILED if failure else StageStatus.OK,
             log=failure,
             version=loaded.stage.version,

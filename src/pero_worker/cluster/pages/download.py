@@ -18,7 +18,7 @@ from pero_worker.text import one_line
 from pero_worker.wire.requests import decode_request
 from pero_worker.work import Delivery
 
-_GROUP = 32
+_GROUP = 64
 """Pages that are written to the disk together."""
 _MOMENT_SECONDS = 0.02
 """When no page more comes for so long, those in hand are written to the disk."""

@@ -164,8 +164,9 @@ class RequestFolders:
     def _draft(self, name: str, files: Mapping[str, bytes]) -> None:
         draft = (*self._own, name)
         self._folder.remove_tree(draft)
-        with self._folder.opened(draft, create=True):
-            pass
+        # Not synced into its parent: what is lost before it has its place is made again.
+        with self._folder.opened(self._own) as own:
+            os.mkdir(name, dir_fd=own)
         for file_name, content in files.items():
             with self._folder.create((*draft, file_name)) as stream:
                 stream.write(content)
@@ -305,8 +306,7 @@ class ResultTree:
         kinds = self._collector.page_formats
         suffixes = [f"{_AS_IT_CAME}/_", *(kind.suffix for kind in kinds)]
         fits = all(self._folder.fits(self._folder.path(name, suffix)) for suffix in suffixes)
-        there = self._claims.foreign(name, kinds)
-        return fits and (there is None or there.is_symlink())  # A link is replaced, and leads nowhere.
+        return fits and self._claims.foreign(name, kinds) is None
 
 
 def _origin(request: Request, name: str) -> PageOrigin:
