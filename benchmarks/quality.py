@@ -1,6 +1,6 @@
 """`make bench-quality`: CER and WER of the bundled pipelines and Tesseract on pages with a NAME.gt.txt beside them.
 
-python benchmarks/quality.py [PAGES_DIR] [--engines print-latin,rapidocr]; an engine may be a pipeline folder.
+python benchmarks/quality.py [PAGES_DIR] [--engines print-best,rapidocr]; an engine may be a pipeline folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from textscore import Score, score
 
-ENGINES = ("print-latin", "print-latin-small", "rapidocr", "tesseract")
+ENGINES = ("print-latin", "print-latin-small", "print-best", "rapidocr", "tesseract")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
 # Tesseract is told the language of each page by its name: the best case for it.
 LANGUAGES = {"cs": "ces", "de_fraktur": "frk", "de_title": "frk", "de": "deu", "fr": "fra", "nl": "nld", "en": "eng"}

@@ -107,6 +107,14 @@ def test_unsure_lines_are_read_again_and_the_surer_reading_stays() -> None:
     assert [reading.text for reading in read([reader("first", 0.7), modest], crops(2))] == ["first"] * 2
 
 
+def test_readers_that_see_different_things_are_both_less_sure() -> None:
+    (alone,) = read([reader("word", 0.9)], crops(1))
+    for second, least in (("word", 1.0), ("work", 0.97), ("zzzz", 0.89)):
+        (both,) = read([reader("word", 0.9), reader(second, 0.7)], crops(1))
+        assert both.text == "word"
+        assert least <= both.confidence / alone.confidence <= least + 0.011
+
+
 def test_a_reader_without_a_limit_reads_every_line_at_its_own_height() -> None:
     first, second = reader("first", 0.9), reader("second", 0.95, height=32)
     found = read([first, second], crops(3))
