@@ -123,6 +123,14 @@ def test_a_reader_without_a_limit_reads_every_line_at_its_own_height() -> None:
     assert {reading.width for reading in found} == {640}
 
 
+def test_a_reader_is_not_asked_about_a_page_in_letters_that_it_does_not_know() -> None:
+    for text, asked in (("auſ", False), ("aus", True), ("ſ" + "a" * 400, True)):
+        modern = reader("surer", 0.99)
+        modern.recogniser.characters = [letter for letter in LETTERS if letter != "ſ"]
+        found = read([reader(text, 0.7), modern], crops(2))
+        assert [reading.text for reading in found] == (["surer"] * 2 if asked else [text] * 2)
+
+
 def test_no_lines_and_lines_of_any_width_are_read() -> None:
     readers = [reader("first", 0.7), reader("second", 0.8, unsure=0.75)]
     assert read(readers, []) == []
