@@ -35,6 +35,7 @@ page_parser = compat.import_pero()
 
 from pero_worker.engines.pero import convert  # noqa: E402 - imports pero_ocr, which must be repaired before
 from pero_worker.engines.pero.gutters import part_lines  # noqa: E402
+from pero_worker.engines.pero.titles import add_titles  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -128,10 +129,11 @@ class _Run:
         rules: list[Rule] = []
         if parser.run_layout_parser and min(self.image.shape[:2]) >= MIN_SIDE:
             with self._phase("layout"):
-                if tidying.find_small_print:
-                    reduce_less(parser, self.image)
+                is_small = tidying.find_small_print and reduce_less(parser, self.image)
                 for step in parser.layout_parsers:
                     self.layout = step.process_page(self.image, self.layout)
+                if is_small:
+                    add_titles(parser, self.image, self.layout)
                 if tidying.find_paragraphs:
                     heights = [sum(line.heights) for line in self.layout.lines_iterator()]
                     rules = rules_in(self.image, float(np.median(heights))) if heights else []
