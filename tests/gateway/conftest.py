@@ -323,8 +323,9 @@ def _runs(process: int) -> bool:
         return False
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgreSQL]:
+@contextlib.contextmanager
+def own_postgresql() -> Iterator[PostgreSQL]:
+    """A server that is there for as long as the block."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     parent = Path(tempfile.mkdtemp(prefix="pero-postgresql-"))
@@ -339,3 +340,9 @@ def postgresql() -> Iterator[PostgreSQL]:
     with contextlib.suppress(subprocess.CalledProcessError):
         server.stop("immediate")
     shutil.rmtree(parent, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    with own_postgresql() as server:
+        yield server

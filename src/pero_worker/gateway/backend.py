@@ -57,6 +57,16 @@ class ServedEngine:
     """For people."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """Pages that a carrier has lost."""
+
+    before: float
+    """Those that were sent before this time, in seconds since 1970, and have not come back."""
+    all_gone: bool
+    """Everything that was there is gone: nothing is at fault but the carrier."""
+
+
 class PageBackend(Protocol):
     """Called from one thread but for `trouble`."""
 
@@ -80,6 +90,13 @@ class PageBackend(Protocol):
 
     def drop(self, pages: Sequence[str]) -> None:
         """Nobody waits for these any more: they were cancelled, or another gateway has taken their results."""
+
+    def lost(self) -> Lost | None:
+        """Which pages that were sent are nowhere any more, so that they wait again; None: none, as far as one can tell.
+        TransientError: it cannot be told now."""
+
+    def begin_anew(self) -> None:
+        """What was lost waits again: the carrier is made ready for it."""
 
     def trouble(self) -> str:
         """Why pages are not being done at present, '' when they are."""

@@ -129,6 +129,12 @@ class LocalBackend:
     def drop(self, pages: Sequence[str]) -> None:
         """They come back by themselves: at most a page a worker is done in vain, as no more is ever handed over."""
 
+    def lost(self) -> None:
+        """What dies with a worker comes back as failed."""
+
+    def begin_anew(self) -> None:
+        """There is nothing that could be."""
+
     def trouble(self) -> str:
         return self._trouble
 
