@@ -379,8 +379,8 @@ class ClusterUnderFire:
         except subprocess.TimeoutExpired:
             twin.kill()
             status = twin.wait()
-        # Not as one that is stopped, if it had given up waiting before.
-        if status not in {ExitCode.OK, ExitCode.UNAVAILABLE, ExitCode.USAGE}:
+        # It may have given up waiting, or not have begun when it was told to stop.
+        if status not in {ExitCode.OK, ExitCode.UNAVAILABLE, ExitCode.USAGE, -signal.SIGTERM}:
             self.surprises.append(f"a second {name} ended with {status}")
 
     def fill_disk(self) -> None:
