@@ -106,6 +106,10 @@ class Link:
         """Has `action`, which must not wait, called by the connection's thread; from there only."""
         self._connection._impl.ioloop.call_later(seconds, action)
 
+    def flush(self) -> None:
+        """Returns when what was said is on its way; from the connection's thread, and not from within `post`."""
+        self._connection._flush_output()
+
     def send(self, sending: Sending) -> None:
         """Begins to publish; from the connection's thread only."""
         self._window.send(sending)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.ahead import MOST_BYTES, Ahead
-from pero_worker.brokers.connection import BrokerAccess
 from pero_worker.brokers.link import LOST, Link
 from pero_worker.brokers.queues import RabbitQueues
 from pero_worker.brokers.window import Done, Sending
@@ -257,6 +257,7 @@ class RabbitBroker(RabbitQueues):
             before(link)
             settle(link, self._tag(link, delivery))
             del self._held[delivery.tag]
+            link.flush()
 
         if self._connection.link is None:
             raise TransientError(LOST)

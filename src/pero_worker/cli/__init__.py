@@ -19,43 +19,55 @@ from pero_worker.errors import ExitCode, PeroWorkerError
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Errors of a disk that takes no more."""
 COMMANDS: Mapping[str, Command] = {
-    "ocr": Command("ocr", "Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."),
-    "review": Command("review", "List the worst pages and lines, and show each line's picture beside its text."),
-    "train": Command("train", "Tune the recogniser to a hand or a face, with pages that are transcribed already."),
+    "ocr": Command(module="ocr", help="Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."),
+    "convert": Command(module="convert", help="Make more formats of the results that are there, in seconds."),
+    "review": Command(
+        module="review", help="List the worst pages and lines, and show each line's picture beside its text."
+    ),
+    "report": Command(module="report", help="Sum up what became of the pages in result folders, and what they cost."),
+    "train": Command(
+        module="train", help="Tune the recogniser to a hand or a face, with pages that are transcribed already."
+    ),
     "mets": Command(
-        "mets", "Enter a run's results into the METS that its pages came from; files are written beside it."
+        module="mets", help="Enter a run's results into the METS that its pages came from; files are written beside it."
     ),
-    "ocrd-zip": Command("mets", "Pack a METS and its files as an OCRD-ZIP.", "zip_app"),
-    "export": Command("export", "Results for other programs: IIIF viewers, eScriptorium."),
-    "kitodo": Command("kitodo", "Read the pictures of a process of Kitodo.Production; for a task's script."),
-    "engines": Command("engines", "List the OCR engines and whether they can run here."),
+    "ocrd-zip": Command(module="mets", help="Pack a METS and its files as an OCRD-ZIP.", attribute="zip_app"),
+    "export": Command(module="export", help="Results for other programs: IIIF viewers, eScriptorium."),
+    "kitodo": Command(
+        module="kitodo", help="Read the pictures of a process of Kitodo.Production; for a task's script."
+    ),
+    "engines": Command(module="engines", help="List the OCR engines and whether they can run here."),
     "pipelines": Command(
-        "pipelines", "List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one, too."
+        module="pipelines",
+        help="List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one, too.",
     ),
-    "worker": Command("worker", "Serve the stages that the watchdog assigns, until told to stop."),
-    "watchdog": Command("watchdog", "Assign workers to stages, until told to stop."),
-    "stage": Command("stage", "Stages: what is done to pages, with which model."),
-    "servers": Command("servers", "The servers registered in ZooKeeper."),
-    "workers": Command("workers", "The workers: who they are, and what they should do."),
-    "publish": Command("publish", "Send pages into the cluster."),
+    "worker": Command(module="worker", help="Serve the stages that the watchdog assigns, until told to stop."),
+    "watchdog": Command(module="watchdog", help="Assign workers to stages, until told to stop."),
+    "stage": Command(module="stage", help="Stages: what is done to pages, with which model."),
+    "servers": Command(module="servers", help="The servers registered in ZooKeeper."),
+    "workers": Command(module="workers", help="The workers: who they are, and what they should do."),
+    "publish": Command(module="publish", help="Send pages into the cluster."),
     "download": Command(
-        "download", "Take results out of an output queue; each page is written once, however often it is delivered."
+        module="download",
+        help="Take results out of an output queue; each page is written once, however often it is delivered.",
     ),
     "status": Command(
-        "status",
-        "What is wrong and what to do, then stages with their queues, workers with what they do, and who leads.",
+        module="status",
+        help="What is wrong and what to do, then stages with their queues, workers with what they do, and who leads.",
     ),
-    "metrics": Command("metrics", "Metrics of the whole cluster in Prometheus' format."),
-    "gateway": Command("gateway", "Serve the PERO API and DocAPI over HTTP."),
-    "keys": Command("keys", "Keys of the gateway: add, list, revoke, import."),
-    "dead": Command("dead", "Messages that no worker could use, in the queue pero.dead."),
-    "log": Command("log", "The workers' log lines, from RabbitMQ's queue `log`."),
+    "metrics": Command(module="metrics", help="Metrics of the whole cluster in Prometheus' format."),
+    "gateway": Command(module="gateway", help="Serve the PERO API and DocAPI over HTTP."),
+    "jobs": Command(module="jobs", help="Jobs of a gateway: list, show, cancel, retry."),
+    "keys": Command(module="keys", help="Keys of the gateway: add, list, revoke, import."),
+    "dead": Command(module="dead", help="Messages that no worker could use, in the queue pero.dead."),
+    "log": Command(module="log", help="The workers' log lines, from RabbitMQ's queue `log`."),
     "set-up": Command(
-        "setup", "Make what RabbitMQ, ZooKeeper, a model store and all clients need to talk by TLS, with passwords."
+        module="setup",
+        help="Make what RabbitMQ, ZooKeeper, a model store and all clients need to talk by TLS, with passwords.",
     ),
-    "up": Command("up", "Start RabbitMQ, ZooKeeper and an FTP server for this machine, and register them."),
-    "down": Command("down", "Stop the servers that `up` started; their data stay."),
-    "queues": Command("queues", "Exact numbers of waiting pages."),
+    "up": Command(module="up", help="Start RabbitMQ, ZooKeeper and an FTP server for this machine, and register them."),
+    "down": Command(module="down", help="Stop the servers that `up` started; their data stay."),
+    "queues": Command(module="queues", help="Exact numbers of waiting pages."),
 }
 """In the order of the list in `--help`."""
 

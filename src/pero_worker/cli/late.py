@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """A command of the program."""
 
@@ -41,6 +41,13 @@ class LateGroup(TyperGroup):
         super().__init__(**attributes)
         self.commands = {name: TyperCommand(name, help=command.help) for name, command in self.table.items()}
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Help of a command is shown without reading any option: what checks their values takes longer to load than
+        all else."""
+        if args and args[-1] in ctx.help_option_names:
+            _show_help(self, ctx, args[:-1])
+        return super().parse_args(ctx, args)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found = self.table.get(cmd_name)
         if found is None:
@@ -61,3 +68,15 @@ class LateGroup(TyperGroup):
             rich_markup_mode=self.rich_markup_mode,
         )
         outline.format_help(ctx, formatter)
+
+
+def _show_help(command: Any, context: Any, names: Sequence[str]) -> None:
+    """Of the command that `names` lead to, and ends the program; does nothing when they lead to none."""
+    for name in names:
+        inner = command.get_command(context, name) if isinstance(command, TyperGroup) else None
+        if inner is None:
+            return
+        context = inner.context_class(inner, info_name=name, parent=context, **inner.context_settings)
+        command = inner
+    typer.echo(command.get_help(context), color=context.color)
+    context.exit()

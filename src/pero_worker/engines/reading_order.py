@@ -21,7 +21,7 @@ _NEIGHBOURS = 4
 """So many of the last rows a box may still belong to: rows of a skewed page overlap."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
     """An upright rectangle around a piece of text, in pixels."""
 
@@ -80,7 +80,7 @@ def _groups(boxes: Sequence[Box], indices: Sequence[int], rules: Sequence[Box]) 
 def _shortened(box: Box) -> Box:
     """Detectors take a line a little too long: a few pixels over the gutter must not end a column."""
     cut = min(_OVERHANG * box.height, box.width / 3)
-    return Box(box.left + cut, box.top, box.right - cut, box.bottom)
+    return Box(left=box.left + cut, top=box.top, right=box.right - cut, bottom=box.bottom)
 
 
 def _by_rule(boxes: Sequence[Box], indices: Sequence[int], rule: Box) -> tuple[list[int], list[int]] | None:

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import glob
-import hashlib
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from pero_worker.errors import NoInputError
 from pero_worker.inputs.books import Book, BookReference, Names
-from pero_worker.names import bounded_name
+from pero_worker.inputs.naming import SourceDocument, may_be_document, named, portable, unique
 
-_EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo", ".png", ".tif", ".tiff", ".btf", ".tf8"}
-    | {".jp2", ".j2k", ".jpf", ".jpx", ".jpm", ".j2c", ".jpc", ".webp", ".avif", ".heic", ".heif", ".hif"}
-    | {".bmp", ".dib", ".gif", ".pdf", ".ppm", ".pgm", ".pbm", ".pnm"}
-)
 STATE = ".pero-worker"
 """The folder inside an output folder that says that it is one."""
 _KEPT = 20
 """Names of what was passed over."""
-# A file name has 255 bytes; results append '_0001' and '.page.xml', or more.
-_MAX_NAME_BYTES = 230
-_PAGE_NAME = re.compile(r"(.+)_[0-9]{4,}", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceDocument:
-    """`name` is the relative posix path of its results, without extension, unique among the documents. `book`: it is a
-    list of pictures, whose results lie in the folder `pages` ('' = the output folder itself)."""
-
-    path: Path
-    name: str
-    book: Book | BookReference | None = None
-    pages: str = ""
-
 
 OpenBook = Callable[[str, bool], Sequence[Book | BookReference] | None]
 """What an argument that is no picture leads to, and whether it was the only one; None: it is a file like others."""
@@ -61,10 +40,10 @@ class Documents:
         names = Names()
         for book in self._books:
             name = names.take(book.name)
-            yield SourceDocument(Path(book.source), name, book, name if self._books_apart else "")
+            yield SourceDocument(path=Path(book.source), name=name, book=book, pages=name if self._books_apart else "")
         for folder, name in self._folder_names.items():
             in_place = self._results is not None and self._results / name == folder
-            yield from _named(folder, name, self._in(folder), self._folders_in.get(name, set()), in_place=in_place)
+            yield from named(folder, name, self._in(folder), self._folders_in.get(name, set()), in_place=in_place)
 
     def __len__(self) -> int:
         return self._count + len(self._books)
@@ -115,8 +94,8 @@ class Documents:
         taken: set[str] = set()
         names = {}
         for folder in self._files:
-            name = _portable(os.path.relpath(folder, self._root))
-            names[folder] = _unique(name, folder, taken)
+            name = portable(os.path.relpath(folder, self._root))
+            names[folder] = unique(name, folder, taken)
         return names
 
 
@@ -280,23 +259,13 @@ def is_address(argument: str) -> bool:
     return argument.lower().startswith(("http://", "https://"))
 
 
-def may_be_document(name: str) -> bool:
-    """Whether a file of that name is read when it lies in a folder."""
-    return Path(name).suffix.lower() in _EXTENSIONS
-
-
-def page_name(document_name: str, index: int, count: int) -> str:
-    """The name of page `index` (from 0): the document's own when it has one page, else with the page's number."""
-    return document_name if count == 1 else f"{document_name}_{index + 1:04d}"
-
-
 def _expand(argument: str, exclude: Path | None) -> list[Path]:
     if not argument:
         raise NoInputError("an empty path was given: is a variable not set?")
     path = Path(argument)
     if os.path.lexists(path):
-        if not path.exists():
-            raise NoInputError(f"{argument} is a link to something that is not there")
+        if problem := _problem(path):
+            raise NoInputError(f"{argument} is a link that leads nowhere: {problem}")
         return [path]
     if glob.has_magic(argument):
         matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True), key=_natural)]
@@ -308,64 +277,24 @@ def _expand(argument: str, exclude: Path | None) -> list[Path]:
             # A pattern's folders stand for themselves only when no file matches: '**' matches both.
             return [match for match in matches if match.is_file()] or matches
         raise NoInputError(f"nothing matches the pattern {argument}")
-    raise NoInputError(f"{argument} does not exist")
+    problem = _problem(path)
+    raise NoInputError(f"{argument} cannot be read: {problem}" if problem else f"{argument} does not exist")
+
+
+def _problem(path: Path) -> str:
+    """Why nothing can be known of the path; '' when it is there, or simply is not."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return "it is not there" if path.is_symlink() else ""
+    except ValueError:
+        return ""
+    except OSError as error:  # a folder on the way may not be read, links go in circles
+        return "" if error.errno == errno.ENAMETOOLONG else error.strerror or str(error)
+    return ""
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
     """Sorts page2 before page10."""
     pieces = re.split(r"([0-9]+)", name)
     return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece.lower()) for piece in pieces if piece]
-
-
-def _named(
-    folder: Path, folder_name: str, files: list[str], folders: Set[str], *, in_place: bool
-) -> Iterator[SourceDocument]:
-    """The `files` of a folder with their names; `folders` are those of results beside them, `in_place`: their results
-    lie beside the files themselves."""
-    whole = [_portable(name) for name in files]
-    short = [_without_extension(name) for name in whole]
-    uses = Counter(name.casefold() for name in short)
-    # A name with a suffix may be that of a folder: 'a' of a.png beside 'a.txt/'.
-    blocked = {other[: dot.start()] for other in folders for dot in re.finditer(r"\.", other)}
-    blocked |= {numbered[1] for other in blocked if (numbered := _PAGE_NAME.fullmatch(other))}
-    taken = set(folders)
-
-    def ambiguous(full: str, bare: str) -> bool:
-        """Whether another document, the page of another, a folder, or the file itself, may get this name."""
-        numbered = _PAGE_NAME.fullmatch(bare.casefold())
-        return (
-            uses[bare.casefold()] > 1
-            or (numbered is not None and uses[numbered[1]] > 0)
-            or bare.casefold() in blocked
-            or (in_place and full.lower().endswith(".pdf"))
-        )
-
-    for file, full, bare in zip(files, whole, short, strict=True):
-        wanted = _bounded(full if ambiguous(full, bare) else bare)
-        while wanted.casefold() in blocked:
-            wanted = _bounded(f"{wanted}_")
-        name = _unique(wanted, folder / file, taken)
-        yield SourceDocument(folder / file, f"{folder_name}/{name}" if folder_name else name)
-
-
-def _unique(name: str, path: Path, taken: set[str]) -> str:
-    """`name`, or a longer one made with `path`, that differs from those `taken` in more than case; takes it."""
-    while name.casefold() in taken:
-        name = _bounded(f"{name}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}")
-    taken.add(name.casefold())
-    return name
-
-
-def _portable(name: str) -> str:
-    return "/".join(part for part in os.fsencode(name).decode("utf-8", "replace").split("/") if part not in {".", ".."})
-
-
-def _without_extension(name: str) -> str:
-    stem, dot, extension = name.rpartition(".")
-    return stem if dot and stem and f".{extension.lower()}" in _EXTENSIONS else name
-
-
-def _bounded(name: str) -> str:
-    """Shortens the last component when a suffix would make it too long for a file system."""
-    folder, slash, file = name.rpartition("/")
-    return folder + slash + bounded_name(file, _MAX_NAME_BYTES)

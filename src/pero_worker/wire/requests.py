@@ -25,6 +25,7 @@ MAX_RESULTS = 1000
 MAX_LOGS = 2000
 """A page of the most stages, each tried three times, has 768."""
 _MAX_PHASES = 100
+_MAX_JOULES = 1e12
 _MAX_ID_BYTES = 1000
 _MAX_SOURCE_BYTES = 20_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,7 +42,9 @@ def decode_request(body: bytes) -> Request:
         uuid=message.uuid,
         page_uuid=message.page_uuid,
         stages=tuple(message.processing_stages),
-        results=tuple(Payload(r.name, r.content, r.reference, _unknown(r)) for r in message.results),
+        results=tuple(
+            Payload(name=r.name, content=r.content, reference=r.reference, extra=_unknown(r)) for r in message.results
+        ),
         logs=tuple(_log(entry) for entry in message.logs),
         priority=message.priority,
         start_time=_time(message.start_time) if message.HasField("start_time") else None,
@@ -74,6 +77,7 @@ def encode_request(request: Request) -> bytes:
         entry.engine, entry.failure_class = log.engine, log.failure_class
         entry.seconds.update(log.seconds)
         entry.attempt = log.attempt
+        entry.energy_joules = log.energy_joules or 0.0
         _set_time(entry.start, log.start)
         _set_time(entry.end, log.end)
     return message.SerializeToString(deterministic=True)
@@ -111,6 +115,11 @@ def _seconds(found: Mapping[str, float]) -> dict[str, float]:
     return dict(islice(times.items(), _MAX_PHASES))
 
 
+def _energy(joules: float) -> float | None:
+    """None: nobody measured it, or it is none."""
+    return joules if math.isfinite(joules) and 0 < joules < _MAX_JOULES else None
+
+
 def _log(entry: pb.StageLog) -> StageLog:
     return StageLog(
         host_id=entry.host_id,
@@ -124,6 +133,7 @@ def _log(entry: pb.StageLog) -> StageLog:
         failure_class=entry.failure_class,
         seconds=_seconds(entry.seconds),
         attempt=entry.attempt,
+        energy_joules=_energy(entry.energy_joules),
         extra=_unknown(entry),
     )
 

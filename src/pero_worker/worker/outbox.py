@@ -62,6 +62,23 @@ class Outbox:
         except (RequestError, TransientError) as error:
             self._see_to(delivery, request, error)
 
+    def send_last(self, delivery: Delivery, request: Request, timeout: float) -> None:
+        """Before the process ends: returns when the page has arrived, and those on their way, if they do in `timeout`
+        seconds."""
+        self.drain(timeout)
+        with self._changed:
+            self._on_way += 1
+        try:
+            refusal = self._refusal(delivery, request)
+        except TransientError as error:
+            self._see_to(delivery, request, error)
+        else:
+            if refusal:
+                self._see_to(delivery, request, RequestError(refusal))
+            else:
+                self._arrived(delivery)
+                self._leave()
+
     def drain(self, timeout: float | None = None) -> bool:
         """Waits until no page is on its way; whether that is so after `timeout` seconds."""
         with self._changed:
@@ -93,6 +110,7 @@ class Outbox:
         try:
             if isinstance(error, TransientError):
                 raise error
+            logger.error("page %s: %s", request.source or request.uuid, error)
             self._as_failed(delivery, request, str(error))
         except TransientError as trouble:
             self._failed(delivery, trouble)
@@ -105,7 +123,6 @@ class Outbox:
             self._leave()
 
     def _as_failed(self, delivery: Delivery, request: Request, refusal: str) -> None:
-        logger.error("page %s: %s", request.source or request.uuid, refusal)
         refusal = self._refusal(delivery, request.undelivered(refusal))
         if refusal:
             without_new_results = replace(request, results=decode_request(delivery.body).results)
@@ -118,6 +135,5 @@ class Outbox:
         try:
             self._broker.hand_on(delivery, request.destination, encode_request(request), request.priority)
         except RequestError as error:
-            logger.error("page %s: %s", request.source or request.uuid, error)
             return str(error)
         return ""

@@ -62,6 +62,11 @@ def key_by_label(connection: Connection, label: str) -> Key | None:
     return _key(row) if row else None
 
 
+def key_by_id(connection: Connection, name: str) -> Key | None:
+    row = connection.execute(select(keys).where(keys.c.id == name)).mappings().first()
+    return _key(row) if row else None
+
+
 def replace_secret(connection: Connection, key: Key, secret: Secret) -> None:
     """The key's old text is worthless from now on."""
     values = {"kid": secret.kid, "salt": secret.salt, "digest": secret.digest, "whole": secret.whole}
