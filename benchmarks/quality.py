@@ -27,7 +27,7 @@ from textscore import Score, bag_errors, score
 from pero_worker.formats import pagexml
 from pero_worker.page import Page
 
-ENGINES = ("print-latin", "print-latin-small", "rapidocr", "tesseract")
+ENGINES = ("print-latin", "print-latin-small", "print-best", "rapidocr", "tesseract")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
 # Tesseract is told the language of each page by its name: the best case for it.
 LANGUAGES = {"cs": "ces", "de_fraktur": "frk", "de_title": "frk", "de": "deu", "fr": "fra", "nl": "nld", "en": "eng"}
