@@ -165,6 +165,24 @@ def test_a_title_page_in_very_large_type() -> None:
     assert page.order() == lines
 
 
+def test_small_print_beside_the_title_of_a_newspaper_is_read_apart() -> None:
+    page = Drawn()
+    date = [page.line(left, 0, left + 120) for left in (0, 440, 880)]
+    left = [page.line(10, 60 + 24 * row, 110, height=20) for row in range(6)]
+    title = page.line(150, 60, 850, "Colonie-Zeitung", height=140)
+    right = [page.line(890, 66 + 24 * row, 990, height=20) for row in range(5)]
+    editor = page.line(300, 220, 700, height=20)
+    columns = [page.lines(0, 480, 280, 8), page.lines(520, 1000, 280, 8)]
+    assert page.order() == [*date, *left, title, *right, editor, *columns[0], *columns[1]]
+
+
+def test_columns_beside_a_headline_over_two_of_them_stay_whole() -> None:
+    page = Drawn()
+    headline = page.line(0, 0, 640, "Headline", height=100)
+    columns = [page.lines(0, 300, 120, 8), page.lines(340, 640, 120, 8), page.lines(680, 980, 0, 11)]
+    assert page.order() == [headline, *(i for column in columns for i in column)]
+
+
 def test_every_line_comes_once_whatever_the_boxes() -> None:
     random = np.random.default_rng(7)
     for _ in range(40):

@@ -23,6 +23,7 @@ from pero_worker.gateway.states import Failure
 from pero_worker.inputs.documents import count_pages
 from pero_worker.jobs.records import Fingerprint, PageRecord, PageStatus
 from pero_worker.models.pipelines import Pipeline
+from pero_worker.names import counted
 from pero_worker.ports import Clock
 
 logger = logging.getLogger(__name__)
@@ -180,7 +181,7 @@ class LeaseWorker:
         archive = folder / "result.zip"
         write_bundle(archive, [image["name"] for image in images], [endings[image["id"]] for image in images])
         self._client.upload_result(job["id"], archive)
-        log = f"{len(images)} pages, {len(failed)} failed"
+        log = f"{counted(len(images), 'page')}, {len(failed)} failed"
         self._tell(job["id"], state="done", log="\n".join([log, *failed[:20]]), log_user=log)
         logger.info("job %s is done: %s", job["id"], log)
         return True

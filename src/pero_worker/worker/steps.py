@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pero_worker
 from pero_worker.errors import PageError, TransientError
+from pero_worker.names import counted
 from pero_worker.ports import Clock, Engine
 from pero_worker.request import Payload, Request, StageLog, StageStatus
 from pero_worker.stage import Stage
@@ -95,7 +96,8 @@ class StageRunner:
     def give_up(self, page: PageInHand, loaded: LoadedStage) -> Request:
         """The request, failed without another attempt: its worker died when it was tried."""
         attempts = attempts_of(page) - 1
-        reason = f"given up after {attempts} attempts: the worker process died on this page {page.deaths} times"
+        tried, died = counted(attempts, "attempt"), counted(page.deaths, "time")
+        reason = f"given up after {tried}: the worker process died on this page {died}"
         return page.request.given_up(self._log(loaded, self._moment(), attempts, failure=reason))
 
     def unable(self, page: PageInHand, loaded: LoadedStage, reason: str) -> Request:

@@ -33,16 +33,18 @@ _GOOD = 12.0
 """Pixels that the network finds lines best at."""
 
 
-def reduce_less(parser: Any, image: Image) -> None:
-    """Has the layout networks of a PageParser begin with a page that is reduced less, where its print is small."""
+def reduce_less(parser: Any, image: Image) -> bool:
+    """Has the layout networks of a PageParser begin with a page that is reduced less, where its print is small; whether
+    it is."""
     engines = [getattr(step, "engine", None) for step in getattr(parser, "layout_parsers", ())]
     nets = [net for net in (getattr(engine, "parsenet", None) for engine in engines) if net is not None]
     if not any(net.adaptive_downsample for net in nets):
-        return
+        return False
     ascender = _ASCENDER * (letter_height(image) or np.inf)
-    for net in nets:
-        if net.adaptive_downsample and ascender / net.init_downsample < _TOO_LOW:
-            net.last_downsample = max(net.min_downsample, ascender / _GOOD)
+    small = [net for net in nets if net.adaptive_downsample and ascender / net.init_downsample < _TOO_LOW]
+    for net in small:
+        net.last_downsample = max(net.min_downsample, ascender / _GOOD)
+    return bool(small)
 
 
 def letter_height(image: Image) -> float | None:
