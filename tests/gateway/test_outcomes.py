@@ -34,6 +34,7 @@ def test_the_second_of_two_who_bring_a_page_changes_nothing(tmp_path: Path) -> N
     with gateway.database.read() as connection:
         rows = connection.execute(select(results.c.format, results.c.sha256)).all()
         ended = find_job(connection, job)
+        assert ended is not None
         assert (ended["state"], ended["open"], pages_of(connection, job)[0]["quality"]) == ("done", 0, 90.0)
     assert (kept, list(map(tuple, rows))) == (b"first", [("text", hashlib.sha256(b"first").hexdigest())])
     assert [path.name for path in gateway.files.job(job).iterdir()] == [f"{page}.out.text"]
