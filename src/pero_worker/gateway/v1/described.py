@@ -29,7 +29,7 @@ class Answer:
     """What the body is, where there is no envelope; '': there is no body."""
 
 
-def _said(*codes: str, data: Any = None, example: Any = None) -> Answer:
+def _answer(*codes: str, data: Any = None, example: Any = None) -> Answer:
     return Answer(codes=codes, data=data, example=example)
 
 
@@ -53,18 +53,18 @@ ANSWERS: Mapping[tuple[str, str], Mapping[int, Answer]] = {
     },
     ("get", "/version"): {200: Answer(media="application/json", example={"name": "pero-worker", "version": "0.1.0"})},
     ("get", "/metrics"): {200: _file("text/plain", 'pero_worker_gateway_jobs{state="done"} 7')},
-    ("get", "/v1/me"): {200: _said("API_KEY_VALID", data=told.KeyTold, example=told.KEY)},
+    ("get", "/v1/me"): {200: _answer("API_KEY_VALID", data=told.KeyTold, example=told.KEY)},
     ("get", "/v1/engines"): {
-        200: _said("ENGINES_RETRIEVED", data=list[told.EngineTold], example=[told.ENGINE]),
+        200: _answer("ENGINES_RETRIEVED", data=list[told.EngineTold], example=[told.ENGINE]),
     },
     ("get", "/v1/engines/{engine_id}/files"): {200: _file("application/zip")},
-    ("post", "/v1/jobs"): {201: _said("JOB_CREATED", data=told.JobTold, example=_JOB)},
+    ("post", "/v1/jobs"): {201: _answer("JOB_CREATED", data=told.JobTold, example=_JOB)},
     ("get", "/v1/jobs"): {
-        200: _said("JOBS_RETRIEVED", data=list[told.JobTold] | told.JobsTold, example=[told.JOB]),
+        200: _answer("JOBS_RETRIEVED", data=list[told.JobTold] | told.JobsTold, example=[told.JOB]),
     },
-    ("get", _JOB_PATH): {200: _said("JOB_RETRIEVED", data=told.JobTold, example=_JOB)},
+    ("get", _JOB_PATH): {200: _answer("JOB_RETRIEVED", data=told.JobTold, example=_JOB)},
     ("patch", _JOB_PATH): {
-        200: _said(
+        200: _answer(
             "JOB_UPDATED",
             "JOB_CANCELLED",
             "JOB_COMPLETED",
@@ -77,11 +77,11 @@ ANSWERS: Mapping[tuple[str, str], Mapping[int, Answer]] = {
     },
     ("delete", _JOB_PATH): {204: _NOTHING},
     ("get", f"{_JOB_PATH}/pages"): {
-        200: _said("PAGES_RETRIEVED", data=told.PagesTold, example={"items": [told.PAGE], "next": None}),
+        200: _answer("PAGES_RETRIEVED", data=told.PagesTold, example={"items": [told.PAGE], "next": None}),
     },
     ("get", f"{_JOB_PATH}/pages/{{name}}/results/{{kind}}"): {200: _file("*/*", "one line"), 304: _NOTHING},
     ("get", f"{_JOB_PATH}/pages/{{name}}/image"): {200: _file("image/jpeg")},
-    ("post", f"{_JOB_PATH}/retry"): {202: _said("JOB_RETRIED", data=told.RetriedTold, example={"pages": 3})},
+    ("post", f"{_JOB_PATH}/retry"): {202: _answer("JOB_RETRIED", data=told.RetriedTold, example={"pages": 3})},
     ("get", f"{_JOB_PATH}/result"): {200: _file("application/zip")},
     ("get", f"{_JOB_PATH}/events"): {
         200: _file("text/event-stream", 'id: 7\nevent: job.state\ndata: {"state": "done"}\n\n'),
@@ -90,39 +90,39 @@ ANSWERS: Mapping[tuple[str, str], Mapping[int, Answer]] = {
         200: _file("text/event-stream", 'id: 7\nevent: job.state\ndata: {"state": "done"}\n\n'),
     },
     ("put", f"{_IMAGES}/{{image_name}}/files/image"): {
-        201: _said(_UPLOADED["IMAGE"][0]),
-        200: _said(_UPLOADED["IMAGE"][1]),
+        201: _answer(_UPLOADED["IMAGE"][0]),
+        200: _answer(_UPLOADED["IMAGE"][1]),
     },
     ("put", f"{_IMAGES}/{{image_name}}/files/alto"): {
-        201: _said(_UPLOADED["ALTO"][0]),
-        200: _said(_UPLOADED["ALTO"][1]),
+        201: _answer(_UPLOADED["ALTO"][0]),
+        200: _answer(_UPLOADED["ALTO"][1]),
     },
     ("put", f"{_IMAGES}/{{image_name}}/files/page"): {
-        201: _said(_UPLOADED["PAGE"][0]),
-        200: _said(_UPLOADED["PAGE"][1]),
+        201: _answer(_UPLOADED["PAGE"][0]),
+        200: _answer(_UPLOADED["PAGE"][1]),
     },
     ("put", f"{_JOB_PATH}/files/metadata"): {
-        201: _said(_UPLOADED["META_JSON"][0]),
-        200: _said(_UPLOADED["META_JSON"][1]),
+        201: _answer(_UPLOADED["META_JSON"][0]),
+        200: _answer(_UPLOADED["META_JSON"][1]),
     },
     ("get", f"{_IMAGES}/{{image_id}}/files/image"): {200: _file("image/*")},
     ("get", f"{_IMAGES}/{{image_id}}/files/alto"): {200: _file("application/xml", "<alto/>")},
     ("get", f"{_IMAGES}/{{image_id}}/files/page"): {200: _file("application/xml", _XML)},
     ("get", f"{_JOB_PATH}/files/metadata"): {200: Answer(media="application/json", example={"shelf": 7})},
     ("post", "/v1/jobs/lease"): {
-        200: _said("JOB_LEASED", "JOB_QUEUE_EMPTY", data=told.LeaseTold | None, example=told.LEASE),
+        200: _answer("JOB_LEASED", "JOB_QUEUE_EMPTY", data=told.LeaseTold | None, example=told.LEASE),
     },
     ("patch", f"{_JOB_PATH}/lease"): {
-        200: _said("JOB_LEASE_EXTENDED", data=told.LeaseTold, example=told.LEASE),
+        200: _answer("JOB_LEASE_EXTENDED", data=told.LeaseTold, example=told.LEASE),
     },
     ("delete", f"{_JOB_PATH}/lease"): {204: _NOTHING},
     ("post", f"{_JOB_PATH}/result"): {
-        201: _said("JOB_RESULT_UPLOADED"),
-        200: _said("JOB_RESULT_REUPLOADED"),
+        201: _answer("JOB_RESULT_UPLOADED"),
+        200: _answer("JOB_RESULT_REUPLOADED"),
     },
     ("post", f"{_JOB_PATH}/artifacts"): {
-        201: _said("JOB_ARTIFACTS_UPLOADED"),
-        200: _said("JOB_ARTIFACTS_REUPLOADED"),
+        201: _answer("JOB_ARTIFACTS_UPLOADED"),
+        200: _answer("JOB_ARTIFACTS_REUPLOADED"),
     },
     ("options", "/v1/uploads"): {204: _NOTHING},
     ("post", "/v1/uploads"): {201: _NOTHING},
@@ -130,30 +130,32 @@ ANSWERS: Mapping[tuple[str, str], Mapping[int, Answer]] = {
     ("patch", "/v1/uploads/{upload_id}"): {204: _NOTHING},
     ("delete", "/v1/uploads/{upload_id}"): {204: _NOTHING},
     ("get", "/v1/usage"): {
-        200: _said("USAGE_RETRIEVED", data=told.UsagesTold, example={"items": [told.USAGE], "next": None}),
+        200: _answer("USAGE_RETRIEVED", data=told.UsagesTold, example={"items": [told.USAGE], "next": None}),
     },
     ("post", "/v1/webhooks/secret"): {
-        201: _said("WEBHOOK_SECRET_CREATED", data=told.SecretTold, example={"secret": "whsec_..."}),
+        201: _answer("WEBHOOK_SECRET_CREATED", data=told.SecretTold, example={"secret": "whsec_..."}),
     },
     ("get", "/v1/webhooks/deliveries"): {
-        200: _said("DELIVERIES_RETRIEVED", data=told.DeliveriesTold, example={"items": [told.DELIVERY], "next": None}),
+        200: _answer(
+            "DELIVERIES_RETRIEVED", data=told.DeliveriesTold, example={"items": [told.DELIVERY], "next": None}
+        ),
     },
     ("post", "/v1/admin/keys"): {
-        201: _said("KEY_CREATED", data=told.SecretTold, example={"secret": "pero.abcd.secret"}),
+        201: _answer("KEY_CREATED", data=told.SecretTold, example={"secret": "pero.abcd.secret"}),
     },
-    ("get", "/v1/admin/keys"): {200: _said("KEYS_RETRIEVED", data=list[told.KeyTold], example=[told.KEY])},
-    ("patch", "/v1/admin/keys/{label}"): {200: _said("KEY_UPDATED")},
+    ("get", "/v1/admin/keys"): {200: _answer("KEYS_RETRIEVED", data=list[told.KeyTold], example=[told.KEY])},
+    ("patch", "/v1/admin/keys/{label}"): {200: _answer("KEY_UPDATED")},
     ("post", "/v1/admin/keys/{label}/secret"): {
-        201: _said("KEY_SECRET_CREATED", data=told.SecretTold, example={"secret": "pero.abcd.secret"}),
+        201: _answer("KEY_SECRET_CREATED", data=told.SecretTold, example={"secret": "pero.abcd.secret"}),
     },
-    ("post", "/v1/admin/engines"): {201: _said("ENGINE_CREATED")},
-    ("patch", "/v1/admin/engines/{name}/{version}"): {200: _said("ENGINE_UPDATED")},
+    ("post", "/v1/admin/engines"): {201: _answer("ENGINE_CREATED")},
+    ("patch", "/v1/admin/engines/{name}/{version}"): {200: _answer("ENGINE_UPDATED")},
     ("put", "/v1/admin/engines/{name}/{version}/files"): {
-        201: _said("ENGINE_FILES_UPLOADED"),
-        200: _said("ENGINE_FILES_REUPLOADED"),
+        201: _answer("ENGINE_FILES_UPLOADED"),
+        200: _answer("ENGINE_FILES_REUPLOADED"),
     },
     ("get", "/v1/admin/jobs/{job_id}/artifacts"): {200: _file("application/zip")},
-    ("patch", "/v1/admin/jobs/{job_id}"): {200: _said("JOB_UPDATED")},
+    ("patch", "/v1/admin/jobs/{job_id}"): {200: _answer("JOB_UPDATED")},
 }
 _REFUSAL = {
     "description": "The request is refused: `code` says why to programs, `detail` to people.",
