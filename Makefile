@@ -7,6 +7,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PAGES  ?= ../shared/pages
+# Of each target of the coverage-guided fuzz tests.
+SECONDS_A_TARGET ?= 300
 # The CPU build of torch. On x86-64 PyPI has only the CUDA build, so PyTorch's own index is asked, too, unless pip is
 # told where wheels lie on this machine.
 TORCH_INDEX ?= $(if $(PIP_FIND_LINKS),,https://download.pytorch.org/whl/cpu)
@@ -23,7 +25,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo demo-gateway install test unit docs licences acceptance check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-away bench-durability chaos fuzz clean
+.PHONY: help demo demo-gateway install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-engine bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-away bench-durability chaos fuzz mutants clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -70,6 +72,9 @@ bench-quality: $(VENV)/.stamp-test ## error rates on PAGES (default ../shared/pa
 bench-local: $(VENV)/.stamp-program ## speed of one machine on PAGES
 	$(BIN)/python benchmarks/local.py $(PAGES)
 
+bench-engine: $(VENV)/.stamp-program ## how busy the device of one process is, step by step; on a GPU too where there is one
+	$(BIN)/python benchmarks/engine.py $(PAGES)
+
 bench-start: $(VENV)/.stamp-test ## what starting costs, and what a worker and a watchdog without work take
 	$(BIN)/python benchmarks/start.py
 
@@ -92,6 +97,16 @@ chaos: $(VENV)/.stamp-test ## 5,000 pages under 200 faults, 1,500 through a gate
 	$(BIN)/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED))
 	$(BIN)/python tests/faults/chaos_gateway.py $(if $(SEED),--seed $(SEED))
 
+bundle: ## wheels and models for machines without internet, in build/bundle
+	scripts/bundle.sh build/bundle
+
+check-bundle: $(DEMO)/.stamp-scans ## install build/bundle where there is no network, as root, and read a page
+	test -d build/bundle || scripts/bundle.sh build/bundle
+	scripts/check-bundle.sh build/bundle $(DEMO)/scans/typewriter.png
+
+check-containers: $(DEMO)/.stamp-scans ## build the container image without Docker, as root, and read a page in it (4 GB)
+	scripts/check-containers.sh build/containers
+
 check-upgrade: $(VENV)/.stamp-test ## parts of an earlier version, whose src folder is PREVIOUS, beside this one's
 	@test -d "$(PREVIOUS)" || { echo 'say PREVIOUS=/path/to/an/earlier/checkout/src' >&2; exit 2; }
 	PERO_WORKER_PREVIOUS=$(abspath $(PREVIOUS)) $(BIN)/python -m pytest -q -n 0 tests/cluster/test_upgrade.py
@@ -102,9 +117,16 @@ bench-gateway: $(VENV)/.stamp-test ## a gateway under 1, 10 and 100 clients, a l
 bench-away: $(VENV)/.stamp-test ## what a cluster costs while a server is away, and how soon it ends
 	$(BIN)/python benchmarks/away.py
 
-fuzz: $(VENV)/.stamp-test ## 140,000 hostile inputs, and 2,000 new cases for each property that the unit tests hold
+fuzz: $(VENV)/.stamp-test ## 170,000 hostile inputs, 2,000 new cases for each property of the unit tests, then coverage-guided ones
 	PERO_WORKER_FUZZ=20000 $(BIN)/python -m pytest -n 2 -q tests/fuzz
 	PERO_WORKER_FUZZ=2000 $(BIN)/python -m pytest -n 2 -q tests/unit -m hypothesis
+	$(BIN)/pip install -qq atheris
+	for target in message page archive logits image tiff value; do \
+		$(BIN)/python tests/fuzz/guided.py $$target -max_total_time=$(SECONDS_A_TARGET) -verbosity=0 || exit 1; done
+
+mutants: $(VENV)/.stamp-test ## wrong lines in the most dangerous modules that no unit test notices (hours)
+	$(BIN)/pip install -qq 'mutmut>=3.8,<4'
+	$(BIN)/python tests/mutants.py
 
 clean: ## remove the environment, everything built and demo-out/
 	rm -rf $(VENV) build demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

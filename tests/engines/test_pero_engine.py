@@ -145,9 +145,22 @@ def test_a_line_across_a_rule_in_a_gutter_is_parted() -> None:
         assert [(part.baseline[0][0], part.baseline[-1][0]) for part in layout.lines_iterator()] == ends
 
 
-def test_words_lie_on_their_ink(engine: Engine) -> None:
+@pytest.fixture(scope="module")
+def best() -> Iterator[Engine]:
+    """Two recognisers, for lines of two heights."""
+    folder = PIPELINE.with_name("print-best")
+    config = ConfigParser()
+    config.read(folder / "config.ini")
+    loaded = load(config, folder, "cpu")
+    yield loaded
+    loaded.close()
+
+
+@pytest.mark.parametrize("readers", ["engine", "best"])
+def test_words_lie_on_their_ink(readers: str, request: pytest.FixtureRequest) -> None:
     image = drawn("minimum minimum minimum")
-    (line,) = run(engine, image).page.lines()
+    (line,) = run(request.getfixturevalue(readers), image).page.lines()
+    assert line.text == "minimum minimum minimum"
     dark = np.flatnonzero((image < 128).any(axis=(0, 2)))
     gaps = np.flatnonzero(np.diff(dark) > 7)
     ink = list(zip(dark[[0, *(gaps + 1)]], dark[[*gaps, -1]], strict=True))
@@ -340,7 +353,7 @@ def test_a_line_is_read_as_it_is_read_alone_whatever_is_read_with_it(engine: Eng
     read = Recognition(engine._readers[0].recogniser)  # type: ignore[attr-defined]
     (width,) = padded_widths([max(crop.shape[1] for crop in crops)])
     alone = [read(as_batch([crop], width))()[0] for crop in crops]
-    assert len(crops) > 5 and sum(len(text) for text, _ in alone) > 100
+    assert len(crops) > 5 and sum(len(text) for text, _ in alone) > 60
     order = random.Random(4).sample(range(len(crops)), len(crops))
     for number in (2, 3, len(crops)):
         for start in range(0, len(crops), number):
@@ -485,8 +498,10 @@ def newspaper() -> np.ndarray:
 
 
 def test_small_print_under_a_large_title_is_found(engine: Engine) -> None:
-    small = [line for line in run(engine, newspaper()).page.lines() if sum(line.heights or (99,)) < 30]
-    assert len(small) == 35
+    lines = list(run(engine, newspaper()).page.lines())
+    assert len([line for line in lines if sum(line.heights or (99,)) < 30]) == 35
+    (title,) = (line for line in lines if sum(line.heights or (0,)) > 50)
+    assert Levenshtein.distance(title.text or "", "THE DAILY NEWS") <= 2
 
 
 def test_the_height_of_letters_is_told_by_their_ink() -> None:

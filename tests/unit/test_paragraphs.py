@@ -83,6 +83,22 @@ def test_running_head_page_number_and_catch_word() -> None:
     ]
 
 
+def test_a_running_head_near_the_text_that_goes_on_below_it() -> None:
+    page = Drawn()
+    head = page.line(350, 0, 650, "EPISTOLA")
+    body = page.lines(100, 900, 40, 10, "and so on")
+    assert page.blocks() == [("header", [head]), ("paragraph", body)]
+
+
+def test_a_mark_for_the_binder_beside_a_catch_word() -> None:
+    for mark in ("B 3", "* 4", "Aa ij", "5"):
+        page = Drawn()
+        body = page.lines(100, 900, 0, 10)
+        signature, catch = page.line(480, 420, 530, mark), page.line(800, 420, 895, "Wort-")
+        kinds = [("paragraph", body), ("signature-mark", [signature]), ("catch-word", [catch])]
+        assert page.blocks() == kinds, mark
+
+
 def test_a_page_number_at_the_foot() -> None:
     page = Drawn()
     body, number = page.lines(100, 900, 0, 8), page.line(480, 360, 520, "xvii")
@@ -163,6 +179,24 @@ def test_a_title_page_in_very_large_type() -> None:
     tops = ((0, 200, 800, 120), (180, 350, 650, 40), (300, 100, 900, 160), (560, 400, 600, 30), (900, 300, 700, 30))
     lines = [page.line(left, top, right, "Title", height) for top, left, right, height in tops]
     assert page.order() == lines
+
+
+def test_small_print_beside_the_title_of_a_newspaper_is_read_apart() -> None:
+    page = Drawn()
+    date = [page.line(left, 0, left + 120) for left in (0, 440, 880)]
+    left = [page.line(10, 60 + 24 * row, 110, height=20) for row in range(6)]
+    title = page.line(150, 60, 850, "Colonie-Zeitung", height=140)
+    right = [page.line(890, 66 + 24 * row, 990, height=20) for row in range(5)]
+    editor = page.line(300, 220, 700, height=20)
+    columns = [page.lines(0, 480, 280, 8), page.lines(520, 1000, 280, 8)]
+    assert page.order() == [*date, *left, title, *right, editor, *columns[0], *columns[1]]
+
+
+def test_columns_beside_a_headline_over_two_of_them_stay_whole() -> None:
+    page = Drawn()
+    headline = page.line(0, 0, 640, "Headline", height=100)
+    columns = [page.lines(0, 300, 120, 8), page.lines(340, 640, 120, 8), page.lines(680, 980, 0, 11)]
+    assert page.order() == [headline, *(i for column in columns for i in column)]
 
 
 def test_every_line_comes_once_whatever_the_boxes() -> None:

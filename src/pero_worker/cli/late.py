@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class LateCommand:
     """A command of the program."""
 
     module: str
@@ -21,6 +21,8 @@ class Command:
     """Its line in the list of commands: how its own help begins."""
     attribute: str = "app"
     """What the module calls it: a `typer.Typer`."""
+    panel: str | None = None
+    """The part of the list that it stands in."""
 
 
 def command_app(name: str, function: Callable[..., Any], epilog: str) -> typer.Typer:
@@ -34,12 +36,15 @@ class LateGroup(TyperGroup):
     """Commands of which only the names and a line of help are known, until one is used: a program starts in a tenth of
     the time."""
 
-    table: ClassVar[Mapping[str, Command]] = {}
+    table: ClassVar[Mapping[str, LateCommand]] = {}
     """Names to commands, in the order of the list."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = {name: TyperCommand(name, help=command.help) for name, command in self.table.items()}
+        self.commands = {
+            name: TyperCommand(name, help=command.help, rich_help_panel=command.panel)
+            for name, command in self.table.items()
+        }
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Help of a command is shown without reading any option: what checks their values takes longer to load than

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from pero_worker.client.http import Connection, Reply
+from pero_worker.client.http import HttpConnection, Reply
 from pero_worker.clock import SystemClock
 from pero_worker.errors import ExitCode, PeroWorkerError, TransientError
 from pero_worker.ports import Clock
@@ -47,7 +47,7 @@ class GatewayClient:
         context: ssl.SSLContext | None = None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._connection = Connection(url, key, context=context)
+        self._connection = HttpConnection(url, key, context=context)
         self._patience = patience
         self._clock = clock or SystemClock()
         self._stopped = stopped

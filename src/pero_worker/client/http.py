@@ -38,7 +38,7 @@ class Reply:
             raise TransientError(f"the gateway answered {self.status} with something that is no JSON") from error
 
 
-class Connection:
+class HttpConnection:
     """To a server at `url`; not for several threads at once."""
 
     def __init__(self, url: str, key: str, *, context: ssl.SSLContext | None = None) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pero_worker.engines.pero import compat, speed, tidy
+from pero_worker.engines.pero import compat, readers, speed, tidy
 from pero_worker.engines.pero.batches import OutOfMemory, ReadingDesk
 from pero_worker.engines.pero.calibration import Calibration
 from pero_worker.engines.pero.check import check_config
@@ -24,6 +24,7 @@ from pero_worker.engines.pero.crops import line_grid
 from pero_worker.engines.pero.devices import batch_pixels, device_errors, pages_at_once, width_step
 from pero_worker.engines.pero.ink import Ink
 from pero_worker.engines.pero.logits import load_logits
+from pero_worker.engines.pero.ppocr_reader import PpOcr
 from pero_worker.engines.pero.readers import SECTIONS, Reader, Reading, calibration_of, description_of, read, unsure_of
 from pero_worker.engines.pero.recognition import Recognition
 from pero_worker.engines.pero.smallprint import reduce_less
@@ -38,6 +39,7 @@ page_parser = compat.import_pero()
 
 from pero_worker.engines.pero import convert  # noqa: E402 - imports pero_ocr, which must be repaired before
 from pero_worker.engines.pero.gutters import part_lines  # noqa: E402
+from pero_worker.engines.pero.titles import add_titles  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -141,10 +143,11 @@ class _Run:
         if parser.run_layout_parser and min(self.image.shape[:2]) >= MIN_SIDE:
             with self._phase("layout"), self.alone:
                 compat.forget_last_page(parser)
-                if tidying.find_small_print:
-                    reduce_less(parser, self.image)
-                for step in parser.layout_parsers:
-                    self.layout = step.process_page(self.image, self.layout)
+                self._lay_out()
+                if tidying.find_small_print and reduce_less(parser, self.image):
+                    self.layout = convert.to_layout(self.page)
+                    self._lay_out()
+                    add_titles(parser, self.image, self.layout)
                 if tidying.find_paragraphs:
                     heights = [sum(line.heights) for line in self.layout.lines_iterator()]
                     rules = rules_in(self.image, float(np.median(heights))) if heights else []
@@ -164,6 +167,10 @@ class _Run:
         page = tidying(convert.from_layout(self.layout, self.page, words), rules)
         logits = self.layout.save_logits_bytes() if parser.run_ocr else None
         return EngineOutput(page=page, logits=logits, seconds=self.seconds)
+
+    def _lay_out(self) -> None:
+        for step in self.parser.layout_parsers:
+            self.layout = step.process_page(self.image, self.layout)
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
@@ -229,7 +236,7 @@ class _Run:
                     frames = reading.frames if reading else Frames.of(line.logits)
                     calibration = reading.reader.calibration if reading else self.calibration
                     least_sure = frames.least_sure()
-                    line.transcription_confidence = calibration(frames.letters())
+                    line.transcription_confidence = reading.confidence if reading else calibration(frames.letters())
                     words[id(line)] = self._words_of(line, frames, reading, calibration)
                 elif line.id in known and known[line.id].text == line.transcription:
                     words[id(line)] = known[line.id].words
@@ -287,9 +294,14 @@ def _readers(parser: Any, config: ConfigParser, directory: Path, device: Any, *,
     own = parser.ocr.ocr_engine
     found = [Reader(own, calibration, desk=_desk(own) if parser.provides_ctc_logits else None)]
     for section in (config[name] for name in SECTIONS if config.has_section(name)):
-        recogniser = page_parser.PytorchEngineLineOCR(str(description_of(section, directory)), device)
-        speed.quicken_recogniser(recogniser, bfloat16=bfloat16)
-        found.append(Reader(recogniser, calibration_of(section), unsure_of(section), desk=_desk(recogniser)))
+        if section.get(readers.ENGINE) == readers.PPOCR:
+            recogniser: Any = PpOcr.load(str(device))
+            desk = None
+        else:
+            recogniser = page_parser.PytorchEngineLineOCR(str(description_of(section, directory)), device)
+            speed.quicken_recogniser(recogniser, bfloat16=bfloat16)
+            desk = _desk(recogniser)
+        found.append(Reader(recogniser, calibration_of(section), unsure_of(section), desk=desk))
     # The others see their lines made smaller, which loses less than making them larger.
     parser.line_cropper.crop_engine.line_height = max(reader.height for reader in found)
     return found
