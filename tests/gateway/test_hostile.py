@@ -106,7 +106,7 @@ def test_nobody_comes_near_a_job_that_is_not_theirs(roles: Roles, job: str) -> N
             continue
         path = template.removeprefix("/v1").format(job_id=job, **page)
         for method in operations:
-            body = {"json": {}} if method in {"patch", "post", "put"} else {}
+            body: dict[str, dict[str, object]] = {"json": {}} if method in {"patch", "post", "put"} else {}
             for client in (roles.other, roles.worker):
                 assert client.ask(method.upper(), path, **body).status_code == 403, (method, template)
                 tried += 1
