@@ -1,0 +1,29 @@
+// On every page: times as people's own clocks show them, and streams that end while nobody looks.
+"use strict";
+(() => {
+  const times = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  const tell = root => {
+    for (const element of root.querySelectorAll("time[datetime]")) {
+      const moment = new Date(element.dateTime);
+      if (!Number.isNaN(moment.getTime())) element.textContent = times.format(moment);
+    }
+  };
+  document.addEventListener("DOMContentLoaded", () => tell(document));
+  document.addEventListener("htmx:afterSwap", event => tell(event.target));
+
+  // A browser opens six connections to a server: tabs that nobody looks at must not keep them.
+  const streams = new Map();
+  document.addEventListener("htmx:sseOpen", event => streams.set(event.target, event.detail.source));
+  document.addEventListener("visibilitychange", () => {
+    for (const [element, source] of streams) {
+      if (document.hidden) { source.close(); continue; }
+      if (source.readyState !== EventSource.CLOSED || !element.isConnected) continue;
+      streams.delete(element);
+      const again = element.cloneNode(true);
+      element.replaceWith(again);
+      htmx.process(again);
+      document.body.dispatchEvent(new CustomEvent("back"));
+    }
+  });
+  window.addEventListener("pagehide", () => { for (const source of streams.values()) source.close(); });
+})();
