@@ -24,6 +24,7 @@ from pero_worker.gateway.dispatcher import Dispatcher
 from pero_worker.gateway.fetching import Fetcher
 from pero_worker.gateway.housekeeping import Housekeeper
 from pero_worker.gateway.outbound import Outbound
+from pero_worker.gateway.overview import NoOverview, Overview, Watching
 from pero_worker.gateway.settings import GatewaySettings
 from pero_worker.gateway.webhooks import WebhookSender
 
@@ -35,6 +36,7 @@ def serve(
     settings: GatewaySettings,
     backend: PageBackend,
     *,
+    overview: Overview | None = None,
     default_engine: bool = True,
     listening: Callable[[str], None] = lambda url: None,
 ) -> None:
@@ -44,6 +46,7 @@ def serve(
     """
     with _alone(settings), _listen(settings) as listener:
         gateway = open_gateway(settings)
+        gateway.watching = Watching(overview or NoOverview())
         dispatcher = Dispatcher(gateway, backend, SystemClock(), str(uuid.uuid4()), default_engine=default_engine)
         outbound = Outbound(allowed_hosts=settings.allowed_hosts)
         stopping = gateway.stopping

@@ -215,8 +215,8 @@ def _start(connection: Connection, job: RowMapping, now: float) -> None:
 
 
 def start_without(connection: Connection, job: RowMapping, reasons: Mapping[str, str], now: float) -> int:
-    """Pages of a job that waits for uploads fail if their scan has not come, each for its reason in `reasons` (by name),
-    and the others start; how many fail. The caller has locked the job."""
+    """Pages of a job that waits for uploads fail if their scan has not come, each for its reason in `reasons` (by
+    name), and the others start; how many fail. The caller has locked the job."""
     absent = (pages.c.job == job["id"]) & pages.c.image_uploaded.is_(False) & pages.c.url.is_(None)
     absent &= pages.c.state == PageState.CREATED.value
     rows = connection.execute(select(pages).where(absent)).mappings().all()
@@ -226,7 +226,11 @@ def start_without(connection: Connection, job: RowMapping, reasons: Mapping[str,
         missing += 1 + sum(job[f"{kind}_required"] and not row[f"{kind}_uploaded"] for kind in ("alto", "page"))
         error = reasons.get(row["name"]) or "its scan was never uploaded"
         connection.execute(update(pages).where(pages.c.id == row["id"]).values(**values, error=error))
-    changes = {"missing": jobs.c.missing - missing, "open": jobs.c.open - len(rows), "failed": jobs.c.failed + len(rows)}
+    changes = {
+        "missing": jobs.c.missing - missing,
+        "open": jobs.c.open - len(rows),
+        "failed": jobs.c.failed + len(rows),
+    }
     change = update(jobs).where(jobs.c.id == job["id"]).values(changes).returning(jobs)
     left = connection.execute(change).mappings().one()
     if left["open"] == 0:

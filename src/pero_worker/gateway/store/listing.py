@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, RowMapping, func, select, tuple_
+from sqlalchemy import Connection, Integer, RowMapping, cast, func, select, tuple_
 
 from pero_worker.gateway.states import PageState
 from pero_worker.gateway.store.schema import engines, jobs, keys, pages
 
 _LATELY_ROWS, _LATELY_PAGES = 5000, 200
+_ALIKE_ROWS = 50_000
 
 
 def list_jobs(connection: Connection, owner: str | None, before: int | None, limit: int) -> Sequence[RowMapping]:
@@ -43,6 +44,13 @@ def list_failures(connection: Connection, job: str, limit: int) -> Sequence[RowM
         pages.c.job == job, pages.c.state == PageState.FAILED.value
     )
     return connection.execute(query.order_by(pages.c.position, pages.c.number).limit(limit)).mappings().all()
+
+
+def can_retry(connection: Connection, job: str) -> bool:
+    """Whether a page of the job failed that has a scan."""
+    query = select(pages.c.id).where(pages.c.job == job, pages.c.state == PageState.FAILED.value)
+    there = pages.c.image_uploaded.is_(True) | pages.c.url.is_not(None)
+    return connection.execute(query.where(there).limit(1)).first() is not None
 
 
 def list_pages(
@@ -90,3 +98,43 @@ def engine_figures(connection: Connection, engine: str) -> RowMapping:
         func.avg(late.c.quality).label("quality"),
     ).select_from(late)
     return connection.execute(figures).mappings().one()
+
+
+def same_scans(connection: Connection, page: RowMapping, owner: str | None, limit: int) -> Sequence[RowMapping]:
+    """Other pages that were read from the same scan, the newest first: with `job_name`, `engine_name`. Of a key (None:
+    of all), among the latest."""
+    scan = page["document"] or page["id"]
+    digest = connection.execute(select(pages.c.image_sha256).where(pages.c.id == scan)).scalar()
+    if digest is None:
+        return []
+    newest = select(func.max(pages.c.number)).scalar_subquery()
+    alike = select(pages.c.id).where(pages.c.number > newest - _ALIKE_ROWS, pages.c.image_sha256 == digest)
+    if owner is not None:
+        alike = alike.where(pages.c.owner == owner)
+    query = (
+        select(pages, jobs.c.name.label("job_name"), engines.c.name.label("engine_name"))
+        .join(jobs, jobs.c.id == pages.c.job)
+        .outerjoin(engines, engines.c.id == pages.c.engine)
+        .where(pages.c.frame == page["frame"], pages.c.id != page["id"], pages.c.state == PageState.DONE.value)
+        .where((pages.c.document if page["document"] else pages.c.id).in_(alike))
+        .order_by(pages.c.number.desc())
+        .limit(limit)
+    )
+    return connection.execute(query).mappings().all()
+
+
+def pages_by_minute(connection: Connection, since: float, *, sqlite: bool) -> Sequence[tuple[int, int, int]]:
+    """Minutes since 1970 in which pages of any key ended: how many were done, and how many failed."""
+    # SQLite cuts off where PostgreSQL rounds.
+    moment = pages.c.finished / 60
+    minute = cast(moment if sqlite else func.floor(moment), Integer).label("minute")
+    failed = cast(pages.c.state == PageState.FAILED.value, Integer)
+    query = (
+        select(minute, func.sum(1 - failed), func.sum(failed))
+        # Key by key, as the index goes by them.
+        .where(pages.c.owner.in_(select(keys.c.id)), pages.c.finished >= since)
+        .where(pages.c.state.in_([PageState.DONE.value, PageState.EXPIRED.value, PageState.FAILED.value]))
+        .group_by(minute)
+        .order_by(minute)
+    )
+    return [(int(when), int(done), int(lost)) for when, done, lost in connection.execute(query)]

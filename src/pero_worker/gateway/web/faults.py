@@ -18,7 +18,7 @@ def error_page(request: Request, status: int, message: str) -> Response:
     heading = words(f"error.{status}") if words.has(f"error.{status}") else words("error.other")
     if status in {503, 507}:
         message = f"{message} {words('error.again')}"
-    return show(visit, "error.html", status=status, heading=heading, message=message)
+    return show(visit, "error.html", status=status, number=status, heading=heading, message=message)
 
 
 async def sign_in_needed(_: Request, error: Exception) -> Response:

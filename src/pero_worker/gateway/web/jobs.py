@@ -15,7 +15,7 @@ from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.states import FINAL_JOBS, OPEN_PAGES, PageState
 from pero_worker.gateway.store.engines import engine_by_id
 from pero_worker.gateway.store.jobs import cancel_job, expire_job, retry_pages
-from pero_worker.gateway.store.listing import first_names, list_failures, list_jobs, list_pages, page_counts
+from pero_worker.gateway.store.listing import can_retry, first_names, list_failures, list_jobs, list_pages, page_counts
 from pero_worker.gateway.v1.access import allowed_job
 from pero_worker.gateway.web.render import go_to, show
 from pero_worker.gateway.web.visit import Reader, Visit, Writer
@@ -45,9 +45,15 @@ def get_jobs(visit: Reader, before: Before = None) -> Response:
         shown = rows[:_JOBS_AT_ONCE]
         nameless = [row["id"] for row in shown if not row["name"]]
         names = first_names(connection, nameless)
+        again = {row["id"] for row in shown if row["failed"] and can_retry(connection, row["id"])}
         failures = {row["id"]: list_failures(connection, row["id"], _FAILURES_SHOWN) for row in shown if row["failed"]}
     items = [
-        {"job": row, "title": title_of(row, names.get(row["id"], "")), "failures": failures.get(row["id"], ())}
+        {
+            "job": row,
+            "title": title_of(row, names.get(row["id"], "")),
+            "failures": failures.get(row["id"], ()),
+            "again": row["id"] in again,
+        }
         for row in shown
     ]
     following = shown[-1]["number"] if len(rows) > len(shown) else None
@@ -68,6 +74,7 @@ def get_job(visit: Reader, job_id: UUID, after: str = "", only: str = "all") -> 
         job = job_of(connection, job_id, visit)
         rows = list_pages(connection, job["id"], _FILTERS.get(only, ()), place, _PAGES_AT_ONCE + 1)
         counts = page_counts(connection, job["id"])
+        again = bool(job["failed"]) and can_retry(connection, job["id"])
         names = {} if job["name"] else first_names(connection, [job["id"]])
         engine = engine_by_id(connection, job["engine"]) if job["engine"] else None
     shown = rows[:_PAGES_AT_ONCE]
@@ -78,12 +85,10 @@ def get_job(visit: Reader, job_id: UUID, after: str = "", only: str = "all") -> 
         "pages": shown,
         "counts": {name: sum(counts.get(state, 0) for state in _states(name)) for name in _FILTERS},
         "engine": engine,
+        "again": again,
         "only": only if only in _FILTERS else "all",
         "after": after if cursor else "",
         "following": f"{last['position']}.{last['number']}" if last else "",
-        "lacking": sum(
-            1 for row in shown if row["state"] == PageState.CREATED and not row["image_uploaded"] and not row["url"]
-        ),
     }
     return show(visit, "parts/job.html" if visit.wants_part else "job.html", **values)
 
@@ -96,7 +101,7 @@ def job_of(connection: Connection, job_id: UUID, visit: Visit, *, locked: bool =
     """The job, if this visitor may see it. Who may not is not told whether it is there."""
     assert visit.key is not None  # noqa: S101  (who asks has signed in)
     try:
-        return allowedjob_of(connection, job_id, visit.key, locked=locked)
+        return allowed_job(connection, job_id, visit.key, locked=locked)
     except ApiError as error:
         raise ApiError(404, "JOB_NOT_FOUND", visit.words("error.no_job")) from error
 

@@ -56,7 +56,9 @@ async def start(visit: Writer, job_id: UUID) -> Response:
     """Whoever uploads gives up on files that did not come: the job starts without them. Fields of the form are names of
     pages with the reasons."""
     reasons = await read_form(visit.request)
-    return await run_in_threadpool(_start, visit, job_id, {name: storable_line(why) or "" for name, why in reasons.items()})
+    return await run_in_threadpool(
+        _start, visit, job_id, {name: storable_line(why) or "" for name, why in reasons.items()}
+    )
 
 
 def _start(visit: Visit, job_id: UUID, reasons: dict[str, str]) -> Response:

@@ -37,7 +37,11 @@ _YEAR = 365 * 86_400
 def _environment() -> Environment:
     folder = Path(__file__).parent / "templates"
     made = Environment(
-        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     made.globals.update(asset=address, version=pero_worker.__version__, languages=LANGUAGES)
     made.filters.update(line=_line, segment=_segment, iso=_iso, utc=_utc)
@@ -67,10 +71,10 @@ def _utc(value: float | datetime) -> str:
     return f"{_moment(value):%Y-%m-%d %H:%M} UTC"
 
 
-def show(visit: Visit, template: str, *, status: int = 200, headers: dict[str, str] | None = None, **values: Any) -> Response:
+def show(visit: Visit, template: str, *, status: int = 200, **values: Any) -> Response:
     """A page, or a part of one."""
     text = _environment().get_template(template).render(visit=visit, t=visit.words, **values)
-    reply = HTMLResponse(text, status, {**HEADERS, "Vary": "Cookie, Accept-Language, HX-Request", **(headers or {})})
+    reply = HTMLResponse(text, status, {**HEADERS, "Vary": "Cookie, Accept-Language, HX-Request"})
     _remember(visit, reply)
     return reply
 
@@ -88,10 +92,6 @@ def go_to(visit: Visit, path: str) -> Response:
 def _remember(visit: Visit, reply: Response) -> None:
     secure = visit.request.url.scheme == "https"
     if visit.fresh_session:
-        reply.set_cookie(
-            COOKIE, visit.fresh_session, SESSION_SECONDS, secure=secure, httponly=True, samesite="strict"
-        )
+        reply.set_cookie(COOKIE, visit.fresh_session, SESSION_SECONDS, secure=secure, httponly=True, samesite="strict")
     if visit.chosen_language:
-        reply.set_cookie(
-            LANGUAGE_COOKIE, visit.chosen_language, _YEAR, secure=secure, httponly=True, samesite="strict"
-        )
+        reply.set_cookie(LANGUAGE_COOKIE, visit.chosen_language, _YEAR, secure=secure, httponly=True, samesite="strict")

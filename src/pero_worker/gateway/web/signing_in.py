@@ -51,4 +51,3 @@ def post_sign_out(visit: Guest) -> Response:
     reply = go_to(visit, "/web/sign-in")
     reply.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return reply
-

@@ -82,9 +82,7 @@ def guest(request: Request) -> Visit:
     language = choose_language(
         chosen or request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", "")
     )
-    return Visit(
-        request=request, gateway=gateway_of(request), words=words_of(language), chosen_language=chosen or ""
-    )
+    return Visit(request=request, gateway=gateway_of(request), words=words_of(language), chosen_language=chosen or "")
 
 
 def _signed_in(request: Request) -> Visit:
