@@ -23,7 +23,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo demo-gateway install test unit docs licences acceptance test-rabbitmq4 lint bench-quality bench-local bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-away bench-durability chaos fuzz clean
+.PHONY: help demo demo-gateway install test unit docs licences acceptance check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-away bench-durability chaos fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -70,6 +70,9 @@ bench-quality: $(VENV)/.stamp-test ## error rates on PAGES (default ../shared/pa
 bench-local: $(VENV)/.stamp-program ## speed of one machine on PAGES
 	$(BIN)/python benchmarks/local.py $(PAGES)
 
+bench-start: $(VENV)/.stamp-test ## what starting costs, and what a worker and a watchdog without work take
+	$(BIN)/python benchmarks/start.py
+
 bench-cluster bench-farm: $(VENV)/.stamp-test ## how long a page waits in a cluster, beside upstream's figures
 	$(BIN)/python benchmarks/waiting.py
 
@@ -85,8 +88,13 @@ bench-bulk: $(VENV)/.stamp-test ## time and memory of publishing and downloading
 bench-durability: $(VENV)/.stamp-test ## what it costs that results survive a power cut
 	$(BIN)/python benchmarks/durability.py
 
-chaos: $(VENV)/.stamp-test ## 5,000 pages under 200 faults; SEED=N repeats one
+chaos: $(VENV)/.stamp-test ## 5,000 pages under 200 faults, 1,500 through a gateway under 36; SEED=N repeats one
 	$(BIN)/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED))
+	$(BIN)/python tests/faults/chaos_gateway.py $(if $(SEED),--seed $(SEED))
+
+check-upgrade: $(VENV)/.stamp-test ## parts of an earlier version, whose src folder is PREVIOUS, beside this one's
+	@test -d "$(PREVIOUS)" || { echo 'say PREVIOUS=/path/to/an/earlier/checkout/src' >&2; exit 2; }
+	PERO_WORKER_PREVIOUS=$(abspath $(PREVIOUS)) $(BIN)/python -m pytest -q -n 0 tests/cluster/test_upgrade.py
 
 bench-gateway: $(VENV)/.stamp-test ## a gateway under 1, 10 and 100 clients, a large upload, 1,000 event streams
 	$(BIN)/python benchmarks/gateway_load.py

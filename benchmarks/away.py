@@ -266,7 +266,13 @@ def send(cluster: ClusterUnderFire, stage: str) -> int:
     number = len(NUMBERS)
     NUMBERS.append(number)
     name = f"page{number}"
-    request = Request(name, name, (stage, "out"), (Payload(f"{name}.png", b"image"),), source=name)
+    request = Request(
+        uuid=name,
+        page_uuid=name,
+        stages=(stage, "out"),
+        results=(Payload(name=f"{name}.png", content=b"image"),),
+        source=name,
+    )
     publish_with_retry(publisher(cluster), stage, encode_request(request), 0, SystemClock())
     return number
 

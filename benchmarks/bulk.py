@@ -34,7 +34,7 @@ def main() -> None:
         folder = Path(name)
         servers = LocalServers(folder / "cluster")
         addresses = servers.start()
-        os.environ.update(PERO_WORKER_ZOOKEEPER=addresses.zookeeper, XDG_STATE_HOME=name, XDG_CACHE_HOME=name)
+        os.environ.update(PERO_WORKER_CONFIG=str(addresses.client_file), XDG_STATE_HOME=name, XDG_CACHE_HOME=name)
         worker = None
         try:
             (folder / "config.ini").write_text(DUMMY)

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from pero_worker.brokers.connection import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
+from pero_worker.cluster.settings import cluster_access, options_in, read_settings
 from pero_worker.formats import pagexml
 from pero_worker.page import Line, Page, Region
 from pero_worker.request import Payload, Request, StageLog, StageStatus
-from pero_worker.servers.local import LocalServers
+from pero_worker.servers.local import Addresses, LocalServers
 from pero_worker.wire.requests import encode_request
 from pero_worker.wire.servers import parse_server
 
@@ -67,11 +67,11 @@ def main() -> None:
             run(home, "ocr, one process", "ocr", scans, "-o", home / "out", "-p", "rapidocr", "-j", "1", "-q")
         servers = LocalServers(home / "cluster")
         addresses = servers.start()
-        os.environ["PERO_WORKER_ZOOKEEPER"] = addresses.zookeeper
+        os.environ["PERO_WORKER_CONFIG"] = str(addresses.client_file)
         try:
             subprocess.run([*COMMAND, "servers", "add", "mq", addresses.rabbitmq], check=True)
             for layout in ("tree", "requests"):
-                fill(addresses.rabbitmq, f"out-{layout}", options.pages)
+                fill(addresses, f"out-{layout}", options.pages)
                 folder = home / layout
                 run(home, f"download, {layout}", "download", f"out-{layout}", "-o", folder, "--layout", layout, "-q")
         finally:
@@ -97,17 +97,25 @@ def drawn(folder: Path, count: int) -> Path:
     return folder
 
 
-def fill(server: str, queue: str, count: int) -> None:
+def fill(addresses: Addresses, queue: str, count: int) -> None:
     now = SystemClock().now()
     box = ((10.0, 10.0), (90.0, 10.0), (90.0, 20.0), (10.0, 20.0))
-    lines = tuple(Line(f"l{number}", box[:2], box, (8.0, 2.0), "a line of text", 0.9) for number in range(40))
-    xml = pagexml.write(Page("a.png", 100, 100, (Region("r", box, lines),)), created=now, creator="bench")
-    results = (Payload("a.png", os.urandom(10_000)), Payload("a.png_page.xml", xml))
-    log = StageLog("w", "ocr", now, now, StageStatus.OK)
-    broker = RabbitBroker(BrokerAccess(servers=(parse_server(server),)))
+    lines = tuple(
+        Line(id=f"l{number}", baseline=box[:2], polygon=box, heights=(8.0, 2.0), text="a line of text", confidence=0.9)
+        for number in range(40)
+    )
+    xml = pagexml.write(
+        Page(name="a.png", width=100, height=100, regions=(Region(id="r", polygon=box, lines=lines),)),
+        created=now,
+        creator="bench",
+    )
+    results = (Payload(name="a.png", content=os.urandom(10_000)), Payload(name="a.png_page.xml", content=xml))
+    log = StageLog(host_id="w", stage="ocr", start=now, end=now, status=StageStatus.OK)
+    access = cluster_access(options_in(read_settings(addresses.client_file))).broker
+    broker = RabbitBroker(replace(access, servers=(parse_server(addresses.rabbitmq),)))
     broker.wait_connected(30)
     broker.declare(queue)
-    request = Request("u", "p", (queue,), results, (log,), start_time=now)
+    request = Request(uuid="u", page_uuid="p", stages=(queue,), results=results, logs=(log,), start_time=now)
     for number in range(count):
         page = f"{number:032x}"
         body = encode_request(replace(request, uuid=page, page_uuid=page, source=f"box{number // 100}/{number}"))

@@ -13,20 +13,21 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pika
 
-from pero_worker.brokers.connection import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry.servers import MQ, set_servers
 from pero_worker.cluster.registry.stages import StageChange, save_stage
 from pero_worker.cluster.registry.workers import assign, read_workers
-from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.cluster.settings import cluster_access, options_in, read_settings
+from pero_worker.coordinators.session import session
 from pero_worker.request import Payload, Request
-from pero_worker.servers.local import LocalServers
+from pero_worker.servers.local import Addresses, LocalServers
 from pero_worker.wire.requests import encode_request
 from pero_worker.wire.servers import parse_server
 
@@ -39,11 +40,16 @@ WINDOW = 32
 def fill(broker: RabbitBroker, size: int, count: int, *stages: str) -> None:
     image = os.urandom(size)
     for number in range(count):
-        request = Request(f"{number:032x}", f"{number:032x}", stages, (Payload("a.png", image),))
+        request = Request(
+            uuid=f"{number:032x}",
+            page_uuid=f"{number:032x}",
+            stages=stages,
+            results=(Payload(name="a.png", content=image),),
+        )
         broker.publish(stages[0], encode_request(request))
 
 
-def relay(port: int, vhost: str, source: str, target: str, count: int) -> float:
+def relay(addresses: Addresses, source: str, target: str, count: int) -> float:
     """Pages a second of a bare relay with pipelined confirms."""
     channel: Any = None
     state: dict[str, Any] = {"published": 0, "confirmed": 0, "tags": {}}
@@ -69,7 +75,8 @@ def relay(port: int, vhost: str, source: str, target: str, count: int) -> float:
         channel.basic_qos(prefetch_count=WINDOW)
         channel.basic_consume(source, arrived)
 
-    parameters = pika.ConnectionParameters("127.0.0.1", port, vhost)
+    login = pika.PlainCredentials(addresses.user, addresses.password)
+    parameters = pika.ConnectionParameters("127.0.0.1", parse_server(addresses.rabbitmq).port, "/", login)
     connection = pika.SelectConnection(
         parameters,
         on_open_callback=lambda connection: connection.channel(on_open_callback=opened),
@@ -120,12 +127,16 @@ def main() -> None:
             servers.stop(wipe=True)
 
 
-def measure(folder: str, addresses: Any) -> None:
-    rabbitmq = parse_server(addresses.rabbitmq)
-    environment = {**os.environ, "PERO_WORKER_ZOOKEEPER": addresses.zookeeper, "PERO_WORKER_CACHE": f"{folder}/cache"}
-    with session(ZooKeeperAccess(servers=(addresses.zookeeper,))) as client:
+def measure(folder: str, addresses: Addresses) -> None:
+    environment = {
+        **os.environ,
+        "PERO_WORKER_CONFIG": str(addresses.client_file),
+        "PERO_WORKER_CACHE": f"{folder}/cache",
+    }
+    access = cluster_access(options_in(read_settings(addresses.client_file)))
+    with session(access.zookeeper) as client:
         set_servers(client, MQ, [addresses.rabbitmq])
-        broker = RabbitBroker(BrokerAccess(servers=(rabbitmq,)))
+        broker = RabbitBroker(replace(access.broker, servers=(parse_server(addresses.rabbitmq),)))
         broker.wait_connected(15)
         for name, config in (("one", DUMMY), ("raw", None), ("out", None)):
             save_stage(client, broker, name, StageChange(config=config), SystemClock().now())
@@ -137,13 +148,13 @@ def measure(folder: str, addresses: Any) -> None:
             print("| --- | --- | --- | --- | --- | --- |")
             for size, count in LOADS:
                 for _ in range(ROUNDS):
-                    measure_once(client, broker, worker.pid, rabbitmq.port or 5672, size, count)
+                    measure_once(client, broker, worker.pid, addresses, size, count)
         broker.close()
 
 
-def measure_once(client: Any, broker: RabbitBroker, worker: int, port: int, size: int, count: int) -> None:
+def measure_once(client: Any, broker: RabbitBroker, worker: int, addresses: Addresses, size: int, count: int) -> None:
     fill(broker, size, count, "raw", "out")
-    bare = relay(port, "/", "raw", "out", count)
+    bare = relay(addresses, "raw", "out", count)
     assign(client, "w", "")
     while read_workers(client)[0].facts.get("stages"):
         time.sleep(0.02)

@@ -15,17 +15,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pero_worker.brokers.connection import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry.servers import MQ, set_servers
 from pero_worker.cluster.registry.stages import StageChange, save_stage
 from pero_worker.cluster.registry.workers import assign, read_workers
+from pero_worker.cluster.settings import cluster_access, options_in, read_settings
 from pero_worker.cluster.status import leader
-from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.coordinators.session import session
 from pero_worker.request import Payload, Request
 from pero_worker.servers.local import LocalServers
 from pero_worker.wire.requests import encode_request
@@ -42,13 +43,15 @@ class Bench:
 
     def stage(self, name: str, seconds: float = 0.0) -> None:
         config = f"[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\nTIME_DIFF_MIN = {seconds}\nTIME_DIFF_MAX = {seconds}\n"
-        save_stage(self.client, self.broker, name, StageChange(config), SystemClock().now())
+        save_stage(self.client, self.broker, name, StageChange(config=config), SystemClock().now())
 
     def output(self, name: str) -> None:
         save_stage(self.client, self.broker, name, StageChange(), SystemClock().now())
 
     def publish(self, *stages: str) -> None:
-        request = Request(os.urandom(8).hex(), "p", stages, (Payload("a.png", b"x" * 100),))
+        request = Request(
+            uuid=os.urandom(8).hex(), page_uuid="p", stages=stages, results=(Payload(name="a.png", content=b"x" * 100),)
+        )
         self.broker.publish(stages[0], encode_request(request))
 
     def collect(self, queue: str) -> float:
@@ -80,12 +83,13 @@ def main() -> None:
         servers = LocalServers(Path(folder) / "cluster")
         addresses = servers.start()
         try:
-            with session(ZooKeeperAccess(servers=(addresses.zookeeper,))) as client:
+            access = cluster_access(options_in(read_settings(addresses.client_file)))
+            with session(access.zookeeper) as client:
                 set_servers(client, MQ, [addresses.rabbitmq])
-                broker = RabbitBroker(BrokerAccess(servers=(parse_server(addresses.rabbitmq),)))
+                broker = RabbitBroker(replace(access.broker, servers=(parse_server(addresses.rabbitmq),)))
                 environment = {
                     **os.environ,
-                    "PERO_WORKER_ZOOKEEPER": addresses.zookeeper,
+                    "PERO_WORKER_CONFIG": str(addresses.client_file),
                     "XDG_CACHE_HOME": folder,
                 }
                 show(Bench(client, broker, environment))

@@ -34,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         os.environ[SERVERS] = tempfile.mkdtemp(prefix="pero-servers-")
+        # Where commands would find the cluster that whoever runs the tests has started.
+        os.environ["XDG_STATE_HOME"] = str(Path(os.environ[SERVERS]) / "state")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -41,5 +43,5 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     folder = Path(os.environ.pop(SERVERS))
     for pid_file in folder.glob("*/*.pid"):
-        Daemon(pid_file.stem, pid_file.parent).stop(signal.SIGKILL)
+        Daemon(name=pid_file.stem, folder=pid_file.parent).stop(signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)

@@ -206,7 +206,11 @@ def _set_up(given: argparse.Namespace) -> torch.device:
 
 def _schedule(given: argparse.Namespace) -> loop.Schedule:
     return loop.Schedule(
-        given.minutes, given.steps, given.rate, warm_up=given.warm_up, validate_every=given.validate_every
+        minutes=given.minutes,
+        steps=given.steps,
+        rate=given.rate,
+        warm_up=given.warm_up,
+        validate_every=given.validate_every,
     )
 
 

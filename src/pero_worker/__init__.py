@@ -18,8 +18,8 @@ _HOMES = {
     "work": ("EngineInput", "EngineOutput"),
     "formats": ("Document", "DocumentFormat", "PageFormat"),
     "jobs.job": ("Job", "JobState", "JobStatus"),
-    "jobs.report": ("PageRecord", "PageStatus", "read_report"),
-    "jobs.run": ("Summary",),
+    "jobs.records": ("PageRecord", "PageStatus", "read_report"),
+    "jobs.listener": ("Summary",),
     "errors": (
         "ExitCode",
         "NoInputError",
@@ -92,8 +92,8 @@ if TYPE_CHECKING:
     )
     from pero_worker.formats import Document, DocumentFormat, PageFormat
     from pero_worker.jobs.job import Job, JobState, JobStatus
-    from pero_worker.jobs.report import PageRecord, PageStatus, read_report
-    from pero_worker.jobs.run import Summary
+    from pero_worker.jobs.listener import Summary
+    from pero_worker.jobs.records import PageRecord, PageStatus, read_report
     from pero_worker.page import Image, Line, Page, Point, Polygon, Region, Word
     from pero_worker.ports import Engine, EngineFactory
     from pero_worker.work import EngineInput, EngineOutput

@@ -10,13 +10,14 @@ from pero_worker.clock import SystemClock
 from pero_worker.engines.registry import load_engine
 from pero_worker.errors import PageError, StageError
 from pero_worker.formats import pagexml, parse_formats
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.inputs.web.addresses import AddressRules
 from pero_worker.inputs.web.fetch import FetchOptions
 from pero_worker.jobs.books import BookSettings, named_hosts
 from pero_worker.jobs.job import Job, JobRequest, OpenWorkforce, run_job
-from pero_worker.jobs.report import PageRecord
-from pero_worker.jobs.run import NullListener, RunOptions, Summary
+from pero_worker.jobs.listener import NullListener, Summary
+from pero_worker.jobs.records import PageRecord
+from pero_worker.jobs.run import RunOptions
 from pero_worker.local.devices import choose_devices
 from pero_worker.local.workforce import LocalSettings, local_workforce
 from pero_worker.models.pipelines import load_pipeline, pipeline_cache
@@ -64,11 +65,11 @@ class Reader:
         broken, or larger than `max_pixels`, or an engine failed on it.
         """
         file = Path(path)
-        image = Payload(file.name, reference=file_reference(file, index, dpi))
+        image = Payload(name=file.name, reference=file_reference(file, index, dpi))
         images = ImageReader(max_pixels=max_pixels, local_files=True)
         with self._turn:
             page = process_page(self._stages, image, images, SystemClock())
-        return page if page is not None else Page(file.name, 1, 1)
+        return page if page is not None else Page(name=file.name, width=1, height=1)
 
     def close(self) -> None:
         """Gives the engines up."""

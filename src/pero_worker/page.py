@@ -20,50 +20,67 @@ Point = tuple[float, float]
 Polygon = tuple[Point, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """A word without spaces; `polygon` runs clockwise from the top left corner, normally four points."""
+    """A word of a line."""
 
     text: str
+    """Without spaces."""
     polygon: Polygon
+    """Clockwise from the top left corner; normally four points."""
     confidence: float | None = None
+    """How likely a letter of it is right; None where an engine does not say."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A text line. `heights` are ascender and descender in pixels, measured from the baseline.
-
-    `text` is None before recognition; '' means recognised as empty. `words` may be empty although
-    there is text (an engine without word positions); their texts joined by spaces are then unknown.
-    """
+    """A line of text."""
 
     id: str
+    """Unique on the page."""
     baseline: Polygon
+    """From the first letter to the last, at the letters' feet."""
     polygon: Polygon
+    """Around the ink."""
     heights: tuple[float, float] | None = None
+    """Of the ascenders above the baseline and the descenders below it, in pixels."""
     text: str | None = None
+    """None before recognition; '' means that nothing was recognised."""
     confidence: float | None = None
+    """How likely a letter of it is right; None where an engine does not say."""
     words: tuple[Word, ...] = ()
+    """May be empty although there is text: some engines do not know where words are."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
+    """A paragraph, a heading, a page number and so on."""
+
     id: str
+    """Unique on the page."""
     polygon: Polygon
+    """Around its lines."""
     lines: tuple[Line, ...] = ()
+    """In reading order."""
     kind: str | None = None
+    """The region's type in PAGE XML, such as "paragraph"; None where an engine does not say."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page; `name` is the image's file name, `width` and `height` are pixels (>= 1). `orientation`: the degrees,
-    clockwise, by which the page is to be turned for its text to stand upright; coordinates are of the page as it is."""
+    """A page and all that is on it."""
 
     name: str
+    """The image's file name."""
     width: int
+    """Pixels, at least 1."""
     height: int
+    """Pixels, at least 1."""
     regions: tuple[Region, ...] = ()
+    """In reading order."""
     orientation: float = 0.0
+    """Degrees, clockwise, by which the page is to be turned for its text to stand upright; coordinates are of the page
+    as it is."""
 
     def lines(self) -> Iterator[Line]:
         """All lines in reading order."""

@@ -15,59 +15,79 @@ class StageStatus(StrEnum):
     FAILED = "Failed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """A named result. Either `content` holds the bytes, or `reference` (a URL) says where they lie.
-
-    `extra` are protobuf fields of a newer program, kept byte for byte.
-    """
+    """A named result. Either `content` holds the bytes, or `reference` says where they lie."""
 
     name: str
+    """A file name."""
     content: bytes = b""
+    """The file's bytes."""
     reference: str = ""
+    """A URL."""
     extra: bytes = b""
+    """Protobuf fields of a newer program, kept byte for byte."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageLog:
-    """What one run of one stage did to the page. A page may have several of the same stage: one an attempt.
+    """What one run of one stage did to the page. A page may have several of the same stage: one for each attempt.
 
-    Ours, unknown to upstream: `engine` (name and version), `failure_class` ('' when it went well; see
-    errors.py), `seconds` (phase -> duration), `attempt` (from 1, crashes counted; 0 = not said).
+    Upstream's programs do not know the fields from `engine` on.
     """
 
     host_id: str
+    """The worker's name."""
     stage: str
+    """The stage's name."""
     start: datetime
+    """When the worker began."""
     end: datetime
+    """When the worker was done."""
     status: StageStatus | str
+    """A string of another program is kept as it is."""
     log: str = ""
+    """Lines for people."""
     version: str = ""
+    """The stage's version."""
     engine: str = ""
+    """The engine's name and version."""
     failure_class: str = ""
+    """'' when all went well; see errors.py."""
     attempt: int = 0
+    """From 1, crashes counted; 0: not said."""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    """How long each phase took."""
+    energy_joules: float | None = None
+    """What meters of the machine counted; None: nobody measured it."""
     extra: bytes = b""
+    """Protobuf fields of a newer program, kept byte for byte."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`stages[0]` is the stage the page waits in; the last name is the output queue.
-
-    Ours: `job` names what the page was published with, `source` where its results belong, a relative path without
-    extension ('' = from a program that says neither).
-    """
+    """A page on its way. Upstream's programs do not know `job` and `source`."""
 
     uuid: str
+    """Of this request; a page that is tried again gets a new one."""
     page_uuid: str
+    """Of the page."""
     stages: tuple[str, ...]
+    """What is still to do: the first is the stage that the page waits in, the last is the output queue."""
     results: tuple[Payload, ...] = ()
+    """The image, and what the stages made."""
     logs: tuple[StageLog, ...] = ()
+    """What was done, oldest first."""
     priority: int = 0
+    """Pages with a higher one go first."""
     start_time: datetime | None = None
+    """When it was published."""
     job: str = ""
+    """Names what the page was published with; '' from a program that does not say."""
     source: str = ""
+    """Where its results belong: a relative path without extension; '' from a program that does not say."""
     extra: bytes = field(default=b"", repr=False)
+    """Protobuf fields of a newer program, kept byte for byte."""
 
     @property
     def stage(self) -> str:
@@ -86,6 +106,17 @@ class Request:
     def destination(self) -> str:
         """The queue the request belongs in now; a page that was given up goes straight to the output queue."""
         return self.output_queue if self.failed and self.logs[-1].stage != self.stage else self.stage
+
+    @property
+    def worker_seconds(self) -> float:
+        """Of workers, over all stages and attempts."""
+        return sum(max(0.0, (log.end - log.start).total_seconds()) for log in self.logs)
+
+    @property
+    def energy_joules(self) -> float | None:
+        """What all stages and attempts used; None: not all of it was measured."""
+        measured = [log.energy_joules for log in self.logs if log.energy_joules is not None]
+        return sum(measured) if measured and len(measured) == len(self.logs) else None
 
     @property
     def failed_attempts(self) -> int:

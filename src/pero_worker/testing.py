@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pero_worker.brokers.memory import MemoryBroker
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.page import Page
 from pero_worker.ports import Engine
 from pero_worker.request import Payload
@@ -79,6 +79,6 @@ def run_engine(
         LoadedStage(stage=Stage(name=f"stage{number}", config="", version="1"), engine=engine)
         for number, engine in enumerate(engines, 1)
     ]
-    image = Payload(file.name, reference=file_reference(file, index, dpi))
+    image = Payload(name=file.name, reference=file_reference(file, index, dpi))
     images = ImageReader(max_pixels=DEFAULT_MAX_PIXELS, local_files=True)
     return process_page(stages, image, images, StandingClock(), page)

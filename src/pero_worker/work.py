@@ -18,6 +18,7 @@ class Delivery:
     queue: str
     """The queue that it came from."""
     body: bytes
+    """As it came."""
     attempts: int = 0
     """Earlier deliveries during which the worker died without a word, where the broker counts them."""
     redelivered: bool = False
@@ -31,6 +32,7 @@ class QueueState:
     messages: int
     """Those that are ready; not those in hand."""
     consumers: int
+    """Who take messages from it."""
 
 
 class WorkerStatus(StrEnum):
@@ -79,7 +81,9 @@ class EngineOutput:
     """What an engine made of a page; None = nothing new."""
 
     page: Page | None = None
+    """What is on it; None: nothing new."""
     logits: bytes | None = None
+    """pero-ocr's file of logits; None: nothing new."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """How long each phase took, by its name."""
 

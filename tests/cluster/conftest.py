@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.registry.servers import MQ, add_servers
 from pero_worker.cluster.registry.stages import StageChange, save_stage
-from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.coordinators.access import ZooKeeperAccess
+from pero_worker.coordinators.session import session
 from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.servers.zookeeper import ZooKeeperServer
 from pero_worker.wire.servers import Server
@@ -96,7 +97,7 @@ def cluster(rabbitmq: RabbitServer, zookeeper: ZooKeeperServer) -> Iterator[Test
     rabbitmq.api("PUT", f"permissions/{name}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
     access = ClusterAccess(
         zookeeper=ZooKeeperAccess(servers=(f"127.0.0.1:{zookeeper.port}/{name}",)),
-        broker=BrokerAccess(servers=(Server("127.0.0.1", rabbitmq.port),), vhost=name),
+        broker=BrokerAccess(servers=(Server(host="127.0.0.1", port=rabbitmq.port),), vhost=name),
     )
     with session(access.zookeeper) as client:
         add_servers(client, MQ, [f"127.0.0.1:{rabbitmq.port}"])

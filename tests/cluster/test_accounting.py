@@ -250,7 +250,9 @@ def test_a_download_keeps_the_messages_of_what_failed(stages: TestCluster, tmp_p
 
 def test_letters_are_read_one_at_a_time(stages: TestCluster) -> None:
     """A thousand of 5 MB are no reason to need 5 GB."""
-    body = encode_request(replace(decode_request(failed("large")), results=(Payload("a.png", bytes(5_000_000)),)))
+    body = encode_request(
+        replace(decode_request(failed("large")), results=(Payload(name="a.png", content=bytes(5_000_000)),))
+    )
     with stages.broker() as broker:
         broker.declare(DEAD_LETTERS)
         for _ in range(20):
@@ -281,8 +283,12 @@ def test_a_letter_whose_queue_is_gone_stays(stages: TestCluster) -> None:
 
 
 def test_results_without_page_xml_are_kept_as_they_came(stages: TestCluster, tmp_path: Path) -> None:
-    picture = (Payload("a.png", b"image"), Payload("../table.csv", b"1,2"), Payload("a.png", b"second"))
-    bad = (Payload("b.png", b"image"), Payload("b.xml", b"<no"))
+    picture = (
+        Payload(name="a.png", content=b"image"),
+        Payload(name="../table.csv", content=b"1,2"),
+        Payload(name="a.png", content=b"second"),
+    )
+    bad = (Payload(name="b.png", content=b"image"), Payload(name="b.xml", content=b"<no"))
     only = tuple(payload for payload in decode_request(finished("c", "c")).results if payload.name.endswith("xml"))
     with stages.broker() as broker:
         broker.publish("out", finished("box/a", "a", results=picture))

@@ -15,8 +15,9 @@ from faults.proxy import ZOOKEEPER_NONSENSE, Proxy
 
 from pero_worker.clock import SystemClock
 from pero_worker.coordinators import suspects, writebehind
+from pero_worker.coordinators.access import ZooKeeperAccess
 from pero_worker.coordinators.presence import Presence
-from pero_worker.coordinators.session import ZooKeeperAccess, connect, session
+from pero_worker.coordinators.session import connect, session
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
 from pero_worker.errors import TransientError, UsageError
 from pero_worker.work import WorkerStatus

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cluster.test_workers import running_watchdog, running_worker, until
-from gateway.conftest import V1, picture, roles_of, running
+from gateway.conftest import V1, json_lines, picture, roles_of, running
 
 from pero_worker.gateway.cluster_backend import RESULTS_QUEUE
 
@@ -52,3 +52,28 @@ def test_pages_survive_gateway_and_broker(cluster: TestCluster, tmp_path: Path) 
                 done = user.wait(job)
     assert (done["state"], done["progress"]) == ("done", 1.0)
     assert "both" in done["engine_name"]
+
+
+def test_a_broker_that_has_lost_everything_gets_it_again(cluster: TestCluster, tmp_path: Path) -> None:
+    """Queues that are deleted with what is in them are what a new broker has."""
+    for stage in ("first", "second"):
+        cluster.add_stage(stage, SLOW.format(stage))
+    options = ("--cluster", cluster.zookeeper, "--engine", "both=first,second")
+    with running(tmp_path / "data", *options, environment=cluster.environment()) as gateway, cluster.broker() as broker:
+        user = roles_of(gateway).user
+        job = send(user)
+        until(lambda: (state := broker.state("first")) and state.messages >= 10, 60)
+        for queue in ("first", "second", RESULTS_QUEUE):
+            broker.delete(queue)
+        until(lambda: (state := broker.state("first")) and state.messages >= 10, 60)
+        gateway.kill()
+        # Also while no gateway looks.
+        for queue in ("first", "second", RESULTS_QUEUE):
+            broker.delete(queue)
+        gateway.start(port=gateway.port)
+        until(lambda: (state := broker.state("first")) and state.messages >= 10, 60)
+        with running_watchdog(cluster), running_worker(cluster, tmp_path):
+            done = user.wait(job)
+        assert (done["state"], done["pages"], done["pages_failed"]) == ("done", PAGES, 0)
+    finished = [line["page"] for line in json_lines(gateway.log()) if line["message"] == "page finished"]
+    assert len(finished) == len(set(finished)) == PAGES

@@ -24,6 +24,7 @@ from pero_worker.cluster.logs.sender import LogSender, sending_logs
 from pero_worker.errors import OutputError, RequestError, UsageError
 from pero_worker.testing import StandingClock
 from pero_worker.text import one_line
+from pero_worker.work import QueueState
 
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster
@@ -52,6 +53,10 @@ class FakeBroker:
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.lines: list[str] = []
+        self.waiting = 0
+
+    def state(self, queue: str) -> QueueState:
+        return QueueState(messages=self.waiting, consumers=0)
 
     def publish(self, queue: str, body: bytes, priority: int = 0) -> None:
         logger.warning("the sender's own thread logs")
@@ -186,6 +191,23 @@ def test_the_rate_is_bounded_and_what_was_dropped_is_told() -> None:
     assert sender.dropped == 4
 
 
+def test_without_a_daemon_the_queue_is_bounded() -> None:
+    clock, broker = StandingClock(), FakeBroker()
+    broker.waiting = 100
+    sender = LogSender(broker, "w1", clock, most=100)
+    log = logging.Logger("x")
+    log.addHandler(sender)
+    log.warning("one")
+    log.warning("two")
+    until(lambda: sender.dropped == 2)
+    broker.waiting = 0
+    clock.sleep(20)
+    log.warning("three")
+    until(lambda: any("three" in line for line in broker.lines))
+    sender.close()
+    assert not any("one" in line or "two" in line for line in broker.lines)
+
+
 def test_the_sender_is_not_told_what_it_logs_itself() -> None:
     broker = FakeBroker(RequestError("no queue"))
     with sending_logs(broker, "w1", SystemClock()) as sender:
@@ -227,8 +249,8 @@ def test_files_are_rotated_and_old_ones_of_ours_removed(tmp_path: Path) -> None:
         clock.sleep(60)
     files.close()
     assert [path.name for path in log_files(tmp_path)] == [
-        "pero_2026-01-02T03:14:05+00:00.log",
-        "pero_2026-01-02T03:24:05+00:00.log",
+        "pero_2026-01-02T03:14:05.000000+00:00.log",
+        "pero_2026-01-02T03:24:05.000000+00:00.log",
     ]
     assert written(tmp_path) == [f"line {number}" for number in range(10, 30)]
     assert all(path.read_text() == "mine" for path in others)

@@ -24,7 +24,8 @@ import pytest
 import trustme
 
 from pero_worker.errors import StageError, TransientError, UsageError
-from pero_worker.models.store import ArchiveStore, Keep
+from pero_worker.models.keep import Keep
+from pero_worker.models.store import ArchiveStore
 from pero_worker.servers.sftp import host_key
 from pero_worker.stage import Stage
 from pero_worker.stores.location import greeted_protocol

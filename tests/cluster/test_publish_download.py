@@ -307,10 +307,18 @@ def test_a_small_job_does_not_wait_behind_a_large_one(cluster: TestCluster, tmp_
 def finished(source: str, page_id: str, **changes: object) -> bytes:
     """A message as a worker leaves it in an output queue."""
     now = SystemClock().now()
-    log = StageLog("w1", "ocr", now, now, StageStatus.OK, version="1")
-    xml = pagexml.write(Page("a.png", 20, 10), created=now, creator="test")
-    results = (Payload("a.png", b"image"), Payload("a.png_page.xml", xml))
-    made = Request(f"m-{page_id}", page_id, ("out",), results, (log,), start_time=now, source=source)
+    log = StageLog(host_id="w1", stage="ocr", start=now, end=now, status=StageStatus.OK, version="1")
+    xml = pagexml.write(Page(name="a.png", width=20, height=10), created=now, creator="test")
+    results = (Payload(name="a.png", content=b"image"), Payload(name="a.png_page.xml", content=xml))
+    made = Request(
+        uuid=f"m-{page_id}",
+        page_uuid=page_id,
+        stages=("out",),
+        results=results,
+        logs=(log,),
+        start_time=now,
+        source=source,
+    )
     return encode_request(replace(made, **changes))  # type: ignore[arg-type]
 
 

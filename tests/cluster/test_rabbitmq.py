@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.link import Link
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.errors import RequestError, TransientError
@@ -124,7 +124,7 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServe
 @contextlib.contextmanager
 def connected(server: RabbitServer) -> Iterator[RabbitBroker]:
     """As guest, and with no word about the virtual host."""
-    broker = RabbitBroker(BrokerAccess(servers=(Server("127.0.0.1", server.port),)))
+    broker = RabbitBroker(BrokerAccess(servers=(Server(host="127.0.0.1", port=server.port),)))
     try:
         broker.wait_connected(10)
         yield broker
@@ -223,9 +223,9 @@ def test_wake_ends_the_wait(cluster: TestCluster) -> None:
 def test_no_server_and_a_wrong_password_say_what_is_wrong(cluster: TestCluster) -> None:
     port = cluster.access.broker.servers[0].port
     for access, words in (
-        (BrokerAccess(servers=(Server("127.0.0.1", 1),)), "refused"),
-        (BrokerAccess(servers=(Server("127.0.0.1", port),), password="wrong"), "user or password"),
-        (BrokerAccess(servers=(Server("127.0.0.1", port),), vhost="none"), "vhost"),
+        (BrokerAccess(servers=(Server(host="127.0.0.1", port=1),)), "refused"),
+        (BrokerAccess(servers=(Server(host="127.0.0.1", port=port),), password="wrong"), "user or password"),
+        (BrokerAccess(servers=(Server(host="127.0.0.1", port=port),), vhost="none"), "vhost"),
     ):
         broker = RabbitBroker(access)
         try:

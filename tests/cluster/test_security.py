@@ -20,14 +20,16 @@ from faults.chaos_cluster import children
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError, NoNodeError
 
-from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import ClusterAccess, open_cluster
+from pero_worker.cluster.access import ClusterAccess
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.registry.acl import protect
 from pero_worker.cluster.registry.servers import MQ, add_servers
 from pero_worker.cluster.registry.stages import StageChange, save_stage
-from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.coordinators.access import ZooKeeperAccess
+from pero_worker.coordinators.session import session
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
 from pero_worker.errors import RequestError, TransientError
 from pero_worker.servers.daemon import free_port
@@ -127,7 +129,7 @@ def zookeeper_server(certificates: Certificates, name: str) -> tuple[ZooKeeperSe
         "enforce.auth.schemes=sasl\n"
     )
     login = f"-Djava.security.auth.login.config={folder / 'jaas.conf'}"
-    return ZooKeeperServer(folder, plain, extra=extra, jvm=(login,)), Ports(plain, tls)
+    return ZooKeeperServer(folder=folder, port=plain, extra=extra, jvm=(login,)), Ports(plain, tls)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +159,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 def rabbit_access(ports: Ports, certificates: Certificates) -> BrokerAccess:
     return BrokerAccess(
-        servers=(Server("localhost", ports.tls),),
+        servers=(Server(host="localhost", port=ports.tls),),
         user=USER,
         password=PASSWORD,
         ca_cert=certificates.ca,
@@ -229,13 +231,13 @@ def test_rabbitmq_refuses_and_is_refused(rabbit: Ports, certificates: Certificat
     good = rabbit_access(rabbit, certificates)
     assert "certificate verify failed" in rabbit_refusal(replace(good, ca_cert=certificates.other_ca))
     assert "user or password is wrong" in rabbit_refusal(replace(good, password="wrong"))
-    assert "IP address mismatch" in rabbit_refusal(replace(good, servers=(Server("127.0.0.2", rabbit.tls),)))
+    assert "IP address mismatch" in rabbit_refusal(replace(good, servers=(Server(host="127.0.0.2", port=rabbit.tls),)))
 
 
 def test_tls_and_none_do_not_mix_on_rabbitmq(rabbit: Ports, certificates: Certificates) -> None:
     good = rabbit_access(rabbit, certificates)
     for access in (
-        replace(good, servers=(Server("localhost", rabbit.plain),)),
+        replace(good, servers=(Server(host="localhost", port=rabbit.plain),)),
         replace(good, ca_cert=""),
         replace(good, ca_cert=str(certificates.folder / "none.pem")),
     ):
@@ -336,7 +338,7 @@ def test_nodes_belong_to_the_user_who_made_them(rabbit: Ports, zoo: Ports, certi
     with open_cluster(access) as cluster:
         add_servers(cluster.zookeeper, MQ, [f"localhost:{rabbit.tls}"])
         save_stage(
-            cluster.zookeeper, cluster.broker, "ocr", StageChange("[WORKER]\nDUMMY = yes\n"), SystemClock().now()
+            cluster.zookeeper, cluster.broker, "ocr", StageChange(config="[WORKER]\nDUMMY = yes\n"), SystemClock().now()
         )
         worker = ZooKeeperCoordinator(cluster.zookeeper, "w1", SystemClock())
         worker.reports.begin_suspect("page")

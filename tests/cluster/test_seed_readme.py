@@ -53,7 +53,7 @@ def ftp(tmp_path: Path) -> Iterator[str]:
     root = tmp_path / "ftp-root"
     root.mkdir()
     port = free_port()
-    server = Daemon("ftp", tmp_path / "ftp")
+    server = Daemon(name="ftp", folder=tmp_path / "ftp")
     options = ["--host", "127.0.0.1", "--port", str(port), "--root", str(root), "--user", "pero"]
     command = [sys.executable, "-m", "pero_worker.servers.ftp", *options]
     server.start(command, {"PERO_WORKER_SERVER_PASSWORD": "pero"})

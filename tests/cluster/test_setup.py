@@ -22,7 +22,7 @@ import yaml
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.settings import cluster_access, options_in, read_settings, store_access
 from pero_worker.cluster.setup.files import SetupOptions, checked_hosts, make_set_up
 from pero_worker.cluster.setup.templates import Ports
@@ -48,7 +48,8 @@ def free_ports() -> Ports:
     taken: list[int] = []
     for _ in range(4):
         taken.append(free_port(0, taken))
-    return Ports(*taken)
+    zookeeper, amqp, management, sftp = taken
+    return Ports(zookeeper=zookeeper, amqp=amqp, management=management, sftp=sftp)
 
 
 def start_rabbitmq(folder: Path, ports: Ports) -> RabbitServer:
@@ -56,7 +57,7 @@ def start_rabbitmq(folder: Path, ports: Ports) -> RabbitServer:
     server = RabbitServer.on_free_ports(folder)
     for name in ("mnesia", "log", "home"):
         (folder / name).mkdir()
-    epmd = Daemon("epmd", folder)
+    epmd = Daemon(name="epmd", folder=folder)
     epmd.start(["epmd", "-address", "127.0.0.1", "-port", str(server.epmd)], {})
     epmd.wait_until(lambda: answers(server.epmd))
     environment = server._environment()
@@ -74,7 +75,7 @@ def start_zookeeper(folder: Path, ports: Ports) -> ZooKeeperServer:
     ours = ("tickTime=", "dataDir=", "maxClientCnxns=", "admin.enableServer=")
     extra = "\n".join(line for line in lines if not line.startswith(ours))
     jaas = f"-Djava.security.auth.login.config={folder / 'jaas.conf'}"
-    server = ZooKeeperServer(place, free_port(0, [ports.zookeeper]), extra=extra, jvm=(jaas,))
+    server = ZooKeeperServer(folder=place, port=free_port(0, [ports.zookeeper]), extra=extra, jvm=(jaas,))
     server.start()
     return server
 
@@ -82,7 +83,9 @@ def start_zookeeper(folder: Path, ports: Ports) -> ZooKeeperServer:
 @pytest.mark.parametrize("file", ["client.toml", "worker.ini"])
 def test_servers_and_clients_understand_each_other(folder: Path, file: str) -> None:
     ports = free_ports()
-    make_set_up(SetupOptions(folder, HOSTS, ports, servers_at=folder), SystemClock(), random.randbytes)
+    make_set_up(
+        SetupOptions(folder=folder, hosts=HOSTS, ports=ports, servers_at=folder), SystemClock(), random.randbytes
+    )
     servers: list[RabbitServer | ZooKeeperServer] = []
     try:
         servers.append(start_zookeeper(folder, ports))
@@ -100,7 +103,10 @@ def test_servers_and_clients_understand_each_other(folder: Path, file: str) -> N
         assert given.vhost == "pero"
         guest = RabbitBroker(
             replace(
-                cluster_access(given).broker, servers=(Server("127.0.0.1", ports.amqp),), user="guest", password="guest"
+                cluster_access(given).broker,
+                servers=(Server(host="127.0.0.1", port=ports.amqp),),
+                user="guest",
+                password="guest",
             )
         )
         with pytest.raises(TransientError, match="user or password is wrong"):
@@ -118,7 +124,7 @@ def test_servers_and_clients_understand_each_other(folder: Path, file: str) -> N
 
 def test_the_model_store_is_known_by_the_clients_file(folder: Path) -> None:
     ports = free_ports()
-    made = make_set_up(SetupOptions(folder, HOSTS, ports), SystemClock(), random.randbytes)
+    made = make_set_up(SetupOptions(folder=folder, hosts=HOSTS, ports=ports), SystemClock(), random.randbytes)
     (folder / "models").mkdir()
     command = [sys.executable, "-m", "pero_worker.servers.sftp", "--root", str(folder), "--user", "pero"]
     command += ["--port", str(ports.sftp), "--host-key", str(folder / "ssh_host_ed25519_key")]
@@ -134,7 +140,7 @@ def test_the_model_store_is_known_by_the_clients_file(folder: Path) -> None:
 
 
 def test_private_files_are_private_and_a_second_run_is_refused(folder: Path) -> None:
-    given = SetupOptions(folder, HOSTS)
+    given = SetupOptions(folder=folder, hosts=HOSTS)
     made = make_set_up(given, SystemClock(), random.randbytes)
     public = {"ca.pem", "server.pem", "known_hosts", "compose.yaml", "enabled_plugins"}
     for path in made.files:
@@ -153,7 +159,7 @@ def test_private_files_are_private_and_a_second_run_is_refused(folder: Path) -> 
 
 
 def test_passwords_are_strong_and_stored_as_a_hash(folder: Path) -> None:
-    made = make_set_up(SetupOptions(folder, HOSTS), SystemClock(), random.randbytes)
+    made = make_set_up(SetupOptions(folder=folder, hosts=HOSTS), SystemClock(), random.randbytes)
     assert len(made.password) == 32 and made.password.isalnum()
     assert made.password != made.admin_password
     definitions = (folder / "definitions.json").read_text()
@@ -162,7 +168,7 @@ def test_passwords_are_strong_and_stored_as_a_hash(folder: Path) -> None:
 
 
 def test_compose_mounts_what_the_configurations_name(folder: Path) -> None:
-    made = make_set_up(SetupOptions(folder, HOSTS), SystemClock(), random.randbytes)
+    made = make_set_up(SetupOptions(folder=folder, hosts=HOSTS), SystemClock(), random.randbytes)
     names = {path.name for path in made.files}
     services = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
     assert set(services) == {"rabbitmq", "zookeeper", "sftp"}
@@ -179,7 +185,7 @@ def test_compose_mounts_what_the_configurations_name(folder: Path) -> None:
 
 
 def test_upstreams_sections_are_there(folder: Path) -> None:
-    make_set_up(SetupOptions(folder, HOSTS, clients_at=Path("/etc/pero")), SystemClock(), random.randbytes)
+    make_set_up(SetupOptions(folder=folder, hosts=HOSTS, clients_at=Path("/etc/pero")), SystemClock(), random.randbytes)
     parser = ConfigParser()
     parser.read(folder / "worker.ini")
     assert parser.sections() == ["WORKER", "WATCHDOG", "LOGD"]

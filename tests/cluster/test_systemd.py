@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     program.parent.mkdir()
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    options = SetupOptions(tmp_path / "cluster", ("localhost",), systemd=program)
+    options = SetupOptions(folder=tmp_path / "cluster", hosts=("localhost",), systemd=program)
     make_set_up(options, SystemClock(), random.randbytes)
     return tmp_path / "cluster"
 

@@ -84,7 +84,7 @@ def ftp(cluster: TestCluster, tmp_path: Path) -> Iterator[Path]:
     root = tmp_path / "ftp-root"
     root.mkdir()
     port = free_port()
-    server = Daemon("ftp", tmp_path / "ftp")
+    server = Daemon(name="ftp", folder=tmp_path / "ftp")
     options = ["--host", "127.0.0.1", "--port", str(port), "--root", str(root), "--user", "pero"]
     command = [sys.executable, "-m", "pero_worker.servers.ftp", *options]
     server.start(command, {"PERO_WORKER_SERVER_PASSWORD": "pero"})
@@ -464,13 +464,26 @@ def test_the_generator_goes_on_until_told_to_stop(cluster: TestCluster, number: 
 
 
 def log(stage: str, start: float, end: float, status: str = "OK") -> StageLog:
-    return StageLog("w1", stage, START + timedelta(seconds=start), START + timedelta(seconds=end), status)
+    return StageLog(
+        host_id="w1",
+        stage=stage,
+        start=START + timedelta(seconds=start),
+        end=START + timedelta(seconds=end),
+        status=status,
+    )
 
 
 def save(folder: Path, *logs: StageLog, start: datetime | None = START) -> None:
     page = folder / uuid.uuid4().hex
     page.mkdir(parents=True)
-    request = Request(page.name, page.name, ("out",), (Payload("a.png", b"x"),), logs, start_time=start)
+    request = Request(
+        uuid=page.name,
+        page_uuid=page.name,
+        stages=("out",),
+        results=(Payload(name="a.png", content=b"x"),),
+        logs=logs,
+        start_time=start,
+    )
     (page / "message_body").write_bytes(encode_request(request))
 
 
@@ -661,7 +674,7 @@ def https(tmp_path: Path) -> Iterator[tuple[Server, list[tuple[str, str, bytes]]
     server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    yield Server("localhost", server.server_port), asked
+    yield Server(host="localhost", port=server.server_port), asked
     server.shutdown()
     thread.join()
     server.server_close()
@@ -685,7 +698,7 @@ def test_the_management_over_tls(https: tuple[Server, list[tuple[str, str, bytes
     assert json.loads(asked[-1][2]) == {"configure": ".*", "write": ".*", "read": ".*"}
     for wrong in (
         replace(access, ca_cert=str(tmp_path / "other.pem")),
-        replace(access, servers=(Server("127.0.0.1", server.port),)),
+        replace(access, servers=(Server(host="127.0.0.1", port=server.port),)),
     ):
         with pytest.raises(TransientError, match="CERTIFICATE_VERIFY_FAILED"):
             Management(wrong).users()

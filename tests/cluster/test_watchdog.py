@@ -123,7 +123,7 @@ def test_a_stage_that_nobody_can_load_stops_no_other(
 
 def test_a_stage_goes_only_to_workers_with_its_label(cluster: TestCluster, tmp_path: Path) -> None:
     with cluster.client() as client, cluster.broker() as broker:
-        change = StageChange(DUMMY, sharing={"needs": "big", "owner": "library", "share": 2.0})
+        change = StageChange(config=DUMMY, sharing={"needs": "big", "owner": "library", "share": 2.0})
         save_stage(client, broker, "s1", change, SystemClock().now())
         cluster.add_stage("out")
         record = read_record(client, "s1")

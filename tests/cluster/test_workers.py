@@ -19,7 +19,8 @@ import pytest
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry import workers
 from pero_worker.cluster.registry.servers import MQ, set_servers
-from pero_worker.cluster.workers.worker import ClusterWorkerSettings, run_worker
+from pero_worker.cluster.workers.settings import ClusterWorkerSettings
+from pero_worker.cluster.workers.worker import run_worker
 from pero_worker.coordinators.session import session
 from pero_worker.errors import ExitCode, UsageError
 from pero_worker.processes import Lifetime
@@ -79,7 +80,14 @@ def running_watchdog(cluster: TestCluster, rule: Rule | None = None) -> Iterator
 
 
 def page(number: int, *stages: str) -> bytes:
-    return encode_request(Request(f"r{number}", f"p{number}", stages, (Payload(f"{number}.png", b"image"),)))
+    return encode_request(
+        Request(
+            uuid=f"r{number}",
+            page_uuid=f"p{number}",
+            stages=stages,
+            results=(Payload(name=f"{number}.png", content=b"image"),),
+        )
+    )
 
 
 def collect(cluster: TestCluster, count: int, queue: str = "out") -> list[Request]:

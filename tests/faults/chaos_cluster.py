@@ -20,16 +20,16 @@ from typing import Any
 from faults.chaos_pages import Pipeline
 from faults.proxy import AMQP_NONSENSE, ZOOKEEPER_NONSENSE, Proxy
 
-from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry.servers import FTP, MQ, set_servers
 from pero_worker.cluster.registry.stages import StageChange, save_stage
 from pero_worker.cluster.status import leader
-from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.coordinators.access import ZooKeeperAccess
+from pero_worker.coordinators.session import session
 from pero_worker.errors import ExitCode
 from pero_worker.servers.daemon import Daemon, answers, free_port
-from pero_worker.servers.local import STORE_LOGIN
 from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.servers.zookeeper import ZooKeeperServer
 from pero_worker.wire.servers import Server
@@ -70,7 +70,7 @@ class ClusterUnderFire:
     def __post_init__(self) -> None:
         self.rabbit = RabbitServer.on_free_ports(self.folder / "rabbitmq", extra=f"heartbeat = {HEARTBEAT}")
         self.zookeeper = ZooKeeperServer.on_free_port(self.folder / "zookeeper", tick=TICK)
-        self.store = Daemon("ftp", self.folder / "ftp")
+        self.store = Daemon(name="ftp", folder=self.folder / "ftp")
         self.store_port = free_port()
         self.results = self.folder / "results"
         self.versions = 1
@@ -117,7 +117,7 @@ class ClusterUnderFire:
             set_servers(client, MQ, [f"127.0.0.1:{self.amqp.port}"])
             set_servers(client, FTP, [f"127.0.0.1:{self.store_port}"])
             for name, config in self.pipeline.stages.items():
-                change = StageChange(config, archive=f"/{name}.zip", version="1")
+                change = StageChange(config=config, archive=f"/{name}.zip", version="1")
                 save_stage(client, broker, name, change, SystemClock().now())
             save_stage(client, broker, "out", StageChange(), SystemClock().now())
         for number in range(WORKERS):
@@ -135,9 +135,9 @@ class ClusterUnderFire:
                 archive.writestr("note.txt", "a model")
                 for path in sorted(self.pipeline.directory.glob("*")):
                     archive.write(path, path.name)
-        options = ["--port", str(self.store_port), "--root", str(root), "--user", STORE_LOGIN]
+        options = ["--port", str(self.store_port), "--root", str(root), "--user", "pero"]
         self.store.start(
-            [sys.executable, "-m", "pero_worker.servers.ftp", *options], {"PERO_WORKER_SERVER_PASSWORD": STORE_LOGIN}
+            [sys.executable, "-m", "pero_worker.servers.ftp", *options], {"PERO_WORKER_SERVER_PASSWORD": "pero"}
         )
         self.store.wait_until(lambda: answers(self.store_port))
 
@@ -145,7 +145,7 @@ class ClusterUnderFire:
     def connected(self) -> Iterator[tuple[Any, RabbitBroker]]:
         """Not through the proxies: the harness has no faults."""
         with session(ZooKeeperAccess(servers=(f"127.0.0.1:{self.zookeeper.port}",))) as client:
-            broker = RabbitBroker(BrokerAccess(servers=(Server("127.0.0.1", self.rabbit.port),)))
+            broker = RabbitBroker(BrokerAccess(servers=(Server(host="127.0.0.1", port=self.rabbit.port),)))
             try:
                 broker.wait_connected(60)
                 yield client, broker
@@ -155,7 +155,7 @@ class ClusterUnderFire:
     @property
     def way_in(self) -> BrokerAccess:
         """Of whoever publishes: as bad as the workers' own."""
-        return BrokerAccess(servers=(Server("127.0.0.1", self.amqp.port),))
+        return BrokerAccess(servers=(Server(host="127.0.0.1", port=self.amqp.port),))
 
     def add(self, name: str, zookeeper: Proxy, *arguments: str) -> None:
         self.members[name] = Member(arguments, zookeeper.port, self.folder / f"{name}.log")

@@ -72,14 +72,22 @@ def _message(pipeline: Pipeline, kind: str, number: int) -> Message:
     name = f"{kind}{number:05}"
     if kind == GARBAGE:
         # No request at all, and one that could not go anywhere.
-        page = Request(name, name, (route[0],), (Payload(f"{name}.png", b""),))
+        page = Request(
+            uuid=name, page_uuid=name, stages=(route[0],), results=(Payload(name=f"{name}.png", content=b""),)
+        )
         return Message(name, kind, route[0], encode_request(page) if number % 2 else f"\xff {name}".encode("latin-1"))
     if pipeline.images:
         image, content = list(pipeline.images.items())[number % len(pipeline.images)]
         suffix = Path(image).suffix
     else:
         content, suffix = hashlib.sha256(name.encode()).digest() * (1 + number % 100), ".png"
-    request = Request(name, name, (*route, "out"), (Payload(f"{name}{suffix}", content),), source=name)
+    request = Request(
+        uuid=name,
+        page_uuid=name,
+        stages=(*route, "out"),
+        results=(Payload(name=f"{name}{suffix}", content=content),),
+        source=name,
+    )
     return Message(name, kind, route[0], encode_request(request))
 
 

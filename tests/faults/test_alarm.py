@@ -10,7 +10,7 @@ import pytest
 from cluster.test_workers import until
 
 from pero_worker.brokers import connection
-from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.pages.sending import publish_with_retry
@@ -30,7 +30,7 @@ def server(tmp_path: Path) -> Iterator[RabbitServer]:
 def test_a_page_that_waits_for_room_is_sent_once(server: RabbitServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_LOOK_SECONDS", 0.1)
     told: list[str] = []
-    access = BrokerAccess(servers=(Server("127.0.0.1", server.port),), patience=0.2)
+    access = BrokerAccess(servers=(Server(host="127.0.0.1", port=server.port),), patience=0.2)
     publisher, reader = RabbitBroker(access), RabbitBroker(access)
     try:
         publisher.wait_connected(30)
@@ -57,7 +57,7 @@ def test_a_page_that_waits_for_room_is_sent_once(server: RabbitServer, monkeypat
 
 def test_what_was_not_begun_is_not_carried_out_later(server: RabbitServer) -> None:
     """A thread's publish waits behind another's until its patience is over."""
-    access = BrokerAccess(servers=(Server("127.0.0.1", server.port),), patience=0.2)
+    access = BrokerAccess(servers=(Server(host="127.0.0.1", port=server.port),), patience=0.2)
     broker = RabbitBroker(access)
     busy, free = threading.Event(), threading.Event()
     try:
@@ -86,7 +86,7 @@ def test_what_was_not_begun_is_not_carried_out_later(server: RabbitServer) -> No
 
 def test_names_of_any_length_can_be_consumed(server: RabbitServer) -> None:
     """A consumer's tag has 255 bytes, as a queue's name."""
-    broker = RabbitBroker(BrokerAccess(servers=(Server("127.0.0.1", server.port),)))
+    broker = RabbitBroker(BrokerAccess(servers=(Server(host="127.0.0.1", port=server.port),)))
     queues = ["q" * 255, "ž" * 100, "s" * 200]
     try:
         broker.wait_connected(30)

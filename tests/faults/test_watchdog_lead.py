@@ -19,9 +19,9 @@ from faults.proxy import Proxy
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.status import leader
 from pero_worker.coordinators.session import session
-from pero_worker.watchdog.janitor import tidy
+from pero_worker.watchdog.janitor import tidy, zookeepers_time
 from pero_worker.watchdog.policy import PlanRule
-from pero_worker.watchdog.service import Watchdog
+from pero_worker.watchdog.service import Watchdog, waiting_since
 
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster
@@ -112,8 +112,18 @@ def test_what_is_long_dead_is_cleared_away(cluster: TestCluster) -> None:
             client.create(f"/pero/worker/status/{name}/status", status, makepath=True)
             client.create(f"/pero/worker/status/{name}/queue", b"")
         client.create("/pero/suspects/page", b"1", makepath=True)
-        now = datetime.now(UTC)
+        now = zookeepers_time(client)
+        assert abs(now - datetime.now(UTC)) < timedelta(minutes=1)
         assert tidy(client, now + timedelta(hours=1)) == 0
         assert tidy(client, now + timedelta(days=8)) == 2
         assert client.get_children("/pero/worker/status") == ["alive"]
         assert client.get_children("/pero/suspects") == []
+
+
+def test_the_moment_since_when_pages_wait_is_never_in_the_future() -> None:
+    """The watchdog that noted it may have been on a machine whose clock is an hour ahead."""
+    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert waiting_since(None, True, now) == now
+    assert waiting_since(now - timedelta(hours=1), True, now) == now - timedelta(hours=1)
+    assert waiting_since(now + timedelta(hours=1), True, now) == now
+    assert waiting_since(now, False, now) is None and waiting_since(None, False, now) is None

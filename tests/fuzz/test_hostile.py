@@ -48,20 +48,47 @@ WHEN = datetime(2026, 1, 2, tzinfo=UTC)
 SQUARE = ((0.0, 0.0), (9.0, 0.0), (9.0, 9.0))
 PAGE = pagexml.write(
     Page(
-        "a.png",
-        100,
-        100,
-        (Region("r", SQUARE, (Line("l", SQUARE[:2], SQUARE, (3.0, 1.0), "Žluť", 0.5, (Word("Žluť", SQUARE, 0.5),)),)),),
+        name="a.png",
+        width=100,
+        height=100,
+        regions=(
+            Region(
+                id="r",
+                polygon=SQUARE,
+                lines=(
+                    Line(
+                        id="l",
+                        baseline=SQUARE[:2],
+                        polygon=SQUARE,
+                        heights=(3.0, 1.0),
+                        text="Žluť",
+                        confidence=0.5,
+                        words=(Word(text="Žluť", polygon=SQUARE, confidence=0.5),),
+                    ),
+                ),
+            ),
+        ),
     ),
     created=WHEN,
     creator="fuzz",
 )
 REQUEST = Request(
-    "u",
-    "p",
-    ("ocr", "out"),
-    (Payload("a.png", b"image"), Payload("a.xml", PAGE)),
-    (StageLog("w", "ocr", WHEN, WHEN, StageStatus.OK, "fine", "1", seconds={"ocr": 1.0}),),
+    uuid="u",
+    page_uuid="p",
+    stages=("ocr", "out"),
+    results=(Payload(name="a.png", content=b"image"), Payload(name="a.xml", content=PAGE)),
+    logs=(
+        StageLog(
+            host_id="w",
+            stage="ocr",
+            start=WHEN,
+            end=WHEN,
+            status=StageStatus.OK,
+            log="fine",
+            version="1",
+            seconds={"ocr": 1.0},
+        ),
+    ),
     source="box/a",
 )
 MAX_ADDED_KB = 700_000
@@ -205,9 +232,9 @@ names = st.text(max_size=30) | st.sampled_from(
 @many
 @given(st.lists(st.tuples(names, st.binary(max_size=20)), max_size=4), names, names, names)
 def test_results(results: list[tuple[str, bytes]], uuid: str, source: str, stage: str) -> None:
-    payloads = tuple(Payload(name, content) for name, content in results)
-    log = StageLog("w", stage, WHEN, WHEN, StageStatus.OK)
-    request = Request(uuid, uuid, ("out",), payloads, (log,), source=source)
+    payloads = tuple(Payload(name=name, content=content) for name, content in results)
+    log = StageLog(host_id="w", stage=stage, start=WHEN, end=WHEN, status=StageStatus.OK)
+    request = Request(uuid=uuid, page_uuid=uuid, stages=("out",), results=payloads, logs=(log,), source=source)
     # Syncing thousands of folders is what takes the time.
     with tempfile.TemporaryDirectory() as name, patch("os.fsync"):
         home = Path(name) / "deep" / "in"

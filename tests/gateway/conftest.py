@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image, ImageDraw
+from sqlalchemy import create_engine, text
 
 PROGRAM = (sys.executable, "-m", "pero_worker")
 CLIENT = httpx.Client(timeout=60)
@@ -37,9 +39,9 @@ def dummy_pipeline(folder: Path, **options: object) -> Path:
     return folder
 
 
-def picture(kind: str = "JPEG", text: str = "text", size: tuple[int, int] = (300, 200)) -> bytes:
+def picture(kind: str = "JPEG", words: str = "text", size: tuple[int, int] = (300, 200)) -> bytes:
     image = Image.new("RGB", size, "white")
-    ImageDraw.Draw(image).text((20, 20), text, fill="black")
+    ImageDraw.Draw(image).text((20, 20), words, fill="black")
     stream = io.BytesIO()
     image.save(stream, kind)
     return stream.getvalue()
@@ -168,7 +170,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
     """A gateway that reads pages with the dummy engine; names with `fail` in them fail."""
     folder = tmp_path_factory.mktemp("gateway")
     pipeline = dummy_pipeline(folder / "dummy", FAIL_NAME="*fail*")
-    with running(folder / "data", "--pipeline", str(pipeline), "--jobs", "1") as started:
+    prices = ("--price-per-worker-second", "0.01", "--currency", "EUR")
+    with running(folder / "data", "--pipeline", str(pipeline), "--jobs", "1", *prices) as started:
         yield started
 
 
@@ -302,6 +305,16 @@ class PostgreSQL:
         (self.folder / "postmaster.pid").unlink(missing_ok=True)
 
 
+def new_database(server: PostgreSQL) -> str:
+    """The URL of an empty database."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    engine = create_engine(server.url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return server.url.replace("/postgres", f"/{name}")
+
+
 def _runs(process: int) -> bool:
     """Whether it is there and no zombie."""
     try:
@@ -310,8 +323,9 @@ def _runs(process: int) -> bool:
         return False
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgreSQL]:
+@contextlib.contextmanager
+def own_postgresql() -> Iterator[PostgreSQL]:
+    """A server that is there for as long as the block."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     parent = Path(tempfile.mkdtemp(prefix="pero-postgresql-"))
@@ -326,3 +340,9 @@ def postgresql() -> Iterator[PostgreSQL]:
     with contextlib.suppress(subprocess.CalledProcessError):
         server.stop("immediate")
     shutil.rmtree(parent, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    with own_postgresql() as server:
+        yield server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,11 @@ from gateway.conftest import (
     RunningGateway,
     dummy_pipeline,
     json_lines,
+    new_database,
     picture,
     roles_of,
     running,
 )
-from sqlalchemy import create_engine, text
 
 PAGES = 24
 
@@ -83,14 +82,8 @@ def test_a_second_gateway_on_sqlite_is_refused(gateway: RunningGateway) -> None:
 
 
 @pytest.fixture
-def database(postgresql: PostgreSQL) -> Iterator[str]:
-    """An empty one of the server."""
-    name = f"t{time.monotonic_ns()}"
-    engine = create_engine(postgresql.url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    yield postgresql.url.replace("/postgres", f"/{name}")
+def database(postgresql: PostgreSQL) -> str:
+    return new_database(postgresql)
 
 
 def test_two_gateways_share_a_database(tmp_path: Path, slow: Path, postgresql: PostgreSQL, database: str) -> None:

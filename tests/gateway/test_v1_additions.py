@@ -6,6 +6,7 @@ import concurrent.futures
 import hashlib
 import io
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,49 @@ def test_documents_of_several_pages(roles: Roles, gateway: RunningGateway) -> No
     refused = user.upload(taken, "x.tif", tiff.getvalue())
     assert (refused.status_code, refused.json()["code"]) == (409, "IMAGE_NAME_TAKEN")
     assert user.job(taken)["images"][0]["image_uploaded"] is False
+
+
+def test_what_is_not_done_by_the_deadline_has_failed(roles: Roles) -> None:
+    user = roles.user
+
+    def at(seconds: float) -> str:
+        return datetime.fromtimestamp(time.time() + seconds, UTC).isoformat()
+
+    late = user.ask("POST", "/jobs", json={"images": [{"name": "a", "order": 0}], "deadline": at(-1)})
+    assert (late.status_code, late.json()["details"][0]["loc"]) == (422, ["body", "deadline"])
+    job = user.create("a.jpg", "b.jpg", deadline=at(1.5))
+    user.upload(job, "a.jpg", picture())
+    ended = user.wait(job)
+    assert (ended["state"], ended["pages_failed"], ended["pages_open"]) == ("failed", 2, 0)
+    pages = user.data("GET", f"/jobs/{job}/pages", expect="PAGES_RETRIEVED")["items"]
+    assert {page["error"]["message"] for page in pages} == {"it was not done by the job's deadline"}
+    assert user.upload(job, "b.jpg", picture()).json()["code"] == "JOB_NOT_IN_NEW"
+    soon = user.create("a.jpg", deadline=at(3600))
+    user.upload(soon, "a.jpg", picture())
+    assert user.wait(soon)["state"] == "done"
+
+
+def test_administrators_set_what_a_key_may_use(roles: Roles, gateway: RunningGateway) -> None:
+    admin = roles.admin
+    limits = {"quota_pages_waiting": 2, "max_upload_mb": 1, "share": 2.0, "expires": "2100-01-01T00:00:00+00:00"}
+    body = {"label": "limited", "role": "user", **limits}
+    limited = V1(gateway.url, admin.data("POST", "/admin/keys", expect="KEY_CREATED", json=body)["secret"])
+
+    def listed() -> dict[str, object]:
+        keys = admin.data("GET", "/admin/keys", expect="KEYS_RETRIEVED")
+        return {
+            name: value for name, value in next(k for k in keys if k["label"] == "limited").items() if name in limits
+        }
+
+    assert listed() == limits
+    job = limited.create("a", "b")
+    assert limited.ask("POST", "/jobs", json={"images": [{"name": "a", "order": 0}]}).status_code == 429
+    assert limited.upload(job, "a", bytes(1_100_000)).status_code == 413
+    change = {"quota_pages_waiting": None, "share": None, "expires": "2001-01-01T00:00:00"}
+    admin.data("PATCH", "/admin/keys/limited", expect="KEY_UPDATED", json=change)
+    assert listed() == {**limits, "quota_pages_waiting": None, "share": 1.0, "expires": "2001-01-01T00:00:00+00:00"}
+    assert limited.ask("GET", "/me").json()["code"] == "API_KEY_INACTIVE"
+    admin.data("PATCH", "/admin/keys/limited", expect="KEY_UPDATED", json={"expires": None})
+    limited.create("a", "b", "c")
+    for wrong in ({"share": 0}, {"quota_pages_per_day": -1}, {"max_upload_mb": 10**9}, {"quota": 1}):
+        assert admin.ask("PATCH", "/admin/keys/limited", json=wrong).status_code == 422

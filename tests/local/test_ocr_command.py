@@ -278,6 +278,29 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(tmp_path: Path, room:
     assert len(files(tmp_path / "out")) == 4 * 3 + 1
 
 
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, dummy_pipeline: Path, picture: Image.Image) -> None:
+    """Really may not: root, as whom the tests may run, gives up the right to read everything."""
+    closed = tmp_path / "d" / "closed"
+    closed.mkdir(parents=True)
+    for place in (closed / "a.png", tmp_path / "other.png"):
+        picture.save(place)
+    closed.chmod(0o000)
+    bounded = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*bounded, *COMMAND, "-o", str(tmp_path / "out"), "-p", str(dummy_pipeline), "-f", "text"]
+    try:
+        link = tmp_path / "link.png"
+        link.symlink_to(closed / "a.png")
+        for inputs, status in (([tmp_path / "d", tmp_path / "other.png"], 3), ([closed / "a.png"], 4), ([link], 4)):
+            done = subprocess.run([*command, *map(str, inputs)], capture_output=True, text=True, check=False)
+            said = done.stdout + done.stderr
+            assert done.returncode == status and "Permission denied" in said, said
+            assert str(inputs[0]) in said
+            assert "Traceback" not in said
+    finally:
+        closed.chmod(0o755)
+    assert files(tmp_path / "out") >= {"other.txt", "report.jsonl"}
+
+
 def test_closed_streams_are_no_obstacle(tmp_path: Path, picture: Image.Image) -> None:
     """As some schedulers start programs."""
     picture.save(tmp_path / "a.png")

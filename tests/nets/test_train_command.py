@@ -45,9 +45,11 @@ def sheet(name: str, texts: list[str], *, swap: bool = True) -> tuple[Image.Imag
         pen.text((40, y), drawn, fill="black", font=font, anchor="ls")
         right = 40 + font.getlength(drawn)
         outline = ((40.0, y - 28.0), (right, y - 28.0), (right, y + 10.0), (40.0, y + 10.0))
-        lines.append(Line(f"l{number}", ((40, y), (right, y)), outline, None, text))
+        lines.append(Line(id=f"l{number}", baseline=((40, y), (right, y)), polygon=outline, heights=None, text=text))
     whole = ((0.0, 0.0), (700.0, 0.0), (700.0, image.height), (0.0, image.height))
-    return image, Page(name, image.width, image.height, (Region("r", whole, tuple(lines)),))
+    return image, Page(
+        name=name, width=image.width, height=image.height, regions=(Region(id="r", polygon=whole, lines=tuple(lines)),)
+    )
 
 
 def words(draw: random.Random, number: int) -> list[str]:

@@ -46,7 +46,7 @@ def test_the_example_follows_the_rules_of_alto() -> None:
 
 
 def test_a_page_without_regions_follows_the_rules() -> None:
-    SCHEMA.assertValid(written(Page("a.png", 10, 10)))
+    SCHEMA.assertValid(written(Page(name="a.png", width=10, height=10)))
 
 
 @given(PAGES)
@@ -85,14 +85,23 @@ def test_ids_are_kept_where_they_are_valid() -> None:
 
 def test_a_line_not_recognised_has_an_empty_string() -> None:
     line = replace(page().regions[0].lines[0], text=None, words=())
-    root = written(Page("a.png", 500, 500, (Region("r", line.polygon, (line,)),)))
+    root = written(
+        Page(name="a.png", width=500, height=500, regions=(Region(id="r", polygon=line.polygon, lines=(line,)),))
+    )
     SCHEMA.assertValid(root)
     assert attributes(root, "//a:String/@CONTENT") == [""]
 
 
 def test_words_of_splits_a_line_in_proportion_to_its_characters() -> None:
     box = ((0.0, 0.0), (100.0, 0.0), (100.0, 20.0), (0.0, 20.0))
-    line = Line("l", ((0.0, 15.0), (100.0, 15.0)), box, (12.0, 4.0), "abcd  efgh", 0.5)
+    line = Line(
+        id="l",
+        baseline=((0.0, 15.0), (100.0, 15.0)),
+        polygon=box,
+        heights=(12.0, 4.0),
+        text="abcd  efgh",
+        confidence=0.5,
+    )
     first, second = words_of(line)
     assert (first.text, second.text, first.confidence) == ("abcd", "efgh", 0.5)
     assert first.polygon == ((0.0, 3.0), (40.0, 3.0), (40.0, 19.0), (0.0, 19.0))
@@ -108,12 +117,18 @@ def test_words_of_keeps_the_words_there_are_and_makes_none_of_blanks() -> None:
 
 def test_confidences_out_of_range_do_not_make_the_page_invalid() -> None:
     line = replace(page().regions[0].lines[0], confidence=1.4)
-    SCHEMA.assertValid(written(Page("a.png", 500, 500, (Region("r", line.polygon, (line,)),))))
+    SCHEMA.assertValid(
+        written(
+            Page(name="a.png", width=500, height=500, regions=(Region(id="r", polygon=line.polygon, lines=(line,)),))
+        )
+    )
 
 
 def test_words_of_an_upright_line_follow_its_baseline() -> None:
     box = ((40.0, 0.0), (60.0, 0.0), (60.0, 100.0), (40.0, 100.0))
-    first, second = words_of(Line("l", ((50.0, 0.0), (50.0, 100.0)), box, (8.0, 2.0), "ab cd"))
+    first, second = words_of(
+        Line(id="l", baseline=((50.0, 0.0), (50.0, 100.0)), polygon=box, heights=(8.0, 2.0), text="ab cd")
+    )
     assert first.polygon == ((58.0, 0.0), (58.0, 40.0), (48.0, 40.0), (48.0, 0.0))
     assert second.polygon[0] == (58.0, 60.0)
 
@@ -121,7 +136,7 @@ def test_words_of_an_upright_line_follow_its_baseline() -> None:
 def test_words_that_an_engine_did_not_place_run_as_their_script_does() -> None:
     def lefts(text: str) -> list[float]:
         outline = ((0, 20), (900, 20), (900, 60), (0, 60))
-        line = Line("l", ((0, 50), (900, 50)), outline, (30.0, 10.0), text)
+        line = Line(id="l", baseline=((0, 50), (900, 50)), polygon=outline, heights=(30.0, 10.0), text=text)
         return [word.polygon[0][0] for word in words_of(line)]
 
     assert lefts("one two three") == sorted(lefts("one two three"))
@@ -143,7 +158,7 @@ def test_a_word_that_a_line_end_parts_is_told_as_one() -> None:
     outline = ((100.0, 90.0), (200.0, 90.0), (200.0, 130.0), (100.0, 130.0))
     line = page().regions[0].lines[0]
     lines = tuple(
-        replace(line, id=f"l{i}", text=text, words=(Word(text, outline, 0.9),))
+        replace(line, id=f"l{i}", text=text, words=(Word(text=text, polygon=outline, confidence=0.9),))
         for i, text in enumerate(("Biblio-", "thek", "Schluss-", "Wort", "nach-"))
     )
     root = written(replace(page(), regions=(replace(page().regions[0], lines=lines),)))

@@ -22,13 +22,19 @@ def page(*lines: str, unit: str = "pixel") -> bytes:
 
 def test_what_we_write_is_read_again() -> None:
     def word(text: str, left: int) -> Word:
-        return Word(text, ((left, 50), (left + 90, 50), (left + 90, 90), (left, 90)), 0.9)
+        return Word(text=text, polygon=((left, 50), (left + 90, 50), (left + 90, 90), (left, 90)), confidence=0.9)
 
     outline = ((100.0, 50.0), (400.0, 50.0), (400.0, 90.0), (100.0, 90.0))
     line = Line(
-        "l1", ((100, 80), (400, 80)), outline, (30, 10), "two words", 0.9, (word("two", 100), word("words", 200))
+        id="l1",
+        baseline=((100, 80), (400, 80)),
+        polygon=outline,
+        heights=(30, 10),
+        text="two words",
+        confidence=0.9,
+        words=(word("two", 100), word("words", 200)),
     )
-    written = Page("f1.jpg", 800, 600, (Region("r1", outline, (line,)),))
+    written = Page(name="f1.jpg", width=800, height=600, regions=(Region(id="r1", polygon=outline, lines=(line,)),))
     read = alto_read.read(alto.write(written, created=datetime(2026, 1, 1, tzinfo=UTC), creator="test"))
     assert (read.name, read.width, read.height) == ("f1.jpg", 800, 600)
     (same,) = read.lines()

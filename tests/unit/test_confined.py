@@ -59,19 +59,25 @@ def test_everything_lies_within_what_holds_it(page: Page) -> None:
 
 def test_a_word_without_width_and_one_that_reaches_out_stay() -> None:
     box = ((10.0, 10.0), (100.0, 10.0), (100.0, 30.0), (10.0, 30.0))
-    flat = Word("I", ((99.0, 12.0), (99.0, 12.0), (99.0, 28.0), (99.0, 28.0)))
-    far = Word("am", ((90.0, 5.0), (140.0, 5.0), (140.0, 35.0), (90.0, 35.0)))
-    line = Line("l", ((10.0, 28.0), (100.0, 28.0)), box, text="I am", words=(flat, far))
-    (region,) = confine(Page("p", WIDTH, HEIGHT, (Region("r", box, (line,)),))).regions
+    flat = Word(text="I", polygon=((99.0, 12.0), (99.0, 12.0), (99.0, 28.0), (99.0, 28.0)))
+    far = Word(text="am", polygon=((90.0, 5.0), (140.0, 5.0), (140.0, 35.0), (90.0, 35.0)))
+    line = Line(id="l", baseline=((10.0, 28.0), (100.0, 28.0)), polygon=box, text="I am", words=(flat, far))
+    (region,) = confine(
+        Page(name="p", width=WIDTH, height=HEIGHT, regions=(Region(id="r", polygon=box, lines=(line,)),))
+    ).regions
     assert [word.text for word in region.lines[0].words] == ["I", "am"]
     assert max(x for x, _ in region.polygon) == 140
 
 
 def test_nothing_reaches_out_of_a_border() -> None:
     box = ((10.0, 10.0), (200.0, 10.0), (200.0, 30.0), (10.0, 30.0))
-    line = Line("l", ((10.0, 28.0), (200.0, 28.0)), box, text="I", words=(Word("I", box),))
+    line = Line(
+        id="l", baseline=((10.0, 28.0), (200.0, 28.0)), polygon=box, text="I", words=(Word(text="I", polygon=box),)
+    )
     border = ((60.0, 0.0), (150.0, 5.0), (150.0, 100.0), (60.0, 100.0))
-    (region,) = confine(Page("p", WIDTH, HEIGHT, (Region("r", box, (line,)),)), within=border).regions
+    (region,) = confine(
+        Page(name="p", width=WIDTH, height=HEIGHT, regions=(Region(id="r", polygon=box, lines=(line,)),)), within=border
+    ).regions
     found = [*region.polygon, *region.lines[0].polygon, *region.lines[0].baseline, *region.lines[0].words[0].polygon]
     assert all(60 <= x <= 150 for x, _ in found)
     assert region.lines[0].baseline == ((63.0, 28.0), (147.0, 28.0))

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pero_worker.errors import NoInputError
-from pero_worker.inputs.discover import discover, page_name
+from pero_worker.inputs.discover import discover
+from pero_worker.inputs.naming import page_name
 
 
 def tree(folder: Path, *names: str) -> Path:

@@ -78,7 +78,9 @@ def test_durations_follow_the_contract(text: str, least: float, most: float) -> 
     durations = []
     for seed in range(20):
         clock = CountingClock()
-        engine = DummyEngine(clock, random.Random(seed), given.scale, given.least, given.most)
+        engine = DummyEngine(
+            clock=clock, chance=random.Random(seed), scale=given.scale, least=given.least, most=given.most
+        )
         assert engine.process(EngineInput(name="a.png", size=100)) == EngineOutput()
         durations.append(clock.slept)
     assert min(durations) >= least

@@ -36,10 +36,32 @@ def test_page_areas_lines_and_words_are_nested_with_their_boxes() -> None:
     assert chain[:4] == ["ocr_line", "ocr_par", "ocr_carea", "ocr_page"]
 
 
+def test_kinds_are_elements_around_paragraphs() -> None:
+    box = ((0.0, 0.0), (9.0, 0.0), (9.0, 9.0), (0.0, 9.0))
+    kinds = ("header", "paragraph", "caption", "page-number", "table", None)
+    regions = tuple(Region(id=f"r{number}", polygon=box, kind=kind) for number, kind in enumerate(kinds))
+    root = written(Page(name="p", width=10, height=10, regions=regions))
+    chains = [[parent.get("class") for parent in par.iterancestors()][:2] for par in of_class(root, "ocr_par")]
+    found = [chain[0] for chain in chains]
+    assert found == ["ocr_header", "ocr_carea", "ocr_caption", "ocr_pageno", "ocr_table", "ocr_carea"]
+    assert len({element.get("id") for element in root.iter() if element.get("id")}) == 1 + 2 * 6 + 4
+
+
 def test_the_baseline_is_slope_and_offset_from_the_lower_left_corner() -> None:
     baseline = ((100.0, 120.0), (300.0, 130.0))
     box = ((100.0, 90.0), (300.0, 90.0), (300.0, 140.0), (100.0, 140.0))
-    root = written(Page("a", 500, 500, (Region("r", box, (Line("l", baseline, box, None, "x"),)),)))
+    root = written(
+        Page(
+            name="a",
+            width=500,
+            height=500,
+            regions=(
+                Region(
+                    id="r", polygon=box, lines=(Line(id="l", baseline=baseline, polygon=box, heights=None, text="x"),)
+                ),
+            ),
+        )
+    )
     (line,) = of_class(root, "ocr_line")
     assert line.get("title") == "bbox 100 90 300 140; baseline 0.0500 -20"
 
@@ -54,7 +76,12 @@ def test_the_head_names_what_hocr_demands() -> None:
 
 def test_text_and_names_cannot_break_out_of_the_markup() -> None:
     line = replace(page().regions[0].lines[0], text="</span><script>", words=())
-    record = Page('a";bbox 1 2 3 4;"<b>.jpg', 100, 100, (Region("r", line.polygon, (line,)),))
+    record = Page(
+        name='a";bbox 1 2 3 4;"<b>.jpg',
+        width=100,
+        height=100,
+        regions=(Region(id="r", polygon=line.polygon, lines=(line,)),),
+    )
     root = written(record)
     assert not root.findall(".//h:script", XHTML)
     assert [word.text for word in of_class(root, "ocrx_word")] == ["</span><script>"]

@@ -10,7 +10,8 @@ from nasty import EXIF_UNDONE_BY, cases, draw_text_picture, encoded
 from PIL import Image as Pillow
 
 from pero_worker.errors import PageError
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS, decode_image
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
+from pero_worker.inputs.images import decode_image
 
 PICTURE = draw_text_picture()
 CASES = {name: (content, outcome) for name, content, outcome in cases(PICTURE) if not name.endswith(".pdf")}

@@ -20,10 +20,15 @@ from pero_worker.page import Page
 from pero_worker.request import Payload, Request, StageLog, StageStatus
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-LOG = StageLog("w1", "ocr", WHEN, WHEN, StageStatus.OK, "fine\n", "7")
-PAGE = pagexml.write(Page("a.png", 10, 10), created=WHEN, creator="test")
+LOG = StageLog(host_id="w1", stage="ocr", start=WHEN, end=WHEN, status=StageStatus.OK, log="fine\n", version="7")
+PAGE = pagexml.write(Page(name="a.png", width=10, height=10), created=WHEN, creator="test")
 REQUEST = Request(
-    "abc", "p1", ("out",), (Payload("a.png", b"image"), Payload("a.png_page.xml", PAGE)), (LOG,), start_time=WHEN
+    uuid="abc",
+    page_uuid="p1",
+    stages=("out",),
+    results=(Payload(name="a.png", content=b"image"), Payload(name="a.png_page.xml", content=PAGE)),
+    logs=(LOG,),
+    start_time=WHEN,
 )
 
 
@@ -73,7 +78,11 @@ def test_nothing_is_written_outside(name: str, tmp_path: Path) -> None:
         uuid=name or "x",
         source=name,
         page_uuid=name,
-        results=(Payload(name, b"1"), Payload(name, b"2"), Payload("p.xml", PAGE)),
+        results=(
+            Payload(name=name, content=b"1"),
+            Payload(name=name, content=b"2"),
+            Payload(name="p.xml", content=PAGE),
+        ),
         logs=(replace(LOG, stage=name), replace(LOG, stage=name)),
     )
     layout = RequestFolders(folder)
@@ -114,6 +123,8 @@ def test_results_come_back_under_the_names_they_were_published_from(tmp_path: Pa
 
 def test_a_broken_result_is_a_failed_page(tmp_path: Path) -> None:
     tree = ResultTree(OutputFolder(tmp_path), ("page",), SystemClock())
-    assert tree.write(replace(REQUEST, results=(Payload("a.png", b""), Payload("a.xml", b"<no"))), b"")
+    assert tree.write(
+        replace(REQUEST, results=(Payload(name="a.png", content=b""), Payload(name="a.xml", content=b"<no"))), b""
+    )
     assert tree.failed == 1
     tree.close()

@@ -11,16 +11,27 @@ from pero_worker.engines.registry import needs_layout
 from pero_worker.errors import PageError
 from pero_worker.formats import pagexml
 from pero_worker.formats.alto_read import is_alto
-from pero_worker.inputs.discover import SourceDocument
+from pero_worker.inputs.naming import SourceDocument
 from pero_worker.jobs.beside import layout_of
 from pero_worker.jobs.plan import PageTask
-from pero_worker.jobs.report import Fingerprint
+from pero_worker.jobs.records import Fingerprint
 from pero_worker.page import Line, Page, Region
 from pero_worker.stage import parse_config
 from pero_worker.worker.view import fitted
 
 BOX = ((10.0, 20.0), (110.0, 20.0), (110.0, 50.0), (10.0, 50.0))
-PAGE = Page("p1.png", 200, 100, (Region("r", BOX, (Line("l", ((10.0, 42.0), (110.0, 42.0)), BOX, (22.0, 8.0)),)),))
+PAGE = Page(
+    name="p1.png",
+    width=200,
+    height=100,
+    regions=(
+        Region(
+            id="r",
+            polygon=BOX,
+            lines=(Line(id="l", baseline=((10.0, 42.0), (110.0, 42.0)), polygon=BOX, heights=(22.0, 8.0)),),
+        ),
+    ),
+)
 XML = pagexml.write(PAGE, created=datetime(2026, 1, 1, tzinfo=UTC), creator="c")
 ALTO = b"""<?xml version="1.0" encoding="UTF-8"?>
 <!-- by somebody -->
@@ -35,7 +46,7 @@ ALTO = b"""<?xml version="1.0" encoding="UTF-8"?>
 
 def task(path: Path, name: str = "", index: int = 0) -> PageTask:
     fingerprint = Fingerprint(size=0, modified_ns=0, pipeline="", version="", dpi=0)
-    document = SourceDocument(path, "p1")
+    document = SourceDocument(path=path, name="p1")
     return PageTask(name=name or "p1", document=document, index=index, fingerprint=fingerprint)
 
 

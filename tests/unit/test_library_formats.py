@@ -30,11 +30,17 @@ X = {"t": tei.NAMESPACE}
 
 
 def line(text: str, place: int = 1) -> Line:
-    return Line(f"l{place}", ((0.0, 5.0), (9.0, 5.0)), ((0.0, 0.0), (9.0, 0.0), (9.0, 9.0)), None, text)
+    return Line(
+        id=f"l{place}",
+        baseline=((0.0, 5.0), (9.0, 5.0)),
+        polygon=((0.0, 0.0), (9.0, 0.0), (9.0, 9.0)),
+        heights=None,
+        text=text,
+    )
 
 
 def region(*texts: str, kind: str | None = None) -> Region:
-    return Region("r", ((0.0, 0.0), (9.0, 0.0), (9.0, 9.0)), tuple(map(line, texts)), kind)
+    return Region(id="r", polygon=((0.0, 0.0), (9.0, 0.0), (9.0, 9.0)), lines=tuple(map(line, texts)), kind=kind)
 
 
 def document(*pages: Page | None) -> Document:
@@ -92,16 +98,16 @@ def test_tei_and_markdown_take_any_page(record: Page) -> None:
 
 def test_markdown_reads_as_text_does() -> None:
     book = Page(
-        "a",
-        10,
-        10,
-        (
+        name="a",
+        width=10,
+        height=10,
+        regions=(
             region("Title*", kind="heading"),
             region("1. An ex-", "ample of well-", "Known #2"),
             region("7", kind="page-number"),
         ),
     )
-    assert written("markdown", book, None, Page("b", 10, 10)).decode() == (
+    assert written("markdown", book, None, Page(name="b", width=10, height=10)).decode() == (
         "# book\n\n<!-- 0001 -->\n\n## Title\\*\n\n\\1. An example of well- Known \\#2\n\n<!-- 0003 -->\n"
     )
 

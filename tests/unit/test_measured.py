@@ -13,7 +13,7 @@ from pero_worker.wire.measured import Measured, decode_measured, encode_measured
 
 
 def test_the_golden_value() -> None:
-    measured = Measured({"cpu": Cost(seconds=1.5, load_seconds=4.0, memory=300)}, {"ocr": 1.0})
+    measured = Measured(kinds={"cpu": Cost(seconds=1.5, load_seconds=4.0, memory=300)}, onward={"ocr": 1.0})
     assert encode_measured(measured) == (
         b'{"kinds": {"cpu": {"load_seconds": 4.0, "memory": 300, "seconds": 1.5}}, "onward": {"ocr": 1.0}}'
     )
@@ -58,9 +58,9 @@ def test_what_is_no_number_was_not_measured(wrong: object) -> None:
     value = json.dumps(
         {"kinds": {"cpu": {"seconds": wrong, "load_seconds": 2, "memory": wrong}}, "onward": {"a": wrong}}
     )
-    assert decode_measured(value.encode()) == Measured({"cpu": Cost(load_seconds=2.0)})
+    assert decode_measured(value.encode()) == Measured(kinds={"cpu": Cost(load_seconds=2.0)})
     nan = b'{"kinds": {"cpu": {"seconds": NaN}}, "onward": {"a": Infinity}}'
-    assert decode_measured(nan) == Measured({"cpu": Cost()})
+    assert decode_measured(nan) == Measured(kinds={"cpu": Cost()})
 
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
@@ -70,4 +70,4 @@ def test_any_bytes_can_be_read(value: bytes) -> None:
 
 def test_nothing_takes_longer_than_can_be() -> None:
     value = json.dumps({"kinds": {"cpu": {"seconds": 9e14, "load_seconds": 9e14}}, "onward": {"a": 1e9}}).encode()
-    assert decode_measured(value) == Measured({"cpu": Cost()})
+    assert decode_measured(value) == Measured(kinds={"cpu": Cost()})

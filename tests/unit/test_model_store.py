@@ -16,7 +16,8 @@ import pytest
 
 from pero_worker.errors import StageError, TransientError, UsageError
 from pero_worker.models.entries import Entry
-from pero_worker.models.store import ArchiveStore, Keep
+from pero_worker.models.keep import Keep
+from pero_worker.models.store import ArchiveStore
 from pero_worker.models.unpack import Limits
 from pero_worker.stage import Stage
 from pero_worker.stores.location import locate, without_login
@@ -267,6 +268,27 @@ def test_a_store_that_goes_on_for_long_stays_within_its_bounds(
         clock.sleep(60)
     store.close()
     assert len(names(tmp_path)) == left
+
+
+def test_what_another_user_laid_into_the_cache_is_not_used(
+    store: ArchiveStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(name="ocr", config="", version="1", archive=packed(tmp_path / "a.tgz", {"config.ini": "[A]"}))
+    folder = store.directory(stage)
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    if folder.stat().st_uid:
+        with pytest.raises(StageError, match="belongs to another user"):
+            store.directory(stage)
+    monkeypatch.undo()
+    assert store.directory(stage) == folder
+    folder.chmod(0o777)
+    with pytest.raises(StageError, match="anybody may change it"):
+        store.directory(stage)
+    folder.chmod(0o755)
+    moved = folder.rename(tmp_path / "moved")
+    folder.symlink_to(moved)
+    with pytest.raises(StageError, match="belongs to another user"):
+        store.directory(stage)
 
 
 def test_a_cache_that_cannot_be_written_is_transient(tmp_path: Path) -> None:

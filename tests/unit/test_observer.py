@@ -35,14 +35,14 @@ class Cluster:
         return {name: self.waiting[name] for name in queues if name in self.waiting}
 
     def worker(self, name: str, status: str = "IDLE", version: int = 0, **values: Any) -> None:
-        self.states[name] = (WorkerState(name, status, connected=True, **values), version)
+        self.states[name] = (WorkerState(name=name, status=status, connected=True, **values), version)
 
     def look(self, **told: Command) -> Snapshot:
         return self.observer.take_snapshot(self.records, list(self.states.values()), told)
 
 
 def test_a_worker_of_ours_says_what_it_is() -> None:
-    cluster = Cluster(StageRecord("ocr", config="x"))
+    cluster = Cluster(StageRecord(name="ocr", config="x"))
     facts = {"kind": "cuda", "labels": ["cuda", "big"], "memory": 1000}
     cluster.worker("w1", "PROCESSING", stages=("ocr", "layout"), takes_lists=True, facts=facts)
     (worker,) = cluster.look().workers
@@ -51,14 +51,14 @@ def test_a_worker_of_ours_says_what_it_is() -> None:
 
 
 def test_a_worker_of_upstreams_holds_one_stage() -> None:
-    cluster = Cluster(StageRecord("ocr", config="x"))
+    cluster = Cluster(StageRecord(name="ocr", config="x"))
     cluster.worker("w1", "CONFIGURING", stages=("ocr",), facts={"memory": 1000})
     (worker,) = cluster.look().workers
     assert worker.memory is None and worker.loading and not worker.busy
 
 
 def test_workers_that_cannot_be_told_anything_are_not_seen() -> None:
-    cluster = Cluster(StageRecord("ocr", config="x"))
+    cluster = Cluster(StageRecord(name="ocr", config="x"))
     cluster.worker("dead", "DEAD")
     cluster.worker("starting", "STARTING")
     cluster.worker("ending", enabled=False)
@@ -68,7 +68,7 @@ def test_workers_that_cannot_be_told_anything_are_not_seen() -> None:
 
 
 def test_what_a_worker_was_told_counts_before_it_comes_back() -> None:
-    cluster = Cluster(StageRecord("a", config="x"), StageRecord("b", config="x"))
+    cluster = Cluster(StageRecord(name="a", config="x"), StageRecord(name="b", config="x"))
     cluster.worker("w1", stages=("a",), version=4)
     (worker,) = cluster.look(w1=Command(stages=("b",), version=5)).workers
     assert worker.holds == ("b",) and worker.loading
@@ -78,7 +78,7 @@ def test_what_a_worker_was_told_counts_before_it_comes_back() -> None:
 
 
 def test_it_is_known_how_long_a_worker_has_served() -> None:
-    cluster = Cluster(StageRecord("a", config="x"), StageRecord("b", config="x"))
+    cluster = Cluster(StageRecord(name="a", config="x"), StageRecord(name="b", config="x"))
     cluster.worker("w1", stages=("a",))
     cluster.look()
     cluster.clock.seconds = 30.0
@@ -88,16 +88,16 @@ def test_it_is_known_how_long_a_worker_has_served() -> None:
 
 
 def test_a_stage_without_a_queue_is_not_seen() -> None:
-    cluster = Cluster(StageRecord("a", config="x"), StageRecord("b", config="x"))
+    cluster = Cluster(StageRecord(name="a", config="x"), StageRecord(name="b", config="x"))
     del cluster.waiting["b"]
     assert [stage.name for stage in cluster.look().stages] == ["a"]
 
 
 def test_costs_are_what_was_measured_or_else_upstreams_average() -> None:
-    measured = Measured({"cuda": Cost(seconds=0.5, load_seconds=3.0, memory=100)}, {"out": 1.0})
+    measured = Measured(kinds={"cuda": Cost(seconds=0.5, load_seconds=3.0, memory=100)}, onward={"out": 1.0})
     cluster = Cluster(
-        StageRecord("ours", config="x", measured=measured, mean_seconds=9.0),
-        StageRecord("its", config="x", mean_seconds=4.0),
+        StageRecord(name="ours", config="x", measured=measured, mean_seconds=9.0),
+        StageRecord(name="its", config="x", mean_seconds=4.0),
     )
     ours, its = cluster.look().stages
     assert ours.seconds("cuda") == 0.5 and ours.onward == {"out": 1.0}
@@ -106,12 +106,12 @@ def test_costs_are_what_was_measured_or_else_upstreams_average() -> None:
 
 def test_pages_wait_since_it_was_written_down() -> None:
     began = StandingClock().start - timedelta(seconds=50)
-    cluster = Cluster(StageRecord("a", config="x", waiting_since=began))
+    cluster = Cluster(StageRecord(name="a", config="x", waiting_since=began))
     assert cluster.look().stages[0].unserved == 50.0
 
 
 def test_who_could_not_load_a_stage_is_not_sent_there_and_the_stage_is_set_apart_when_nobody_can() -> None:
-    cluster = Cluster(StageRecord("a", config="x", version="1"))
+    cluster = Cluster(StageRecord(name="a", config="x", version="1"))
     cluster.worker("w1", facts={"refused": {"a": "no model"}})
     cluster.worker("w2")
     seen = cluster.look()
@@ -123,14 +123,14 @@ def test_who_could_not_load_a_stage_is_not_sent_there_and_the_stage_is_set_apart
     assert cluster.look().stages[0].quarantine == "", "for a moment it is the status of the stage before"
     cluster.clock.seconds = 3.0
     assert cluster.look().stages[0].quarantine == "no model here either"
-    cluster.records = [StageRecord("a", config="x", version="2")]
+    cluster.records = [StageRecord(name="a", config="x", version="2")]
     cluster.worker("w2", stages=("a",))
     seen = cluster.look()
     assert seen.stages[0].quarantine == "" and not any(worker.refused for worker in seen.workers)
 
 
 def test_facts_that_make_no_sense_do_no_harm() -> None:
-    cluster = Cluster(StageRecord("a", config="x"))
+    cluster = Cluster(StageRecord(name="a", config="x"))
     cluster.worker("w1", takes_lists=True, facts={"memory": "much", "labels": 5, "refused": [1], "kind": None})
     (worker,) = cluster.look().workers
     assert worker.memory is None and worker.labels == frozenset()
@@ -140,7 +140,7 @@ OURS = {"kind": "cpu", "refused": {}}
 
 
 def test_a_store_that_is_away_is_no_reason_to_send_nobody() -> None:
-    cluster = Cluster(StageRecord("a", config="x", version="1"))
+    cluster = Cluster(StageRecord(name="a", config="x", version="1"))
     cluster.worker("w1", "CONFIGURATION_FAILED", stages=("a",), message="the store is away", facts={"kind": "cpu"})
     for second in (0.0, 3.0, 100.0):
         cluster.clock.seconds = second
@@ -149,7 +149,7 @@ def test_a_store_that_is_away_is_no_reason_to_send_nobody() -> None:
 
 
 def test_a_worker_of_upstreams_tries_again_within_seconds() -> None:
-    cluster = Cluster(StageRecord("a", config="x", version="1"))
+    cluster = Cluster(StageRecord(name="a", config="x", version="1"))
     cluster.worker("w1", "CONFIGURATION_FAILED", stages=("a",))
     cluster.look()
     cluster.clock.seconds = 3.0
@@ -167,7 +167,7 @@ def test_a_worker_of_upstreams_tries_again_within_seconds() -> None:
 
 
 def test_who_keeps_the_version_before_goes_on_and_what_is_wrong_is_known() -> None:
-    cluster = Cluster(StageRecord("a", config="x", version="2"))
+    cluster = Cluster(StageRecord(name="a", config="x", version="2"))
     facts = {**OURS, "stages": ["a"], "versions": {"a": "1"}, "refused": {"a": "cut off"}}
     for name in ("w1", "w2"):
         cluster.worker(name, stages=("a",), facts=facts)
@@ -179,8 +179,8 @@ def test_who_keeps_the_version_before_goes_on_and_what_is_wrong_is_known() -> No
 
 
 def test_a_worker_that_loads_is_believed_for_as_long_as_loading_takes() -> None:
-    slow = Measured({"cuda": Cost(load_seconds=20.0)})
-    cluster = Cluster(StageRecord("quick", config="x"), StageRecord("slow", config="x", measured=slow))
+    slow = Measured(kinds={"cuda": Cost(load_seconds=20.0)})
+    cluster = Cluster(StageRecord(name="quick", config="x"), StageRecord(name="slow", config="x", measured=slow))
     cluster.worker("w1", "CONFIGURING", stages=("quick",), facts=OURS)
     cluster.worker("w2", "CONFIGURING", stages=("slow",))
     for second, loading in ((0.0, [True, True]), (59.0, [True, True]), (61.0, [False, True]), (201.0, [False])):
@@ -194,7 +194,7 @@ def test_a_worker_that_loads_is_believed_for_as_long_as_loading_takes() -> None:
 
 
 def test_a_command_that_never_comes_back_is_not_waited_for_for_ever() -> None:
-    cluster = Cluster(StageRecord("a", config="x"))
+    cluster = Cluster(StageRecord(name="a", config="x"))
     cluster.worker("w1", version=3, facts=OURS)
     told = {"w1": Command(stages=("a",), version=9)}
     assert cluster.look(**told).workers[0].loading
@@ -204,7 +204,7 @@ def test_a_command_that_never_comes_back_is_not_waited_for_for_ever() -> None:
 
 
 def test_a_worker_that_is_idle_beside_its_pages_is_noticed_and_in_the_end_not_counted_on() -> None:
-    cluster = Cluster(StageRecord("a", config="x"), StageRecord("b", config="x"))
+    cluster = Cluster(StageRecord(name="a", config="x"), StageRecord(name="b", config="x"))
     cluster.worker("w1", stages=("a",), facts=OURS)
     cluster.worker("w2", stages=("a", "b"), facts={**OURS, "refused": {"a": "cut off"}})
     cluster.waiting["a"] = 5
@@ -218,7 +218,7 @@ def test_a_worker_that_is_idle_beside_its_pages_is_noticed_and_in_the_end_not_co
 
 
 def test_a_worker_of_upstreams_that_gave_up_is_told_to_go_on_for_as_long_as_it_takes() -> None:
-    cluster = Cluster(StageRecord("a", config="x"))
+    cluster = Cluster(StageRecord(name="a", config="x"))
     cluster.worker("its", "PROCESSING_FAILED", stages=("a",))
     cluster.worker("ours", "PROCESSING_FAILED", stages=("a",), facts=OURS)
     assert not any(worker.stuck for worker in cluster.look().workers)
@@ -229,7 +229,7 @@ def test_a_worker_of_upstreams_that_gave_up_is_told_to_go_on_for_as_long_as_it_t
 
 
 def test_a_worker_of_upstreams_may_serve_a_stage_that_was_removed() -> None:
-    cluster = Cluster(StageRecord("a", config="x"))
+    cluster = Cluster(StageRecord(name="a", config="x"))
     cluster.worker("its", "PROCESSING", stages=("gone",))
     cluster.look()
     cluster.clock.seconds = 3.0

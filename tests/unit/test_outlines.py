@@ -21,7 +21,15 @@ def box(left: float, top: float, right: float, bottom: float) -> Polygon:
 
 
 def line(outline: Polygon, *words: Word, baseline: Polygon = ((100.0, 120.0), (300.0, 120.0))) -> Line:
-    return Line("l", baseline, outline, (20.0, 8.0), " ".join(word.text for word in words), 0.9, words)
+    return Line(
+        id="l",
+        baseline=baseline,
+        polygon=outline,
+        heights=(20.0, 8.0),
+        text=" ".join(word.text for word in words),
+        confidence=0.9,
+        words=words,
+    )
 
 
 def only(record: Page) -> Line:
@@ -30,7 +38,7 @@ def only(record: Page) -> Line:
 
 
 def on_a_page(*lines: Line, outline: Polygon = ()) -> Page:
-    return Page("p", 1000, 1400, (Region("r", outline, lines),))
+    return Page(name="p", width=1000, height=1400, regions=(Region(id="r", polygon=outline, lines=lines),))
 
 
 def test_what_is_sound_stays_as_it_is() -> None:
@@ -40,7 +48,10 @@ def test_what_is_sound_stays_as_it_is() -> None:
 
 def test_a_line_reaches_around_its_words_and_a_region_around_its_lines() -> None:
     found = whole(
-        on_a_page(line(box(100, 90, 300, 130), Word("a", box(95.4, 80.6, 200, 126))), outline=box(98, 90, 310, 140))
+        on_a_page(
+            line(box(100, 90, 300, 130), Word(text="a", polygon=box(95.4, 80.6, 200, 126))),
+            outline=box(98, 90, 310, 140),
+        )
     )
     (region,) = found.regions
     assert region.lines[0].words[0].polygon == box(95, 81, 200, 126)
@@ -52,7 +63,7 @@ def test_a_line_reaches_around_its_words_and_a_region_around_its_lines() -> None
 def test_a_curved_line_does_not_swallow_the_ink_beside_its_curve() -> None:
     curve = tuple((x, 500 + 60 * math.sin(x / 80)) for x in range(100, 600, 20))
     outline = (*((x, y - 20) for x, y in curve), *((x, y + 6) for x, y in reversed(curve)))
-    words = [Word("w", box(x + 2, y - 18, x + 30, y + 9)) for x, y in curve[::2]]
+    words = [Word(text="w", polygon=box(x + 2, y - 18, x + 30, y + 9)) for x, y in curve[::2]]
     found = only(on_a_page(line(outline, *words, baseline=curve)))
     assert faults_of(written(on_a_page(found))) == []
     for x, y in curve:
@@ -64,14 +75,14 @@ def test_a_curved_line_does_not_swallow_the_ink_beside_its_curve() -> None:
     [box(200, 90, 200, 130), box(200, 90, 201, 130), box(1000, 90, 1000, 130), box(0, 0, 0, 0), ((5.0, 5.0),), ()],
 )
 def test_no_word_is_without_width(outline: Polygon) -> None:
-    record = on_a_page(line(box(100, 90, 300, 130), Word("i", outline)))
+    record = on_a_page(line(box(100, 90, 300, 130), Word(text="i", polygon=outline)))
     xs = [x for x, _ in only(record).words[0].polygon]
     assert max(xs) - min(xs) == 3
     assert faults_of(written(record)) == []
 
 
 def test_upright_text_keeps_an_upright_outline() -> None:
-    words = (Word("up", box(398, 300, 431, 500)), Word("right", box(401, 520, 430, 700)))
+    words = (Word(text="up", polygon=box(398, 300, 431, 500)), Word(text="right", polygon=box(401, 520, 430, 700)))
     found = only(on_a_page(line(box(400, 300, 430, 700), *words, baseline=((422.0, 700.0), (422.0, 300.0)))))
     assert {x for x, _ in found.polygon} <= set(range(396, 434))
     assert faults_of(written(on_a_page(found))) == []
@@ -109,5 +120,5 @@ def test_whatever_an_engine_says(record: Page) -> None:
 
 
 def test_reading_and_writing_again_changes_nothing() -> None:
-    once = written(on_a_page(line(box(100, 90, 300, 130), Word("a", box(95.4, 80.6, 200, 126)))))
+    once = written(on_a_page(line(box(100, 90, 300, 130), Word(text="a", polygon=box(95.4, 80.6, 200, 126)))))
     assert written(pagexml.read(once)) == once

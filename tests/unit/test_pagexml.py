@@ -24,7 +24,7 @@ _polygons = st.lists(st.tuples(_coordinates, _coordinates), max_size=6).map(tupl
 _texts = st.text(max_size=12) | st.sampled_from(["", "a\x00b", "\ud800", "&<>\"'", "two words", "x\r\ny", "\U0001f600"])
 _confidences = st.none() | st.floats(-0.5, 1.5, allow_nan=False)
 _ids = st.sampled_from(["r1", "l1", "1bad", "", "a b", "é", "reading_order", "w0001", "r0002"]) | st.text(max_size=5)
-_words = st.builds(Word, _texts, _polygons, _confidences)
+_words = st.builds(Word, text=_texts, polygon=_polygons, confidence=_confidences)
 _lines = st.builds(
     Line,
     id=_ids,
@@ -36,16 +36,26 @@ _lines = st.builds(
     words=st.lists(_words, max_size=3).map(tuple),
 )
 _regions = st.builds(
-    Region, _ids, _polygons, st.lists(_lines, max_size=3).map(tuple), st.sampled_from([None, "heading", "no such kind"])
+    Region,
+    id=_ids,
+    polygon=_polygons,
+    lines=st.lists(_lines, max_size=3).map(tuple),
+    kind=st.sampled_from([None, "heading", "no such kind"]),
 )
-PAGES = st.builds(Page, _texts, st.integers(1, 3000), st.integers(1, 3000), st.lists(_regions, max_size=3).map(tuple))
+PAGES = st.builds(
+    Page,
+    name=_texts,
+    width=st.integers(1, 3000),
+    height=st.integers(1, 3000),
+    regions=st.lists(_regions, max_size=3).map(tuple),
+)
 """Pages as hostile as the records allow: odd ids, control characters, coordinates off the page, no outline."""
 
 
 def page() -> Page:
     words = (
-        Word("Dobrý", ((100.0, 90.0), (200.0, 90.0), (200.0, 130.0), (100.0, 130.0)), 0.9),
-        Word("den", ((220.0, 90.0), (300.0, 90.0), (300.0, 130.0), (220.0, 130.0)), 0.75),
+        Word(text="Dobrý", polygon=((100.0, 90.0), (200.0, 90.0), (200.0, 130.0), (100.0, 130.0)), confidence=0.9),
+        Word(text="den", polygon=((220.0, 90.0), (300.0, 90.0), (300.0, 130.0), (220.0, 130.0)), confidence=0.75),
     )
     line = Line(
         id="r1-l1",
@@ -56,8 +66,15 @@ def page() -> Page:
         confidence=0.85,
         words=words,
     )
-    first = Region("r1", ((90.0, 80.0), (310.0, 80.0), (310.0, 140.0), (90.0, 140.0)), (line,), "heading")
-    return Page("scan.jpg", 1000, 1400, (first, replace(first, id="r2", lines=(replace(line, id="r2-l1", words=()),))))
+    first = Region(
+        id="r1", polygon=((90.0, 80.0), (310.0, 80.0), (310.0, 140.0), (90.0, 140.0)), lines=(line,), kind="heading"
+    )
+    return Page(
+        name="scan.jpg",
+        width=1000,
+        height=1400,
+        regions=(first, replace(first, id="r2", lines=(replace(line, id="r2-l1", words=()),))),
+    )
 
 
 def written(record: Page) -> bytes:
@@ -112,14 +129,14 @@ def test_words_come_before_the_text_of_their_line() -> None:
 
 
 def test_a_page_without_regions_has_no_reading_order_and_is_valid() -> None:
-    root = etree.fromstring(written(Page("a.png", 10, 10)))
+    root = etree.fromstring(written(Page(name="a.png", width=10, height=10)))
     SCHEMA.assertValid(root)
     assert root.find(".//p:ReadingOrder", NAMESPACES) is None
 
 
 def test_coordinates_are_clipped_to_the_page() -> None:
-    region = Region("r", ((-5.0, -0.6), (1e9, 3.0), (20.4, 1e9)))
-    root = etree.fromstring(written(Page("a.png", 30, 40, (region,))))
+    region = Region(id="r", polygon=((-5.0, -0.6), (1e9, 3.0), (20.4, 1e9)))
+    root = etree.fromstring(written(Page(name="a.png", width=30, height=40, regions=(region,))))
     assert root.xpath("//p:TextRegion/p:Coords/@points", namespaces=NAMESPACES) == ["0,0 15,1 30,3 20,40"]
 
 
@@ -362,6 +379,6 @@ def test_a_baseline_made_for_a_slanted_line_is_slanted() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_place_that_is_no_number_is_the_pages_failure(value: float) -> None:
-    region = Region("r", ((0.0, 0.0), (value, 1.0), (1.0, 1.0)))
+    region = Region(id="r", polygon=((0.0, 0.0), (value, 1.0), (1.0, 1.0)))
     with pytest.raises(PageError, match="no number"):
-        pagexml.write(Page("a.png", 10, 10, (region,)), created=CREATED, creator="test")
+        pagexml.write(Page(name="a.png", width=10, height=10, regions=(region,)), created=CREATED, creator="test")

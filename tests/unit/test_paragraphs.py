@@ -26,7 +26,7 @@ class Drawn:
         self.rules: list[Box] = []
 
     def line(self, left: float, top: float, right: float, text: str = WORDS, height: float = HEIGHT) -> int:
-        self.boxes.append(Box(left, top, right, top + height))
+        self.boxes.append(Box(left=left, top=top, right=right, bottom=top + height))
         self.texts.append(text)
         return len(self.boxes) - 1
 
@@ -34,7 +34,7 @@ class Drawn:
         return [self.line(left, top + PITCH * place, right, text) for place in range(number)]
 
     def rule(self, left: float, top: float, right: float, bottom: float) -> None:
-        self.rules.append(Box(left, top, right, bottom))
+        self.rules.append(Box(left=left, top=top, right=right, bottom=bottom))
 
     def blocks(self) -> list[tuple[str, list[int]]]:
         return [(block.kind, block.lines) for block in blocks_of(self.boxes, self.texts, self.rules)]
@@ -165,6 +165,24 @@ def test_a_title_page_in_very_large_type() -> None:
     assert page.order() == lines
 
 
+def test_small_print_beside_the_title_of_a_newspaper_is_read_apart() -> None:
+    page = Drawn()
+    date = [page.line(left, 0, left + 120) for left in (0, 440, 880)]
+    left = [page.line(10, 60 + 24 * row, 110, height=20) for row in range(6)]
+    title = page.line(150, 60, 850, "Colonie-Zeitung", height=140)
+    right = [page.line(890, 66 + 24 * row, 990, height=20) for row in range(5)]
+    editor = page.line(300, 220, 700, height=20)
+    columns = [page.lines(0, 480, 280, 8), page.lines(520, 1000, 280, 8)]
+    assert page.order() == [*date, *left, title, *right, editor, *columns[0], *columns[1]]
+
+
+def test_columns_beside_a_headline_over_two_of_them_stay_whole() -> None:
+    page = Drawn()
+    headline = page.line(0, 0, 640, "Headline", height=100)
+    columns = [page.lines(0, 300, 120, 8), page.lines(340, 640, 120, 8), page.lines(680, 980, 0, 11)]
+    assert page.order() == [headline, *(i for column in columns for i in column)]
+
+
 def test_every_line_comes_once_whatever_the_boxes() -> None:
     random = np.random.default_rng(7)
     for _ in range(40):
@@ -208,11 +226,15 @@ def test_a_streak_through_letters_does_not_stand_free() -> None:
 
 def test_a_line_across_a_gutter_is_parted_between_its_words() -> None:
     corners = np.array([(100.0, 100.0), (900.0, 100.0), (900.0, 140.0), (100.0, 140.0)])
-    spans = (Span("left", 0.0, 0.4, 0.9), Span("column", 0.42, 0.49, 0.9), Span("right", 0.53, 1.0, 0.8))
-    rule = Rule((508.0, 20.0), (508.0, 900.0))
-    left, right = parted(Piece(corners, "left column right", 0.9, spans), [rule])
+    spans = (
+        Span(text="left", start=0.0, end=0.4, confidence=0.9),
+        Span(text="column", start=0.42, end=0.49, confidence=0.9),
+        Span(text="right", start=0.53, end=1.0, confidence=0.8),
+    )
+    rule = Rule(start=(508.0, 20.0), end=(508.0, 900.0))
+    left, right = parted(Piece(corners=corners, text="left column right", confidence=0.9, spans=spans), [rule])
     assert (left.text, right.text) == ("left column", "right")
     assert left.corners.max(axis=0)[0] == right.corners.min(axis=0)[0] == 508
     assert parted(left, [rule]) == [left]
-    streak = Rule(rule.start, rule.end, stands_free=False)
-    assert len(parted(Piece(corners, "left column right", 0.9, spans), [streak])) == 1
+    streak = Rule(start=rule.start, end=rule.end, stands_free=False)
+    assert len(parted(Piece(corners=corners, text="left column right", confidence=0.9, spans=spans), [streak])) == 1

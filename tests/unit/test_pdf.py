@@ -30,17 +30,25 @@ def box(left: float, base: float) -> Polygon:
 
 
 def line_of(*names: str, texts: dict[str, str] | None = None) -> Line:
-    words = tuple(Word((texts or {}).get(name, name), box(*WORDS[name]), 0.9) for name in names)
+    words = tuple(Word(text=(texts or {}).get(name, name), polygon=box(*WORDS[name]), confidence=0.9) for name in names)
     left, base = WORDS[names[0]]
     right = WORDS[names[-1]][0] + 100
     outline = ((left, base - 30), (right, base - 30), (right, base + 10), (left, base + 10))
     text = " ".join(word.text for word in words)
-    return Line("-".join(names), ((left, base), (right, base)), outline, (30.0, 10.0), text, 0.9, words)
+    return Line(
+        id="-".join(names),
+        baseline=((left, base), (right, base)),
+        polygon=outline,
+        heights=(30.0, 10.0),
+        text=text,
+        confidence=0.9,
+        words=words,
+    )
 
 
 def page(width: int = WIDTH, height: int = HEIGHT, texts: dict[str, str] | None = None) -> Page:
     lines = (line_of("first", "second", texts=texts), line_of("third", texts=texts))
-    return Page("p", width, height, (Region("r", box(60, 300), lines),))
+    return Page(name="p", width=width, height=height, regions=(Region(id="r", polygon=box(60, 300), lines=lines),))
 
 
 def picture(mode: str = "L", size: tuple[int, int] = (WIDTH, HEIGHT)) -> Pillow.Image:
@@ -298,8 +306,21 @@ def test_a_slanted_line_has_slanted_text(tmp_path: Path) -> None:
     source = tmp_path / "scan.png"
     picture().save(source)
     corners = ((100.0, 200.0), (300.0, 300.0), (285.0, 330.0), (85.0, 230.0))
-    line = Line("l", ((90.0, 220.0), (290.0, 320.0)), corners, None, "slanted", None, (Word("slanted", corners),))
-    with sheets(searchable(source, Page("p", WIDTH, HEIGHT, (Region("r", corners, (line,)),)))) as (sheet,):
+    line = Line(
+        id="l",
+        baseline=((90.0, 220.0), (290.0, 320.0)),
+        polygon=corners,
+        heights=None,
+        text="slanted",
+        confidence=None,
+        words=(Word(text="slanted", polygon=corners),),
+    )
+    with sheets(
+        searchable(
+            source,
+            Page(name="p", width=WIDTH, height=HEIGHT, regions=(Region(id="r", polygon=corners, lines=(line,)),)),
+        )
+    ) as (sheet,):
         text = sheet.get_textpage()
         first, last = text.get_charbox(0, loose=True), text.get_charbox(6, loose=True)
         text.close()
@@ -312,8 +333,15 @@ def test_a_page_without_words_uses_its_lines(tmp_path: Path) -> None:
     source = tmp_path / "scan.png"
     picture().save(source)
     outline = ((60.0, 70.0), (360.0, 70.0), (360.0, 110.0), (60.0, 110.0))
-    line = Line("l", ((60.0, 100.0), (360.0, 100.0)), outline, (30.0, 10.0), "only a line")
-    with sheets(searchable(source, Page("p", WIDTH, HEIGHT, (Region("r", outline, (line,)),)))) as (sheet,):
+    line = Line(
+        id="l", baseline=((60.0, 100.0), (360.0, 100.0)), polygon=outline, heights=(30.0, 10.0), text="only a line"
+    )
+    with sheets(
+        searchable(
+            source,
+            Page(name="p", width=WIDTH, height=HEIGHT, regions=(Region(id="r", polygon=outline, lines=(line,)),)),
+        )
+    ) as (sheet,):
         assert text_of(sheet).split() == ["only", "a", "line"]
 
 
@@ -348,9 +376,14 @@ def test_a_word_of_any_number_of_corners_keeps_its_text(tmp_path: Path, points: 
     source = tmp_path / "scan.png"
     picture().save(source)
     line = line_of("first", "second")
-    words = tuple(Word(word.text, (word.polygon * 3)[:points]) for word in line.words)
+    words = tuple(Word(text=word.text, polygon=(word.polygon * 3)[:points]) for word in line.words)
     line = replace(line, words=words)
-    with sheets(searchable(source, Page("p", WIDTH, HEIGHT, (Region("r", box(60, 100), (line,)),)))) as (sheet,):
+    with sheets(
+        searchable(
+            source,
+            Page(name="p", width=WIDTH, height=HEIGHT, regions=(Region(id="r", polygon=box(60, 100), lines=(line,)),)),
+        )
+    ) as (sheet,):
         assert text_of(sheet).split() == ["first", "second"]
 
 
@@ -389,7 +422,7 @@ def test_boxes_in_disorder_are_taken_as_the_page_image_takes_them(tmp_path: Path
 def test_a_fax_has_the_shape_it_had_on_paper(tmp_path: Path) -> None:
     source = tmp_path / "fax.tif"
     Pillow.new("1", (1728, 1078), 1).save(source, compression="group4", dpi=(204, 98))
-    with sheets(searchable(source, Page("p", 1728, 1078))) as (sheet,):
+    with sheets(searchable(source, Page(name="p", width=1728, height=1078))) as (sheet,):
         assert size_of(sheet) == pytest.approx((1728 * 72 / 204, 1078 * 72 / 98), abs=1)
 
 
@@ -444,11 +477,19 @@ def test_words_that_run_leftward_come_out_as_they_are_read(tmp_path: Path) -> No
     words = ["שלום", "(עולם)", "طيب", "1938", "سنة٢٠٢٣", "א12ב"]
     lefts = [60 + 90 * place for place in reversed(range(len(words)))]
     placed_words = tuple(
-        Word(text, ((left, 70), (left + 70, 70), (left + 70, 110), (left, 110)))
+        Word(text=text, polygon=((left, 70), (left + 70, 70), (left + 70, 110), (left, 110)))
         for text, left in zip(words, lefts, strict=True)
     )
-    line = Line("l", ((60, 100), (600, 100)), box(60, 100), (30.0, 10.0), " ".join(words), 0.9, placed_words)
-    given = replace(page(), regions=(Region("r", box(60, 300), (line, line_of("third"))),))
+    line = Line(
+        id="l",
+        baseline=((60, 100), (600, 100)),
+        polygon=box(60, 100),
+        heights=(30.0, 10.0),
+        text=" ".join(words),
+        confidence=0.9,
+        words=placed_words,
+    )
+    given = replace(page(), regions=(Region(id="r", polygon=box(60, 300), lines=(line, line_of("third"))),))
     with sheets(searchable(source, given)) as (sheet,):
         assert text_of(sheet).split() == [*words, "third"]
 

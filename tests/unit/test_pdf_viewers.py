@@ -34,9 +34,24 @@ def page_read(*more: tuple[str, tuple[float, float, float, float]]) -> Page:
         outline = ((left, top), (right, top), (right, bottom), (left, bottom))
         level = bottom - (bottom - top) / 4
         heights = (level - top, bottom - level)
-        word = Word(text, outline, 0.9)
-        lines.append(Line(f"l{number}", ((left, level), (right, level)), outline, heights, text, 0.9, (word,)))
-    return Page("p", 1000, 700, (Region("r", ((0, 0), (1000, 0), (1000, 700), (0, 700)), tuple(lines)),))
+        word = Word(text=text, polygon=outline, confidence=0.9)
+        lines.append(
+            Line(
+                id=f"l{number}",
+                baseline=((left, level), (right, level)),
+                polygon=outline,
+                heights=heights,
+                text=text,
+                confidence=0.9,
+                words=(word,),
+            )
+        )
+    return Page(
+        name="p",
+        width=1000,
+        height=700,
+        regions=(Region(id="r", polygon=((0, 0), (1000, 0), (1000, 700), (0, 700)), lines=tuple(lines)),),
+    )
 
 
 def searchable(source: Path, pages: int, *, text: TextPolicy = TextPolicy.REDO, page: Page | None = None) -> Path:

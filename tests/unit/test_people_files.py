@@ -19,19 +19,20 @@ from pero_worker.cli.running import run_in_terminal
 from pero_worker.clock import SystemClock
 from pero_worker.errors import PageError
 from pero_worker.formats import TextPolicy, pagexml
-from pero_worker.inputs.discover import SourceDocument
+from pero_worker.inputs.naming import SourceDocument
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.job import JobRequest, run_job
+from pero_worker.jobs.listener import NullListener, RunListener, Summary
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask, in_turns, open_documents
 from pero_worker.jobs.report import Report
-from pero_worker.jobs.run import NullListener, RunListener, RunOptions, Summary
+from pero_worker.jobs.run import RunOptions
 from pero_worker.jobs.workforce import DeathListener, PageOutcome
 from pero_worker.page import Page
 from pero_worker.request import Payload, Request, StageLog, StageStatus
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-LOG = StageLog("w", "s", START, START, StageStatus.OK)
+LOG = StageLog(host_id="w", stage="s", start=START, end=START, status=StageStatus.OK)
 
 
 class Crew:
@@ -52,8 +53,8 @@ class Crew:
 
     def hand_in(self, page_id: str, task: PageTask) -> None:
         self.order.append(task.name)
-        xml = pagexml.write(Page(task.name, 60, 40), created=START, creator="test")
-        results = (Payload(task.image_name, b"x"), Payload("p.xml", xml))
+        xml = pagexml.write(Page(name=task.name, width=60, height=40), created=START, creator="test")
+        results = (Payload(name=task.image_name, content=b"x"), Payload(name="p.xml", content=xml))
         log = StageLog(host_id="w", stage="s", start=START, end=START, status=StageStatus.OK)
         request = Request(uuid=page_id, page_uuid=page_id, stages=("out",), results=results, logs=(log,))
         self._outcomes.append(PageOutcome(page_id=page_id, request=request))
@@ -299,7 +300,10 @@ def test_a_pdf_is_opened_by_another_process(tmp_path: Path) -> None:
         def call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
             raise PageError(f"{function.__name__} apart")
 
-    documents = [SourceDocument(pdf(tmp_path / "a.pdf"), "a"), SourceDocument(png(tmp_path / "b.png"), "b")]
+    documents = [
+        SourceDocument(path=pdf(tmp_path / "a.pdf"), name="a"),
+        SourceDocument(path=png(tmp_path / "b.png"), name="b"),
+    ]
     found = list(open_documents(documents, "p", "1", 300, apart=Refusing()))
     assert [one.error for one in found] == ["count_pages apart", ""]
 

@@ -43,12 +43,20 @@ def test_points_that_mean_nothing_are_refused(text: str) -> None:
 
 def test_the_page_is_as_sure_as_its_letters_not_its_lines() -> None:
     def line(text: str, confidence: float | None) -> Line:
-        return Line("l", ((0, 0), (9, 0)), (), None, text, confidence)
+        return Line(id="l", baseline=((0, 0), (9, 0)), polygon=(), heights=None, text=text, confidence=confidence)
 
-    page = Page("p", 9, 9, (Region("r", (), (line("x" * 90, 1.0), line("y" * 10, 0.5), line("z", None))),))
+    page = Page(
+        name="p",
+        width=9,
+        height=9,
+        regions=(Region(id="r", polygon=(), lines=(line("x" * 90, 1.0), line("y" * 10, 0.5), line("z", None))),),
+    )
     assert page.confidence() == pytest.approx(0.95)
-    assert Page("p", 9, 9).confidence() is None
-    assert Page("p", 9, 9, (Region("r", (), (line("", 0.2),)),)).confidence() is None
+    assert Page(name="p", width=9, height=9).confidence() is None
+    assert (
+        Page(name="p", width=9, height=9, regions=(Region(id="r", polygon=(), lines=(line("", 0.2),)),)).confidence()
+        is None
+    )
 
 
 class Sparse:

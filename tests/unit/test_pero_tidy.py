@@ -20,17 +20,24 @@ WIDTH, HEIGHT = 1400, 1000
 def line(text: str | None, left: float, y: float, right: float, confidence: float | None = 0.9) -> Line:
     """`y` is that of the baseline."""
     outline = ((left, y - HEIGHTS[0]), (right, y - HEIGHTS[0]), (right, y + HEIGHTS[1]), (left, y + HEIGHTS[1]))
-    return Line(f"{text}@{left:g},{y:g}", ((left, y), (right, y)), outline, HEIGHTS, text, confidence)
+    return Line(
+        id=f"{text}@{left:g},{y:g}",
+        baseline=((left, y), (right, y)),
+        polygon=outline,
+        heights=HEIGHTS,
+        text=text,
+        confidence=confidence,
+    )
 
 
 def region(name: str, *lines: Line) -> Region:
     points = [point for one in lines for point in one.polygon]
     (left, top), (right, bottom) = (tuple(map(pick, zip(*points, strict=True))) for pick in (min, max))
-    return Region(name, ((left, top), (right, top), (right, bottom), (left, bottom)), lines)
+    return Region(id=name, polygon=((left, top), (right, top), (right, bottom), (left, bottom)), lines=lines)
 
 
 def page(*regions: Region) -> Page:
-    return Page("p.png", WIDTH, HEIGHT, regions)
+    return Page(name="p.png", width=WIDTH, height=HEIGHT, regions=regions)
 
 
 def texts(result: Page) -> str:
@@ -47,9 +54,9 @@ def turned(before: Page, degrees: float) -> Page:
         before,
         regions=tuple(
             Region(
-                one.id,
-                turn(one.polygon),
-                tuple(replace(x, baseline=turn(x.baseline), polygon=turn(x.polygon)) for x in one.lines),
+                id=one.id,
+                polygon=turn(one.polygon),
+                lines=tuple(replace(x, baseline=turn(x.baseline), polygon=turn(x.polygon)) for x in one.lines),
             )
             for one in before.regions
         ),
@@ -93,7 +100,7 @@ def test_the_first_line_of_a_paragraph_is_read_first_though_it_is_a_region_of_it
 
 
 def test_regions_without_lines_are_kept_last() -> None:
-    picture = Region("picture", ((0, 0), (9, 0), (9, 9)))
+    picture = Region(id="picture", polygon=((0, 0), (9, 0), (9, 9)))
     result = sorted_lines(replace(TWO_COLUMNS, regions=(picture, *TWO_COLUMNS.regions)))
     assert [one.id for one in result.regions] == ["heading", "left", "right", "picture"]
 
@@ -143,7 +150,7 @@ def test_neighbours_are_not_taken_for_each_other() -> None:
 
 def test_lines_with_the_same_id_are_told_apart() -> None:
     same = [replace(line(text, 100, y, 900), id="x") for text, y in (("b", 200.0), ("", 150.0), ("a", 100.0))]
-    assert texts(Tidying(True, True)(page(region("r", *same)))) == "a b"
+    assert texts(Tidying(sort_lines=True, drop_false_lines=True)(page(region("r", *same)))) == "a b"
 
 
 def test_nothing_is_done_unless_the_configuration_asks() -> None:
@@ -166,7 +173,10 @@ def test_nothing_is_done_unless_the_configuration_asks() -> None:
 def test_whatever_the_layout_every_other_line_is_there_once(parts: list[tuple[str, int, int, int, int]]) -> None:
     lines = [line(text, left, y, right) for text, left, y, right, _ in parts]
     layout = page(
-        *(Region(f"r{n}", (), tuple(o for o, p in zip(lines, parts, strict=True) if p[4] == n)) for n in range(4))
+        *(
+            Region(id=f"r{n}", polygon=(), lines=tuple(o for o, p in zip(lines, parts, strict=True) if p[4] == n))
+            for n in range(4)
+        )
     )
     assert sorted(map(id, sorted_lines(layout).lines())) == sorted(map(id, layout.lines()))
-    assert set(map(id, Tidying(True, True)(layout).lines())) <= set(map(id, lines))
+    assert set(map(id, Tidying(sort_lines=True, drop_false_lines=True)(layout).lines())) <= set(map(id, lines))

@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pero_worker.engines.pero.ink import Ink, snapped
 from pero_worker.engines.pero.words import Frames, Rails, words_of
 from pero_worker.page import Word
 
 CHARACTERS = ["a", "b", "c", " ", "\u200b"]
 BLANK = len(CHARACTERS) - 1
-RAILS = Rails(np.array([[0.0, 10], [400, 10]]), np.array([[0.0, 50], [400, 50]]))
+RAILS = Rails(top=np.array([[0.0, 10], [400, 10]]), bottom=np.array([[0.0, 50], [400, 50]]))
 
 
 class Dense:
@@ -117,6 +118,43 @@ def test_no_text_no_words() -> None:
 
 
 def test_boxes_stay_on_the_page() -> None:
-    rails = Rails(np.array([[-50.0, -9], [900, -9]]), np.array([[-50.0, 500], [900, 500]]))
+    rails = Rails(top=np.array([[-50.0, -9], [900, -9]]), bottom=np.array([[-50.0, 500], [900, 500]]))
     (word,) = words_of("abc", frames_of(spelled("abc", 30)), CHARACTERS, (0, 100), rails, (400, 300), 400)
     assert all(0 <= x <= 400 and 0 <= y <= 300 for x, y in word.polygon)
+
+
+def crop_of(*inked: tuple[int, int], width: int = 200, height: int = 40) -> np.ndarray:
+    """A line with ink between pairs of columns."""
+    crop = np.full((height, width, 3), 230, np.uint8)
+    for start, end in inked:
+        crop[10:30, start:end] = 30
+    return crop
+
+
+def test_edges_move_to_the_ink_that_the_letters_stand_in() -> None:
+    ink = Ink.of(crop_of((20, 50), (52, 80), (95, 140), (143, 180)))
+    assert ink is not None
+    edges = np.array([[26.0, 70.0], [88.0, 171.0]])
+    assert snapped(edges, [(30.0, 70.0), (105.0, 170.0)], 15.0, ink).tolist() == [[20, 80], [95, 180]]
+
+
+def test_edges_without_a_blank_beside_them_stay() -> None:
+    edges = np.array([[26.0, 70.0], [88.0, 171.0]])
+    letters = [(30.0, 65.0), (95.0, 160.0)]
+    underlined = Ink.of(crop_of((0, 200)))
+    narrow = Ink.of(crop_of((0, 80), (82, 200)))
+    assert underlined is not None and narrow is not None
+    for ink in (underlined, narrow):
+        assert snapped(edges, letters, 15.0, ink).tolist() == edges.tolist()
+
+
+def test_a_letter_that_is_told_beyond_its_ink_keeps_its_edges() -> None:
+    ink = Ink.of(crop_of((20, 80)))
+    assert ink is not None
+    edges = np.array([[20.0, 80.0], [120.0, 121.0]])
+    assert snapped(edges, [(30.0, 70.0), (120.0, 121.0)], 15.0, ink)[1].tolist() == [120, 121]
+
+
+@pytest.mark.parametrize("crop", [crop_of(), np.zeros((40, 50, 3), np.uint8), np.zeros((1, 4, 3), np.uint8)])
+def test_paper_without_ink_moves_no_edge(crop: np.ndarray) -> None:
+    assert Ink.of(crop) is None

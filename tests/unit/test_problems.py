@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.cluster.state import ClusterState, Look, Problem, Severity, StageState
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
-IDLE = WorkerState("w1", "IDLE", connected=True, facts={"labels": ["cpu"]})
+IDLE = WorkerState(name="w1", status="IDLE", connected=True, facts={"labels": ["cpu"]})
 
 
 def problems(*stages: StageState, workers: tuple[WorkerState, ...] = (IDLE,), **more: Any) -> tuple[Problem, ...]:
@@ -43,7 +44,7 @@ def test_a_version_that_fails_beside_one_that_works_is_a_warning() -> None:
     assert found.severity is Severity.WARNING
 
 
-@pytest.mark.parametrize("workers", [(), (WorkerState("w1", "DEAD"),)])
+@pytest.mark.parametrize("workers", [(), (WorkerState(name="w1", status="DEAD"),)])
 def test_pages_without_any_worker(workers: tuple[WorkerState, ...]) -> None:
     (found,) = problems(stage(workers=0, waiting_since=ago(99)), workers=workers)
     assert "there is no worker, and 16 pages wait" in found.text and found.since == ago(99)
@@ -53,7 +54,7 @@ def test_pages_without_any_worker(workers: tuple[WorkerState, ...]) -> None:
 def test_a_label_that_no_worker_has() -> None:
     (found,) = problems(stage(workers=0, needs="cuda"))
     assert found.text == "not served: no worker has the label cuda" and "--label cuda" in found.remedy
-    gpu = WorkerState("w2", "IDLE", connected=True, facts={"labels": ["cuda"]})
+    gpu = WorkerState(name="w2", status="IDLE", connected=True, facts={"labels": ["cuda"]})
     assert problems(stage(workers=0, needs="cuda"), workers=(IDLE, gpu)) == ()
 
 
@@ -67,8 +68,8 @@ def test_a_queue_that_stands_still(mean: float, idle: float, stands: bool) -> No
 
 
 def test_a_killed_worker_is_told_from_one_that_was_stopped() -> None:
-    gone = WorkerState("w2", "ZK_CONNECTION_FAILED", since=ago(8))
-    stopped = WorkerState("w3", "DEAD", since=ago(8))
+    gone = WorkerState(name="w2", status="ZK_CONNECTION_FAILED", since=ago(8))
+    stopped = WorkerState(name="w3", status="DEAD", since=ago(8))
     (found,) = problems(workers=(IDLE, gone, stopped))
     assert found.subject == "worker w2" and "killed" in found.text and found.since == ago(8)
     assert (gone.word, stopped.word) == ("gone", "stopped")
@@ -100,7 +101,16 @@ def test_the_severity_of_a_state_is_that_of_its_worst_problem() -> None:
 
 
 def test_values_that_make_no_sense_are_named() -> None:
-    evil = WorkerState("evil", "DEAD", unreadable=("info",))
+    evil = WorkerState(name="evil", status="DEAD", unreadable=("info",))
     found = problems(stage(last_page=ago(3), unreadable=("measured",)), workers=(IDLE, evil))
     assert [(one.severity, one.subject) for one in found] == [(Severity.WARNING, "ZooKeeper")] * 2
     assert "/pero/queue/ocr/measured" in found[0].text and "/pero/worker/status/evil/info" in found[1].text
+
+
+def test_what_happened_in_the_future_shows_a_wrong_clock() -> None:
+    for there in ({"last_page": ago(-3600)}, {"waiting_since": ago(-3600)}):
+        (found,) = problems(stage(**there))
+        assert found.subject == "clocks" and "3600 s or more behind" in found.text and "NTP" in found.remedy
+    (found,) = problems(stage(last_page=ago(3)), workers=(replace(IDLE, since=ago(-90)),))
+    assert found.subject == "clocks"
+    assert problems(stage(last_page=ago(-2)), workers=(replace(IDLE, since=ago(-30)),)) == ()

@@ -12,7 +12,7 @@ HEIGHT = 30.0
 
 
 def box(left: float, top: float, right: float, height: float = HEIGHT) -> Box:
-    return Box(left, top, right, top + height)
+    return Box(left=left, top=top, right=right, bottom=top + height)
 
 
 def column(left: float, right: float, rows: int, top: float = 0.0, pitch: float = 40.0) -> list[Box]:
@@ -104,7 +104,7 @@ SIDE = st.integers(0, 400)
 
 @given(st.lists(st.tuples(SIDE, SIDE, st.integers(1, 300), st.integers(1, 60)), max_size=25))
 def test_every_box_is_read_once(rectangles: list[tuple[int, int, int, int]]) -> None:
-    boxes = [Box(x, y, x + width, y + height) for x, y, width, height in rectangles]
+    boxes = [Box(left=x, top=y, right=x + width, bottom=y + height) for x, y, width, height in rectangles]
     assert sorted(order(boxes)) == list(range(len(boxes)))
     assert all(groups(boxes))
 

@@ -12,7 +12,8 @@ import pytest
 
 from pero_worker.errors import OutputError, UsageError
 from pero_worker.jobs.outputs import OutputFolder
-from pero_worker.jobs.report import Fingerprint, Known, PageRecord, PageStatus, Report
+from pero_worker.jobs.records import Fingerprint, PageRecord, PageStatus
+from pero_worker.jobs.report import Known, Report
 
 PRINT = Fingerprint(size=10, modified_ns=1, pipeline="print-latin", version="v1", dpi=300)
 

@@ -28,7 +28,7 @@ def request() -> Request:
         uuid="a1",
         page_uuid="b1",
         stages=("stage1", "out"),
-        results=(Payload("a.jpg", b"image"),),
+        results=(Payload(name="a.jpg", content=b"image"),),
         priority=1,
         start_time=START,
     )
@@ -41,17 +41,17 @@ def test_bytes_are_those_of_the_contract() -> None:
 
 def test_logs_with_our_extensions_survive() -> None:
     log = StageLog(
-        "worker",
-        "stage1",
-        START,
-        START,
-        StageStatus.FAILED,
-        "why",
-        "v2",
-        "dummy",
-        "page",
-        2,
-        {"ocr": 1.5, "read": 0.25},
+        host_id="worker",
+        stage="stage1",
+        start=START,
+        end=START,
+        status=StageStatus.FAILED,
+        log="why",
+        version="v2",
+        engine="dummy",
+        failure_class="page",
+        attempt=2,
+        seconds={"ocr": 1.5, "read": 0.25},
     )
     there_and_back = decode_request(encode_request(request().to_be_retried(log)))
     assert there_and_back.logs == (log,)
@@ -83,9 +83,9 @@ def test_no_bytes_crash_the_parser(body: bytes) -> None:
 
 
 def test_where_a_request_goes() -> None:
-    fine = StageLog("w", "stage1", START, START, StageStatus.OK)
-    bad = StageLog("w", "stage1", START, START, StageStatus.FAILED)
-    two = Request("a", "b", ("stage1", "stage2", "out"))
+    fine = StageLog(host_id="w", stage="stage1", start=START, end=START, status=StageStatus.OK)
+    bad = StageLog(host_id="w", stage="stage1", start=START, end=START, status=StageStatus.FAILED)
+    two = Request(uuid="a", page_uuid="b", stages=("stage1", "stage2", "out"))
     assert two.advanced((), fine).destination == "stage2"
     assert two.to_be_retried(bad).destination == "stage1"
     assert two.given_up(bad).destination == "out"

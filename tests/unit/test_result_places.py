@@ -20,7 +20,8 @@ from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
 from pero_worker.errors import OutputError, PageError, UsageError
 from pero_worker.jobs import confined
 from pero_worker.jobs.outputs import OutputFolder, ResultPathError
-from pero_worker.jobs.report import PageStatus, Report
+from pero_worker.jobs.records import PageStatus
+from pero_worker.jobs.report import Report
 from pero_worker.request import Payload, Request, StageStatus
 
 
@@ -159,7 +160,8 @@ def test_no_two_requests_share_a_folder(ids: tuple[str, ...], tmp_path: Path) ->
 
 def test_results_of_one_name_are_all_kept(tmp_path: Path) -> None:
     results = tuple(
-        Payload(name, str(number).encode()) for number, name in enumerate(["a", "a", "A", "a_2", "message_body"])
+        Payload(name=name, content=str(number).encode())
+        for number, name in enumerate(["a", "a", "A", "a_2", "message_body"])
     )
     with closing(RequestFolders(tmp_path, save_message=True)) as layout:
         layout.write(replace(REQUEST, results=results, logs=()), b"the message")

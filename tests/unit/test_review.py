@@ -25,11 +25,24 @@ from pero_worker.page import Line, Page, Region, Word
 def line(number: int, text: str, confidence: float, words: tuple[Word, ...] = ()) -> Line:
     y = 40.0 + 40 * number
     outline = ((20, y - 25), (280, y - 25), (280, y + 8), (20, y + 8))
-    return Line(f"l{number}", ((20, y), (280, y)), outline, (25, 8), text, confidence, words)
+    return Line(
+        id=f"l{number}",
+        baseline=((20, y), (280, y)),
+        polygon=outline,
+        heights=(25, 8),
+        text=text,
+        confidence=confidence,
+        words=words,
+    )
 
 
 def add(out: Path, name: str, *lines: Line, status: str = "done", source: Path | None = None) -> Page:
-    page = Page(f"{name}.png", 300, 200, (Region("r", ((0, 0), (300, 0), (300, 200), (0, 200)), lines),))
+    page = Page(
+        name=f"{name}.png",
+        width=300,
+        height=200,
+        regions=(Region(id="r", polygon=((0, 0), (300, 0), (300, 200), (0, 200)), lines=lines),),
+    )
     (out / f"{name}.page.xml").write_bytes(
         pagexml.write(page, created=datetime(2026, 1, 1, tzinfo=UTC), creator="test")
     )
@@ -50,8 +63,8 @@ def out(tmp_path: Path) -> Path:
     image = np.full((200, 300, 3), 240, np.uint8)
     image[15:48, 20:280] = (200, 30, 30)  # where line 0 stands
     Image.fromarray(image).save(tmp_path / "bad.png")
-    word = Word("b<b>d", ((20, 15), (90, 15), (90, 48), (20, 48)), 0.2)
-    sure = Word("fine", ((100, 15), (280, 15), (280, 48), (100, 48)), 0.99)
+    word = Word(text="b<b>d", polygon=((20, 15), (90, 15), (90, 48), (20, 48)), confidence=0.2)
+    sure = Word(text="fine", polygon=((100, 15), (280, 15), (280, 48), (100, 48)), confidence=0.99)
     add(tmp_path, "bad", line(0, "b<b>d fine", 0.3, (word, sure)), line(1, "middling", 0.7))
     add(tmp_path, "good", line(0, "very sure", 0.99), source=tmp_path / "gone.png")
     add(tmp_path, "failed", line(0, "never", 0.01), status="failed")
@@ -116,4 +129,9 @@ def test_what_is_not_ours_is_not_written_over(out: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("outline", [(), ((900, 900), (950, 900), (950, 950)), ((-50, -50), (-20, -50), (-20, -20))])
 def test_a_line_that_lies_nowhere_has_no_picture(outline: tuple[tuple[float, float], ...]) -> None:
     image = np.zeros((100, 100, 3), np.uint8)
-    assert picture_of(image, Line("l", (), outline, None, "x", 0.5), (100, 100)) is None
+    assert (
+        picture_of(
+            image, Line(id="l", baseline=(), polygon=outline, heights=None, text="x", confidence=0.5), (100, 100)
+        )
+        is None
+    )

@@ -13,17 +13,18 @@ from pero_worker.clock import SystemClock
 from pero_worker.formats import pagexml
 from pero_worker.inputs.discover import discover
 from pero_worker.jobs import run as module
+from pero_worker.jobs.listener import Summary
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
-from pero_worker.jobs.report import PageRecord
-from pero_worker.jobs.run import RunOptions, Summary, run
+from pero_worker.jobs.records import PageRecord
+from pero_worker.jobs.run import RunOptions, run
 from pero_worker.jobs.workforce import DeathListener, PageOutcome
 from pero_worker.page import Page
 from pero_worker.request import Payload, Request, StageLog, StageStatus
 
 NOW = SystemClock().now()
-LOG = StageLog("w", "s", NOW, NOW, StageStatus.OK)
-XML = pagexml.write(Page("p", 20, 10), created=SystemClock().now(), creator="test")
+LOG = StageLog(host_id="w", stage="s", start=NOW, end=NOW, status=StageStatus.OK)
+XML = pagexml.write(Page(name="p", width=20, height=10), created=SystemClock().now(), creator="test")
 
 
 class Workforce:
@@ -45,8 +46,16 @@ class Workforce:
 
     def hand_in(self, page_id: str, task: PageTask) -> None:
         self.taken.append(task.name)
-        results = (Payload("a.png", b"image"), Payload("a.png_page.xml", self.xml.get(task.name, XML)))
-        self.in_hand.append(PageOutcome(page_id=page_id, request=Request(page_id, page_id, ("out",), results, (LOG,))))
+        results = (
+            Payload(name="a.png", content=b"image"),
+            Payload(name="a.png_page.xml", content=self.xml.get(task.name, XML)),
+        )
+        self.in_hand.append(
+            PageOutcome(
+                page_id=page_id,
+                request=Request(uuid=page_id, page_uuid=page_id, stages=("out",), results=results, logs=(LOG,)),
+            )
+        )
 
     def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
         found, self.in_hand = self.in_hand, []

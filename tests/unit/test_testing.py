@@ -13,7 +13,18 @@ from pero_worker.page import Line, Page, Region
 from pero_worker.testing import FaultyEngine, StandingClock, run_engine
 
 BOX = ((1.0, 2.0), (9.0, 2.0), (9.0, 8.0), (1.0, 8.0))
-PAGE = Page("scan.png", 20, 10, (Region("r", BOX, (Line("l", BOX[3:1:-1], BOX, (6.0, 1.0), text="a line"),)),))
+PAGE = Page(
+    name="scan.png",
+    width=20,
+    height=10,
+    regions=(
+        Region(
+            id="r",
+            polygon=BOX,
+            lines=(Line(id="l", baseline=BOX[3:1:-1], polygon=BOX, heights=(6.0, 1.0), text="a line"),),
+        ),
+    ),
+)
 
 
 @pytest.fixture
@@ -47,7 +58,7 @@ def test_whatever_an_engine_raises_is_the_failure_of_its_page(scan: Path) -> Non
 
 
 def test_a_result_that_cannot_be_written_is_found(scan: Path) -> None:
-    endless = Page("scan.png", 20, 10, (Region("r", ((float("nan"), 0.0),) * 3),))
+    endless = Page(name="scan.png", width=20, height=10, regions=(Region(id="r", polygon=((float("nan"), 0.0),) * 3),))
     with pytest.raises(PageError):
         run_engine(scan, FaultyEngine(page=endless))
 

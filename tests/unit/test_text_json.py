@@ -23,26 +23,45 @@ def parsed(record: Page) -> dict[str, object]:
 
 
 def line(content: str | None) -> Line:
-    return Line("l", ((0.0, 5.0), (9.0, 5.0)), (), None, content)
+    return Line(id="l", baseline=((0.0, 5.0), (9.0, 5.0)), polygon=(), heights=None, text=content)
 
 
 def test_lines_are_lines_and_regions_are_apart() -> None:
-    first, second = Region("a", (), (line("one"), line("two"))), Region("b", (), (line("three"),))
-    assert plain(Page("p", 9, 9, (first, second))) == "one\ntwo\n\nthree\n"
+    first, second = (
+        Region(id="a", polygon=(), lines=(line("one"), line("two"))),
+        Region(id="b", polygon=(), lines=(line("three"),)),
+    )
+    assert plain(Page(name="p", width=9, height=9, regions=(first, second))) == "one\ntwo\n\nthree\n"
 
 
-@pytest.mark.parametrize("regions", [(), (Region("a", ()),), (Region("a", (), (line(None), line(""))),)])
+@pytest.mark.parametrize(
+    "regions", [(), (Region(id="a", polygon=()),), (Region(id="a", polygon=(), lines=(line(None), line(""))),)]
+)
 def test_without_text_the_file_is_empty(regions: tuple[Region, ...]) -> None:
-    assert plain(Page("p", 9, 9, regions)) == ""
+    assert plain(Page(name="p", width=9, height=9, regions=regions)) == ""
 
 
 def test_lines_and_regions_without_text_leave_no_gaps() -> None:
-    regions = (Region("a", (), (line("x"), line(None), line("y"))), Region("b", ()), Region("c", (), (line("z"),)))
-    assert plain(Page("p", 9, 9, regions)) == "x\ny\n\nz\n"
+    regions = (
+        Region(id="a", polygon=(), lines=(line("x"), line(None), line("y"))),
+        Region(id="b", polygon=()),
+        Region(id="c", polygon=(), lines=(line("z"),)),
+    )
+    assert plain(Page(name="p", width=9, height=9, regions=regions)) == "x\ny\n\nz\n"
 
 
 def test_text_is_utf_8_without_control_characters() -> None:
-    assert plain(Page("p", 9, 9, (Region("a", (), (line("ě\x00\ud800\U0001f600"),)),))) == "ě\U0001f600\n"
+    assert (
+        plain(
+            Page(
+                name="p",
+                width=9,
+                height=9,
+                regions=(Region(id="a", polygon=(), lines=(line("ě\x00\ud800\U0001f600"),)),),
+            )
+        )
+        == "ě\U0001f600\n"
+    )
 
 
 def test_json_holds_the_whole_record() -> None:
@@ -64,7 +83,7 @@ def test_json_holds_the_whole_record() -> None:
 
 
 def test_json_keeps_letters_as_they_are_and_unknown_text_as_null() -> None:
-    record = replace(page(), regions=(Region("r", (), (line("ěšč"), line(None))),))
+    record = replace(page(), regions=(Region(id="r", polygon=(), lines=(line("ěšč"), line(None))),))
     data = jsonpage.write(record, created=CREATED, creator="x")
     assert "ěšč".encode() in data
     assert [item["text"] for item in json.loads(data)["regions"][0]["lines"]] == ["ěšč", None]
@@ -112,4 +131,7 @@ def test_an_unknown_format_is_a_usage_error_that_names_the_valid_ones(names: str
 
 
 def test_a_line_break_inside_a_line_does_not_make_two() -> None:
-    assert plain(Page("p", 9, 9, (Region("a", (), (line("a\nb\tc\u2028d"),)),))) == "a b c d\n"
+    assert (
+        plain(Page(name="p", width=9, height=9, regions=(Region(id="a", polygon=(), lines=(line("a\nb\tc\u2028d"),)),)))
+        == "a b c d\n"
+    )

@@ -15,8 +15,16 @@ from pero_worker.worker.upright import _Text, process_upright
 from pero_worker.worker.view import View, orientation_of, turns_of
 
 BOX = ((10.0, 4.0), (30.0, 4.0), (30.0, 12.0), (10.0, 12.0))
-LINE = Line("l", ((10.0, 10.0), (30.0, 10.0)), BOX, (6.0, 2.0), "word", 0.9, (Word("word", BOX, 0.9),))
-PAGE = Page("p", 60, 40, (Region("r", BOX, (LINE,)),))
+LINE = Line(
+    id="l",
+    baseline=((10.0, 10.0), (30.0, 10.0)),
+    polygon=BOX,
+    heights=(6.0, 2.0),
+    text="word",
+    confidence=0.9,
+    words=(Word(text="word", polygon=BOX, confidence=0.9),),
+)
+PAGE = Page(name="p", width=60, height=40, regions=(Region(id="r", polygon=BOX, lines=(LINE,)),))
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -82,8 +90,20 @@ class Seeing:
         ys, xs = np.nonzero(work.image[:, :, 0] < 128)
         left, top, right, bottom = map(float, (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1))
         box = ((left, top), (right, top), (right, bottom), (left, bottom))
-        line = Line("l", ((left, bottom), (right, bottom)), box, (bottom - top, 1.0), "a line of words", 0.9)
-        page = Page("p", work.image.shape[1], work.image.shape[0], (Region("r", box, (line,)),))
+        line = Line(
+            id="l",
+            baseline=((left, bottom), (right, bottom)),
+            polygon=box,
+            heights=(bottom - top, 1.0),
+            text="a line of words",
+            confidence=0.9,
+        )
+        page = Page(
+            name="p",
+            width=work.image.shape[1],
+            height=work.image.shape[0],
+            regions=(Region(id="r", polygon=box, lines=(line,)),),
+        )
         return EngineOutput(page=page)
 
     def close(self) -> None: ...
@@ -205,7 +225,7 @@ def test_a_blank_page_is_read_once() -> None:
 
         def process(self, work: EngineInput) -> EngineOutput:
             self.calls += 1
-            return EngineOutput(page=Page("p", 40, 30))
+            return EngineOutput(page=Page(name="p", width=40, height=30))
 
     engine = Blank()
     process_upright(engine, EngineInput(name="p", size=1), lying(1), max_pixels=10**6)
@@ -214,16 +234,21 @@ def test_a_blank_page_is_read_once() -> None:
 
 def test_words_in_a_column_do_not_run_across() -> None:
     """As engines that find words one by one read a page that lies sideways."""
-    tall = tuple(Word("word", ((x, 0.0), (x + 10, 0.0), (x + 10, 60.0), (x, 60.0)), 0.99) for x in (0.0, 20.0, 40.0))
-    line = Line(
-        "l",
-        ((0.0, 60.0), (50.0, 60.0)),
-        ((0.0, 0.0), (90.0, 0.0), (90.0, 60.0), (0.0, 60.0)),
-        None,
-        "word word word",
-        0.99,
-        tall,
+    tall = tuple(
+        Word(text="word", polygon=((x, 0.0), (x + 10, 0.0), (x + 10, 60.0), (x, 60.0)), confidence=0.99)
+        for x in (0.0, 20.0, 40.0)
     )
-    text = _Text.of(Page("p", 100, 100, (Region("r", line.polygon, (line,)),)))
+    line = Line(
+        id="l",
+        baseline=((0.0, 60.0), (50.0, 60.0)),
+        polygon=((0.0, 0.0), (90.0, 0.0), (90.0, 60.0), (0.0, 60.0)),
+        heights=None,
+        text="word word word",
+        confidence=0.99,
+        words=tall,
+    )
+    text = _Text.of(
+        Page(name="p", width=100, height=100, regions=(Region(id="r", polygon=line.polygon, lines=(line,)),))
+    )
     assert (text.letters, text.sure) == (14, 0)
     assert _Text.of(PAGE).sure == pytest.approx(4 * 0.9)

@@ -101,13 +101,13 @@ def test_names_that_can_be() -> None:
 @pytest.mark.parametrize(
     ("text", "server"),
     [
-        ("127.0.0.1", Server("127.0.0.1")),
-        ("127.0.0.1:65535", Server("127.0.0.1", 65535)),
-        ("zoo1.example.org:2181", Server("zoo1.example.org", 2181)),
-        ("rabbit_mq", Server("rabbit_mq")),
-        ("[::1]:5672", Server("::1", 5672)),
-        ("[::1]", Server("::1")),
-        ("fe80::1", Server("fe80::1")),
+        ("127.0.0.1", Server(host="127.0.0.1")),
+        ("127.0.0.1:65535", Server(host="127.0.0.1", port=65535)),
+        ("zoo1.example.org:2181", Server(host="zoo1.example.org", port=2181)),
+        ("rabbit_mq", Server(host="rabbit_mq")),
+        ("[::1]:5672", Server(host="::1", port=5672)),
+        ("[::1]", Server(host="::1")),
+        ("fe80::1", Server(host="fe80::1")),
     ],
 )
 def test_servers(text: str, server: Server) -> None:

@@ -19,7 +19,7 @@ from pero_worker.wire import message_pb2 as pb
 from pero_worker.wire.requests import MAX_LOGS, MAX_RESULTS, decode_request, encode_request
 
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
-LOG = StageLog("w", "s", WHEN, WHEN, StageStatus.OK)
+LOG = StageLog(host_id="w", stage="s", start=WHEN, end=WHEN, status=StageStatus.OK)
 
 
 class Counting(set):  # type: ignore[type-arg]
@@ -63,7 +63,7 @@ def test_names_of_results_are_given_out_in_one_go(names: list[str]) -> None:
 
 def line(count: int) -> Line:
     baseline = tuple((float(x), float(x % 7)) for x in range(count))
-    return Line("l", baseline, baseline, (3.0, 1.0), "a " * count, 1.0)
+    return Line(id="l", baseline=baseline, polygon=baseline, heights=(3.0, 1.0), text="a " * count, confidence=1.0)
 
 
 @pytest.mark.parametrize("write", [alto.write, hocr.write])
@@ -80,7 +80,12 @@ def test_words_of_a_long_line_are_measured_in_one_go(write: Any, monkeypatch: py
 
     counted = Counted()
     monkeypatch.setattr(words, "math", counted)
-    page = Page("p", 4000, 100, (Region("r", ((0.0, 0.0), (9.0, 0.0), (9.0, 9.0)), (line(2000),)),))
+    page = Page(
+        name="p",
+        width=4000,
+        height=100,
+        regions=(Region(id="r", polygon=((0.0, 0.0), (9.0, 0.0), (9.0, 9.0)), lines=(line(2000),)),),
+    )
     assert write(page, created=WHEN, creator="t").count(b"a") > 2000
     assert counted.dist_calls < 10 * 2000
 
@@ -103,7 +108,7 @@ def test_words_lie_where_they_lay(baseline: tuple[tuple[float, float], ...]) -> 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"results": tuple(Payload("a", b"") for _ in range(MAX_RESULTS + 1))}, "results"),
+        ({"results": tuple(Payload(name="a", content=b"") for _ in range(MAX_RESULTS + 1))}, "results"),
         ({"logs": (LOG,) * (MAX_LOGS + 1)}, "logs"),
         ({"uuid": "x" * 5000}, "its id"),
         ({"page_uuid": "x" * 5000}, "page's id"),
@@ -113,14 +118,18 @@ def test_words_lie_where_they_lay(baseline: tuple[tuple[float, float], ...]) -> 
     ],
 )
 def test_counts_and_lengths_of_a_message_are_bounded(change: dict[str, Any], reason: str) -> None:
-    request = Request("u", "p", ("s", "out"), (Payload("a", b""),), (LOG,))
+    request = Request(
+        uuid="u", page_uuid="p", stages=("s", "out"), results=(Payload(name="a", content=b""),), logs=(LOG,)
+    )
     assert decode_request(encode_request(request)) == request
     with pytest.raises(RequestError, match=reason):
         decode_request(encode_request(replace(request, **change)))
 
 
 def test_seconds_are_numbers() -> None:
-    message = pb.ProcessingRequest.FromString(encode_request(Request("u", "p", ("s",), (), (LOG,))))
+    message = pb.ProcessingRequest.FromString(
+        encode_request(Request(uuid="u", page_uuid="p", stages=("s",), results=(), logs=(LOG,)))
+    )
     message.logs[0].seconds.update({"total": float("nan"), "ocr": float("-inf"), "read": 0.5})
     message.logs[0].seconds.update({f"p{number}": 1.0 for number in range(10_000)})
     (log,) = decode_request(message.SerializeToString()).logs

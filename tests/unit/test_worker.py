@@ -106,7 +106,7 @@ class Bench:
         return self.engines[stage.name]
 
     def put(self, *stages: str) -> None:
-        request = Request("r", "p", stages, (Payload("a.png", b"12345"),))
+        request = Request(uuid="r", page_uuid="p", stages=stages, results=(Payload(name="a.png", content=b"12345"),))
         self.broker.publish(stages[0], encode_request(request))
 
     def run(self, rounds: int = 10) -> None:
@@ -120,7 +120,7 @@ class Bench:
 
 
 def recognise(work: EngineInput) -> EngineOutput:
-    return EngineOutput(page=Page(work.name, 10, 10), logits=b"logits", seconds={"ocr": 2.0})
+    return EngineOutput(page=Page(name=work.name, width=10, height=10), logits=b"logits", seconds={"ocr": 2.0})
 
 
 def refuse(work: EngineInput) -> EngineOutput:
@@ -140,7 +140,7 @@ def test_a_page_goes_straight_through_all_held_stages(monkeypatch: pytest.Monkey
     ]
     assert result.logs[0].seconds["ocr"] == 2.0
     second = bench.engines["ocr"].seen[0]
-    assert second.page == Page("a.png", 10, 10)
+    assert second.page == Page(name="a.png", width=10, height=10)
     assert second.logits == b"logits"
     assert bench.coordinator.timed == ["layout", "ocr"]
     assert bench.coordinator.reports()["worker"].status is WorkerStatus.DEAD
@@ -223,7 +223,9 @@ def test_transient_trouble_gives_the_page_back_uncounted_and_backs_off(monkeypat
 def test_results_that_are_too_large_are_left_behind_and_the_page_comes_out_as_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bench = Bench(monkeypatch, ocr=lambda work: EngineOutput(page=Page(work.name, 10, 10), logits=b"x" * 10_000))
+    bench = Bench(
+        monkeypatch, ocr=lambda work: EngineOutput(page=Page(name=work.name, width=10, height=10), logits=b"x" * 10_000)
+    )
     hand_on = bench.broker.hand_on
 
     def bounded(delivery: Delivery, queue: str, body: bytes, priority: int = 0) -> None:
@@ -275,7 +277,10 @@ def test_no_page_waits_in_hand_while_a_model_is_loaded(monkeypatch: pytest.Monke
 )
 def test_unusable_requests_are_set_aside(monkeypatch: pytest.MonkeyPatch, stages: tuple[str, ...], reason: str) -> None:
     bench = Bench(monkeypatch, ocr=recognise)
-    bench.broker.publish("ocr", encode_request(Request("r", "p", stages, (Payload("a.png", b"1"),))))
+    bench.broker.publish(
+        "ocr",
+        encode_request(Request(uuid="r", page_uuid="p", stages=stages, results=(Payload(name="a.png", content=b"1"),))),
+    )
     bench.broker.publish("ocr", b"\xff\xff garbage")
     bench.put("ocr", "out")
     bench.run()
@@ -352,6 +357,29 @@ def test_a_store_that_is_away_stops_no_stage_that_is_loaded(monkeypatch: pytest.
     assert len(tries) == 3 and min(tries[1] - tries[0], tries[2] - tries[1]) >= 3, (
         "it is tried again, and not all the time"
     )
+
+
+def test_a_clock_that_is_set_while_a_page_is_in_hand_does_not_change_how_long_it_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hours = [0]
+
+    def act(work: EngineInput) -> EngineOutput:
+        hours[0] -= 5
+        return EngineOutput()
+
+    def fail(work: EngineInput) -> EngineOutput:
+        hours[0] -= 5
+        raise PageError("bad", permanent=True)
+
+    bench = Bench(monkeypatch, a=act, b=fail)
+    now = bench.clock.now
+    monkeypatch.setattr(bench.clock, "now", lambda: now() + timedelta(hours=hours[0]))
+    bench.put("a", "b", "out")
+    bench.run()
+    result = bench.result()
+    took = [(log.end - log.start).total_seconds() for log in result.logs]
+    assert [log.stage for log in result.logs] == ["a", "b"] and all(0 < seconds < 60 for seconds in took), took
 
 
 def test_a_failure_without_a_reason_is_one_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,7 +522,7 @@ def test_a_page_that_is_given_back_again_and_again_while_others_go_well_is_given
         return recognise(work)
 
     bench = Bench(monkeypatch, ocr=shaky)
-    bad = Request(uuid="r", page_uuid="bad", stages=("ocr", "out"), results=(Payload("bad.png", b"1"),))
+    bad = Request(uuid="r", page_uuid="bad", stages=("ocr", "out"), results=(Payload(name="bad.png", content=b"1"),))
     bench.broker.publish("ocr", encode_request(bad))
     bench.run(100)
     assert bench.broker.length("out") == 0, "nothing goes well: it is not the page's fault"
@@ -520,7 +548,7 @@ def test_what_can_never_be_handed_on_is_set_aside(monkeypatch: pytest.MonkeyPatc
         hand_on(delivery, queue, body, priority)
 
     monkeypatch.setattr(bench.broker, "hand_on", refusing)
-    bad = Request(uuid="r", page_uuid="bad", stages=("ocr", "out"), results=(Payload("bad.png", b"1"),))
+    bad = Request(uuid="r", page_uuid="bad", stages=("ocr", "out"), results=(Payload(name="bad.png", content=b"1"),))
     bench.broker.publish("ocr", encode_request(bad))
     for _ in range(15):
         bench.put("ocr", "out")
@@ -547,11 +575,14 @@ def test_an_image_is_decoded_once_for_all_held_stages(monkeypatch: pytest.Monkey
     picture = BytesIO()
     Picture.new("RGB", (10, 10)).save(picture, "PNG")
     monkeypatch.setattr(
-        "pero_worker.worker.payloads.decode_scan",
+        "pero_worker.inputs.images.decode_scan",
         lambda *given, **how: (decoded.append("x"), decode_scan(*given, **how))[1],
     )
     request = Request(
-        uuid="r", page_uuid="p", stages=("layout", "ocr", "out"), results=(Payload("a.png", picture.getvalue()),)
+        uuid="r",
+        page_uuid="p",
+        stages=("layout", "ocr", "out"),
+        results=(Payload(name="a.png", content=picture.getvalue()),),
     )
     bench.broker.publish("layout", encode_request(request))
     bench.run()

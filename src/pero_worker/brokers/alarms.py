@@ -12,7 +12,8 @@ from typing import Any
 
 from pika.exceptions import AMQPError
 
-from pero_worker.brokers.connection import BrokerAccess, open_connection
+from pero_worker.brokers.access import BrokerAccess
+from pero_worker.brokers.connection import open_connection
 from pero_worker.brokers.link import explain
 from pero_worker.errors import TransientError
 

@@ -15,13 +15,14 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import pika
 import pika.exceptions as amqp
 from pika.adapters.blocking_connection import BlockingConnection
 
+from pero_worker.brokers.access import NO_SERVER, BrokerAccess
 from pero_worker.brokers.link import Link, explain
 from pero_worker.errors import TransientError
 from pero_worker.wire import queues as wire
@@ -30,7 +31,6 @@ from pero_worker.wire.servers import AMQP_PORT, AMQP_TLS_PORT, Server
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-NO_SERVER = "register RabbitMQ with: pero-worker servers add mq HOST[:PORT]"
 _FIRST_PAUSE_SECONDS = 0.1
 _STABLE_AFTER_SECONDS = 10.0
 """After a connection that was lost sooner, the pauses go on growing."""
@@ -42,27 +42,6 @@ _SOCKET_TIMEOUT_SECONDS = 10
 _STACK_TIMEOUT_SECONDS = 15
 _LOOK_SECONDS = 1.0
 """Seconds after which whoever waits for an answer looks why there is none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerAccess:
-    """Where RabbitMQ is and how to log in."""
-
-    servers: tuple[Server, ...]
-    user: str = "guest"
-    password: str = field(default="guest", repr=False)
-    vhost: str = ""
-    """'' = the first of upstream's two that this user may enter."""
-    ca_cert: str = ""
-    """PEM file of the authority that signed the servers' certificates; '' = no TLS."""
-    heartbeat: int = 60
-    """Seconds; a server that wants to hear of its clients more often is obeyed."""
-    patience: float = 60.0
-    """Seconds a call waits for an answer."""
-    reconnection: float = 3.0
-    """Seconds a call waits for a lost connection to return before it fails."""
-    max_pause: float = 2.0
-    """Seconds between two attempts to connect, at most."""
 
 
 class Connection:

@@ -28,7 +28,9 @@ class SetAside:
     queue: str
     """The queue that it came from."""
     body: bytes
+    """As it came."""
     reason: str
+    """Why it could not be used."""
 
 
 class MemoryBroker:

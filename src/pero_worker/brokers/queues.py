@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pero_worker.brokers.connection import BrokerAccess, Connection
+from pero_worker.brokers.access import BrokerAccess
+from pero_worker.brokers.connection import Connection
 from pero_worker.brokers.link import Link
 from pero_worker.wire.servers import Server
 from pero_worker.work import QueueState

@@ -6,58 +6,89 @@ import errno
 import logging
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 import pero_worker
 from pero_worker.cli.examples import examples
-from pero_worker.cli.late import Command, LateGroup
+from pero_worker.cli.late import LateCommand, LateGroup
 from pero_worker.cli.say import say, warn
 from pero_worker.errors import ExitCode, PeroWorkerError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Errors of a disk that takes no more."""
-COMMANDS: Mapping[str, Command] = {
-    "ocr": Command("ocr", "Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."),
-    "review": Command("review", "List the worst pages and lines, and show each line's picture beside its text."),
-    "train": Command("train", "Tune the recogniser to a hand or a face, with pages that are transcribed already."),
-    "mets": Command(
-        "mets", "Enter a run's results into the METS that its pages came from; files are written beside it."
-    ),
-    "ocrd-zip": Command("mets", "Pack a METS and its files as an OCRD-ZIP.", "zip_app"),
-    "export": Command("export", "Results for other programs: IIIF viewers, eScriptorium."),
-    "kitodo": Command("kitodo", "Read the pictures of a process of Kitodo.Production; for a task's script."),
-    "engines": Command("engines", "List the OCR engines and whether they can run here."),
-    "pipelines": Command(
-        "pipelines", "List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one, too."
-    ),
-    "worker": Command("worker", "Serve the stages that the watchdog assigns, until told to stop."),
-    "watchdog": Command("watchdog", "Assign workers to stages, until told to stop."),
-    "stage": Command("stage", "Stages: what is done to pages, with which model."),
-    "servers": Command("servers", "The servers registered in ZooKeeper."),
-    "workers": Command("workers", "The workers: who they are, and what they should do."),
-    "publish": Command("publish", "Send pages into the cluster."),
-    "download": Command(
-        "download", "Take results out of an output queue; each page is written once, however often it is delivered."
-    ),
-    "status": Command(
-        "status",
-        "What is wrong and what to do, then stages with their queues, workers with what they do, and who leads.",
-    ),
-    "metrics": Command("metrics", "Metrics of the whole cluster in Prometheus' format."),
-    "gateway": Command("gateway", "Serve the PERO API and DocAPI over HTTP."),
-    "keys": Command("keys", "Keys of the gateway: add, list, revoke, import."),
-    "dead": Command("dead", "Messages that no worker could use, in the queue pero.dead."),
-    "log": Command("log", "The workers' log lines, from RabbitMQ's queue `log`."),
-    "set-up": Command(
-        "setup", "Make what RabbitMQ, ZooKeeper, a model store and all clients need to talk by TLS, with passwords."
-    ),
-    "up": Command("up", "Start RabbitMQ, ZooKeeper and an FTP server for this machine, and register them."),
-    "down": Command("down", "Stop the servers that `up` started; their data stay."),
-    "queues": Command("queues", "Exact numbers of waiting pages."),
+_PANELS: Mapping[str, Mapping[str, LateCommand]] = {
+    "On one machine": {
+        "ocr": LateCommand(module="ocr", help="Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."),
+        "convert": LateCommand(module="convert", help="Make more formats of the results that are there, in seconds."),
+        "review": LateCommand(
+            module="review", help="List the worst pages and lines, and show each line's picture beside its text."
+        ),
+        "report": LateCommand(
+            module="report", help="Sum up what became of the pages in result folders, and what they cost."
+        ),
+        "train": LateCommand(
+            module="train", help="Tune the recogniser to a hand or a face, with pages that are transcribed already."
+        ),
+        "pipelines": LateCommand(
+            module="pipelines",
+            help="List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one, too.",
+        ),
+        "engines": LateCommand(module="engines", help="List the OCR engines and whether they can run here."),
+    },
+    "With other programs of libraries": {
+        "export": LateCommand(module="export", help="Results for other programs: IIIF viewers, eScriptorium."),
+        "mets": LateCommand(
+            module="mets",
+            help="Enter a run's results into the METS that its pages came from; files are written beside it.",
+        ),
+        "ocrd-zip": LateCommand(module="mets", help="Pack a METS and its files as an OCRD-ZIP.", attribute="zip_app"),
+        "kitodo": LateCommand(
+            module="kitodo", help="Read the pictures of a process of Kitodo.Production; for a task's script."
+        ),
+    },
+    "A cluster's work": {
+        "publish": LateCommand(module="publish", help="Send pages into the cluster."),
+        "download": LateCommand(
+            module="download",
+            help="Take results out of an output queue; each page is written once, however often it is delivered.",
+        ),
+        "status": LateCommand(
+            module="status",
+            help="What is wrong and what to do; then stages with queues, workers with what they do, who leads.",
+        ),
+        "dead": LateCommand(module="dead", help="Messages that no worker could use, in the queue pero.dead."),
+    },
+    "A cluster's parts": {
+        "up": LateCommand(
+            module="up", help="Start RabbitMQ, ZooKeeper and an FTP server for this machine, and register them."
+        ),
+        "down": LateCommand(module="down", help="Stop the servers that `up` started; their data stay."),
+        "set-up": LateCommand(
+            module="setup",
+            help="Make what RabbitMQ, ZooKeeper, a model store and all clients need to talk by TLS, with passwords.",
+        ),
+        "servers": LateCommand(module="servers", help="The servers registered in ZooKeeper."),
+        "stage": LateCommand(module="stage", help="Stages: what is done to pages, with which model."),
+        "worker": LateCommand(module="worker", help="Serve the stages that the watchdog assigns, until told to stop."),
+        "workers": LateCommand(module="workers", help="The workers: who they are, and what they should do."),
+        "watchdog": LateCommand(module="watchdog", help="Assign workers to stages, until told to stop."),
+        "queues": LateCommand(module="queues", help="Exact numbers of waiting pages."),
+        "log": LateCommand(module="log", help="The workers' log lines, from RabbitMQ's queue `log`."),
+        "metrics": LateCommand(module="metrics", help="Metrics of the whole cluster in Prometheus' format."),
+    },
+    "Over HTTP": {
+        "gateway": LateCommand(module="gateway", help="Serve the PERO API and DocAPI over HTTP."),
+        "keys": LateCommand(module="keys", help="Keys of the gateway: add, list, revoke, import."),
+        "jobs": LateCommand(module="jobs", help="Jobs of a gateway: list, show, cancel, retry."),
+    },
 }
 """In the order of the list in `--help`."""
+COMMANDS: Mapping[str, LateCommand] = {
+    name: replace(command, panel=panel) for panel, commands in _PANELS.items() for name, command in commands.items()
+}
 
 
 class _Program(LateGroup):

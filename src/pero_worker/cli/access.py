@@ -27,7 +27,7 @@ _OPTIONS: dict[str, Any] = {
             "-z",
             "--zookeeper",
             envvar="PERO_WORKER_ZOOKEEPER",
-            help="HOST[:PORT], several times or with commas; HOST/ROOT for a cluster of its own. [127.0.0.1:2181]",
+            help="HOST[:PORT], several times or with commas; HOST/ROOT: a cluster of its own. [up's, or 127.0.0.1]",
             rich_help_panel=_PANEL,
         ),
     ],

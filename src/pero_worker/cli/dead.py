@@ -14,7 +14,7 @@ from pero_worker.cli.access import cluster_command
 from pero_worker.cli.examples import examples
 from pero_worker.cli.listing import print_list
 from pero_worker.cli.say import say, say_lines
-from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.pages.dead import DeadLetter, dead_letters, read_letter, settle
 from pero_worker.cluster.pages.route import check_output
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access

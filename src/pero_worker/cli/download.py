@@ -12,7 +12,7 @@ from pero_worker.cli.late import command_app
 from pero_worker.cli.progress import count_bar
 from pero_worker.cli.say import say, warn
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.pages.download import DownloadCounts, download
 from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
 from pero_worker.cluster.pages.route import check_output

@@ -19,6 +19,7 @@ from pero_worker.inputs.web.addresses import AddressRules
 from pero_worker.inputs.web.fetch import FetchOptions
 from pero_worker.jobs.books import BookSettings, named_hosts, opened_books
 from pero_worker.jobs.export import write_iiif, zip_for_escriptorium
+from pero_worker.names import counted
 
 app = typer.Typer(name="export", help="Results for other programs: IIIF viewers, eScriptorium.", no_args_is_help=True)
 Results = Annotated[Path, typer.Argument(help="Output folder of pero-worker ocr.", metavar="RESULTS")]
@@ -50,7 +51,7 @@ def iiif(
     if not found or not isinstance(found[0], Book):
         raise NoInputError(f"{source} is neither a IIIF manifest nor a METS")
     number = write_iiif(results, found[0], base_url, picture_url or f"{base_url.rstrip('/')}/pictures")
-    say(f"{number} pages in {results / 'iiif/manifest.json'}")
+    say(f"{counted(number, 'page')} in {results / 'iiif/manifest.json'}")
 
 
 @app.command(epilog=examples("pero-worker export escriptorium out codex-7.zip"))
@@ -59,4 +60,4 @@ def escriptorium(
 ) -> None:
     """Pack PAGE XML as eScriptorium imports it: one file a picture, called as the picture is."""
     number = zip_for_escriptorium(results, target, SystemClock(), f"pero-worker {pero_worker.__version__}")
-    say(f"{number} pages in {target}")
+    say(f"{counted(number, 'page')} in {target}")

@@ -14,12 +14,13 @@ import typer
 from pero_worker.cli.access import connection_to
 from pero_worker.cli.examples import examples
 from pero_worker.cli.late import command_app
+from pero_worker.cli.prices import Currency, PricePerKwh, PricePerWorkerSecond, Watts, prices_of
 from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.settings import cluster_access
 from pero_worker.errors import UsageError
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.models.pipelines import load_pipeline
 from pero_worker.models.trust import TrustedArchives, judge_by
 
@@ -103,16 +104,28 @@ def gateway(
     ] = "",
     certificate: Annotated[Path | None, typer.Option(help="PEM file with the certificate, for HTTPS.")] = None,
     private_key: Annotated[Path | None, typer.Option(help="PEM file with its key.")] = None,
+    watts: Watts = None,
+    price_per_kwh: PricePerKwh = None,
+    price_per_worker_second: PricePerWorkerSecond = None,
+    currency: Currency = "",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Log warnings only, not every request.")] = False,
 ) -> None:
     """Serve the PERO API and DocAPI over HTTP."""
     needs_extra()
+<<<<<<< HEAD
     from pero_worker.gateway.cluster_backend import ClusterBackend  # noqa: PLC0415
     from pero_worker.gateway.local_backend import LocalBackend, LocalBackendSettings  # noqa: PLC0415
     from pero_worker.gateway.logs import log_json  # noqa: PLC0415
     from pero_worker.gateway.overview import ClusterOverview  # noqa: PLC0415
     from pero_worker.gateway.serve import serve  # noqa: PLC0415
     from pero_worker.gateway.settings import GatewaySettings  # noqa: PLC0415
+=======
+    from pero_worker.gateway.cluster_backend import ClusterBackend
+    from pero_worker.gateway.local_backend import LocalBackend, LocalBackendSettings
+    from pero_worker.gateway.logs import log_json
+    from pero_worker.gateway.serve import serve
+    from pero_worker.gateway.settings import GatewaySettings
+>>>>>>> main
 
     if (certificate is None) != (private_key is None):
         raise UsageError("--certificate and --private-key belong together")
@@ -130,6 +143,7 @@ def gateway(
         legacy_strict=legacy_strict,
         allowed_hosts=frozenset(allow_host or ()),
         trusted_proxies=trusted_proxies,
+        prices=prices_of(watts, price_per_kwh, price_per_worker_second, currency),
         certificate=certificate,
         private_key=private_key,
         request_log=not quiet,
@@ -172,9 +186,9 @@ def _engines(said: Sequence[str]) -> dict[str, tuple[str, ...]]:
 def needs_extra() -> None:
     """UsageError: the packages that the gateway needs are not installed."""
     try:
-        import fastapi  # noqa: F401, PLC0415
-        import sqlalchemy  # noqa: F401, PLC0415
-        import uvicorn  # noqa: F401, PLC0415
+        import fastapi  # noqa: F401
+        import sqlalchemy  # noqa: F401
+        import uvicorn  # noqa: F401
     except ImportError as error:
         raise UsageError("the gateway needs more packages: pip install 'pero-worker[gateway]'") from error
 

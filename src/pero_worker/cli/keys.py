@@ -39,7 +39,7 @@ def add(
 ) -> None:
     """Make a key and print it, this once: only a hash of it is kept."""
     with _opened(data, database) as gateway:
-        from pero_worker.gateway.keys import make_key  # noqa: PLC0415
+        from pero_worker.gateway.keys import make_key
 
         text, secret = make_key(gateway.settings.key_prefix, secrets.token_bytes, gateway.server_secret)
         limits = {
@@ -60,7 +60,7 @@ def import_key(label: _LABEL, role: _ROLE = "user", data: DATA = DEFAULT_DATA, d
     if not 1 <= len(text) <= 512 or not text.isprintable() or not text.isascii():
         raise UsageError("pipe the key in, a line of 1 to 512 printable ASCII characters")
     with _opened(data, database) as gateway:
-        from pero_worker.gateway.keys import keep_whole  # noqa: PLC0415
+        from pero_worker.gateway.keys import keep_whole
 
         _add(gateway, label, role, keep_whole(text, secrets.token_bytes, gateway.server_secret), {})
 
@@ -69,7 +69,7 @@ def import_key(label: _LABEL, role: _ROLE = "user", data: DATA = DEFAULT_DATA, d
 def list_keys(data: DATA = DEFAULT_DATA, database: DATABASE = "") -> None:
     """Show keys by their labels."""
     with _opened(data, database) as gateway:
-        from pero_worker.gateway.store.keys import all_keys  # noqa: PLC0415
+        from pero_worker.gateway.store.keys import all_keys
 
         with gateway.database.read() as connection:
             found = all_keys(connection)
@@ -82,7 +82,7 @@ def list_keys(data: DATA = DEFAULT_DATA, database: DATABASE = "") -> None:
 def revoke(label: _LABEL, data: DATA = DEFAULT_DATA, database: DATABASE = "") -> None:
     """End a key: from now on it opens nothing. Its jobs stay."""
     with _opened(data, database) as gateway:
-        from pero_worker.gateway.store.keys import change_key, key_by_label  # noqa: PLC0415
+        from pero_worker.gateway.store.keys import change_key, key_by_label
 
         with gateway.database.write() as connection:
             key = key_by_label(connection, label)
@@ -92,9 +92,9 @@ def revoke(label: _LABEL, data: DATA = DEFAULT_DATA, database: DATABASE = "") ->
 
 
 def _add(gateway: Gateway, label: str, role: str, secret: object, limits: Mapping[str, object]) -> None:
-    from pero_worker.gateway.keys import Role, Secret  # noqa: PLC0415
-    from pero_worker.gateway.names import text_fault  # noqa: PLC0415
-    from pero_worker.gateway.store.keys import add_key  # noqa: PLC0415
+    from pero_worker.gateway.keys import Role, Secret
+    from pero_worker.gateway.names import text_fault
+    from pero_worker.gateway.store.keys import add_key
 
     if role not in set(Role):
         raise UsageError(f"--role {role}: choose {', '.join(Role)}")
@@ -109,10 +109,10 @@ def _add(gateway: Gateway, label: str, role: str, secret: object, limits: Mappin
 @contextmanager
 def _opened(data: object, database: str) -> Iterator[Gateway]:
     needs_extra()
-    from pathlib import Path  # noqa: PLC0415
+    from pathlib import Path
 
-    from pero_worker.gateway.core import open_gateway  # noqa: PLC0415
-    from pero_worker.gateway.settings import GatewaySettings  # noqa: PLC0415
+    from pero_worker.gateway.core import open_gateway
+    from pero_worker.gateway.settings import GatewaySettings
 
     gateway = open_gateway(GatewaySettings(data=Path(str(data)), database=database))
     try:

@@ -25,11 +25,13 @@ from pero_worker.inputs.web.fetch import FetchOptions
 from pero_worker.jobs.books import BookSettings
 from pero_worker.jobs.job import JobRequest, OpenWorkforce, run_job
 from pero_worker.jobs.kitodo import ResultFolder, check_folder, pictures_of, place_results
+from pero_worker.jobs.listener import NullListener, Summary
 from pero_worker.jobs.mets import MetsOutput, enter_results
-from pero_worker.jobs.run import NullListener, RunOptions, Summary
+from pero_worker.jobs.run import RunOptions
 from pero_worker.local.workforce import LocalSettings, local_workforce
 from pero_worker.models.pipelines import bundled_pipelines
 from pero_worker.models.trust import TrustedArchives, judge_by
+from pero_worker.names import counted
 from pero_worker.processes import Lifetime, OnSignal, leave
 
 EPILOG = """
@@ -110,7 +112,7 @@ def kitodo(
         _run(JobRequest(paths=paths, output=work, options=options, workforce=workforce), who)
         number = place_results(work, target, folders)
     shutil.rmtree(work, ignore_errors=True)
-    say(f"{number} pages read" + (f" ({who})" if who else ""))
+    say(f"{counted(number, 'page')} read" + (f" ({who})" if who else ""))
 
 
 def _workforce(pipeline: str, device: str, jobs: int | None, cluster: str, stages: str) -> OpenWorkforce:
@@ -144,7 +146,7 @@ def _run(request: JobRequest, who: str) -> Summary:
             warn(f"{record.page}: {record.error}")
         for name, wanted, reason in summary.documents_failed:
             warn(f"{name}: no {wanted}: {reason}")
-        warn(f"{summary.failed} pages failed" + (f" ({who})" if who else "") + "; nothing was written")
+        warn(f"{counted(summary.failed, 'page')} failed" + (f" ({who})" if who else "") + "; nothing was written")
         raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
     return summary
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar
@@ -11,8 +11,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateCommand:
     """A command of the program."""
 
     module: str
@@ -21,6 +21,8 @@ class Command:
     """Its line in the list of commands: how its own help begins."""
     attribute: str = "app"
     """What the module calls it: a `typer.Typer`."""
+    panel: str | None = None
+    """The part of the list that it stands in."""
 
 
 def command_app(name: str, function: Callable[..., Any], epilog: str) -> typer.Typer:
@@ -34,12 +36,22 @@ class LateGroup(TyperGroup):
     """Commands of which only the names and a line of help are known, until one is used: a program starts in a tenth of
     the time."""
 
-    table: ClassVar[Mapping[str, Command]] = {}
+    table: ClassVar[Mapping[str, LateCommand]] = {}
     """Names to commands, in the order of the list."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = {name: TyperCommand(name, help=command.help) for name, command in self.table.items()}
+        self.commands = {
+            name: TyperCommand(name, help=command.help, rich_help_panel=command.panel)
+            for name, command in self.table.items()
+        }
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Help of a command is shown without reading any option: what checks their values takes longer to load than
+        all else."""
+        if args and args[-1] in ctx.help_option_names:
+            _show_help(self, ctx, args[:-1])
+        return super().parse_args(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found = self.table.get(cmd_name)
@@ -61,3 +73,15 @@ class LateGroup(TyperGroup):
             rich_markup_mode=self.rich_markup_mode,
         )
         outline.format_help(ctx, formatter)
+
+
+def _show_help(command: Any, context: Any, names: Sequence[str]) -> None:
+    """Of the command that `names` lead to, and ends the program; does nothing when they lead to none."""
+    for name in names:
+        inner = command.get_command(context, name) if isinstance(command, TyperGroup) else None
+        if inner is None:
+            return
+        context = inner.context_class(inner, info_name=name, parent=context, **inner.context_settings)
+        command = inner
+    typer.echo(command.get_help(context), color=context.color)
+    context.exit()

@@ -12,10 +12,10 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cli.access import cluster_command, configured
 from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import broker_access
 from pero_worker.cluster.logs.daemon import empty_queue, run_log_daemon
 from pero_worker.cluster.logs.follow import follow_folder
 from pero_worker.cluster.logs.stderr import log_to_stderr
+from pero_worker.cluster.opening import broker_access
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError

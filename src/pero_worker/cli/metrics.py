@@ -63,14 +63,14 @@ def metrics(
     ] = "",
 ) -> None:
     """Metrics of the whole cluster in Prometheus' format: no worker need be scraped."""
-    from pero_worker.cluster.metrics import ClusterCollector, exposition  # noqa: PLC0415 - only this command needs it
+    from pero_worker.cluster.metrics import ClusterCollector, exposition
 
     cluster = WatchedCluster(cluster_access(connection))
     if not listen:
         typer.echo(exposition(cluster.look).decode("utf-8"), nl=False)
         cluster.close()
         return
-    from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
+    from prometheus_client import CollectorRegistry, start_http_server
 
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit() or not 0 <= int(port) < 65536:

@@ -14,6 +14,7 @@ from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
 from pero_worker.inputs.mets.pages import MetsOptions
 from pero_worker.jobs.mets import MetsOutput, enter_results, zip_workspace
+from pero_worker.names import counted
 
 METS_EPILOG = examples(
     "pero-worker ocr mets.xml -o out && pero-worker mets out mets.xml",
@@ -43,7 +44,7 @@ def mets(
         pictures=MetsOptions(group=mets_group, root=mets_root),
     )
     number = enter_results(results, document, output, SystemClock(), f"pero-worker {pero_worker.__version__}")
-    say(f"{number} pages entered into {document}")
+    say(f"{counted(number, 'page')} entered into {document}")
 
 
 def ocrd_zip(
@@ -53,7 +54,7 @@ def ocrd_zip(
 ) -> None:
     """Pack a METS and its files as an OCRD-ZIP."""
     number = zip_workspace(document, target, identifier or document.absolute().parent.name, SystemClock())
-    say(f"{number} files in {target}")
+    say(f"{counted(number, 'file')} in {target}")
 
 
 app = command_app("mets", mets, METS_EPILOG)

@@ -7,30 +7,11 @@ from typing import Annotated
 
 import typer
 
-from pero_worker.cli.access import connection_to
-from pero_worker.cli.gateway_key import gateway_key
 from pero_worker.cli.late import command_app
-from pero_worker.cli.running import run_in_terminal
-from pero_worker.client.gateway import GatewayClient
-from pero_worker.client.workforce import gateway_workforce
-from pero_worker.clock import SystemClock
-from pero_worker.cluster.pages.workforce import cluster_workforce
-from pero_worker.cluster.settings import cluster_access, split_servers
+from pero_worker.cli.textoptions import BlankTextOption, CombineOption, TextLinesOption, TextOption
 from pero_worker.errors import UsageError
-from pero_worker.formats import TextPolicy, formats_help, parse_formats
-from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
-from pero_worker.inputs.iiif.image import check_size
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
-from pero_worker.inputs.mets.pages import MetsOptions
-from pero_worker.inputs.opening import BookOptions
-from pero_worker.inputs.pictures import PictureOptions
-from pero_worker.inputs.web.addresses import AddressRules
-from pero_worker.inputs.web.fetch import FetchOptions, parse_header
-from pero_worker.jobs.books import BookSettings, named_hosts
-from pero_worker.jobs.job import JobRequest
-from pero_worker.jobs.run import RunOptions
-from pero_worker.local.workforce import LocalSettings, local_workforce
-from pero_worker.models.trust import TrustedArchives, judge_by
+from pero_worker.formats import TextLines, TextPolicy, formats_help
+from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES, DEFAULT_MAX_PIXELS
 from pero_worker.work import Rotate
 
 BOOKS = "IIIF and METS"
@@ -96,16 +77,10 @@ def ocr(
     max_pages: Annotated[
         int, typer.Option(min=1, help="Refuse longer documents; pages of several documents alternate.")
     ] = DEFAULT_MAX_PAGES,
-    text: Annotated[
-        TextPolicy,
-        typer.Option(
-            help="Text that a PDF has already, in its searchable PDF. redo: an invisible layer is replaced, print is "
-            "kept. skip: pages with text stay as they are. force: pages with text become pictures."
-        ),
-    ] = TextPolicy.REDO,
-    blank_text: Annotated[
-        str, typer.Option(help="What text files of pages without text hold, as '[blank page]'; they are empty else.")
-    ] = "",
+    text: TextOption = TextPolicy.REDO,
+    text_lines: TextLinesOption = TextLines.KEEP,
+    combine: CombineOption = False,
+    blank_text: BlankTextOption = "",
     time_limit: Annotated[
         float, typer.Option(min=0, help="Seconds a page may take in a stage that sets no TIME_LIMIT; 0: no limit.")
     ] = 0,
@@ -182,6 +157,27 @@ def ocr(
     ] = 500,
 ) -> None:
     """Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."""
+    from pero_worker.cli.access import connection_to
+    from pero_worker.cli.gateway_key import gateway_key
+    from pero_worker.cli.running import run_in_terminal
+    from pero_worker.client.gateway import GatewayClient
+    from pero_worker.client.workforce import gateway_workforce
+    from pero_worker.clock import SystemClock
+    from pero_worker.cluster.pages.workforce import cluster_workforce
+    from pero_worker.cluster.settings import cluster_access, split_servers
+    from pero_worker.formats import parse_formats
+    from pero_worker.inputs.iiif.image import check_size
+    from pero_worker.inputs.mets.pages import MetsOptions
+    from pero_worker.inputs.opening import BookOptions
+    from pero_worker.inputs.pictures import PictureOptions
+    from pero_worker.inputs.web.addresses import AddressRules
+    from pero_worker.inputs.web.fetch import FetchOptions, parse_header
+    from pero_worker.jobs.books import BookSettings, named_hosts
+    from pero_worker.jobs.combine import check
+    from pero_worker.jobs.job import JobRequest
+    from pero_worker.jobs.run import RunOptions
+    from pero_worker.local.workforce import LocalSettings, local_workforce
+    from pero_worker.models.trust import TrustedArchives, judge_by
 
     if cluster and gateway:
         raise UsageError("--cluster and --gateway are two ways to have the work done: choose one")
@@ -205,7 +201,17 @@ def ocr(
             rotate=rotate is Rotate.AUTO,
         )
         workforce = local_workforce(pipeline, settings, judge_by(TrustedArchives(), word=trust))
-    options = RunOptions(formats=parse_formats(formats), dpi=dpi, text=text, blank_text=blank_text, max_pages=max_pages)
+    options = RunOptions(
+        formats=parse_formats(formats),
+        dpi=dpi,
+        text=text,
+        blank_text=blank_text,
+        text_lines=text_lines,
+        combine=combine,
+        max_pages=max_pages,
+    )
+    if combine:
+        check(options.formats)
     books = BookSettings(
         reading=BookOptions(
             pages=pages, mets=MetsOptions(group=mets_group, root=mets_root), follow_collections=follow_collections

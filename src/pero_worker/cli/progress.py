@@ -22,8 +22,8 @@ from rich.progress import Progress as RichProgress
 
 from pero_worker.cli.say import say, warn
 from pero_worker.inputs.discover import Discovery
-from pero_worker.jobs.report import PageRecord, PageStatus
-from pero_worker.jobs.run import Summary
+from pero_worker.jobs.listener import Summary
+from pero_worker.jobs.records import PageRecord, PageStatus
 from pero_worker.names import counted
 from pero_worker.text import one_line
 

@@ -13,15 +13,15 @@ from pero_worker.cli.late import command_app
 from pero_worker.cli.progress import count_bar, print_passed_over
 from pero_worker.cli.running import run_in_terminal
 from pero_worker.cli.say import say, warn
-from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.pages.publish import PublishCounts, PublishOptions, publish_job
 from pero_worker.cluster.pages.sending import FIRST_PAGES
 from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, split_servers
 from pero_worker.errors import ExitCode, UsageError
 from pero_worker.formats import formats_help, parse_formats
+from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES
 from pero_worker.inputs.discover import discover
-from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
 from pero_worker.jobs.claims import results_of
 from pero_worker.jobs.job import JobRequest
 from pero_worker.jobs.run import RunOptions

@@ -11,7 +11,7 @@ from pero_worker.cli.examples import examples
 from pero_worker.cli.late import command_app
 from pero_worker.cli.listing import print_list
 from pero_worker.cli.say import warn
-from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.queues import queue_lengths
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 

@@ -16,6 +16,7 @@ from pero_worker.errors import OutputError, PageError, UsageError
 from pero_worker.formats import reviewpage
 from pero_worker.inputs.documents import read_page
 from pero_worker.jobs.review import Review, UnsureLine, by_page, review
+from pero_worker.names import counted
 from pero_worker.text import one_line
 
 EPILOG = """
@@ -48,7 +49,7 @@ def review_command(
     if not found.lines:
         raise UsageError(f"{folder} has no lines with confidences: read pages into it first, with --formats page")
     _write(target, folder, found)
-    say(f"{found.done} pages; least sure ones:")
+    say(f"{counted(found.done, 'page')}; the least sure first:")
     for record in found.pages[:_LISTED]:
         say(f"  {100 * (record.confidence_mean or 0):3.0f} %  {one_line(record.page)}")
     say("least sure lines:")
@@ -56,8 +57,10 @@ def review_command(
         text = one_line(unsure.line.text or "")[:_LONGEST]
         say(f"  {100 * unsure.confidence:3.0f} %  {one_line(unsure.record.page)}: {text}")
     if found.unreadable:
-        warn(f"{len(found.unreadable)} pages have no usable PAGE XML, such as {one_line(found.unreadable[0])}")
-    say(f"{target} shows {len(found.lines)} lines")
+        warn(
+            f"{counted(len(found.unreadable), 'page')} without usable PAGE XML, such as {one_line(found.unreadable[0])}"
+        )
+    say(f"{target} shows {counted(len(found.lines), 'line')}")
 
 
 def _free(target: Path) -> None:

@@ -10,7 +10,7 @@ from pero_worker.cli.progress import Progress, print_summary
 from pero_worker.clock import SystemClock
 from pero_worker.errors import ExitCode
 from pero_worker.jobs.job import JobRequest, run_job
-from pero_worker.jobs.run import Summary
+from pero_worker.jobs.listener import Summary
 from pero_worker.processes import Lifetime, OnSignal, leave
 
 

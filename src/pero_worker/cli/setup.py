@@ -47,8 +47,10 @@ def set_up(
     force: Annotated[bool, typer.Option("--force", help="Replace what is there, also the passwords.")] = False,
 ) -> None:
     """Make what RabbitMQ, ZooKeeper, a model store and all clients need to talk by TLS, with passwords."""
-    ports = Ports(zookeeper_port, amqp_port, management_port, sftp_port)
-    options = SetupOptions(folder, tuple(host), ports, clients_at=clients_at, systemd=_program() if systemd else None)
+    ports = Ports(zookeeper=zookeeper_port, amqp=amqp_port, management=management_port, sftp=sftp_port)
+    options = SetupOptions(
+        folder=folder, hosts=tuple(host), ports=ports, clients_at=clients_at, systemd=_program() if systemd else None
+    )
     made = make_set_up(options, SystemClock(), secrets.token_bytes, force=force)
     for path in made.files:
         say(f"made {path}")
@@ -58,15 +60,15 @@ def set_up(
 Start the servers on {host[0]}, and tell the workers where they are:
 
   docker compose -f {folder / "compose.yaml"} up -d
-  pero-worker servers add mq {Server(host[0], amqp_port)} --config-file {client}
-  pero-worker servers add mq_monitoring {Server(host[0], management_port)} --config-file {client}
-  pero-worker servers add ftp {Server(host[0], sftp_port)} --config-file {client}
+  pero-worker servers add mq {Server(host=host[0], port=amqp_port)} --config-file {client}
+  pero-worker servers add mq_monitoring {Server(host=host[0], port=management_port)} --config-file {client}
+  pero-worker servers add ftp {Server(host=host[0], port=sftp_port)} --config-file {client}
 
 Workers' machines need ca.pem, known_hosts and client.toml in {(clients_at or folder).absolute()}:
 
   pero-worker worker --config-file {(clients_at or folder) / "client.toml"}
 
-RabbitMQ's web interface: https://{Server(host[0], management_port)}, user admin, its password is in
+RabbitMQ's web interface: https://{Server(host=host[0], port=management_port)}, user admin, its password is in
 {folder / "admin.password"}.
 Keep {folder / "ca.key"} where no server runs."""
     )

@@ -15,7 +15,7 @@ from pero_worker.cli.listing import print_list
 from pero_worker.cli.progress import bytes_bar
 from pero_worker.cli.say import say, say_lines, warn
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.registry.rollback import roll_back, versions_of
 from pero_worker.cluster.registry.stages import (
     StageChange,

@@ -53,7 +53,7 @@ def status(
         bool, typer.Option("--check", help="One line, and the exit status that monitoring programs expect.")
     ] = False,
 ) -> None:
-    """What is wrong and what to do, then stages with their queues, workers with what they do, and who leads."""
+    """What is wrong and what to do; then stages with queues, workers with what they do, who leads."""
     clock = SystemClock()
     watcher = ClusterWatcher(cluster_access(connection), clock.now)
     if check:

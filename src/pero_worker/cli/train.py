@@ -59,11 +59,11 @@ def train(
     lifetime = Lifetime(grace=_GRACE_SECONDS, status=ExitCode.INTERRUPTED)
     pipeline = load_pipeline(start, cache=pipeline_cache(), judge=judge_by(TrustedArchives(), word=False))
     try:
-        import torch  # noqa: PLC0415 - seconds, and not everybody has it
+        import torch
 
-        from pero_worker.training.fine_tune import Settings, fine_tune  # noqa: PLC0415 - imports torch
-        from pero_worker.training.loop import Stopped  # noqa: PLC0415
-        from pero_worker.training.result import Base  # noqa: PLC0415
+        from pero_worker.training.fine_tune import Settings, fine_tune
+        from pero_worker.training.loop import Stopped
+        from pero_worker.training.result import Base
     except ImportError as error:
         raise StageError(f"training lacks a package ({error}): pip install 'pero-worker[train]'") from error
 

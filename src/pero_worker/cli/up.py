@@ -11,8 +11,10 @@ import typer
 from pero_worker.cli.late import command_app
 from pero_worker.cli.say import say_lines, warn
 from pero_worker.cluster.registry.servers import FTP, MONITORING, MQ, set_servers
-from pero_worker.coordinators.session import ZooKeeperAccess, session
+from pero_worker.coordinators.access import ZooKeeperAccess
+from pero_worker.coordinators.session import session
 from pero_worker.servers.local import LocalServers
+from pero_worker.servers.own import remember
 
 Folder = Annotated[
     Path | None, typer.Option("--dir", help="Where they keep everything.", show_default="in the user's data folder")
@@ -24,7 +26,8 @@ EPILOG = """
 
   pero-worker up
 
-They listen on 127.0.0.1 only, for this machine's users: for several machines see compose.yaml or pero-worker set-up.
+They listen on 127.0.0.1 only and let nobody in but you: your commands find them, and the password, by themselves.
+For several machines, or several users of this one: pero-worker set-up.
 """
 
 
@@ -32,16 +35,18 @@ def up(folder: Folder = None) -> None:
     """Start RabbitMQ, ZooKeeper and an FTP server for this machine, and register them."""
     warn("starting the servers")
     addresses = LocalServers(folder_of(folder)).start()
-    with session(ZooKeeperAccess(servers=(addresses.zookeeper,))) as client:
+    access = ZooKeeperAccess(servers=(addresses.zookeeper,), user=addresses.user, password=addresses.password)
+    with session(access) as client:
         set_servers(client, MQ, [addresses.rabbitmq])
         set_servers(client, MONITORING, [addresses.management])
         set_servers(client, FTP, [addresses.ftp])
+    remember(folder_of(folder))
     say_lines(
         f"ZooKeeper  {addresses.zookeeper}\n"
-        f"RabbitMQ   {addresses.rabbitmq}, web interface http://{addresses.management} (guest, guest)\n"
-        f"FTP        {addresses.ftp} (pero, pero), its files are in {addresses.ftp_root}\n"
-        f"next       export PERO_WORKER_ZOOKEEPER={addresses.zookeeper}\n"
-        "           pero-worker worker & pero-worker watchdog &"
+        f"RabbitMQ   {addresses.rabbitmq}, web interface http://{addresses.management}\n"
+        f"FTP        {addresses.ftp}, its files are in {addresses.ftp_root}\n"
+        f"login      {addresses.user}, with the password in {addresses.client_file}; your own commands find both\n"
+        "next       pero-worker worker & pero-worker watchdog &"
     )
 
 

@@ -15,8 +15,9 @@ from pero_worker.cli import replay
 from pero_worker.cli.access import cluster_command
 from pero_worker.cli.say import say
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import ClusterAccess, open_cluster
+from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.logs.stderr import log_to_stderr
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.names import counted
 from pero_worker.processes import Lifetime

@@ -14,19 +14,11 @@ from typing import Annotated
 import platformdirs
 import typer
 
-from pero_worker.cli.access import cluster_command, configured
-from pero_worker.cli.gateway_key import gateway_key
+from pero_worker.cli.access import cluster_command
 from pero_worker.cli.late import command_app
-from pero_worker.cli.lease import work_for_gateway
-from pero_worker.cluster.logs.stderr import log_to_stderr
-from pero_worker.cluster.settings import ConnectionOptions, cluster_access, store_access
-from pero_worker.cluster.workers.supervisor import run_pool
-from pero_worker.cluster.workers.worker import DEFAULT_GRACE_SECONDS, ClusterWorkerSettings
-from pero_worker.gateway.local_backend import LocalBackendSettings
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
-from pero_worker.local.devices import choose_devices
-from pero_worker.models.store import Keep
-from pero_worker.processes import Lifetime
+from pero_worker.cluster.settings import ConnectionOptions
+from pero_worker.cluster.workers.settings import DEFAULT_GRACE_SECONDS
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.work import Rotate
 
 _GATEWAY = "Instead of a cluster"
@@ -124,9 +116,22 @@ def worker(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
 ) -> None:
     """Serve the stages that the watchdog assigns, until told to stop."""
+    from pero_worker.cli.access import configured
+    from pero_worker.cluster.logs.stderr import log_to_stderr
+    from pero_worker.cluster.settings import cluster_access, store_access
+    from pero_worker.cluster.workers.settings import ClusterWorkerSettings
+    from pero_worker.cluster.workers.supervisor import run_pool
+    from pero_worker.local.devices import choose_devices
+    from pero_worker.models.keep import Keep
+    from pero_worker.processes import Lifetime
+
     level = logging.INFO if verbose else logging.WARNING
     log_to_stderr(level)
     if gateway:
+        from pero_worker.cli.gateway_key import gateway_key
+        from pero_worker.cli.lease import work_for_gateway
+        from pero_worker.gateway.local_backend import LocalBackendSettings
+
         here = LocalBackendSettings(
             device=device,
             jobs=jobs or None,

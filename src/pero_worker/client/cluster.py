@@ -17,7 +17,7 @@ from pero_worker.cluster.settings import (
 from pero_worker.cluster.state import ClusterState
 from pero_worker.cluster.status import ClusterWatcher
 from pero_worker.jobs.job import Job
-from pero_worker.jobs.report import PageRecord
+from pero_worker.jobs.records import PageRecord
 
 
 class ClusterClient:

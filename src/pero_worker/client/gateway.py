@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from pero_worker.client.http import Connection, Reply
+from pero_worker.client.http import HttpConnection, Reply
 from pero_worker.clock import SystemClock
 from pero_worker.errors import ExitCode, PeroWorkerError, TransientError
 from pero_worker.ports import Clock
@@ -47,7 +47,7 @@ class GatewayClient:
         context: ssl.SSLContext | None = None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._connection = Connection(url, key, context=context)
+        self._connection = HttpConnection(url, key, context=context)
         self._patience = patience
         self._clock = clock or SystemClock()
         self._stopped = stopped
@@ -70,6 +70,10 @@ class GatewayClient:
     def upload_image(self, job: str, name: str, path: Path) -> None:
         self._data("PUT", ("v1", "jobs", job, "images", name, "files", "image"), upload=(path, name))
 
+    def jobs(self, state: str | None = None) -> Iterator[dict[str, Any]]:
+        """The key's jobs, the newest first, those in `state` if one is given."""
+        yield from self._listed(("v1", "jobs"), state, 100)
+
     def job(self, job: str) -> dict[str, Any]:
         return dict(self._data("GET", ("v1", "jobs", job)))
 
@@ -85,14 +89,7 @@ class GatewayClient:
 
     def pages(self, job: str, state: str | None = None) -> Iterator[dict[str, Any]]:
         """The pages of a job in their order, those in `state` if one is given."""
-        cursor: str | None = None
-        while True:
-            query = {"limit": 500, "cursor": cursor, "state": state}
-            data = self._data("GET", ("v1", "jobs", job, "pages"), query=query)
-            yield from data["items"]
-            cursor = data["next"]
-            if cursor is None:
-                return
+        yield from self._listed(("v1", "jobs", job, "pages"), state, 500)
 
     def page_result(self, job: str, name: str, kind: str) -> bytes:
         """A page's result as it is: `page`, `alto`, `text` and so on."""
@@ -139,6 +136,15 @@ class GatewayClient:
         self._connection.close()
 
     # ------------------------------------------------------------------------------------------------------------
+
+    def _listed(self, path: tuple[str, ...], state: str | None, at_once: int) -> Iterator[dict[str, Any]]:
+        cursor: object = None
+        while True:
+            data = self._data("GET", path, query={"limit": at_once, "cursor": cursor, "state": state})
+            yield from data["items"]
+            cursor = data.get("next")  # Users are not told what has no value.
+            if cursor is None:
+                return
 
     def _fetch(self, path: tuple[str, ...], target: IO[bytes], query: Mapping[str, object] | None = None) -> None:
         def ask() -> Reply:

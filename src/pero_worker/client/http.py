@@ -21,11 +21,14 @@ _MAX_JSON = 256_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came back; `content` is empty when it went to a file."""
+    """What came back."""
 
     status: int
+    """Of HTTP."""
     headers: Mapping[str, str]
+    """Names in lower case."""
     content: bytes
+    """Empty when it went to a file."""
 
     def json(self) -> Any:
         """TransientError: it is no JSON, as a proxy's page about a server that is away."""
@@ -35,7 +38,7 @@ class Reply:
             raise TransientError(f"the gateway answered {self.status} with something that is no JSON") from error
 
 
-class Connection:
+class HttpConnection:
     """To a server at `url`; not for several threads at once."""
 
     def __init__(self, url: str, key: str, *, context: ssl.SSLContext | None = None) -> None:

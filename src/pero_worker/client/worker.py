@@ -21,8 +21,9 @@ from pero_worker.gateway.bundle import REPORT, stems_of
 from pero_worker.gateway.endings import DEFAULT_FORMATS, Ending, ending_of, failure_ending
 from pero_worker.gateway.states import Failure
 from pero_worker.inputs.documents import count_pages
-from pero_worker.jobs.report import Fingerprint, PageRecord, PageStatus
+from pero_worker.jobs.records import Fingerprint, PageRecord, PageStatus
 from pero_worker.models.pipelines import Pipeline
+from pero_worker.names import counted
 from pero_worker.ports import Clock
 
 logger = logging.getLogger(__name__)
@@ -37,11 +38,14 @@ class _Lost(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseSettings:
-    """`engine` None: jobs of any; `until_idle`: seconds without a job after which the worker ends, None = never."""
+    """What a worker of a gateway is started with."""
 
     engine: str | None = None
+    """Of the jobs that it takes; None: of any."""
     until_idle: float | None = None
+    """Seconds without a job after which the worker ends; None: never."""
     cache: Path
+    """Folder for the models that it fetches."""
 
 
 class LeaseWorker:
@@ -177,7 +181,7 @@ class LeaseWorker:
         archive = folder / "result.zip"
         write_bundle(archive, [image["name"] for image in images], [endings[image["id"]] for image in images])
         self._client.upload_result(job["id"], archive)
-        log = f"{len(images)} pages, {len(failed)} failed"
+        log = f"{counted(len(images), 'page')}, {len(failed)} failed"
         self._tell(job["id"], state="done", log="\n".join([log, *failed[:20]]), log_user=log)
         logger.info("job %s is done: %s", job["id"], log)
         return True
@@ -237,6 +241,8 @@ def _record(name: str, ending: Ending, outputs: dict[str, str]) -> PageRecord:
         engine=end.engine_text,
         worker=end.worker,
         seconds=end.seconds,
+        worker_seconds=end.worker_seconds,
+        energy_joules=end.energy_joules,
         lines=end.lines,
         confidence_mean=None if end.quality is None else round(end.quality / 100, 4),
         confidence_worst=None if end.worst_line is None else round(end.worst_line / 100, 4),

@@ -14,9 +14,9 @@ from pero_worker.cluster.pages.sending import request_for
 from pero_worker.errors import PageError, RequestError, StageError
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.job import OpenWorkforce
+from pero_worker.jobs.listener import RunListener
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
-from pero_worker.jobs.run import RunListener
 from pero_worker.jobs.workforce import DeathListener, PageOutcome, Workforce
 from pero_worker.ports import Clock
 from pero_worker.request import Payload, Request, StageLog, StageStatus
@@ -132,7 +132,7 @@ class GatewayWorkforce:
             attempt=int(page.get("attempts") or 1),
             seconds={str(phase): float(value) for phase, value in (page.get("seconds") or {}).items()},
         )
-        results = (Payload("page"), Payload("page_page.xml", xml))
+        results = (Payload(name="page"), Payload(name="page_page.xml", content=xml))
         return Request(uuid=page_id, page_uuid=page_id, stages=(self._engine,), results=results, logs=(log,))
 
     def _forget(self, sent: _Sent) -> Callable[[], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain
 
 from pero_worker.cluster.state import Look, Problem, Severity, StageState
 from pero_worker.wire.tree import TREE
@@ -18,10 +19,13 @@ _STUCK_STATUSES = {
     WorkerStatus.PROCESSING_FAILED,
 }
 
+_CLOCKS_DIFFER_SECONDS = 60.0
+
 
 def find_problems(look: Look, now: datetime) -> tuple[Problem, ...]:
     """The worst first."""
-    found = [*_servers(look), *_watchdog(look), *_stages(look, now), *_workers(look), *_nonsense(look), *_letters(look)]
+    of_all = (_servers(look), _clocks(look, now), _watchdog(look), _stages(look, now), _workers(look))
+    found = [*chain(*of_all), *_nonsense(look), *_letters(look)]
     return tuple(sorted(found, key=lambda problem: -problem.severity))
 
 
@@ -106,6 +110,21 @@ def _stages(look: Look, now: datetime) -> Iterator[Problem]:
                 remedy="look at its workers' logs; pero-worker watchdog --dry-run says what the watchdog thinks",
                 since=still,
             )
+
+
+def _clocks(look: Look, now: datetime) -> Iterator[Problem]:
+    """What has happened in the future shows that somebody's clock is wrong."""
+    moments = [moment for stage in look.stages for moment in (stage.last_page, stage.waiting_since) if moment]
+    moments += [worker.since for worker in look.workers if worker.since]
+    ahead = max(((moment - now).total_seconds() for moment in moments), default=0.0)
+    if ahead > _CLOCKS_DIFFER_SECONDS:
+        yield Problem(
+            severity=Severity.WARNING,
+            subject="clocks",
+            text=f"this machine's is {ahead:.0f} s or more behind the servers', so ages are wrong, and what stands "
+            "still is noticed late",
+            remedy="set the clocks of all machines by NTP (timedatectl set-ntp true)",
+        )
 
 
 def _still_since(stage: StageState, now: datetime) -> datetime | None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from kazoo.client import KazooClient
 
-from pero_worker.brokers.connection import BrokerAccess
-from pero_worker.cluster.access import Cluster, ClusterAccess
+from pero_worker.brokers.access import BrokerAccess
+from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.management import Management, ManagementAccess
+from pero_worker.cluster.opening import Cluster
 from pero_worker.cluster.registry.servers import MONITORING, list_servers
 from pero_worker.cluster.registry.stages import stage_names
 from pero_worker.errors import TransientError, UsageError

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from pero_worker.brokers.connection import BrokerAccess
+from pero_worker.brokers.access import BrokerAccess
 from pero_worker.cluster.access import ClusterAccess
-from pero_worker.coordinators.session import ZooKeeperAccess
+from pero_worker.coordinators.access import ZooKeeperAccess
 from pero_worker.errors import UsageError
+from pero_worker.servers.own import client_files
 from pero_worker.stores.location import StoreAccess
-from pero_worker.wire.servers import parse_server
+from pero_worker.wire.servers import ZOOKEEPER_PORT, parse_server
 
 DEFAULT_ZOOKEEPER = "127.0.0.1:2181"
 # What upstream's programs take when nothing is said: RabbitMQ lets guest in over loopback only.
@@ -84,7 +85,25 @@ def connection_options(
     merged = options.over(options_in_environment(environment))
     named = environment.get("PERO_WORKER_CONFIG", "")
     file = config_file or (Path(named) if named else None)
-    return merged.over(options_in(read_settings(file, *sections))) if file else merged
+    return with_own_login(merged.over(options_in(read_settings(file, *sections))) if file else merged)
+
+
+def with_own_login(options: ConnectionOptions) -> ConnectionOptions:
+    """With the login, and where no address is said, the address, of what `pero-worker up` started for this user."""
+    if options.user or options.password or options.ca_cert:
+        return options
+    for file in client_files():
+        own = options_in(read_settings(file))
+        if not options.zookeeper or _leads_to(options.zookeeper, own.zookeeper):
+            return options.over(own)
+    return options
+
+
+def _leads_to(zookeeper: str, own: str) -> bool:
+    """Whether an address, perhaps with a root behind it, is that of a server on this machine."""
+    port = parse_server(own).port
+    given = [parse_server(text.partition("/")[0]).with_port(ZOOKEEPER_PORT) for text in split_servers([zookeeper])]
+    return any(server.host in _LOOPBACK and server.port == port for server in given)
 
 
 def read_password(file: Path) -> str:
@@ -124,6 +143,7 @@ def store_access(options: ConnectionOptions) -> StoreAccess:
     return replace(access, known_hosts=Path(options.known_hosts)) if options.known_hosts else access
 
 
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FILE_KEYS = ("ca_cert", "known_hosts")
 """Settings that name a file."""
 

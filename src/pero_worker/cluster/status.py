@@ -12,7 +12,8 @@ from kazoo.exceptions import NoNodeError
 
 from pero_worker.brokers.alarms import raised_alarms
 from pero_worker.brokers.queues import RabbitQueues
-from pero_worker.cluster.access import ClusterAccess, broker_access
+from pero_worker.cluster.access import ClusterAccess
+from pero_worker.cluster.opening import broker_access
 from pero_worker.cluster.problems import find_problems
 from pero_worker.cluster.queues import listed_queues
 from pero_worker.cluster.registry.stages import StageRecord, current_trouble, read_record, stage_names

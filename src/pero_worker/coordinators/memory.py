@@ -17,7 +17,9 @@ class WorkerReport:
     """What a worker said last."""
 
     status: WorkerStatus
+    """What it does."""
     message: str = ""
+    """What it says of that."""
 
 
 class MemoryCoordinator(NoReports):

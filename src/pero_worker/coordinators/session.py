@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from kazoo.client import KazooClient
@@ -30,8 +29,9 @@ from kazoo.protocol.connection import ConnectionDropped
 from kazoo.retry import KazooRetry
 from kazoo.security import make_acl
 
-from pero_worker.errors import TransientError, UsageError
-from pero_worker.wire.servers import ZOOKEEPER_PORT, parse_server
+from pero_worker.coordinators.access import ZooKeeperAccess
+from pero_worker.errors import TransientError
+from pero_worker.wire.servers import parse_server
 
 # Problems with a session are logged once, by us.
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)
@@ -50,36 +50,6 @@ CONNECTION_ERRORS = (
 )
 LOGIN_ERRORS = (NoAuthError, AuthFailedError)
 _REFUSAL = "ZooKeeper refuses this user: check user and password, and whose the nodes are (pero-worker servers protect)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ZooKeeperAccess:
-    """Where ZooKeeper is and how to log in."""
-
-    servers: tuple[str, ...] = ("127.0.0.1:2181",)
-    """As HOST, HOST:PORT; `/path` after the last one is a root that the whole cluster lies in."""
-    user: str = ""
-    password: str = field(default="", repr=False)
-    ca_cert: str = ""
-    """PEM file of the authority that signed the servers' certificates; '' = no TLS."""
-    open_nodes: bool = False
-    """Nodes made with a login are open to everybody all the same, as upstream's are."""
-    session_timeout: float = 10.0
-    """Seconds after which ZooKeeper takes a client that is silent for gone."""
-    patience: float = 10.0
-    """Seconds to wait for the first connection, and for an answer."""
-
-    @property
-    def hosts(self) -> str:
-        """As kazoo wants them. UsageError: no server, or none that can be."""
-        joined = ",".join(self.servers)
-        addresses, _, root = joined.partition("/")
-        if "," in root:
-            raise UsageError(f"{joined}: a root like /archive stands after the last server")
-        servers = [str(parse_server(part).with_port(ZOOKEEPER_PORT)) for part in addresses.split(",") if part.strip()]
-        if not servers:
-            raise UsageError("name a ZooKeeper server: -z HOST[:PORT]")
-        return ",".join(servers) + (f"/{root}" if root else "")
 
 
 def connect(access: ZooKeeperAccess) -> KazooClient:

@@ -31,21 +31,32 @@ _SIDE = 1000
 """Pixels, of a page that no stage has measured."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DummyEngine:
     """`ports.Engine`; results are left unchanged, unless there is a `line` to add."""
 
     clock: Clock
+    """What it waits with."""
     chance: random.Random
+    """Draws how long it waits."""
     scale: float = 1.0
+    """Seconds for each byte of the page's image, beside the others."""
     least: float = 0.0
+    """Seconds that it waits at least."""
     most: float = 0.0
+    """Seconds that it waits at most."""
     fail: str = ""
+    """Pages whose names match this pattern fail."""
     kill: str = ""
+    """Pages whose names match this pattern end the process, as a crash does."""
     hang: str = ""
+    """Pages whose names match this pattern are never done."""
     line: str = ""
+    """Text of a line to add; '': results are left unchanged."""
     needs_image: bool = False
+    """As `ports.Engine` says."""
     description: str = "dummy"
+    """As `ports.Engine` says."""
 
     def process(self, work: EngineInput) -> EngineOutput:
         if self.kill and fnmatchcase(work.name, self.kill):
@@ -64,12 +75,19 @@ class DummyEngine:
 
     def _page(self, work: EngineInput) -> Page:
         """What stages before made of it, and a line below."""
-        before = work.page or Page(work.name, _SIDE, _SIDE)
+        before = work.page or Page(name=work.name, width=_SIDE, height=_SIDE)
         top = 20.0 * (len(before.regions) + 1)
         box = ((10.0, top), (_SIDE - 10.0, top), (_SIDE - 10.0, top + 15), (10.0, top + 15))
         number = len(before.regions) + 1
-        line = Line(f"l{number}", box[3:1:-1], box, (12.0, 3.0), f"{self.line}: {work.name}, {work.size} bytes", 1.0)
-        return replace(before, regions=(*before.regions, Region(f"r{number}", box, (line,))))
+        line = Line(
+            id=f"l{number}",
+            baseline=box[3:1:-1],
+            polygon=box,
+            heights=(12.0, 3.0),
+            text=f"{self.line}: {work.name}, {work.size} bytes",
+            confidence=1.0,
+        )
+        return replace(before, regions=(*before.regions, Region(id=f"r{number}", polygon=box, lines=(line,))))
 
 
 def load(config: ConfigParser, directory: Path, device: str) -> DummyEngine:

@@ -38,9 +38,9 @@ _MAX_HEADING_ROWS = 4
 _MIN_TABLE_ROWS, _MIN_CELLS = 3, 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Lines (their indices, in reading order) that make a paragraph, or whatever else `kind` says."""
+    """`lines` (their indices, in reading order) that make a paragraph, or whatever else `kind` says."""
 
     kind: str
     lines: list[int]
@@ -83,9 +83,11 @@ def _head(boxes: Sequence[Box], texts: Sequence[str], rows: Sequence[Row]) -> li
         return []
     if others and large:
         return []
-    blocks = [Block("header", others)] if others else []
+    blocks = [Block(kind="header", lines=others)] if others else []
     for i in numbers:
-        blocks.insert(0 if others and boxes[i].left < boxes[others[0]].left else len(blocks), Block("page-number", [i]))
+        blocks.insert(
+            0 if others and boxes[i].left < boxes[others[0]].left else len(blocks), Block(kind="page-number", lines=[i])
+        )
     return blocks
 
 
@@ -98,14 +100,14 @@ def _foot(boxes: Sequence[Box], texts: Sequence[str], rows: Sequence[Row], heigh
     for i in rows[-1]:
         box = boxes[i]
         if _NUMBER.fullmatch(texts[i]):
-            blocks.append(Block("page-number", [i]))
+            blocks.append(Block(kind="page-number", lines=[i]))
         elif (
             box.width < 0.3 * (right - left)
             and box.left > (left + right) / 2
             and right - box.right < 2 * height
             and " " not in texts[i].strip()
         ):
-            blocks.append(Block("catch-word", [i]))
+            blocks.append(Block(kind="catch-word", lines=[i]))
     return blocks
 
 
@@ -138,11 +140,11 @@ def _marginalia(boxes: Sequence[Box], indices: set[int]) -> Iterator[Block]:
         note: list[int] = []
         for i in sorted((i for i in indices if (boxes[i].left < middle) is side), key=lambda i: boxes[i].top):
             if note and boxes[i].top - boxes[note[-1]].bottom > boxes[i].height:
-                yield Block("marginalia", note)
+                yield Block(kind="marginalia", lines=note)
                 note = []
             note.append(i)
         if note:
-            yield Block("marginalia", note)
+            yield Block(kind="marginalia", lines=note)
 
 
 def _paragraphs(
@@ -186,7 +188,9 @@ def _paragraphs(
             if not parted:
                 continue
         lines = [i for row in rows[start:place] for i in row]
-        yield Block(_kind(start, place, heights, centred, tables, body, "".join(texts[i] for i in lines)), lines)
+        yield Block(
+            kind=_kind(start, place, heights, centred, tables, body, "".join(texts[i] for i in lines)), lines=lines
+        )
         start = place
 
 
@@ -214,7 +218,7 @@ def _name_footnotes(boxes: Sequence[Box], texts: Sequence[str], blocks: list[Blo
             break
         place -= 1
     if any(_NOTE.match(texts[block.lines[0]]) for block in blocks[place:]):
-        blocks[place:] = [Block("footnote", block.lines) for block in blocks[place:]]
+        blocks[place:] = [Block(kind="footnote", lines=block.lines) for block in blocks[place:]]
 
 
 def _tables(rows: Sequence[Row]) -> list[bool]:
@@ -262,4 +266,9 @@ def _middle(boxes: Sequence[Box], row: Row) -> float:
 
 def _hull(boxes: Sequence[Box], row: Row) -> Box:
     own = [boxes[i] for i in row]
-    return Box(min(b.left for b in own), min(b.top for b in own), max(b.right for b in own), max(b.bottom for b in own))
+    return Box(
+        left=min(b.left for b in own),
+        top=min(b.top for b in own),
+        right=max(b.right for b in own),
+        bottom=max(b.bottom for b in own),
+    )

@@ -15,9 +15,10 @@ from pero_worker.geometry import BASELINE_SHARE, slope_of
 from pero_worker.page import Line, Point, Word
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A word on its line; `start` and `end` are shares 0..1 of the line's length."""
+    """A word on its line: its `text`, and between which shares 0..1 of the line's length (`start`, `end`) it stands,
+    read with `confidence`."""
 
     text: str
     start: float
@@ -25,9 +26,10 @@ class Span:
     confidence: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Text in one quadrilateral; `corners`, shape (4, 2), run clockwise from the corner above its first letter."""
+    """`text` in one quadrilateral, read with `confidence`; `corners`, shape (4, 2), run clockwise from the corner above
+    its first letter, and `spans` are its words, if they are known."""
 
     corners: NDArray[np.float64]
     text: str
@@ -67,7 +69,12 @@ def spans_of(text: str, columns: Sequence[int], confidences: Sequence[float], le
     half = max(0.0, median(steps) if steps else 1 / len(text)) / 2
     edges = [0.0, *((a[1][-1] + b[1][0]) / 2 for a, b in pairwise(words)), 1.0]
     return tuple(
-        Span(word, max(edges[i], places[0] - half), min(edges[i + 1], places[-1] + half), sum(own) / len(own))
+        Span(
+            text=word,
+            start=max(edges[i], places[0] - half),
+            end=min(edges[i + 1], places[-1] + half),
+            confidence=sum(own) / len(own),
+        )
         for i, (word, places, own) in enumerate(words)
     )
 
@@ -95,8 +102,13 @@ def _part(piece: Piece, spans: Sequence[Span], start: float, end: float) -> Piec
     def within(share: float) -> float:
         return min(1.0, max(0.0, (share - start) / (end - start)))
 
-    own = tuple(Span(span.text, within(span.start), within(span.end), span.confidence) for span in spans)
-    return Piece(np.array(corners), " ".join(span.text for span in spans), piece.confidence, own)
+    own = tuple(
+        Span(text=span.text, start=within(span.start), end=within(span.end), confidence=span.confidence)
+        for span in spans
+    )
+    return Piece(
+        corners=np.array(corners), text=" ".join(span.text for span in spans), confidence=piece.confidence, spans=own
+    )
 
 
 def line_of(name: str, pieces: Sequence[Piece]) -> Line:
@@ -106,13 +118,13 @@ def line_of(name: str, pieces: Sequence[Piece]) -> Line:
     confidence = sum(piece.confidence * n for piece, n in zip(pieces, letters, strict=True)) / sum(letters)
     known = all(piece.spans for piece in pieces)
     return Line(
-        name,
-        tuple(_edge(pieces, BASELINE_SHARE)),
-        (*_edge(pieces, 0.0), *reversed(_edge(pieces, 1.0))),
-        (height * BASELINE_SHARE, height * (1 - BASELINE_SHARE)),
-        " ".join(piece.text for piece in pieces),
-        min(1.0, max(0.0, confidence)),
-        tuple(_word(piece, span) for piece in pieces for span in piece.spans) if known else (),
+        id=name,
+        baseline=tuple(_edge(pieces, BASELINE_SHARE)),
+        polygon=(*_edge(pieces, 0.0), *reversed(_edge(pieces, 1.0))),
+        heights=(height * BASELINE_SHARE, height * (1 - BASELINE_SHARE)),
+        text=" ".join(piece.text for piece in pieces),
+        confidence=min(1.0, max(0.0, confidence)),
+        words=tuple(_word(piece, span) for piece in pieces for span in piece.spans) if known else (),
     )
 
 
@@ -126,4 +138,6 @@ def _edge(pieces: Sequence[Piece], down: float) -> list[Point]:
 
 def _word(piece: Piece, span: Span) -> Word:
     corners = ((span.start, 0.0), (span.end, 0.0), (span.end, 1.0), (span.start, 1.0))
-    return Word(span.text, tuple(piece.point(along, down) for along, down in corners), span.confidence)
+    return Word(
+        text=span.text, polygon=tuple(piece.point(along, down) for along, down in corners), confidence=span.confidence
+    )

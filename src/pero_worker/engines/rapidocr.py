@@ -97,7 +97,7 @@ class RapidOcrEngine:
         image = work.image
         assert image is not None, "needs_image"  # noqa: S101
         height, width = image.shape[:2]
-        empty = Page(work.name, width, height)
+        empty = Page(name=work.name, width=width, height=height)
         if min(width, height) < _MIN_SIDE:
             return EngineOutput(page=empty)
         try:
@@ -114,7 +114,7 @@ class RapidOcrEngine:
         }
         pieces = _pieces(found)
         regions = _paragraphs(pieces, image) if self._find_paragraphs else _regions(pieces)
-        return EngineOutput(page=Page(work.name, width, height, regions), seconds=seconds)
+        return EngineOutput(page=Page(name=work.name, width=width, height=height, regions=regions), seconds=seconds)
 
     def close(self) -> None:
         self._reader = None
@@ -125,7 +125,7 @@ def _pieces(found: Any) -> list[Piece]:
     if len(infos) != len(found.txts):
         infos = [None] * len(found.txts)
     return [
-        Piece(_as_read(np.asarray(box, float)), text, float(score), _spans(text, info))
+        Piece(corners=_as_read(np.asarray(box, float)), text=text, confidence=float(score), spans=_spans(text, info))
         for box, text, score, info in zip(found.boxes, found.txts, found.scores, infos, strict=True)
     ]
 
@@ -146,7 +146,12 @@ def _straight(pieces: list[Piece]) -> list[Box]:
     """The pieces' boxes on the page turned upright."""
     angle = -slope(pieces)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return [Box(*quad.min(axis=0), *quad.max(axis=0)) for quad in (piece.corners @ turn.T for piece in pieces)]
+    return [_box_around(piece.corners @ turn.T) for piece in pieces]
+
+
+def _box_around(corners: NDArray[np.float64]) -> Box:
+    (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
+    return Box(left=left, top=top, right=right, bottom=bottom)
 
 
 def _paragraphs(pieces: list[Piece], image: Image) -> tuple[Region, ...]:
@@ -173,7 +178,9 @@ def _regions(pieces: list[Piece]) -> tuple[Region, ...]:
         corners = np.concatenate([piece.corners for part in parts for piece in part])
         (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
         lines = tuple(line_of(f"{name}-l{place:03d}", part) for place, part in enumerate(parts))
-        regions.append(Region(name, ((left, top), (right, top), (right, bottom), (left, bottom)), lines))
+        regions.append(
+            Region(id=name, polygon=((left, top), (right, top), (right, bottom), (left, bottom)), lines=lines)
+        )
     return tuple(regions)
 
 

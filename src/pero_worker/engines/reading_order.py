@@ -17,11 +17,15 @@ _OVERHANG = 0.5
 """By how much a box is shortened at each end when columns are looked for, in its heights."""
 _WHOLE = 0.85
 """A level rule divides what it spans by this share."""
+_TITLE, _TITLE_WIDTH = 2.5, 0.5
+"""A title is this many times as high as its surroundings, and as wide as this share of them at least."""
+_MIN_EAR = 3
+"""Lines beside it that are read apart from it."""
 _NEIGHBOURS = 4
 """So many of the last rows a box may still belong to: rows of a skewed page overlap."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
     """An upright rectangle around a piece of text, in pixels."""
 
@@ -67,7 +71,11 @@ def _groups(boxes: Sequence[Box], indices: Sequence[int], rules: Sequence[Box]) 
     rows = rows_of(boxes, indices)
     found = _longest_run([_shortened(box) for box in boxes], rows)
     if found is None:
-        yield rows
+        parts = _ears(boxes, indices)
+        if parts is None:
+            yield rows
+        for part in parts or ():
+            yield from _groups(boxes, part, rules)
         return
     first, last, gutter = found
     run = _flat(rows[first:last])
@@ -80,7 +88,7 @@ def _groups(boxes: Sequence[Box], indices: Sequence[int], rules: Sequence[Box]) 
 def _shortened(box: Box) -> Box:
     """Detectors take a line a little too long: a few pixels over the gutter must not end a column."""
     cut = min(_OVERHANG * box.height, box.width / 3)
-    return Box(box.left + cut, box.top, box.right - cut, box.bottom)
+    return Box(left=box.left + cut, top=box.top, right=box.right - cut, bottom=box.bottom)
 
 
 def _by_rule(boxes: Sequence[Box], indices: Sequence[int], rule: Box) -> tuple[list[int], list[int]] | None:
@@ -93,6 +101,59 @@ def _by_rule(boxes: Sequence[Box], indices: Sequence[int], rule: Box) -> tuple[l
     above = [i for i in indices if boxes[i].middle < rule.middle]
     below = [i for i in indices if boxes[i].middle >= rule.middle]
     return (above, below) if above and below else None
+
+
+def _ears(boxes: Sequence[Box], indices: Sequence[int]) -> list[list[int]] | None:
+    """Where small print stands beside a title in very large type, as in the head of a newspaper: what is above, to the
+    left, between, to the right, below. None where there is no such thing."""
+    if not indices:
+        return None
+    usual = median(boxes[i].height for i in indices)
+    across = max(boxes[i].right for i in indices) - min(boxes[i].left for i in indices)
+    titles = [boxes[i] for i in indices if boxes[i].height > _TITLE * usual and boxes[i].width > 2 * boxes[i].height]
+    if not titles or max(b.right for b in titles) - min(b.left for b in titles) < _TITLE_WIDTH * across:
+        return None
+    hull = Box(
+        left=min(title.left for title in titles),
+        top=min(title.top for title in titles),
+        right=max(title.right for title in titles),
+        bottom=max(title.bottom for title in titles),
+    )
+    slack = _OVERHANG * usual
+    sides = [
+        [i for i in indices if boxes[i].right < hull.left + slack],
+        [i for i in indices if boxes[i].left > hull.right - slack],
+    ]
+    between = [i for i in indices if boxes[i] not in titles and i not in sides[0] and i not in sides[1]]
+    ears = [_beside_title(boxes, side, between, hull) for side in sides]
+    if max(map(len, ears)) < _MIN_EAR:
+        return None
+    left, right = ears
+    own = {*left, *right}
+    top = min([hull.top, *(boxes[i].top for i in own)])
+    bottom = max([hull.bottom, *(boxes[i].bottom for i in own)])
+    rest = [i for i in indices if i not in own]
+    above = [i for i in rest if boxes[i].middle < top]
+    below = [i for i in rest if boxes[i].middle > bottom]
+    middle = [i for i in rest if top <= boxes[i].middle <= bottom]
+    return [part for part in (above, left, middle, right, below) if part]
+
+
+def _beside_title(boxes: Sequence[Box], side: Sequence[int], between: Sequence[int], title: Box) -> list[int]:
+    """Those at a side of a title that stand beside it, or go on above and below where nothing is between the sides."""
+    top, bottom = title.top, title.bottom
+    found: list[int] = []
+    waiting = sorted(side, key=lambda i: abs(boxes[i].middle - title.middle))
+    for i in waiting:
+        box = boxes[i]
+        if box.bottom < top - box.height or box.top > bottom + box.height:
+            continue
+        outside = not title.top < box.middle < title.bottom
+        if outside and any(_beside(boxes[other], box) for other in between):
+            continue
+        found.append(i)
+        top, bottom = min(top, box.top), max(bottom, box.bottom)
+    return found
 
 
 def _flat(rows: Sequence[Row]) -> list[int]:

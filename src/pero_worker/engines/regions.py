@@ -16,7 +16,7 @@ def region_of(number: int, kind: str, lines: Sequence[Line]) -> Region:
     left, right = min(x for x, _ in points), max(x for x, _ in points)
     top, bottom = min(y for _, y in points), max(y for _, y in points)
     outline = ((left, top), (right, top), (right, bottom), (left, bottom))
-    return Region(f"r{number:03d}", outline, tuple(lines), kind)
+    return Region(id=f"r{number:03d}", polygon=outline, lines=tuple(lines), kind=kind)
 
 
 def upright_rules(rules: Iterable[Rule], angle: float) -> list[Box]:
@@ -24,5 +24,5 @@ def upright_rules(rules: Iterable[Rule], angle: float) -> list[Box]:
     boxes = []
     for rule in rules:
         (ax, ay), (bx, by) = turned(rule.start, angle), turned(rule.end, angle)
-        boxes.append(Box(min(ax, bx), min(ay, by), max(ax, bx), max(ay, by)))
+        boxes.append(Box(left=min(ax, bx), top=min(ay, by), right=max(ax, bx), bottom=max(ay, by)))
     return boxes

@@ -21,14 +21,18 @@ _NEEDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
-    """An engine that is installed; `note` is the remedy when it is not `available`."""
+    """An engine that is installed."""
 
     name: str
+    """As `--engine` and ENGINE take it."""
     version: str
+    """Of the package that does the work."""
     available: bool
+    """It can be used here."""
     note: str = ""
+    """The remedy when it is not available."""
 
 
 def engine_name(config: ConfigParser) -> str:
@@ -84,5 +88,7 @@ def _info(entry: EntryPoint) -> EngineInfo:
     except (PackageNotFoundError, ValueError):
         found = ""
     if found and all(find_spec(module) for module in modules):
-        return EngineInfo(entry.name, found, available=True)
-    return EngineInfo(entry.name, found or "-", available=False, note=f"pip install 'pero-worker[{entry.name}]'")
+        return EngineInfo(name=entry.name, version=found, available=True)
+    return EngineInfo(
+        name=entry.name, version=found or "-", available=False, note=f"pip install 'pero-worker[{entry.name}]'"
+    )

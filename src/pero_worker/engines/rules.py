@@ -26,7 +26,7 @@ _BLOCK, _DARKER = 31, 12
 """Ink is this much darker than its surroundings of so many pixels."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """From the left or upper `start` to the `end`, in pixels of the page."""
 
@@ -59,7 +59,9 @@ def rules_in(image: Image, line_height: float) -> list[Rule]:
     for upright in (True, False):
         for (ax, ay), (bx, by), free in _strokes(np.ascontiguousarray(ink if upright else ink.T), least):
             start, end = ((ax, ay), (bx, by)) if upright else ((ay, ax), (by, bx))
-            found.append(Rule((start[0] / scale, start[1] / scale), (end[0] / scale, end[1] / scale), free))
+            found.append(
+                Rule(start=(start[0] / scale, start[1] / scale), end=(end[0] / scale, end[1] / scale), stands_free=free)
+            )
     return found
 
 

@@ -44,13 +44,13 @@ def read(data: bytes, *, any_unit: bool = False) -> Page:
         raise _refused(f"it measures in {unit[:20]}: export it in pixels")
     name = next((element.text or "" for element in _within(root, "fileName")), "").strip()
     regions = tuple(
-        Region(block.get("ID") or f"r{number:03d}", _outline(block), tuple(_lines(block, number)))
+        Region(id=block.get("ID") or f"r{number:03d}", polygon=_outline(block), lines=tuple(_lines(block, number)))
         for number, block in enumerate(_within(sheet, "TextBlock"), 1)
     )
     width, height = (_number(sheet.get(side, "0")) for side in ("WIDTH", "HEIGHT"))
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise _refused("its page has no size in pixels")
-    return Page(PureWindowsPath(name).name, round(width), round(height), regions)
+    return Page(name=PureWindowsPath(name).name, width=round(width), height=round(height), regions=regions)
 
 
 def _refused(reason: str) -> PageError:
@@ -74,7 +74,7 @@ def _lines(block: Element, number: int) -> Iterator[Line]:
         if len(baseline) >= 2:
             name = element.get("ID") or f"r{number:03d}-l{count:03d}"
             heights = heights_from(polygon, baseline)
-            yield Line(name, baseline, polygon or baseline, heights, _text(element))
+            yield Line(id=name, baseline=baseline, polygon=polygon or baseline, heights=heights, text=_text(element))
 
 
 def _text(line: Element) -> str:

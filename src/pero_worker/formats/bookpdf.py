@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
@@ -11,8 +11,9 @@ from typing import IO
 import pikepdf
 
 from pero_worker.errors import OutputError, PageError
-from pero_worker.formats import Document
+from pero_worker.formats import Document, TextPolicy
 from pero_worker.formats.pdf import write_searchable_pdf
+from pero_worker.page import Page
 
 _TOGETHER = 200
 """Files that are open at a time."""
@@ -20,36 +21,47 @@ _TOGETHER = 200
 
 def write_book(document: Document, stream: IO[bytes]) -> None:
     """All pages whose pictures can be had, in their order. PageError: there is none. OutputError: the disk is full."""
+    write_parts(_parts(document), stream, name=document.name, dpi=document.dpi, text=document.text)
+
+
+def write_parts(
+    parts: Iterable[tuple[Path, Sequence[Page | None]]], stream: IO[bytes], *, name: str, dpi: int, text: TextPolicy
+) -> None:
+    """Files and their pages as one searchable PDF, without those that cannot be made into one. Errors as `write_book`;
+    `name` is what they call it."""
     try:
         with tempfile.TemporaryDirectory(prefix="pero-worker-book-") as scratch:
             folder = Path(scratch)
-            parts: list[Path] = []
+            made: list[Path] = []
             waiting: list[Path] = []
-            for path in _pages(document, folder):
-                waiting.append(path)
+            for number, (source, pages) in enumerate(parts):
+                target = folder / f"{number}.pdf"
+                try:
+                    with target.open("wb") as own:
+                        write_searchable_pdf(source, pages, own, dpi=dpi, text=text)
+                except PageError:
+                    continue  # The report says why its picture cannot be had.
+                waiting.append(target)
                 if len(waiting) == _TOGETHER:
-                    parts.append(_joined(waiting, folder / f"part{len(parts)}.pdf"))
+                    made.append(_joined(waiting, folder / f"part{len(made)}.pdf"))
                     waiting = []
-            if not parts and not waiting:
-                raise PageError(f"no page of {document.name} can be made into a PDF", permanent=True)
-            whole = _joined([*parts, *waiting], folder / "whole.pdf")
-            with whole.open("rb") as made:
-                while block := made.read(1 << 20):
+            if not made and not waiting:
+                raise PageError(f"no page of {name} can be made into a PDF", permanent=True)
+            whole = _joined([*made, *waiting], folder / "whole.pdf")
+            with whole.open("rb") as content:
+                while block := content.read(1 << 20):
                     stream.write(block)
     except OSError as error:
-        raise OutputError(f"cannot write the PDF of {document.name}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write the PDF of {name}: {error.strerror or error}") from error
 
 
-def _pages(document: Document, folder: Path) -> Iterator[Path]:
+def _parts(document: Document) -> Iterator[tuple[Path, Sequence[Page | None]]]:
     for place, page in enumerate(document.pages):
-        target = folder / f"{place}.pdf"
         try:
             picture = document.picture(place) if document.picture else document.source
-            with target.open("wb") as stream:
-                write_searchable_pdf(picture, [page], stream, dpi=document.dpi, text=document.text)
         except PageError:
-            continue  # The report says why its picture cannot be had.
-        yield target
+            continue  # As above.
+        yield picture, [page]
 
 
 def _joined(paths: list[Path], target: Path) -> Path:

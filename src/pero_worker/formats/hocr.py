@@ -12,7 +12,22 @@ from pero_worker.formats.xmltext import clean_text
 from pero_worker.page import Line, Page, Polygon
 
 _XHTML = "http://www.w3.org/1999/xhtml"
-_CAPABILITIES = "ocr_page ocr_carea ocr_par ocr_line ocrx_word"
+_CLASSES = {
+    "header": "ocr_header",
+    "footer": "ocr_footer",
+    "page-number": "ocr_pageno",
+    "signature-mark": "ocr_footer",
+    "catch-word": "ocr_footer",
+    "caption": "ocr_caption",
+    "table": "ocr_table",
+    "marginalia": "ocr_textfloat",
+    "footnote": "ocr_textfloat",
+    "footnote-continued": "ocr_textfloat",
+}
+"""Kinds of regions that are more than paragraphs: hOCR's element around the paragraph."""
+_CAPABILITIES = " ".join(
+    ["ocr_page", "ocr_carea", "ocr_par", "ocr_line", "ocrx_word", *dict.fromkeys(_CLASSES.values())]
+)
 Element: TypeAlias = etree._Element
 
 
@@ -29,7 +44,10 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
     sheet = _child(_child(root, "body"), "div", {"class": "ocr_page", "id": "page_1", "title": title})
     for number, region in enumerate(page.regions, 1):
         box = _bbox(region.polygon)
+        # Readers look for areas, paragraphs and lines by these very names.
         area = _child(sheet, "div", {"class": "ocr_carea", "id": f"block_1_{number}", "title": box})
+        if (kind := _CLASSES.get(region.kind or "")) is not None:
+            area = _child(area, "div", {"class": kind, "id": f"{kind[4:]}_1_{number}", "title": box})
         paragraph = _child(area, "p", {"class": "ocr_par", "id": f"par_1_{number}", "title": box})
         for count, line in enumerate(region.lines, 1):
             _line(paragraph, line, f"{number}_{count}")

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 from pero_worker.errors import PageError
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.inputs.documents import read_header, read_page
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
 from pero_worker.inputs.jpeg import has_end
 from pero_worker.page import Page
 
@@ -28,7 +28,7 @@ _SMALLEST, _LARGEST = 3.0, 14400.0
 logging.getLogger("img2pdf").addHandler(logging.NullHandler())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Frame:
     """A picture of a document by its header: size in pixels as stored, dots per inch across and down."""
 
@@ -75,7 +75,7 @@ def _frame(source: Path, index: int, dpi: int, most: int) -> _Frame:
     try:
         header = read_header(source, index, max_pixels=most)
     except PageError:
-        return _Frame((1, 1), (float(dpi), float(dpi)), False)
+        return _Frame(size=(1, 1), dpi=(float(dpi), float(dpi)), as_is=False)
     across = header.dpi or float(dpi)
     down = across * header.aspect
     # img2pdf turns JPEGs as readers do, but knows no mirroring and no orientation of other formats.
@@ -83,7 +83,7 @@ def _frame(source: Path, index: int, dpi: int, most: int) -> _Frame:
     as_is = header.ordinary and header.number == index and (turned or header.orientation == 1)
     if not as_is and header.orientation >= 5:
         across, down = down, across
-    return _Frame((header.width, header.height), (across, down), as_is)
+    return _Frame(size=(header.width, header.height), dpi=(across, down), as_is=as_is)
 
 
 def _ended(source: Path, folder: Path) -> Path:

@@ -117,7 +117,12 @@ def _region(element: Element, number: int) -> Region:
         parsed = _line(line, f"r{number:03d}-l{count:03d}")
         if parsed is not None:
             lines.append(parsed)
-    return Region(element.get("id") or f"r{number:03d}", _coords(element, "Coords"), tuple(lines), element.get("type"))
+    return Region(
+        id=element.get("id") or f"r{number:03d}",
+        polygon=_coords(element, "Coords"),
+        lines=tuple(lines),
+        kind=element.get("type"),
+    )
 
 
 def _line(element: Element, fallback_id: str) -> Line | None:
@@ -147,7 +152,7 @@ def _words(line: Element) -> Iterator[Word]:
     for element in _children(line, "Word"):
         text, confidence = _text(element)
         if text:
-            yield Word(text, _coords(element, "Coords"), confidence)
+            yield Word(text=text, polygon=_coords(element, "Coords"), confidence=confidence)
 
 
 def _text(element: Element) -> tuple[str | None, float | None]:

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from pero_worker.formats import TextLines
+from pero_worker.formats.hyphens import joined
 from pero_worker.formats.xmltext import clean_text
-from pero_worker.page import Page
+from pero_worker.page import Page, Region
+
+_PAGE_BREAK = "\f"
+_BY_ROW = "table"
+"""A kind of region whose lines are rows: they are never joined."""
 
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
     """UTF-8: a line a line, an empty line between regions; nothing at all for an empty page."""
-    blocks = (
-        "\n".join(" ".join(clean_text(line.text).split()) for line in region.lines if line.text)
-        for region in page.regions
-    )
-    text = "\n\n".join(block for block in blocks if block)
-    return f"{text}\n".encode() if text else b""
+    return text_of(page, TextLines.KEEP).encode()
+
+
+def write_joined(page: Page, *, created: datetime, creator: str) -> bytes:
+    """As `write`, but a paragraph is a line, without the hyphens at line ends."""
+    return text_of(page, TextLines.JOIN).encode()
+
+
+def text_of_pages(pages: Iterable[Page | None], lines: TextLines) -> Iterator[bytes]:
+    """One text of many pages, in pieces, with a form feed between pages; a page that failed is an empty one."""
+    for number, page in enumerate(pages):
+        text = text_of(page, lines) if page is not None else ""
+        yield f"{_PAGE_BREAK if number else ''}{text}".encode()
+
+
+def text_of(page: Page, lines: TextLines) -> str:
+    """The text, with a line end at its end unless it is empty."""
+    text = "\n\n".join(filter(None, (_block(region, lines) for region in page.regions)))
+    return f"{text}\n" if text else ""
+
+
+def _block(region: Region, lines: TextLines) -> str:
+    texts = [" ".join(clean_text(line.text).split()) for line in region.lines if line.text]
+    if lines is TextLines.JOIN and region.kind != _BY_ROW:
+        return joined(texts)
+    return "\n".join(texts)

@@ -27,7 +27,7 @@ def words_of(line: Line) -> tuple[Word, ...]:
         if piece:
             start, end = place / length, (place + len(piece)) / length
             polygon = course.slice(1 - end, 1 - start) if leftward else course.slice(start, end)
-            words.append(Word(piece, polygon, line.confidence))
+            words.append(Word(text=piece, polygon=polygon, confidence=line.confidence))
         place += len(piece) + 1
     return tuple(words)
 

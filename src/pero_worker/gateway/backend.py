@@ -16,14 +16,18 @@ class Work:
     those of its engine, `source` names it in workers' logs."""
 
     page: str
+    """Its id."""
     job: str
+    """The id of its job."""
     path: Path
     name: str
+    """The page's, in its job."""
     stages: tuple[str, ...]
     source: str
     frame: int = 0
     whole_file: bool = True
     priority: int = 0
+    """Pages with a higher one go first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +35,11 @@ class Outcome:
     """A finished request, or what went wrong outside of any worker; `settle` is called when it is written down."""
 
     page: str
+    """The id of the page."""
     request: Request | None = None
+    """As the last worker left it."""
     error: str = ""
+    """What went wrong."""
     settle: Callable[[], None] = lambda: None
 
 
@@ -41,9 +48,23 @@ class ServedEngine:
     """An engine that the backend can do."""
 
     name: str
+    """As clients ask for it."""
     version: str
+    """Of its pipeline or its stages."""
     stages: tuple[str, ...]
+    """That its pages go through."""
     description: str = ""
+    """For people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """Pages that a carrier has lost."""
+
+    before: float
+    """Those that were sent before this time, in seconds since 1970, and have not come back."""
+    all_gone: bool
+    """Everything that was there is gone: nothing is at fault but the carrier."""
 
 
 class PageBackend(Protocol):
@@ -69,6 +90,13 @@ class PageBackend(Protocol):
 
     def drop(self, pages: Sequence[str]) -> None:
         """Nobody waits for these any more: they were cancelled, or another gateway has taken their results."""
+
+    def lost(self) -> Lost | None:
+        """Which pages that were sent are nowhere any more, so that they wait again; None: none, as far as one can tell.
+        TransientError: it cannot be told now."""
+
+    def begin_anew(self) -> None:
+        """What was lost waits again: the carrier is made ready for it."""
 
     def trouble(self) -> str:
         """Why pages are not being done at present, '' when they are."""

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from pero_worker.cluster.access import Cluster
+from pero_worker.cluster.opening import Cluster
 from pero_worker.cluster.pages.sending import image_payload
 from pero_worker.cluster.registry.stages import read_record, stage_names
 from pero_worker.cluster.registry.workers import read_workers
-from pero_worker.errors import PageError, RequestError, StageError, TransientError
-from pero_worker.gateway.backend import Outcome, ServedEngine, Work
+from pero_worker.errors import PageError, RequestError, TransientError
+from pero_worker.gateway.backend import Lost, Outcome, ServedEngine, Work
+from pero_worker.gateway.silence import Silence
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.ports import Clock
 from pero_worker.request import Request
 from pero_worker.wire.requests import decode_request, encode_request
-from pero_worker.work import Delivery
+from pero_worker.work import Delivery, WorkerStatus
 
 RESULTS_QUEUE = "gateway.results"
 """All gateways of a cluster share it: whoever takes a result writes it down."""
@@ -39,27 +39,57 @@ class ClusterBackend:
         self._sent: set[str] = set()
         self._ahead = _LEAST_AHEAD
         self._looked = float("-inf")
+        self._stages: frozenset[str] = frozenset()
+        self._silence = Silence()
+        self._is_new = False
         self._trouble = ""
         self._reading = ProcessApart()
 
     def start(self) -> Sequence[ServedEngine]:
         client = self._cluster.zookeeper
-        self._cluster.broker.declare(RESULTS_QUEUE)
+        # A queue for results that is not there is no reason to make it: what was sent to it before is lost.
         engines = self._engines or {name: (name,) for name in stage_names(client) if read_record(client, name).config}
         served = []
         for name, stages in engines.items():
             versions = [read_record(client, stage).version for stage in stages]
             served.append(ServedEngine(name=name, version="+".join(versions) or "?", stages=tuple(stages)))
+        self._stages = frozenset(stage for engine in served for stage in engine.stages)
         return served
 
     def room(self) -> int:
         """A few pages for each worker: more would let a small job wait behind those of a large one."""
-        if time.monotonic() - self._looked > _LOOK_SECONDS:
-            self._looked = time.monotonic()
-            with suppress(TransientError, StageError):
-                alive = sum(not worker.dead for worker in read_workers(self._cluster.zookeeper))
-                self._ahead = min(_MOST_AHEAD, max(_LEAST_AHEAD, _AHEAD_OF_A_WORKER * alive))
         return max(0, self._ahead - len(self._sent))
+
+    def lost(self) -> Lost | None:
+        """A broker without our queue is a new one. One that kept the queues and lost the pages is silent."""
+        if self._clock.monotonic() - self._looked < _LOOK_SECONDS:
+            return None
+        self._looked, now = self._clock.monotonic(), self._clock.now().timestamp()
+        if self._cluster.broker.state(RESULTS_QUEUE) is None:
+            self._is_new = True
+            return Lost(before=now, all_gone=True)
+        try:
+            workers = [worker for worker in read_workers(self._cluster.zookeeper) if not worker.dead]
+        except TransientError:  # Pages go through the broker all the same.
+            return None
+        self._ahead = min(_MOST_AHEAD, max(_LEAST_AHEAD, _AHEAD_OF_A_WORKER * len(workers)))
+        idle = all(worker.status == WorkerStatus.IDLE for worker in workers)
+        before = self._silence.look(now, quiet=idle and self._nothing_waits())
+        return None if before is None else Lost(before=before, all_gone=False)
+
+    def _nothing_waits(self) -> bool:
+        waiting = self._cluster.broker.lengths((RESULTS_QUEUE, *sorted(self._stages)))
+        return not any(waiting.values())
+
+    def begin_anew(self) -> None:
+        if not self._is_new:
+            return
+        client, broker = self._cluster.zookeeper, self._cluster.broker
+        for stage in sorted(self._stages & set(stage_names(client))):
+            broker.declare(stage)
+        broker.declare(RESULTS_QUEUE)
+        self._is_new = False
+        self._sent.clear()
 
     def send(self, work: Work) -> None:
         request = Request(

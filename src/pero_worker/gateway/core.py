@@ -22,17 +22,25 @@ class Gateway:
     """One process's settings, database and folder; time and randomness as they are given."""
 
     settings: GatewaySettings
+    """As it was started."""
     database: Database
+    """Jobs, pages, keys and events."""
     files: DataFolder
+    """Uploads and results."""
     server_secret: str
+    """What keys are hashed with."""
     now: Callable[[], float] = time.time
+    """Seconds since 1970."""
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
+    """For keys and ids."""
     trouble: Callable[[], str] = lambda: ""
     """Why pages are not being done at present."""
     watching: Watching = field(default_factory=lambda: Watching(NoOverview()))
     """What is seen of whoever does the pages."""
     limiter: RateLimiter = field(default_factory=RateLimiter)
+    """How many requests a key may make."""
     stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the process is to end."""
 
     def key_of(self, text: str) -> Key | None:
         """The key whose text this is; notes that it was used."""
@@ -47,7 +55,7 @@ class Gateway:
 
 def open_gateway(settings: GatewaySettings) -> Gateway:
     """Makes what is not there yet. OutputError: the data folder cannot be written to."""
-    files = DataFolder(settings.data.absolute())
+    files = DataFolder(root=settings.data.absolute())
     files.create()
     database = Database(settings.database_url)
     database.create()

@@ -94,6 +94,7 @@ class Dispatcher:
         while not self._gateway.stopping.is_set():
             try:
                 self._beat()
+                self._find_lost()
                 self._send_waiting()
                 self._unwritten.extend(self._backend.outcomes(_POLL_SECONDS))
                 while self._unwritten:
@@ -111,13 +112,14 @@ class Dispatcher:
             return
         self._last_beat = self._clock.monotonic()
         now, settings = self._gateway.now(), self._gateway.settings
+        lost: Sequence[RowMapping] = ()
         with self._gateway.database.write() as connection:
             dispatch.beat(connection, self._instance, now)
             orphans = dispatch.take_over(
                 connection, now - settings.instance_timeout, carried=self._backend.carried, now=now
             )
             if self._backend.carried:
-                orphans += dispatch.send_again(connection, now - settings.resend_after, now)
+                lost = dispatch.send_again(connection, now - settings.resend_after, now, blamed=True)
             self._engines = {
                 engine["id"]: self._served[name].stages
                 for name in self._served
@@ -128,7 +130,29 @@ class Dispatcher:
             gone = sorted({*self._backend.sent()} - dispatch.still_open(connection, self._backend.sent()))
         self._backend.drop(gone)
         if orphans:
-            logger.warning("%d pages whose gateway died, or that never came back, are sent again", orphans)
+            logger.warning("%d pages whose gateway died are sent again", orphans)
+        self._after_loss(lost)
+
+    def _find_lost(self) -> None:
+        lost = self._backend.lost()
+        if lost is None:
+            return
+        with self._gateway.database.write() as connection:
+            rows = dispatch.send_again(connection, lost.before, self._gateway.now(), blamed=not lost.all_gone)
+        # Only now: whoever finds the carrier ready does not look for lost pages.
+        self._backend.begin_anew()
+        self._after_loss(rows)
+
+    def _after_loss(self, lost: Sequence[RowMapping]) -> None:
+        """Those that are lost again and again are given up: who knows what they do to the cluster."""
+        again = len(lost)
+        for page in lost:
+            if page["sends"] >= self._gateway.settings.max_attempts:
+                reason = f"the cluster lost it {page['sends']} times: see pero-worker dead list"
+                self._finish(page["id"], page["job"], failure_ending(page["id"], Failure.PROCESSING_FAILED, reason))
+                again -= 1
+        if again:
+            logger.warning("%d pages that the cluster has lost are sent again", again)
 
     def _send_waiting(self) -> None:
         room, served = self._backend.room(), list(self._engines)

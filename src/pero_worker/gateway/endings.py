@@ -26,16 +26,30 @@ class PageEnd:
     """What became of a page: `failure` None when it is done. Quality is percent, times seconds."""
 
     page: str
+    """Its id."""
     failure: Failure | None = None
     error: str = ""
+    """Why it failed, in a sentence."""
     attempts: int = 1
+    """How often it was tried."""
     quality: float | None = None
+    """How likely a letter is right, over the page."""
     worst_line: float | None = None
+    """How likely a letter is right, in the worst line."""
     lines: int = 0
+    """How many were found."""
     engine_text: str = ""
+    """Name and version of the engine that came last."""
     worker: str = ""
+    """Who did it."""
+    stage: str = ""
+    """The one that it ended in."""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    """Of each phase."""
     worker_seconds: float = 0.0
+    """Of all attempts and stages."""
+    energy_joules: float | None = None
+    """What meters counted; None: nobody measured it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +58,7 @@ class Ending:
 
     end: PageEnd
     contents: Mapping[str, bytes]
+    """Names of formats to files."""
 
 
 def ending_of(outcome: Outcome, image_name: str, formats: Sequence[str], clock: Clock) -> Ending:
@@ -59,7 +74,13 @@ def ending_of(outcome: Outcome, image_name: str, formats: Sequence[str], clock: 
         if content is None:
             raise PageError("the engine made no PAGE XML")
         page = pagexml.read(content.content)
-        return _done(outcome.page, request, Page(image_name, page.width, page.height, page.regions), formats, clock)
+        return _done(
+            outcome.page,
+            request,
+            Page(name=image_name, width=page.width, height=page.height, regions=page.regions),
+            formats,
+            clock,
+        )
     except PageError as error:
         return _failed(outcome.page, Failure.PROCESSING_FAILED, str(error), request)
 
@@ -103,13 +124,14 @@ def _figures(request: Request | None) -> dict[str, Any]:
     for log in request.logs:
         for phase, duration in log.seconds.items():
             seconds[phase] = round(seconds.get(phase, 0.0) + duration, 4)
-    spent = sum(max(0.0, (log.end - log.start).total_seconds()) for log in request.logs)
     ran = [f"{log.stage} {log.version}".strip() for log in request.logs if log.status == "OK"]
     last = request.logs[-1]
     return {
         "attempts": max([1, *(log.attempt for log in request.logs)]),
         "engine_text": ", ".join(dict.fromkeys(ran)) or last.engine,
         "worker": last.host_id,
+        "stage": last.stage,
         "seconds": seconds,
-        "worker_seconds": round(spent, 4),
+        "worker_seconds": round(request.worker_seconds, 4),
+        "energy_joules": request.energy_joules,
     }

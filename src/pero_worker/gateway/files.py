@@ -13,12 +13,13 @@ from pathlib import Path
 from pero_worker.errors import OutputError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataFolder:
     """`jobs/JOB/IMAGE.jpg`, whatever kind of image it is, beside `.alto.xml` and `.page.xml` that came with it;
     `jobs/JOB/IMAGE.out.FORMAT` are results, `jobs/JOB/IMAGE.view.WIDTH.jpg` scans as browsers show them."""
 
     root: Path
+    """The folder that all of this lies in."""
 
     def create(self) -> None:
         """OutputError: it cannot be written to."""

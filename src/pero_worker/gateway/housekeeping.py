@@ -8,11 +8,19 @@ from sqlalchemy import delete, select
 
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.store.events import forget_events
-from pero_worker.gateway.store.jobs import abandoned_jobs, cancel_job, expire_job, jobs_to_expire
+from pero_worker.gateway.store.jobs import (
+    abandoned_jobs,
+    cancel_job,
+    expire_job,
+    give_up_late_job,
+    jobs_to_expire,
+    late_jobs,
+)
 from pero_worker.gateway.store.schema import uploads
 
 logger = logging.getLogger(__name__)
 ROUND_SECONDS = 30.0
+DEADLINE_SECONDS = 1.0
 _JOBS_AT_ONCE = 50
 _DAY = 86_400.0
 
@@ -31,6 +39,18 @@ class Housekeeper:
                 cancel_job(connection, job, self._gateway.now())
         self._forget_uploads()
         return self._expire_jobs()
+
+    def end_late_jobs(self) -> bool:
+        """Whether there are more jobs whose deadline has passed."""
+        now = self._gateway.now()
+        with self._gateway.database.read() as connection:
+            if not late_jobs(connection, now, 1):
+                return False
+        with self._gateway.database.write() as connection:
+            late = late_jobs(connection, now, _JOBS_AT_ONCE)
+            for job in late:
+                give_up_late_job(connection, job, now)
+        return len(late) == _JOBS_AT_ONCE
 
     def _oldest(self) -> float:
         return self._gateway.now() - _DAY * self._gateway.settings.retention_days

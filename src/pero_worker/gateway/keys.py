@@ -29,17 +29,27 @@ class Key:
     """A key as the gateway knows it; its secret is nowhere."""
 
     id: str
+    """Public part of the key."""
     label: str
+    """What people call it."""
     role: Role
+    """What it may do."""
     active: bool
+    """Not revoked."""
     created: float
+    """When it was made, in seconds since 1970."""
     last_used: float | None = None
+    """Seconds since 1970."""
     expires: float | None = None
+    """Seconds since 1970; None: never."""
     share: float = 1.0
     """Of the workers' time, beside other keys."""
     pages_per_day: int | None = None
+    """None: no limit."""
     pages_waiting: int | None = None
+    """Of all its jobs together; None: no limit."""
     requests_per_minute: int | None = None
+    """None: no limit."""
     max_upload: int | None = None
     """Bytes of one upload."""
 
@@ -54,7 +64,9 @@ class Secret:
 
     kid: str | None
     salt: str
+    """Of the hash, in hexadecimal digits."""
     digest: str
+    """The hash, in hexadecimal digits."""
     whole: str | None
 
 

@@ -15,7 +15,7 @@ from pero_worker.gateway.store.schema import jobs
 _DAY = 86_400.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Bucket:
     tokens: float
     filled: float
@@ -34,7 +34,7 @@ class RateLimiter:
         if limit is None:
             return {}
         with self._lock:
-            bucket = self._buckets.setdefault(key.id, _Bucket(float(limit), now))
+            bucket = self._buckets.setdefault(key.id, _Bucket(tokens=float(limit), filled=now))
             bucket.tokens = min(float(limit), bucket.tokens + max(0.0, now - bucket.filled) * limit / 60)
             bucket.filled = now
             enough = bucket.tokens >= 1

@@ -32,9 +32,12 @@ class LocalBackendSettings:
     device: str = "auto"
     jobs: int | None = None
     max_pixels: int
+    """Larger pictures are refused."""
     max_attempts: int = 3
+    """How often a page is tried."""
     time_limit: float = 0.0
     log_file: Path
+    """Where workers write what they say."""
 
 
 class LocalBackend:
@@ -100,7 +103,7 @@ class LocalBackend:
             uuid=work.job,
             page_uuid=work.page,
             stages=(*work.stages, _OUTPUT_QUEUE),
-            results=(Payload(work.name, reference=file_reference(work.path, work.frame, _DPI)),),
+            results=(Payload(name=work.name, reference=file_reference(work.path, work.frame, _DPI)),),
             start_time=self._clock.now(),
             job=work.job,
             source=work.source,
@@ -130,6 +133,12 @@ class LocalBackend:
 
     def drop(self, pages: Sequence[str]) -> None:
         """They come back by themselves: at most a page a worker is done in vain, as no more is ever handed over."""
+
+    def lost(self) -> None:
+        """What dies with a worker comes back as failed."""
+
+    def begin_anew(self) -> None:
+        """There is nothing that could be."""
 
     def trouble(self) -> str:
         return self._trouble

@@ -40,7 +40,9 @@ class Outbound:
     allowed_hosts: frozenset[str] = frozenset()
     """Hosts that may be private, and may be asked without TLS."""
     timeout: float = 15.0
+    """Seconds for each step of a request."""
     resolve: Resolve = field(default=_resolve)
+    """Looks up the addresses of a host."""
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """The status; redirects are not followed. OutboundError: not allowed, or no answer."""
@@ -79,13 +81,11 @@ class Outbound:
     def _connect(self, url: str) -> http.client.HTTPConnection:
         """To the very address that was looked at: a name may mean another one a moment later."""
         parts = urlsplit(url)
-        rules = AddressRules(named=self.allowed_hosts)
+        rules = AddressRules(named=self.allowed_hosts, plain=False)
         try:
             host = rules.check_url(url)
             if parts.username is not None:
                 raise OutboundError("an address has no user name in it")
-            if parts.scheme == "http" and host not in self.allowed_hosts:
-                raise OutboundError("only https:// addresses are asked")
             port = parts.port or (443 if parts.scheme == "https" else 80)
             addresses = self.resolve(host, port)
             for found in addresses:

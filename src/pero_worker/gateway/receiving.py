@@ -30,10 +30,12 @@ class Received:
 
     filename: str | None
     size: int
+    """Bytes."""
     sha256: str
+    """Of the content, in hexadecimal digits."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Part:
     """What is gathered of the part that is being read."""
 

@@ -21,6 +21,7 @@ from pero_worker.gateway.backend import PageBackend
 from pero_worker.gateway.background import Background
 from pero_worker.gateway.core import Gateway, open_gateway
 from pero_worker.gateway.dispatcher import Dispatcher
+from pero_worker.gateway.documents import DocumentReader, Library
 from pero_worker.gateway.fetching import Fetcher
 from pero_worker.gateway.housekeeping import Housekeeper
 from pero_worker.gateway.outbound import Outbound
@@ -50,12 +51,15 @@ def serve(
         dispatcher = Dispatcher(gateway, backend, SystemClock(), str(uuid.uuid4()), default_engine=default_engine)
         outbound = Outbound(allowed_hosts=settings.allowed_hosts)
         stopping = gateway.stopping
-        tidy, deliver = Housekeeper(gateway).tidy, WebhookSender(gateway, outbound).deliver_next
-        fetch = Fetcher(gateway, outbound).fetch_some
+        housekeeper, deliver = Housekeeper(gateway), WebhookSender(gateway, outbound).deliver_next
+        library = Library(settings)
+        fetcher, documents = Fetcher(gateway, outbound, library), DocumentReader(gateway, library)
         helpers = (
-            Background("housekeeper", tidy, stopping, pause=housekeeping.ROUND_SECONDS, patience=10),
+            Background("housekeeper", housekeeper.tidy, stopping, pause=housekeeping.ROUND_SECONDS, patience=10),
+            Background("deadlines", housekeeper.end_late_jobs, stopping, pause=housekeeping.DEADLINE_SECONDS),
             Background("webhooks", deliver, stopping, pause=webhooks.POLL_SECONDS),
-            Background("fetcher", fetch, stopping, pause=fetching.POLL_SECONDS),
+            Background("fetcher", fetcher.fetch_some, stopping, pause=fetching.POLL_SECONDS),
+            Background("documents", documents.read_some, stopping, pause=fetching.POLL_SECONDS),
         )
         try:
             dispatcher.start()
@@ -66,6 +70,8 @@ def serve(
             dispatcher.stop()
             for helper in helpers:
                 helper.stop()
+            fetcher.close()
+            library.close()
             gateway.database.close()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from pero_worker.jobs.costs import Prices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,17 +17,23 @@ class GatewaySettings:
     database: str = ""
     """URL of the database as SQLAlchemy writes it; '' = SQLite in the data folder."""
     host: str = "127.0.0.1"
+    """The address that it listens on."""
     port: int = 8000
     """0 = any free one."""
     realm: str = "pero-worker"
+    """Named to clients that come without a key."""
     key_prefix: str = "pero"
     """What new keys begin with."""
     lease_seconds: float = 300.0
+    """A lease ends so long after its worker was last heard of."""
     lease_grace: float = 10.0
     """After a lease has ended, before its job is given to somebody else."""
     max_attempts: int = 3
+    """How often a page is tried."""
     max_upload: int = 500_000_000
+    """Of a file."""
     max_json: int = 16_000_000
+    """Of a body in JSON."""
     max_pages: int = 20_000
     """Of one job."""
     retention_days: float = 7.0
@@ -40,10 +48,14 @@ class GatewaySettings:
     """Whether each request is a line of the log."""
     allowed_hosts: frozenset[str] = frozenset()
     """Hosts that scans may be fetched from and webhooks sent to although they are private, or without TLS."""
+    prices: Prices = field(default_factory=Prices)
+    """What energy and workers cost."""
     trusted_proxies: str = ""
     """Addresses, with commas, whose X-Forwarded headers count."""
     certificate: Path | None = None
+    """For TLS, as PEM; None: it speaks HTTP."""
     private_key: Path | None = None
+    """The certificate's, as PEM."""
 
     @property
     def database_url(self) -> str:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pero_worker.errors import NoInputError
+from pero_worker.names import counted
 
 MAX_PAGES = 200_000
 """In one document; the largest seen have 20,000."""
@@ -93,6 +94,7 @@ class Book:
     """A manifest or METS that was read."""
 
     kind: BookKind
+    """What it was."""
     source: str
     """Path or address of the document."""
     name: str
@@ -155,7 +157,7 @@ def chosen(book: Book, pages: str) -> Book:
         wanted.update(range(max(0, first), min(len(book.pages), last + 1)))
     kept = tuple(page for place, page in enumerate(book.pages) if place in wanted)
     if not kept:
-        raise NoInputError(f"--pages {pages}: {book.source} has {len(book.pages)} pages and none of these")
+        raise NoInputError(f"--pages {pages}: {book.source} has {counted(len(book.pages), 'page')} and none of these")
     return Book(
         kind=book.kind,
         source=book.source,

@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import glob
-import hashlib
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from pero_worker.errors import NoInputError
 from pero_worker.inputs.books import Book, BookReference, Names
-from pero_worker.names import bounded_name
+from pero_worker.inputs.naming import SourceDocument, may_be_document, named, portable, unique
 
+<<<<<<< HEAD
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo", ".png", ".tif", ".tiff", ".btf", ".tf8"}
     | {".jp2", ".j2k", ".jpf", ".jpx", ".jpm", ".j2c", ".jpc", ".webp", ".avif", ".heic", ".heif", ".hif"}
     | {".bmp", ".dib", ".gif", ".pdf", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
+=======
+>>>>>>> main
 STATE = ".pero-worker"
 """The folder inside an output folder that says that it is one."""
 _KEPT = 20
 """Names of what was passed over."""
-# A file name has 255 bytes; results append '_0001' and '.page.xml', or more.
-_MAX_NAME_BYTES = 230
-_PAGE_NAME = re.compile(r"(.+)_[0-9]{4,}", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceDocument:
-    """`name` is the relative posix path of its results, without extension, unique among the documents. `book`: it is a
-    list of pictures, whose results lie in the folder `pages` ('' = the output folder itself)."""
-
-    path: Path
-    name: str
-    book: Book | BookReference | None = None
-    pages: str = ""
-
 
 OpenBook = Callable[[str, bool], Sequence[Book | BookReference] | None]
 """What an argument that is no picture leads to, and whether it was the only one; None: it is a file like others."""
@@ -61,10 +48,10 @@ class Documents:
         names = Names()
         for book in self._books:
             name = names.take(book.name)
-            yield SourceDocument(Path(book.source), name, book, name if self._books_apart else "")
+            yield SourceDocument(path=Path(book.source), name=name, book=book, pages=name if self._books_apart else "")
         for folder, name in self._folder_names.items():
             in_place = self._results is not None and self._results / name == folder
-            yield from _named(folder, name, self._in(folder), self._folders_in.get(name, set()), in_place=in_place)
+            yield from named(folder, name, self._in(folder), self._folders_in.get(name, set()), in_place=in_place)
 
     def __len__(self) -> int:
         return self._count + len(self._books)
@@ -115,8 +102,8 @@ class Documents:
         taken: set[str] = set()
         names = {}
         for folder in self._files:
-            name = _portable(os.path.relpath(folder, self._root))
-            names[folder] = _unique(name, folder, taken)
+            name = portable(os.path.relpath(folder, self._root))
+            names[folder] = unique(name, folder, taken)
         return names
 
 
@@ -280,6 +267,7 @@ def is_address(argument: str) -> bool:
     return argument.lower().startswith(("http://", "https://"))
 
 
+<<<<<<< HEAD
 def may_be_document(name: str) -> bool:
     """Whether a file of that name is read when it lies in a folder."""
     return Path(name).suffix.lower() in EXTENSIONS
@@ -290,13 +278,15 @@ def page_name(document_name: str, index: int, count: int) -> str:
     return document_name if count == 1 else f"{document_name}_{index + 1:04d}"
 
 
+=======
+>>>>>>> main
 def _expand(argument: str, exclude: Path | None) -> list[Path]:
     if not argument:
         raise NoInputError("an empty path was given: is a variable not set?")
     path = Path(argument)
     if os.path.lexists(path):
-        if not path.exists():
-            raise NoInputError(f"{argument} is a link to something that is not there")
+        if problem := _problem(path):
+            raise NoInputError(f"{argument} is a link that leads nowhere: {problem}")
         return [path]
     if glob.has_magic(argument):
         matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True), key=_natural)]
@@ -308,13 +298,28 @@ def _expand(argument: str, exclude: Path | None) -> list[Path]:
             # A pattern's folders stand for themselves only when no file matches: '**' matches both.
             return [match for match in matches if match.is_file()] or matches
         raise NoInputError(f"nothing matches the pattern {argument}")
-    raise NoInputError(f"{argument} does not exist")
+    problem = _problem(path)
+    raise NoInputError(f"{argument} cannot be read: {problem}" if problem else f"{argument} does not exist")
+
+
+def _problem(path: Path) -> str:
+    """Why nothing can be known of the path; '' when it is there, or simply is not."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return "it is not there" if path.is_symlink() else ""
+    except ValueError:
+        return ""
+    except OSError as error:  # a folder on the way may not be read, links go in circles
+        return "" if error.errno == errno.ENAMETOOLONG else error.strerror or str(error)
+    return ""
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
     """Sorts page2 before page10."""
     pieces = re.split(r"([0-9]+)", name)
     return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece.lower()) for piece in pieces if piece]
+<<<<<<< HEAD
 
 
 def _named(
@@ -369,3 +374,5 @@ def _bounded(name: str) -> str:
     """Shortens the last component when a suffix would make it too long for a file system."""
     folder, slash, file = name.rpartition("/")
     return folder + slash + bounded_name(file, _MAX_NAME_BYTES)
+=======
+>>>>>>> main

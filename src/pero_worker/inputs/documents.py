@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import IO
 
 from pero_worker.errors import PageError
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS, Header, PageScan, header_of, opened, scan_of
+from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES, DEFAULT_MAX_PIXELS
+from pero_worker.inputs.headers import Header
+from pero_worker.inputs.images import PageScan, header_of, opened, scan_of
 from pero_worker.inputs.pdfpages import count_pdf_pages, open_pdf, render_page
 from pero_worker.inputs.tiff import TiffPage, is_tiff, tiff_pages
 
-DEFAULT_MAX_PAGES = 20_000
-"""Of a document."""
 _DOCUMENTS_KNOWN = 16
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"II", b"MM", b"GIF8", b"RIFF", b"BM", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51")
 _READ_IN_PYTHON = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"BM")

@@ -18,28 +18,17 @@ from PIL import UnidentifiedImageError
 
 from pero_worker.errors import PageError
 from pero_worker.inputs import jpeg
-from pero_worker.inputs.samples import as_bgr, pillow_reads, tiff_pixels
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
+from pero_worker.inputs.headers import ORIENTATION_TAG, Header, header_of_picture, header_of_tiff
+from pero_worker.inputs.samples import as_bgr, tiff_pixels
 from pero_worker.inputs.tiff import TiffPage, at_directory, is_tiff, tiff_pages
 from pero_worker.page import Image
-
-DEFAULT_MAX_PIXELS = 120_000_000
-"""A newspaper page at 400 dpi. Decoding takes 7 bytes a pixel at most, 3 of which are the result."""
 
 _STRIP = 512
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_UNUSED = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "JPEG2000", "WEBP", "BMP", "GIF", "PPM", "HEIF", "AVIF")
-_ORIENTATION = 274
-_WIDTH, _HEIGHT, _ACROSS, _DOWN, _UNIT = 256, 257, 282, 283, 296
-_INCHES, _CENTIMETRES = 2, 3
-_TILE_WIDTH, _TILE_HEIGHT = 322, 323
-_MAX_TILE = 8192
-"""Pixels that a tile may be larger than its picture: decoders hold a whole tile."""
-_SANE_DPI = (30, 2400)
-_SANE_ASPECT = (0.25, 4.0)
-_SQUARE = 1.03
-"""Pixels that are less than so much wider than high, or the other way, are taken as square."""
 _DAMAGED = (
     OSError,
     SyntaxError,  # Pillow's word for a broken PNG
@@ -73,28 +62,6 @@ class PageScan:
     """Resolution down to resolution across: about 0.5 for a fax, whose pixels are twice as high as wide."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """What a picture says of itself."""
-
-    kind: str
-    """Pillow's name of the format."""
-    width: int
-    """Pixels, as stored."""
-    height: int
-    """Pixels, as stored."""
-    orientation: int = 1
-    """As EXIF numbers it, 1 to 8."""
-    dpi: float | None = None
-    """Across, as stored; None when nothing believable is known."""
-    aspect: float = 1.0
-    """Resolution down to resolution across, as stored."""
-    number: int = 0
-    """Of its directory in a TIFF, from 0."""
-    ordinary: bool = True
-    """Whether Pillow decodes it rightly."""
-
-
 def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image:
     """The image of `decode_scan`."""
     return decode_scan(data, max_pixels=max_pixels).image
@@ -115,15 +82,10 @@ def decode_scan(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> PageSca
 def header_of(stream: IO[bytes], page: TiffPage | None, max_pixels: int) -> Header:
     """The picture of `stream`, or of one page of a TIFF, without its pixels. PageError as for `decode_scan`."""
     if page is not None:
-        header = _header_of_tiff(page)
-        _check_size(header.width, header.height, max_pixels)
-        for side, tile in ((header.width, _TILE_WIDTH), (header.height, _TILE_HEIGHT)):
-            if page.tags.get(tile, (0,))[0] > side + _MAX_TILE:
-                raise PageError("the TIFF is damaged: its tiles are far larger than the picture", permanent=True)
-        return header
+        return header_of_tiff(page, max_pixels)
     stream.seek(0)
     with opened(stream) as picture:
-        return _header(picture, max_pixels)
+        return header_of_picture(picture, max_pixels)
 
 
 def scan_of(stream: IO[bytes], page: TiffPage | None, max_pixels: int) -> PageScan:
@@ -137,10 +99,10 @@ def scan_of(stream: IO[bytes], page: TiffPage | None, max_pixels: int) -> PageSc
     try:
         with opened(stream) as picture:
             if page is None:
-                header = _header(picture, max_pixels)
+                header = header_of_picture(picture, max_pixels)
             pixels = _pixels(picture, stream)
             # Pillow turns TIFFs by itself while it loads them.
-            return _scan(pixels, header, turn=page is None or picture.getexif().get(_ORIENTATION, 1) != 1)
+            return _scan(pixels, header, turn=page is None or picture.getexif().get(ORIENTATION_TAG, 1) != 1)
     except PageError:
         if page is None and (image := _deep_jpeg(stream, max_pixels)) is not None:
             return PageScan(image=image)
@@ -162,17 +124,6 @@ def opened(stream: IO[bytes]) -> Iterator[Any]:
     except _DAMAGED as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise PageError(f"the image is damaged: {reason[:200]}", permanent=True) from error
-
-
-def _check_size(width: int, height: int, max_pixels: int) -> None:
-    if width < 1 or height < 1:
-        raise PageError(f"the image is damaged: it says that it has {width} x {height} pixels", permanent=True)
-    if width * height > max_pixels:
-        raise PageError(
-            f"the image has {width} x {height} pixels, more than the {max_pixels / 1e6:g} megapixels allowed; "
-            "if it is real, raise --max-megapixels",
-            permanent=True,
-        )
 
 
 def _scan(stored: Image, header: Header, *, turn: bool = True) -> PageScan:
@@ -201,68 +152,6 @@ def _upright(image: Image, orientation: int) -> Image:
         case 8:
             image = np.rot90(image)
     return np.ascontiguousarray(image)
-
-
-def _header(picture: Any, max_pixels: int) -> Header:
-    _check_size(picture.width, picture.height, max_pixels)  # Before EXIF is asked for: a PNG is decoded to get it.
-    orientation = picture.getexif().get(_ORIENTATION, 1)
-    across, down = _density(picture.info)
-    return Header(
-        kind=picture.format or "",
-        width=picture.width,
-        height=picture.height,
-        orientation=orientation if orientation in range(1, 9) else 1,
-        dpi=_sane_dpi(picture.info.get("dpi", (0, 0))),
-        aspect=_aspect(across, down),
-    )
-
-
-def _density(info: dict[Any, Any]) -> tuple[float, float]:
-    """Dots across and down, in whatever unit: JPEG and PNG may state their relation alone."""
-    for name in ("dpi", "aspect", "jfif_density"):
-        try:
-            across, down = (float(value) for value in info[name])
-        except (KeyError, TypeError, ValueError, ZeroDivisionError):
-            continue
-        return across, down
-    return 0.0, 0.0
-
-
-def _header_of_tiff(page: TiffPage) -> Header:
-    if page.damage:
-        raise PageError(page.damage, permanent=True)
-    tags = page.tags
-    across, down = (_fraction(tags.get(tag, ())) for tag in (_ACROSS, _DOWN))
-    inches = {_INCHES: 1.0, _CENTIMETRES: 2.54}.get(tags.get(_UNIT, (_INCHES,))[0], 0.0)
-    orientation = tags.get(_ORIENTATION, (1,))[0]
-    return Header(
-        kind="TIFF",
-        width=tags.get(_WIDTH, (0,))[0],
-        height=tags.get(_HEIGHT, (0,))[0],
-        orientation=orientation if orientation in range(1, 9) else 1,
-        dpi=_sane_dpi((across * inches,)),
-        aspect=_aspect(across, down),
-        number=page.number,
-        ordinary=pillow_reads(tags),
-    )
-
-
-def _fraction(parts: tuple[int, ...]) -> float:
-    return parts[0] / parts[1] if len(parts) > 1 and parts[1] else 0.0
-
-
-def _sane_dpi(dpi: Any) -> float | None:
-    """The resolution an image states, when it is believable."""
-    try:
-        across = float(dpi[0])
-    except (TypeError, ValueError, IndexError, ZeroDivisionError):
-        return None
-    return across if _SANE_DPI[0] <= across <= _SANE_DPI[1] else None  # nan, from x/0 in a TIFF, is neither
-
-
-def _aspect(across: float, down: float) -> float:
-    aspect = down / across if across > 0 and down > 0 else 1.0
-    return 1.0 if not _SANE_ASPECT[0] <= aspect <= _SANE_ASPECT[1] or 1 / _SQUARE < aspect < _SQUARE else aspect
 
 
 def _pixels(picture: Any, stream: IO[bytes]) -> Image:

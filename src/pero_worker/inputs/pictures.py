@@ -10,6 +10,7 @@ from PIL import Image as Pillow
 
 from pero_worker.errors import PageError
 from pero_worker.inputs.books import ImageService, Picture
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.inputs.iiif.image import (
     Candidate,
     ImageDescription,
@@ -20,7 +21,7 @@ from pero_worker.inputs.iiif.image import (
     tiles,
 )
 from pero_worker.inputs.iiif.presentation import login_of
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS, opened
+from pero_worker.inputs.images import opened
 from pero_worker.inputs.jsontext import parse_json
 from pero_worker.inputs.opening import looks_like_book
 from pero_worker.inputs.web.fetch import AnswerError, Fetcher

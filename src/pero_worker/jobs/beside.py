@@ -39,7 +39,7 @@ def layout_of(task: PageTask) -> Payload | None:
                 pagexml.read(data)
         except PageError as error:
             raise PageError(f"{path}: {error}", permanent=True) from error
-        return Payload(f"{task.image_name}_page.xml", data)
+        return Payload(name=f"{task.image_name}_page.xml", content=data)
     return None
 
 

@@ -16,7 +16,8 @@ from pero_worker.formats import DocumentFormat, PageFormat
 from pero_worker.inputs.discover import STATE
 from pero_worker.jobs.outputs import REPORT_NAME, OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageTask
-from pero_worker.jobs.report import PageRecord, PageStatus, Report
+from pero_worker.jobs.records import PageRecord, PageStatus
+from pero_worker.jobs.report import Report
 
 _BEGUN = "begun"
 
@@ -42,12 +43,16 @@ class Claims:
         """From now on these files of a page or document are ours."""
         self._write(json.dumps([name, *(kind.suffix for kind in kinds)]))
 
+    def begin_lasting(self, name: str, kind: PageFormat | DocumentFormat) -> None:
+        """As `begin`, of a file of which the report of no page tells: the note of it stays."""
+        self.begin(name, [kind])
+        self._kept.add(f"{name}{kind.suffix}")
+
     def begin_document(self, planned: OpenedDocument, kind: DocumentFormat) -> None:
         """A file of the whole document is about to be made, of which the report of its pages may not tell."""
         target = f"{planned.document.name}{kind.suffix}"
         if not any(target in self._report.outputs(task.name).values() for task in planned.pages):
-            self.begin(planned.document.name, [kind])
-            self._kept.add(target)
+            self.begin_lasting(planned.document.name, kind)
 
     def settled(self, record: PageRecord) -> None:
         """The report is about to tell of the page. If it failed and has files of an earlier run, they stay ours."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
-from typing import IO, overload
+from typing import IO, Any, overload
 
 from pero_worker.errors import OutputError, PageError
 from pero_worker.formats import (
@@ -15,17 +15,18 @@ from pero_worker.formats import (
     Document,
     DocumentFormat,
     PageFormat,
+    TextLines,
     TextPolicy,
     document_formats,
-    installed_formats,
     page_formats,
     pagexml,
 )
 from pero_worker.inputs.books import Book
 from pero_worker.jobs.apart import ProcessApart
+from pero_worker.jobs.finished import master_path
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageOrigin, PageTask
-from pero_worker.jobs.report import PageRecord, PageStatus
+from pero_worker.jobs.records import PageRecord, PageStatus
 from pero_worker.page import Page
 from pero_worker.ports import Clock
 from pero_worker.request import Request
@@ -54,6 +55,10 @@ class Collector:
     """What becomes of text that PDFs have."""
     blank_text: str = ""
     """What files of pages without text hold that would be empty."""
+    text_lines: TextLines = TextLines.KEEP
+    """What becomes of line ends in text files."""
+    lines_changed: bool = False
+    """Whether an earlier run may have written them otherwise."""
     text_changed: bool = False
     """Whether an earlier run may have made something else of it."""
     bring: Callable[[PageTask], PageTask] = lambda task: task
@@ -68,6 +73,11 @@ class Collector:
     def document_formats(self) -> tuple[DocumentFormat, ...]:
         """The formats that are one file a document."""
         return document_formats(self.formats)
+
+    @property
+    def must_rewrite(self) -> bool:
+        """Whether files of pages that are done are to be made anew."""
+        return self.lines_changed and any(kind.write_joined for kind in self.page_formats)
 
     def collect(self, origin: PageOrigin, request: Request, page_id: str = "") -> PageRecord:
         """Writes the page's files and returns its record; a result that cannot be read is a failure of its page."""
@@ -90,7 +100,9 @@ class Collector:
             text = (last.log.strip() or "failed without a word").splitlines()[0]
             failure = self.failure(origin, last.failure_class or "page", text, page_id=page_id)
             kept = self._kept(origin, request)
-            return replace(failure, attempts=attempts, engine=last.engine, worker=last.host_id, outputs=kept)
+            return replace(
+                failure, attempts=attempts, engine=last.engine, worker=last.host_id, outputs=kept, **_spent(request)
+            )
         content = page_of(request.results)
         page = pagexml.read(content.content) if content else None
         if page is not None:
@@ -113,6 +125,7 @@ class Collector:
             engine=last.engine if last else "",
             worker=last.host_id if last else "",
             seconds=seconds,
+            **_spent(request),
             lines=sum(1 for _ in page.lines()) if page else 0,
             confidence_mean=None if confidence is None else round(confidence, 4),
             confidence_worst=round(min(confidences), 4) if confidences else None,
@@ -122,7 +135,7 @@ class Collector:
 
     def converted(self, origin: PageOrigin, known: PageRecord) -> PageRecord | None:
         """Writes what is wanted now out of what an earlier run found on the page; None: that is not there any more."""
-        page = self._found_before(origin.name, known)
+        page = self._found_before(known)
         if page is None:
             return None
         try:
@@ -132,14 +145,9 @@ class Collector:
         finished = self.clock.now().isoformat(timespec="seconds")
         return replace(known, finished=finished, outputs={**known.outputs, **outputs})
 
-    def _found_before(self, name: str, known: PageRecord) -> Page | None:
-        if MASTER.name in known.outputs:
-            master = self.folder.path(name, MASTER.suffix)
-        elif document_formats([kind for kind in known.outputs if kind in installed_formats()]):
-            master = self.folder.path(name, MASTER.suffix, hidden=True)
-        else:
-            return None
-        if not self.folder.is_whole(self.folder.relative(master)):
+    def _found_before(self, known: PageRecord) -> Page | None:
+        master = master_path(self.folder, known)
+        if master is None:
             return None
         try:
             return pagexml.read(master.read_bytes())
@@ -165,6 +173,7 @@ class Collector:
             source_id=_printable(origin.source_id),
             label=_printable(origin.label),
             note=_printable(origin.note),
+            document=origin.document,
         )
 
     def has_master(self, page: str) -> bool:
@@ -224,11 +233,12 @@ class Collector:
         outputs = {}
         for wanted in self.document_formats:
             outputs[wanted.name] = self.folder.relative(self.folder.path(origin.document, wanted.suffix))
-        if outputs and MASTER.name not in self.formats:
+        if MASTER.name not in self.formats:  # Formats that are added later are made from it.
             self.folder.write(self._master(origin.name), MASTER.write(page, created=created, creator=self.creator))
         for kind in self.page_formats:
             target = self.folder.path(origin.name, kind.suffix)
-            content = kind.write(page, created=created, creator=self.creator)
+            write = kind.write_joined if self.text_lines is TextLines.JOIN and kind.write_joined else kind.write
+            content = write(page, created=created, creator=self.creator)
             self.folder.write(target, content or (f"{self.blank_text}\n".encode() if self.blank_text else b""))
             outputs[kind.name] = self.folder.relative(target)
         return outputs
@@ -272,6 +282,14 @@ class _Masters(Sequence[Page | None]):
             return _Masters(self._names[place], self._read)
         name = self._names[place]
         return None if name is None else self._read(name)
+
+
+def _spent(request: Request) -> dict[str, Any]:
+    joules = request.energy_joules
+    return {
+        "worker_seconds": round(request.worker_seconds, 4),
+        "energy_joules": None if joules is None else round(joules, 3),
+    }
 
 
 def _printable(text: str) -> str:

@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -124,18 +124,15 @@ class ConfinedFolder:
 
     def sync_files(self, files: Iterable[Sequence[str]]) -> None:
         """Returns when the contents of `files` are on the disk."""
-        wanted = list(files)
-        if len(wanted) == 1:
-            self._sync_file(wanted[0])
-        elif wanted:
-            with ThreadPoolExecutor(min(_SYNCS_AT_ONCE, len(wanted)), "sync") as pool:
-                list(pool.map(self._sync_file, wanted))
+        _at_once(self._sync_file, list(files))
 
     def sync_folders(self, folders: Iterable[Sequence[str]]) -> None:
         """Returns when the names in `folders` are on the disk."""
-        for parts in folders:
-            with self.opened(parts) as folder:
-                sync_folder(folder)
+        _at_once(self._sync_folder, list(folders))
+
+    def _sync_folder(self, parts: Sequence[str]) -> None:
+        with self.opened(parts) as folder:
+            sync_folder(folder)
 
     def _sync_file(self, parts: Sequence[str]) -> None:
         with self.opened(parts[:-1]) as folder:
@@ -144,6 +141,14 @@ class ConfinedFolder:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _at_once(sync: Callable[[Sequence[str]], None], wanted: Sequence[Sequence[str]]) -> None:
+    if len(wanted) == 1:
+        sync(wanted[0])
+    elif wanted:
+        with ThreadPoolExecutor(min(_SYNCS_AT_ONCE, len(wanted)), "sync") as pool:
+            list(pool.map(sync, wanted))
 
 
 def make_folders(path: Path) -> None:

@@ -15,7 +15,7 @@ from pero_worker.formats.iiif import CanvasText, annotation_page, manifest, old_
 from pero_worker.inputs.books import Book, BookPage, Names
 from pero_worker.jobs.confined import ConfinedFolder
 from pero_worker.jobs.mets import master_of, replace_file
-from pero_worker.jobs.report import PageRecord, PageStatus, read_report
+from pero_worker.jobs.records import PageRecord, PageStatus, read_report
 from pero_worker.ports import Clock
 
 _FOLDER = "iiif"

@@ -14,9 +14,11 @@ from pero_worker.clock import SystemClock
 from pero_worker.inputs.discover import discover
 from pero_worker.jobs.books import MAX_WARNINGS, BookSettings, opened_books
 from pero_worker.jobs.claims import results_of
+from pero_worker.jobs.combine import combine_results
+from pero_worker.jobs.listener import NullListener, RunListener, Summary
 from pero_worker.jobs.outputs import OutputFolder
-from pero_worker.jobs.report import PageRecord, PageStatus, read_report
-from pero_worker.jobs.run import NullListener, RunListener, RunOptions, Summary, run
+from pero_worker.jobs.records import PageRecord, PageStatus, read_report
+from pero_worker.jobs.run import RunOptions, run
 from pero_worker.jobs.workforce import Workforce
 from pero_worker.ports import Clock
 
@@ -103,6 +105,8 @@ def run_job(
                     should_stop=should_stop,
                     bring=books.bring,
                 )
+            if request.options.combine and not summary.interrupted:
+                summary.documents_failed += combine_results(folder, request.options)
         finally:
             folder.close()
     summary.discovery = found

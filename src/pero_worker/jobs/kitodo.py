@@ -10,7 +10,7 @@ from pero_worker.errors import NoInputError, OutputError, UsageError
 from pero_worker.inputs.discover import discover
 from pero_worker.jobs.confined import ConfinedFolder
 from pero_worker.jobs.mets import replace_file
-from pero_worker.jobs.report import PageStatus, read_report
+from pero_worker.jobs.records import PageStatus, read_report
 
 ENDINGS = {"alto": ".xml", "alto2": ".xml", "page": ".xml", "text": ".txt", "hocr": ".html", "pdf": ".pdf"}
 """Of results, by their format, as Kitodo's folders are set up."""

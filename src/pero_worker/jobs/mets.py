@@ -19,7 +19,7 @@ from pero_worker.inputs.books import BookPage
 from pero_worker.inputs.mets.pages import MetsOptions, book_of
 from pero_worker.inputs.mets.read import MetsPage, read_mets
 from pero_worker.jobs.confined import ConfinedFolder
-from pero_worker.jobs.report import PageRecord, PageStatus, read_report
+from pero_worker.jobs.records import PageRecord, PageStatus, read_report
 from pero_worker.page import Page
 from pero_worker.ports import Clock
 

@@ -43,7 +43,7 @@ class OutputFolder:
     """Paths and atomic writes below `root`; one run at a time owns it.
 
     `.pero-worker/` inside holds what is not a result: unfinished files, the log of the worker processes,
-    and PAGE XML when it is not among the formats asked for (it is what a document's PDF is made from).
+    and PAGE XML when it is not among the formats asked for (it is what other formats are made from).
     """
 
     def __init__(self, root: Path) -> None:

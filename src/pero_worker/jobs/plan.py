@@ -10,10 +10,11 @@ from pathlib import Path
 
 from pero_worker.errors import NoInputError, PageError
 from pero_worker.inputs.books import Book, BookPage, Picture
-from pero_worker.inputs.discover import SourceDocument, page_name
-from pero_worker.inputs.documents import DEFAULT_MAX_PAGES, count_pages, opens_safely
+from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES
+from pero_worker.inputs.documents import count_pages, opens_safely
+from pero_worker.inputs.naming import SourceDocument, page_name
 from pero_worker.jobs.apart import ProcessApart
-from pero_worker.jobs.report import Fingerprint
+from pero_worker.jobs.records import Fingerprint
 
 _TURNS = 4
 """Documents whose pages alternate."""

@@ -1,95 +1,20 @@
-"""report.jsonl: what became of every page, one JSON object a line; also the memory of earlier runs."""
+"""report.jsonl: what became of every page, one JSON object per line; also the memory of earlier runs."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from enum import StrEnum
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pero_worker.errors import OutputError
-from pero_worker.jobs.outputs import REPORT_NAME, OutputFolder
+from pero_worker.jobs.outputs import OutputFolder
+from pero_worker.jobs.records import Fingerprint, PageRecord, PageStatus, line_of, object_in, parsed
 
 _KEYS = ("page", "page_id", "request_id")
 """Fields of a record that the index holds as they are."""
-
-
-class PageStatus(StrEnum):
-    """What became of a page."""
-
-    DONE = "done"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    """There is nothing on it to read, as on a canvas with a film."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fingerprint:
-    """What a result depends on; when one of it changes, the page is done again."""
-
-    size: int
-    """Of the file that holds the page, in bytes."""
-    modified_ns: int
-    """When that file was changed, in nanoseconds since 1970."""
-    pipeline: str
-    """Name of what was done to the page."""
-    version: str
-    """Of the pipeline."""
-    dpi: int
-    """Resolution at which PDF pages are read that are not scans."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageRecord:
-    """A line of the report."""
-
-    page: str
-    """Path of the page's results in the output folder, without a suffix."""
-    source: str
-    """The file that holds the page."""
-    page_index: int
-    """Its place in the file, from 0."""
-    status: PageStatus
-    """Whether it is done."""
-    fingerprint: Fingerprint
-    """What the result depends on."""
-    finished: str
-    """When it was settled, in ISO 8601."""
-    attempts: int = 1
-    """How often it was tried."""
-    engine: str = ""
-    """Name and version of the engine that came last."""
-    worker: str = ""
-    """Who did it."""
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    """Phases, and 'total', to the seconds that they took."""
-    lines: int = 0
-    """How many lines were found."""
-    confidence_mean: float | None = None
-    """Over the lines, 0..1."""
-    confidence_worst: float | None = None
-    """Of the worst line, 0..1."""
-    orientation: float = 0.0
-    """Degrees, clockwise, by which the page was turned to be read."""
-    outputs: Mapping[str, str] = field(default_factory=dict)
-    """Formats to paths, relative to the output folder."""
-    error_class: str = ""
-    """What kind of failure it was: see `errors.py`."""
-    error: str = ""
-    """Why it failed, in a sentence."""
-    page_id: str = ""
-    request_id: str = ""
-    source_id: str = ""
-    """Of the IIIF canvas or the METS division that the page is."""
-    label: str = ""
-    """What the page is called there."""
-    note: str = ""
-    """What was decided about it that its owner may not expect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +76,7 @@ class Report:
         if found is None:
             return None
         self._lines.seek(found[0])
-        return _parsed(self._lines.readline())
+        return parsed(self._lines.readline())
 
     def holder(self, name: str) -> Known | None:
         """The page that has the name, or one that differs from it in nothing but case."""
@@ -180,7 +105,7 @@ class Report:
 
     def add(self, record: PageRecord) -> None:
         values = asdict(record)
-        line = _line(values)
+        line = line_of(values)
         try:
             self._superseded += self._note(values, self._end)
         except sqlite3.Error as error:
@@ -225,7 +150,7 @@ class Report:
         superseded, offset, line = 0, 0, b"\n"
         self._lines.seek(0)
         for line in self._lines:
-            values = _object(line)
+            values = object_in(line)
             if values is None:
                 superseded += 1
             elif isinstance(values.get("page"), str):
@@ -282,70 +207,3 @@ def _key(text: str) -> bytes:
 
 def _text(key: bytes) -> str:
     return key.decode("utf-8", "surrogatepass")
-
-
-def _line(values: dict[str, Any]) -> bytes:
-    return json.dumps(_finite(values), separators=(",", ":"), allow_nan=False).encode() + b"\n"
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no other numbers."""
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _object(line: bytes) -> dict[str, Any] | None:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return values if isinstance(values, dict) else None
-
-
-def _parsed(line: bytes) -> PageRecord | None:
-    """A record of an earlier run; a line that is torn or from another program counts as a page not done."""
-    values = _object(line) or {}
-    try:
-        values["fingerprint"] = Fingerprint(**values["fingerprint"])
-        values["status"] = PageStatus(values["status"])
-        record = PageRecord(**values)
-    except (ValueError, TypeError, KeyError):
-        return None
-    return record if _is_sound(record) else None
-
-
-def _is_sound(record: PageRecord) -> bool:
-    """Whether what is read again is of the kind that it should be: anybody may have written the line."""
-    fingerprint = record.fingerprint
-    texts = (record.page, record.page_id, record.request_id, fingerprint.pipeline, fingerprint.version)
-    numbers = (record.lines, fingerprint.size, fingerprint.modified_ns, fingerprint.dpi)
-    return (
-        all(isinstance(text, str) for text in texts)
-        and all(isinstance(number, int) for number in numbers)
-        and isinstance(record.outputs, dict)
-        and all(isinstance(path, str) and path for path in record.outputs.values())
-    )
-
-
-def read_report(folder: str | Path) -> Iterator[PageRecord]:
-    """The latest record of every page in the output folder `folder`, while a run is writing it, too.
-
-    OutputError: there is no report, or it cannot be read.
-    """
-    path = Path(folder) / REPORT_NAME
-    try:
-        with path.open("rb") as stream:
-            latest: dict[str, int] = {}
-            offset = 0
-            for line in stream:
-                if record := _parsed(line):
-                    latest.pop(record.page, None)
-                    latest[record.page] = offset
-                offset += len(line)
-            for place in latest.values():
-                stream.seek(place)
-                if record := _parsed(stream.readline()):
-                    yield record
-    except OSError as error:
-        raise OutputError(f"cannot read the report {path}: {error.strerror}") from error

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pero_worker.errors import PageError
 from pero_worker.formats import MASTER, pagexml_read
-from pero_worker.jobs.report import PageRecord, PageStatus, read_report
+from pero_worker.jobs.records import PageRecord, PageStatus, read_report
 from pero_worker.page import Line
 
 Thing = TypeVar("Thing")

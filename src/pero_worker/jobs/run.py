@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Protocol
 
 import pero_worker
 from pero_worker.errors import PageError
-from pero_worker.formats import TextPolicy
-from pero_worker.inputs.discover import STATE, Discovery, Documents
-from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
+from pero_worker.formats import TextLines, TextPolicy
+from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES
+from pero_worker.inputs.discover import Documents
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.claims import Claims
 from pero_worker.jobs.collect import Collector
+from pero_worker.jobs.listener import MAX_FAILURES_KEPT, RunListener, Summary
+from pero_worker.jobs.making import DocumentMaking
+from pero_worker.jobs.notes import TEXT_LINES, TEXT_POLICY, note, noted
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageTask, in_turns, open_documents
-from pero_worker.jobs.report import PageRecord, PageStatus, Report
+from pero_worker.jobs.records import PageRecord, PageStatus
+from pero_worker.jobs.report import Report
 from pero_worker.jobs.supply import Bring, Supply
 from pero_worker.jobs.workforce import PageOutcome, Workforce
 from pero_worker.ports import Clock
@@ -29,9 +30,6 @@ from pero_worker.ports import Clock
 _POLL_SECONDS = 0.1
 _LOOK_AHEAD = 256
 """Pages; as many processes are started as there are pages for."""
-_DOCUMENTS_AHEAD = 100
-"""That wait to be made into files of their own; pages are held up by more."""
-_FAILURES_KEPT = 20
 _GROUP = 16
 """Pages that are synced to the disk together."""
 
@@ -48,68 +46,12 @@ class RunOptions:
     """What becomes of text that PDFs have, in their searchable PDFs."""
     blank_text: str = ""
     """What text files of pages without text hold: some programs refuse to import empty files."""
+    text_lines: TextLines = TextLines.KEEP
+    """What becomes of line ends in text files."""
+    combine: bool = False
+    """Whether text and PDF of several pages and documents are made, too: see `combine.py`."""
     max_pages: int = DEFAULT_MAX_PAGES
     """Longer documents are refused."""
-
-
-class RunListener(Protocol):
-    """Is told what happens; prints it, or not."""
-
-    def notice(self, text: str) -> None:
-        """Something that the user should know; the run goes on."""
-
-    def started(self, workers: int) -> None:
-        """0: not known."""
-
-    def expects(self, pages: int, finished_before: int) -> None:
-        """As far as documents are opened; one that is not counts as a page to do."""
-
-    def page_settled(self, record: PageRecord) -> None: ...
-
-    def worker_died(self, exit_code: int, pages: int) -> None: ...
-
-    def making_documents(self, documents: int) -> None:
-        """All pages are settled; `documents` files of whole documents are still to be made."""
-
-
-class NullListener:
-    """Listens and says nothing; a base for those who want to know of some things only."""
-
-    def notice(self, text: str) -> None: ...
-
-    def started(self, workers: int) -> None: ...
-
-    def expects(self, pages: int, finished_before: int) -> None: ...
-
-    def page_settled(self, record: PageRecord) -> None: ...
-
-    def worker_died(self, exit_code: int, pages: int) -> None: ...
-
-    def making_documents(self, documents: int) -> None: ...
-
-
-@dataclass(slots=True, kw_only=True)
-class Summary:
-    """What a run came to."""
-
-    done: int = 0
-    """Pages that were done."""
-    finished_before: int = 0
-    """Pages that an earlier run had done."""
-    failed: int = 0
-    """Pages that failed."""
-    failures: list[PageRecord] = field(default_factory=list)
-    """The first 20 of these."""
-    documents_failed: list[tuple[str, str, str]] = field(default_factory=list)
-    """Files of whole documents that could not be made: document, format, reason."""
-    discovery: Discovery | None = None
-    """What was found, and what was passed over."""
-    nothing_to_read: int = 0
-    """Pages of books that have no picture."""
-    seconds: float = 0.0
-    """How long it took."""
-    interrupted: bool = False
-    """It was ended before all pages were settled."""
 
 
 class _Cancelled(Exception):
@@ -136,8 +78,6 @@ def run(
     finished stays. StageError: the pipeline cannot be loaded.
     """
     creator = f"pero-worker {pero_worker.__version__}"
-    policy = folder.root / STATE / "text"
-    before = policy.read_text("utf-8", "replace") if policy.is_file() else TextPolicy.REDO
     opening, making = ProcessApart(), ProcessApart(time_limit=None)
     collector = Collector(
         folder=folder,
@@ -147,7 +87,9 @@ def run(
         apart=making,
         text=options.text,
         blank_text=options.blank_text,
-        text_changed=before != options.text,
+        text_changed=noted(folder, TEXT_POLICY, TextPolicy.REDO) != options.text,
+        text_lines=options.text_lines,
+        lines_changed=noted(folder, TEXT_LINES, TextLines.KEEP) != options.text_lines,
         bring=bring,
     )
     report = Report(folder)
@@ -157,8 +99,8 @@ def run(
     try:
         current.recognise(documents)
         current.finish()
-        if before != options.text:
-            folder.write_with(policy, lambda stream: stream.write(options.text.encode()))
+        note(folder, TEXT_POLICY, options.text, TextPolicy.REDO)
+        note(folder, TEXT_LINES, options.text_lines, TextLines.KEEP)
     except KeyboardInterrupt:
         current.abandon()
     except _Cancelled:
@@ -172,7 +114,7 @@ def run(
     return current.summary
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Open:
     """A document of which pages are on their way; `failed` are the names of those that failed."""
 
@@ -208,8 +150,7 @@ class _Run:
         """Whether every page is settled and in the report."""
         self._expected = 0
         self._open: dict[str, _Open] = {}
-        self._documents = ThreadPoolExecutor(1, "documents")
-        self._in_making: deque[tuple[str, str, Future[None]]] = deque()
+        self._making = DocumentMaking(collector, options.dpi)
         self._settled: list[PageRecord] = []
         self._settlements: list[Callable[[], None]] = []
         self._complete: list[_Open] = []
@@ -244,18 +185,18 @@ class _Run:
 
     def finish(self) -> None:
         """Waits for the files of whole documents."""
-        self._listener.making_documents(len(self._in_making))
-        while self._in_making:
+        self._listener.making_documents(len(self._making))
+        while self._making:
             self._check_cancelled()
-            self._await_document()
-        self._documents.shutdown()
+            self._note_failure(self._making.take())
+        self._making.close()
         self.finished = True
 
     def abandon(self, *, wait: bool = False) -> None:
         """Files of whole documents that are not yet begun are left to the next run; `wait`: for the one in hand."""
         self.summary.interrupted = True
         self._commit()
-        self._documents.shutdown(wait=wait, cancel_futures=True)
+        self._making.abandon(wait=wait)
 
     def _check_cancelled(self) -> None:
         if self._should_stop():
@@ -283,7 +224,7 @@ class _Run:
         self._expected += len(planned.pages) - len(possible) + len(missing) - 1
         self.summary.finished_before += len(possible) - len(missing)
         self._listener.expects(self._expected, self.summary.finished_before)
-        document = _Open(planned, len(missing))
+        document = _Open(planned=planned, unsettled=len(missing))
         for page in planned.pages:
             if page.problem:
                 self._settle(self._refused(page))
@@ -332,7 +273,9 @@ class _Run:
         """`stale`: a file of the whole document is to be made, out of the pages' masters."""
         formats = tuple(kind.name for kind in self._collector.page_formats)
         whole = not stale or self._collector.has_master(page.name)
-        return whole and self._report.finished(page.name, page.fingerprint, formats)
+        return (
+            whole and not self._collector.must_rewrite and self._report.finished(page.name, page.fingerprint, formats)
+        )
 
     def _feed(self, waiting: Supply, handed_in: dict[str, PageTask]) -> None:
         while self._workforce.wants_more():
@@ -379,7 +322,7 @@ class _Run:
             self.summary.nothing_to_read += 1
         else:
             self.summary.failed += 1
-            if self.summary.failed <= _FAILURES_KEPT:
+            if self.summary.failed <= MAX_FAILURES_KEPT:
                 self.summary.failures.append(record)
         self._listener.page_settled(record)
 
@@ -397,21 +340,16 @@ class _Run:
                 self._complete.append(document)
 
     def _make_documents(self, document: _Open) -> None:
-        planned, dpi = document.planned, self._options.dpi
-        for wanted in self._collector.stale_formats(planned) if document.may_be_made else ():
-            self._claims.begin_document(planned, wanted)
+        for wanted in self._collector.stale_formats(document.planned) if document.may_be_made else ():
+            self._claims.begin_document(document.planned, wanted)
             self._claims.sync()
-            future = self._documents.submit(self._collector.make_document, planned, wanted, document.failed, dpi)
-            self._in_making.append((planned.document.name, wanted.name, future))
-        while self._in_making and (self._in_making[0][2].done() or len(self._in_making) > _DOCUMENTS_AHEAD):
-            self._await_document()
+            self._making.begin(document.planned, wanted, document.failed)
+        while self._making.has_one_made or self._making.is_full:
+            self._note_failure(self._making.take())
 
-    def _await_document(self) -> None:
-        name, wanted, future = self._in_making.popleft()
-        try:
-            future.result()
-        except PageError as error:
-            self.summary.documents_failed.append((name, wanted, str(error)))
+    def _note_failure(self, failure: tuple[str, str, str] | None) -> None:
+        if failure is not None:
+            self.summary.documents_failed.append(failure)
 
 
 def _is_there(path: Path) -> str:

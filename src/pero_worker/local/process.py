@@ -15,6 +15,7 @@ from pero_worker.errors import ExitCode, StageError
 from pero_worker.local.pipe import RemoteBroker, RemoteCoordinator
 from pero_worker.processes import Lifetime, OnSignal
 from pero_worker.stage import Stage
+from pero_worker.worker.energy import MachineMeter
 from pero_worker.worker.loop import Worker, WorkerSettings
 from pero_worker.worker.payloads import ImageReader
 from pero_worker.worker.steps import StageRunner
@@ -25,6 +26,7 @@ class ProcessSettings:
     """What a worker process is started with."""
 
     name: str
+    """The worker's."""
     device: str
     """As engines take it: 'cpu', 'cuda:0'."""
     max_pixels: int
@@ -60,6 +62,7 @@ def run_worker(connection: Connection, settings: ProcessSettings) -> None:
         clock=clock,
         max_attempts=settings.max_attempts,
         rotate=settings.rotate,
+        energy=MachineMeter(settings.device),
     )
     coordinator = RemoteCoordinator(connection)
     worker = Worker(

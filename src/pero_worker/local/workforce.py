@@ -12,12 +12,12 @@ from pero_worker.clock import SystemClock
 from pero_worker.coordinators.memory import MemoryCoordinator
 from pero_worker.engines.registry import needs_layout
 from pero_worker.errors import RequestError
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.jobs.beside import layout_of
 from pero_worker.jobs.job import OpenWorkforce
+from pero_worker.jobs.listener import RunListener
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
-from pero_worker.jobs.run import RunListener
 from pero_worker.jobs.workforce import DeathListener, PageOutcome, Workforce
 from pero_worker.local.devices import choose_devices
 from pero_worker.local.process import ProcessSettings
@@ -96,7 +96,7 @@ class LocalWorkforce:
     def hand_in(self, page_id: str, task: PageTask) -> None:
         reference = file_reference(task.path, task.frame, self._settings.dpi)
         layout = layout_of(task) if self._wants_layout else None
-        image = Payload(task.image_name, reference=reference)
+        image = Payload(name=task.image_name, reference=reference)
         request = Request(
             uuid=page_id,
             page_uuid=page_id,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -65,6 +66,11 @@ class Entry:
                 if not self.folder.is_dir():
                     self._make(make)
             # Between the locks somebody may clean: look again.
+
+    def is_private(self) -> bool:
+        """Whether nobody but this user (and root) has made the folder, or can change it."""
+        made = self.folder.lstat()
+        return stat.S_ISDIR(made.st_mode) and made.st_uid in {os.geteuid(), 0} and not made.st_mode & stat.S_IWOTH
 
     def remove_unused(self) -> bool:
         """Removes the entry with its lock; False when it is in use."""

@@ -7,14 +7,13 @@ import json
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 from pero_worker.clock import SystemClock
 from pero_worker.errors import StageError, TransientError
 from pero_worker.models.entries import Entry, Hold, entries
+from pero_worker.models.keep import Keep
 from pero_worker.models.pipelines import content_folder
 from pero_worker.models.unpack import Limits, unpack
 from pero_worker.ports import Clock
@@ -26,16 +25,6 @@ logger = logging.getLogger(__name__)
 _CONFIG = "config.ini"
 _ONCE = "-once-"
 """In the key of an entry without a version: it serves one worker once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
-    """What stays of what is not in use."""
-
-    age: timedelta | None = None
-    """Entries used within this time; None: any."""
-    bytes: int | None = None
-    """The most recently used, up to so much in all; None: any."""
 
 
 class ArchiveStore:
@@ -87,6 +76,12 @@ class ArchiveStore:
             hold.touch(self._clock.now().timestamp())
         except OSError as error:
             raise TransientError(f"cannot write the model cache {self._cache}: {error.strerror}") from error
+        if not entry.is_private():
+            hold.release()
+            raise StageError(
+                f"{entry.folder} belongs to another user, or anybody may change it, and a model is a program: "
+                "remove it, or choose another --cache"
+            )
         self.release(stage.name)
         self._holds[stage.name] = hold
         if self._news:

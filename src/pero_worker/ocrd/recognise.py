@@ -21,12 +21,12 @@ from pero_worker.cluster.settings import cluster_access
 from pero_worker.engines import load_engine
 from pero_worker.errors import PageError, StageError
 from pero_worker.formats import pagexml
-from pero_worker.inputs.discover import SourceDocument
+from pero_worker.inputs.naming import SourceDocument
 from pero_worker.jobs.job import OpenWorkforce
+from pero_worker.jobs.listener import NullListener
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
-from pero_worker.jobs.report import Fingerprint
-from pero_worker.jobs.run import NullListener
+from pero_worker.jobs.records import Fingerprint
 from pero_worker.local.devices import choose_devices
 from pero_worker.models.pipelines import load_pipeline, pipeline_cache
 from pero_worker.models.trust import TrustedArchives, judge_by
@@ -113,7 +113,7 @@ class RemoteRecogniser:
         path = self._scratch / f"{uuid.uuid4().hex}.png"
         Pillow.fromarray(image[:, :, ::-1]).save(path, compress_level=1)
         nothing = Fingerprint(size=0, modified_ns=0, pipeline="", version="", dpi=_DPI)
-        task = PageTask(name=name, document=SourceDocument(path, name), index=0, fingerprint=nothing)
+        task = PageTask(name=name, document=SourceDocument(path=path, name=name), index=0, fingerprint=nothing)
         page_id = uuid.uuid4().hex
         try:
             self._workforce.hand_in(page_id, task)

@@ -20,13 +20,16 @@ from pero_worker.errors import ExitCode, PeroWorkerError, TransientError, UsageE
 PASSWORD_VARIABLE = "PERO_WORKER_SERVER_PASSWORD"  # noqa: S105 - the name, not the password
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """The one user of a private server and the folder it sees as '/'."""
+    """The one user of a private server."""
 
     root: Path
+    """The folder that they see as `/`."""
     user: str
+    """Name of the login."""
     password: str
+    """Its password."""
 
 
 def parser(program: str, description: str) -> argparse.ArgumentParser:
@@ -50,7 +53,7 @@ def account(given: argparse.Namespace) -> Account:
         raise UsageError(f"there is no password: set the environment variable {PASSWORD_VARIABLE}")
     if not given.root.is_dir():
         raise UsageError(f"--root {given.root} is not a folder: create it first")
-    return Account(given.root.resolve(), given.user, password)
+    return Account(root=given.root.resolve(), user=given.user, password=password)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -20,12 +20,14 @@ _POLL_SECONDS = 0.02
 _PORTS = range(20_000, 32_000)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Daemon:
-    """`folder` holds everything the server writes; NAME.pid and NAME.log lie there."""
+    """A server that goes on when its starter ends."""
 
     name: str
+    """NAME.pid and NAME.log lie in the folder."""
     folder: Path
+    """Holds everything that the server writes."""
 
     @property
     def pid(self) -> int | None:

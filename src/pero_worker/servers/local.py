@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import json
+import secrets
 import shutil
 import signal
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,20 +19,35 @@ import platformdirs
 
 from pero_worker.errors import OutputError, UsageError
 from pero_worker.servers.daemon import Daemon, answers, free_port
+from pero_worker.servers.own import CLIENT_FILE
+from pero_worker.servers.private import write_private
 from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.servers.zookeeper import ZooKeeperServer
 
-STORE_LOGIN = "pero"
-"""User and password of the FTP server, which listens on loopback only: what upstream's workers try by themselves."""
+USER = "pero"
+"""Name of the one login, whose password is made up: everybody on the machine can reach the ports."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
+    """Where the servers are, as HOST:PORT, and how to log in."""
+
     zookeeper: str
+    """ZooKeeper."""
     rabbitmq: str
+    """RabbitMQ's AMQP."""
     management: str
+    """RabbitMQ's web interface."""
     ftp: str
+    """The model store."""
     ftp_root: Path
+    """The folder that it serves."""
+    user: str
+    """Of all of them."""
+    password: str = field(repr=False)
+    """Of the user."""
+    client_file: Path
+    """The configuration for clients, login included."""
 
 
 class LocalServers:
@@ -52,20 +69,34 @@ class LocalServers:
 
     def _start(self) -> Addresses:
         ports = self._ports()
+        password = self._password(ports["zookeeper"][0])
         amqp, management, distribution, epmd = ports["rabbitmq"]
-        rabbit = RabbitServer(self._folder / "rabbitmq", amqp, management, distribution, epmd)
-        zookeeper = ZooKeeperServer(self._folder / "zookeeper", ports["zookeeper"][0])
+        rabbit = RabbitServer(
+            folder=self._folder / "rabbitmq",
+            port=amqp,
+            management=management,
+            distribution=distribution,
+            epmd=epmd,
+            user=USER,
+            password=password,
+        )
+        zookeeper = ZooKeeperServer(
+            folder=self._folder / "zookeeper", port=ports["zookeeper"][0], user=USER, password=password
+        )
         if rabbit.daemon.pid is None:
             rabbit.start()
         if zookeeper.daemon.pid is None:
             zookeeper.start()
-        self._start_ftp(ports["ftp"][0])
+        self._start_ftp(ports["ftp"][0], password)
         return Addresses(
             zookeeper=f"127.0.0.1:{zookeeper.port}",
             rabbitmq=f"127.0.0.1:{rabbit.port}",
             management=f"127.0.0.1:{rabbit.management}",
             ftp=f"127.0.0.1:{ports['ftp'][0]}",
             ftp_root=self._ftp_root,
+            client_file=self._client_file,
+            user=USER,
+            password=password,
         )
 
     def stop(self, *, wipe: bool) -> tuple[str, ...]:
@@ -81,10 +112,15 @@ class LocalServers:
         if wipe:
             for name in {daemon.folder for daemon in self._daemons().values()}:
                 shutil.rmtree(name, ignore_errors=True)
+            self._client_file.unlink(missing_ok=True)
             self._state.unlink()
             with suppress(OSError):  # somebody else's files lie there, too
                 self._folder.rmdir()
         return tuple(stopped)
+
+    @property
+    def _client_file(self) -> Path:
+        return self._folder / CLIENT_FILE
 
     @property
     def _ftp_root(self) -> Path:
@@ -92,10 +128,10 @@ class LocalServers:
 
     def _daemons(self) -> dict[str, Daemon]:
         return {
-            "rabbitmq": Daemon("rabbitmq", self._folder / "rabbitmq"),
-            "epmd": Daemon("epmd", self._folder / "rabbitmq"),
-            "zookeeper": Daemon("zookeeper", self._folder / "zookeeper"),
-            "ftp": Daemon("ftp", self._folder / "ftp"),
+            "rabbitmq": Daemon(name="rabbitmq", folder=self._folder / "rabbitmq"),
+            "epmd": Daemon(name="epmd", folder=self._folder / "rabbitmq"),
+            "zookeeper": Daemon(name="zookeeper", folder=self._folder / "zookeeper"),
+            "ftp": Daemon(name="ftp", folder=self._folder / "ftp"),
         }
 
     def _ports(self) -> dict[str, list[int]]:
@@ -110,13 +146,29 @@ class LocalServers:
         self._state.write_text(json.dumps(ports))
         return ports
 
-    def _start_ftp(self, port: int) -> None:
+    def _password(self, zookeeper_port: int) -> str:
+        """The same at every start. Servers of an earlier version that run without one are ended, to start anew."""
+        with suppress(OSError, ValueError, KeyError):
+            return str(tomllib.loads(self._client_file.read_text("utf-8"))["password"])
+        for daemon in self._daemons().values():
+            daemon.stop()
+        password = secrets.token_hex(16)
+        write_private(
+            self._client_file,
+            "# Written by pero-worker up. Your own commands find it by themselves; others: --config-file client.toml\n"
+            f'zookeeper_servers = "127.0.0.1:{zookeeper_port}"\n'
+            f'username = "{USER}"\n'
+            f'password = "{password}"\n',
+        )
+        return password
+
+    def _start_ftp(self, port: int, password: str) -> None:
         self._ftp_root.mkdir(parents=True, exist_ok=True)
         daemon = self._daemons()["ftp"]
         if daemon.pid is None:
-            options = ["--host", "127.0.0.1", "--port", str(port), "--root", str(self._ftp_root), "--user", STORE_LOGIN]
+            options = ["--host", "127.0.0.1", "--port", str(port), "--root", str(self._ftp_root), "--user", USER]
             command = [sys.executable, "-m", "pero_worker.servers.ftp", *options]
-            daemon.start(command, {"PERO_WORKER_SERVER_PASSWORD": STORE_LOGIN})
+            daemon.start(command, {"PERO_WORKER_SERVER_PASSWORD": password})
             daemon.wait_until(lambda: answers(port))
 
 

@@ -7,6 +7,7 @@ would otherwise take from the machine set to `folder`.
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import signal
@@ -14,28 +15,44 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
+from urllib.parse import quote
 
 from pero_worker.servers.daemon import Daemon, answers, free_port
+from pero_worker.servers.private import write_private
 from pero_worker.wire.queues import MAX_MESSAGE_BYTES, MAX_PAGE_SECONDS
 
 SERVER_VARIABLE = "PERO_WORKER_RABBITMQ"
 """Names the server's program in the environment, where it is not that of Debian's package."""
+_GUEST = "guest"
 _DEBIANS = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RabbitServer:
-    """`port` is AMQP, `management` the HTTP interface; `extra` are lines for rabbitmq.conf."""
+    """A RabbitMQ server of one node."""
 
     folder: Path
+    """Where its data, configuration and log lie."""
     port: int
+    """Of AMQP."""
     management: int
+    """Of the HTTP interface."""
     distribution: int
+    """Of Erlang's connections between nodes."""
     epmd: int
+    """Of Erlang's port mapper."""
     vhost: str = "/"
+    """The virtual host that everything of the cluster lives in."""
     extra: str = ""
+    """Lines for rabbitmq.conf."""
+    user: str = _GUEST
+    """One that is not guest is made when the server starts for the first time, and is its only one."""
+    password: str = field(default=_GUEST, repr=False)
+    """Of the user."""
 
     @classmethod
     def on_free_ports(
@@ -45,29 +62,40 @@ class RabbitServer:
         http = free_port(management, [amqp])
         distribution = free_port(0, [amqp, http])
         epmd = free_port(0, [amqp, http, distribution])
-        return cls(folder, amqp, http, distribution, epmd, vhost, extra)
+        return cls(
+            folder=folder,
+            port=amqp,
+            management=http,
+            distribution=distribution,
+            epmd=epmd,
+            vhost=vhost,
+            extra=extra,
+        )
 
     @property
     def daemon(self) -> Daemon:
-        return Daemon("rabbitmq", self.folder)
+        return Daemon(name="rabbitmq", folder=self.folder)
 
     def start(self) -> None:
         """Starts the server on what `folder` holds already, if anything, and waits until it can be used."""
         for name in ("mnesia", "log", "home"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        (self.folder / "rabbitmq.conf").write_text(
+        write_private(
+            self.folder / "rabbitmq.conf",
             f"listeners.tcp.default = 127.0.0.1:{self.port}\n"
             f"management.tcp.ip = 127.0.0.1\n"
             f"management.tcp.port = {self.management}\n"
             f"default_vhost = {self.vhost}\n"
+            f"default_user = {self.user}\n"
+            f"default_pass = {self.password}\n"
             "log.console = false\n"
             "collect_statistics_interval = 1000\n"
             f"max_message_size = {MAX_MESSAGE_BYTES}\n"
             f"consumer_timeout = {MAX_PAGE_SECONDS}\n"
-            f"{self.extra}\n"
+            f"{self.extra}\n",
         )
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
-        epmd = Daemon("epmd", self.folder)
+        epmd = Daemon(name="epmd", folder=self.folder)
         if epmd.pid is None:
             # Else the server starts one that outlives it and belongs to nobody.
             epmd.start(["epmd", "-address", "127.0.0.1", "-port", str(self.epmd)], {})
@@ -77,15 +105,18 @@ class RabbitServer:
 
     def stop(self, signal_number: int = signal.SIGTERM) -> bool:
         stopped = self.daemon.stop(signal_number)
-        Daemon("epmd", self.folder).stop()
+        Daemon(name="epmd", folder=self.folder).stop()
         return stopped
 
     def api(self, method: str, path: str, body: Mapping[str, object] | None = None) -> object:
-        """One call of the management interface, as guest."""
+        """One call of the management interface, as the user who is made first."""
+        return self._api(method, path, body, f"{self.user}:{self.password}")
+
+    def _api(self, method: str, path: str, body: Mapping[str, object] | None, login: str) -> object:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.management}/api/{path}", method=method, data=json.dumps(body or {}).encode()
         )
-        request.add_header("Authorization", "Basic " + base64.b64encode(b"guest:guest").decode())
+        request.add_header("Authorization", "Basic " + base64.b64encode(login.encode()).decode())
         request.add_header("Content-Type", "application/json")
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             text = answer.read()
@@ -103,9 +134,23 @@ class RabbitServer:
     def _ready(self) -> bool:
         try:
             self.api("GET", "queues")
+        except urllib.error.HTTPError as error:
+            if error.code == http.client.UNAUTHORIZED and self.user != _GUEST:
+                self._replace_guest()
+            return False
         except (urllib.error.URLError, OSError):
             return False
         return True
+
+    def _replace_guest(self) -> None:
+        """Earlier versions left everything to guest."""
+        guest = f"{_GUEST}:{_GUEST}"
+        with suppress(urllib.error.URLError):
+            self._api("PUT", f"users/{self.user}", {"password": self.password, "tags": "administrator"}, guest)
+            everything = {"configure": ".*", "write": ".*", "read": ".*"}
+            for vhost in cast("list[dict[str, str]]", self._api("GET", "vhosts", None, guest)):
+                self._api("PUT", f"permissions/{quote(vhost['name'], safe='')}/{self.user}", everything, guest)
+            self.api("DELETE", f"users/{_GUEST}")
 
     def _environment(self) -> dict[str, str]:
         folder = self.folder

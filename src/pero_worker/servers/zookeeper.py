@@ -4,34 +4,50 @@ from __future__ import annotations
 
 import signal
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pero_worker.servers.daemon import Daemon, free_port
+from pero_worker.servers.private import write_private
 
 # The two of Netty are missing in the Class-Path of Debian's zookeeper.jar; TLS needs them.
 _JARS = ":".join(
     f"/usr/share/java/{name}.jar" for name in ("zookeeper", "slf4j-simple", "netty-codec", "netty-resolver")
 )
 
+_LOGIN = (
+    "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider\n"
+    "enforce.auth.enabled=true\n"
+    "enforce.auth.schemes=sasl\n"
+)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ZooKeeperServer:
-    """`tick` in milliseconds: sessions last 2 to 20 of them; `extra` are lines for zoo.cfg, `jvm` options of java."""
+    """A ZooKeeper server of one node."""
 
     folder: Path
+    """Where its data, configuration and log lie."""
     port: int
+    """Where its clients connect."""
     tick: int = 2000
+    """Milliseconds; sessions last 2 to 20 of them."""
     extra: str = ""
+    """Lines for zoo.cfg."""
     jvm: tuple[str, ...] = ()
+    """Options of java."""
+    user: str = ""
+    """With a password nobody else is let in."""
+    password: str = field(default="", repr=False)
+    """Of the user; '': everybody is let in."""
 
     @classmethod
     def on_free_port(cls, folder: Path, port: int = 0, tick: int = 2000) -> ZooKeeperServer:
-        return cls(folder, free_port(port), tick)
+        return cls(folder=folder, port=free_port(port), tick=tick)
 
     @property
     def daemon(self) -> Daemon:
-        return Daemon("zookeeper", self.folder)
+        return Daemon(name="zookeeper", folder=self.folder)
 
     def start(self) -> None:
         """Starts the server on what `folder` holds already, if anything, and waits until it can be used."""
@@ -45,9 +61,14 @@ class ZooKeeperServer:
             "maxClientCnxns=0\n"
             "admin.enableServer=false\n"
             "4lw.commands.whitelist=ruok,srvr\n"
-            f"{self.extra}\n"
+            f"{_LOGIN if self.password else ''}{self.extra}\n"
         )
         java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-Dzookeeper.jmx.log4j.disable=true", *self.jvm]
+        if self.password:
+            users = self.folder / "jaas.conf"
+            module = "org.apache.zookeeper.server.auth.DigestLoginModule"
+            write_private(users, f'Server {{\n  {module} required\n  user_{self.user}="{self.password}";\n}};\n')
+            java.append(f"-Djava.security.auth.login.config={users}")
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
         self.daemon.start([*java, "-cp", f"{self.folder}:{_JARS}", main, str(configuration)], {})
         self.daemon.wait_until(self._ready)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from pero_worker.errors import OutputError, UsageError
+from pero_worker.names import counted
 from pero_worker.training import loop
 from pero_worker.training.alphabet import Alphabet
 from pero_worker.training.batches import Batch, Line, Loss, batch_of, error_rate, packed
@@ -66,7 +67,8 @@ def fine_tune(
     pages = find_pages(paths, tell)
     net, known, height = open_network(base.description)
     lines = collect(pages, height, share=settings.held_out, seed=settings.seed, tell=tell)
-    tell(f"{len(lines.learnt)} lines of {lines.pages} images to learn from, {len(lines.held_out)} held out")
+    learnt, images = counted(len(lines.learnt), "line"), counted(lines.pages, "image")
+    tell(f"{learnt} of {images} to learn from, {len(lines.held_out)} held out")
     alphabet = known.with_more(sorted(character for character in lines.characters if known.unknown(character)))
     if new := alphabet.characters[known.blank :]:
         tell(f"new characters: {' '.join(new)}")
@@ -76,7 +78,12 @@ def fine_tune(
     widen(net.to("cpu"), known, alphabet)
     learner = _Learner(lines, alphabet, settings, _COLUMNS[device.type])
     schedule = loop.Schedule(
-        settings.minutes, learner.steps, settings.rate, warm_up=20, average=_AVERAGE, validate_every=60.0
+        minutes=settings.minutes,
+        steps=learner.steps,
+        rate=settings.rate,
+        warm_up=20,
+        average=_AVERAGE,
+        validate_every=60.0,
     )
     trained = loop.train(
         learning(net).to(device),

@@ -14,6 +14,7 @@ from pero_worker.engines.pero import compat
 from pero_worker.engines.pero.crops import line_grid
 from pero_worker.errors import NoInputError, PageError
 from pero_worker.inputs.images import decode_image
+from pero_worker.names import counted
 from pero_worker.page import Line as PageLine
 from pero_worker.page import Page, Point
 from pero_worker.training.batches import Line
@@ -65,7 +66,9 @@ def collect(pages: Sequence[TruePage], height: int, *, share: float, seed: int, 
         by_page[one.image] = cut_out(image, one.page, height)
     lines = [line for own in by_page.values() for line in own]
     if len(lines) < _FEWEST:
-        raise NoInputError(f"{len(lines)} lines of text are too few to learn from: give {_FEWEST} at least")
+        raise NoInputError(
+            f"{counted(len(lines), 'line')} of text is not enough to learn from: give {_FEWEST} at least"
+        )
     learnt, held_out = _parted(list(by_page.values()), share, random.Random(seed))  # noqa: S311 - no secrets here
     characters = {character for _, text in lines for character in text}
     return Lines(learnt=learnt, held_out=held_out, characters=characters, pages=len(by_page))

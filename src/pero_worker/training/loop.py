@@ -23,14 +23,18 @@ class Stopped(Exception):
     """The training was left before its end, and goes on there when it is begun again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """How long and how fast: training ends after `minutes` of work or `steps`, whatever is first; 0 is no limit."""
+    """How long and how fast; training ends at the first of two limits."""
 
     minutes: float = 0.0
+    """Of work; 0: no limit."""
     steps: int = 0
+    """0: no limit."""
     rate: float = 2e-3
+    """Of learning, at its highest."""
     warm_up: int = 150
+    """Steps in which the rate rises to it."""
     average: float = 0.998
     """Share of the averaged weights that a step keeps; the averaged weights are validated and exported."""
     validate_every: float = 120.0
@@ -46,14 +50,18 @@ class Schedule:
         return self.rate * min(1.0, (step + 1) / self.warm_up) * falling
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Progress:
     """What is done so far; saved with the weights."""
 
     step: int = 0
+    """Steps that are done."""
     examples: int = 0
+    """Lines seen."""
     seconds: float = 0.0
+    """Spent with training."""
     starts: int = 0
+    """How often training was begun or gone on with."""
 
 
 def train(

@@ -11,6 +11,7 @@ from typing import Any
 
 from pero_worker.errors import OutputError, UsageError
 from pero_worker.models.pipelines import Pipeline
+from pero_worker.names import counted
 from pero_worker.training.alphabet import Alphabet
 from pero_worker.training.network import save_network
 
@@ -76,7 +77,9 @@ def write_pipeline(output: Path, base: Base, net: Any, alphabet: Alphabet, heigh
                 config[section]["MODEL_PATH"] = f"./{Path(model).name}"
                 shutil.copy(base.folder / model, output / Path(model).name)
         save_network(net, alphabet, height, output / "ocr.json")
-        (output / _MANIFEST).write_text(f'description = "{base.name}, tuned on {outcome.lines} lines"\n', "utf-8")
+        (output / _MANIFEST).write_text(
+            f'description = "{base.name}, tuned on {counted(outcome.lines, "line")}"\n', "utf-8"
+        )
         (output / _CARD).write_text(_card(output.absolute().name, base, outcome), "utf-8")
         unfinished = output / f".{_CONFIG}"
         with unfinished.open("w", encoding="utf-8") as stream:

@@ -17,6 +17,7 @@ class StageLoad:
     """What is left to do in a stage, and what does it."""
 
     view: StageView
+    """As it stands."""
     pages: float
     """Waiting here, or sure to come from the stages before."""
     inflow: float
@@ -57,7 +58,9 @@ class PlannedWorker:
     """A worker, and what it holds by the plan so far."""
 
     view: WorkerView
+    """As it stands."""
     holds: tuple[str, ...] = ()
+    """Names of stages."""
     parts: dict[str, float] = field(default_factory=dict)
     """For each stage that it holds, the pages a second that it contributes to it."""
 

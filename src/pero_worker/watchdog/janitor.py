@@ -18,8 +18,14 @@ KEEP_WORKERS = timedelta(days=1)
 KEEP_SUSPECTS = timedelta(days=7)
 
 
+def zookeepers_time(client: KazooClient) -> datetime:
+    """By the clock that dates the nodes: that of this machine may be wrong by days."""
+    client.ensure_path(TREE.suspects)
+    return datetime.fromtimestamp(client.set(TREE.suspects, b"").last_modified, UTC)
+
+
 def tidy(client: KazooClient, now: datetime) -> int:
-    """Removes what is older than that; how many nodes went."""
+    """Removes what is older than that, `now` by ZooKeeper's clock; how many nodes went."""
     removed = 0
     for worker in read_workers(client):
         if worker.dead and _older(client, TREE.worker(worker.name, "status"), now - KEEP_WORKERS):

@@ -49,6 +49,7 @@ class Command:
     """The last command to a worker."""
 
     stages: tuple[str, ...]
+    """To hold from then on."""
     version: int
     """Of its node `queue`."""
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from itertools import chain
 from math import inf
 
+from pero_worker.names import counted
 from pero_worker.watchdog.board import Board, PlannedWorker, StageLoad
 from pero_worker.watchdog.snapshot import Move, Snapshot
 
@@ -255,7 +256,9 @@ class _Planner:
     def _move(self, worker: PlannedWorker, stage: StageLoad, kept: tuple[str, ...], why: str) -> bool:
         """`kept`: what the worker goes on holding beside the stage."""
         doing = f"done in {stage.drain:.0f} s" if stage.holders else f"served by nobody for {stage.view.unserved:.0f} s"
-        reason = f"{why}; {stage.name}: {stage.pages:.0f} pages, {doing}, {worker.load(stage):.1f} s to load"
+        reason = (
+            f"{why}; {stage.name}: {counted(round(stage.pages), 'page')}, {doing}, {worker.load(stage):.1f} s to load"
+        )
         holds = (stage.name, *kept)
         self._board.give(worker, holds)
         self._moves[worker.view.name] = Move(worker=worker.view.name, stages=holds, reason=reason)

@@ -13,6 +13,7 @@ class StageModel:
     """How a stage really is."""
 
     name: str
+    """Unique in the scenario."""
     seconds: float
     """Mean of a page on a worker of speed 1."""
     load: float
@@ -20,7 +21,9 @@ class StageModel:
     memory: int = 1
     """Bytes."""
     priority: int = 0
+    """Stages with a higher one get workers first."""
     disabled: bool = False
+    """It is not to be served."""
     sharing: Sharing = field(default_factory=Sharing)
     """Which workers may serve it, and for whom."""
 
@@ -30,7 +33,9 @@ class WorkerModel:
     """How a worker really is."""
 
     name: str
+    """Unique in the scenario."""
     kind: str = "cpu"
+    """Of the machine."""
     speeds: Mapping[str, float] = field(default_factory=dict)
     """By stage, 1 where none is given."""
     memory: int | None = None
@@ -48,7 +53,9 @@ class Scenario:
     """A cluster, and what comes to it."""
 
     stages: Sequence[StageModel]
+    """All there are."""
     workers: Sequence[WorkerModel]
+    """All that will ever come."""
     pages: Sequence[tuple[float, tuple[str, ...]]]
     """(seconds, stages), in the order of time."""
     spread: float = 0.3
@@ -69,7 +76,9 @@ class PageOut:
     """A page that came out; times in seconds of the cluster's clock."""
 
     came: float
+    """When it came."""
     out: float
+    """When it was done."""
     path: tuple[str, ...]
     """Its stages."""
 
@@ -89,6 +98,7 @@ class SimulationResult:
     loading: float
     """The part of all workers' time that went into loading."""
     moves: int
+    """How often a worker was told something else."""
     work: float
     """Seconds that all pages took."""
     left: int

@@ -10,7 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from kazoo.client import KazooClient, KazooState
@@ -28,7 +28,7 @@ from pero_worker.coordinators.session import CONNECTION_ERRORS
 from pero_worker.errors import OutputError, TransientError
 from pero_worker.ports import Clock
 from pero_worker.text import one_line
-from pero_worker.watchdog.janitor import tidy
+from pero_worker.watchdog.janitor import tidy, zookeepers_time
 from pero_worker.watchdog.mirror import Mirror
 from pero_worker.watchdog.observer import Command, Observer
 from pero_worker.watchdog.snapshot import Move, Rule, Snapshot, StageView, WorkerView
@@ -134,7 +134,7 @@ class Watchdog:
                     if self._clock.monotonic() >= next_tidying:
                         # First: what cannot be cleared away must not be tried at every look.
                         next_tidying = self._clock.monotonic() + _TIDY_INTERVAL_SECONDS
-                        tidy(self._client, self._clock.now())
+                        tidy(self._client, zookeepers_time(self._client))
                 except LeadLostError:
                     logger.warning("another watchdog leads")
                     return
@@ -257,9 +257,9 @@ class Watchdog:
         since = {record.name: record.waiting_since for record in records}
         for stage in seen.stages:
             waits = bool(stage.waiting) and stage.name not in served and not stage.disabled
-            if waits != (since[stage.name] is not None):
-                value = wire.encode_time(self._clock.now() if waits else None)
-                self._client.set(TREE.stage(stage.name, "waiting_since"), value)
+            wanted = waiting_since(since[stage.name], waits, self._clock.now())
+            if wanted != since[stage.name]:
+                self._client.set(TREE.stage(stage.name, "waiting_since"), wire.encode_time(wanted))
 
     def _note_troubles(self, records: Sequence[StageRecord], seen: Snapshot) -> None:
         """Why stages cannot be loaded: for people, also when no worker holds them any more."""
@@ -281,6 +281,14 @@ class Watchdog:
                 self._warned[stage.name] = stage.trouble
             elif not stage.trouble:
                 self._warned.pop(stage.name, None)
+
+
+def waiting_since(noted: datetime | None, waits: bool, now: datetime) -> datetime | None:
+    """What to note of a stage. A moment to come was noted by a clock that is or was wrong: it begins anew, or the stage
+    would get no turn until then."""
+    if not waits:
+        return None
+    return now if noted is None or noted > now else noted
 
 
 def _cancel_when(stopped: threading.Event, over: threading.Event, election: Any) -> None:

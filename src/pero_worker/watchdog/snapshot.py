@@ -27,6 +27,7 @@ class StageView:
     """A stage as it stands."""
 
     name: str
+    """Unique in the cluster."""
     waiting: int = 0
     """Messages in the stage's queue, and in nobody's hand."""
     costs: Mapping[str, Cost] = field(default_factory=dict)
@@ -38,7 +39,9 @@ class StageView:
     unserved: float = 0.0
     """Seconds that pages have waited while nobody served the stage."""
     priority: int = 0
+    """Stages with a higher one get workers first."""
     disabled: bool = False
+    """It is not to be served."""
     quarantine: str = ""
     """Why no worker may be sent; '' = they may."""
     trouble: str = ""
@@ -72,11 +75,13 @@ class WorkerView:
     """A worker that can be commanded."""
 
     name: str
+    """Unique in the cluster."""
     holds: tuple[str, ...] = ()
     """Stages that it has loaded, or is to load."""
     busy: bool = False
     """Whether it has a page in hand."""
     loading: bool = False
+    """It is told to hold something that it does not hold yet."""
     kind: str = "cpu"
     """Workers of one kind take about the same time for a page."""
     labels: frozenset[str] = frozenset()
@@ -98,7 +103,9 @@ class Snapshot:
     """Everything that a rule may know."""
 
     stages: tuple[StageView, ...] = ()
+    """All that are known."""
     workers: tuple[WorkerView, ...] = ()
+    """All that can be commanded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +113,11 @@ class Move:
     """What a worker should do from now on."""
 
     worker: str
+    """Its name."""
     stages: tuple[str, ...]
     """It should hold exactly these; none when it is empty."""
     reason: str
+    """For people."""
 
 
 class Rule(Protocol):

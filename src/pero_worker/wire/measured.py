@@ -18,12 +18,14 @@ LARGEST = 100_000
 _MAX_MEMORY_BYTES = 1e15
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """`kinds`: costs by kind of worker; `onward`: the share of the pages that went to each next queue."""
+    """What is known of the pages of a stage."""
 
     kinds: Mapping[str, Cost] = field(default_factory=dict)
+    """Costs by kind of worker."""
     onward: Mapping[str, float] = field(default_factory=dict)
+    """The share of the pages that went to each next queue."""
 
     def with_pages(self, kind: str, seconds: float, onward: Mapping[str, int]) -> Measured:
         """After some pages more: their mean time, and how many went where."""
@@ -36,14 +38,14 @@ class Measured:
             }
         kinds = {**self.kinds, kind: replace(cost, seconds=_mean(cost.seconds, seconds))}
         # What almost never happens is forgotten.
-        return Measured(kinds, {name: share for name, share in sorted(shares.items()) if share > 0.01})
+        return Measured(kinds=kinds, onward={name: share for name, share in sorted(shares.items()) if share > 0.01})
 
     def with_load(self, kind: str, seconds: float, memory: int) -> Measured:
         """After it was loaded once more."""
         cost = self.kinds.get(kind, Cost())
         known = memory if cost.memory is None else (cost.memory + memory) // 2
         loaded = replace(cost, load_seconds=_mean(cost.load_seconds, seconds), memory=known)
-        return Measured({**self.kinds, kind: loaded}, self.onward)
+        return Measured(kinds={**self.kinds, kind: loaded}, onward=self.onward)
 
 
 def encode_measured(value: Measured) -> bytes:
@@ -60,8 +62,8 @@ def decode_measured(value: bytes) -> Measured:
     except (ValueError, RecursionError):
         return Measured()
     return Measured(
-        {kind: _cost(cost) for kind, cost in _items(found, "kinds")},
-        {name: number for name, share in _items(found, "onward") if (number := _number(share, 1.0)) is not None},
+        kinds={kind: _cost(cost) for kind, cost in _items(found, "kinds")},
+        onward={name: number for name, share in _items(found, "onward") if (number := _number(share, 1.0)) is not None},
     )
 
 

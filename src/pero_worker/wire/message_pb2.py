@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rmessage.proto\x12\x04pero\x1a\x1fgoogle/protobuf/timestamp.proto\"8\n\x04\x44\x61ta\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x11\n\treference\x18\x64 \x01(\t\"\xc2\x02\n\x08StageLog\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12)\n\x05start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06status\x18\x05 \x01(\t\x12\x0b\n\x03log\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x64 \x01(\t\x12\x15\n\rfailure_class\x18\x65 \x01(\t\x12,\n\x07seconds\x18\x66 \x03(\x0b\x32\x1b.pero.StageLog.SecondsEntry\x12\x0f\n\x07\x61ttempt\x18g \x01(\x05\x1a.\n\x0cSecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xe9\x01\n\x11ProcessingRequest\x12\x0c\n\x04uuid\x18\x01 \x01(\t\x12\x11\n\tpage_uuid\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\x05\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11processing_stages\x18\x05 \x03(\t\x12\x1b\n\x07results\x18\x06 \x03(\x0b\x32\n.pero.Data\x12\x1c\n\x04logs\x18\x07 \x03(\x0b\x32\x0e.pero.StageLog\x12\x0b\n\x03job\x18\x64 \x01(\t\x12\x0e\n\x06source\x18\x65 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rmessage.proto\x12\x04pero\x1a\x1fgoogle/protobuf/timestamp.proto\"8\n\x04\x44\x61ta\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x11\n\treference\x18\x64 \x01(\t\"\xd9\x02\n\x08StageLog\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12)\n\x05start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06status\x18\x05 \x01(\t\x12\x0b\n\x03log\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x64 \x01(\t\x12\x15\n\rfailure_class\x18\x65 \x01(\t\x12,\n\x07seconds\x18\x66 \x03(\x0b\x32\x1b.pero.StageLog.SecondsEntry\x12\x0f\n\x07\x61ttempt\x18g \x01(\x05\x12\x15\n\renergy_joules\x18h \x01(\x01\x1a.\n\x0cSecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xe9\x01\n\x11ProcessingRequest\x12\x0c\n\x04uuid\x18\x01 \x01(\t\x12\x11\n\tpage_uuid\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\x05\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11processing_stages\x18\x05 \x03(\t\x12\x1b\n\x07results\x18\x06 \x03(\x0b\x32\n.pero.Data\x12\x1c\n\x04logs\x18\x07 \x03(\x0b\x32\x0e.pero.StageLog\x12\x0b\n\x03job\x18\x64 \x01(\t\x12\x0e\n\x06source\x18\x65 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,9 +37,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATA']._serialized_start=56
   _globals['_DATA']._serialized_end=112
   _globals['_STAGELOG']._serialized_start=115
-  _globals['_STAGELOG']._serialized_end=437
-  _globals['_STAGELOG_SECONDSENTRY']._serialized_start=391
-  _globals['_STAGELOG_SECONDSENTRY']._serialized_end=437
-  _globals['_PROCESSINGREQUEST']._serialized_start=440
-  _globals['_PROCESSINGREQUEST']._serialized_end=673
+  _globals['_STAGELOG']._serialized_end=460
+  _globals['_STAGELOG_SECONDSENTRY']._serialized_start=414
+  _globals['_STAGELOG_SECONDSENTRY']._serialized_end=460
+  _globals['_PROCESSINGREQUEST']._serialized_start=463
+  _globals['_PROCESSINGREQUEST']._serialized_end=696
 # @@protoc_insertion_point(module_scope)

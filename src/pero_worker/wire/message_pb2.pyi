@@ -81,6 +81,7 @@ class StageLog(_message.Message):
     FAILURE_CLASS_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    ENERGY_JOULES_FIELD_NUMBER: _builtins.int
     host_id: _builtins.str
     stage: _builtins.str
     status: _builtins.str
@@ -89,6 +90,7 @@ class StageLog(_message.Message):
     engine: _builtins.str
     failure_class: _builtins.str
     attempt: _builtins.int
+    energy_joules: _builtins.float
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -109,10 +111,11 @@ class StageLog(_message.Message):
         failure_class: _builtins.str = ...,
         seconds: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         attempt: _builtins.int = ...,
+        energy_joules: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "end", b"end", "engine", b"engine", "failure_class", b"failure_class", "host_id", b"host_id", "log", b"log", "seconds", b"seconds", "stage", b"stage", "start", b"start", "status", b"status", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "end", b"end", "energy_joules", b"energy_joules", "engine", b"engine", "failure_class", b"failure_class", "host_id", b"host_id", "log", b"log", "seconds", b"seconds", "stage", b"stage", "start", b"start", "status", b"status", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

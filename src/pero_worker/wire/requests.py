@@ -27,6 +27,7 @@ MAX_RESULTS = 1000
 MAX_LOGS = 2000
 """A page of the most stages, each tried three times, has 768."""
 _MAX_PHASES = 100
+_MAX_JOULES = 1e12
 _MAX_ID_BYTES = 1000
 _MAX_SOURCE_BYTES = 20_000
 
@@ -42,7 +43,9 @@ def decode_request(body: bytes) -> Request:
         uuid=message.uuid,
         page_uuid=message.page_uuid,
         stages=tuple(message.processing_stages),
-        results=tuple(Payload(r.name, r.content, r.reference, _unknown(r)) for r in message.results),
+        results=tuple(
+            Payload(name=r.name, content=r.content, reference=r.reference, extra=_unknown(r)) for r in message.results
+        ),
         logs=tuple(_log(entry) for entry in message.logs),
         priority=message.priority,
         start_time=_time(message.start_time) if message.HasField("start_time") else None,
@@ -72,6 +75,7 @@ def encode_request(request: Request) -> bytes:
         entry.engine, entry.failure_class = log.engine, log.failure_class
         entry.seconds.update(log.seconds)
         entry.attempt = log.attempt
+        entry.energy_joules = log.energy_joules or 0.0
         entry.start.FromDatetime(log.start)
         entry.end.FromDatetime(log.end)
         message.logs.append(entry)
@@ -110,6 +114,11 @@ def _seconds(found: Mapping[str, float]) -> dict[str, float]:
     return dict(islice(times.items(), _MAX_PHASES))
 
 
+def _energy(joules: float) -> float | None:
+    """None: nobody measured it, or it is none."""
+    return joules if math.isfinite(joules) and 0 < joules < _MAX_JOULES else None
+
+
 def _log(entry: pb.StageLog) -> StageLog:
     return StageLog(
         host_id=entry.host_id,
@@ -123,6 +132,7 @@ def _log(entry: pb.StageLog) -> StageLog:
         failure_class=entry.failure_class,
         seconds=_seconds(entry.seconds),
         attempt=entry.attempt,
+        energy_joules=_energy(entry.energy_joules),
         extra=_unknown(entry),
     )
 

@@ -16,19 +16,21 @@ MANAGEMENT_PORT = 15672
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class Server:
-    """`port` None: the service's usual one."""
+    """Where a server is."""
 
     host: str
+    """Name or address."""
     port: int | None = None
+    """None: the service's usual one."""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port is None else f"{host}:{self.port}"
 
     def with_port(self, default: int) -> Server:
-        return self if self.port is not None else Server(self.host, default)
+        return self if self.port is not None else Server(host=self.host, port=default)
 
 
 def parse_server(text: str) -> Server:
@@ -47,7 +49,7 @@ def parse_server(text: str) -> Server:
         raise UsageError(f"{text!r}: a port is a number from 1 to 65535")
     if not _is_host(host):
         raise UsageError(f"{text!r} is no server: write HOST, HOST:PORT or [IPv6]:PORT")
-    return Server(host, int(port) if port else None)
+    return Server(host=host, port=int(port) if port else None)
 
 
 def _is_host(host: str) -> bool:

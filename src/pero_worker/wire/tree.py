@@ -29,11 +29,12 @@ _MAX_NAMES = 1000
 """In a list of stages."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """Paths below `root`; upstream's is /pero."""
+    """Paths in ZooKeeper."""
 
     root: str = "/pero"
+    """What they begin with; upstream's is /pero."""
 
     @property
     def workers(self) -> str:

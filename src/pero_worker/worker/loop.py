@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from pero_worker.errors import RequestError, TransientError
+from pero_worker.names import counted
 from pero_worker.ports import Assignments, Broker, ModelStore, Reports, Suspects
 from pero_worker.processes import RECYCLED, end_now
 from pero_worker.request import Request, StageLog, StageStatus
@@ -162,7 +163,9 @@ class Worker:
 
     def _give_up(self, page: PageInHand, delivery: Delivery, returned: Returned) -> None:
         """A page that is given back again and again while others go well would be so for ever."""
-        reason = f"given back {returned.times} times while other pages went well, last because: {returned.reason}"
+        reason = (
+            f"given back {counted(returned.times, 'time')} while other pages went well, last because: {returned.reason}"
+        )
         if returned.times > MAX_RETURNS:
             # Nor can it be handed on.
             self._settle(delivery, partial(self._set_aside, delivery, reason))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pero_worker.errors import PageError
-from pero_worker.inputs.documents import read_page
-from pero_worker.inputs.images import PageScan, decode_scan
 from pero_worker.request import Payload
+
+if TYPE_CHECKING:
+    from pero_worker.inputs.images import PageScan
 
 PAGE_SUFFIX = ".xml"
 LOGITS_SUFFIX = ".logits"
@@ -21,8 +23,11 @@ class PageParts:
     """The payloads of a request by their role."""
 
     image: Payload
+    """Always there."""
     page: Payload | None
+    """What earlier stages found."""
     logits: Payload | None
+    """Of an earlier stage."""
 
 
 def parts_of(results: Iterable[Payload]) -> PageParts:
@@ -60,7 +65,7 @@ def with_results(results: tuple[Payload, ...], page: bytes | None, logits: bytes
         for i in places:
             updated[i] = replace(updated[i], content=content)
         if not places:
-            updated.append(Payload(name, content))
+            updated.append(Payload(name=name, content=content))
     return tuple(updated)
 
 
@@ -81,6 +86,10 @@ class ImageReader:
 
     def read(self, payload: Payload) -> PageScan:
         """PageError: not an image, too large, or a reference that may not be followed."""
+        # Only here: decoders take 25 MB, and not every worker has a page.
+        from pero_worker.inputs.documents import read_page  # noqa: PLC0415
+        from pero_worker.inputs.images import decode_scan  # noqa: PLC0415
+
         if not payload.reference:
             return decode_scan(payload.content, max_pixels=self.max_pixels)
         url = urlsplit(payload.reference)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pero_worker
 from pero_worker.errors import PageError, TransientError
-from pero_worker.formats import pagexml
-from pero_worker.inputs.images import PageScan
+from pero_worker.names import counted
 from pero_worker.ports import Clock, Engine
 from pero_worker.request import Payload, Request, StageLog, StageStatus
 from pero_worker.stage import Stage
 from pero_worker.work import EngineInput
+from pero_worker.worker.energy import EnergyMeter, NoMeter
 from pero_worker.worker.payloads import ImageReader, parts_of, with_results
-from pero_worker.worker.upright import process_upright
+
+if TYPE_CHECKING:
+    from pero_worker.inputs.images import PageScan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +27,9 @@ class LoadedStage:
     """A stage that this worker holds ready."""
 
     stage: Stage
+    """As it was loaded."""
     engine: Engine
+    """Ready to work."""
     time_limit: float = 0.0
     """Seconds that a page may take; 0 = no limit."""
 
@@ -34,10 +39,21 @@ class PageInHand:
     """A request while a worker has it."""
 
     request: Request
+    """As it came."""
     deaths: int = 0
     """Workers that died on it without a word."""
     scan: PageScan | None = field(default=None, repr=False)
     """Kept from stage to stage once it has been decoded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Moment:
+    """When something began."""
+
+    time: datetime
+    """By the calendar."""
+    monotonic: float
+    """Seconds by the clock that nobody sets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,46 +63,59 @@ class StageRunner:
     host: str
     """The worker's name, for the log of each page."""
     images: ImageReader
+    """Decodes each image once, whoever asks for it."""
     clock: Clock
+    """Tells how long each phase takes."""
     max_attempts: int = 3
     """Tries of a page in one stage before it is given up."""
     rotate: bool = True
     """Whether pages that lie sideways or upside down are turned."""
+    energy: EnergyMeter = field(default_factory=NoMeter)
+    """Counts what a page takes."""
 
     def run(self, page: PageInHand, loaded: LoadedStage) -> Request:
         """The request after its stage: advanced, to be retried, or given up. TransientError passes through."""
-        start, begun = self.clock.now(), self.clock.monotonic()
+        start, counters = self._moment(), self.energy.begin()
         try:
             results, seconds = self._process(page, loaded.engine)
         except TransientError:
             raise
         except PageError as error:
-            return self._after_failure(page, loaded, start, str(error), permanent=error.permanent)
+            used = self.energy.joules_since(counters)
+            return self._after_failure(page, loaded, start, str(error), permanent=error.permanent, energy=used)
         except MemoryError:
             return self._after_failure(page, loaded, start, "out of memory on this page", permanent=True)
         except Exception as error:  # an engine is a plugin: whatever it raises is this page's failure
             text = f"{loaded.engine.description} raised {type(error).__name__}: {error}\n{traceback.format_exc()}"
-            return self._after_failure(page, loaded, start, text)
-        total = self.clock.monotonic() - begun
-        log = self._log(loaded, start, attempts_of(page), seconds={**seconds, "total": total})
+            return self._after_failure(page, loaded, start, text, energy=self.energy.joules_since(counters))
+        total = self.clock.monotonic() - start.monotonic
+        used = self.energy.joules_since(counters)
+        log = self._log(loaded, start, attempts_of(page), seconds={**seconds, "total": total}, energy=used)
         return page.request.advanced(results, log)
 
     def give_up(self, page: PageInHand, loaded: LoadedStage) -> Request:
         """The request, failed without another attempt: its worker died when it was tried."""
         attempts = attempts_of(page) - 1
-        reason = f"given up after {attempts} attempts: the worker process died on this page {page.deaths} times"
-        return page.request.given_up(self._log(loaded, self.clock.now(), attempts, failure=reason))
+        tried, died = counted(attempts, "attempt"), counted(page.deaths, "time")
+        reason = f"given up after {tried}: the worker process died on this page {died}"
+        return page.request.given_up(self._log(loaded, self._moment(), attempts, failure=reason))
 
     def unable(self, page: PageInHand, loaded: LoadedStage, reason: str) -> Request:
         """The request, failed without another attempt, for `reason`."""
-        return page.request.given_up(self._log(loaded, self.clock.now(), attempts_of(page), failure=reason))
+        return page.request.given_up(self._log(loaded, self._moment(), attempts_of(page), failure=reason))
 
     def too_slow(self, page: PageInHand, loaded: LoadedStage) -> Request:
         """The request after a try that took longer than the stage allows."""
         reason = f"the page took longer than {loaded.time_limit:g} s, the time limit of stage {loaded.stage.name}"
-        return self._after_failure(page, loaded, self.clock.now(), reason)
+        return self._after_failure(page, loaded, self._moment(), reason)
+
+    def _moment(self) -> _Moment:
+        return _Moment(time=self.clock.now(), monotonic=self.clock.monotonic())
 
     def _process(self, page: PageInHand, engine: Engine) -> tuple[tuple[Payload, ...], Mapping[str, float]]:
+        # Only here, as below: a worker that waits for its first page takes half the memory without what reads pages.
+        from pero_worker.formats import pagexml  # noqa: PLC0415
+
         parts = parts_of(page.request.results)
         seconds: dict[str, float] = {}
         if engine.needs_image and page.scan is None:
@@ -100,6 +129,8 @@ class StageRunner:
             logits=parts.logits.content if parts.logits else None,
         )
         if engine.needs_image and page.scan is not None:
+            from pero_worker.worker.upright import process_upright  # noqa: PLC0415
+
             output = process_upright(engine, work, page.scan, max_pixels=self.images.max_pixels, rotate=self.rotate)
         else:
             output = engine.process(work)
@@ -113,12 +144,19 @@ class StageRunner:
         return with_results(page.request.results, xml, output.logits), seconds
 
     def _after_failure(
-        self, page: PageInHand, loaded: LoadedStage, start: datetime, reason: str, *, permanent: bool = False
+        self,
+        page: PageInHand,
+        loaded: LoadedStage,
+        start: _Moment,
+        reason: str,
+        *,
+        permanent: bool = False,
+        energy: float | None = None,
     ) -> Request:
         attempt = attempts_of(page)
         # A failure without a reason is one all the same.
         reason = reason.strip() or f"{loaded.engine.description} failed and gave no reason"
-        log = self._log(loaded, start, attempt, failure=reason)
+        log = self._log(loaded, start, attempt, failure=reason, energy=energy)
         if permanent or attempt >= self.max_attempts:
             return page.request.given_up(log)
         return page.request.to_be_retried(log)
@@ -126,17 +164,19 @@ class StageRunner:
     def _log(
         self,
         loaded: LoadedStage,
-        start: datetime,
+        start: _Moment,
         attempt: int,
         *,
         failure: str = "",
         seconds: Mapping[str, float] | None = None,
+        energy: float | None = None,
     ) -> StageLog:
         return StageLog(
             host_id=self.host,
             stage=loaded.stage.name,
-            start=start,
-            end=self.clock.now(),
+            start=start.time,
+            # Measured: the clock may be set while a page is in hand.
+            end=start.time + timedelta(seconds=self.clock.monotonic() - start.monotonic),
             status=StageStatus.FAILED if failure else StageStatus.OK,
             log=failure,
             version=loaded.stage.version,
@@ -144,6 +184,7 @@ class StageRunner:
             failure_class=PageError.failure_class if failure else "",
             attempt=attempt,
             seconds=seconds or {},
+            energy_joules=energy,
         )
 
 

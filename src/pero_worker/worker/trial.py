@@ -88,7 +88,7 @@ def _failure(stage: Stage, device: str, *, with_page: bool) -> str:
         if with_page:
             loaded = LoadedStage(stage=stage, engine=engine)
             images = ImageReader(max_pixels=_WIDTH * _HEIGHT)
-            process_page((loaded,), Payload(_NAME, _picture()), images, SystemClock(), _page())
+            process_page((loaded,), Payload(name=_NAME, content=_picture()), images, SystemClock(), _page())
     except PageError as error:
         return f"stage {stage.name} can be loaded, but fails on a page: {error}"
     except PeroWorkerError as error:
@@ -126,7 +126,7 @@ def _page() -> Page:
         )
         for number in range(len(_TEXT))
     )
-    return Page(_NAME, _WIDTH, _HEIGHT, regions=(Region(id="r1", polygon=box, lines=lines),))
+    return Page(name=_NAME, width=_WIDTH, height=_HEIGHT, regions=(Region(id="r1", polygon=box, lines=lines),))
 
 
 def _be_silent() -> None:

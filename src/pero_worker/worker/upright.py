@@ -87,7 +87,7 @@ def _process(engine: Engine, work: EngineInput, scan: PageScan, view: View) -> E
 def _read(engine: Engine, work: EngineInput, image: Image, turns: int) -> Page:
     turned = np.ascontiguousarray(np.rot90(image, -turns))
     page = engine.process(replace(work, image=turned)).page
-    return page or Page(work.name, turned.shape[1], turned.shape[0])
+    return page or Page(name=work.name, width=turned.shape[1], height=turned.shape[0])
 
 
 def _fullest_part(image: Image) -> Image:

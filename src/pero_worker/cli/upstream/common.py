@@ -16,6 +16,7 @@ from pero_worker.cluster.settings import (
     options_in_environment,
     read_server_file,
     read_settings,
+    with_own_login,
 )
 from pero_worker.errors import PeroWorkerError, UsageError
 
@@ -49,7 +50,9 @@ def connection(options: argparse.Namespace, *sections: str) -> ConnectionOptions
         password=getattr(options, "password", ""),
         ca_cert=getattr(options, "ca_cert", ""),
     ).over(options_in_environment())
-    return found.over(options_in(read_settings(options.config, *sections))) if sections and options.config else found
+    if sections and options.config:
+        found = found.over(options_in(read_settings(options.config, *sections)))
+    return with_own_login(found)
 
 
 def priority_of(options: argparse.Namespace) -> int:

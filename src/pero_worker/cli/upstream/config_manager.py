@@ -11,7 +11,7 @@ from kazoo.client import KazooClient
 
 from pero_worker.cli.upstream.common import connection, make_parser
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_broker
+from pero_worker.cluster.opening import open_broker
 from pero_worker.cluster.registry import servers
 from pero_worker.cluster.registry.stages import StageChange, read_config, remove_stage, save_stage
 from pero_worker.cluster.registry.upload import put_archive
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     mq_servers = [*options.mq_servers, *(read_server_file(options.mq_list) if options.mq_list else ())]
     # The seed's user is for the model store alone.
-    login, where = connection(options), replace(connection(options), user="", password="")
+    login, where = connection(options), connection(argparse.Namespace(**{**vars(options), "user": "", "password": ""}))
     access = cluster_access(replace(where, brokers=",".join(mq_servers)))
     with session(access.zookeeper) as client:
         _update_servers(client, options, mq_servers)

@@ -8,7 +8,7 @@ from kazoo.client import KazooClient
 
 from pero_worker.cli.say import say
 from pero_worker.cli.upstream.common import add_login, connection, make_parser
-from pero_worker.cluster.access import Cluster, open_cluster
+from pero_worker.cluster.opening import Cluster, open_cluster
 from pero_worker.cluster.registry import workers
 from pero_worker.cluster.registry.stages import read_record, stage_names
 from pero_worker.cluster.settings import cluster_access

@@ -14,7 +14,7 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cli.say import say, warn
 from pero_worker.cli.upstream.common import connection, make_parser, priority_of
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import open_cluster
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.pages.route import check_route
 from pero_worker.cluster.pages.sending import publish_with_retry
 from pero_worker.cluster.settings import cluster_access
@@ -80,7 +80,7 @@ def _request(options: argparse.Namespace, content: bytes) -> Request:
         uuid=uuid.uuid4().hex,
         page_uuid=page,
         stages=tuple(options.stages),
-        results=(Payload("data", content),),
+        results=(Payload(name="data", content=content),),
         priority=options.priority,
         start_time=SystemClock().now(),
     )

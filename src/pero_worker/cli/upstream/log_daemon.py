@@ -9,8 +9,8 @@ from pathlib import Path
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cli.upstream.common import add_login, connection, make_parser
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import broker_access
 from pero_worker.cluster.logs.daemon import run_log_daemon
+from pero_worker.cluster.opening import broker_access
 from pero_worker.cluster.settings import cluster_access, read_settings
 from pero_worker.coordinators.session import session
 from pero_worker.errors import UsageError

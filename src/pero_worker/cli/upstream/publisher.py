@@ -12,7 +12,7 @@ from pero_worker.cli.download import print_downloaded
 from pero_worker.cli.say import say, warn
 from pero_worker.cli.upstream.common import connection, make_parser, priority_of
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import Cluster, open_cluster
+from pero_worker.cluster.opening import Cluster, open_cluster
 from pero_worker.cluster.pages.download import DownloadCounts, download
 from pero_worker.cluster.pages.layouts import RequestFolders
 from pero_worker.cluster.pages.route import check_output, check_route
@@ -81,7 +81,7 @@ def _upload(cluster: Cluster, options: argparse.Namespace, priority: int) -> int
             uuid=uuid.uuid4().hex,
             page_uuid=uuid.uuid4().hex,
             stages=stages,
-            results=(Payload(path.name.encode("utf-8", "replace").decode(), content),),
+            results=(Payload(name=path.name.encode("utf-8", "replace").decode(), content=content),),
             priority=priority,
             start_time=clock.now(),
         )

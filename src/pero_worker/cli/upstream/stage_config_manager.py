@@ -11,7 +11,8 @@ from kazoo.client import KazooClient
 from pero_worker.cli.say import say, say_lines
 from pero_worker.cli.upstream.common import add_login, connection, make_parser
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import ClusterAccess, open_broker
+from pero_worker.cluster.access import ClusterAccess
+from pero_worker.cluster.opening import open_broker
 from pero_worker.cluster.registry.archives import remove_archive, users_of
 from pero_worker.cluster.registry.servers import FTP, list_names
 from pero_worker.cluster.registry.stages import (

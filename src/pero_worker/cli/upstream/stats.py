@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pero_worker.cli.say import say, warn
-from pero_worker.cluster.pages.timing import Span, Timing, saved_requests
+from pero_worker.cluster.pages.timing import Interval, Timing, saved_requests
 from pero_worker.errors import ExitCode, NoInputError
 
 
@@ -58,7 +58,7 @@ def _summary(timing: Timing) -> Iterator[str]:
         yield from _spread("pipeline total processing", pages)
 
 
-def _spread(what: str, spans: Sequence[Span]) -> Iterator[str]:
+def _spread(what: str, spans: Sequence[Interval]) -> Iterator[str]:
     seconds = [span.seconds for span in spans]
     if seconds:
         yield f"Average {what} time: {statistics.fmean(seconds):.6f}"
@@ -79,6 +79,6 @@ def _timelines(timing: Timing) -> Iterator[str]:
         yield from _timeline(pages)
 
 
-def _timeline(spans: Sequence[Span]) -> Iterator[str]:
+def _timeline(spans: Sequence[Interval]) -> Iterator[str]:
     for span in sorted(spans):
         yield f"{span.start.isoformat()} {span.end.isoformat()} {span.seconds:.6f}"

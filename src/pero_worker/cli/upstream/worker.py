@@ -11,10 +11,10 @@ from pathlib import Path
 
 from pero_worker.cli.upstream.common import add_login, connection, make_parser
 from pero_worker.cluster.settings import cluster_access, read_settings, store_access
+from pero_worker.cluster.workers.settings import ClusterWorkerSettings
 from pero_worker.cluster.workers.supervisor import run_pool
-from pero_worker.cluster.workers.worker import ClusterWorkerSettings
 from pero_worker.errors import UsageError
-from pero_worker.inputs.images import DEFAULT_MAX_PIXELS
+from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.local.devices import choose_devices
 from pero_worker.processes import Lifetime
 from pero_worker.wire.queues import LOG_QUEUE

@@ -63,7 +63,7 @@ class LogFolder:
         self.close()
         self.make()
         moment = self._clock.now().astimezone(UTC)
-        path = self._folder / f"{_PREFIX}{moment.isoformat(timespec='seconds')}{_SUFFIX}"
+        path = self._folder / f"{_PREFIX}{moment.isoformat(timespec='microseconds')}{_SUFFIX}"
         self._file = path.open("ab")
         self._begun = now
         if self._kept:

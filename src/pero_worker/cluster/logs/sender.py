@@ -17,7 +17,9 @@ from typing import Protocol
 from pero_worker.ports import Clock
 from pero_worker.text import one_line
 from pero_worker.wire.queues import LOG_QUEUE
+from pero_worker.work import QueueState
 
+_LOOK_SECONDS = 10.0
 _CONNECTIONS = ("pero_worker.brokers", "pika")
 
 
@@ -28,6 +30,8 @@ class LogBroker(Protocol):
     def connected(self) -> bool: ...
 
     def publish(self, queue: str, body: bytes, priority: int = 0) -> None: ...
+
+    def state(self, queue: str) -> QueueState | None: ...
 
 
 class LineFormatter(logging.Formatter):
@@ -49,8 +53,8 @@ def _escaped(text: str) -> str:
 class LogSender(logging.Handler):
     """Publishes records from a thread of its own. `dropped` counts those that were not.
 
-    At most `rate` lines a second are taken after a burst of `burst`; as many wait while RabbitMQ is away. What the
-    connection to RabbitMQ has to say is not sent over it.
+    At most `rate` lines a second are taken after a burst of `burst`; as many wait while RabbitMQ is away, and in its
+    queue no more than `most` while nobody takes them off. What the connection to RabbitMQ has to say is not sent.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class LogSender(logging.Handler):
         queue_name: str = LOG_QUEUE,
         rate: float = 50,
         burst: int = 500,
+        most: int = 100_000,
     ) -> None:
         super().__init__()
         self.setFormatter(LineFormatter(worker))
@@ -71,6 +76,9 @@ class LogSender(logging.Handler):
         self._queue_name = queue_name
         self._rate = rate
         self._burst = burst
+        self._most = most
+        self._next_look = clock.monotonic()
+        self._full = False
         self._allowed = float(burst)
         self._counted_at = clock.monotonic()
         self._lines: queue.Queue[str] = queue.Queue(burst)
@@ -128,11 +136,24 @@ class LogSender(logging.Handler):
                 if self._closing.wait(0.2):
                     return
             try:
+                if self._queue_is_full():
+                    told += 1
+                    self.dropped += 1
+                    continue
                 self._broker.publish(self._queue_name, line.encode("utf-8", "backslashreplace"))
             except Exception:  # whatever it is, the thread goes on with the next line
                 # There is no such queue, or the connection was lost. What told of dropped lines is none of them.
                 told += 1
                 self.dropped += 1
+
+    def _queue_is_full(self) -> bool:
+        """Whether the log daemon is missing: RabbitMQ's disk is needed for pages."""
+        now = self._clock.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + _LOOK_SECONDS
+            state = self._broker.state(self._queue_name)
+            self._full = state is not None and state.messages >= self._most
+        return self._full
 
     def _line(self, level: int, message: str) -> str:
         return self.format(logging.LogRecord(__name__, level, __file__, 0, message, None, None))

@@ -18,7 +18,7 @@ from pero_worker.text import one_line
 from pero_worker.wire.requests import decode_request
 from pero_worker.work import Delivery
 
-_GROUP = 32
+_GROUP = 64
 """Pages that are written to the disk together."""
 _MOMENT_SECONDS = 0.02
 """When no page more comes for so long, those in hand are written to the disk."""
@@ -28,7 +28,7 @@ _FAILURES_KEPT = 20
 _STAGES_KEPT = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """A page that was not here before."""
 
@@ -47,25 +47,32 @@ class Layout(Protocol):
         """From here on what was written survives a power cut. OutputError."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class StageSeconds:
-    """`runs` of a stage over all pages, and what they took together."""
+    """What a stage took over all pages."""
 
     runs: int = 0
+    """How often it ran."""
     total: float = 0.0
+    """Seconds of all runs together."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class DownloadCounts:
-    """What came: `failures` are the first of the `failed` pages with their reasons; `duplicates` had come before,
-    `refused` messages were set aside."""
+    """What came."""
 
     pages: int = 0
+    """That were written."""
     duplicates: int = 0
+    """Pages that had come before."""
     refused: int = 0
+    """Messages that were set aside."""
     failed: int = 0
+    """Pages that had failed."""
     failures: list[tuple[str, str]] = field(default_factory=list)
+    """The first of these, each with the reason."""
     stages: dict[str, StageSeconds] = field(default_factory=dict)
+    """What each stage took."""
 
     def add(self, request: Request, failure: str) -> None:
         """Counts a page that was not here before."""

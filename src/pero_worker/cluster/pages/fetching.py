@@ -7,7 +7,7 @@ from contextlib import suppress
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.errors import TransientError
 
-_MOST = 64
+_MOST = 128
 """Pages: while half of them are written to the disk together, the other half comes."""
 _BYTES = 64_000_000
 

@@ -24,7 +24,8 @@ from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.confined import ConfinedFolder
 from pero_worker.jobs.outputs import OutputFolder, ResultPathError, is_name_problem
 from pero_worker.jobs.plan import PageOrigin
-from pero_worker.jobs.report import Fingerprint, Report
+from pero_worker.jobs.records import Fingerprint
+from pero_worker.jobs.report import Report
 from pero_worker.names import bounded_name
 from pero_worker.ports import Clock
 from pero_worker.request import Request, StageLog
@@ -73,9 +74,9 @@ class RequestFolders:
             try:
                 if not self._exists(name):
                     self._draft(name, files)
-                    return Written(failure_of(request))
+                    return Written(failure=failure_of(request))
                 if self._belongs_to(name, request.uuid):
-                    return Written(failure_of(request)) if self._complete(name, files) else None
+                    return Written(failure=failure_of(request)) if self._complete(name, files) else None
             except OSError as error:
                 if not is_name_problem(error):
                     raise OutputError(f"cannot write {self._path / name}: {error.strerror or error}") from error
@@ -163,8 +164,9 @@ class RequestFolders:
     def _draft(self, name: str, files: Mapping[str, bytes]) -> None:
         draft = (*self._own, name)
         self._folder.remove_tree(draft)
-        with self._folder.opened(draft, create=True):
-            pass
+        # Not synced into its parent: what is lost before it has its place is made again.
+        with self._folder.opened(self._own) as own:
+            os.mkdir(name, dir_fd=own)
         for file_name, content in files.items():
             with self._folder.create((*draft, file_name)) as stream:
                 stream.write(content)
@@ -253,7 +255,7 @@ class ResultTree:
             raise ResultPathError(record.error)
         self._claims.settled(record)
         self._report.add(replace(record, request_id=request.uuid))
-        return Written(record.error)
+        return Written(failure=record.error)
 
     def commit(self) -> None:
         """What was written is in place, and survives a power cut."""
@@ -304,8 +306,7 @@ class ResultTree:
         kinds = self._collector.page_formats
         suffixes = [f"{_AS_IT_CAME}/_", *(kind.suffix for kind in kinds)]
         fits = all(self._folder.fits(self._folder.path(name, suffix)) for suffix in suffixes)
-        there = self._claims.foreign(name, kinds)
-        return fits and (there is None or there.is_symlink())  # A link is replaced, and leads nowhere.
+        return fits and self._claims.foreign(name, kinds) is None
 
 
 def _origin(request: Request, name: str) -> PageOrigin:

@@ -17,18 +17,18 @@ import platformdirs
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import Cluster
+from pero_worker.cluster.opening import Cluster
 from pero_worker.cluster.pages.layouts import safe_name
 from pero_worker.cluster.pages.route import check_route, processes
 from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, reads_layouts, request_for
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.errors import OutputError, PageError, UsageError
+from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES
 from pero_worker.inputs.discover import Documents
-from pero_worker.inputs.documents import DEFAULT_MAX_PAGES
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.confined import make_folders, sync_folder_at
 from pero_worker.jobs.plan import PageTask, open_documents
-from pero_worker.jobs.report import PageStatus, read_report
+from pero_worker.jobs.records import PageStatus, read_report
 from pero_worker.ports import Clock
 from pero_worker.wire.requests import encode_request
 

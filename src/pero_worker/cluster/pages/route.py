@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kazoo.client import KazooClient
 
-from pero_worker.cluster.access import Cluster
+from pero_worker.cluster.opening import Cluster
 from pero_worker.coordinators.session import read_leaves
 from pero_worker.errors import StageError, UsageError
 from pero_worker.wire.queues import DEAD_LETTERS, LOG_QUEUE, is_queue_name

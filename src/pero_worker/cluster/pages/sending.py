@@ -74,10 +74,10 @@ def image_payload(path: Path, frame: int, name: str, *, whole_file: bool, dpi: i
     `apart`. PageError: it cannot be read."""
     try:
         if whole_file and not is_pdf((content := path.read_bytes())[:1024]):
-            return Payload(name, content)
+            return Payload(name=name, content=content)
     except OSError as error:
         raise PageError(f"cannot read {path}: {error.strerror}", permanent=True) from error
-    return Payload(f"{name.rpartition('.')[0] or name}.png", apart.call(_as_png, path, frame, dpi))
+    return Payload(name=f"{name.rpartition('.')[0] or name}.png", content=apart.call(_as_png, path, frame, dpi))
 
 
 def _as_png(path: Path, index: int, dpi: int) -> bytes:

@@ -14,8 +14,10 @@ from pero_worker.wire.requests import decode_request
 MESSAGE_FILE = "message_body"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Span:
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class Interval:
+    """From one moment to another."""
+
     start: datetime
     end: datetime
 
@@ -25,23 +27,30 @@ class Span:
         return (self.end - self.start).total_seconds()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class StageTimes:
-    """`runs` and `waits` of pages that are done, `failed`: attempts of all pages."""
+    """How long a stage took."""
 
-    runs: list[Span] = field(default_factory=list)
-    waits: list[Span] = field(default_factory=list)
+    runs: list[Interval] = field(default_factory=list)
+    """Of pages that are done."""
+    waits: list[Interval] = field(default_factory=list)
+    """Before these runs."""
     failed: int = 0
+    """Attempts of all pages."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Timing:
-    """`pages`: from being sent to the end of the last stage, of pages that are done."""
+    """How long pages took on their way."""
 
-    pages: list[Span] = field(default_factory=list)
+    pages: list[Interval] = field(default_factory=list)
+    """Of pages that are done: from being sent to the end of the last stage."""
     failed: int = 0
+    """Pages."""
     stages: dict[str, StageTimes] = field(default_factory=dict)
-    pipelines: dict[tuple[str, ...], list[Span]] = field(default_factory=dict)
+    """By name."""
+    pipelines: dict[tuple[str, ...], list[Interval]] = field(default_factory=dict)
+    """Pages that are done, by the stages that they went through."""
 
     def add(self, request: Request) -> None:
         logs = request.logs
@@ -54,13 +63,13 @@ class Timing:
         before = request.start_time
         for log in logs:
             if log.status == StageStatus.OK:
-                self._stage(log.stage).runs.append(Span(log.start, log.end))
+                self._stage(log.stage).runs.append(Interval(start=log.start, end=log.end))
             if before is not None:
-                self._stage(log.stage).waits.append(Span(before, log.start))
+                self._stage(log.stage).waits.append(Interval(start=before, end=log.start))
             before = log.end
         if not logs:
             return
-        whole = Span(request.start_time or logs[0].start, max(log.end for log in logs))
+        whole = Interval(start=request.start_time or logs[0].start, end=max(log.end for log in logs))
         self.pages.append(whole)
         pipeline = tuple(log.stage for log in logs if log.status == StageStatus.OK)
         self.pipelines.setdefault(pipeline, []).append(whole)

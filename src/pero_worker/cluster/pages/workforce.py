@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import ClusterAccess, open_cluster
+from pero_worker.cluster.access import ClusterAccess
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.pages.fetching import FetchAhead
 from pero_worker.cluster.pages.route import check_stages
 from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, reads_layouts, request_for
@@ -17,9 +18,9 @@ from pero_worker.cluster.registry.workers import read_workers
 from pero_worker.errors import RequestError, StageError, TransientError
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.job import OpenWorkforce
+from pero_worker.jobs.listener import RunListener
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
-from pero_worker.jobs.run import RunListener
 from pero_worker.jobs.workforce import DeathListener, PageOutcome, Workforce
 from pero_worker.ports import Clock
 from pero_worker.wire.requests import decode_request, encode_request

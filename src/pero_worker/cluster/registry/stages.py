@@ -55,21 +55,32 @@ class Trouble:
     """When the first worker failed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageRecord:
-    """A stage as it stands in ZooKeeper. `mean_seconds` None = no page done yet."""
+    """A stage as it stands in ZooKeeper."""
 
     name: str
+    """Of its queue, too."""
     config: str = ""
+    """The text of its configuration."""
     archive: str = ""
+    """Where its model lies: a path in the store, or a URL."""
     version: str = ""
+    """Of configuration and model; any text."""
     priority: int = 0
+    """Stages with a higher one get workers first."""
     disabled: bool = False
+    """It is not to be served."""
     mean_seconds: float | None = None
+    """A page; None: none is done yet."""
     waiting_since: datetime | None = None
+    """When its oldest page began to wait; None: none waits."""
     archive_digest: str = ""
+    """SHA-256 of the archive; '': not known."""
     measured: Measured = field(default_factory=Measured)
+    """What its pages cost."""
     sharing: Sharing = field(default_factory=Sharing)
+    """Who may serve it, and whose it is."""
     unreadable: tuple[str, ...] = ()
     """Its nodes whose values make no sense: they count as unset."""
     trouble: Trouble | None = None
@@ -78,16 +89,22 @@ class StageRecord:
     """When a page of it was done last."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageChange:
-    """What to change of a stage; None = leave it as it is. `version` None and a new config or archive = `now`."""
+    """What to change of a stage; None: leave it as it is."""
 
     config: str | None = None
+    """The text of its configuration."""
     archive: str | None = None
+    """Where its model lies."""
     version: str | None = None
+    """None, with a new configuration or archive: the time of the change."""
     priority: int | None = None
+    """Stages with a higher one get workers first."""
     archive_digest: str | None = None
+    """SHA-256 of the archive."""
     keep_version: bool = False
+    """The version stays, although what it stands for changes."""
     sharing: Mapping[str, str | float] = field(default_factory=dict)
     """Fields of `Sharing` that change."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kazoo.client import KazooClient
 
-from pero_worker.cluster.access import Cluster
+from pero_worker.cluster.opening import Cluster
 from pero_worker.cluster.registry.archives import renew_digest
 from pero_worker.cluster.registry.servers import FTP, list_names
 from pero_worker.cluster.registry.stages import StageChange, read_version, save_stage, stage_names

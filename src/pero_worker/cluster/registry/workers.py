@@ -23,24 +23,32 @@ ZK_CONNECTION_FAILED = "ZK_CONNECTION_FAILED"
 LEAVES = ("status", "queue", "stages", "enabled", "unlock_time", "message", "info", "status/connected")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerState:
-    """`status` is a `WorkerStatus`, ZK_CONNECTION_FAILED, or whatever else stands there; `stages`: what it is told to
-    hold, `stage` the first of them; `takes_lists`: it can be told several; `facts` are ours; `since`: when it took its
-    status, or was last heard of when it is gone."""
+    """A worker as it stands in ZooKeeper."""
 
     name: str
+    """Unique in the cluster."""
     status: str
+    """A `WorkerStatus`, ZK_CONNECTION_FAILED, or whatever else stands there."""
     stages: tuple[str, ...] = ()
+    """What it is told to hold."""
     takes_lists: bool = False
+    """It can be told to hold several."""
     enabled: bool = True
+    """It may be told to hold anything."""
     connected: bool = False
+    """It is there."""
     unlock_time: datetime | None = None
+    """When it may be told something else."""
     message: str = ""
+    """What it says of its status."""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    """What it says of itself; unknown to upstream."""
     unreadable: tuple[str, ...] = ()
     """Its nodes whose values make no sense: they count as unset."""
     since: datetime | None = None
+    """When it took its status; of one that is gone: when it was last heard of."""
 
     @property
     def failures(self) -> int:

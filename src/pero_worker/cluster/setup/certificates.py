@@ -16,19 +16,26 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 _SLACK = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A certificate and its key, both as PEM; the key as PKCS 8, which ZooKeeper's Java wants."""
+    """A certificate and its key."""
 
     certificate: bytes
+    """As PEM."""
     key: bytes
+    """As PEM, in PKCS 8, which ZooKeeper's Java wants."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Authority:
+    """The cluster's own certificate authority."""
+
     pair: Pair
+    """As files."""
     certificate: x509.Certificate
+    """Loaded."""
     key: ec.EllipticCurvePrivateKey
+    """Loaded."""
 
 
 def new_authority(name: str, now: datetime, lifetime: timedelta) -> Authority:
@@ -49,7 +56,7 @@ def new_authority(name: str, now: datetime, lifetime: timedelta) -> Authority:
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(usage, critical=True)
     certificate = builder.sign(key, hashes.SHA256())
-    return Authority(_pair(certificate, key), certificate, key)
+    return Authority(pair=_pair(certificate, key), certificate=certificate, key=key)
 
 
 def sign_server(authority: Authority, hosts: Sequence[str], now: datetime, lifetime: timedelta) -> Pair:
@@ -86,5 +93,6 @@ def _alternative(host: str) -> x509.GeneralName:
 
 def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:
     return Pair(
-        certificate.public_bytes(Encoding.PEM), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        certificate=certificate.public_bytes(Encoding.PEM),
+        key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
     )

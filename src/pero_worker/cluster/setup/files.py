@@ -29,30 +29,34 @@ _LETTERS = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 _LENGTH = 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetupOptions:
-    """`hosts`: names and addresses under which the servers are reached; the first stands in the clients' files.
-
-    `servers_at`: the folder under which servers see their files. None: `/cluster`, as in compose.yaml.
-    `clients_at`: where the clients' files will lie. None: where they are made.
-    """
+    """What files are made for a cluster."""
 
     folder: Path
+    """Where they are made."""
     hosts: tuple[str, ...]
+    """Names and addresses under which the servers are reached; the first stands in the clients' files."""
     ports: Ports = field(default_factory=Ports)
+    """Where the servers listen."""
     servers_at: Path | None = None
+    """The folder under which servers see their files. None: `/cluster`, as in compose.yaml."""
     clients_at: Path | None = None
+    """Where the clients' files will lie. None: where they are made."""
     systemd: Path | None = None
     """The installed program, to make units for systemd that start it; None: no units."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetupResult:
-    """`password` serves the user `pero` of all three servers, `admin_password` RabbitMQ's web interface."""
+    """What was made."""
 
     files: tuple[Path, ...]
+    """In the order in which they were made."""
     password: str = field(repr=False)
+    """Serves the user `pero` of all three servers."""
     admin_password: str = field(repr=False)
+    """Serves RabbitMQ's web interface."""
 
 
 def make_set_up(
@@ -71,7 +75,12 @@ def make_set_up(
     public = host_key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     clients = (given.clients_at or given.folder).absolute()
     cluster = templates.ClientFile(
-        hosts[0], given.ports, password, str(clients / "ca.pem"), str(clients / "known_hosts"), LOG_QUEUE
+        host=hosts[0],
+        ports=given.ports,
+        password=password,
+        ca_cert=str(clients / "ca.pem"),
+        known_hosts=str(clients / "known_hosts"),
+        log_queue=LOG_QUEUE,
     )
     at = given.servers_at or Path("/cluster")
     files = {
@@ -112,7 +121,9 @@ def make_set_up(
             _write(given.folder / name, content, 0o644 if name in _PUBLIC else 0o600)
     except OSError as error:
         raise OutputError(f"cannot write to {given.folder}: {error.strerror or error}") from error
-    return SetupResult(tuple(given.folder / name for name in files), password, admin_password)
+    return SetupResult(
+        files=tuple(given.folder / name for name in files), password=password, admin_password=admin_password
+    )
 
 
 _PUBLIC = {"ca.pem", "server.pem", "known_hosts", "compose.yaml", "enabled_plugins"}

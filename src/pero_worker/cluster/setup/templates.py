@@ -14,26 +14,36 @@ CA_FILE = "ca.pem"
 KNOWN_HOSTS_FILE = "known_hosts"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """`zookeeper` and `amqp` speak TLS, `management` is RabbitMQ's web interface with TLS, `sftp` the model store."""
+    """Where the servers of a cluster listen."""
 
     zookeeper: int = 2281
+    """Speaks TLS."""
     amqp: int = 5671
+    """RabbitMQ; speaks TLS."""
     management: int = 15671
+    """RabbitMQ's web interface, with TLS."""
     sftp: int = 2222
+    """The model store."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientFile:
     """What the clients' files say."""
 
     host: str
+    """The servers' name or address."""
     ports: Ports
+    """Where they listen."""
     password: str = field(repr=False)
+    """Of the user `pero`."""
     ca_cert: str
+    """Path of the certificate authority."""
     known_hosts: str
+    """Path of the SFTP server's key."""
     log_queue: str
+    """Where workers' logs go."""
 
     @property
     def zookeeper(self) -> str:

@@ -17,7 +17,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.logs.stderr import log_to_stderr
 from pero_worker.cluster.workers.footprint import keep_freed_memory
-from pero_worker.cluster.workers.worker import END_SECONDS, ClusterWorkerSettings, check_worker, run_worker
+from pero_worker.cluster.workers.settings import END_SECONDS, ClusterWorkerSettings
 from pero_worker.errors import ExitCode, PeroWorkerError
 from pero_worker.processes import RECYCLED, Lifetime
 from pero_worker.stores.location import StoreAccess
@@ -71,6 +71,9 @@ def run_pool(
 def _run(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAccess, joined: Event) -> None:
     lifetime = Lifetime(grace=_FORCE_AFTER_SECONDS, with_parent=True)
     lifetime.begin()
+    # The parent process has no use for any of it, and keeps its memory for as long as the worker lives.
+    from pero_worker.cluster.workers.worker import check_worker, run_worker  # noqa: PLC0415
+
     keep_freed_memory()
     log_to_stderr(settings.log_level)
 

@@ -7,75 +7,35 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pero_worker
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.access import ClusterAccess, follow_servers
+from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.logs.sender import sending_logs
+from pero_worker.cluster.opening import follow_servers
 from pero_worker.cluster.registry.servers import FTP, list_names
 from pero_worker.cluster.workers.footprint import check_device, kind_of, memory_for_models, memory_in_use
+from pero_worker.cluster.workers.settings import ClusterWorkerSettings
 from pero_worker.coordinators.session import session
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
 from pero_worker.engines import installed_engines
-from pero_worker.models.store import ArchiveStore, Keep
+from pero_worker.models.store import ArchiveStore
 from pero_worker.ports import Clock
 from pero_worker.processes import Lifetime
 from pero_worker.stores.location import StoreAccess
 from pero_worker.wire.tree import check_name
 from pero_worker.work import WorkerStatus
+from pero_worker.worker.energy import MachineMeter
 from pero_worker.worker.loop import Worker, WorkerSettings
 from pero_worker.worker.payloads import ImageReader
 from pero_worker.worker.steps import StageRunner
 
 logger = logging.getLogger(__name__)
-_KEEP = Keep(age=timedelta(days=90), bytes=100_000_000_000)
-DEFAULT_GRACE_SECONDS = 300.0
-END_SECONDS = 5.0
-"""In which a worker without a page in hand ends, whatever servers are silent."""
 _GUARD_SECONDS = 3.0
 """After which the connection is closed under a page; the rest is for giving it back."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterWorkerSettings:
-    """What a worker of a cluster is started with."""
-
-    name: str
-    """Unique in the cluster."""
-    cache: Path
-    """The folder for models."""
-    device: str = "cpu"
-    """As engines take it: 'cpu', 'cuda:0'."""
-    max_pixels: int = 0
-    """Larger pages are refused before they are decoded."""
-    max_attempts: int = 3
-    """Tries of a page in one stage before it is given up."""
-    rotate: bool = True
-    """Whether pages that lie sideways or upside down are turned."""
-    grace: float = DEFAULT_GRACE_SECONDS
-    """Seconds that the page in hand may take when the worker is to stop; one that takes longer is given back."""
-    keep: Keep = _KEEP
-    """Which models stay in the cache."""
-    log_queue: str = ""
-    """Where log lines go; '' = nowhere."""
-    stores: tuple[str, ...] = ()
-    """Model stores; empty = those registered in ZooKeeper."""
-    max_memory: int = 0
-    """Bytes; a process that takes more after a page is started anew. 0 = no limit."""
-    workers_on_device: int = 1
-    """Workers that share the device."""
-    model_memory: int | None = None
-    """Bytes for models; None = the device's, shared; 0 = one stage at a time."""
-    labels: tuple[str, ...] = ()
-    """What stages may ask for, beside the kind of device."""
-    log_level: int = logging.WARNING
-    trust_archives: bool = False
-    """Whether archives that no SHA-256 pins are used, too."""
 
 
 def check_worker(settings: ClusterWorkerSettings) -> None:
@@ -194,6 +154,7 @@ def _put_together(
             clock=clock,
             max_attempts=settings.max_attempts,
             rotate=settings.rotate,
+            energy=MachineMeter(settings.device),
         ),
         settings=WorkerSettings(device=settings.device, memory_in_use=lambda: memory_in_use(settings.device)),
     )

@@ -9,7 +9,7 @@ from itertools import pairwise
 _MAX_POINTS = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """Straight lines between points, measured on lines with known texts; without points nothing is changed."""
 
@@ -36,7 +36,7 @@ class Calibration:
             raise ValueError("a number is not between 0 and 1")
         if not all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(points)):
             raise ValueError("the points do not rise")
-        return cls(tuple(given for given, _ in points), tuple(right for _, right in points))
+        return cls(given=tuple(given for given, _ in points), right=tuple(right for _, right in points))
 
     def __call__(self, probability: float) -> float:
         if not self.given:

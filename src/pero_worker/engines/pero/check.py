@@ -51,7 +51,7 @@ def check_config(config: ConfigParser, directory: Path, *, cpu: bool) -> None:
         _require(_section(config, "DECODER"), "TYPE")
         _ocr_json(_section(config, "OCR"), directory)
     if config.has_section(tidy.SECTION):
-        for key in (tidy.SORT, tidy.DROP, tidy.PARAGRAPHS):
+        for key in (tidy.SORT, tidy.DROP, tidy.PARAGRAPHS, tidy.SMALL):
             _flag(config[tidy.SECTION], key)
         _number(config[tidy.SECTION], tidy.LEAST)
         _check_confidence(config[tidy.SECTION])

@@ -42,11 +42,14 @@ _MODULES = (
     "ocr_engine.transformer",
     "ocr_engine.transformer_ocr_engine",
 )
-# Rare methods whose libraries (scikit-learn, scipy.signal) take a third of the time to import everything.
+# Rare methods whose libraries (scikit-learn, scipy.signal, scipy.optimize, fontTools) take half of the time to import
+# everything.
 _LATE = {
+    "arabic_reshaper": "ArabicReshaper",
     "pero_ocr.layout_engines.line_in_region_detector": "detect_lines_in_region",
     "pero_ocr.layout_engines.naive_sorter": "NaiveRegionSorter",
     "pero_ocr.layout_engines.simple_baseline_engine": "EngineLineDetectorSimple",
+    "scipy.interpolate": "interp1d",
 }
 
 

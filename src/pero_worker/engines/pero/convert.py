@@ -35,15 +35,15 @@ def from_layout(layout: Any, page: Page, words: Mapping[int, Sequence[Word]]) ->
     """`page` with the layout's regions and lines; `words` by `id` of the line object."""
     size = (page.width, page.height)
     return Page(
-        page.name,
-        page.width,
-        page.height,
-        tuple(
+        name=page.name,
+        width=page.width,
+        height=page.height,
+        regions=tuple(
             Region(
-                region.id,
-                _polygon(region.polygon, size),
-                tuple(_line(line, size, tuple(words.get(id(line), ()))) for line in region.lines),
-                region.region_type,
+                id=region.id,
+                polygon=_polygon(region.polygon, size),
+                lines=tuple(_line(line, size, tuple(words.get(id(line), ()))) for line in region.lines),
+                kind=region.region_type,
             )
             for region in layout.regions
         ),

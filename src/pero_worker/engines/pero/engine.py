@@ -19,8 +19,10 @@ from pero_worker.engines.pero import compat, speed, tidy
 from pero_worker.engines.pero.calibration import Calibration
 from pero_worker.engines.pero.check import check_config
 from pero_worker.engines.pero.crops import line_grid
+from pero_worker.engines.pero.ink import Ink
 from pero_worker.engines.pero.logits import load_logits
 from pero_worker.engines.pero.readers import SECTIONS, Reader, Reading, calibration_of, description_of, read, unsure_of
+from pero_worker.engines.pero.smallprint import reduce_less
 from pero_worker.engines.pero.tidy import Tidying
 from pero_worker.engines.pero.words import Frames, Rails, words_of
 from pero_worker.engines.rules import Rule, rules_in
@@ -32,6 +34,7 @@ page_parser = compat.import_pero()
 
 from pero_worker.engines.pero import convert  # noqa: E402 - imports pero_ocr, which must be repaired before
 from pero_worker.engines.pero.gutters import part_lines  # noqa: E402
+from pero_worker.engines.pero.titles import add_titles  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +113,11 @@ class _Run:
         self.calibration = calibration
         self.work = work
         self.image = image
-        self.page = replace(work.page, width=width, height=height) if work.page else Page(work.name, width, height)
+        self.page = (
+            replace(work.page, width=width, height=height)
+            if work.page
+            else Page(name=work.name, width=width, height=height)
+        )
         self.layout = convert.to_layout(self.page)
         self.rails: dict[int, Rails] = {}
         self.readings: dict[int, Reading] = {}
@@ -121,8 +128,11 @@ class _Run:
         rules: list[Rule] = []
         if parser.run_layout_parser and min(self.image.shape[:2]) >= MIN_SIDE:
             with self._phase("layout"):
+                is_small = tidying.find_small_print and reduce_less(parser, self.image)
                 for step in parser.layout_parsers:
                     self.layout = step.process_page(self.image, self.layout)
+                if is_small:
+                    add_titles(parser, self.image, self.layout)
                 if tidying.find_paragraphs:
                     heights = [sum(line.heights) for line in self.layout.lines_iterator()]
                     rules = rules_in(self.image, float(np.median(heights))) if heights else []
@@ -154,7 +164,7 @@ class _Run:
             try:
                 grid = line_grid(cropper, line)
                 line.crop = cropper.fast_remap(self.image, grid)
-                self.rails[id(line)] = Rails(grid[0], grid[-1])
+                self.rails[id(line)] = Rails(top=grid[0], bottom=grid[-1])
             except Exception as error:
                 # pero-ocr reads a line that cannot be cropped as empty, too.
                 logger.debug("line %s cannot be cropped: %s", line.id, error)
@@ -221,22 +231,28 @@ class _Run:
         ctc = self.parser.provides_ctc_logits or not self.parser.run_ocr
         if not ctc or not line.transcription or line.characters is None or line.logit_coords is None:
             return ()
-        rails = self.rails.get(id(line)) or _rails(line)
+        rails, crop = self.rails.get(id(line)), line.crop
+        if rails is None:
+            rails, crop = _cropped_anew(line, self.image)
         if rails is None:
             return ()
         width = reading.width if reading else None if line.crop is None else line.crop.shape[1]
         size, span = (self.page.width, self.page.height), tuple(line.logit_coords)
-        return words_of(line.transcription, frames, line.characters, span, rails, size, width, calibration)
+        ink = None if crop is None else Ink.of(crop)
+        return words_of(line.transcription, frames, line.characters, span, rails, size, width, calibration, ink)
 
 
-def _rails(line: Any) -> Rails | None:
-    """The edges of a line that this stage did not crop."""
+def _cropped_anew(line: Any, image: NDArray[np.uint8]) -> tuple[Rails | None, NDArray[np.uint8] | None]:
+    """The edges of a line that this stage did not crop, and its picture."""
     try:
-        grid = line_grid(page_parser.cropper.EngineLineCropper(line_height=32, poly=2), line)
+        cropper = page_parser.cropper.EngineLineCropper(line_height=32, poly=2)
+        grid = line_grid(cropper, line)
+        if not grid.shape[1]:
+            return None, None
+        return Rails(top=grid[0], bottom=grid[-1]), cropper.fast_remap(image, grid)
     except Exception as error:
         logger.debug("line %s has no geometry: %s", line.id, error)
-        return None
-    return Rails(grid[0], grid[-1]) if grid.shape[1] else None
+        return None, None
 
 
 def _device(name: str) -> Any:

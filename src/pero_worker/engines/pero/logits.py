@@ -41,9 +41,10 @@ _OPCODES = frozenset(_HARMLESS.split())
 _TABLES = ("line_characters", "logit_coords")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LineLogits:
-    """One line's raw logits as a compressed sparse column matrix of (frames, characters); the last column is blank.
+    """One line's raw logits as a compressed sparse column matrix of (frames, characters), the last of them blank, in
+    its parts `data`, `indices`, `indptr` and `shape`.
 
     `characters` has one string per column or is None; `coords` are the frames where the line's crop begins and ends.
     """
@@ -190,7 +191,14 @@ def _line(matrix: object, characters: object, coords: object) -> LineLogits:
         or (len(indices) and (indices.min() < 0 or indices.max() >= rows))
     ):
         raise PageError("the logits hold a matrix whose indices do not fit")
-    return LineLogits(data, indices, indptr, (rows, columns), _strings(characters, columns), _span(coords))
+    return LineLogits(
+        data=data,
+        indices=indices,
+        indptr=indptr,
+        shape=(rows, columns),
+        characters=_strings(characters, columns),
+        coords=_span(coords),
+    )
 
 
 def _array(value: object) -> Array:

@@ -24,9 +24,10 @@ SECTIONS = tuple(f"READER_{number}" for number in range(2, 5))
 JSON, UNSURE, CONFIDENCE = "OCR_JSON", "UNSURE", "CONFIDENCE"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Reading:
-    """What a reader made of a line: text, frames, and `span`, the first frame of the crop and the one behind it."""
+    """What a `reader` made of a line: `text` with its `confidence`, `frames` and raw `logits`, and `span`, the first
+    frame of the crop and the one behind it."""
 
     text: str
     frames: Frames
@@ -75,7 +76,15 @@ class Reader:
             for place, text, logits, span in zip(batch, *results, strict=True):
                 frames = Frames.of(logits)
                 sure = self.calibration(frames.letters())
-                found[place] = Reading(text, frames, logits, span, fitting[place].shape[1], self, sure)
+                found[place] = Reading(
+                    text=text,
+                    frames=frames,
+                    logits=logits,
+                    span=span,
+                    width=fitting[place].shape[1],
+                    reader=self,
+                    confidence=sure,
+                )
         return [found[place] for place in range(len(crops))]
 
     def _padded(self, crop: NDArray[np.uint8]) -> int:

@@ -17,6 +17,7 @@ from pero_worker.page import Line, Page, Region
 SECTION = "WORKER"
 SORT, DROP, LEAST = "SORT_LINES", "DROP_FALSE_LINES", "LEAST_CONFIDENCE"
 PARAGRAPHS = "FIND_PARAGRAPHS"
+SMALL = "FIND_SMALL_PRINT"
 _UNSURE = 0.6
 """A line without letters and digits is believed from this confidence on."""
 _SPECKS = frozenset(".,:;'`´’‘‚·•\"“”„-")
@@ -26,16 +27,20 @@ _COVERED = 0.6
 """A line is found twice when a longer one covers this share of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tidying:
     """Which of the two to do; neither unless the configuration says so, for pero-ocr does neither."""
 
     sort_lines: bool = False
+    """Lines are put into reading order."""
     drop_false_lines: bool = False
+    """Lines that are none (rulers, speckle, what shows through) are left out."""
     least_confidence: float = 0.0
     """With `drop_false_lines`: a line that is read with less confidence is taken for one that is none."""
     find_paragraphs: bool = False
     """Lines are sorted, and regions become paragraphs, headings and what else there is."""
+    find_small_print: bool = False
+    """Pages are reduced less for the layout network where their letters are small."""
 
     @classmethod
     def of(cls, config: ConfigParser) -> Tidying:
@@ -44,10 +49,11 @@ class Tidying:
             return cls()
         section = config[SECTION]
         return cls(
-            bool(section.getboolean(SORT, raw=True, fallback=False)),
-            bool(section.getboolean(DROP, raw=True, fallback=False)),
-            float(section.getfloat(LEAST, raw=True, fallback=0.0)),
-            bool(section.getboolean(PARAGRAPHS, raw=True, fallback=False)),
+            sort_lines=bool(section.getboolean(SORT, raw=True, fallback=False)),
+            drop_false_lines=bool(section.getboolean(DROP, raw=True, fallback=False)),
+            least_confidence=float(section.getfloat(LEAST, raw=True, fallback=0.0)),
+            find_paragraphs=bool(section.getboolean(PARAGRAPHS, raw=True, fallback=False)),
+            find_small_print=bool(section.getboolean(SMALL, raw=True, fallback=False)),
         )
 
     def __call__(self, page: Page, rules: Sequence[Rule] = ()) -> Page:
@@ -152,7 +158,7 @@ def _joined(regions: Sequence[Region], lines: Sequence[Line]) -> Region:
         return replace(regions[0], lines=tuple(lines))
     (left, top), (right, bottom) = (tuple(map(pick, zip(*points, strict=True))) for pick in (min, max))
     outline = ((left, top), (right, top), (right, bottom), (left, bottom))
-    return Region(regions[0].id, outline, tuple(lines), regions[0].kind)
+    return Region(id=regions[0].id, polygon=outline, lines=tuple(lines), kind=regions[0].kind)
 
 
 def _boxes(lines: Sequence[Line]) -> list[Box]:
@@ -163,7 +169,7 @@ def _boxes(lines: Sequence[Line]) -> list[Box]:
         points = [turned(point, angle) for point in line.baseline or line.polygon] or [(0.0, 0.0)]
         xs, ys = zip(*points, strict=True)
         above, below = line.heights or (0.0, 0.0)
-        boxes.append(Box(min(xs), fmean(ys) - above, max(xs), fmean(ys) + below))
+        boxes.append(Box(left=min(xs), top=fmean(ys) - above, right=max(xs), bottom=fmean(ys) + below))
     return boxes
 
 

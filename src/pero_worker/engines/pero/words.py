@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pero_worker.engines.pero.ink import Ink, snapped
 from pero_worker.page import Polygon, Word
 
 Array = NDArray[Any]
@@ -21,14 +22,16 @@ _REACH = 0.6
 """How far a glyph reaches from its middle: half an advance, and a little for wide letters at a word's ends."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Frames:
-    """A line's network output: pero-ocr's `sparse` matrix (frames, characters) of logits, where what is not stored is
-    improbable; `best` and `probability` (frames): the likeliest character of each frame, and how likely it is."""
+    """A line's network output."""
 
     sparse: Any
+    """pero-ocr's sparse matrix (frames, characters) of logits; what is not stored is improbable."""
     best: Array
+    """(frames) The likeliest character of each frame."""
     probability: Array
+    """(frames) How likely it is."""
 
     @classmethod
     def of(cls, sparse: Any) -> Frames:
@@ -36,7 +39,7 @@ class Frames:
         best = logits.argmax(axis=1)
         peak = logits[np.arange(len(best)), best]
         probability = 1 / np.exp(logits - peak[:, np.newaxis]).sum(axis=1)
-        return cls(sparse, best, probability)
+        return cls(sparse=sparse, best=best, probability=probability)
 
     @property
     def blank(self) -> int:
@@ -78,9 +81,10 @@ def _dense(sparse: Any) -> Array:
     return logits
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Rails:
-    """The upper and lower edge of a line on the page, both (n, 2) in pixels, sampled evenly from left to right."""
+    """The upper (`top`) and lower (`bottom`) edge of a line, both (n, 2) in pixels of the page, sampled evenly from
+    left to right."""
 
     top: Array
     bottom: Array
@@ -97,7 +101,7 @@ class Rails:
         return tuple((float(x), float(y)) for x, y in corners)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Spelling:
     """Where the text's characters are: `start` and `end` frame and `probability` of each."""
 
@@ -115,11 +119,13 @@ def words_of(
     size: tuple[int, int],
     crop_width: int | None = None,
     calibration: Callable[[float], float] = float,
+    ink: Ink | None = None,
 ) -> tuple[Word, ...]:
     """The words of `text` (split at white space) with their boxes and confidences.
 
     `span` is where the crop begins and ends in frames, `crop_width` its exact width in pixels, `size` the
-    page's width and height; `calibration` turns the mean probability of letters into a confidence.
+    page's width and height; `calibration` turns the mean probability of letters into a confidence; boxes reach as far
+    as the `ink` of the crop, if it is given.
     """
     places = [match.span() for match in re.finditer(r"\S+", text)]
     if not places:
@@ -131,18 +137,30 @@ def words_of(
     centre = np.clip(centre, span[0] + advance / 2, max(span[0] + advance / 2, span[1] - advance / 2))
     reach = _REACH * advance
     length = (crop_width or (span[1] - span[0]) * PIXELS_PER_FRAME) / PIXELS_PER_FRAME
+    edges = np.array([_edges(spelling, centre, first, last, reach) for first, last in places])
+    shares = (edges - span[0]) / length
+    if ink is not None:
+        columns = len(ink.columns)
+        middles = [tuple((centre[[first, last - 1]] - span[0]) / length * columns) for first, last in places]
+        shares = snapped(shares * columns, middles, advance / length * columns, ink) / columns
     words = []
-    for first, last in places:
-        left = min(spelling.start[first], centre[first] - reach)
-        right = max(spelling.end[last - 1], centre[last - 1] + reach)
-        if first > 0:
-            left = max(left, (centre[first - 1] + centre[first]) / 2)
-        if last < len(text):
-            right = min(right, (centre[last - 1] + centre[last]) / 2)
-        box = rails.box((left - span[0]) / length, (right - span[0]) / length, *size)
+    for (first, last), (left, right) in zip(places, shares, strict=True):
+        box = rails.box(left, right, *size)
         sure = None if spelling.probability is None else calibration(float(spelling.probability[first:last].mean()))
-        words.append(Word(text[first:last], box, sure))
+        words.append(Word(text=text[first:last], polygon=box, confidence=sure))
     return tuple(words)
+
+
+def _edges(spelling: _Spelling, centre: Array, first: int, last: int, reach: float) -> tuple[float, float]:
+    """Where a word begins and ends, in frames: as far as its outer letters reach, but no farther than half the way to
+    their neighbours."""
+    left = min(spelling.start[first], centre[first] - reach)
+    right = max(spelling.end[last - 1], centre[last - 1] + reach)
+    if first > 0:
+        left = max(left, (centre[first - 1] + centre[first]) / 2)
+    if last < len(centre):
+        right = min(right, (centre[last - 1] + centre[last]) / 2)
+    return left, right
 
 
 def _advance(centre: Array, places: list[tuple[int, int]]) -> float:
@@ -161,7 +179,7 @@ def _path(text: str, frames: Frames, characters: Sequence[str]) -> _Spelling | N
         return None
     owner = np.repeat(spoken, [len(piece) for piece in pieces])
     probability = np.maximum.reduceat(frames.probability, starts) if len(starts) else np.zeros(0)
-    return _Spelling(starts[owner], ends[owner], probability[owner])
+    return _Spelling(start=starts[owner], end=ends[owner], probability=probability[owner])
 
 
 def _aligned(text: str, frames: Frames, characters: Sequence[str]) -> _Spelling | None:
@@ -199,10 +217,10 @@ def _aligned(text: str, frames: Frames, characters: Sequence[str]) -> _Spelling 
     wanted = 2 * np.arange(len(text)) + 1
     start, end = np.searchsorted(path, wanted), np.searchsorted(path, wanted, side="right")
     probability = [np.exp(scores[a:b, state].max()) for a, b, state in zip(start, end, wanted, strict=True)]
-    return _Spelling(start, end, np.asarray(probability))
+    return _Spelling(start=start, end=end, probability=np.asarray(probability))
 
 
 def _even(text: str, span: tuple[int, int]) -> _Spelling:
     """Equal widths for all characters."""
     borders = np.linspace(span[0], span[1], len(text) + 1)
-    return _Spelling(borders[:-1], borders[1:], None)
+    return _Spelling(start=borders[:-1], end=borders[1:], probability=None)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from pero_worker.errors import TransientError, UsageError
-from pero_worker.gateway.store.schema import metadata
+from pero_worker.gateway.store.migrations import bring_up_to_date
 
 _BUSY_SECONDS = 30
 _WRITES = "pero_writes"
@@ -32,9 +32,9 @@ class Database:
             ) from error
 
     def create(self) -> None:
-        """Makes the tables that are not there yet."""
-        with self._trouble():
-            metadata.create_all(self._engine)
+        """Makes the tables, or brings those of an earlier version up to date. UsageError: they are of a later one."""
+        with self.write() as connection:
+            bring_up_to_date(connection)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -110,14 +110,22 @@ def take_over(connection: Connection, alive_since: float, *, carried: bool, now:
     return int(connection.execute(change.values(values)).rowcount)
 
 
-def send_again(connection: Connection, sent_before: float, now: float) -> int:
-    """Pages that went to the cluster before `sent_before` and never came back wait again; how many."""
+def send_again(connection: Connection, sent_before: float, now: float, *, blamed: bool) -> Sequence[RowMapping]:
+    """Pages that went to the cluster before `sent_before` and never came back wait again: `id`, `job`, and how often
+    that was so when it may have been their fault (`blamed`: as it may be now)."""
     change = (
         update(pages)
         .where(pages.c.state == PageState.PROCESSING.value, pages.c.sent < sent_before)
-        .values(state=PageState.WAITING.value, sent_by=None, sent=None, changed=now)
+        .values(
+            state=PageState.WAITING.value,
+            sent_by=None,
+            sent=None,
+            changed=now,
+            sends=pages.c.sends + int(blamed),
+        )
+        .returning(pages.c.id, pages.c.job, pages.c.sends)
     )
-    return int(connection.execute(change).rowcount)
+    return connection.execute(change).mappings().all()
 
 
 def retire(connection: Connection, instance: str) -> None:

@@ -112,10 +112,12 @@ def serve_engine(
     default: bool,
     now: float,
 ) -> None:
-    """Makes an engine of ours the active version of its name, and keeps the default that somebody chose."""
+    """Makes an engine of ours the active version of its name, and keeps the default that somebody chose: a new version
+    of it takes its place, or jobs that name no engine would find none."""
     definition = {"stages": list(stages)}
     found = find_engines(connection, name=name, version=version)
-    default = default and not find_engines(connection, default=True)
+    chosen = find_engines(connection, default=True)
+    default = chosen[0]["name"] == name if chosen else default
     if not found:
         add_engine(
             connection,

@@ -27,15 +27,21 @@ from pero_worker.gateway.store.events import append_event
 from pero_worker.gateway.store.schema import engines, jobs, pages, results
 
 _OPEN = [state.value for state in OPEN_PAGES]
-_ROWS_AT_ONCE = 1000
+ROWS_AT_ONCE = 1000
+_MAX_STAGE = 255
 _PROGRESS_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPage:
+    """A page of a new job."""
+
     name: str
+    """Unique in its job."""
     position: int
+    """From 0."""
     url: str | None = None
+    """Where its image is fetched from; None: it is uploaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +49,24 @@ class NewJob:
     """`engine` is an engine's id; None: whoever leases the job decides."""
 
     api: Api
+    """The dialect that it came by."""
     owner: str
+    """The id of a key."""
     engine: str | None
     backend: Backend
+    """Who does it."""
     pages: Sequence[NewPage]
+    """In order."""
     alto_required: bool = False
+    """ALTO is uploaded with each page."""
     page_required: bool = False
+    """PAGE XML is uploaded with each page."""
     meta_json_required: bool = False
+    """A meta.json is uploaded with the job."""
     trace: str = ""
+    """Follows its pages to the logs of workers."""
     extras: Mapping[str, object] = field(default_factory=dict)
-    """Columns of the job that v1 adds: name, formats, priority, webhook, labels, retention_days."""
+    """Columns of the job that v1 adds: name, formats, priority, webhook, labels, retention_days, deadline, document."""
 
 
 def create_job(connection: Connection, new: NewJob, now: float) -> str:
@@ -102,9 +116,9 @@ def create_job(connection: Connection, new: NewJob, now: float) -> str:
         }
         for page in new.pages
     ]
-    for start in range(0, count, _ROWS_AT_ONCE):
-        connection.execute(insert(pages), rows[start : start + _ROWS_AT_ONCE])
-    _tell_job(connection, job, new.owner, state, now)
+    for start in range(0, count, ROWS_AT_ONCE):
+        connection.execute(insert(pages), rows[start : start + ROWS_AT_ONCE])
+    tell_job(connection, job, new.owner, state, now)
     return job
 
 
@@ -158,8 +172,8 @@ def spread_document(connection: Connection, job: RowMapping, page: RowMapping, f
     gone = connection.execute(delete(pages).where(pages.c.job == job["id"], old)).rowcount
     path = PurePosixPath(page["name"])
     names = [f"{path.stem}_{number:04d}{path.suffix}" for number in range(2, frames + 1)]
-    for start in range(0, len(names), _ROWS_AT_ONCE):
-        some = names[start : start + _ROWS_AT_ONCE]
+    for start in range(0, len(names), ROWS_AT_ONCE):
+        some = names[start : start + ROWS_AT_ONCE]
         taken = select(pages.c.name).where(pages.c.job == job["id"], pages.c.name.in_(some))
         if connection.execute(taken.limit(1)).first():
             raise ApiError(409, "IMAGE_NAME_TAKEN", "A page of the document would have the name of another image.")
@@ -177,8 +191,8 @@ def spread_document(connection: Connection, job: RowMapping, page: RowMapping, f
         }
         for number, name in enumerate(names, 1)
     ]
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        connection.execute(insert(pages), rows[start : start + _ROWS_AT_ONCE])
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        connection.execute(insert(pages), rows[start : start + ROWS_AT_ONCE])
     connection.execute(update(pages).where(pages.c.id == page["id"]).values(frames=frames))
     more = len(rows) - gone
     connection.execute(
@@ -211,7 +225,7 @@ def _start(connection: Connection, job: RowMapping, now: float) -> None:
     )
     if job["engine"]:
         connection.execute(update(engines).where(engines.c.id == job["engine"]).values(last_used=now))
-    _tell_job(connection, job["id"], job["owner"], JobState.QUEUED, now)
+    tell_job(connection, job["id"], job["owner"], JobState.QUEUED, now)
 
 
 def start_without(connection: Connection, job: RowMapping, reasons: Mapping[str, str], now: float) -> int:
@@ -256,8 +270,10 @@ def finish_page(connection: Connection, end: PageEnd, now: float) -> RowMapping 
         "lines": end.lines,
         "engine_text": end.engine_text or None,
         "worker": end.worker or None,
+        "stage": end.stage[:_MAX_STAGE] or None,
         "seconds": dict(end.seconds),
         "worker_seconds": end.worker_seconds,
+        "energy_joules": end.energy_joules,
         "sent_by": None,
         "changed": now,
         "finished": now,
@@ -305,7 +321,7 @@ def end_job(connection: Connection, job: RowMapping, state: JobState, now: float
         .where(jobs.c.id == job["id"])
         .values(state=state.value, progress=progress, changed=now, finished=now)
     )
-    _tell_job(connection, job["id"], job["owner"], state, now)
+    tell_job(connection, job["id"], job["owner"], state, now)
     add_delivery(connection, job, state.value, now)
 
 
@@ -344,10 +360,11 @@ def mark_processing(connection: Connection, jobs_begun: Sequence[str], now: floa
         .returning(jobs.c.id, jobs.c.owner)
     )
     for job, owner in connection.execute(begun).all():
-        _tell_job(connection, job, owner, JobState.PROCESSING, now)
+        tell_job(connection, job, owner, JobState.PROCESSING, now)
 
 
-def _tell_job(connection: Connection, job: str, owner: str, state: JobState, now: float) -> None:
+def tell_job(connection: Connection, job: str, owner: str, state: JobState, now: float) -> None:
+    """Those who follow the job."""
     append_event(connection, "job.state", owner=owner, job=job, data={"job": job, "state": state.value}, now=now)
 
 
@@ -357,7 +374,15 @@ def retry_pages(connection: Connection, job: RowMapping, names: Sequence[str] | 
     condition &= pages.c.image_uploaded.is_(True) | pages.c.url.is_not(None)  # What was never uploaded cannot be read.
     if names is not None:
         condition &= pages.c.name.in_(names)
-    values = {"state": PageState.WAITING.value, "failure": None, "error": None, "changed": now, "finished": None}
+    values = {
+        "state": PageState.WAITING.value,
+        "failure": None,
+        "error": None,
+        "stage": None,
+        "sends": 0,
+        "changed": now,
+        "finished": None,
+    }
     count = connection.execute(update(pages).where(condition).values(values)).rowcount
     if count:
         leased = job["backend"] == Backend.LEASE
@@ -368,10 +393,11 @@ def retry_pages(connection: Connection, job: RowMapping, names: Sequence[str] | 
             "state": JobState.QUEUED.value,
             "changed": now,
             "finished": None,
+            "deadline": case((jobs.c.deadline <= now, None), else_=jobs.c.deadline),
             **({"previous_attempts": None, "worker": None} if leased else {}),
         }
         connection.execute(update(jobs).where(jobs.c.id == job["id"]).values(again))
-        _tell_job(connection, job["id"], job["owner"], JobState.QUEUED, now)
+        tell_job(connection, job["id"], job["owner"], JobState.QUEUED, now)
     return int(count)
 
 
@@ -394,6 +420,25 @@ def jobs_to_expire(connection: Connection, ended_before: float, now: float, limi
     )
     query = select(jobs).where(jobs.c.files_gone.is_(False), jobs.c.finished.is_not(None), over)
     return connection.execute(query.order_by(jobs.c.finished).limit(limit)).mappings().all()
+
+
+def late_jobs(connection: Connection, now: float, limit: int) -> Sequence[RowMapping]:
+    """Jobs whose deadline has passed and that have not ended, locked."""
+    going_on = [state.value for state in JobState if state not in FINAL_JOBS]
+    query = select(jobs).where(jobs.c.state.in_(going_on), jobs.c.deadline <= now)
+    return connection.execute(query.order_by(jobs.c.deadline).limit(limit).with_for_update()).mappings().all()
+
+
+def give_up_late_job(connection: Connection, job: RowMapping, now: float) -> None:
+    """Pages that are not done by the deadline have failed: they may be tried again. The caller has locked the job."""
+    values = {"failure": Failure.PROCESSING_FAILED.value, "error": "it was not done by the job's deadline"}
+    connection.execute(update(pages).where(pages.c.job == job["id"], pages.c.state.in_(_OPEN)).values(values))
+    close_pages(connection, job["id"], PageState.FAILED, now)
+    left = find_job(connection, job["id"])
+    if left is not None:
+        end_job(
+            connection, left, finished_state(left["pages"], left["failed"]) if left["pages"] else JobState.FAILED, now
+        )
 
 
 def abandoned_jobs(connection: Connection, changed_before: float, limit: int) -> Sequence[RowMapping]:

@@ -15,14 +15,19 @@ from pero_worker.gateway.store.events import append_event
 from pero_worker.gateway.store.jobs import close_pages, end_job, find_job
 from pero_worker.gateway.store.schema import jobs, pages
 
+_MAX_AMOUNT = 1e12
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseTerms:
-    """Seconds that a lease lasts, seconds of grace after it, and how often a job is tried."""
+    """How long workers may have jobs."""
 
     seconds: float
+    """A lease lasts so long."""
     grace: float
+    """Seconds after it until the job is given to another worker."""
     max_attempts: int
+    """How often a job is tried."""
 
 
 def lease_job(
@@ -121,6 +126,8 @@ def note_report(connection: Connection, job: str, report: Mapping[str, Mapping[s
             "lines": lines if isinstance(lines, int) and 0 <= lines < 2**31 else None,
             "engine_text": storable_line(line.get("engine")),
             "worker": storable_line(line.get("worker")),
+            "worker_seconds": _amount(line.get("worker_seconds")) or 0.0,
+            "energy_joules": _amount(line.get("energy_joules")),
         }
         if line.get("status") == "failed":
             failure = line.get("error_class")
@@ -145,6 +152,12 @@ def _fail_page(connection: Connection, job: str, page: str) -> None:
 
 def _is_part(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _amount(value: object) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if 0 <= value < _MAX_AMOUNT else None
 
 
 def mark_error(connection: Connection, job: RowMapping, now: float) -> None:

@@ -14,6 +14,9 @@ def _flag(name: str, value: bool = False) -> Column[bool]:
     return Column(name, Boolean, nullable=False, default=value)
 
 
+schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))
+"""One row: see `migrations.py`."""
+
 keys = Table(
     "keys",
     metadata,
@@ -98,13 +101,19 @@ jobs = Table(
     Column("retention_days", Float),
     _flag("files_gone"),
     Column("progress_told", Float),
+    Column("deadline", Float),
+    Column("document", JSON),
+    _flag("document_unread"),
+    Index("jobs_by_deadline", "state", "deadline"),
+    Index("jobs_with_documents", "document_unread", "number"),
     Index("jobs_of_owner", "owner", "number"),
     Index("jobs_of_day", "owner", "created"),
     Index("jobs_to_lease", "backend", "state", "priority", "number"),
     Index("jobs_by_end", "files_gone", "finished"),
     sqlite_autoincrement=True,
 )
-"""`missing` counts uploads that are still required, `open` pages that are not final."""
+"""`missing` counts uploads that are still required, `open` pages that are not final; `document` names the IIIF manifest
+or METS that the pages come from, which is `document_unread` until the gateway has fetched it."""
 
 pages = Table(
     "pages",
@@ -143,6 +152,10 @@ pages = Table(
     Column("worker", Text),
     Column("seconds", JSON),
     Column("worker_seconds", Float, nullable=False, default=0.0),
+    Column("stage", String(255)),
+    Column("sends", Integer, nullable=False, default=0),
+    Column("energy_joules", Float),
+    Column("picture", JSON),
     Unique("job", "name"),
     Index("pages_of_job", "job", "position", "number"),
     Index("pages_to_do", "backend", "state", "owner", "priority", "number"),
@@ -151,7 +164,9 @@ pages = Table(
     sqlite_autoincrement=True,
 )
 """`document` is the page whose file holds this one, too, as its page `frame` (from 0) of `frames`; `trace` is the id of
-the HTTP request that brought the image; `sent_by` the gateway that gave the page to workers."""
+the HTTP request that brought the image; `sent_by` the gateway that gave the page to workers; `stage` the last that did
+something to it; `sends` how often the cluster lost it; `energy_joules` what was measured, null when nothing was;
+`picture` where a document says that the scan is."""
 
 results = Table(
     "results",
@@ -182,6 +197,15 @@ idempotency = Table(
     Column("created", Float, nullable=False, index=True),
 )
 """Replies are kept for clients that ask the same again."""
+
+rates = Table(
+    "rates",
+    metadata,
+    Column("owner", String(36), primary_key=True),
+    Column("tokens", Float, nullable=False),
+    Column("filled", Float, nullable=False),
+)
+"""What keys with a limit may still ask, where several gateways share the database."""
 
 events = Table(
     "events",

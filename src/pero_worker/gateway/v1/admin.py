@@ -22,7 +22,7 @@ from pero_worker.gateway.store.keys import add_key, all_keys, change_key, key_by
 from pero_worker.gateway.store.schema import engines, jobs
 from pero_worker.gateway.v1.archives import receive_archive
 from pero_worker.gateway.v1.models import EngineChange, JobForced, KeyChange, NewEngine, NewKey
-from pero_worker.gateway.v1.replies import key_data, ok, seconds_of
+from pero_worker.gateway.v1.replies import key_data, limits_data, ok, seconds_of
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
 Admin = Annotated[Key, Depends(require())]
@@ -40,7 +40,7 @@ def post_key(request: Request, key: Admin, new: NewKey) -> Response:
     gateway = gateway_of(request)
     text, secret = make_key(gateway.settings.key_prefix, gateway.random_bytes, gateway.server_secret)
     with gateway.database.write() as connection:
-        if add_key(connection, new.label, new.role, secret, gateway.now()) is None:
+        if add_key(connection, new.label, new.role, secret, gateway.now(), **new.columns()) is None:
             raise ApiError(409, "KEY_ALREADY_EXISTS", "There is a key with this label.")
     return ok("KEY_CREATED", "The key was made; keep it, it is not shown again.", {"secret": text}, status=201)
 
@@ -60,8 +60,8 @@ def post_secret(request: Request, key: Admin, label: str) -> Response:
 
 @router.patch("/keys/{label}")
 def patch_key(request: Request, key: Admin, label: str, change: KeyChange) -> Response:
-    """Rename, promote or revoke a key."""
-    values = change.model_dump(exclude_none=True)
+    """Rename, promote or revoke a key, or change its limits; a limit of null is none."""
+    values = {**change.model_dump(exclude_none=True, include={"label", "role", "active"}), **change.columns()}
     if not values:
         raise ApiError(400, "KEY_UPDATE_NO_FIELDS", "There is nothing to change in the request.")
     with gateway_of(request).database.write() as connection:
@@ -82,7 +82,7 @@ def get_keys(request: Request, key: Admin) -> Response:
     """All keys by their labels."""
     with gateway_of(request).database.read() as connection:
         found = all_keys(connection)
-    return ok("KEYS_RETRIEVED", "The keys.", [key_data(one) for one in found])
+    return ok("KEYS_RETRIEVED", "The keys.", [{**key_data(one), **limits_data(one)} for one in found])
 
 
 @router.post("/engines", status_code=201)

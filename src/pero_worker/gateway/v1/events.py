@@ -94,9 +94,12 @@ class EventHub:
 
 @router.get("/events", response_class=StreamingResponse)
 async def get_events(
-    request: Request, key: Reader, since: Annotated[int | None, Query(ge=0, le=2**62)] = None, everything: bool = False
+    request: Request,
+    key: Reader,
+    since: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+    everything: Annotated[bool, Query(alias="all")] = False,
 ) -> Response:
-    """What happens to this key's jobs; administrators follow all with `everything`."""
+    """What happens to this key's jobs; administrators follow all keys' jobs, and the workers, with `all`."""
     owner = None if everything and key.role is Role.ADMIN else key.id
     return await _stream(request, _since(request, since), owner=owner, job=None)
 

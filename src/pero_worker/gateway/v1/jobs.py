@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, and_, select
 from starlette.responses import Response
 
 from pero_worker.gateway.auth import gateway_of, require
-from pero_worker.gateway.errors import ApiError
+from pero_worker.gateway.errors import ApiError, invalid
 from pero_worker.gateway.keys import Key, Role
 from pero_worker.gateway.limits import check_quota
 from pero_worker.gateway.middleware import trace
@@ -50,18 +50,23 @@ def post_job(request: Request, key: User, definition: JobDefinition) -> Response
 
 
 def _create(connection: Connection, key: Key, definition: JobDefinition, now: float) -> Response:
-    check_quota(connection, key, len(definition.images), now)
+    if definition.deadline is not None and seconds_of(definition.deadline) <= now:
+        raise invalid(("body", "deadline"), "The deadline has passed.")
+    images = definition.images or []
+    check_quota(connection, key, len(images), now)
     engine = choose_engine(connection, definition.engine_name, definition.engine_version)
     if engine == "ENGINE_NOT_FOUND":
         raise ApiError(404, "ENGINE_NOT_FOUND", "There is no such engine.")
     if isinstance(engine, str):
         raise ApiError(409, "ENGINE_INACTIVE", "No version of this engine is active.")
+    if definition.document is not None and (engine is None or engine["backend"] == Backend.LEASE):
+        raise ApiError(409, "ENGINE_TAKES_NO_DOCUMENTS", "Only the gateway's own engines read pages of documents.")
     new = NewJob(
         api=Api.V1,
         owner=key.id,
         engine=engine["id"] if engine else None,
         backend=Backend(engine["backend"]) if engine else Backend.LEASE,
-        pages=[NewPage(name=image.name, position=image.order, url=image.url) for image in definition.images],
+        pages=[NewPage(name=image.name, position=image.order, url=image.url) for image in images],
         alto_required=definition.alto_required,
         page_required=definition.page_required,
         meta_json_required=definition.meta_json_required,
@@ -73,6 +78,9 @@ def _create(connection: Connection, key: Key, definition: JobDefinition, now: fl
             "labels": definition.labels,
             "webhook": definition.webhook.model_dump() if definition.webhook else None,
             "retention_days": definition.expires_after_days,
+            "document": definition.document.model_dump(exclude_none=True) if definition.document else None,
+            "document_unread": definition.document is not None,
+            "deadline": seconds_of(definition.deadline) if definition.deadline else None,
         },
     )
     job = find_job(connection, create_job(connection, new, now))
@@ -82,11 +90,14 @@ def _create(connection: Connection, key: Key, definition: JobDefinition, now: fl
 
 
 def _check_images(definition: JobDefinition, max_pages: int) -> None:
-    if len(definition.images) > max_pages:
+    if definition.images is None and definition.document is None:
+        raise invalid(("body", "images"), "Field required", "missing")
+    images = definition.images or []
+    if len(images) > max_pages:
         message = f"A job has at most {max_pages} images."
         details = [{"loc": ["body", "images"], "msg": message, "type": "too_long"}]
         raise ApiError(422, "REQUEST_VALIDATION_ERROR", message, details=details)
-    doubles = [name for name, count in Counter(image.name for image in definition.images).items() if count > 1]
+    doubles = [name for name, count in Counter(image.name for image in images).items() if count > 1]
     if doubles:
         message = f"Duplicate image names found: {', '.join(doubles[:20])}"
         details = [{"loc": ["body", "images", "name"], "msg": message, "type": "value_error.duplicate"}]

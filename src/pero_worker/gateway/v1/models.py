@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from pero_worker.formats import PageFormat, installed_formats
 from pero_worker.gateway.keys import Role
 from pero_worker.gateway.names import page_name_fault, storable, text_fault
 from pero_worker.gateway.states import JobState
+from pero_worker.gateway.v1.replies import seconds_of
 
 _INT = 2**31 - 1
 
@@ -78,10 +79,25 @@ class Webhook(Model):
     events: Annotated[list[Literal["job.done", "job.failed", "job.cancelled"]] | None, Field(max_length=3)] = None
 
 
-class JobDefinition(Model):
-    """A job as it is created; it starts by itself with the last upload that it requires."""
+class Document(Model):
+    """Lists the pages of a job; it is fetched from one of the addresses."""
 
-    images: list[NewImage]
+    iiif: Annotated[Url | None, Field(examples=["https://iiif.example.org/book/manifest.json"])] = None
+    mets: Url | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.iiif is None) == (self.mets is None):
+            raise ValueError("give the address of a IIIF manifest or of a METS")
+        return self
+
+
+class JobDefinition(Model):
+    """A job as it is created; it starts by itself with the last upload that it requires, or when the gateway has read
+    the document that lists its pages."""
+
+    images: Annotated[list[NewImage] | None, Field(description="Required, unless there is a document.")] = None
+    document: Document | None = None
     meta_json_required: bool = False
     alto_required: bool = False
     page_required: bool = False
@@ -94,7 +110,14 @@ class JobDefinition(Model):
     priority: Annotated[int, Field(ge=-1, le=1)] = 0
     labels: Annotated[dict[Label, Label] | None, Field(max_length=50)] = None
     webhook: Webhook | None = None
+    deadline: Annotated[Time | None, Field(description="Pages that are not done then have failed.")] = None
     expires_after_days: Annotated[float | None, Field(gt=0, le=3650)] = None
+
+    @model_validator(mode="after")
+    def _pages_from_one_place(self) -> Self:
+        if self.document is not None and (self.images or self.alto_required or self.page_required):
+            raise ValueError("the document lists the images, and nothing is uploaded")
+        return self
 
 
 class Retry(Model):
@@ -130,14 +153,42 @@ class JobForced(BaseModel):
     log_user: Text | None = None
 
 
-class NewKey(Model):
+class KeyLimits(Model):
+    """What a key may use; null: any amount."""
+
+    quota_pages_per_day: Annotated[int | None, Field(ge=1, le=_INT, examples=[2000])] = None
+    quota_pages_waiting: Annotated[int | None, Field(ge=1, le=_INT)] = None
+    requests_per_minute: Annotated[int | None, Field(ge=1, le=_INT)] = None
+    max_upload_mb: Annotated[int | None, Field(ge=1, le=1_000_000, description="Of one upload.")] = None
+    share: Annotated[
+        float | None, Field(ge=0.001, le=1000, allow_inf_nan=False, description="Of the workers' time; null: 1.")
+    ] = None
+    expires: Annotated[Time | None, Field(description="The key ends then.")] = None
+
+    def columns(self) -> dict[str, object]:
+        """Those that were said, as they are stored."""
+        said = self.model_dump(exclude_unset=True, include=set(KeyLimits.model_fields))
+        stored: dict[str, object] = {}
+        for name, value in said.items():
+            if name == "max_upload_mb":
+                stored["max_upload"] = None if value is None else value * 1_000_000
+            elif name == "expires":
+                stored["expires"] = None if value is None else seconds_of(value)
+            elif name == "share":
+                stored["share"] = 1.0 if value is None else value
+            else:
+                stored[name.removeprefix("quota_")] = value
+        return stored
+
+
+class NewKey(KeyLimits):
     """A key to be made."""
 
     label: Label
     role: Role
 
 
-class KeyChange(Model):
+class KeyChange(KeyLimits):
     """What changes of a key."""
 
     label: Label | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
@@ -25,13 +26,15 @@ from pero_worker.gateway.keys import Key, Role
 from pero_worker.gateway.names import storable
 from pero_worker.gateway.outcomes import page_content
 from pero_worker.gateway.states import Backend, PageState
+from pero_worker.gateway.store.engines import engine_by_id
 from pero_worker.gateway.store.idempotency import once
 from pero_worker.gateway.store.jobs import cancel_job, expire_job, find_page, retry_pages
 from pero_worker.gateway.store.schema import pages, results
 from pero_worker.gateway.v1.access import allowed_job, no_image
 from pero_worker.gateway.v1.models import Retry
-from pero_worker.gateway.v1.replies import date, ok
+from pero_worker.gateway.v1.replies import cost_data, date, ok
 from pero_worker.inputs.documents import read_page
+from pero_worker.jobs.costs import Prices, cost_of, use_of
 
 router = APIRouter(prefix="/v1", tags=["pages"])
 Reader = Annotated[Key, Depends(require(Role.READONLY, Role.USER))]
@@ -58,10 +61,13 @@ def get_pages(
         query = query.where(tuple_(pages.c.position, pages.c.number) > (int(position), int(number)))
     with gateway_of(request).database.read() as connection:
         job = allowed_job(connection, job_id, key)
+        engine = engine_by_id(connection, job["engine"]) if job["engine"] else None
         rows = connection.execute(query.where(pages.c.job == job["id"])).mappings().all()
         shown = rows[:limit]
         made = _results_of(connection, [row["id"] for row in shown])
-    items = [_page(job["id"], row, made.get(row["id"], [])) for row in shown]
+    stages = engine["definition"].get("stages", ()) if engine else ()
+    prices = gateway_of(request).settings.prices
+    items = [_page(job["id"], row, made.get(row["id"], []), stages, prices) for row in shown]
     last = shown[-1] if len(rows) > limit else None
     following = f"{last['position']}.{last['number']}" if last else None
     return ok("PAGES_RETRIEVED", "The pages.", {"items": items, "next": following})
@@ -74,12 +80,15 @@ def _results_of(connection: Connection, ids: list[str]) -> dict[str, list[RowMap
     return found
 
 
-def _page(job: str, page: RowMapping, made: list[RowMapping]) -> dict[str, Any]:
+def _page(job: str, page: RowMapping, made: list[RowMapping], stages: Sequence[str], prices: Prices) -> dict[str, Any]:
+    """`stages`: of the engine; which of several a page is in, nobody tells the gateway before it is back."""
+    stage = stages[0] if page["state"] == PageState.PROCESSING and len(stages) == 1 else page["stage"]
     error = {"class": page["failure"], "message": page["error"]} if page["failure"] else None
     return {
         "name": page["name"],
         "order": page["position"],
         "state": page["state"],
+        "stage": stage,
         "attempts": page["attempts"],
         "quality": page["quality"],
         "worst_line": page["worst_line"],
@@ -87,6 +96,8 @@ def _page(job: str, page: RowMapping, made: list[RowMapping]) -> dict[str, Any]:
         "engine": page["engine_text"],
         "worker": page["worker"],
         "seconds": page["seconds"],
+        "worker_seconds": page["worker_seconds"],
+        **cost_data(cost_of(use_of(page["worker_seconds"], page["energy_joules"]), prices), prices),
         "finished": date(page["finished"]),
         "error": error,
         "results": [

@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping
 from starlette.responses import Response
 
 from pero_worker.gateway.keys import Key, Role
+from pero_worker.jobs.costs import Cost, Prices
 
 INSIDERS = frozenset({Role.WORKER, Role.ADMIN})
 """Roles that see ids, definitions and logs, and fields without a value as null."""
@@ -75,6 +76,8 @@ def job_data(
         "name": job["name"],
         "labels": job["labels"],
         "priority": job["priority"],
+        "deadline": date(job["deadline"]),
+        "document": job["document"],
         "pages": job["pages"],
         "pages_open": job["open"],
         "pages_failed": job["failed"],
@@ -121,6 +124,27 @@ def engine_data(engine: RowMapping, *, admin: bool, definition: bool) -> dict[st
         if definition:
             data["definition"] = engine["definition"]
     return data
+
+
+def cost_data(cost: Cost, prices: Prices) -> dict[str, Any]:
+    return {
+        "energy_joules": None if cost.joules is None else round(cost.joules, 3),
+        "energy_is": cost.basis.value,
+        "cost": None if cost.money is None else round(cost.money, 8),
+        "currency": prices.currency or None,
+    }
+
+
+def limits_data(key: Key) -> dict[str, Any]:
+    """What the key may use; null: any amount."""
+    return {
+        "quota_pages_per_day": key.pages_per_day,
+        "quota_pages_waiting": key.pages_waiting,
+        "requests_per_minute": key.requests_per_minute,
+        "max_upload_mb": None if key.max_upload is None else key.max_upload / 1_000_000,
+        "share": key.share,
+        "expires": date(key.expires),
+    }
 
 
 def key_data(key: Key) -> dict[str, Any]:

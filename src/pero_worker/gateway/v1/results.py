@@ -24,7 +24,7 @@ from pero_worker.gateway.store.jobs import pages_of
 from pero_worker.gateway.store.schema import results
 from pero_worker.gateway.v1.access import allowed_job
 from pero_worker.gateway.v1.replies import date
-from pero_worker.jobs.report import Fingerprint, PageRecord, PageStatus
+from pero_worker.jobs.records import Fingerprint, PageRecord, PageStatus
 
 router = APIRouter(prefix="/v1", tags=["results"])
 Reader = Annotated[Key, Depends(require(Role.READONLY, Role.USER))]
@@ -150,6 +150,8 @@ def _record(page: RowMapping, outputs: dict[str, str]) -> PageRecord:
         engine=page["engine_text"] or "",
         worker=page["worker"] or "",
         seconds=page["seconds"] or {},
+        worker_seconds=page["worker_seconds"],
+        energy_joules=page["energy_joules"],
         lines=page["lines"] or 0,
         confidence_mean=None if page["quality"] is None else round(page["quality"] / 100, 4),
         confidence_worst=None if page["worst_line"] is None else round(page["worst_line"] / 100, 4),

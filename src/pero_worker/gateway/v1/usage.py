@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
-from sqlalchemy import Float, Integer, cast, func, select
+from sqlalchemy import Float, Integer, RowMapping, case, cast, func, select
 from starlette.responses import Response
 
 from pero_worker.gateway.auth import gateway_of, require
@@ -15,7 +16,8 @@ from pero_worker.gateway.keys import Key, Role
 from pero_worker.gateway.states import PageState
 from pero_worker.gateway.store.schema import engines, keys, pages
 from pero_worker.gateway.v1.models import Time
-from pero_worker.gateway.v1.replies import ok, seconds_of
+from pero_worker.gateway.v1.replies import cost_data, ok, seconds_of
+from pero_worker.jobs.costs import Prices, Use, cost_of
 
 router = APIRouter(prefix="/v1", tags=["usage"])
 Reader = Annotated[Key, Depends(require(Role.READONLY, Role.USER))]
@@ -26,6 +28,7 @@ class By(StrEnum):
     DAY = "day"
     ENGINE = "engine"
     KEY = "key"
+    JOB = "job"
 
 
 @router.get("/usage")
@@ -35,20 +38,26 @@ def get_usage(
     begin: Annotated[Time | None, Query(alias="from")] = None,
     end: Annotated[Time | None, Query(alias="to")] = None,
     by: By = By.DAY,
+    job: UUID | None = None,
 ) -> Response:
-    """Pages that were read, the workers' seconds and the scans' bytes; administrators see all keys. Energy and cost are
-    null as long as nobody measures them."""
-    database = gateway_of(request).database
+    """Pages that were read, or failed, the workers' seconds, the scans' bytes, energy and cost; administrators see all
+    keys. `energy_is` says how energy is known: measured, modelled (watts that the operator states), both, or unknown:
+    then it is null, and so is a cost that depends on it."""
+    gateway = gateway_of(request)
+    database, prices = gateway.database, gateway.settings.prices
     # SQLite cuts off where PostgreSQL rounds.
     days = pages.c.finished / _DAY
     day = cast(days if database.is_sqlite else func.floor(days), Integer)
-    group: Any = {By.DAY: day, By.ENGINE: engines.c.name, By.KEY: keys.c.label}[by]
+    group: Any = {By.DAY: day, By.ENGINE: engines.c.name, By.KEY: keys.c.label, By.JOB: pages.c.job}[by]
+    unmeasured = case((pages.c.energy_joules.is_(None), pages.c.worker_seconds), else_=0.0)
     query = (
         select(
             group.label("group"),
             func.count().label("pages"),
             func.sum(cast(pages.c.state == PageState.FAILED.value, Integer)).label("failed"),
             func.coalesce(func.sum(pages.c.worker_seconds), 0.0).cast(Float).label("seconds"),
+            func.coalesce(func.sum(pages.c.energy_joules), 0.0).cast(Float).label("joules"),
+            func.coalesce(func.sum(unmeasured), 0.0).cast(Float).label("unmeasured"),
             func.coalesce(func.sum(pages.c.image_bytes), 0).label("bytes"),
         )
         .select_from(pages)
@@ -64,6 +73,8 @@ def get_usage(
         query = query.where(pages.c.finished >= seconds_of(begin))
     if end is not None:
         query = query.where(pages.c.finished < seconds_of(end))
+    if job is not None:
+        query = query.where(pages.c.job == str(job))
     with database.read() as connection:
         rows = connection.execute(query).mappings().all()
     items = [
@@ -73,12 +84,21 @@ def get_usage(
             "failed": int(row["failed"] or 0),
             "worker_seconds": round(float(row["seconds"]), 3),
             "image_bytes": int(row["bytes"]),
-            "energy_joules": None,
-            "cost": None,
+            **_cost(row, prices),
         }
         for row in rows
     ]
     return ok("USAGE_RETRIEVED", "What was done.", {"items": items, "next": None})
+
+
+def _cost(row: RowMapping, prices: Prices) -> dict[str, object]:
+    use = Use(
+        pages=row["pages"],
+        seconds=float(row["seconds"]),
+        joules=float(row["joules"]),
+        unmeasured_seconds=float(row["unmeasured"]),
+    )
+    return cost_data(cost_of(use, prices), prices)
 
 
 def _day(number: int | None) -> str | None:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.states import FINAL_JOBS, OPEN_PAGES, PageState
 from pero_worker.gateway.store.engines import engine_by_id
+from pero_worker.gateway.store.events import last_event
 from pero_worker.gateway.store.jobs import cancel_job, expire_job, retry_pages
 from pero_worker.gateway.store.listing import can_retry, first_names, list_failures, list_jobs, list_pages, page_counts
 from pero_worker.gateway.v1.access import allowed_job
@@ -42,7 +43,7 @@ def get_jobs(visit: Reader, before: Before = None) -> Response:
     owner = None if visit.is_operator else key.id
     with visit.gateway.database.read() as connection:
         rows = list_jobs(connection, owner, before, _JOBS_AT_ONCE + 1)
-        shown = rows[:_JOBS_AT_ONCE]
+        shown, since = rows[:_JOBS_AT_ONCE], last_event(connection)
         nameless = [row["id"] for row in shown if not row["name"]]
         names = first_names(connection, nameless)
         again = {row["id"] for row in shown if row["failed"] and can_retry(connection, row["id"])}
@@ -58,7 +59,8 @@ def get_jobs(visit: Reader, before: Before = None) -> Response:
     ]
     following = shown[-1]["number"] if len(rows) > len(shown) else None
     template = "parts/jobs.html" if visit.wants_part else "jobs.html"
-    return show(visit, template, items=items, before=before, following=following, trouble=visit.gateway.trouble())
+    trouble = visit.gateway.trouble()
+    return show(visit, template, items=items, before=before, following=following, trouble=trouble, since=since)
 
 
 def title_of(job: RowMapping, first: str) -> str:
@@ -73,7 +75,7 @@ def get_job(visit: Reader, job_id: UUID, after: str = "", only: str = "all") -> 
     with visit.gateway.database.read() as connection:
         job = job_of(connection, job_id, visit)
         rows = list_pages(connection, job["id"], _FILTERS.get(only, ()), place, _PAGES_AT_ONCE + 1)
-        counts = page_counts(connection, job["id"])
+        counts, since = page_counts(connection, job["id"]), last_event(connection)
         again = bool(job["failed"]) and can_retry(connection, job["id"])
         names = {} if job["name"] else first_names(connection, [job["id"]])
         engine = engine_by_id(connection, job["engine"]) if job["engine"] else None
@@ -85,6 +87,7 @@ def get_job(visit: Reader, job_id: UUID, after: str = "", only: str = "all") -> 
         "pages": shown,
         "counts": {name: sum(counts.get(state, 0) for state in _states(name)) for name in _FILTERS},
         "engine": engine,
+        "since": since,
         "again": again,
         "only": only if only in _FILTERS else "all",
         "after": after if cursor else "",

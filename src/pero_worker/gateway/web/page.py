@@ -19,6 +19,7 @@ from pero_worker.gateway.names import storable
 from pero_worker.gateway.outcomes import page_content
 from pero_worker.gateway.states import OPEN_PAGES, PageState
 from pero_worker.gateway.store.engines import engine_by_id
+from pero_worker.gateway.store.events import last_event
 from pero_worker.gateway.store.jobs import find_page
 from pero_worker.gateway.store.listing import neighbours, same_scans
 from pero_worker.gateway.web.jobs import job_of
@@ -44,6 +45,7 @@ def get_page(visit: Reader, job_id: UUID, name: str, beside: str = "", order: st
         if visit.wants_part:
             return _news(page, was)
         before, after = neighbours(connection, page)
+        since = last_event(connection)
         owner = None if visit.is_operator else job["owner"]
         others = same_scans(connection, page, owner, _OTHERS) if page["state"] == PageState.DONE else []
         engine = engine_by_id(connection, page["engine"]) if page["engine"] else None
@@ -52,6 +54,7 @@ def get_page(visit: Reader, job_id: UUID, name: str, beside: str = "", order: st
         "job": job,
         "page": page,
         "engine": engine,
+        "since": since,
         "before": before,
         "after": after,
         "others": others,

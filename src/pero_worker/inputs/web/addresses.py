@@ -21,6 +21,8 @@ class AddressRules:
     """Also addresses of private networks and of this machine; those of metadata services never."""
     named: frozenset[str] = frozenset()
     """Hosts that the user named: they are wanted, wherever they are."""
+    plain: bool = True
+    """Also without TLS; else only named hosts."""
 
     def check_url(self, url: str) -> str:
         """The host's name. PageError (permanent): it may not be asked."""
@@ -34,6 +36,8 @@ class AddressRules:
             raise PageError(
                 f"only addresses that begin with http:// or https:// are followed, not {url[:200]!r}", permanent=True
             )
+        if parts.scheme == "http" and not self.plain and host not in self.named:
+            raise PageError("only addresses that begin with https:// are followed", permanent=True)
         if host == "localhost" or host.endswith(_LOCAL_NAMES):
             self._refuse_unless_wanted(host, host)
         else:

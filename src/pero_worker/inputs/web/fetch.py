@@ -64,10 +64,14 @@ class FetchOptions:
     """To a host at a time."""
     max_bytes: int = 500_000_000
     """Of a picture."""
+    max_document_bytes: int = MAX_DOCUMENT_BYTES
+    """Of a manifest, METS or description."""
     headers: tuple[tuple[str, str, str], ...] = ()
     """Host ('': those named on the command line), name and value, as of a login."""
     cookies: Path | None = None
     """A file of cookies, as browsers' extensions and curl write them."""
+    proxies: bool = True
+    """Whether those of the environment are used: they connect where they like."""
 
 
 def parse_header(text: str) -> tuple[str, str, str]:
@@ -101,16 +105,18 @@ class Fetcher:
         # Not offered by httpx: looks at the address that a name stands for at the moment of connecting.
         transport._pool._network_backend = _Guard(options.rules)  # type: ignore[attr-defined,unused-ignore]
         self._direct = httpx.Client(transport=transport, timeout=timeout, headers=agent, cookies=cookies)
-        self._proxies = getproxies()
+        self._proxies = getproxies() if options.proxies else {}
         self._proxied = httpx.Client(timeout=timeout, headers=agent, cookies=cookies) if self._proxies else None
 
     def document(self, url: str, *, accept: str) -> CacheEntry:
         """A manifest or METS as it is now: the server is asked whether the copy in the cache is."""
-        return self._get(url, accept, MAX_DOCUMENT_BYTES, ask_again=True)
+        return self._get(url, accept, self._options.max_document_bytes, ask_again=True)
 
     def description(self, url: str) -> CacheEntry:
         """An info.json; a copy in the cache is taken."""
-        return self._get(url, "application/ld+json, application/json;q=0.9", MAX_DOCUMENT_BYTES, ask_again=False)
+        return self._get(
+            url, "application/ld+json, application/json;q=0.9", self._options.max_document_bytes, ask_again=False
+        )
 
     def picture(self, url: str) -> CacheEntry:
         """A picture; a copy in the cache is taken. PageError: it cannot be had; AnswerError: by the server's word."""

@@ -11,6 +11,17 @@
   document.addEventListener("DOMContentLoaded", () => tell(document));
   document.addEventListener("htmx:afterSwap", event => tell(event.target));
 
+  // What is pressed must not be exchanged before it is let go: it comes anew a moment later.
+  let pressed = false;
+  const press = value => () => { pressed = value; };
+  document.addEventListener("pointerdown", press(true), true);
+  for (const kind of ["pointerup", "pointercancel"]) document.addEventListener(kind, press(false), true);
+  document.addEventListener("htmx:beforeSwap", event => {
+    if (!pressed || !event.detail.target.matches("[data-live]")) return;
+    event.detail.shouldSwap = false;
+    setTimeout(() => document.body.dispatchEvent(new CustomEvent("back")), 400);
+  });
+
   // A browser opens six connections to a server: tabs that nobody looks at must not keep them.
   const streams = new Map();
   document.addEventListener("htmx:sseOpen", event => streams.set(event.target, event.detail.source));

@@ -108,17 +108,17 @@ def test_the_flags_go_with_every_call() -> None:
 
 
 def test_a_page_without_text_is_an_empty_page() -> None:
-    assert read(Reader()) == Page("a.png", 600, 400)
+    assert read(Reader()) == Page(name="a.png", width=600, height=400)
 
 
 @pytest.mark.parametrize("shape", [(1, 4000), (8, 20000), (4000, 1), (1, 1)])
 def test_thin_and_tiny_pictures_are_not_even_tried(shape: tuple[int, int]) -> None:
     reader = Reader(error=AssertionError("called"))
-    assert read(reader, np.zeros((*shape, 3), np.uint8)) == Page("a.png", shape[1], shape[0])
+    assert read(reader, np.zeros((*shape, 3), np.uint8)) == Page(name="a.png", width=shape[1], height=shape[0])
 
 
 def test_a_picture_that_cannot_be_scaled_is_an_empty_page() -> None:
-    assert read(Reader(error=TooThin())) == Page("a.png", 600, 400)
+    assert read(Reader(error=TooThin())) == Page(name="a.png", width=600, height=400)
 
 
 def test_phases_are_timed_and_those_not_run_are_left_out() -> None:
@@ -178,13 +178,13 @@ def test_it_reads_a_drawn_page(engine: module.RapidOcrEngine) -> None:
 @pytest.mark.parametrize("grey", [0, 255])
 def test_a_blank_page_has_no_lines(engine: module.RapidOcrEngine, grey: int) -> None:
     page = engine.process(EngineInput(name="blank.png", size=1, image=np.full((300, 200, 3), grey, np.uint8))).page
-    assert page == Page("blank.png", 200, 300)
+    assert page == Page(name="blank.png", width=200, height=300)
 
 
 @pytest.mark.parametrize("shape", [(16, 20000), (17, 3000), (3000, 17)])
 def test_extreme_shapes_do_not_raise(engine: module.RapidOcrEngine, shape: tuple[int, int]) -> None:
     page = engine.process(EngineInput(name="strip.png", size=1, image=np.full((*shape, 3), 255, np.uint8))).page
-    assert page == Page("strip.png", shape[1], shape[0])
+    assert page == Page(name="strip.png", width=shape[1], height=shape[0])
 
 
 def test_it_never_downloads(engine: module.RapidOcrEngine) -> None:

@@ -43,7 +43,8 @@ ALLOWED: dict[str, set[str]] = {
     "local": {"jobs", "brokers", "coordinators", "engines", "inputs", "models", "wire", "worker"},
     "ocrd": {"cli", "client", "cluster", "engines", "formats", "inputs", "jobs", "local", "models", "worker"},
     "cluster": {
-        "jobs", "brokers", "coordinators", "engines", "formats", "inputs", "models", "stores", "wire", "worker",
+        "jobs", "brokers", "coordinators", "engines", "formats", "inputs", "models", "servers", "stores", "wire",
+        "worker",
     },
 }  # fmt: skip
 

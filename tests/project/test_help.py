@@ -16,6 +16,14 @@ from pero_worker.cli import COMMANDS, app
 PROGRAM: Any = typer.main.get_command(app)
 HEAVY = {"numpy", "PIL", "lxml", "pypdfium2", "pikepdf", "kazoo", "pika", "torch", "cv2", "fsspec", "paramiko"}
 
+TELLS_MODULES = """
+import sys
+from pero_worker.cli import main
+try: main()
+finally: print(*sys.modules, file=sys.stderr)
+"""
+"""The program, which then writes the names of all modules to stderr."""
+
 
 def commands(command: Any, name: str = "pero-worker") -> Iterator[tuple[str, Any]]:
     if not hasattr(command, "list_commands"):
@@ -37,12 +45,27 @@ def test_the_list_of_commands_tells_what_each_tells_of_itself(name: str) -> None
     assert own.startswith(COMMANDS[name].help.removesuffix("."))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["-V"], ["engines"], ["pipelines"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["-V"], ["engines"], ["pipelines"], ["ocr", "--help"], ["worker", "-h"]],
+)
 def test_what_needs_no_page_loads_nothing_heavy(arguments: list[str]) -> None:
-    program = "import sys; from pero_worker.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
-    ran = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    ran = subprocess.run([sys.executable, "-c", TELLS_MODULES, *arguments], capture_output=True, text=True, check=True)
     assert ran.stdout
     assert not HEAVY & set(ran.stderr.split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["ocr", "--help"], ["stage", "add", "-h"]])
+def test_help_does_not_load_what_checks_options(arguments: list[str]) -> None:
+    ran = subprocess.run([sys.executable, "-c", TELLS_MODULES, *arguments], capture_output=True, text=True, check=True)
+    assert "Usage" in ran.stdout
+    assert "pydantic" not in ran.stderr.split()
+
+
+@pytest.mark.parametrize("arguments", [["nothing", "--help"], ["stage", "nothing", "--help"], ["stage", "--hlep"]])
+def test_help_of_what_is_no_command_is_refused(arguments: list[str]) -> None:
+    ran = subprocess.run([sys.executable, "-m", "pero_worker", *arguments], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (2, "") and "No such" in ran.stderr
 
 
 def test_the_list_names_every_command() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import random
@@ -23,6 +24,7 @@ from strict import faults_of
 
 import pero_worker
 from pero_worker.engines.pero import load, speed
+from pero_worker.engines.pero.smallprint import letter_height
 from pero_worker.engines.rules import Rule
 from pero_worker.errors import PageError, StageError
 from pero_worker.formats import pagexml
@@ -125,11 +127,11 @@ def test_a_line_across_a_rule_in_a_gutter_is_parted() -> None:
     layout = PageLayout(id="p", page_size=(1000, 1000))
     layout.regions.append(RegionLayout("r", np.array([(0, 0), (1000, 0), (1000, 1000)])))
     for rule, ends in (
-        (Rule((520.0, 20.0), (520.0, 900.0)), [(100, 510), (530, 900)]),
-        (Rule((520.0, 20.0), (520.0, 900.0), stands_free=False), [(100, 900)]),
-        (Rule((520.0, 300.0), (520.0, 900.0)), [(100, 900)]),
-        (Rule((890.0, 20.0), (890.0, 900.0)), [(100, 900)]),
-        (Rule((20.0, 520.0), (900.0, 520.0)), [(100, 900)]),
+        (Rule(start=(520.0, 20.0), end=(520.0, 900.0)), [(100, 510), (530, 900)]),
+        (Rule(start=(520.0, 20.0), end=(520.0, 900.0), stands_free=False), [(100, 900)]),
+        (Rule(start=(520.0, 300.0), end=(520.0, 900.0)), [(100, 900)]),
+        (Rule(start=(890.0, 20.0), end=(890.0, 900.0)), [(100, 900)]),
+        (Rule(start=(20.0, 520.0), end=(900.0, 520.0)), [(100, 900)]),
     ):
         layout.regions[0].lines = [line]
         part_lines(layout, [rule])
@@ -144,8 +146,8 @@ def test_words_lie_on_their_ink(engine: Engine) -> None:
     ink = list(zip(dark[[0, *(gaps + 1)]], dark[[*gaps, -1]], strict=True))
     assert len(ink) == len(line.words) == 3
     for (start, end), word in zip(ink, line.words, strict=True):
-        assert word.polygon[0][0] == pytest.approx(start, abs=12)
-        assert word.polygon[1][0] == pytest.approx(end, abs=12)
+        assert word.polygon[0][0] == pytest.approx(start, abs=4)
+        assert word.polygon[1][0] == pytest.approx(end, abs=4)
 
 
 def test_a_page_depends_on_nothing_before_it(engine: Engine) -> None:
@@ -180,8 +182,18 @@ def test_noise_is_no_error(engine: Engine) -> None:
 
 def whole_line(width: int, height: int) -> Page:
     baseline = ((50.0, height * 0.66), (width - 50.0, height * 0.66))
-    line = Line("l1", baseline, ((0, 0), (width, 0), (width, height), (0, height)), (height * 0.4, height * 0.16))
-    return Page("p", width, height, (Region("r1", line.polygon, (line,), "paragraph"),))
+    line = Line(
+        id="l1",
+        baseline=baseline,
+        polygon=((0, 0), (width, 0), (width, height), (0, height)),
+        heights=(height * 0.4, height * 0.16),
+    )
+    return Page(
+        name="p",
+        width=width,
+        height=height,
+        regions=(Region(id="r1", polygon=line.polygon, lines=(line,), kind="paragraph"),),
+    )
 
 
 def test_a_very_long_line_keeps_its_end(lines_only: Engine) -> None:
@@ -350,4 +362,30 @@ def test_another_precision_is_a_stage_error() -> None:
 def test_lines_are_not_read_without_a_layout(lines_only: Engine) -> None:
     with pytest.raises(PageError, match="no layout to read lines from"):
         run(lines_only, drawn("words"))
-    assert run(lines_only, drawn("words"), page=Page("p.png", 900, 300)).page == Page("p.png", 900, 224)
+    assert run(lines_only, drawn("words"), page=Page(name="p.png", width=900, height=300)).page == Page(
+        name="p.png", width=900, height=224
+    )
+
+
+def newspaper() -> np.ndarray:
+    """A title in large type over lines of letters that are 7 pixels high."""
+    image = Image.new("L", (760, 900), 255)
+    draw = ImageDraw.Draw(image)
+    draw.text((90, 40), "THE DAILY NEWS", fill=0, font=ImageFont.load_default(72))
+    words = " ".join(itertools.islice(itertools.cycle(LONG.split()), 12))
+    for top in range(160, 860, 20):
+        draw.text((40, top), words, fill=0, font=ImageFont.load_default(12))
+    return np.repeat(np.asarray(image)[:, :, None], 3, axis=2)
+
+
+def test_small_print_under_a_large_title_is_found(engine: Engine) -> None:
+    lines = list(run(engine, newspaper()).page.lines())
+    assert len([line for line in lines if sum(line.heights or (99,)) < 30]) == 35
+    (title,) = (line for line in lines if sum(line.heights or (0,)) > 50)
+    assert Levenshtein.distance(title.text or "", "THE DAILY NEWS") <= 2
+
+
+def test_the_height_of_letters_is_told_by_their_ink() -> None:
+    assert letter_height(newspaper()) == pytest.approx(7, abs=2)
+    assert letter_height(np.full((300, 300, 3), 255, np.uint8)) is None
+    assert letter_height(np.full((1, 1, 3), 255, np.uint8)) is None

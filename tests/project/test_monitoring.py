@@ -30,9 +30,9 @@ LOOK = Look(
     ),
     outputs={"out": 3, "job.1": 4, "job.2": 5},
     workers=(
-        WorkerState("w1", "IDLE", connected=True, facts={"pages": 12, "failures": 2}),
-        WorkerState("w2", "ZK_CONNECTION_FAILED", facts={"pages": "many"}),
-        WorkerState("w3", "DEAD"),
+        WorkerState(name="w1", status="IDLE", connected=True, facts={"pages": 12, "failures": 2}),
+        WorkerState(name="w2", status="ZK_CONNECTION_FAILED", facts={"pages": "many"}),
+        WorkerState(name="w3", status="DEAD"),
     ),
     leader="dog",
     dead_letters=1,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pero_worker.errors import ExitCode
-from pero_worker.jobs.report import PageRecord
+from pero_worker.jobs.records import PageRecord
 
 HOME = Path(__file__).parents[2]
 DOCS = HOME / "docs"

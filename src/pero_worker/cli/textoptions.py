@@ -1,0 +1,34 @@
+"""Options of commands that write text and PDF."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pero_worker.formats import TextLines, TextPolicy
+
+TextOption = Annotated[
+    TextPolicy,
+    typer.Option(
+        help="Text that a PDF has already, in its searchable PDF. redo: an invisible layer is replaced, print is "
+        "kept. skip: pages with text stay as they are. force: pages with text become pictures."
+    ),
+]
+BlankTextOption = Annotated[
+    str, typer.Option(help="What text files of pages without text hold, as '[blank page]'; they are empty else.")
+]
+TextLinesOption = Annotated[
+    TextLines,
+    typer.Option(
+        help="Line ends in text files. keep: as on the page. join: a paragraph is a line, parted words are whole."
+    ),
+]
+CombineOption = Annotated[
+    bool,
+    typer.Option(
+        "--combine",
+        help="Also one text of each document of several pages, and one text and PDF, called 'all', of each folder of "
+        "several documents.",
+    ),
+]

@@ -1,0 +1,67 @@
+"""Opening connections to a cluster: ZooKeeper is named by the user, the other servers stand in ZooKeeper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from kazoo.client import KazooClient
+from kazoo.recipe.watchers import ChildrenWatch
+
+from pero_worker.brokers.access import NO_SERVER, BrokerAccess
+from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.cluster.access import ClusterAccess
+from pero_worker.cluster.registry.servers import MQ, list_servers, parse_names
+from pero_worker.coordinators.session import session
+from pero_worker.errors import TransientError
+from pero_worker.wire.servers import Server
+from pero_worker.wire.tree import TREE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Both connections, open."""
+
+    zookeeper: KazooClient
+    """To the coordinator."""
+    broker: RabbitBroker
+    """To RabbitMQ."""
+
+
+def broker_access(client: KazooClient, access: BrokerAccess) -> BrokerAccess:
+    """With the servers that are registered, unless some are named. TransientError: there is none."""
+    servers: tuple[Server, ...] = access.servers or list_servers(client, MQ)
+    if not servers:
+        raise TransientError(f"no RabbitMQ server is known: {NO_SERVER}")
+    return replace(access, servers=servers)
+
+
+def follow_servers(client: KazooClient, broker: RabbitBroker) -> None:
+    """Has `broker` connect to the servers that are registered when it connects, also those to come."""
+
+    def look(names: list[str]) -> None:
+        broker.use(parse_names(names, MQ))
+
+    client.ensure_path(TREE.servers(MQ))
+    ChildrenWatch(client, TREE.servers(MQ), look)
+
+
+@contextmanager
+def open_broker(client: KazooClient, access: BrokerAccess, *, wait: float = 15.0) -> Iterator[RabbitBroker]:
+    """TransientError: it cannot be reached within `wait` seconds, or none is known."""
+    broker = RabbitBroker(broker_access(client, access))
+    try:
+        if not access.servers:
+            follow_servers(client, broker)
+        broker.wait_connected(wait)
+        yield broker
+    finally:
+        broker.close()
+
+
+@contextmanager
+def open_cluster(access: ClusterAccess, *, wait: float = 15.0) -> Iterator[Cluster]:
+    """TransientError: one of them cannot be reached within `wait` seconds."""
+    with session(access.zookeeper) as client, open_broker(client, access.broker, wait=wait) as broker:
+        yield Cluster(zookeeper=client, broker=broker)

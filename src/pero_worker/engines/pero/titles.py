@@ -1,0 +1,92 @@
+"""Very large type over small print: a newspaper's title is too large to be seen where its text is large enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pero_ocr.core.layout import PageLayout, RegionLayout
+from shapely import LineString, Polygon, prepare
+
+from pero_worker.page import Image
+
+_FACTORS = (3.5, 8.0)
+"""How much more the page is reduced: the network finds type of 0.4 to 1.7 times the height that it is meant for."""
+_LARGE = 2.5
+"""How many times as high as the usual line of the page."""
+_LONG = 2.0
+"""A title is this many times as long as it is high."""
+_READ = 0.5
+"""Lines that were found already and cover this share of a title are its text, or text that it is none of."""
+_TEXT = 4.0
+"""A line of text is this many times as long as it is high."""
+_MOSTLY = 0.5
+"""A line that is inside a title by this share is a piece of a letter."""
+
+
+def add_titles(parser: Any, image: Image, layout: Any) -> None:
+    """Adds to pero-ocr's `layout` the lines of very large type that are found on the page much reduced, and takes away
+    what was found inside their letters."""
+    usual = [sum(line.heights) for line in layout.lines_iterator()]
+    if not usual:
+        return
+    least = _LARGE * float(np.median(usual))
+    for line in (line for factor in _FACTORS for line in _found_on_reduced(parser, image, factor)):
+        if not least <= sum(line.heights) <= _length(line.baseline) / _LONG or _is_at_edge(line, image):
+            continue
+        outline = Polygon(line.polygon).buffer(0)
+        prepare(outline)
+        inside = {id(other): _length_in(other, outline) for other in layout.lines_iterator()}
+        text = sum(inside[id(other)] for other in layout.lines_iterator() if _is_text(other))
+        if text > _READ * _length(line.baseline):
+            continue
+        inside = {
+            id(other): length
+            for other in layout.lines_iterator()
+            if (length := inside[id(other)]) > _MOSTLY * _length(other.baseline)
+        }
+        for region in layout.regions:
+            region.lines = [other for other in region.lines if id(other) not in inside]
+        number = sum(region.id.startswith("title") for region in layout.regions)
+        region = RegionLayout(f"title{number}", line.polygon)
+        line.id = f"{region.id}-l000"
+        region.lines = [line]
+        layout.regions.append(region)
+
+
+def _found_on_reduced(parser: Any, image: Image, factor: float) -> Sequence[Any]:
+    """The lines of the page when it is reduced `factor` times as much as before."""
+    layout = PageLayout(id="reduced", page_size=image.shape[:2])
+    nets = [net for step in parser.layout_parsers if (net := getattr(getattr(step, "engine", None), "parsenet", None))]
+    before = [(net.last_downsample, net.adaptive_downsample) for net in nets]
+    try:
+        for net in nets:
+            net.last_downsample, net.adaptive_downsample = net.last_downsample * factor, False
+        for step in parser.layout_parsers:
+            layout = step.process_page(image, layout)
+    finally:
+        for net, settings in zip(nets, before, strict=True):
+            net.last_downsample, net.adaptive_downsample = settings
+    return list(layout.lines_iterator())
+
+
+def _length(baseline: NDArray[np.float64]) -> float:
+    return float(LineString(baseline).length) if len(baseline) > 1 else 0.0
+
+
+def _is_text(line: Any) -> bool:
+    """Pieces of letters are short."""
+    return _length(line.baseline) > _TEXT * float(sum(line.heights))
+
+
+def _length_in(line: Any, outline: Polygon) -> float:
+    return float(LineString(line.baseline).intersection(outline).length) if len(line.baseline) > 1 else 0.0
+
+
+def _is_at_edge(line: Any, image: Image) -> bool:
+    """Whether it reaches beyond the picture: a scan's dark border, or the page behind."""
+    xs, ys = np.asarray(line.polygon, dtype=float).T
+    height, width = image.shape[:2]
+    return bool(xs.min() <= 0 or ys.min() <= 0 or xs.max() >= width - 1 or ys.max() >= height - 1)

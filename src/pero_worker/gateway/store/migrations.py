@@ -1,0 +1,68 @@
+"""How a database of an earlier version becomes one of today: step by step, each as SQL that stays as it was written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, inspect, text
+
+from pero_worker.errors import UsageError
+from pero_worker.gateway.store.schema import metadata, schema_version
+
+logger = logging.getLogger(__name__)
+_LOCK = 7_345_002
+
+_DEADLINES_AND_COSTS = (
+    "ALTER TABLE jobs ADD COLUMN deadline FLOAT",
+    "ALTER TABLE jobs ADD COLUMN document JSON",
+    "ALTER TABLE jobs ADD COLUMN document_unread BOOLEAN NOT NULL DEFAULT FALSE",
+    "ALTER TABLE pages ADD COLUMN stage VARCHAR(255)",
+    "ALTER TABLE pages ADD COLUMN sends INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE pages ADD COLUMN energy_joules FLOAT",
+    "CREATE INDEX jobs_by_deadline ON jobs (state, deadline)",
+    "CREATE INDEX jobs_with_documents ON jobs (document_unread, number)",
+    "CREATE TABLE rates (owner VARCHAR(36) NOT NULL PRIMARY KEY, tokens FLOAT NOT NULL, filled FLOAT NOT NULL)",
+)
+_LISTED_PICTURES = ("ALTER TABLE pages ADD COLUMN picture JSON",)
+STEPS: Sequence[Sequence[str]] = ((), _DEADLINES_AND_COSTS, _LISTED_PICTURES)
+"""Statements that lead to version 1, 2 and so on; SQLite and PostgreSQL take all of them. A database of 0.1.0 that does
+not say its version has version 1."""
+VERSION = len(STEPS)
+
+
+def bring_up_to_date(connection: Connection) -> None:
+    """Makes the tables of an empty database, or takes the steps that an older one lacks, in the caller's transaction.
+
+    UsageError: a newer program wrote it.
+    """
+    if connection.dialect.name == "postgresql":  # Of two gateways that start, one does it.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    present = _version(connection)
+    if present is None:
+        metadata.create_all(connection)
+        connection.execute(schema_version.insert().values(version=VERSION))
+        return
+    if present > VERSION:
+        raise UsageError(
+            f"the gateway's database has version {present}, and this program knows versions up to {VERSION}: "
+            "start the newer pero-worker that wrote it, or give --database or --data another place"
+        )
+    for number in range(present + 1, VERSION + 1):
+        logger.warning("the gateway's database is brought from version %d to %d", number - 1, number)
+        for statement in STEPS[number - 1]:
+            connection.execute(text(statement))
+    if present < VERSION:
+        connection.execute(schema_version.update().values(version=VERSION))
+
+
+def _version(connection: Connection) -> int | None:
+    """None: there is nothing yet."""
+    tables = set(inspect(connection).get_table_names())
+    if schema_version.name in tables:
+        return int(connection.execute(schema_version.select()).scalar_one())
+    if "jobs" not in tables:
+        return None
+    schema_version.create(connection)
+    connection.execute(schema_version.insert().values(version=1))
+    return 1

@@ -1,0 +1,193 @@
+"""More formats out of the results that are there, without reading a page again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pero_worker
+from pero_worker.errors import NoInputError, PageError
+from pero_worker.formats import DocumentFormat, TextLines
+from pero_worker.jobs.apart import ProcessApart
+from pero_worker.jobs.claims import Claims
+from pero_worker.jobs.collect import Collector
+from pero_worker.jobs.combine import combine_results
+from pero_worker.jobs.finished import documents_in, task_of
+from pero_worker.jobs.listener import MAX_FAILURES_KEPT, RunListener, Summary
+from pero_worker.jobs.notes import TEXT_LINES, note, noted
+from pero_worker.jobs.outputs import REPORT_NAME, OutputFolder
+from pero_worker.jobs.plan import PageTask
+from pero_worker.jobs.records import PageRecord, PageStatus, read_report
+from pero_worker.jobs.report import Report
+from pero_worker.jobs.run import RunOptions
+from pero_worker.ports import Clock
+
+_GROUP = 16
+"""Pages that are synced to the disk together."""
+
+
+def convert(
+    results: Path,
+    options: RunOptions,
+    listener: RunListener,
+    clock: Clock,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Summary:
+    """Writes the formats of `options` for every page that a run in `results` has done, and for their documents.
+
+    What is there already stays as it is; files that are none of ours are left alone, and told of as failures.
+    NoInputError: there are no results. UsageError: a run is writing to the folder. OutputError: it cannot be written.
+    """
+    if not (results / REPORT_NAME).is_file():
+        raise NoInputError(f"{results} holds no results: there is no {REPORT_NAME} of a run in it")
+    begun = clock.monotonic()
+    with closing(OutputFolder(results)) as folder:
+        lines_changed = noted(folder, TEXT_LINES, TextLines.KEEP) != options.text_lines
+        making = ProcessApart(time_limit=None)
+        collector = Collector(
+            folder=folder,
+            formats=options.formats,
+            clock=clock,
+            creator=f"pero-worker {pero_worker.__version__}",
+            apart=making,
+            text=options.text,
+            blank_text=options.blank_text,
+            text_lines=options.text_lines,
+            lines_changed=lines_changed,
+        )
+        report = Report(folder)
+        claims = Claims(folder, report)
+        current = _Conversion(collector, report, claims, listener, should_stop)
+        finished = False
+        try:
+            current.look_for_others()
+            current.convert_pages()
+            if not current.summary.interrupted:
+                current.make_documents(options.dpi)
+                finished = True
+                if collector.must_rewrite:
+                    note(folder, TEXT_LINES, options.text_lines, TextLines.KEEP)
+        finally:
+            making.close()
+            claims.close(finished=finished)
+            report.close()
+        if options.combine and finished:
+            current.summary.documents_failed += combine_results(folder, options)
+    current.summary.seconds = clock.monotonic() - begun
+    return current.summary
+
+
+class _Conversion:
+    def __init__(
+        self,
+        collector: Collector,
+        report: Report,
+        claims: Claims,
+        listener: RunListener,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._collector = collector
+        self._report = report
+        self._claims = claims
+        self._listener = listener
+        self._should_stop = should_stop
+        self._folder = collector.folder
+        self._others: set[tuple[str, str]] = set()
+        self.summary = Summary()
+
+    def look_for_others(self) -> None:
+        """Files in the places of those of whole documents that are not ours: before the report tells of any."""
+        kinds = self._collector.document_formats
+        for document in documents_in(read_report(self._folder.root)) if kinds else ():
+            for kind in kinds:
+                taken = self._claims.taken_document(document.opened(), [kind])
+                if taken is not None:
+                    self._others.add((document.name, kind.name))
+                    self._not_made(document.name, kind, f"{taken} is there already and no result of ours: move it")
+
+    def convert_pages(self) -> None:
+        """Every page that lacks a file; in groups, as a run writes them."""
+        expected, waiting = 0, 0
+        for record in self._done():
+            if self._should_stop():
+                self.summary.interrupted = True
+                break
+            if self._has_all(record):
+                self.summary.finished_before += 1
+                continue
+            expected += 1
+            self._listener.expects(expected, self.summary.finished_before)
+            self._convert(record)
+            waiting += 1
+            if waiting == _GROUP:
+                self._commit()
+                waiting = 0
+        self._commit()
+
+    def make_documents(self, dpi: int) -> None:
+        """The files of whole documents that are missing or older than a page."""
+        kinds = self._collector.document_formats
+        if not kinds:
+            return
+        for document in documents_in(read_report(self._folder.root)):
+            if not document.done:
+                continue
+            opened = document.opened()
+            failed = {task.name for task in opened.pages} - document.done.keys()
+            for kind in self._collector.stale_formats(opened):
+                if (document.name, kind.name) in self._others:
+                    continue
+                if not document.is_one_file and kind.name == "pdf":
+                    self._not_made(document.name, kind, "its pages are files of their own: use pero-worker ocr for it")
+                    continue
+                self._claims.begin_document(opened, kind)
+                self._claims.sync()
+                try:
+                    self._collector.make_document(opened, kind, failed, dpi)
+                except PageError as error:
+                    self._not_made(document.name, kind, str(error))
+
+    def _done(self) -> Iterator[PageRecord]:
+        return (record for record in read_report(self._folder.root) if record.status is PageStatus.DONE)
+
+    def _has_all(self, record: PageRecord) -> bool:
+        collector = self._collector
+        formats = tuple(kind.name for kind in collector.page_formats)
+        whole = not collector.document_formats or collector.has_master(record.page)
+        return whole and not collector.must_rewrite and self._report.finished(record.page, record.fingerprint, formats)
+
+    def _convert(self, known: PageRecord) -> None:
+        task, kinds = task_of(known), self._collector.page_formats
+        taken = self._claims.taken(task, kinds)
+        if taken is not None:
+            made = self._failed(task, f"{taken} is there already and no result of ours: move it")
+        else:
+            self._claims.begin(task.name, kinds)
+            made = self._collector.converted(task.origin, known) or self._failed(
+                task, "its PAGE XML is not there any more, or cannot be read: read the page again with pero-worker ocr"
+            )
+        self._listener.page_settled(made)
+        if made.status is not PageStatus.DONE:
+            # The page is as done as before: the report keeps saying so.
+            self.summary.failed += 1
+            if len(self.summary.failures) < MAX_FAILURES_KEPT:
+                self.summary.failures.append(made)
+            return
+        outputs = {kind: path for kind, path in made.outputs.items() if (task.document.name, kind) not in self._others}
+        made = replace(made, outputs=outputs)
+        self.summary.done += 1
+        self._claims.settled(made)
+        self._report.add(made)
+
+    def _failed(self, task: PageTask, reason: str) -> PageRecord:
+        return self._collector.failure(task.origin, PageError.failure_class, reason)
+
+    def _commit(self) -> None:
+        self._claims.sync()
+        self._report.commit()
+
+    def _not_made(self, document: str, kind: DocumentFormat, reason: str) -> None:
+        self.summary.documents_failed.append((document, kind.name, reason))

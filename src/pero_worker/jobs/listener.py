@@ -1,0 +1,71 @@
+"""What a run tells: while it goes on, to a listener, and at its end, as a summary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pero_worker.inputs.discover import Discovery
+from pero_worker.jobs.records import PageRecord
+
+MAX_FAILURES_KEPT = 20
+
+
+class RunListener(Protocol):
+    """Is told what happens; prints it, or not."""
+
+    def notice(self, text: str) -> None:
+        """Something that the user should know; the run goes on."""
+
+    def started(self, workers: int) -> None:
+        """0: not known."""
+
+    def expects(self, pages: int, finished_before: int) -> None:
+        """As far as documents are opened; one that is not counts as a page to do."""
+
+    def page_settled(self, record: PageRecord) -> None: ...
+
+    def worker_died(self, exit_code: int, pages: int) -> None: ...
+
+    def making_documents(self, documents: int) -> None:
+        """All pages are settled; `documents` files of whole documents are still to be made."""
+
+
+class NullListener:
+    """Listens and says nothing; a base for those who want to know of some things only."""
+
+    def notice(self, text: str) -> None: ...
+
+    def started(self, workers: int) -> None: ...
+
+    def expects(self, pages: int, finished_before: int) -> None: ...
+
+    def page_settled(self, record: PageRecord) -> None: ...
+
+    def worker_died(self, exit_code: int, pages: int) -> None: ...
+
+    def making_documents(self, documents: int) -> None: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Summary:
+    """What a run came to."""
+
+    done: int = 0
+    """Pages that were done."""
+    finished_before: int = 0
+    """Pages that an earlier run had done."""
+    failed: int = 0
+    """Pages that failed."""
+    failures: list[PageRecord] = field(default_factory=list)
+    """The first 20 of these."""
+    documents_failed: list[tuple[str, str, str]] = field(default_factory=list)
+    """Files of whole documents that could not be made: document, format, reason."""
+    discovery: Discovery | None = None
+    """What was found, and what was passed over."""
+    nothing_to_read: int = 0
+    """Pages of books that have no picture."""
+    seconds: float = 0.0
+    """How long it took."""
+    interrupted: bool = False
+    """It was ended before all pages were settled."""
