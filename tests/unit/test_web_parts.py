@@ -6,6 +6,7 @@ import hashlib
 import re
 import string
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,12 +145,16 @@ def test_people_are_sent_to_our_pages_only(text: str) -> None:
 
 def line(name: str, top: float, text: str, confidence: float | None, left: float = 0, right: float = 100) -> Line:
     box = ((left, top), (right, top), (right, top + 10), (left, top + 10))
-    return Line(name, box[2:], box, None, text, confidence)
+    return Line(id=name, baseline=box[2:], polygon=box, text=text, confidence=confidence)
+
+
+def page_of(*lines: Line, size: int = 100) -> Page:
+    return Page(name="p", width=size, height=size, regions=(Region(id="r", polygon=(), lines=lines),))
 
 
 def test_the_worst_lines_come_first_and_those_of_which_nothing_is_known_last() -> None:
-    lines = [line("a", 0, "a", 0.99), line("b", 20, "b", None), line("c", 40, "c", 0.4), line("d", 60, "d", 0.9)]
-    page = Page("p", 100, 100, (Region("r", ((0, 0), (100, 0), (100, 100))), Region("s", (), tuple(lines))))
+    lines = (line("a", 0, "a", 0.99), line("b", 20, "b", None), line("c", 40, "c", 0.4), line("d", 60, "d", 0.9))
+    page = page_of(*lines)
     shown = worst_first(shown_lines(page))
     assert [one.number for one in shown] == [3, 4, 1, 2]
     assert [one.grade for one in shown] == ["unsure", "fair", "sure", "unknown"]
@@ -157,29 +162,21 @@ def test_the_worst_lines_come_first_and_those_of_which_nothing_is_known_last() -
 
 
 def test_doubtful_words_are_marked() -> None:
-    words = (Word("sure", (), 0.99), Word("doubt", (), 0.3))
-    one = Line("a", (), (), None, "sure doubt", 0.6, words)
-    (shown,) = shown_lines(Page("p", 10, 10, (Region("r", (), (one,)),)))
+    words = (Word(text="sure", polygon=(), confidence=0.99), Word(text="doubt", polygon=(), confidence=0.3))
+    one = Line(id="a", baseline=(), polygon=(), text="sure doubt", confidence=0.6, words=words)
+    (shown,) = shown_lines(page_of(one))
     assert [(piece.text, piece.marked) for piece in shown.pieces] == [("sure", False), (" ", False), ("doubt", True)]
-    other = Line("a", (), (), None, "other text\u202e", 0.6, words)
-    (shown,) = shown_lines(Page("p", 10, 10, (Region("r", (), (other,)),)))
+    (shown,) = shown_lines(page_of(replace(one, text="other text\u202e")))
     assert [piece.text for piece in shown.pieces] == ["other text\\u202e"]
 
 
 def test_two_engines_lines_are_laid_side_by_side() -> None:
-    left = Page("p", 100, 100, (Region("r", (), (line("a", 0, "the old house", 0.9), line("b", 30, "alone", 0.9))),))
-    right = Page(
-        "p", 200, 200,
-        (Region("r", (), (line("y", 0, "cold house", 0.5, 100, 200), line("x", 2, "the", 0.8, 0, 90), line("z", 150, "below", 0.7, 0, 200))),),
-    )  # fmt: skip
+    left = page_of(line("a", 0, "the old house", 0.9), line("b", 30, "alone", 0.9))
+    beside = line("y", 0, "cold house", 0.5, 100, 200), line("x", 2, "the", 0.8, 0, 90)
+    right = page_of(*beside, line("z", 150, "below", 0.7, 0, 200), size=200)
     found, alone = pairs(left, right)
-    assert [(piece.text, piece.marked) for piece in found[0].right] == [
-        ("the", False),
-        (" ", False),
-        ("cold", True),
-        (" ", False),
-        ("house", False),
-    ]
+    texts = [(piece.text, piece.marked) for piece in found[0].right]
+    assert texts == [("the", False), (" ", False), ("cold", True), (" ", False), ("house", False)]
     assert found[0].right_confidence == 0.5
     assert (found[1].right, alone) == ((), ["below"])
 
@@ -187,7 +184,7 @@ def test_two_engines_lines_are_laid_side_by_side() -> None:
 def test_a_page_of_many_long_lines_is_compared_in_little_time() -> None:
     """Words beyond a bound are not compared one by one."""
     text = " ".join(f"w{number}" for number in range(5000))
-    page = Page("p", 100, 10_000, (Region("r", (), tuple(line(str(n), n * 20.0, text, 0.5) for n in range(20))),))
+    page = page_of(*(line(str(n), n * 20.0, text, 0.5) for n in range(20)), size=10_000)
     found, alone = pairs(page, page)
     assert len(found) == 20 and not alone
     assert all(len(pair.right) == 1 and not pair.right[0].marked for pair in found)

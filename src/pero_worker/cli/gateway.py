@@ -112,20 +112,12 @@ def gateway(
 ) -> None:
     """Serve the PERO API and DocAPI over HTTP."""
     needs_extra()
-<<<<<<< HEAD
-    from pero_worker.gateway.cluster_backend import ClusterBackend  # noqa: PLC0415
-    from pero_worker.gateway.local_backend import LocalBackend, LocalBackendSettings  # noqa: PLC0415
-    from pero_worker.gateway.logs import log_json  # noqa: PLC0415
-    from pero_worker.gateway.overview import ClusterOverview  # noqa: PLC0415
-    from pero_worker.gateway.serve import serve  # noqa: PLC0415
-    from pero_worker.gateway.settings import GatewaySettings  # noqa: PLC0415
-=======
     from pero_worker.gateway.cluster_backend import ClusterBackend
     from pero_worker.gateway.local_backend import LocalBackend, LocalBackendSettings
     from pero_worker.gateway.logs import log_json
+    from pero_worker.gateway.overview import ClusterOverview
     from pero_worker.gateway.serve import serve
     from pero_worker.gateway.settings import GatewaySettings
->>>>>>> main
 
     if (certificate is None) != (private_key is None):
         raise UsageError("--certificate and --private-key belong together")

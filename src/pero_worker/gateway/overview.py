@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Protocol
 
-from pero_worker.cluster.access import ClusterAccess, open_cluster
+from pero_worker.cluster.access import ClusterAccess
+from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.pages.dead import DeadLetter, dead_letters, settle
 from pero_worker.cluster.state import ClusterState, Look
 from pero_worker.cluster.status import ClusterWatcher

@@ -15,14 +15,6 @@ from pero_worker.errors import NoInputError
 from pero_worker.inputs.books import Book, BookReference, Names
 from pero_worker.inputs.naming import SourceDocument, may_be_document, named, portable, unique
 
-<<<<<<< HEAD
-EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo", ".png", ".tif", ".tiff", ".btf", ".tf8"}
-    | {".jp2", ".j2k", ".jpf", ".jpx", ".jpm", ".j2c", ".jpc", ".webp", ".avif", ".heic", ".heif", ".hif"}
-    | {".bmp", ".dib", ".gif", ".pdf", ".ppm", ".pgm", ".pbm", ".pnm"}
-)
-=======
->>>>>>> main
 STATE = ".pero-worker"
 """The folder inside an output folder that says that it is one."""
 _KEPT = 20
@@ -267,19 +259,6 @@ def is_address(argument: str) -> bool:
     return argument.lower().startswith(("http://", "https://"))
 
 
-<<<<<<< HEAD
-def may_be_document(name: str) -> bool:
-    """Whether a file of that name is read when it lies in a folder."""
-    return Path(name).suffix.lower() in EXTENSIONS
-
-
-def page_name(document_name: str, index: int, count: int) -> str:
-    """The name of page `index` (from 0): the document's own when it has one page, else with the page's number."""
-    return document_name if count == 1 else f"{document_name}_{index + 1:04d}"
-
-
-=======
->>>>>>> main
 def _expand(argument: str, exclude: Path | None) -> list[Path]:
     if not argument:
         raise NoInputError("an empty path was given: is a variable not set?")
@@ -319,60 +298,3 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     """Sorts page2 before page10."""
     pieces = re.split(r"([0-9]+)", name)
     return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece.lower()) for piece in pieces if piece]
-<<<<<<< HEAD
-
-
-def _named(
-    folder: Path, folder_name: str, files: list[str], folders: Set[str], *, in_place: bool
-) -> Iterator[SourceDocument]:
-    """The `files` of a folder with their names; `folders` are those of results beside them, `in_place`: their results
-    lie beside the files themselves."""
-    whole = [_portable(name) for name in files]
-    short = [_without_extension(name) for name in whole]
-    uses = Counter(name.casefold() for name in short)
-    # A name with a suffix may be that of a folder: 'a' of a.png beside 'a.txt/'.
-    blocked = {other[: dot.start()] for other in folders for dot in re.finditer(r"\.", other)}
-    blocked |= {numbered[1] for other in blocked if (numbered := _PAGE_NAME.fullmatch(other))}
-    taken = set(folders)
-
-    def ambiguous(full: str, bare: str) -> bool:
-        """Whether another document, the page of another, a folder, or the file itself, may get this name."""
-        numbered = _PAGE_NAME.fullmatch(bare.casefold())
-        return (
-            uses[bare.casefold()] > 1
-            or (numbered is not None and uses[numbered[1]] > 0)
-            or bare.casefold() in blocked
-            or (in_place and full.lower().endswith(".pdf"))
-        )
-
-    for file, full, bare in zip(files, whole, short, strict=True):
-        wanted = _bounded(full if ambiguous(full, bare) else bare)
-        while wanted.casefold() in blocked:
-            wanted = _bounded(f"{wanted}_")
-        name = _unique(wanted, folder / file, taken)
-        yield SourceDocument(folder / file, f"{folder_name}/{name}" if folder_name else name)
-
-
-def _unique(name: str, path: Path, taken: set[str]) -> str:
-    """`name`, or a longer one made with `path`, that differs from those `taken` in more than case; takes it."""
-    while name.casefold() in taken:
-        name = _bounded(f"{name}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}")
-    taken.add(name.casefold())
-    return name
-
-
-def _portable(name: str) -> str:
-    return "/".join(part for part in os.fsencode(name).decode("utf-8", "replace").split("/") if part not in {".", ".."})
-
-
-def _without_extension(name: str) -> str:
-    stem, dot, extension = name.rpartition(".")
-    return stem if dot and stem and f".{extension.lower()}" in EXTENSIONS else name
-
-
-def _bounded(name: str) -> str:
-    """Shortens the last component when a suffix would make it too long for a file system."""
-    folder, slash, file = name.rpartition("/")
-    return folder + slash + bounded_name(file, _MAX_NAME_BYTES)
-=======
->>>>>>> main

@@ -20,7 +20,7 @@ from pero_worker.gateway.web.forms import read_form
 from pero_worker.gateway.web.jobs import job_of
 from pero_worker.gateway.web.render import go_to, show
 from pero_worker.gateway.web.visit import Visit, Writer
-from pero_worker.inputs.discover import EXTENSIONS
+from pero_worker.inputs.naming import EXTENSIONS
 
 router = APIRouter(prefix="/web/jobs", include_in_schema=False)
 _SCRIPT_WORDS = (
