@@ -23,7 +23,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo demo-gateway install test unit docs licences acceptance check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-away bench-durability chaos fuzz clean
+.PHONY: help demo demo-gateway screenshots install test unit docs licences acceptance check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-away bench-durability chaos fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -35,6 +35,9 @@ demo: $(DEMO)/.stamp-scans $(DEMO)/.stamp-drawn ## set up everything, then read 
 demo-gateway: $(DEMO)/.stamp-scans ## an HTTP gateway on this machine, and a client: curl sends a scan and prints its text
 	command -v curl >/dev/null || scripts/apt-install.sh curl
 	demo/gateway.sh $(BIN) $(DEMO)/scans
+
+screenshots: $(VENV)/.stamp-test $(DEMO)/.stamp-scans ## pictures of the gateway's pages, into docs/images
+	$(BIN)/python demo/screenshots.py $(DEMO)/scans docs/images
 
 install: $(VENV)/.stamp-program ## the program in .venv
 

@@ -125,7 +125,7 @@ def test_foreign_text_is_text(gateway: RunningGateway, roles: Roles) -> None:
             reply = client.get(path)
             assert reply.status_code == 200
             assert "<script>alert" not in reply.text and "alert(&#34;x" in reply.text
-            assert "\u202e" not in reply.text
+            assert "\u202e" not in reply.text, path
             assert len(re.findall("<script", reply.text)) == len(re.findall('<script src="/web/assets/', reply.text))
             assert "default-src 'none'" in reply.headers["content-security-policy"]
             assert "unsafe" not in reply.headers["content-security-policy"]

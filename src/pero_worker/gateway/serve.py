@@ -15,7 +15,7 @@ import uvicorn
 
 from pero_worker.clock import SystemClock
 from pero_worker.errors import UsageError
-from pero_worker.gateway import fetching, housekeeping, webhooks
+from pero_worker.gateway import fetching, housekeeping, web, webhooks
 from pero_worker.gateway.app import make_app
 from pero_worker.gateway.backend import PageBackend
 from pero_worker.gateway.background import Background
@@ -91,6 +91,7 @@ def _run(gateway: Gateway, listener: socket.socket, listening: Callable[[str], N
     server = _Server(config, gateway.stopping)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
+    threading.Thread(target=web.prepare, name="pages", daemon=True).start()
     server.announce = lambda: listening(f"{'https' if settings.certificate else 'http'}://{shown}:{port}")
     server.run([listener])
 

@@ -25,7 +25,7 @@ from pero_worker.inputs.naming import EXTENSIONS
 router = APIRouter(prefix="/web/jobs", include_in_schema=False)
 _SCRIPT_WORDS = (
     "added", "away", "bytes", "failed", "left", "no_files", "of", "passed_over", "ready", "refused", "remove",
-    "too_many", "unload", "uploading", "waiting", "all_failed",
+    "too_many", "uploading", "waiting", "all_failed", "both",
 )  # fmt: skip
 """What the page's script says."""
 
@@ -64,7 +64,7 @@ async def start(visit: Writer, job_id: UUID) -> Response:
 def _start(visit: Visit, job_id: UUID, reasons: dict[str, str]) -> Response:
     with visit.gateway.database.write() as connection:
         job = job_of(connection, job_id, visit, locked=True)
-        if job["state"] == JobState.NEW and job["backend"] == Backend.FARM:
+        if job["state"] == JobState.NEW and job["backend"] == Backend.FARM and not job["document"]:
             start_without(connection, job, reasons, visit.gateway.now())
     if "application/json" in visit.request.headers.get("accept", ""):
         return JSONResponse({"href": f"/web/jobs/{job_id}"})

@@ -13,9 +13,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 import pero_worker
 from pero_worker.gateway.sessions import COOKIE, SESSION_SECONDS
-from pero_worker.gateway.web.assets import address
+from pero_worker.gateway.web.assets import address, assets
 from pero_worker.gateway.web.visit import LANGUAGE_COOKIE, Visit
-from pero_worker.gateway.web.words import LANGUAGES
+from pero_worker.gateway.web.words import LANGUAGES, words_of
 from pero_worker.text import one_line
 
 POLICY = (
@@ -46,6 +46,15 @@ def _environment() -> Environment:
     made.globals.update(asset=address, version=pero_worker.__version__, languages=LANGUAGES)
     made.filters.update(line=_line, segment=_segment, iso=_iso, utc=_utc)
     return made
+
+
+def prepare() -> None:
+    """Reads and compiles what the first visitor would wait for."""
+    assets()
+    for language in LANGUAGES:
+        words_of(language)
+    for name in _environment().list_templates():
+        _environment().get_template(name)
 
 
 def _line(text: object) -> str:

@@ -139,7 +139,8 @@ document.addEventListener("DOMContentLoaded", () => {
     if (passedOver) text += ` ${say("passed_over", { n: passedOver })}`;
     if (job) text = say("of", { done: ready, n: items.length, all: items.length }) + (failed ? ` ${say("refused", { n: failed })}` : "");
     summary.textContent = text;
-    send.disabled = sending || job !== null || !items.length || items.length > maxPages;
+    const some = items.length > 0 || byId("address").value.trim() !== "";
+    send.disabled = sending || job !== null || !some || items.length > maxPages;
   };
 
   // -- sending ------------------------------------------------------------------------------------------------------
@@ -198,11 +199,15 @@ document.addEventListener("DOMContentLoaded", () => {
   form.addEventListener("submit", async event => {
     event.preventDefault();
     if (sending || job) return;
-    if (!items.length) { complain(say("no_files")); return; }
+    const address = byId("address").value.trim();
+    if (!items.length && !address) { complain(say("no_files")); return; }
+    if (items.length && address) { complain(say("both")); return; }
     sending = true;
     sum();
     complain("");
-    const definition = { images: items.map((item, place) => ({ name: item.name, order: place + 1 })) };
+    const definition = address
+      ? { document: { [byId("kind").value]: address } }
+      : { images: items.map((item, place) => ({ name: item.name, order: place + 1 })) };
     const name = byId("name").value.trim();
     const engine = form.querySelector("[name=engine]:checked");
     const formats = [...form.querySelectorAll("[name=format]:checked")].map(box => box.value);
@@ -222,6 +227,7 @@ document.addEventListener("DOMContentLoaded", () => {
       return;
     }
     job = JSON.parse(text).data.id;
+    if (address) { sending = false; location.assign(`/web/jobs/${job}`); return; }
     form.querySelectorAll("fieldset, #name").forEach(part => { part.disabled = true; });
     draw();
     await uploadAll();
@@ -239,5 +245,6 @@ document.addEventListener("DOMContentLoaded", () => {
     if (reply.ok) location.assign(`/web/jobs/${job}`);
     else complain(say("away"));
   });
+  byId("address").addEventListener("input", sum);
   window.addEventListener("beforeunload", event => { if (sending) event.preventDefault(); });
 });
