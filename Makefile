@@ -23,7 +23,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo demo-gateway screenshots install test unit docs licences acceptance check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-away bench-durability chaos fuzz clean
+.PHONY: help demo demo-gateway screenshots install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-away bench-durability chaos fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -94,6 +94,16 @@ bench-durability: $(VENV)/.stamp-test ## what it costs that results survive a po
 chaos: $(VENV)/.stamp-test ## 5,000 pages under 200 faults, 1,500 through a gateway under 36; SEED=N repeats one
 	$(BIN)/python tests/faults/chaos.py $(if $(SEED),--seed $(SEED))
 	$(BIN)/python tests/faults/chaos_gateway.py $(if $(SEED),--seed $(SEED))
+
+bundle: ## wheels and models for machines without internet, in build/bundle
+	scripts/bundle.sh build/bundle
+
+check-bundle: $(DEMO)/.stamp-scans ## install build/bundle where there is no network, as root, and read a page
+	test -d build/bundle || scripts/bundle.sh build/bundle
+	scripts/check-bundle.sh build/bundle $(DEMO)/scans/typewriter.png
+
+check-containers: $(DEMO)/.stamp-scans ## build the container image without Docker, as root, and read a page in it (4 GB)
+	scripts/check-containers.sh build/containers
 
 check-upgrade: $(VENV)/.stamp-test ## parts of an earlier version, whose src folder is PREVIOUS, beside this one's
 	@test -d "$(PREVIOUS)" || { echo 'say PREVIOUS=/path/to/an/earlier/checkout/src' >&2; exit 2; }

@@ -1,11 +1,16 @@
-"""`make bench-quality`: CER and WER of the bundled pipelines and Tesseract on pages with a NAME.gt.txt beside them.
+"""`make bench-quality`: CER, WER, order and regions of the bundled pipelines and Tesseract on pages with their truth.
 
-python benchmarks/quality.py [PAGES_DIR] [--engines print-latin,rapidocr]; an engine may be a pipeline folder.
+The truth is NAME.gt.txt beside the image, PAGE XML as NAME.xml, or both: then the text is that of NAME.gt.txt.
+
+python benchmarks/quality.py [PAGES_DIR] [--engines print-latin,rapidocr] [--classes FILE]
+
+An engine may be a pipeline folder. FILE has lines `NAME,class`; other pages are of the class that their name tells.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import shutil
 import subprocess
@@ -16,9 +21,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from textscore import Score, score
+from structure import Structure, compare
+from textscore import Score, bag_errors, score
 
-ENGINES = ("print-latin", "print-latin-small", "rapidocr", "tesseract")
+from pero_worker.formats import pagexml
+from pero_worker.page import Page
+
+ENGINES = ("print-latin", "print-latin-small", "print-best", "rapidocr", "tesseract")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
 # Tesseract is told the language of each page by its name: the best case for it.
 LANGUAGES = {"cs": "ces", "de_fraktur": "frk", "de_title": "frk", "de": "deu", "fr": "fra", "nl": "nld", "en": "eng"}
@@ -30,17 +39,23 @@ class Result:
 
     seconds: float = 0.0
     texts: dict[str, str] = field(default_factory=dict)
+    pages: dict[str, Page] = field(default_factory=dict)
 
 
 def pero_worker(pipeline: str, images: list[Path], out: Path) -> Result:
     command = [sys.executable, "-m", "pero_worker", "ocr", *map(str, images), "-o", str(out)]
     begun = time.monotonic()
-    done = subprocess.run([*command, "--pipeline", pipeline, "--formats", "text", "--quiet"], check=False)
+    done = subprocess.run([*command, "--pipeline", pipeline, "--formats", "text,page", "--quiet"], check=False)
     if done.returncode not in {0, 3}:  # 3: some pages failed
         print(f"{pipeline}: pero-worker ocr ended with exit status {done.returncode}", file=sys.stderr)
     seconds = time.monotonic() - begun
     texts = {image.stem: out / f"{image.stem}.txt" for image in images}
-    return Result(seconds, {name: path.read_text("utf-8") for name, path in texts.items() if path.is_file()})
+    pages = {image.stem: out / f"{image.stem}.page.xml" for image in images}
+    return Result(
+        seconds,
+        {name: path.read_text("utf-8") for name, path in texts.items() if path.is_file()},
+        {name: pagexml.read(path.read_bytes()) for name, path in pages.items() if path.is_file()},
+    )
 
 
 def tesseract(images: list[Path]) -> Result:
@@ -72,14 +87,17 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("folder", nargs="?", type=Path, default=Path("../shared/pages"))
     arguments.add_argument("--engines", default=",".join(ENGINES))
+    arguments.add_argument("--classes", type=Path, help="CSV of names and classes")
     given = arguments.parse_args()
     engines = given.engines.split(",")
     if not given.folder.is_dir():
-        sys.exit(f"{given.folder} is not a folder: name one with images and their .gt.txt")
+        sys.exit(f"{given.folder} is not a folder: name one with images and their .gt.txt or .xml")
     found = sorted(path for path in given.folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    images = [image for image in found if image.with_name(f"{image.stem}.gt.txt").is_file()]
+    truths = {image: truth for image in found if (truth := truth_of(image)) is not None}
+    images = list(truths)
     if not images:
-        sys.exit(f"no images with a .gt.txt beside them in {given.folder}")
+        sys.exit(f"no images with a .gt.txt or .xml beside them in {given.folder}")
+    classes = dict(csv.reader(given.classes.open(encoding="utf-8"))) if given.classes else {}
     with tempfile.TemporaryDirectory() as scratch:
         results = {
             engine: tesseract(images)
@@ -87,41 +105,86 @@ def main() -> None:
             else pero_worker(engine, images, Path(scratch) / str(place))
             for place, engine in enumerate(engines)
         }
-    show(images, results)
+    show(truths, results, classes)
+    show_structure(truths, results, classes)
     if any(not result.texts for engine, result in results.items() if engine != "tesseract"):
         sys.exit(1)
 
 
-def class_of(name: str) -> str:
-    """What kind of page it is: the second word of its name, as in de_fraktur_1815."""
-    return [*name.split("_"), "other"][1]
+@dataclass(frozen=True)
+class Truth:
+    """What is right of a page: its text ('' is not known), its regions and lines."""
+
+    text: str
+    page: Page | None
 
 
-def show(images: list[Path], results: dict[str, Result]) -> None:
-    print("Folded CER % / WER %\n")
+def truth_of(image: Path) -> Truth | None:
+    text, xml = (image.with_name(f"{image.stem}{suffix}") for suffix in (".gt.txt", ".xml"))
+    page = pagexml.read(xml.read_bytes()) if xml.is_file() else None
+    if text.is_file():
+        return Truth(text.read_text("utf-8"), page)
+    return Truth("\n".join(line.text for line in page.lines() if line.text), page) if page else None
+
+
+def class_of(name: str, classes: dict[str, str]) -> str:
+    """What kind of page it is: as `classes` say, or the second word of its name, as in de_fraktur_1815."""
+    return classes.get(name) or [*name.split("_"), "other"][1]
+
+
+def show(truths: dict[Path, Truth], results: dict[str, Result], classes: dict[str, str]) -> None:
+    print("Folded CER % / WER % / words wrong in any order %\n")
     print(f"| page | {' | '.join(results)} |")
     print(f"| --- |{' --- |' * len(results)}")
-    totals = dict.fromkeys(results, Score())
-    by_class: dict[str, dict[str, Score]] = {}
-    for image in images:
-        truth = image.with_name(f"{image.stem}.gt.txt").read_text("utf-8")
+    totals: dict[str, dict[str, tuple[Score, int]]] = {}
+    number = 0
+    for image, truth in truths.items():
+        if not truth.text.strip():
+            continue
+        number += 1
         cells = []
         for engine, result in results.items():
             text = result.texts.get(image.stem)
             # A page without a result counts as a page of errors.
-            one = score(truth, text or "")
-            totals[engine] += one
-            own = by_class.setdefault(class_of(image.stem), dict.fromkeys(results, Score()))
-            own[engine] += one
-            cells.append("-" if text is None else f"{100 * one.cer:.2f} / {100 * one.wer:.2f}")
+            one, bag = score(truth.text, text or ""), bag_errors(truth.text, text or "")
+            for name in (class_of(image.stem, classes), ""):
+                before = totals.setdefault(name, {}).get(engine, (Score(), 0))
+                totals[name][engine] = before[0] + one, before[1] + bag
+            cells.append("-" if text is None else rates(one, bag))
         print(f"| {image.stem} | {' | '.join(cells)} |")
-    for name, scores in sorted(by_class.items()):
-        cells = [f"{100 * t.cer:.2f} / {100 * t.wer:.2f}" if results[e].texts else "-" for e, t in scores.items()]
-        print(f"| *{name}* | {' | '.join(cells)} |")
-    cells = [f"{100 * t.cer:.2f} / {100 * t.wer:.2f}" if results[e].texts else "-" for e, t in totals.items()]
-    print(f"| **all ({len(images)} pages, micro)** | {' | '.join(cells)} |")
-    cells = [f"{result.seconds / len(images):.2f}" if result.texts else "-" for result in results.values()]
+    for name, of_class in sorted(totals.items(), key=lambda item: (not item[0], item[0])):
+        cells = [rates(*of_class[engine]) if results[engine].texts else "-" for engine in results]
+        print(f"| {f'*{name}*' if name else f'**all ({number} pages, micro)**'} | {' | '.join(cells)} |")
+    cells = [f"{result.seconds / len(truths):.2f}" if result.texts else "-" for result in results.values()]
     print(f"| seconds a page, start included | {' | '.join(cells)} |")
+
+
+def rates(one: Score, bag: int) -> str:
+    return f"{100 * one.cer:.2f} / {100 * one.wer:.2f} / {100 * bag / max(1, one.words):.2f}"
+
+
+def show_structure(truths: dict[Path, Truth], results: dict[str, Result], classes: dict[str, str]) -> None:
+    """Of pages whose truth has regions, by class."""
+    totals: dict[str, dict[str, Structure]] = {}
+    for image, truth in truths.items():
+        for engine, result in results.items():
+            if truth.page is not None and (page := result.pages.get(image.stem)) is not None:
+                for name in (class_of(image.stem, classes), ""):
+                    of_class = totals.setdefault(name, {})
+                    of_class[engine] = of_class.get(engine, Structure()) + compare(truth.page, page)
+    engines = [engine for engine, result in results.items() if result.pages]
+    if not totals or not engines:
+        return
+    print("\nPairs of lines in the wrong order % / needless jumps between regions % / F1 of regions / right kinds %\n")
+    print(f"| class | {' | '.join(engines)} |")
+    print(f"| --- |{' --- |' * len(engines)}")
+    for name, of_class in sorted(totals.items(), key=lambda item: (not item[0], item[0])):
+        cells = []
+        for engine in engines:
+            s = of_class.get(engine, Structure())
+            jumps, kinds = 100 * s.jumps / max(1, s.steps), 100 * s.kinds / max(1, s.hits)
+            cells.append(f"{100 * s.order:.2f} / {jumps:.1f} / {s.f1:.2f} / {kinds:.0f}")
+        print(f"| {f'*{name}*' if name else '**all**'} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

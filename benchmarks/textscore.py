@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 
 from rapidfuzz.distance import Levenshtein
@@ -50,6 +51,12 @@ def score(truth: str, text: str, *, fold: bool = True) -> Score:
     truth, text = normalised(truth, fold=fold), normalised(text, fold=fold)
     right, found = truth.split(), text.split()
     return Score(len(truth), Levenshtein.distance(truth, text), len(right), Levenshtein.distance(right, found))
+
+
+def bag_errors(truth: str, text: str) -> int:
+    """Words that are wrong whatever their order: those that are missing or too many, the greater number of both."""
+    right, found = (Counter(normalised(side, fold=True).split()) for side in (truth, text))
+    return max((right - found).total(), (found - right).total())
 
 
 def normalised(text: str, *, fold: bool) -> str:

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 from rapidfuzz.distance import Levenshtein
+from scipy.optimize import minimize
 
 from pero_worker.training.alphabet import Alphabet
 from pero_worker.training.batches import padded
 from pero_worker.training.network import input_of
 from training.real import RealLines, find
 
-_EDGES = (0.0, 0.4, 0.55, 0.65, 0.72, 0.78, 0.83, 0.87, 0.9, 0.93, 0.955, 0.975, 0.987, 0.994, 0.998, 1.0)
-_LEAST = 250
-"""Letters that a point stands on at least."""
-_APART = 0.0005
+_PLACES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.994, 0.997, 0.999, 1.0)
+_LEAST = 1e-4
+_STARTS = ((-5.0, 0.0, 0.0), (-4.0, 0.5, 0.3), (-6.0, -0.3, -0.3))
+"""Logarithms of a, b and c."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +60,25 @@ def _letters(chances: Any, best: Any, blank: int) -> float:
 
 
 def points(judged: Sequence[Judged]) -> list[tuple[float, float]]:
-    """Mean probability and share of right letters of lines of like probability, rising in both."""
-    groups: list[list[Judged]] = [[]]
-    for low, high in zip(_EDGES, (*_EDGES[1:-1], 1.1), strict=False):
-        groups[-1] += [line for line in judged if low <= line.given < high]
-        if sum(line.letters for line in groups[-1]) >= _LEAST:
-            groups.append([])
-    if len(groups) > 1:
-        groups[-2] += groups.pop()
-    found: list[tuple[float, float, int]] = []
-    for group in groups:
-        letters = sum(line.letters for line in group)
-        given = sum(line.given * line.letters for line in group) / letters
-        right = max(0.0, 1 - sum(line.wrong for line in group) / letters)
-        found.append((given, right, letters))
-        # Neighbours that fall, or are too near, are one.
-        while len(found) > 1 and (found[-1][1] < found[-2][1] or found[-1][0] - found[-2][0] < _APART):
-            (a, b, n), (c, d, m) = found[-2:]
-            found[-2:] = [((a * n + c * m) / (n + m), (b * n + d * m) / (n + m), n + m)]
-    inner = [(round(given, 4), round(right, 4)) for given, right, _ in found if _APART < given < 1 - _APART]
-    return [(0.0, 0.0), *inner, (1.0, round(found[-1][1], 4))]
+    """Mean probability of letters, and how many of them are right: points of the likeliest curve of this form.
+
+    Errors are a + b * (1 - probability) ** c, all positive, so that whoever is surer stays surer: the mean of bins has
+    steps, most of all where nearly all letters are right and misprints of the truth count for as much as the reader's.
+    """
+    given = np.array([line.given for line in judged])
+    letters = np.array([max(1, line.letters) for line in judged])
+    wrong = np.minimum([line.wrong for line in judged], letters)
+
+    def errors(form: Sequence[float], at: Any) -> Any:
+        a, b, c = np.exp(form)
+        return np.clip(a + b * (1 - at + _LEAST) ** c, _LEAST, 1 - _LEAST)
+
+    def unlikely(form: Sequence[float]) -> float:
+        share = errors(form, given)
+        return -float((wrong * np.log(share) + (letters - wrong) * np.log(1 - share)).sum())
+
+    found = min((minimize(unlikely, start, method="Nelder-Mead") for start in _STARTS), key=lambda result: result.fun)
+    return [(0.0, 0.0), *((at, round(1 - float(errors(found.x, at)), 4)) for at in _PLACES)]
 
 
 def written(found: Sequence[tuple[float, float]]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from configparser import ConfigParser
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from pero_worker.errors import PeroWorkerError
 from pero_worker.stage import Stage
 from pero_worker.work import Assignment, Delivery, EngineInput, EngineOutput, QueueState, WorkerStatus
 
@@ -36,6 +37,17 @@ class Broker(Protocol):
     def hand_on(self, delivery: Delivery, queue: str, body: bytes, priority: int = 0) -> None:
         """Publishes what became of the delivery and, once the broker has it for good, acknowledges: a crash between
         the two repeats the page, never loses it. TransientError: the delivery is not in hand any more."""
+
+    def hand_on_soon(
+        self,
+        delivery: Delivery,
+        queue: str,
+        body: bytes,
+        priority: int,
+        done: Callable[[PeroWorkerError | None], None],
+    ) -> None:
+        """`hand_on` that need not wait: `done` is called, from any thread, with None or with what `hand_on` would have
+        raised. What is known at once is raised at once."""
 
     def ack(self, delivery: Delivery) -> None: ...
 

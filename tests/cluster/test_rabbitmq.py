@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pero_worker.brokers.access import BrokerAccess
+from pero_worker.brokers.ahead import Ahead
 from pero_worker.brokers.link import Link
 from pero_worker.brokers.rabbitmq import RabbitBroker
-from pero_worker.errors import RequestError, TransientError
+from pero_worker.errors import PeroWorkerError, RequestError, TransientError
 from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.wire.queues import DEAD_LETTERS, ORIGIN, REASON
 from pero_worker.wire.servers import Server
@@ -66,6 +69,45 @@ def test_no_more_is_held_than_is_worked_on_over_all_stages(cluster: TestCluster)
         first = take(one, "a", "b")
         second = take(two, "a", "b")
         assert {first.queue, second.queue} == {"a", "b"}
+
+
+def test_what_was_taken_ahead_goes_back_when_the_page_in_hand_takes_long(cluster: TestCluster) -> None:
+    ahead = Ahead()
+    ahead.messages = 8
+    with cluster.broker(prefetch=8, ahead=ahead) as one, cluster.broker(prefetch=8) as two:
+        one.declare("a")
+        for number in range(8):
+            one.publish("a", b"%d" % number)
+        first = take(one, "a")
+        others = {take(two, "a").body for _ in range(7)}
+        assert {first.body, *others} == {b"%d" % number for number in range(8)}
+        assert ahead.messages == 1
+        one.declare("b")
+        one.hand_on(first, "b", b"done")
+        assert take(one, "b").body == b"done"
+
+
+def test_pages_on_their_way_arrive_once_each_and_those_without_a_queue_stay_in_hand(cluster: TestCluster) -> None:
+    became: queue.SimpleQueue[tuple[int, PeroWorkerError | None]] = queue.SimpleQueue()
+    with cluster.broker(prefetch=30) as broker, cluster.broker(prefetch=30) as other:
+        broker.declare("a")
+        broker.declare("b")
+        for number in range(30):
+            broker.publish("a", b"%d" % number)
+        lost = []
+        for number in range(30):
+            delivery = take(broker, "a")
+            to = "nowhere" if number % 10 == 0 else "b"
+            lost += [delivery.body] if to == "nowhere" else []
+            told = partial(lambda number, error: became.put((number, error)), number)
+            broker.hand_on_soon(delivery, to, delivery.body, 0, told)
+        found = dict(became.get(timeout=30) for _ in range(30))
+        assert {number for number, error in found.items() if error} == {0, 10, 20}
+        assert all("'nowhere'" in str(found[number]) for number in (0, 10, 20))
+        broker.close()
+        assert sorted(take(other, "a").body for _ in range(3)) == sorted(lost)
+        assert len({take(other, "b").body for _ in range(27)}) == 27
+        assert other.get(["a", "b"], "w", 0) is None
 
 
 def test_give_back_leaves_the_page_to_another(cluster: TestCluster) -> None:

@@ -62,6 +62,7 @@ def test_a_sound_stage_passes(folder: Path) -> None:
         ("WORKER", "CONFIDENCE", "0.5:0.4 0.4:0.5", "do not rise"),
         ("READER_2", "UNSURE", "0.9", "lacks OCR_JSON"),
         ("READER_2", "OCR_JSON", "gone.json", r"gone\.json"),
+        ("READER_2", "ENGINE", "dummy", "dummy is not pero or rapidocr"),
         ("OCR", "OCR_JSON", "gone.json", r"gone\.json"),
         ("PAGE_PARSER", "RUN_OCR", "perhaps", "yes or no"),
         ("PAGE_PARSER", "RUN_LINE_CROPPER", "no", "RUN_LINE_CROPPER"),

@@ -138,9 +138,22 @@ def test_a_line_across_a_rule_in_a_gutter_is_parted() -> None:
         assert [(part.baseline[0][0], part.baseline[-1][0]) for part in layout.lines_iterator()] == ends
 
 
-def test_words_lie_on_their_ink(engine: Engine) -> None:
+@pytest.fixture(scope="module")
+def best() -> Iterator[Engine]:
+    """Two recognisers, for lines of two heights."""
+    folder = PIPELINE.with_name("print-best")
+    config = ConfigParser()
+    config.read(folder / "config.ini")
+    loaded = load(config, folder, "cpu")
+    yield loaded
+    loaded.close()
+
+
+@pytest.mark.parametrize("readers", ["engine", "best"])
+def test_words_lie_on_their_ink(readers: str, request: pytest.FixtureRequest) -> None:
     image = drawn("minimum minimum minimum")
-    (line,) = run(engine, image).page.lines()
+    (line,) = run(request.getfixturevalue(readers), image).page.lines()
+    assert line.text == "minimum minimum minimum"
     dark = np.flatnonzero((image < 128).any(axis=(0, 2)))
     gaps = np.flatnonzero(np.diff(dark) > 7)
     ink = list(zip(dark[[0, *(gaps + 1)]], dark[[*gaps, -1]], strict=True))

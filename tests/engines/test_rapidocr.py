@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from pero_worker.engines import ppocr
 from pero_worker.engines import rapidocr as module
 from pero_worker.errors import StageError
 from pero_worker.page import Page
@@ -129,10 +130,10 @@ def test_phases_are_timed_and_those_not_run_are_left_out() -> None:
 
 def test_weights_are_checked_against_the_pinned_release(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"det\.onnx is missing.*pip install"):
-        module._verified(tmp_path / "det.onnx", "0" * 64)
+        ppocr.verified(tmp_path / "det.onnx", "0" * 64)
     (tmp_path / "det.onnx").write_bytes(b"other weights")
     with pytest.raises(StageError, match=r"det\.onnx is not that of rapidocr 3\.10\.0"):
-        module._verified(tmp_path / "det.onnx", "0" * 64)
+        ppocr.verified(tmp_path / "det.onnx", "0" * 64)
 
 
 def test_without_the_package_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ REASONS = {
     BAD: ("told to fail",),
     KILLER: ("died on this page",),
     # Some of its workers may have been killed while they hung.
-    HANGING: ("TIME_LIMIT", "died on this page"),
+    HANGING: ("time limit", "died on this page"),
     GOOD: ("died on this page",),
 }
 

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faults import forgetful
 from faults.chaos_pages import Pipeline
+from faults.member import CLOCK, SYNCS
 from faults.proxy import AMQP_NONSENSE, ZOOKEEPER_NONSENSE, Proxy
 
 from pero_worker.brokers.access import BrokerAccess
@@ -43,6 +45,8 @@ LONG_PAUSE = 14.0
 ENDING = 120.0
 JOINING = 20.0
 """Seconds in which a new process may find ZooKeeper cut off: then it ends and says so, as it must for a wrong address."""
+
+MEMBER = Path(__file__).with_name("member.py")
 
 
 @dataclass
@@ -77,6 +81,7 @@ class ClusterUnderFire:
         self.rabbit.start()
         self.zookeeper.start()
         self.start_store()
+        self.syncs = self.folder / "syncs"
         self.amqp, self.zk = Proxy(self.rabbit.port), Proxy(self.zookeeper.port)
         self.dogs = [Proxy(self.zookeeper.port) for _ in range(WATCHDOGS)]
 
@@ -107,6 +112,10 @@ class ClusterUnderFire:
             "watchdog that leads cut from ZooKeeper": self.cut_leader_off,
             "model store away for 2 s, at a new version": self.stop_store,
             "download killed": lambda: self.restart("download"),
+            "power cut where results are written": self.cut_power,
+            "worker's clock set back by 5 h": lambda: self.set_clock(self.any_worker(), -5),
+            "watchdog's clock set ahead by 30 h": lambda: self.set_clock(f"watchdog{self.leading()}", 30),
+            "second worker under a name that is taken": self.take_name_twice,
             "disk of the results full": self.fill_disk,
         }
 
@@ -163,17 +172,30 @@ class ClusterUnderFire:
 
     def start(self, name: str) -> None:
         member = self.members[name]
-        environment = {**os.environ, "PERO_WORKER_ZOOKEEPER": f"127.0.0.1:{member.zookeeper}"}
+        if name == "download":
+            forgetful.note_all(self.results, self.syncs)
         # Through a pipe: a process that cannot write files can still say so.
         process = member.process = subprocess.Popen(
-            [sys.executable, "-m", "pero_worker", *member.command],
-            env=environment,
+            [sys.executable, str(MEMBER), *member.command],
+            env=self.environment(name),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
         in_thread(lambda: copy(process, member.log))
         member.expected = False
         member.started = time.monotonic()
+
+    def environment(self, name: str) -> dict[str, str]:
+        self.clock(name).write_text("0")
+        return {
+            **os.environ,
+            "PERO_WORKER_ZOOKEEPER": f"127.0.0.1:{self.members[name].zookeeper}",
+            CLOCK: str(self.clock(name)),
+            SYNCS: str(self.syncs) if name == "download" else "",
+        }
+
+    def clock(self, name: str) -> Path:
+        return self.folder / f"{name}.clock"
 
     def look_after(self) -> None:
         """Starts again what ended, as systemd would, and remembers what nobody had ended."""
@@ -326,6 +348,40 @@ class ClusterUnderFire:
             save_stage(client, broker, list(self.pipeline.stages)[-1], change, SystemClock().now())
         time.sleep(2)
         self.start_store()
+
+    def cut_power(self) -> None:
+        """Where the results are: what was not synced is gone, a half of it by chance."""
+        self.members["download"].expected = True
+        self.process("download").kill()
+        self.process("download").wait()
+        forgetful.cut_power(self.results, self.syncs, self.chance)
+        self.start("download")
+
+    def set_clock(self, name: str, hours: float) -> None:
+        """For three seconds, and back: what was noted meanwhile lies in the future, or long ago."""
+        for wrong in (hours, 0.0):
+            self.clock(name).write_text(str(wrong))
+            time.sleep(3)
+
+    def take_name_twice(self) -> None:
+        """Somebody starts a worker under the name of one that works: it waits, and disturbs nobody."""
+        name = self.any_worker()
+        twin = subprocess.Popen(
+            [sys.executable, str(MEMBER), *self.members[name].command],
+            env=self.environment(name),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(4)
+        twin.send_signal(signal.SIGTERM)
+        try:
+            status = twin.wait(ENDING)
+        except subprocess.TimeoutExpired:
+            twin.kill()
+            status = twin.wait()
+        # It may have given up waiting, or not have begun when it was told to stop.
+        if status not in {ExitCode.OK, ExitCode.UNAVAILABLE, ExitCode.USAGE, -signal.SIGTERM}:
+            self.surprises.append(f"a second {name} ended with {status}")
 
     def fill_disk(self) -> None:
         """A quota: no file of the process that downloads may grow. It ends, and is started when there is room again."""

@@ -17,6 +17,7 @@ LONG = (
     "ZooKeeper restarted",
     "ZooKeeper sessions expired",
     "watchdog that leads cut from ZooKeeper",
+    "watchdog's clock set ahead by 30 h",
 )
 
 

@@ -35,6 +35,20 @@ def test_a_page_that_lies_wrong_is_read(tmp_path: Path, pipeline: str, turns: tu
     engine.close()
 
 
+def test_a_page_that_looks_blank_as_it_lies_is_turned(tmp_path: Path) -> None:
+    """The layout finds no line on it; on paper without any ink nothing is looked for."""
+    (stage,) = load_pipeline("print-latin-small", cache=tmp_path).stages
+    assert stage.directory is not None
+    engine = load_engine(stage, stage.directory, "cpu")
+    lines = ("The quick brown fox", "jumps over the lazy dog", "in the year 1987")
+    scan = decode_scan(encoded(drawn(lines, (800, 400), 36).rotate(-90, expand=True), "PNG"))
+    as_it_lies = engine.process(EngineInput(name="p", size=1, image=scan.image)).page
+    assert as_it_lies is not None and not list(as_it_lies.lines()), "this page does not try it any more"
+    page = process_upright(engine, EngineInput(name="p", size=1), scan, max_pixels=10**7).page
+    engine.close()
+    assert page is not None and tuple(line.text for line in page.lines()) == lines
+
+
 def test_a_fax_is_read(tmp_path: Path) -> None:
     (stage,) = load_pipeline("print-latin-small", cache=tmp_path).stages
     assert stage.directory is not None

@@ -13,7 +13,7 @@ import pytest
 import pero_worker
 
 HOME = Path(__file__).parents[2]
-PIPELINES = {"print-latin", "print-latin-small", "rapidocr"}
+PIPELINES = {"print-best", "print-latin", "print-latin-small", "rapidocr"}
 
 
 @pytest.fixture(scope="module")

@@ -244,6 +244,13 @@ def test_absurd_page_sizes_give_an_image_or_a_page_error(tmp_path: Path, size: t
 def test_an_encrypted_pdf_names_the_remedy_and_one_with_an_owner_only_is_read(tmp_path: Path) -> None:
     assert "qpdf --decrypt" in error_of(encrypted(tmp_path / "user.pdf", "secret"))
     assert count_pages(encrypted(tmp_path / "owner.pdf", "")) == 1
+    # What pdfium says of a document may be left over from the one before.
+    (tmp_path / "empty.pdf").write_bytes(
+        b"%PDF-1.3\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
+        b"trailer<</Root 1 0 R/Size 3>>\n%%EOF"
+    )
+    assert "qpdf --decrypt" in error_of(tmp_path / "user.pdf")
+    assert "no pages" in error_of(tmp_path / "empty.pdf")
 
 
 @pytest.mark.parametrize("dpi", [72, 100, 300])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from field_images import HEIC, chain, deep, directory_places, drawn, encoded, frames, same_page, tiff
 from PIL import Image as Pillow
 from PIL import TiffImagePlugin
@@ -174,3 +177,34 @@ def test_jpeg_and_png_tell_the_shape_of_their_pixels() -> None:
     assert decode_scan(encoded(PICTURE, "PNG", dpi=(200, 100))).aspect == pytest.approx(0.5, abs=0.01)
     assert decode_scan(encoded(PICTURE, "PNG", dpi=(300, 299))).aspect == 1
     assert decode_scan(encoded(PICTURE, "PNG", dpi=(3000, 3))).aspect == 1
+
+
+def test_a_damaged_first_page_costs_no_other(tmp_path: Path) -> None:
+    """The decoder looks at the first directory of an open file, whichever it is told to read."""
+    whole = io.BytesIO()
+    first, *others = [drawn((f"page {number}",)) for number in range(3)]
+    first.save(whole, "TIFF", save_all=True, append_images=others, compression="tiff_lzw")
+    data = bytearray(whole.getvalue())
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as found:
+        place = found.pages[0].tags[273].offset + 8
+    data[place : place + 4] = b"\xff\xff\xff\x7f"
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(PageError, match="damaged"):
+        read_page(tmp_path / "a.tif", 0)
+    for number in (1, 2):
+        assert (read_page(tmp_path / "a.tif", number).image[:, :, 0] == np.asarray(others[number - 1])).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_a_palette_that_lacks_colours_makes_no_black_page(kind: str) -> None:
+    picture = drawn().quantize(16)
+    data = bytearray(encoded(picture, kind))
+    if kind == "PNG":
+        place = data.index(b"PLTE") - 4
+        size = struct.unpack_from(">I", data, place)[0]
+        short = b"PLTE" + bytes(3)
+        data[place : place + size + 12] = struct.pack(">I", 3) + short + struct.pack(">I", zlib.crc32(short))
+        with pytest.raises(PageError, match="its palette has 1 colours"):
+            decode_image(bytes(data))
+    else:
+        assert abs(decode_image(bytes(data))[:, :, 0].astype(int) - np.asarray(drawn())).mean() < 5

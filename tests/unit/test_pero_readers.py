@@ -107,12 +107,28 @@ def test_unsure_lines_are_read_again_and_the_surer_reading_stays() -> None:
     assert [reading.text for reading in read([reader("first", 0.7), modest], crops(2))] == ["first"] * 2
 
 
+def test_readers_that_see_different_things_are_both_less_sure() -> None:
+    (alone,) = read([reader("word", 0.9)], crops(1))
+    for second, least in (("word", 1.0), ("work", 0.97), ("zzzz", 0.89)):
+        (both,) = read([reader("word", 0.9), reader(second, 0.7)], crops(1))
+        assert both.text == "word"
+        assert least <= both.confidence / alone.confidence <= least + 0.011
+
+
 def test_a_reader_without_a_limit_reads_every_line_at_its_own_height() -> None:
     first, second = reader("first", 0.9), reader("second", 0.95, height=32)
     found = read([first, second], crops(3))
     assert [reading.text for reading in found] == ["second"] * 3
     assert set(first.recogniser.seen) == {(40, 800, 3)} and set(second.recogniser.seen) == {(32, 640, 3)}
     assert {reading.width for reading in found} == {640}
+
+
+def test_a_reader_is_not_asked_about_a_page_in_letters_that_it_does_not_know() -> None:
+    for text, asked in (("auſ", False), ("aus", True), ("ſ" + "a" * 400, True)):
+        modern = reader("surer", 0.99)
+        modern.recogniser.characters = [letter for letter in LETTERS if letter != "ſ"]
+        found = read([reader(text, 0.7), modern], crops(2))
+        assert [reading.text for reading in found] == (["surer"] * 2 if asked else [text] * 2)
 
 
 def test_no_lines_and_lines_of_any_width_are_read() -> None:

@@ -97,6 +97,13 @@ def test_a_changed_text_is_aligned() -> None:
     assert found[1].confidence < 0.6
 
 
+def test_a_changed_text_of_many_letters_is_aligned() -> None:
+    frames = frames_of(spelled("ab ca " * 15, length=400))
+    found = words_of(("ab cb " * 15).strip(), frames, CHARACTERS, (0, 400), RAILS, (400, 300), 1600)
+    assert len(found) == 30
+    assert all(word.confidence is not None for word in found)
+
+
 def test_alignment_needs_a_blank_between_equal_characters() -> None:
     frames = frames_of([0, BLANK, 0], 0.6)
     found = words_of("a a", frames_of([0, 3, 0]), CHARACTERS, (0, 3), RAILS, (400, 300), 12)

@@ -33,16 +33,29 @@ def test_a_bundled_name_wins_over_a_folder_beside(tmp_path: Path, monkeypatch: p
 
 def test_the_bundled_ones_name_their_engines() -> None:
     engines = {pipeline.name: engine_name(pipeline.stages[0].parsed()) for pipeline in bundled_pipelines()}
-    assert engines == {"print-latin": "pero", "print-latin-small": "pero", "rapidocr": "rapidocr"}
+    pero = ("print-best", "print-latin", "print-latin-small")
+    assert engines == dict.fromkeys(pero, "pero") | {"rapidocr": "rapidocr"}
 
 
-def test_the_model_card_tells_the_files_and_does_not_count_as_one() -> None:
-    (stage,) = load_pipeline("print-latin", cache=Path("unused")).stages
+@pytest.mark.parametrize("name", ["print-best", "print-latin"])
+def test_the_model_card_tells_the_files_and_does_not_count_as_one(name: str) -> None:
+    (stage,) = load_pipeline(name, cache=Path("unused")).stages
     assert stage.directory is not None
     card = (stage.directory / "MODEL_CARD.md").read_text("utf-8")
     assert all(f"`{path.name}`" in card for path in stage.directory.glob("*.pt"))
-    assert "| typescript and carbon copies, 1936 to 1958 | **6.0 %** |" in card
+    assert "| typescript and carbon copies, 1936 to 1958 | **" in card
     assert card.count("| CC BY 4.0 |") == 18  # whose lines it learnt from
+
+
+def test_the_best_pipeline_reads_with_the_usual_one_and_another_whose_licence_lies_beside_it() -> None:
+    usual, best = (
+        load_pipeline(name, cache=Path("unused")).stages[0].directory for name in ("print-latin", "print-best")
+    )
+    assert usual is not None and best is not None
+    for name in ("ocr.pt", "ocr.json", "parsenet.pt"):
+        assert (best / name).read_bytes() == (usual / name).read_bytes()
+    assert "Apache License" in (best / "LICENSE.ocrd-froc.txt").read_text("utf-8")
+    assert sum(file.stat().st_size for file in best.iterdir()) < 10e6
 
 
 def test_a_stage_whose_folder_is_missing_is_named(tmp_path: Path) -> None:

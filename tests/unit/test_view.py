@@ -228,8 +228,9 @@ def test_a_blank_page_is_read_once() -> None:
             return EngineOutput(page=Page(name="p", width=40, height=30))
 
     engine = Blank()
-    process_upright(engine, EngineInput(name="p", size=1), lying(1), max_pixels=10**6)
-    assert engine.calls == 1
+    for paper in (np.full((400, 300, 3), 240, np.uint8), np.zeros((400, 300, 3), np.uint8)):
+        process_upright(engine, EngineInput(name="p", size=1), PageScan(image=paper), max_pixels=10**6)
+    assert engine.calls == 2
 
 
 def test_words_in_a_column_do_not_run_across() -> None:

@@ -81,9 +81,16 @@ class Connection:
             raise TransientError(f"{self._where()} cannot be used: {self._reason}")
 
     def fetch_ahead(self, messages: int) -> None:
-        """So many may be in hand, or on their way to us, at a time."""
+        """So many may be in hand, or on their way to us, at a time; also over connections to come."""
         self._prefetch = messages
-        self.call(lambda link: link.fetch_ahead(messages))
+        link = self.link
+        if link is not None:
+            link.post(lambda link: link.intake.fetch_ahead(messages), lambda _lost: None)
+
+    def limit(self, link: Link, messages: int) -> None:
+        """`fetch_ahead`, at once; by the connection's thread."""
+        self._prefetch = messages
+        link.intake.fetch_ahead(messages)
 
     def use(self, servers: tuple[Server, ...]) -> None:
         """Where RabbitMQ is from now on; an existing connection stays."""
@@ -118,6 +125,12 @@ class Connection:
                         raise TransientError(f"{self._where()} does not answer") from None
         except CancelledError:
             raise TransientError(f"the connection to RabbitMQ was lost: {self._reason}") from None
+
+    def tell_if_blocked(self) -> None:
+        """Has it told, once, when RabbitMQ takes no messages."""
+        link = self.link
+        if link is not None and (link.blocked or self._told_blocked):
+            self._tell_if_blocked(link)
 
     def tell_notices(self, notice: Callable[[str], object]) -> None:
         """Has `notice` called, from the thread that waits, when RabbitMQ takes no messages; else it is logged."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
-from itertools import count
 from typing import Any, TypeVar
 
 import pika
 import pika.exceptions as amqp
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+from pika.channel import Channel
 
-from pero_worker.errors import RequestError, TransientError
+from pero_worker.brokers.intake import Intake
+from pero_worker.brokers.window import REFUSED_BY_SIZE, Sending, Window, refused
+from pero_worker.errors import PeroWorkerError, RequestError, TransientError
 from pero_worker.wire import queues as wire
 from pero_worker.work import QueueState
 
@@ -23,8 +27,9 @@ logger = logging.getLogger(__name__)
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
-_TAG_BYTES = 200
-_REFUSED_BY_SIZE = {406, 501}
+LOST = "the connection was lost while the page was in hand: RabbitMQ gives it to another worker"
+_RECEIVE_BYTES = 131072
+"""As large as a frame; pika's 4096 make it copy a page of 1 MB thirty times over."""
 
 
 class Link:
@@ -43,31 +48,29 @@ class Link:
         self._waiting: set[Future[Any]] = set()
         self._lock = threading.Lock()
         self._ended = False
-        self._consumed: dict[str, str] = {}
-        self._tags = count(1)
+        self._posted: deque[tuple[Callable[[Link], None], Callable[[PeroWorkerError], None]]] = deque()
+        self._posting = False
+        """Whether the connection's thread has been told of them."""
         self.blocked = ""
         """Why RabbitMQ takes no messages, in its words; '' when it does. May be read from any thread."""
         # The blocking connection itself would tell only after the call that waits.
         connection._impl.add_on_connection_blocked_callback(self._block)
         connection._impl.add_on_connection_unblocked_callback(self._unblock)
-        self.consuming: BlockingChannel = connection.channel()
-        # Over all consumers of the channel: a worker with several stages still holds no more pages than it works on.
-        # RabbitMQ 4.3 (or `deprecated_features.permit.global_qos = false`) takes it as a limit for each consumer: then
-        # one page of every stage may be held.
-        self.fetch_ahead(prefetch)
-        self.consuming.add_on_cancel_callback(self._cancelled)
+        connection._impl._transport._MAX_RECV_BYTES = _RECEIVE_BYTES
+        # Blocking channels poll after each acknowledgement and wait for each confirmation: many messages at once pass
+        # those that pika has beneath.
+        self.intake = Intake(_plain_channel(connection), number, partial(arrive, self))
+        self.intake.fetch_ahead(prefetch)
+        self._window = Window(self._open_for, self.intake.acknowledge)
+        self._window.opened(_plain_channel(connection))
         self._publishing = self._confirming_channel()
         # Asking for a queue that does not exist closes the channel.
         self._asking: BlockingChannel = connection.channel()
 
-    def fetch_ahead(self, messages: int) -> None:
-        """So many may be in hand or on their way at a time."""
-        self.consuming.basic_qos(prefetch_count=messages, global_qos=True)
-
     def loop(self, closing: threading.Event) -> None:
         while not closing.is_set():
             self._connection.process_data_events(time_limit=1)
-            if self.consuming.is_closed:
+            if self.intake.channel.is_closed:
                 raise amqp.ChannelClosed(0, "the channel was closed by RabbitMQ")
 
     def run(self, action: Callable[[Link], T]) -> Future[T]:
@@ -83,6 +86,34 @@ class Link:
             future.cancel()
         return future
 
+    def post(self, action: Callable[[Link], None], lost: Callable[[PeroWorkerError], None]) -> None:
+        """Has `action`, which must not wait, carried out by the connection's thread, and waits for nothing; `lost` is
+        called instead when the connection is no more."""
+        with self._lock:
+            ended = self._ended
+            if not ended:
+                self._posted.append((action, lost))
+                if self._posting:
+                    return
+                self._posting = True
+        if ended:
+            lost(TransientError(LOST))
+            return
+        with suppress(AttributeError, OSError):  # of a connection that ends: `end` tells
+            self._connection._impl.ioloop.add_callback_threadsafe(self._perform_posted)
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Has `action`, which must not wait, called by the connection's thread; from there only."""
+        self._connection._impl.ioloop.call_later(seconds, action)
+
+    def flush(self) -> None:
+        """Returns when what was said is on its way; from the connection's thread, and not from within `post`."""
+        self._connection._flush_output()
+
+    def send(self, sending: Sending) -> None:
+        """Begins to publish; from the connection's thread only."""
+        self._window.send(sending)
+
     def interrupt(self) -> None:
         try:
             self._connection.add_callback_threadsafe(lambda: None)
@@ -95,6 +126,10 @@ class Link:
             waiting = list(self._waiting)
         for future in waiting:
             future.cancel()
+        lost = TransientError(LOST)
+        self._window.fail(lost)
+        while self._posted:
+            self._posted.popleft()[1](lost)
         try:
             self._connection.close()
         except (amqp.AMQPError, OSError, AttributeError) as error:
@@ -122,6 +157,17 @@ class Link:
         if lost:
             raise lost
 
+    def _perform_posted(self) -> None:
+        # First the flag: what is posted from now on wakes this thread again.
+        self._posting = False
+        while self._posted and not self._ended:
+            self._posted.popleft()[0](self)
+
+    def _open_for(self, opened: Callable[[Channel], None]) -> None:
+        """From within pika's loop, where nothing can be waited for."""
+        with suppress(amqp.AMQPError):
+            self._connection.add_callback_threadsafe(lambda: opened(_plain_channel(self._connection)))
+
     def _block(self, _connection: object, frame: Any) -> None:
         self.blocked = str(frame.method.reason) or "out of room"
 
@@ -130,33 +176,23 @@ class Link:
 
     def serves(self, queues: tuple[str, ...]) -> bool:
         """Whether exactly `queues` are delivered; may be asked from any thread."""
-        return set(queues) == set(self._consumed)
+        return self.intake.consumed == frozenset(queues)
 
     def consume(self, queues: tuple[str, ...], consumer: str) -> bool:
         """Has messages of exactly `queues` delivered; whether one that was served is not any more. One that is missing
         is left out and asked for again the next time. TransientError: all are missing."""
-        dropped = [name for name in self._consumed if name not in queues]
+        dropped = self.intake.consumed.difference(queues)
         for name in dropped:
-            self.consuming.basic_cancel(self._consumed.pop(name))
+            self.intake.end(name)
         missing = ""
-        for name in [name for name in queues if name not in self._consumed]:
+        for name in [name for name in queues if name not in self.intake.consumed]:
             if self.state(name) is None:
                 missing = name
-                continue
-            # AMQP has 255 bytes for it; it is unique on the connection, and tells people who it is.
-            tag = f"{self.number}.{next(self._tags)}.{consumer}".encode()[:_TAG_BYTES].decode("utf-8", "ignore")
-            self.consuming.basic_consume(name, partial(self._received, name), consumer_tag=tag)
-            self._consumed[name] = tag
-        if missing and not self._consumed:
+            else:
+                self.intake.begin(name, consumer)
+        if missing and not self.intake.consumed:
             raise TransientError(f"there is no queue {missing!r}: create it with: pero-worker stage add {missing}")
         return bool(dropped)
-
-    def _cancelled(self, method: Any) -> None:
-        """RabbitMQ ends a consumer when its queue is deleted."""
-        self._consumed = {name: tag for name, tag in self._consumed.items() if tag != method.method.consumer_tag}
-
-    def _received(self, queue: str, _channel: object, method: Any, _properties: object, body: bytes) -> None:
-        self._arrive(self, queue, method.delivery_tag, body, method.redelivered)
 
     def publish(self, queue: str, body: bytes, priority: int, headers: dict[str, str] | None = None) -> None:
         properties = pika.BasicProperties(
@@ -171,11 +207,8 @@ class Link:
         except amqp.NackError:
             raise TransientError(f"RabbitMQ cannot take a message for {queue!r} now") from None
         except amqp.ChannelClosedByBroker as error:
-            if error.reply_code in _REFUSED_BY_SIZE:
-                raise RequestError(
-                    f"RabbitMQ refuses a message of {len(body)} bytes ({error.reply_text}): set max_message_size = "
-                    f"{wire.MAX_MESSAGE_BYTES} in its rabbitmq.conf, or send a smaller image"
-                ) from error
+            if error.reply_code in REFUSED_BY_SIZE:
+                raise refused(error, body) from error
             raise
 
     def declare(self, queue: str, expires: int = 0) -> None:
@@ -198,8 +231,12 @@ class Link:
     def take(self, queue: str) -> tuple[int, dict[str, Any], bytes] | None:
         if self.state(queue) is None:
             raise RequestError(f"there is no queue {queue!r}")
-        method, properties, body = self.consuming.basic_get(queue)
-        return None if method is None else (method.delivery_tag, properties.headers or {}, body)
+        answers: list[tuple[int, dict[str, Any], bytes] | None] = []
+        self.intake.take(queue, answers.append)
+        self._connection._flush_output(lambda: bool(answers) or self.intake.channel.is_closed)
+        if not answers:
+            raise amqp.ChannelClosed(0, "the channel was closed by RabbitMQ")
+        return answers[0]
 
     def temporary(self, action: Callable[[BlockingChannel], T]) -> T:
         """On a channel of its own: what RabbitMQ refuses closes the channel."""
@@ -214,6 +251,20 @@ class Link:
         channel = self._connection.channel()
         channel.confirm_delivery()
         return channel
+
+
+class _Closed:
+    """What pika's blocking connection asks when it closes: plain channels are closed with it, not before."""
+
+    is_open = False
+
+
+def _plain_channel(connection: BlockingConnection) -> Channel:
+    opened: list[Channel] = []
+    channel = connection._impl.channel(on_open_callback=opened.append)
+    channel._set_cookie(_Closed())
+    connection._flush_output(lambda: bool(opened))
+    return channel
 
 
 def explain(error: BaseException) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from pero_worker.errors import RequestError, TransientError
+from pero_worker.errors import PeroWorkerError, RequestError, TransientError
 from pero_worker.work import Delivery
 
 
@@ -66,6 +66,17 @@ class MemoryBroker:
                 raise TransientError("the page was taken back from this worker")
             self.publish(queue, body, priority)
             del self._in_hand[delivery.tag]
+
+    def hand_on_soon(
+        self,
+        delivery: Delivery,
+        queue: str,
+        body: bytes,
+        priority: int,
+        done: Callable[[PeroWorkerError | None], None],
+    ) -> None:
+        self.hand_on(delivery, queue, body, priority)
+        done(None)
 
     def ack(self, delivery: Delivery) -> None:
         with self._changed:

@@ -11,14 +11,17 @@ from itertools import count
 from typing import Any
 
 from pero_worker.brokers.access import BrokerAccess
-from pero_worker.brokers.link import Link
+from pero_worker.brokers.ahead import MOST_BYTES, Ahead
+from pero_worker.brokers.link import LOST, Link
 from pero_worker.brokers.queues import RabbitQueues
-from pero_worker.errors import TransientError
+from pero_worker.brokers.window import Done, Sending
+from pero_worker.errors import PeroWorkerError, TransientError
 from pero_worker.wire import queues as wire
 from pero_worker.work import Delivery
 
 logger = logging.getLogger(__name__)
-_LOST = "the connection was lost while the page was in hand: RabbitMQ gives it to another worker"
+_LOOK_SECONDS = 0.25
+"""A message that is worked on for longer does not hold up those that were taken ahead: they go back."""
 _MAX_REASON_LENGTH = 4000
 """Characters of why a message was set aside."""
 
@@ -32,33 +35,43 @@ class _Arrival:
 class RabbitBroker(RabbitQueues):
     """Threads may share it; each call blocks the caller alone."""
 
-    def __init__(self, access: BrokerAccess, *, prefetch: int = 1) -> None:
-        """Without servers it waits for `use`. `prefetch`: messages that may be in hand."""
+    def __init__(self, access: BrokerAccess, *, prefetch: int = 1, ahead: Ahead | None = None) -> None:
+        """Without servers it waits for `use`. `prefetch`: messages that may be in hand; with `ahead` as many as that
+        says, by how long the caller works on them: then one thread alone may `get`."""
         self._arrived: queue.SimpleQueue[_Arrival | None] = queue.SimpleQueue()
         self._held: dict[int, tuple[int, int]] = {}
         """By the number of a delivery: its connection, and its tag there."""
         self._numbers = count(1)
+        self._ahead = ahead
+        self._working: tuple[float, int] | None = None
+        """Since when on the message that `get` gave, and its size."""
+        self._bytes_arrived = 0
+        self._bytes_returned = 0
+        self._bytes_taken = 0
+        """Each is counted by one thread."""
+        self._looking = False
         super().__init__(access, prefetch=prefetch)
 
     def get(self, queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:
         """TransientError when RabbitMQ is away, or one of the queues."""
+        if self._ahead is not None:
+            self._measure(self._ahead)
         deadline = time.monotonic() + timeout
-        dropped = self._serve(tuple(queues), consumer, timeout)
+        self._serve(tuple(queues), consumer, timeout)
+        self._connection.tell_if_blocked()
         while True:
-            left = 0.0 if dropped else deadline - time.monotonic()
             try:
-                arrival = self._arrived.get(timeout=max(left, 0.0))
+                # Most of the time there is something.
+                arrival = self._arrived.get(timeout=max(deadline - time.monotonic(), 0.0))
             except queue.Empty:
-                if not dropped:
-                    return None
-                # What had arrived for a queue that is not served any more is given back by now.
-                dropped = False
-                continue
+                return None
             if arrival is None:
                 return None
+            self._bytes_taken += len(arrival.delivery.body)
             if not self._is_current(arrival.connection):
                 continue
             if arrival.delivery.queue in queues:
+                self._working = (time.monotonic(), len(arrival.delivery.body))
                 return arrival.delivery
             self.give_back(arrival.delivery)
 
@@ -71,15 +84,37 @@ class RabbitBroker(RabbitQueues):
             self._tag(link, delivery)
             link.publish(queue, body, priority)
 
-        self._settle(delivery, lambda link, tag: link.consuming.basic_ack(tag), publish_first)
+        self._settle(delivery, lambda link, tag: link.intake.acknowledge([tag]), publish_first)
+
+    def hand_on_soon(self, delivery: Delivery, queue: str, body: bytes, priority: int, done: Done) -> None:
+        """`done` is called by the connection's thread: it must be quick, and ask nothing of the broker."""
+
+        def finished(error: PeroWorkerError | None) -> None:
+            if error is None:
+                self._held.pop(delivery.tag, None)
+            done(error)
+
+        def begin(link: Link) -> None:
+            try:
+                tag = self._tag(link, delivery)
+            except TransientError as error:
+                done(error)
+            else:
+                link.send(Sending(queue=queue, body=body, priority=priority, answers=tag, done=finished))
+
+        self._post(begin, done)
+
+    def publish_soon(self, queue: str, body: bytes, priority: int, done: Done) -> None:
+        """`publish` without waiting; of `done` the same holds as in `hand_on_soon`."""
+        self._post(lambda link: link.send(Sending(queue=queue, body=body, priority=priority, done=done)), done)
 
     def ack(self, delivery: Delivery) -> None:
-        self._settle(delivery, lambda link, tag: link.consuming.basic_ack(tag))
+        self._settle(delivery, lambda link, tag: link.intake.acknowledge([tag]))
 
     def give_back(self, delivery: Delivery) -> None:
         """A lost connection gave it back already."""
         try:
-            self._settle(delivery, lambda link, tag: link.consuming.basic_nack(tag, requeue=True))
+            self._settle(delivery, lambda link, tag: link.intake.give_back(tag))
         except TransientError as error:
             logger.debug("page was given back by itself: %s", error)
 
@@ -90,7 +125,7 @@ class RabbitBroker(RabbitQueues):
             headers = {wire.REASON: reason[:_MAX_REASON_LENGTH], wire.ORIGIN: delivery.queue}
             link.publish(wire.DEAD_LETTERS, delivery.body, 0, headers)
 
-        self._settle(delivery, lambda link, tag: link.consuming.basic_ack(tag), publish_first)
+        self._settle(delivery, lambda link, tag: link.intake.acknowledge([tag]), publish_first)
 
     def fetch_ahead(self, messages: int) -> None:
         """So many may be in hand, or on their way to us, at a time; also over connections to come."""
@@ -116,19 +151,78 @@ class RabbitBroker(RabbitQueues):
 
     # -- the inside --------------------------------------------------------------------------------------------
 
-    def _serve(self, queues: tuple[str, ...], consumer: str, timeout: float) -> bool:
-        """Whether a queue that was served is not any more."""
+    def _serve(self, queues: tuple[str, ...], consumer: str, timeout: float) -> None:
         link = self._connection.link
         if link is not None and link.serves(queues):
-            return False
-        return self._connection.call(lambda link: link.consume(queues, consumer), wait=timeout)
+            return
+
+        def consume(link: Link) -> None:
+            if link.consume(queues, consumer):
+                self._return_arrived(link, queues)
+
+        self._connection.call(consume, wait=timeout)
+
+    def _measure(self, ahead: Ahead) -> None:
+        """What the caller had is done with."""
+        working, self._working = self._working, None
+        if working is None:
+            return
+        before = ahead.messages
+        ahead.took(time.monotonic() - working[0], working[1])
+        if ahead.messages != before:
+            self.fetch_ahead(ahead.messages)
 
     def _begin_connection(self) -> None:
         self._held.clear()
+        self._looking = False
 
     def _arrive(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool) -> None:
         delivery = self._delivery(link, queue, tag, body, redelivered)
+        self._bytes_arrived += len(body)
         self._arrived.put(_Arrival(connection=link.number, delivery=delivery))
+        if self._ahead is None or self._ahead.messages == 1:
+            return
+        if self._bytes_arrived - self._bytes_returned - self._bytes_taken > 2 * MOST_BYTES:
+            self._hold_back(link, self._ahead)
+        elif not self._looking:
+            self._looking = True
+            link.later(_LOOK_SECONDS, lambda: self._look(link))
+
+    def _look(self, link: Link) -> None:
+        """From time to time while messages were taken ahead."""
+        self._looking = False
+        if self._ahead is None or self._arrived.empty():
+            return
+        working = self._working
+        if working is not None and time.monotonic() - working[0] > _LOOK_SECONDS:
+            self._hold_back(link, self._ahead)
+        else:
+            self._looking = True
+            link.later(_LOOK_SECONDS, lambda: self._look(link))
+
+    def _hold_back(self, link: Link, ahead: Ahead) -> None:
+        """Lets others have what was taken ahead."""
+        ahead.hold_back()
+        self._connection.limit(link, ahead.messages)
+        self._return_arrived(link)
+
+    def _return_arrived(self, link: Link, but: Sequence[str] = ()) -> None:
+        """Gives back what nobody has taken yet, but what came from the queues `but`; by the connection's thread."""
+        kept: list[_Arrival | None] = []
+        while True:
+            try:
+                arrival = self._arrived.get_nowait()
+            except queue.Empty:
+                break
+            if arrival is None or arrival.delivery.queue in but:
+                kept.append(arrival)
+                continue
+            self._bytes_returned += len(arrival.delivery.body)
+            connection, tag = self._held.pop(arrival.delivery.tag, (0, 0))
+            if connection == link.number:
+                link.intake.give_back(tag)
+        for arrival in kept:
+            self._arrived.put(arrival)
 
     def _delivery(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool = False) -> Delivery:
         number = next(self._numbers)
@@ -146,6 +240,13 @@ class RabbitBroker(RabbitQueues):
         link = self._connection.link
         return link is not None and link.number == connection
 
+    def _post(self, begin: Callable[[Link], None], done: Done) -> None:
+        link = self._connection.link
+        if link is None:
+            done(TransientError(LOST))
+        else:
+            link.post(begin, done)
+
     def _settle(
         self,
         delivery: Delivery,
@@ -156,14 +257,15 @@ class RabbitBroker(RabbitQueues):
             before(link)
             settle(link, self._tag(link, delivery))
             del self._held[delivery.tag]
+            link.flush()
 
         if self._connection.link is None:
-            raise TransientError(_LOST)
+            raise TransientError(LOST)
         self._connection.call(run)
 
     def _tag(self, link: Link, delivery: Delivery) -> int:
         """The delivery's tag on this connection: one that came over an earlier connection is not ours any more."""
         connection, tag = self._held.get(delivery.tag, (0, 0))
         if connection != link.number:
-            raise TransientError(_LOST)
+            raise TransientError(LOST)
         return tag

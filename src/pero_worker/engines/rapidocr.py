@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from configparser import ConfigParser
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pero_worker.engines import ppocr
 from pero_worker.engines.paragraphs import blocks_of
 from pero_worker.engines.quads import Piece, Span, line_of, parted, slope, spans_of
 from pero_worker.engines.reading_order import Box, reading_order, rows_of
@@ -21,13 +21,6 @@ from pero_worker.errors import StageError
 from pero_worker.page import Image, Page, Region
 from pero_worker.work import EngineInput, EngineOutput
 
-# The weights inside the wheel of rapidocr 3.10.0. The classifier turns good lines upside down: it is named only
-# because the package would fetch it otherwise, and never used.
-_MODELS = {
-    "Det": ("PP-OCRv6_det_small.onnx", "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f"),
-    "Rec": ("PP-OCRv6_rec_small.onnx", "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884"),
-    "Cls": ("ch_ppocr_mobile_v2.0_cls_mobile.onnx", "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c"),
-}
 _MIN_SIDE = 16
 _ROTATED = 1.5
 """Boxes this much higher than wide are read from top to bottom, turned by a quarter."""
@@ -57,8 +50,8 @@ def load(config: ConfigParser, directory: Path, device: str) -> RapidOcrEngine:
         "EngineConfig.onnxruntime.cuda_ep_cfg.device_id": int(device.partition(":")[2] or 0),
         "Rec.rec_batch_num": 1,
     }
-    for part, (name, digest) in _MODELS.items():
-        parameters[f"{part}.model_path"] = str(_verified(Path(rapidocr.__file__).parent / "models" / name, digest))
+    for part in ppocr.MODELS:
+        parameters[f"{part}.model_path"] = str(ppocr.model(part))
     from rapidocr.ch_ppocr_det import utils as detector  # noqa: PLC0415
 
     impossible = (process_img.ResizeImgError, detector.ResizeImgError)
@@ -67,17 +60,6 @@ def load(config: ConfigParser, directory: Path, device: str) -> RapidOcrEngine:
     reader.calc_word_boxes = lambda images, boxes, recognised: recognised.word_results
     paragraphs = config.getboolean("WORKER", "FIND_PARAGRAPHS", raw=True, fallback=False)
     return RapidOcrEngine(reader, impossible, find_paragraphs=paragraphs)
-
-
-def _verified(path: Path, digest: str) -> Path:
-    try:
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise StageError(f"rapidocr's model {path.name} is missing: pip install --force-reinstall rapidocr") from error
-    if found != digest:
-        raise StageError(f"rapidocr's model {path.name} is not that of rapidocr 3.10.0: install that version")
-    return path
 
 
 class RapidOcrEngine:

@@ -62,6 +62,9 @@ class PageScan:
     """Resolution down to resolution across: about 0.5 for a fax, whose pixels are twice as high as wide."""
 
 
+_MAX_COPIED_BYTES = 256_000_000
+
+
 def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image:
     """The image of `decode_scan`."""
     return decode_scan(data, max_pixels=max_pixels).image
@@ -94,19 +97,31 @@ def scan_of(stream: IO[bytes], page: TiffPage | None, max_pixels: int) -> PageSc
         header = header_of(stream, page, max_pixels)
         if not header.ordinary:
             return _scan(tiff_pixels(at_directory(stream, page), max_pixels), header)
-        stream = at_directory(stream, page)
+        return _scan_of_tiff(stream, page, header)
     stream.seek(0)
     try:
         with opened(stream) as picture:
-            if page is None:
-                header = header_of_picture(picture, max_pixels)
-            pixels = _pixels(picture, stream)
-            # Pillow turns TIFFs by itself while it loads them.
-            return _scan(pixels, header, turn=page is None or picture.getexif().get(ORIENTATION_TAG, 1) != 1)
+            header = header_of_picture(picture, max_pixels)
+            return _scan(_pixels(picture, stream), header)
     except PageError:
-        if page is None and (image := _deep_jpeg(stream, max_pixels)) is not None:
+        if (image := _deep_jpeg(stream, max_pixels)) is not None:
             return PageScan(image=image)
         raise
+
+
+def _scan_of_tiff(stream: IO[bytes], page: TiffPage, header: Header) -> PageScan:
+    redirected = at_directory(stream, page)
+    try:
+        with opened(redirected) as picture:
+            pixels = _pixels(picture, redirected)
+            # Pillow turns TIFFs by itself while it loads them.
+            return _scan(pixels, header, turn=picture.getexif().get(ORIENTATION_TAG, 1) != 1)
+    except PageError:
+        if not page.number or hasattr(stream, "getvalue") or stream.seek(0, io.SEEK_END) > _MAX_COPIED_BYTES:
+            raise
+    # In an open file libtiff looks at the first directory, whatever it is told, and that may be the damaged one.
+    stream.seek(0)
+    return _scan_of_tiff(io.BytesIO(stream.read()), page, header)
 
 
 @contextmanager
@@ -159,12 +174,24 @@ def _pixels(picture: Any, stream: IO[bytes]) -> Image:
     if picture.format == "PNG" and (deep := _deep_png(stream)) is not None:
         return deep
     picture = _loaded(picture, stream)
+    if picture.mode == "P":
+        _check_palette(picture)
     if picture.mode == "F" or picture.mode.startswith("I"):
         return as_bgr(np.asarray(picture)[:, :, np.newaxis], colours=1)
     pixels = np.empty((picture.height, picture.width, 3), np.uint8)
     for top, strip in _strips(picture):
         pixels[top : top + _STRIP] = np.asarray(_eight_bits(strip))[:, :, ::-1]
     return pixels
+
+
+def _check_palette(picture: Any) -> None:
+    """PageError: pixels name colours that are not there, which would be black."""
+    colours = len(picture.palette.palette) // len(picture.palette.mode)
+    missing = {number for number, count in enumerate(picture.histogram()) if count and number >= colours}
+    if missing - {picture.info.get("transparency")}:
+        raise PageError(
+            f"the image is damaged: its palette has {colours} colours and lacks some of those used", permanent=True
+        )
 
 
 def _loaded(picture: Any, stream: IO[bytes]) -> Any:

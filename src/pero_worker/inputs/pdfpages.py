@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from pero_worker.errors import PageError
 from pero_worker.inputs.images import PageScan
 from pero_worker.page import Image
 
+# That this build draws no XFA forms it would say for each document; they come with an ordinary page, too.
+logging.getLogger("pypdfium2").setLevel(logging.ERROR)
 _SCAN_COVERS = 0.7
 _HAIR = 1 - 1e-5
 
@@ -57,7 +60,7 @@ def open_pdf(path: Path) -> Iterator[Any]:
         document = pdfium.PdfDocument(path)
     except pdfium.PdfiumError as error:
         code = getattr(error, "err_code", None)
-        if code in {pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY}:
+        if code in {pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY} and _wants_password(path):
             raise PageError(
                 "the PDF is encrypted: remove the password first, as with qpdf --decrypt", permanent=True
             ) from error
@@ -70,6 +73,17 @@ def open_pdf(path: Path) -> Iterator[Any]:
         yield document
     finally:
         document.close()
+
+
+def _wants_password(path: Path) -> bool:
+    """pdfium's code may be that of the document before."""
+    try:
+        with open_objects(path):
+            return False
+    except pikepdf.PasswordError:
+        return True
+    except (pikepdf.PdfError, RuntimeError, ValueError, OSError):
+        return False
 
 
 def render_page(document: Any, index: int, dpi: int, max_pixels: int) -> PageScan:

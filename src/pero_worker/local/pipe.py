@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -78,6 +78,17 @@ class RemoteBroker(_Remote):
 
     def hand_on(self, delivery: Delivery, queue: str, body: bytes, priority: int = 0) -> None:
         self._call("hand_on", delivery, queue, body, priority)
+
+    def hand_on_soon(
+        self,
+        delivery: Delivery,
+        queue: str,
+        body: bytes,
+        priority: int,
+        done: Callable[[PeroWorkerError | None], None],
+    ) -> None:
+        self.hand_on(delivery, queue, body, priority)
+        done(None)
 
     def ack(self, delivery: Delivery) -> None:
         self._call("ack", delivery)

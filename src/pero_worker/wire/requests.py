@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,7 +19,6 @@ from pero_worker.request import Payload, Request, StageLog
 from pero_worker.wire import message_pb2 as pb
 from pero_worker.wire.queues import is_queue_name
 
-M = TypeVar("M", bound=Message)
 MAX_STAGES = 256
 """Of a request: each of them takes a worker some time, whatever its model does."""
 MAX_RESULTS = 1000
@@ -30,6 +28,7 @@ _MAX_PHASES = 100
 _MAX_JOULES = 1e12
 _MAX_ID_BYTES = 1000
 _MAX_SOURCE_BYTES = 20_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def decode_request(body: bytes) -> Request:
@@ -56,29 +55,31 @@ def decode_request(body: bytes) -> Request:
 
 
 def encode_request(request: Request) -> bytes:
-    message = _with(pb.ProcessingRequest, request.extra)
+    message = pb.ProcessingRequest()
+    _add(message, request.extra)
     message.uuid = request.uuid
     message.page_uuid = request.page_uuid
     message.priority = request.priority
     message.job, message.source = request.job, request.source
     if request.start_time is not None:
-        message.start_time.FromDatetime(request.start_time)
+        _set_time(message.start_time, request.start_time)
     message.processing_stages.extend(request.stages)
     for payload in request.results:
-        data = _with(pb.Data, payload.extra)
+        # Made in its place: `append` would copy the image.
+        data = message.results.add()
+        _add(data, payload.extra)
         data.name, data.content, data.reference = payload.name, payload.content, payload.reference
-        message.results.append(data)
     for log in request.logs:
-        entry = _with(pb.StageLog, log.extra)
+        entry = message.logs.add()
+        _add(entry, log.extra)
         entry.host_id, entry.stage, entry.status = log.host_id, log.stage, str(log.status)
         entry.log, entry.version = log.log, log.version
         entry.engine, entry.failure_class = log.engine, log.failure_class
         entry.seconds.update(log.seconds)
         entry.attempt = log.attempt
         entry.energy_joules = log.energy_joules or 0.0
-        entry.start.FromDatetime(log.start)
-        entry.end.FromDatetime(log.end)
-        message.logs.append(entry)
+        _set_time(entry.start, log.start)
+        _set_time(entry.end, log.end)
     return message.SerializeToString(deterministic=True)
 
 
@@ -155,7 +156,12 @@ def _unknown(message: Message) -> bytes:
     return rest.SerializeToString()
 
 
-def _with(kind: type[M], extra: bytes) -> M:
-    message = kind()
-    message.ParseFromString(extra)
-    return message
+def _add(message: Message, extra: bytes) -> None:
+    if extra:
+        message.MergeFromString(extra)
+
+
+def _set_time(stamp: Timestamp, when: datetime) -> None:
+    """As `FromDatetime`, in a third of the time."""
+    since = (when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH
+    stamp.seconds, stamp.nanos = since.days * 86400 + since.seconds, since.microseconds * 1000

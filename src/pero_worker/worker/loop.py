@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
+import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from pero_worker.errors import RequestError, TransientError
@@ -15,14 +16,17 @@ from pero_worker.names import counted
 from pero_worker.ports import Assignments, Broker, ModelStore, Reports, Suspects
 from pero_worker.processes import RECYCLED, end_now
 from pero_worker.request import Request, StageLog, StageStatus
-from pero_worker.wire.requests import decode_request, encode_request
+from pero_worker.wire.requests import decode_request
 from pero_worker.work import Delivery, WorkerStatus
 from pero_worker.worker.holding import Holding
+from pero_worker.worker.outbox import Outbox
 from pero_worker.worker.returns import MAX_IN_A_ROW, MAX_RETURNS, TRIES_IN_A_ROW, Returned, Returns
 from pero_worker.worker.steps import LoadedStage, PageInHand, StageRunner, attempts_of
 from pero_worker.worker.timelimit import time_limit
 
 logger = logging.getLogger(__name__)
+_LEAVE_SECONDS = 10.0
+"""What is on its way may take so long when an engine hangs and the process ends."""
 _POLL_SECONDS = 0.25
 """A worker that waits looks so often whether it should stop."""
 
@@ -90,6 +94,11 @@ class Worker:
         self._should_stop: Callable[[], bool] = lambda: False
         self._suspect = ""
         self._returns = Returns()
+        self._lock = threading.Lock()
+        """What became of pages is told by several threads."""
+        self._outbox = Outbox(broker, set_aside=self._set_aside, arrived=self._went_well, failed=self._not_sent)
+        self._trouble: tuple[TransientError, WorkerStatus] | None = None
+        """Why the worker should wait before it takes another page."""
         self.handled = 0
         """Messages that were taken since the start."""
 
@@ -106,6 +115,10 @@ class Worker:
                 except TransientError as error:
                     self._wait_after(error, WorkerStatus.CONFIGURATION_FAILED)
                     continue
+                trouble, self._trouble = self._trouble, None
+                if trouble is not None:
+                    self._wait_after(*trouble)
+                    continue
                 try:
                     delivery = self._broker.get(tuple(self._holding.loaded), self.name, self._patience())
                 except TransientError as error:
@@ -118,13 +131,20 @@ class Worker:
                 elif not self._holding.failed:
                     self._report(WorkerStatus.IDLE)
         finally:
+            self._finish()
             self._holding.close()
             self._report(WorkerStatus.DEAD)
+
+    def _finish(self) -> None:
+        """What is done arrives, while others have what was taken ahead."""
+        if not self._outbox.is_empty:
+            self._stop_listening()
+            self._outbox.drain()
 
     @property
     def busy(self) -> bool:
         """Whether a page is in hand; may be asked from any thread."""
-        return self._status is WorkerStatus.PROCESSING
+        return self._status is WorkerStatus.PROCESSING or not self._outbox.is_empty
 
     def release_page(self) -> None:
         """From another thread that is about to end the process: the page in hand is not to blame for it."""
@@ -157,9 +177,16 @@ class Worker:
             else:
                 request = self._through_held_stages(page, delivery)
         except TransientError as error:
+            # First the note: another worker may have the page in a moment.
+            self._end_suspect(survived=False)
             self._return(delivery, error, WorkerStatus.PROCESSING_FAILED)
         else:
-            self._settle(delivery, partial(self._hand_on, delivery, request))
+            self._send(delivery, request)
+
+    def _send(self, delivery: Delivery, request: Request) -> None:
+        # Not when it has arrived: the next page may kill the process before that, and is to blame alone.
+        self._end_suspect(survived=True)
+        self._outbox.send(delivery, request)
 
     def _give_up(self, page: PageInHand, delivery: Delivery, returned: Returned) -> None:
         """A page that is given back again and again while others go well would be so for ever."""
@@ -172,25 +199,32 @@ class Worker:
             return
         request = self._runner.unable(page, self._holding.loaded[page.request.stage], reason)
         self._log_stage(request, request.logs[-1])
-        self._settle(delivery, partial(self._hand_on, delivery, request))
+        self._send(delivery, request)
 
     def _settle(self, delivery: Delivery, act: Callable[[], None]) -> None:
         try:
             act()
         except TransientError as error:
+            self._end_suspect(survived=False)
             self._return(delivery, error, WorkerStatus.MQ_CONNECTION_FAILED)
         else:
             self._end_suspect(survived=True)
+            self._went_well(delivery)
+
+    def _went_well(self, delivery: Delivery) -> None:
+        with self._lock:
             self._returns.went_well(delivery)
-            self._back_off = self._settings.first_back_off
+        self._back_off = self._settings.first_back_off
+
+    def _not_sent(self, delivery: Delivery, error: TransientError) -> None:
+        self._return(delivery, error, WorkerStatus.MQ_CONNECTION_FAILED)
 
     def _return(self, delivery: Delivery, error: TransientError, status: WorkerStatus) -> None:
-        # First the note: another worker may have the page in a moment.
-        self._end_suspect(survived=False)
-        returned = self._returns.note(delivery, str(error))
+        with self._lock:
+            returned = self._returns.note(delivery, str(error))
         if returned.in_a_row % TRIES_IN_A_ROW or not self._move_away(delivery, returned):
             self._broker.give_back(delivery)
-        self._wait_after(error, status)
+        self._trouble = error, status
 
     def _move_away(self, delivery: Delivery, returned: Returned) -> bool:
         """What is given back comes first again: lest a stage stand still for one page, others are let by. Whether it
@@ -236,30 +270,10 @@ class Worker:
         try:
             request = self._runner.too_slow(page, loaded)
             self._log_stage(request, request.logs[-1])
-            self._settle(delivery, partial(self._hand_on, delivery, request))
+            self._end_suspect(survived=True)
+            self._outbox.send_last(delivery, request, _LEAVE_SECONDS)
         finally:
             self._settings.end_process()
-
-    def _hand_on(self, delivery: Delivery, request: Request) -> None:
-        """A page that cannot go where it should goes to the output queue as failed, without the new results if they
-        are what is too large; if that is impossible, it is set aside whole."""
-        refusal = self._refusal(delivery, request)
-        if refusal:
-            refusal = self._refusal(delivery, request.undelivered(refusal))
-        if refusal:
-            without_new_results = replace(request, results=decode_request(delivery.body).results)
-            refusal = self._refusal(delivery, without_new_results.undelivered(refusal))
-        if refusal:
-            self._set_aside(delivery, refusal)
-
-    def _refusal(self, delivery: Delivery, request: Request) -> str:
-        """Why the broker does not take the request; '' = it has been handed on."""
-        try:
-            self._broker.hand_on(delivery, request.destination, encode_request(request), request.priority)
-        except RequestError as error:
-            logger.error("page %s: %s", request.source or request.uuid, error)
-            return str(error)
-        return ""
 
     def _log_stage(self, request: Request, log: StageLog) -> None:
         name = request.source or request.uuid

@@ -24,12 +24,18 @@ _DOUBTFUL = 0.4
 """Legibility below which a page may lie wrong, for engines that do not say `doubtful_below`."""
 _SHORT = 3
 """Letters: shorter lines and words do not tell which way they run."""
+_FEW = 5.0
+"""Letters: so many are read in specks and ornaments, too."""
 _CLEARLY = 1.3
 """How much more text must be found in another position."""
 _PART = 0.5
 """Of each side of a page, for the part that is tried."""
 _MAX_PART = 1400
 """Pixels of a side of that part."""
+_DARKER = 50
+"""Grey levels by which ink differs from paper, in coarse pixels."""
+_INKED = (0.002, 0.4)
+"""The part of a page with text that is ink."""
 _COARSE = 4
 """Pixels of the page for one when the place with most text is looked for."""
 
@@ -56,7 +62,9 @@ def process_upright(
     output = _process(engine, work, scan, view)
     if rotate and work.page is None and output.page is not None:
         found = _Text.of(output.page)
-        if found.letters and found.legibility < getattr(engine, "doubtful_below", _DOUBTFUL):
+        # Some layouts find nothing at all on a page that lies sideways, and call it blank.
+        blank = not any(output.page.lines()) and _has_ink(scan.image)
+        if blank or (found.letters and found.legibility < getattr(engine, "doubtful_below", _DOUBTFUL)):
             view, output = _best(engine, work, scan, view, output)
     return replace(output, page=view.stored(output.page)) if output.page else output
 
@@ -68,7 +76,7 @@ def _best(
     part = _fullest_part(view.image(scan.image))
     tried = [_Text.of(_read(engine, work, part, turns)) for turns in range(4)]
     turns = max(range(4), key=lambda number: tried[number].sure)
-    if tried[turns].sure < _CLEARLY * max(tried[0].sure, 1.0) or tried[turns].legibility <= tried[0].legibility:
+    if tried[turns].sure < _CLEARLY * max(tried[0].sure, _FEW) or tried[turns].legibility <= tried[0].legibility:
         return view, output
     other = replace(view, turns=turns)
     again = _process(engine, work, scan, other)
@@ -102,6 +110,13 @@ def _fullest_part(image: Image) -> Image:
     inside = sums[high:, wide:] - sums[:-high, wide:] - sums[high:, :-wide] + sums[:-high, :-wide]
     top, left = (int(place) * _COARSE for place in np.unravel_index(int(inside.argmax()), inside.shape))
     return image[top : top + rows, left : left + columns]
+
+
+def _has_ink(image: Image) -> bool:
+    """Whether there is something on the page that is darker than its paper, and not all over it."""
+    grey = np.asarray(Pillow.fromarray(image).convert("L").reduce(_COARSE), np.int16)
+    dark = float(np.mean(grey < np.median(grey) - _DARKER))
+    return _INKED[0] < dark < _INKED[1]
 
 
 def _runs_across(line: Line) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pero_worker
+from pero_worker.brokers.ahead import Ahead
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess
@@ -68,7 +69,7 @@ def run_worker(
             patience=access.zookeeper.session_timeout,
         )
         joined()
-        broker = RabbitBroker(access.broker)
+        broker = RabbitBroker(access.broker, ahead=Ahead())
         if not access.broker.servers:
             follow_servers(client, broker)
 

@@ -87,8 +87,12 @@ def _check_ocr(config: ConfigParser, directory: Path, cpu: bool) -> None:
 
 
 def _check_reader(section: SectionProxy, directory: Path, cpu: bool) -> None:
-    path, description = _ocr_json(section, directory)
-    _check_model(path.parent / str(description["checkpoint"]), cpu)
+    engine = section.get(readers.ENGINE, "pero")
+    if engine == "pero":
+        path, description = _ocr_json(section, directory)
+        _check_model(path.parent / str(description["checkpoint"]), cpu)
+    elif engine != readers.PPOCR:
+        raise StageError(f"config.ini: [{section.name}] {readers.ENGINE} = {engine} is not pero or {readers.PPOCR}")
     _number(section, readers.UNSURE)
     _check_confidence(section)
 

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pero_worker.engines.pero import compat, speed, tidy
+from pero_worker.engines.pero import compat, readers, speed, tidy
 from pero_worker.engines.pero.calibration import Calibration
 from pero_worker.engines.pero.check import check_config
 from pero_worker.engines.pero.crops import line_grid
 from pero_worker.engines.pero.ink import Ink
 from pero_worker.engines.pero.logits import load_logits
+from pero_worker.engines.pero.ppocr_reader import PpOcr
 from pero_worker.engines.pero.readers import SECTIONS, Reader, Reading, calibration_of, description_of, read, unsure_of
 from pero_worker.engines.pero.smallprint import reduce_less
 from pero_worker.engines.pero.tidy import Tidying
@@ -216,7 +217,7 @@ class _Run:
                     frames = reading.frames if reading else Frames.of(line.logits)
                     calibration = reading.reader.calibration if reading else self.calibration
                     least_sure = frames.least_sure()
-                    line.transcription_confidence = calibration(frames.letters())
+                    line.transcription_confidence = reading.confidence if reading else calibration(frames.letters())
                     words[id(line)] = self._words_of(line, frames, reading, calibration)
                 elif line.id in known and known[line.id].text == line.transcription:
                     words[id(line)] = known[line.id].words
@@ -273,8 +274,11 @@ def _readers(parser: Any, config: ConfigParser, directory: Path, device: Any, *,
     calibration = calibration_of(worker) if worker is not None else Calibration()
     found = [Reader(parser.ocr.ocr_engine, calibration, ctc=bool(parser.provides_ctc_logits))]
     for section in (config[name] for name in SECTIONS if config.has_section(name)):
-        recogniser = page_parser.PytorchEngineLineOCR(str(description_of(section, directory)), device)
-        speed.quicken_recogniser(recogniser, bfloat16=bfloat16)
+        if section.get(readers.ENGINE) == readers.PPOCR:
+            recogniser: Any = PpOcr.load(str(device))
+        else:
+            recogniser = page_parser.PytorchEngineLineOCR(str(description_of(section, directory)), device)
+            speed.quicken_recogniser(recogniser, bfloat16=bfloat16)
         found.append(Reader(recogniser, calibration_of(section), unsure_of(section)))
     # The others see their lines made smaller, which loses less than making them larger.
     parser.line_cropper.crop_engine.line_height = max(reader.height for reader in found)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from configparser import SectionProxy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,14 @@ from pero_worker.engines.pero.calibration import Calibration
 from pero_worker.engines.pero.words import Frames
 
 SECTIONS = tuple(f"READER_{number}" for number in range(2, 5))
-JSON, UNSURE, CONFIDENCE = "OCR_JSON", "UNSURE", "CONFIDENCE"
+JSON, ENGINE, UNSURE, CONFIDENCE = "OCR_JSON", "ENGINE", "UNSURE", "CONFIDENCE"
+PPOCR = "rapidocr"
+"""The one other engine whose recogniser can be asked."""
+_FOREIGN = 0.003
+"""A reader is not asked about a page of which more letters than this share are read so far as ones it does not know: it
+would be sure of others."""
+_DISSENT = 0.1
+"""So much of its confidence a reading loses when another reader sees something else altogether."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -56,6 +64,11 @@ class Reader:
     @property
     def characters(self) -> Sequence[str]:
         return self.recogniser.characters  # type: ignore[no-any-return]
+
+    def knows(self, letters: str) -> bool:
+        """Whether all but a few of a page's letters are ones that it can read."""
+        known = frozenset("".join(self.characters))
+        return sum(letter not in known for letter in letters) <= _FOREIGN * len(letters)
 
     def read(self, crops: Sequence[NDArray[np.uint8]]) -> list[Reading]:
         """Reads crops of any one height, (height, width, 3)."""
@@ -106,12 +119,20 @@ def read(readers: Sequence[Reader], crops: Sequence[NDArray[np.uint8]]) -> list[
     first, *others = readers
     readings = first.read(crops)
     for reader in others:
+        if not reader.knows("".join(letter for reading in readings for letter in reading.text if letter.isalpha())):
+            continue
         limit = reader.unsure
         places = [place for place, own in enumerate(readings) if limit is None or own.confidence < limit]
         for place, other in zip(places, reader.read([crops[place] for place in places]), strict=True):
-            if other.confidence > readings[place].confidence:
-                readings[place] = other
+            readings[place] = _surer(readings[place], other)
     return readings
+
+
+def _surer(one: Reading, other: Reading) -> Reading:
+    """The surer reading, which is the less likely to be right the more they differ."""
+    chosen = other if other.confidence > one.confidence else one
+    alike = SequenceMatcher(None, one.text, other.text, autojunk=False).ratio()
+    return replace(chosen, confidence=chosen.confidence * (1 - _DISSENT * (1 - alike)))
 
 
 def calibration_of(section: SectionProxy) -> Calibration:

@@ -213,7 +213,7 @@ def _aligned(text: str, frames: Frames, characters: Sequence[str]) -> _Spelling 
     path = np.empty(len(scores), int)
     for frame in range(len(scores) - 1, -1, -1):
         path[frame] = state
-        state -= steps[frame, state]
+        state -= int(steps[frame, state])
     wanted = 2 * np.arange(len(text)) + 1
     start, end = np.searchsorted(path, wanted), np.searchsorted(path, wanted, side="right")
     probability = [np.exp(scores[a:b, state].max()) for a, b, state in zip(start, end, wanted, strict=True)]

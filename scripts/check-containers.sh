@@ -1,0 +1,43 @@
+#!/bin/bash
+# Builds the container image with buildah, as root and without Docker, on a Debian made by debootstrap, and reads a page in it:
+#   scripts/check-containers.sh FOLDER [BUILD_ARG=VALUE...]
+# pip's own settings (PIP_FIND_LINKS, PIP_CERT ...) hold inside, too. Takes about 4 GB in FOLDER.
+set -euo pipefail
+
+folder=$(realpath -m "${1:?name a folder with 4 GB of room}"); shift
+here=$(dirname "$(dirname "$(realpath "$0")")")
+"$here/scripts/apt-install.sh" buildah debootstrap
+mkdir -p "$folder"
+build=(buildah --storage-driver vfs --root "$folder/storage" --runroot "$folder/run")
+export BUILDAH_ISOLATION=chroot
+
+[[ -e $folder/debian/etc/os-release ]] || debootstrap --variant=minbase bookworm "$folder/debian" >"$folder/debootstrap.log"
+base=localhost/debian:bookworm
+if ! "${build[@]}" images -q "$base" >/dev/null 2>&1; then
+    container=$("${build[@]}" from scratch)
+    "${build[@]}" copy -q "$container" "$folder/debian" / >/dev/null
+    "${build[@]}" commit -q --rm "$container" "$base" >/dev/null
+fi
+
+arguments=(--build-arg "BASE=$base")
+for word in "$@"; do arguments+=(--build-arg "$word"); done
+inside=()
+if [[ -n ${PIP_FIND_LINKS:-} ]]; then
+    inside+=(-v "$PIP_FIND_LINKS:/mnt/wheels:ro" --env PIP_FIND_LINKS=/mnt/wheels)
+    arguments+=(--build-arg TORCH_INDEX=)
+fi
+if [[ -n ${PIP_CERT:-} ]]; then
+    inside+=(-v "$(realpath "$PIP_CERT"):/mnt/authorities.pem:ro" --env PIP_CERT=/mnt/authorities.pem)
+fi
+
+"${build[@]}" bud --format docker --layers "${arguments[@]}" "${inside[@]}" -f "$here/packaging/Containerfile" -t pero-worker "$here"
+
+container=$("${build[@]}" from pero-worker)
+trap '"${build[@]}" rm "$container" >/dev/null' EXIT
+run() { "${build[@]}" run "$container" -- "$@"; }
+echo "image: $("${build[@]}" images --format '{{.Size}}' pero-worker)"
+[[ $(run id -u) == 10001 ]] || { echo "the image's user is root" >&2; exit 1; }
+run pero-worker --version
+run pero-worker engines
+"${build[@]}" run -v "$here/build/demo/scans:/scans:ro" "$container" -- pero-worker ocr /scans/typewriter.png -o /data/text
+run cat /data/text/typewriter.txt

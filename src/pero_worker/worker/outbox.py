@@ -1,0 +1,139 @@
+"""Pages that are done, on their way out while the worker has others in hand.
+
+A page that cannot go where it should goes to the output queue as failed, without the new results if they are what is
+too large; if that is impossible, it is set aside whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from pero_worker.errors import PeroWorkerError, RequestError, TransientError
+from pero_worker.ports import Broker
+from pero_worker.request import Request
+from pero_worker.wire.requests import decode_request, encode_request
+from pero_worker.work import Delivery
+
+logger = logging.getLogger(__name__)
+
+
+class Outbox:
+    """Of one worker. What goes well is over in the broker's thread; what does not is seen to by a thread of the outbox,
+    or by the caller's where the broker says so at once."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        set_aside: Callable[[Delivery, str], None],
+        arrived: Callable[[Delivery], None],
+        failed: Callable[[Delivery, TransientError], None],
+    ) -> None:
+        """`set_aside` puts a message to the dead letters; `arrived` is told of each page that is settled, from any
+        thread; `failed` of each that was not, which is still in hand."""
+        self._broker = broker
+        self._set_aside = set_aside
+        self._arrived = arrived
+        self._failed = failed
+        self._changed = threading.Condition(threading.Lock())
+        self._on_way = 0
+        self._troubles: queue.SimpleQueue[tuple[Delivery, Request, PeroWorkerError]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no page is on its way; may be asked from any thread."""
+        return not self._on_way
+
+    def send(self, delivery: Delivery, request: Request) -> None:
+        """Hands the page on; returns before it has arrived."""
+        body = encode_request(request)
+        with self._changed:
+            self._on_way += 1
+        try:
+            self._broker.hand_on_soon(
+                delivery, request.destination, body, request.priority, partial(self._told, delivery, request)
+            )
+        except (RequestError, TransientError) as error:
+            self._see_to(delivery, request, error)
+
+    def send_last(self, delivery: Delivery, request: Request, timeout: float) -> None:
+        """Before the process ends: returns when the page has arrived, and those on their way, if they do in `timeout`
+        seconds."""
+        self.drain(timeout)
+        with self._changed:
+            self._on_way += 1
+        try:
+            refusal = self._refusal(delivery, request)
+        except TransientError as error:
+            self._see_to(delivery, request, error)
+        else:
+            if refusal:
+                self._see_to(delivery, request, RequestError(refusal))
+            else:
+                self._arrived(delivery)
+                self._leave()
+
+    def drain(self, timeout: float | None = None) -> bool:
+        """Waits until no page is on its way; whether that is so after `timeout` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._on_way, timeout)
+
+    def _told(self, delivery: Delivery, request: Request, error: PeroWorkerError | None) -> None:
+        """By the broker's thread, which must not wait."""
+        if error is None:
+            self._arrived(delivery)
+            self._leave()
+            return
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._see_to_all, name="outbox", daemon=True)
+                self._thread.start()
+        self._troubles.put((delivery, request, error))
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._on_way -= 1
+            if not self._on_way:
+                self._changed.notify_all()
+
+    def _see_to_all(self) -> None:
+        while True:
+            self._see_to(*self._troubles.get())
+
+    def _see_to(self, delivery: Delivery, request: Request, error: PeroWorkerError) -> None:
+        try:
+            if isinstance(error, TransientError):
+                raise error
+            logger.error("page %s: %s", request.source or request.uuid, error)
+            self._as_failed(delivery, request, str(error))
+        except TransientError as trouble:
+            self._failed(delivery, trouble)
+        except Exception as trouble:  # whatever it is, the page is given back
+            logger.exception("page %s cannot be handed on", request.source or request.uuid)
+            self._failed(delivery, TransientError(f"{type(trouble).__name__}: {trouble}"))
+        else:
+            self._arrived(delivery)
+        finally:
+            self._leave()
+
+    def _as_failed(self, delivery: Delivery, request: Request, refusal: str) -> None:
+        refusal = self._refusal(delivery, request.undelivered(refusal))
+        if refusal:
+            without_new_results = replace(request, results=decode_request(delivery.body).results)
+            refusal = self._refusal(delivery, without_new_results.undelivered(refusal))
+        if refusal:
+            self._set_aside(delivery, refusal)
+
+    def _refusal(self, delivery: Delivery, request: Request) -> str:
+        """Why the broker does not take the request; '' = it has been handed on."""
+        try:
+            self._broker.hand_on(delivery, request.destination, encode_request(request), request.priority)
+        except RequestError as error:
+            return str(error)
+        return ""

@@ -1,0 +1,73 @@
+"""A disk that forgets, at a power cut, what no program synced: what was is noted in the process, and the rest is taken
+away afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import stat
+import threading
+from pathlib import Path
+
+_guard = threading.Lock()
+
+
+def note_syncs(log: Path) -> None:
+    """From now on every sync of this process stands in `log`, after it is done."""
+    real, known = os.fsync, dict[int, set[str]]()
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def fsync(file: int) -> None:
+        before = os.fstat(file)
+        names = set(os.listdir(file)) if stat.S_ISDIR(before.st_mode) else set()
+        real(file)
+        with _guard:
+            if stat.S_ISDIR(before.st_mode):
+                old = known.setdefault(before.st_ino, set())
+                line = {"folder": before.st_ino, "came": sorted(names - old), "went": sorted(old - names)}
+                known[before.st_ino] = names
+            else:
+                line = {"file": before.st_ino, "bytes": before.st_size}
+            os.write(descriptor, json.dumps(line).encode() + b"\n")
+
+    os.fsync = fsync  # type: ignore[assignment]
+
+
+def note_all(root: Path, log: Path) -> None:
+    """`log` begins with what is there: it has long reached the disk."""
+    with log.open("w") as stream:
+        for folder, folders, files in os.walk(root):
+            line = {"folder": Path(folder).stat().st_ino, "came": [*folders, *files], "went": []}
+            stream.write(json.dumps(line) + "\n")
+            for name in files:
+                found = os.lstat(Path(folder) / name)
+                stream.write(json.dumps({"file": found.st_ino, "bytes": found.st_size}) + "\n")
+
+
+def cut_power(root: Path, log: Path, chance: random.Random) -> int:
+    """Of what `log` does not tell, a half is lost, names or contents, by chance. How many files lost something."""
+    sizes: dict[int, int] = {}
+    names: dict[int, set[str]] = {}
+    for line in log.read_text().splitlines():
+        done = json.loads(line)
+        if "file" in done:
+            sizes[done["file"]] = done["bytes"]
+        else:
+            names[done["folder"]] = (names.get(done["folder"], set()) | set(done["came"])) - set(done["went"])
+    lost = 0
+    for folder, _, files in os.walk(root):
+        synced = names.get(Path(folder).stat().st_ino)
+        for name in files:
+            path = Path(folder) / name
+            found = path.lstat()
+            if synced is not None and name not in synced and chance.random() < 0.5:
+                path.unlink()
+                lost += 1
+            elif found.st_size > sizes.get(found.st_ino, 0) and chance.random() < 0.5:
+                # The length is there, the contents are not: what ext4 and xfs leave of a file that was not synced.
+                with path.open("rb+") as stream:
+                    stream.seek(sizes.get(found.st_ino, 0))
+                    stream.write(bytes(found.st_size - stream.tell()))
+                lost += 1
+    return lost
