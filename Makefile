@@ -23,7 +23,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo demo-gateway screenshots install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-away bench-durability chaos fuzz clean
+.PHONY: help demo demo-gateway screenshots install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-web bench-away bench-durability chaos fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -111,6 +111,9 @@ check-upgrade: $(VENV)/.stamp-test ## parts of an earlier version, whose src fol
 
 bench-gateway: $(VENV)/.stamp-test ## a gateway under 1, 10 and 100 clients, a large upload, 1,000 event streams
 	$(BIN)/python benchmarks/gateway_load.py
+
+bench-web: $(VENV)/.stamp-test ## what the gateway's pages weigh, and how soon something is seen
+	PYTHONPATH=tests $(BIN)/python benchmarks/web_pages.py
 
 bench-away: $(VENV)/.stamp-test ## what a cluster costs while a server is away, and how soon it ends
 	$(BIN)/python benchmarks/away.py

@@ -1,7 +1,9 @@
 // On every page: times as people's own clocks show them, and streams that end while nobody looks.
 "use strict";
 (() => {
-  const times = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  // A browser that speaks the page's language may know which land's habits are wanted: en-GB.
+  const language = document.documentElement.lang;
+  const times = new Intl.DateTimeFormat(navigator.languages.find(one => one.startsWith(language)) ?? language, { dateStyle: "medium", timeStyle: "short" });
   const tell = root => {
     for (const element of root.querySelectorAll("time[datetime]")) {
       const moment = new Date(element.dateTime);

@@ -228,6 +228,7 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     job = JSON.parse(text).data.id;
     if (address) { sending = false; location.assign(`/web/jobs/${job}`); return; }
+    send.classList.add("hidden");
     form.querySelectorAll("fieldset, #name").forEach(part => { part.disabled = true; });
     draw();
     await uploadAll();
