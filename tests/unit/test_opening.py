@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,10 +125,11 @@ def manifest(*bodies: dict[str, Any]) -> dict[str, Any]:
     return {"type": "Manifest", "id": "https://x.example/a/m", "label": {"en": ["T"]}, "items": canvases}
 
 
-def places(found: object) -> list[str]:
+def places(found: Sequence[object] | None) -> list[str]:
     """Where the pictures of the one book are."""
-    (book,) = found  # type: ignore[misc]
-    pictures = [page.picture for page in book.pages]
+    (book,) = found or ()
+    assert isinstance(book, Book)
+    pictures = [page.picture for page in book.pages if page.picture]
     return [picture.service.id if picture.service else picture.url for picture in pictures]
 
 

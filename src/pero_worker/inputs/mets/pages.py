@@ -58,8 +58,8 @@ def book_of(mets: Mets, *, source: str, home: Path | None, options: MetsOptions)
         pages = [(MetsPage(id="", label="", files=(file.id,)), [file]) for file in _without_map(mets, options)]
     if mets.others and not any(own for _, own in pages):
         named = ", ".join(urljoin(source, other) if home is None else other for other in mets.others[:3])
-        number = counted(len(mets.others), "other")
-        raise NoInputError(f"{source} is a METS that points to {number}: name those, as {named}")
+        others = counted(len(mets.others), "other")
+        raise NoInputError(f"{source} is a METS that points to {others}: name those, as {named}")
     if not pages:
         raise NoInputError(f"{source} is a METS without pages and without pictures")
     names = Names()
