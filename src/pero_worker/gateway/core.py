@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pero_worker.gateway.files import DataFolder
 from pero_worker.gateway.keys import Key
 from pero_worker.gateway.limits import OwnBuckets, RateLimiter, SharedBuckets
+from pero_worker.gateway.overview import NoOverview, Watching
 from pero_worker.gateway.settings import GatewaySettings
 from pero_worker.gateway.store.database import Database
 from pero_worker.gateway.store.keys import find_key, needs_touch, touch
@@ -34,6 +35,8 @@ class Gateway:
     """For keys and ids."""
     trouble: Callable[[], str] = lambda: ""
     """Why pages are not being done at present."""
+    watching: Watching = field(default_factory=lambda: Watching(NoOverview()))
+    """What is seen of whoever does the pages."""
     limiter: RateLimiter
     """How many requests a key may make."""
     stopping: threading.Event = field(default_factory=threading.Event)
