@@ -125,8 +125,8 @@ def test_text_words_and_logits_of_a_drawn_page(engine: Engine) -> None:
     assert "numba" not in sys.modules
 
 
-def test_a_line_across_a_rule_in_a_gutter_is_parted() -> None:
-    from pero_ocr.core.layout import PageLayout, RegionLayout, TextLine  # noqa: PLC0415 - repaired by the import above
+def test_a_line_across_a_rule_in_a_gutter_is_parted(engine: Engine) -> None:
+    from pero_ocr.core.layout import PageLayout, RegionLayout, TextLine  # noqa: PLC0415 - repaired by the engine
 
     from pero_worker.engines.pero.gutters import part_lines  # noqa: PLC0415
 
