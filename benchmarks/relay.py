@@ -7,6 +7,7 @@ publishes each onward and acknowledges it when that is confirmed: what network a
 from __future__ import annotations
 
 import os
+import queue
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,7 @@ WINDOW = 32
 
 def fill(broker: RabbitBroker, size: int, count: int, *stages: str) -> None:
     image = os.urandom(size)
+    became: queue.SimpleQueue[object] = queue.SimpleQueue()
     for number in range(count):
         request = Request(
             uuid=f"{number:032x}",
@@ -46,7 +48,11 @@ def fill(broker: RabbitBroker, size: int, count: int, *stages: str) -> None:
             stages=stages,
             results=(Payload(name="a.png", content=image),),
         )
-        broker.publish(stages[0], encode_request(request))
+        broker.publish_soon(stages[0], encode_request(request), 0, became.put)
+        if number >= WINDOW and (error := became.get()):
+            raise SystemExit(str(error))
+    for _ in range(min(count, WINDOW)):
+        became.get()
 
 
 def relay(addresses: Addresses, source: str, target: str, count: int) -> float:
