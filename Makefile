@@ -7,6 +7,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PAGES  ?= ../shared/pages
+# Of each target of the coverage-guided fuzz tests.
+SECONDS_A_TARGET ?= 300
 # The CPU build of torch. On x86-64 PyPI has only the CUDA build, so PyTorch's own index is asked, too, unless pip is
 # told where wheels lie on this machine.
 TORCH_INDEX ?= $(if $(PIP_FIND_LINKS),,https://download.pytorch.org/whl/cpu)
@@ -23,7 +25,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo demo-gateway install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-away bench-durability chaos fuzz clean
+.PHONY: help demo demo-gateway install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-away bench-durability chaos fuzz mutants clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -112,9 +114,16 @@ bench-gateway: $(VENV)/.stamp-test ## a gateway under 1, 10 and 100 clients, a l
 bench-away: $(VENV)/.stamp-test ## what a cluster costs while a server is away, and how soon it ends
 	$(BIN)/python benchmarks/away.py
 
-fuzz: $(VENV)/.stamp-test ## 140,000 hostile inputs, and 2,000 new cases for each property that the unit tests hold
+fuzz: $(VENV)/.stamp-test ## 170,000 hostile inputs, 2,000 new cases for each property of the unit tests, then coverage-guided ones
 	PERO_WORKER_FUZZ=20000 $(BIN)/python -m pytest -n 2 -q tests/fuzz
 	PERO_WORKER_FUZZ=2000 $(BIN)/python -m pytest -n 2 -q tests/unit -m hypothesis
+	$(BIN)/pip install -qq atheris
+	for target in message page archive logits image tiff value; do \
+		$(BIN)/python tests/fuzz/guided.py $$target -max_total_time=$(SECONDS_A_TARGET) -verbosity=0 || exit 1; done
+
+mutants: $(VENV)/.stamp-test ## wrong lines in the most dangerous modules that no unit test notices (hours)
+	$(BIN)/pip install -qq 'mutmut>=3.8,<4'
+	$(BIN)/python tests/mutants.py
 
 clean: ## remove the environment, everything built and demo-out/
 	rm -rf $(VENV) build demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

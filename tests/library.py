@@ -150,6 +150,9 @@ class Library:
 
     def put(self, path: str, document: Any, kind: str = "application/json") -> str:
         """Its address. In texts, HOME becomes the server's address."""
+        if isinstance(document, bytes):
+            self.files[path] = (document, kind)
+            return self.home + path
         text = document if isinstance(document, str) else json.dumps(document)
         self.files[path] = (text.replace("HOME", self.home).encode(), kind)
         return self.home + path

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cluster.test_workers import DUMMY, page, running_watchdog, running_worker, until
+from cluster.test_workers import DUMMY, collect, page, running_watchdog, running_worker, until
+from library import library
 from nasty import draw_text_picture
 
 import pero_worker
@@ -339,3 +340,29 @@ def test_no_message_stops_a_download(cluster: TestCluster, tmp_path: Path) -> No
     with cluster.broker() as broker:
         state = broker.state("out")
         assert state is not None and state.messages == 0
+
+
+def test_pages_of_manifests_and_mets_are_published(cluster: TestCluster, tmp_path: Path) -> None:
+    """Pictures are fetched here: workers need to reach no library."""
+    cluster.add_stage("s1", DUMMY)
+    cluster.add_stage("out")
+    draw_text_picture().save(tmp_path / "1.png")
+    files = "".join(f'<file ID="f{n}"><FLocat xlink:href="{n}.png"/></file>' for n in (1, 2))
+    pages = "".join(f'<div TYPE="page" ID="P{n}"><fptr FILEID="f{n}"/></div>' for n in (1, 2))
+    (tmp_path / "mets.xml").write_text(
+        '<mets xmlns="http://www.loc.gov/METS/" xmlns:xlink="http://www.w3.org/1999/xlink"><fileSec><fileGrp USE="MAX">'
+        f'{files}</fileGrp></fileSec><structMap TYPE="PHYSICAL"><div>{pages}</div></structMap></mets>'
+    )
+    with library() as server:
+        body = {"id": server.put_picture("/c.jpg"), "type": "Image"}
+        annotation = {"type": "Annotation", "motivation": "painting", "body": body, "target": "c"}
+        canvas = {"id": "c", "type": "Canvas", "items": [{"type": "AnnotationPage", "items": [annotation]}]}
+        film = {"id": "d", "type": "Canvas", "items": []}
+        address = server.put("/m", {"id": "m", "type": "Manifest", "label": {"en": ["Codex"]}, "items": [canvas, film]})
+        words = ("publish", tmp_path / "mets.xml", address, "--stages", "s1,out", "--job", "b")
+        said = run(cluster, *words, expect=3)
+        assert "2 pages sent as job b, 1 not sent" in said and "the file '2.png' is not there" in said
+        assert "2 sent before" in run(cluster, *words, expect=3)
+    sent = collect(cluster, 2, "s1")
+    assert sorted(request.source for request in sent) == ["Codex/0001", "mets/P1"]
+    assert all(request.results[0].content for request in sent)

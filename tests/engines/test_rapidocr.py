@@ -205,3 +205,9 @@ def test_words_lie_on_their_line_and_prices_stay_in_it(engine: module.RapidOcrEn
     assert [word.text for word in first.words] == first.text.split()
     assert first.words[-1].polygon[0][0] == pytest.approx(760, abs=15)
     assert [word.polygon[0][0] for word in first.words] == sorted(word.polygon[0][0] for word in first.words)
+
+
+def test_weights_are_missed_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ppocr, "find_spec", lambda name: None)
+    with pytest.raises(StageError, match=r"pip install 'pero-worker\[rapidocr\]'"):
+        ppocr.model("Rec")

@@ -43,8 +43,9 @@ HEARTBEAT = 4
 LONG_PAUSE = 14.0
 """Seconds: longer than RabbitMQ and ZooKeeper wait for a sign of life."""
 ENDING = 120.0
-JOINING = 20.0
-"""Seconds in which a new process may find ZooKeeper cut off: then it ends and says so, as it must for a wrong address."""
+JOINING = 60.0
+"""Seconds in which a new process may find ZooKeeper cut off: then it ends and says so, as it must for a wrong address.
+On a busy machine it takes half a minute until it has tried."""
 
 MEMBER = Path(__file__).with_name("member.py")
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 import pytest
+from gateway.contract import check_reply
 from PIL import Image, ImageDraw
 from sqlalchemy import create_engine, text
 
@@ -203,7 +204,9 @@ class V1:
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         headers = {"X-API-Key": self.key, **more.pop("headers", {})}
-        return CLIENT.request(method, f"{self.url}/v1{path}", headers=headers, **more)
+        reply = CLIENT.request(method, f"{self.url}/v1{path}", headers=headers, **more)
+        check_reply(self.url, method, f"/v1{path.partition('?')[0]}", reply)
+        return reply
 
     def data(self, method: str, path: str, *, expect: str, **more: Any) -> Any:
         """The data of a reply whose code is `expect`."""

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import trustme
 from gateway.conftest import CLIENT, PROGRAM, Roles, RunningGateway, json_lines, picture, running
+from gateway.contract import schema_of, validator
 
 import pero_worker
 from pero_worker.client import GatewayClient, GatewayRefused
 from pero_worker.errors import TransientError
+from pero_worker.gateway.v1.described import ANSWERS
 
 
 def test_health(gateway: RunningGateway) -> None:
@@ -61,6 +63,26 @@ def test_pages_for_people(gateway: RunningGateway) -> None:
     schema = CLIENT.get(f"{gateway.url}/v1/openapi.json").json()
     assert schema["openapi"].startswith("3.1")
     assert all(operation.get("description") for item in schema["paths"].values() for operation in item.values())
+
+
+def test_every_route_is_described_with_an_example(gateway: RunningGateway) -> None:
+    schema = schema_of(gateway.url)
+    routes = {(method, path) for path, item in schema["paths"].items() for method in item}
+    assert routes == set(ANSWERS)
+    for method, path in routes:
+        responses = schema["paths"][path][method]["responses"]
+        assert any(status.startswith("2") for status in responses), path
+        assert path in {"/livez", "/readyz", "/version"} or "4XX" in responses
+        for told in responses.values():
+            for media, content in told.get("content", {}).items():
+                if media != "application/json":
+                    continue
+                faults = list(validator(schema, content["schema"]).iter_errors(content["example"]))
+                assert not faults, (method, path, faults)
+    bodies = [
+        item["requestBody"] for paths in schema["paths"].values() for item in paths.values() if "requestBody" in item
+    ]
+    assert all("$ref" in content["schema"] for body in bodies for content in body["content"].values())
 
 
 def test_keys_of_other_servers_are_taken_over(gateway: RunningGateway) -> None:

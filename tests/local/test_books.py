@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -165,6 +166,18 @@ def test_an_export_as_zip(ocr: Ocr, tmp_path: Path) -> None:
             packed.writestr(name, b"x")
         done, _ = ocr(archive, expect=4)
         assert "leads out" in done.stderr
+
+
+def test_a_pdf_at_an_address(ocr: Ocr, server: Library) -> None:
+    stream = io.BytesIO()
+    picture("one").save(stream, "PDF", save_all=True, append_images=[picture("two")])
+    address = server.put("/codex.pdf", stream.getvalue(), "application/pdf")
+    _, report = ocr(address, "--formats", "text")
+    assert {name: record["source"] for name, record in report.items()} == dict.fromkeys(
+        ("codex_0001", "codex_0002"), address
+    )
+    again, _ = ocr(address, "--formats", "text")
+    assert "2 done before" in again.stdout
 
 
 def test_mistakes_get_one_line_and_their_exit_status(ocr: Ocr, server: Library, tmp_path: Path) -> None:

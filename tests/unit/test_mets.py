@@ -220,3 +220,31 @@ def test_what_is_no_mets_is_refused_in_a_sentence(data: bytes, reason: str, tmp_
     with pytest.raises(NoInputError, match=reason) as raised:
         book(data, tmp_path)
     assert "\n" not in str(raised.value)
+
+
+def test_page_and_alto_of_a_mets_are_the_layouts_of_its_pages(home: Path) -> None:
+    """PAGE before ALTO, the last that was entered first, and none that lies elsewhere."""
+    for name in ("1.xml", "1_seg.xml", "1_alto.xml", "2_alto.xml"):
+        (home / name).write_bytes(b"<x/>")
+    page_type = "application/vnd.prima.page+xml"
+    groups = group("OCR-D-IMG", *(file(f"i{n}", f"{n}.jpg") for n in (1, 2)), file("i3", "img/3.tif"))
+    groups += group("OCR-D-BIN", file("b1", "1.xml", page_type)) + group(
+        "OCR-D-SEG", file("s1", "1_seg.xml", page_type)
+    )
+    groups += group("FULLTEXT", file("a1", "1_alto.xml", "text/xml"), file("a2", "2_alto.xml", "application/alto+xml"))
+    groups += group(
+        "SEG-2", file("s3", "../../etc/passwd", page_type), file("u3", "https://x.example/3.xml", page_type)
+    )
+    pages = (page("P1", "i1", "b1", "s1", "a1"), page("P2", "i2", "a2"), page("P3", "i3", "s3", "u3"))
+    data = mets(groups, *pages)
+
+    def layouts(layout_group: str = "") -> list[str]:
+        options = MetsOptions(layout_group=layout_group)
+        found = book_of(read_mets(data, "m"), source="m", home=home, options=options)
+        return [page.layout.name if page.layout else "" for page in found.pages]
+
+    assert layouts() == ["1_seg.xml", "2_alto.xml", ""]
+    assert layouts("OCR-D-BIN") == ["1.xml", "", ""]
+    assert layouts("FULLTEXT") == ["1_alto.xml", "2_alto.xml", ""]
+    with pytest.raises(NoInputError, match="--mets-layout NONE: m has no such group"):
+        layouts("NONE")

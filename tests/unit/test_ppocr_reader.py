@@ -31,7 +31,7 @@ class Network:
         pixels = given["x"]
         self.shown.append(pixels.shape)
         assert pixels.dtype == np.float32 and -1 <= pixels.min() <= pixels.max() <= 1
-        frames = pixels.shape[3] // 8
+        frames = -(-pixels.shape[3] // 8)
         chances = np.full((1, frames, len(ALPHABET)), (1 - self.chance) / (len(ALPHABET) - 1), np.float32)
         for frame in range(frames):
             chances[0, frame, self.classes[frame % len(self.classes)]] = self.chance

@@ -112,6 +112,15 @@ def ocr(
             help="Group of the pictures.", show_default="the best there is", rich_help_panel=BOOKS, metavar="USE"
         ),
     ] = "",
+    mets_layout: Annotated[
+        str,
+        typer.Option(
+            help="For pipelines that only read text: group of the PAGE or ALTO that has the lines.",
+            show_default="what was entered last",
+            rich_help_panel=BOOKS,
+            metavar="USE",
+        ),
+    ] = "",
     mets_root: Annotated[
         Path | None,
         typer.Option(
@@ -214,7 +223,9 @@ def ocr(
         check(options.formats)
     books = BookSettings(
         reading=BookOptions(
-            pages=pages, mets=MetsOptions(group=mets_group, root=mets_root), follow_collections=follow_collections
+            pages=pages,
+            mets=MetsOptions(group=mets_group, layout_group=mets_layout, root=mets_root),
+            follow_collections=follow_collections,
         ),
         pictures=PictureOptions(size=check_size(iiif_size), tiles=iiif_tiles, max_pixels=max_megapixels * 1_000_000),
         fetching=FetchOptions(

@@ -13,6 +13,7 @@ from pero_worker.cli.late import command_app
 from pero_worker.cli.progress import count_bar, print_passed_over
 from pero_worker.cli.running import run_in_terminal
 from pero_worker.cli.say import say, warn
+from pero_worker.clock import SystemClock
 from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.pages.publish import PublishCounts, PublishOptions, publish_job
 from pero_worker.cluster.pages.sending import FIRST_PAGES
@@ -21,7 +22,12 @@ from pero_worker.cluster.settings import ConnectionOptions, cluster_access, spli
 from pero_worker.errors import ExitCode, UsageError
 from pero_worker.formats import formats_help, parse_formats
 from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES
-from pero_worker.inputs.discover import discover
+from pero_worker.inputs.discover import Discovery, discover
+from pero_worker.inputs.mets.pages import MetsOptions
+from pero_worker.inputs.opening import BookOptions
+from pero_worker.inputs.web.addresses import AddressRules
+from pero_worker.inputs.web.fetch import FetchOptions
+from pero_worker.jobs.books import MAX_WARNINGS, BookSettings, check_pages, named_hosts, opened_books
 from pero_worker.jobs.claims import results_of
 from pero_worker.jobs.job import JobRequest
 from pero_worker.jobs.run import RunOptions
@@ -36,6 +42,8 @@ EPILOG = """
 
   pero-worker publish box7.pdf 'box8/*.tif' --stages ocr,out --job box7-8 --priority 1
 
+  pero-worker publish https://library.example.org/7/manifest.json --stages ocr,out --pages 1-20
+
   pero-worker publish scans/ --stages ocr,out --job box7 --retry-failed results/
 
 The same --job again sends only what was not sent before. pero-worker ocr --cluster sends, waits and downloads in one.
@@ -45,7 +53,11 @@ The same --job again sends only what was not sent before. pero-worker ocr --clus
 def publish_pages(
     connection: ConnectionOptions,
     paths: Annotated[
-        list[str], typer.Argument(help="Images, PDFs, folders (searched through) or patterns.", metavar="PATH...")
+        list[str],
+        typer.Argument(
+            help="Images, PDFs, folders (searched through) or patterns; IIIF and METS as files or addresses.",
+            metavar="PATH...",
+        ),
     ],
     stages: Annotated[
         list[str], typer.Option("-s", "--stages", help="In their order, the output queue last.", metavar="NAMES")
@@ -59,6 +71,15 @@ def publish_pages(
     ] = None,
     dpi: Annotated[int, typer.Option(min=36, max=2400, help="Resolution for PDF pages that are not scans.")] = 300,
     max_pages: Annotated[int, typer.Option(min=1, help="Refuse longer documents.")] = DEFAULT_MAX_PAGES,
+    pages: Annotated[
+        str, typer.Option(help="Of IIIF and METS, by number or id: 1-5,8,20- or PHYS_0003..PHYS_0007.")
+    ] = "",
+    mets_group: Annotated[
+        str, typer.Option(help="Group of the pictures of a METS.", show_default="the best there is", metavar="USE")
+    ] = "",
+    follow_collections: Annotated[
+        bool, typer.Option("--follow-collections", help="Send all manifests of a IIIF collection.")
+    ] = False,
     wait: Annotated[
         bool, typer.Option("-w", "--wait", help="Follow the job to its end; results go to --output.")
     ] = False,
@@ -78,6 +99,10 @@ def publish_pages(
     """Send pages into the cluster."""
     if retry_failed and not job:
         raise UsageError("--retry-failed needs --job: the name that the pages were sent with")
+    books = BookSettings(
+        reading=BookOptions(pages=pages, mets=MetsOptions(group=mets_group), follow_collections=follow_collections),
+        fetching=FetchOptions(rules=AddressRules(named=named_hosts(paths))),
+    )
     if wait:
         if output is None:
             raise UsageError("--wait needs --output: the folder for the results")
@@ -86,9 +111,9 @@ def publish_pages(
             cluster_access(connection), split_servers(stages)[:-1], dpi=dpi, priority=priority
         )
         options = RunOptions(formats=parse_formats(formats), dpi=dpi, max_pages=max_pages)
-        run_in_terminal(JobRequest(paths=paths, output=output, options=options, workforce=workforce), quiet=quiet)
+        request = JobRequest(paths=paths, output=output, options=options, workforce=workforce, books=books)
+        run_in_terminal(request, quiet=quiet)
         return
-    found = discover(paths, results_of=results_of)
     sending = PublishOptions(
         job=job or uuid.uuid4().hex[:16],
         stages=split_servers(stages),
@@ -99,8 +124,13 @@ def publish_pages(
         max_pages=max_pages,
     )
     published = PublishCounts()
+    found: Discovery | None = None
     try:
-        with count_bar(visible=not quiet) as bar:
+        with count_bar(visible=not quiet) as bar, opened_books(books, SystemClock()) as opened:
+            found = discover(paths, open_book=opened.open, results_of=results_of)
+            check_pages(found.documents, pages)
+            for warning in found.documents.warnings(MAX_WARNINGS):
+                warn(warning)
             task = bar.add_task("publishing", total=len(found.documents))
             with open_cluster(cluster_access(connection)) as cluster:
                 cluster.broker.tell_notices(warn)
@@ -110,9 +140,10 @@ def publish_pages(
                     sending,
                     published,
                     lambda number: bar.update(task, completed=number),
+                    bring=opened.bring,
                 )
     finally:
-        if not quiet and (published.sent or published.failed):
+        if not quiet and found is not None and (published.sent or published.failed):
             print_published(published, sending.job)
             print_passed_over(found)
     if published.failed or found.unreadable.count:

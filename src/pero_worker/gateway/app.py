@@ -21,6 +21,7 @@ from pero_worker.gateway.legacy import user as legacy_user
 from pero_worker.gateway.legacy import worker as legacy_worker
 from pero_worker.gateway.middleware import BodyLimit, Paths, RequestLog
 from pero_worker.gateway.v1 import admin, engines, events, files, jobs, leases, pages, results, uploads, usage, webhooks
+from pero_worker.gateway.v1.described import describe
 
 logger = logging.getLogger(__name__)
 _DEEP = 1000
@@ -42,6 +43,7 @@ def make_app(gateway: Gateway) -> FastAPI:
     told = (jobs, files, pages, results, uploads, events, usage, webhooks, engines, admin)
     for room in (health, metrics, browse, leases, *told, legacy_user, legacy_worker):
         app.include_router(room.router)
+    app.openapi = describe(app)  # type: ignore[method-assign]
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)

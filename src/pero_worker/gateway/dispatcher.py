@@ -15,11 +15,10 @@ from pero_worker.gateway.backend import Outcome, PageBackend, ServedEngine, Work
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.endings import DEFAULT_FORMATS, Ending, ending_of, failure_ending
 from pero_worker.gateway.fairness import FairShare
-from pero_worker.gateway.outcomes import note_results, write_results
+from pero_worker.gateway.outcomes import settle_page
 from pero_worker.gateway.states import OPEN_PAGES, Failure
 from pero_worker.gateway.store import dispatch
 from pero_worker.gateway.store.engines import find_engines, serve_engine
-from pero_worker.gateway.store.jobs import finish_page
 from pero_worker.gateway.store.schema import jobs, pages
 from pero_worker.inputs.documents import count_pages
 from pero_worker.ports import Clock
@@ -238,12 +237,10 @@ class Dispatcher:
             return failure_ending(outcome.page, Failure.PROCESSING_FAILED, "the result could not be read")
 
     def _finish(self, page: str, job: str, ending: Ending) -> None:
-        write_results(self._gateway.files, job, page, ending.contents)
-        now = self._gateway.now()
-        with self._gateway.database.write() as connection:
-            if finish_page(connection, ending.end, now) is not None:
-                note_results(connection, job, page, ending.contents)
+        first = settle_page(self._gateway, job, ending.end, ending.contents)
         self._fair.settle(page, ending.end.worker_seconds)
+        if not first:  # Another gateway was quicker, or the page was cancelled meanwhile.
+            return
         told = replace(ending.end, seconds={})
         logger.info(
             "page finished",

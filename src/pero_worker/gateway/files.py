@@ -82,24 +82,35 @@ class DataFolder:
         finally:
             path.unlink(missing_ok=True)
 
+    def write(self, path: Path, content: bytes) -> None:
+        """Fills a file that is being made; it is on the disk then. OutputError: that is full."""
+        try:
+            with path.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.root}: {error.strerror or error}") from error
+
     def put(self, target: Path, content: bytes) -> None:
         """Writes a small file, whole or not at all. OutputError: the disk is full."""
         with self.unfinished() as path:
-            try:
-                path.write_bytes(content)
-                self.place(path, target)
-            except OSError as error:
-                raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+            self.write(path, content)
+            self.place(path, target)
 
     def place(self, finished: Path, target: Path) -> None:
-        """Moves a finished file to where it belongs; from then on it is there after a power cut, too."""
-        descriptor = os.open(finished, os.O_RDONLY)
+        """Moves a finished file to where it belongs; from then on it is there after a power cut, too. OutputError: it
+        cannot be."""
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        target.parent.mkdir(exist_ok=True)
-        finished.replace(target)
+            descriptor = os.open(finished, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            target.parent.mkdir(exist_ok=True)
+            finished.replace(target)
+        except OSError as error:
+            raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
 
     def forget_job(self, job: str) -> None:
         """All files of a job."""

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 from sqlalchemy import Connection, RowMapping, delete, insert
 
 from pero_worker.gateway.bundle import member_of, stems_of
 from pero_worker.gateway.core import Gateway
-from pero_worker.gateway.files import DataFolder
+from pero_worker.gateway.endings import PageEnd
 from pero_worker.gateway.states import Backend
-from pero_worker.gateway.store.jobs import pages_of
+from pero_worker.gateway.store.jobs import finish_page, pages_of
 from pero_worker.gateway.store.schema import results
 
 
-def write_results(files: DataFolder, job: str, page: str, contents: Mapping[str, bytes]) -> None:
-    """The files first: who sees the page done finds them."""
-    for kind, content in contents.items():
-        files.put(files.page_result(job, page, kind), content)
+def settle_page(gateway: Gateway, job: str, end: PageEnd, contents: Mapping[str, bytes]) -> bool:
+    """Ends a page with its results: files first, then rows. False: it had ended already, and nothing has changed.
+
+    Of two who bring the same page the second must not touch files whose sums the first has told.
+    """
+    files = gateway.files
+    with ExitStack() as unfinished:
+        written = {kind: unfinished.enter_context(files.unfinished()) for kind in contents}
+        for kind, path in written.items():
+            files.write(path, contents[kind])
+        with gateway.database.write() as connection:
+            if finish_page(connection, end, gateway.now()) is None:
+                return False
+            for kind, path in written.items():
+                files.place(path, files.page_result(job, end.page, kind))
+            _note_results(connection, job, end.page, contents)
+    return True
 
 
-def note_results(connection: Connection, job: str, page: str, contents: Mapping[str, bytes]) -> None:
+def _note_results(connection: Connection, job: str, page: str, contents: Mapping[str, bytes]) -> None:
     connection.execute(delete(results).where(results.c.page == page))
     rows = [
         {"page": page, "job": job, "format": kind, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

@@ -21,6 +21,8 @@ _UNSAFE = re.compile(r'[\\/:*?"<>|]+')
 class BookKind(StrEnum):
     IIIF = "iiif"
     METS = "mets"
+    FILES = "files"
+    """An archive of pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,8 @@ class BookPage:
     """Width and height of the canvas; pictures may have others. (0, 0): not told."""
     files: tuple[str, ...] = ()
     """METS: the ids of the page's files."""
+    layout: Path | None = None
+    """A file of this machine with its lines, PAGE or ALTO; None: none is listed, or none that may be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +125,18 @@ class BookReference:
     """NoInputError, PageError: it cannot be read."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedFile:
+    """A document that is no list, as a PDF, and was fetched whole."""
+
+    path: Path
+    """On this machine, called as its results are to be."""
+    name: str
+    """What its results are called."""
+    source: str
+    """Its address."""
+
+
 def safe_name(text: str) -> str:
     """`text` as part of a file name on any system; '' when nothing in it is a letter or a digit."""
     shown = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in unicodedata.normalize("NFC", text))
@@ -135,13 +151,17 @@ class Names:
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}
+        """The last number behind each name: thousands of pages may be called alike."""
 
     def take(self, wanted: str) -> str:
-        name, number = wanted, 1
+        folded = wanted.casefold()
+        name, number = wanted, self._numbers.get(folded, 1)
         while name.casefold() in self._taken:
             number += 1
             name = f"{wanted}_{number}"
         self._taken.add(name.casefold())
+        self._numbers[folded] = number
         return name
 
 

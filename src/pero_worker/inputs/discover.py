@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pero_worker.errors import NoInputError
-from pero_worker.inputs.books import Book, BookReference, Names
+from pero_worker.inputs.books import Book, BookReference, FetchedFile, Names
 from pero_worker.inputs.naming import SourceDocument, may_be_document, named, portable, unique
 
 STATE = ".pero-worker"
@@ -20,7 +20,7 @@ STATE = ".pero-worker"
 _KEPT = 20
 """Names of what was passed over."""
 
-OpenBook = Callable[[str, bool], Sequence[Book | BookReference] | None]
+OpenBook = Callable[[str, bool], Sequence[Book | BookReference | FetchedFile] | None]
 """What an argument that is no picture leads to, and whether it was the only one; None: it is a file like others."""
 
 
@@ -33,13 +33,16 @@ class Documents:
         self._files: dict[Path, list[str]] = {}
         self._root = Path()
         self._results = results
-        self._books: list[Book | BookReference] = []
+        self._books: list[Book | BookReference | FetchedFile] = []
         self._books_apart = True
 
     def __iter__(self) -> Iterator[SourceDocument]:
         names = Names()
         for book in self._books:
             name = names.take(book.name)
+            if isinstance(book, FetchedFile):
+                yield SourceDocument(path=book.path, name=name, address=book.source)
+                continue
             yield SourceDocument(path=Path(book.source), name=name, book=book, pages=name if self._books_apart else "")
         for folder, name in self._folder_names.items():
             in_place = self._results is not None and self._results / name == folder
@@ -48,10 +51,15 @@ class Documents:
     def __len__(self) -> int:
         return self._count + len(self._books)
 
-    def add_books(self, books: Iterable[Book | BookReference], *, apart: bool) -> None:
+    def add_books(self, books: Iterable[Book | BookReference | FetchedFile], *, apart: bool) -> None:
         """Takes in books; `apart`: the results of their pages lie in a folder a book."""
         self._books += books
         self._books_apart = apart
+
+    @property
+    def whole(self) -> SourceDocument | None:
+        """The first that is no list of pictures, and so is read whole."""
+        return next((document for document in self if document.book is None), None)
 
     def warnings(self, most: int) -> Iterator[str]:
         """What is wrong with the books, `most` each."""
@@ -153,7 +161,7 @@ def discover(
     unless they are named one by one. NoInputError: a path is not there, or nothing is found.
     """
     search = _Search(exclude.resolve() if exclude else None, results_of)
-    books: list[Book | BookReference] = []
+    books: list[Book | BookReference | FetchedFile] = []
     alone = len(paths) == 1
     for argument in paths:
         if open_book and is_address(argument):

@@ -9,6 +9,9 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from pero_worker.errors import NoInputError, OutputError
+from pero_worker.inputs.books import Book, BookKind, BookPage, Names, Picture, safe_name
+from pero_worker.inputs.naming import may_be_document
+from pero_worker.names import counted
 
 _MAX_FILES = 100_000
 _MAX_BYTES = 50_000_000_000
@@ -18,8 +21,8 @@ _FREE_OF_RATIO = 100_000_000
 
 
 def unpack_export(archive: Path, scratch: Path) -> Path:
-    """The METS of the archive, unpacked below `scratch`, where it stays for the next time. NoInputError: there is none,
-    or the archive is not what an export is. OutputError: the disk is full."""
+    """The folder of the archive's files, below `scratch`, where it stays for the next time. NoInputError: the archive
+    is not what an export is. OutputError: the disk is full."""
     try:
         status = archive.stat()
         mark = hashlib.sha256(f"{archive.resolve()}\n{status.st_size}\n{status.st_mtime_ns}".encode()).hexdigest()
@@ -32,10 +35,37 @@ def unpack_export(archive: Path, scratch: Path) -> Path:
             unfinished.rename(target)
     except OSError as error:
         raise OutputError(f"cannot unpack {archive} in {scratch}: {error.strerror or error}") from error
-    found = sorted((path for path in target.rglob("*") if path.name.lower() == "mets.xml"), key=lambda p: len(p.parts))
-    if not found:
-        raise NoInputError(f"{archive} is a zip archive without a METS: unpack it, and name its folder")
-    return found[0]
+    return target
+
+
+def mets_in(folder: Path) -> Path | None:
+    """The METS of an unpacked archive, the one nearest to its top."""
+    found = [path for path in folder.rglob("*") if path.name.lower() == "mets.xml"]
+    return min(found, key=lambda path: (len(path.parts), path), default=None)
+
+
+def pictures_in(folder: Path, *, source: str) -> Book:
+    """The pictures of an unpacked archive without a METS, in the order of their names; PAGE or ALTO lies beside them,
+    or in folders that are called so. NoInputError: there are none."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    pictures = [path for path in files if may_be_document(path.name) and path.suffix.lower() != ".pdf"]
+    if not pictures:
+        raise NoInputError(f"{source} is a zip archive without a METS and without pictures")
+    documents = sum(path.suffix.lower() == ".pdf" for path in files)
+    names = Names()
+    pages = tuple(
+        BookPage(
+            name=names.take(safe_name(path.stem) or f"{number:04d}"),
+            id="",
+            label=path.stem,
+            number=number,
+            picture=Picture(file=path),
+        )
+        for number, path in enumerate(pictures, 1)
+    )
+    warnings = (f"{counted(documents, 'PDF')} in it not read: unpack it for that",) if documents else ()
+    name = safe_name(PurePosixPath(source).stem) or "export"
+    return Book(kind=BookKind.FILES, source=source, name=name, label="", pages=pages, warnings=warnings)
 
 
 def _unpack(archive: Path, target: Path) -> None:

@@ -33,6 +33,8 @@ class SourceDocument:
     """The path of its results in the output folder, with slashes, without extension; unique among the documents."""
     book: Book | BookReference | None = None
     """It is a list of pictures."""
+    address: str = ""
+    """Where it was fetched from; '': it was here."""
     pages: str = ""
     """The folder of a book's results in the output folder; '' is that folder itself."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,10 +11,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pero_worker.errors import NoInputError, PageError, PeroWorkerError
-from pero_worker.inputs.books import Book, BookKind, BookPage, BookReference, Names, Picture, chosen, safe_name
+from pero_worker.errors import NoInputError, OutputError, PageError, PeroWorkerError
+from pero_worker.inputs.books import (
+    Book,
+    BookKind,
+    BookPage,
+    BookReference,
+    FetchedFile,
+    Names,
+    Picture,
+    chosen,
+    safe_name,
+)
 from pero_worker.inputs.discover import is_address
-from pero_worker.inputs.exports import unpack_export
+from pero_worker.inputs.exports import mets_in, pictures_in, unpack_export
 from pero_worker.inputs.iiif.presentation import kind_of, members, read_image_description, read_manifest
 from pero_worker.inputs.jsontext import MAX_BYTES, parse_json
 from pero_worker.inputs.mets.pages import MetsOptions, book_of
@@ -51,7 +63,7 @@ class BookOpener:
     scratch: Path
     """A folder that exports are unpacked in."""
 
-    def open(self, argument: str, alone: bool) -> Sequence[Book | BookReference] | None:
+    def open(self, argument: str, alone: bool) -> Sequence[Book | BookReference | FetchedFile] | None:
         """The books that a path or address leads to; None: it is a file of another kind. `alone`: nothing else was
         named, so that it must be one. NoInputError, PageError: it cannot be read."""
         if is_address(argument):
@@ -59,7 +71,10 @@ class BookOpener:
         path = Path(argument)
         head = _head(path)
         if head.startswith(_ZIP):
-            mets = unpack_export(path, self.scratch)
+            folder = unpack_export(path, self.scratch)
+            mets = mets_in(folder)
+            if mets is None:
+                return [self._chosen(pictures_in(folder, source=str(path)))]
             return [self._chosen(self._mets(mets.read_bytes(), str(mets), mets.parent))]
         if not looks_like_book(head):
             return None
@@ -75,15 +90,38 @@ class BookOpener:
             raise NoInputError(f"{path} is larger than {MAX_BYTES // 1_000_000} MB and was not read")
         return self._books(path.read_bytes(), str(path), path.parent)
 
-    def _open_address(self, address: str) -> Sequence[Book | BookReference]:
+    def _open_address(self, address: str) -> Sequence[Book | BookReference | FetchedFile]:
         try:
-            entry = self.fetcher.document(address, accept=_ACCEPT)
+            if urlsplit(address).path.lower().endswith(".pdf"):
+                entry = self.fetcher.file(address)  # May be larger than a list.
+            else:
+                entry = self.fetcher.document(address, accept=_ACCEPT)
         except PageError as error:
             raise NoInputError(str(error)) from error
+        with entry.path.open("rb") as stream:
+            head = stream.read(1024)
+        if b"%PDF-" in head:
+            name = safe_name(_stem(address)) or "document"
+            return [FetchedFile(path=self._kept(entry.path, f"{name}.pdf"), name=name, source=address)]
         data = entry.path.read_bytes()
         if not looks_like_book(data[:1024]):
             return [_single_picture(address, data)]
         return self._books(data, address, None)
+
+    def _kept(self, download: Path, name: str) -> Path:
+        """The download under a name of its own, in the same place as long as its content is the same."""
+        with download.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        target = self.scratch / digest[:32] / name
+        try:
+            if not target.is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                unfinished = target.with_name(f"{name}.part")
+                shutil.copyfile(download, unfinished)
+                unfinished.rename(target)
+        except OSError as error:
+            raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        return target
 
     def _books(self, data: bytes, source: str, home: Path | None) -> Sequence[Book | BookReference]:
         if _is_markup(data[:1024]):
@@ -182,8 +220,6 @@ def _single_picture(address: str, data: bytes) -> Book:
     head = data[:1024].lstrip().lower()
     if head.startswith((b"<!doctype html", b"<html")):
         raise NoInputError(f"{address} is a web page: name the address of the manifest or METS itself")
-    if b"%pdf-" in head:
-        raise NoInputError(f"{address} is a PDF: download it, and name the file")
     if not data:
         raise NoInputError(f"{address} is empty")
     name = safe_name(_stem(address)) or "picture"

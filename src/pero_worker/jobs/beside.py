@@ -21,10 +21,11 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 def layout_of(task: PageTask) -> Payload | None:
     """PAGE XML (2010 to 2019) or ALTO of a page, as PAGE XML; None: there is none.
 
-    Looked for are `p1.xml`, `p1.page.xml`, `page/p1.xml`, `p1.alto.xml` and `alto/p1.xml` for the image p1. PageError:
-    it is there and cannot be used.
+    What a METS says to be the page's goes first. Looked for are `p1.xml`, `p1.page.xml`, `page/p1.xml`, `p1.alto.xml`
+    and `alto/p1.xml` for the image p1. PageError: it is there and cannot be used.
     """
-    for path in _places(task.path.parent, Path(task.image_name).stem):
+    listed = task.listed.layout if task.listed else None
+    for path in (*([listed] if listed else []), *_places(task.path.parent, Path(task.image_name).stem)):
         try:
             if not path.is_file():
                 continue

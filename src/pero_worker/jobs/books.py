@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from pero_worker.inputs.books import Book, BookReference
-from pero_worker.inputs.discover import is_address
+from pero_worker.errors import UsageError
+from pero_worker.inputs.books import Book, BookReference, FetchedFile
+from pero_worker.inputs.discover import Documents, is_address
 from pero_worker.inputs.opening import BookOpener, BookOptions
 from pero_worker.inputs.pictures import PictureBringer, PictureOptions
 from pero_worker.inputs.web.cache import WebCache
@@ -43,7 +44,7 @@ class BookSettings:
 class Books:
     """How a job opens books, and has their pictures brought."""
 
-    open: Callable[[str, bool], Sequence[Book | BookReference] | None] | None = None
+    open: Callable[[str, bool], Sequence[Book | BookReference | FetchedFile] | None] | None = None
     """As `discover` calls it; None: books are not opened."""
     bring: Callable[[PageTask], PageTask] = lambda task: task
     """The task with its picture on this machine. PageError: it cannot be had."""
@@ -52,6 +53,15 @@ class Books:
 def named_hosts(paths: Iterable[str]) -> frozenset[str]:
     """The hosts of the addresses among `paths`: the user named them, so they may be asked."""
     return frozenset(host for path in paths if is_address(path) and (host := urlsplit(path).hostname))
+
+
+def check_pages(documents: Documents, pages: str) -> None:
+    """UsageError: `--pages` is given, and one of the documents has no pages to choose from."""
+    if pages and (document := documents.whole):
+        raise UsageError(
+            f"--pages chooses pages of IIIF manifests and METS; {document.address or document.path} is neither, and is "
+            "read whole: take its pages out first, or leave --pages away"
+        )
 
 
 @contextmanager

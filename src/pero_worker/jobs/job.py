@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pero_worker.clock import SystemClock
 from pero_worker.inputs.discover import discover
-from pero_worker.jobs.books import MAX_WARNINGS, BookSettings, opened_books
+from pero_worker.jobs.books import MAX_WARNINGS, BookSettings, check_pages, opened_books
 from pero_worker.jobs.claims import results_of
 from pero_worker.jobs.combine import combine_results
 from pero_worker.jobs.listener import NullListener, RunListener, Summary
@@ -92,6 +92,8 @@ def run_job(
         found = discover(request.paths, exclude=request.output, open_book=books.open, results_of=results_of)
         for warning in found.documents.warnings(MAX_WARNINGS):
             listener.notice(warning)
+        if request.books is not None:
+            check_pages(found.documents, request.books.reading.pages)
         folder = OutputFolder(request.output)
         try:
             with request.workforce(folder, listener) as workforce:

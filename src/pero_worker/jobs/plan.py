@@ -103,7 +103,7 @@ class PageTask:
     @property
     def _source(self) -> str:
         if self.listed is None:
-            return str(self.document.path)
+            return self.document.address or str(self.document.path)
         picture = self.listed.picture
         if picture is None:
             return self.document.book.source if self.document.book else ""

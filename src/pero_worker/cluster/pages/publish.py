@@ -151,6 +151,8 @@ def publish_job(
     sending: PublishOptions,
     published: PublishCounts,
     on_document: Callable[[int], object] = lambda _documents: None,
+    *,
+    bring: Callable[[PageTask], PageTask] = lambda task: task,
 ) -> None:
     """Checks the route and sends what was not sent before, as this user's state folder remembers.
 
@@ -163,7 +165,7 @@ def publish_job(
     failures = failed_before(sending.failed_in) if sending.failed_in else {}
     sent = SentPages(Path(platformdirs.user_state_dir("pero-worker")) / "jobs" / safe_name(sending.job))
     with closing(sent):
-        publish(documents, cluster.broker, sending, sent, SystemClock(), published, on_document, failures)
+        publish(documents, cluster.broker, sending, sent, SystemClock(), published, on_document, failures, bring)
 
 
 def publish(
@@ -175,9 +177,11 @@ def publish(
     published: PublishCounts,
     on_document: Callable[[int], object] = lambda _documents: None,
     failures: Mapping[str, str] = MappingProxyType({}),
+    bring: Callable[[PageTask], PageTask] = lambda task: task,
 ) -> None:
     """Sends every page of `documents` that was not sent before, or that is in `failures` (its id, and that of the
-    request that failed); one image is in memory at a time. What does not get through is in `published`."""
+    request that failed); one image is in memory at a time, brought by `bring` where a list names it. What does not get
+    through is in `published`."""
     with closing(ProcessApart()) as apart:
         opened = open_documents(
             documents, "+".join(sending.stages), "", sending.dpi, apart=apart, max_pages=sending.max_pages
@@ -186,6 +190,10 @@ def publish(
             if planned.error:
                 published.failed.append((planned.document.name, planned.error))
             for task in planned.pages if not planned.error else ():
+                if task.problem:
+                    if task.listed is not None and not task.listed.skipped:
+                        published.failed.append((task.name, task.problem))
+                    continue
                 page_id = request_id = page_id_of(sending.job, task)
                 if page_id in sent and page_id in failures:
                     request_id = _id_of(page_id, failures[page_id])
@@ -193,7 +201,7 @@ def publish(
                     published.before += 1
                     continue
                 try:
-                    _send(task, page_id, request_id, broker, sending, published.sent, clock, apart)
+                    _send(bring(task), page_id, request_id, broker, sending, published.sent, clock, apart)
                 except PageError as error:
                     published.failed.append((task.name, str(error)))
                     continue

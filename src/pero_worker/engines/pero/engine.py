@@ -129,10 +129,10 @@ class _Run:
         rules: list[Rule] = []
         if parser.run_layout_parser and min(self.image.shape[:2]) >= MIN_SIDE:
             with self._phase("layout"):
-                is_small = tidying.find_small_print and reduce_less(parser, self.image)
-                for step in parser.layout_parsers:
-                    self.layout = step.process_page(self.image, self.layout)
-                if is_small:
+                self._lay_out()
+                if tidying.find_small_print and reduce_less(parser, self.image):
+                    self.layout = convert.to_layout(self.page)
+                    self._lay_out()
                     add_titles(parser, self.image, self.layout)
                 if tidying.find_paragraphs:
                     heights = [sum(line.heights) for line in self.layout.lines_iterator()]
@@ -152,6 +152,10 @@ class _Run:
         page = tidying(convert.from_layout(self.layout, self.page, words), rules)
         logits = self.layout.save_logits_bytes() if parser.run_ocr else None
         return EngineOutput(page=page, logits=logits, seconds=self.seconds)
+
+    def _lay_out(self) -> None:
+        for step in self.parser.layout_parsers:
+            self.layout = step.process_page(self.image, self.layout)
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:

@@ -19,8 +19,8 @@ Array = NDArray[Any]
 
 _HEIGHT = 48
 """Of the lines that the network takes, pixels."""
-_FRAME = 8
-"""Pixels of it that a frame stands for."""
+_NARROWEST = 16
+"""Pixels of it."""
 _WIDEST = 4000
 """Wider lines are read in pieces: memory grows with them."""
 _PUNCTUATION = "‘’‚“”„†‡•…–—"
@@ -85,12 +85,13 @@ class PpOcr:
 
     def _chances(self, crop: Array) -> Array:
         """How likely each character is in each frame of a crop (height, width, 3)."""
-        frames = max(2, round(crop.shape[1] * _HEIGHT / crop.shape[0] / _FRAME))
-        pixels = cv2.resize(crop, (frames * _FRAME, _HEIGHT), interpolation=cv2.INTER_LINEAR)
+        width = max(_NARROWEST, round(crop.shape[1] * _HEIGHT / crop.shape[0]))
+        pixels = cv2.resize(crop, (width, _HEIGHT), interpolation=cv2.INTER_LINEAR)
         given = (pixels.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)[np.newaxis]
         (found,) = self.session.run(None, {self.session.get_inputs()[0].name: given})
         summed = np.add.reduceat(found[0][:, self._order], self._starts, axis=1)
-        # Two frames for each: words are found by frames of four pixels of a line forty pixels high.
+        # Its frames are eight of its pixels wide, and stand here once or twice each: words are found by frames of four
+        # pixels of a line forty pixels high.
         wanted = max(1, round(crop.shape[1] / 4))
         return np.asarray(summed[np.minimum(np.arange(wanted) * len(summed) // wanted, len(summed) - 1)])
 

@@ -6,6 +6,7 @@ a scan of few dots per inch) nothing is left at that size but the title, and by 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -27,28 +28,43 @@ _FEWEST = 50
 """Letters that tell their usual height."""
 _ASCENDER = 1.5
 """From the height of an ordinary letter to that of ascenders: measured on 80 pages of five centuries, 1.2 to 1.9."""
-_TOO_LOW = 6.0
-"""Pixels of an ascender on the reduced page below which lines are missed."""
+_TOO_LOW, _TOO_LOW_FOR_COLUMNS = 7.0, 9.0
+"""Pixels of an ascender on the reduced page below which lines are missed, or gutters between columns."""
+_MANY = 4000
+"""So many letters are on pages of several columns only."""
+_CLEARLY = 0.8
+"""To look once more is worth it from this share of the reduction on."""
 _GOOD = 12.0
 """Pixels that the network finds lines best at."""
 
 
 def reduce_less(parser: Any, image: Image) -> bool:
-    """Has the layout networks of a PageParser begin with a page that is reduced less, where its print is small; whether
-    it is."""
+    """Whether the page that the layout networks of a PageParser have looked at was reduced too much for the print on
+    it; then they begin with one that is reduced less, the next time."""
     engines = [getattr(step, "engine", None) for step in getattr(parser, "layout_parsers", ())]
     nets = [net for net in (getattr(engine, "parsenet", None) for engine in engines) if net is not None]
     if not any(net.adaptive_downsample for net in nets):
         return False
-    ascender = _ASCENDER * (letter_height(image) or np.inf)
-    small = [net for net in nets if net.adaptive_downsample and ascender / net.init_downsample < _TOO_LOW]
-    for net in small:
-        net.last_downsample = max(net.min_downsample, ascender / _GOOD)
-    return bool(small)
+    height, letters = _letters(image)
+    ascender, enough = _ASCENDER * height, _TOO_LOW if letters < _MANY else _TOO_LOW_FOR_COLUMNS
+    small = False
+    for net in nets:
+        least = max(net.min_downsample, (image.shape[0] * image.shape[1] / net.max_megapixels / 1e6) ** 0.5)
+        used, better = max(net.last_downsample, least), max(ascender / _GOOD, least)
+        if net.adaptive_downsample and ascender / used < enough and better < _CLEARLY * used:
+            net.last_downsample = better
+            small = True
+    return small
 
 
 def letter_height(image: Image) -> float | None:
     """Pixels of an ordinary letter: half of all ink is in lower ones. None where there are hardly letters."""
+    height, letters = _letters(image)
+    return height if letters else None
+
+
+def _letters(image: Image) -> tuple[float, int]:
+    """The height of ordinary letters, and how many there are; infinite and none where there are hardly any."""
     height, width = image.shape[:2]
     top, left = (max(0, (side - _PART) // 2) for side in (height, width))
     part = image[top : top + _PART, left : left + _PART]
@@ -59,8 +75,8 @@ def letter_height(image: Image) -> float | None:
     letters = (heights >= _HEIGHTS[0]) & (heights <= _HEIGHTS[1]) & (widths > 1) & (widths <= _FLAT * heights)
     letters &= (areas >= 2 * _HEIGHTS[0]) & (areas >= _SOLID * widths * heights)
     if np.count_nonzero(letters) < _FEWEST:
-        return None
+        return math.inf, 0
     heights, areas = heights[letters], areas[letters]
     order = np.argsort(heights)
     ink_up_to = np.cumsum(areas[order])
-    return float(heights[order][np.searchsorted(ink_up_to, ink_up_to[-1] / 2)])
+    return float(heights[order][np.searchsorted(ink_up_to, ink_up_to[-1] / 2)]), len(heights)

@@ -20,10 +20,10 @@ from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.keys import Key
 from pero_worker.gateway.legacy.access import page_of, success, super_user
 from pero_worker.gateway.names import storable, storable_line
-from pero_worker.gateway.outcomes import note_results, write_results
+from pero_worker.gateway.outcomes import settle_page
 from pero_worker.gateway.receiving import receive_small
 from pero_worker.gateway.states import OPEN_PAGES, Failure, legacy_state
-from pero_worker.gateway.store.jobs import find_job, finish_page, page_by_id
+from pero_worker.gateway.store.jobs import find_job, page_by_id
 from pero_worker.gateway.store.pulls import active_engine, engine_number, pull_page, state_counts
 
 router = APIRouter(include_in_schema=False)
@@ -123,10 +123,7 @@ def _keep_results(gateway: Gateway, key: Key, page_id: str, request: Request, fi
 def _finish(gateway: Gateway, end: PageEnd, contents: dict[str, bytes]) -> Response:
     page = _known(gateway, end.page)
     if page[1] in OPEN_PAGES:
-        write_results(gateway.files, page[0], end.page, contents)
-        with gateway.database.write() as connection:
-            if finish_page(connection, end, gateway.now()) is not None:
-                note_results(connection, page[0], end.page, contents)
+        settle_page(gateway, page[0], end, contents)
     return success()
 
 

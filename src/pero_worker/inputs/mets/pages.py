@@ -17,6 +17,7 @@ _BEST_GROUPS = ("ocr-d-img", "max", "original", "master/img", "local", "default"
 _POOR_GROUPS = frozenset({"thumbs", "min", "download", "presentation", "teaser", "thumbnail"})
 _PICTURES = re.compile(r".*\.(jpe?g|jpe|png|tiff?|jp2|j2k|jpx|j2c|webp|bmp|gif|p[pgb]m)", re.IGNORECASE)
 _OTHERS = re.compile(r".*\.(xml|txt|pdf|html?|json|hocr|epub|mp[34]|wav|ogg|zip|docx?|rtf|csv|md)", re.IGNORECASE)
+_XML = frozenset({"", "text/xml", "application/xml"})
 _SERVICE = "application/vnd.kitodo.iiif"
 _UNREADABLE = {
     "application/vnd.netfpx": "a picture of an IIP server",
@@ -30,6 +31,8 @@ class MetsOptions:
 
     group: str = ""
     """Of its pictures; '': the best of those that are there."""
+    layout_group: str = ""
+    """Of the PAGE or ALTO that tells where lines are; '': what was entered last."""
     root: Path | None = None
     """Below which paths may lead, None: the folder of the METS."""
 
@@ -40,11 +43,12 @@ def book_of(mets: Mets, *, source: str, home: Path | None, options: MetsOptions)
     NoInputError: there are no pages, or no group of the name asked for.
     """
     groups = list(dict.fromkeys(file.group for file in mets.files))
-    if options.group and options.group not in groups:
-        raise NoInputError(
-            f"--mets-group {options.group}: {source} has no such group; its groups are "
-            f"{', '.join(group or '(without a name)' for group in groups[:30]) or 'none'}"
-        )
+    for option, group in (("--mets-group", options.group), ("--mets-layout", options.layout_group)):
+        if group and group not in groups:
+            raise NoInputError(
+                f"{option} {group}: {source} has no such group; its groups are "
+                f"{', '.join(one or '(without a name)' for one in groups[:30]) or 'none'}"
+            )
     files: dict[str, MetsFile] = {}
     for file in mets.files:
         files.setdefault(file.id, file)
@@ -110,7 +114,29 @@ def _page(
         skipped=skipped,
         note=note,
         files=page.files,
+        layout=_layout(files, home, options),
     )
+
+
+def _layout(files: Sequence[MetsFile], home: Path | None, options: MetsOptions) -> Path | None:
+    """PAGE before ALTO, which says less, and of each the last: every step enters what it made behind the others."""
+    if home is None:
+        return None
+    wanted = [file for file in reversed(files) if not options.layout_group or file.group == options.layout_group]
+    for is_kind in (_is_page, _is_alto):
+        for file in filter(is_kind, wanted):
+            for place in file.places:
+                if _scheme(place) in {"", "file"} and (found := _file(place, home, options.root or home)[0]):
+                    return found
+    return None
+
+
+def _is_page(file: MetsFile) -> bool:
+    return "prima.page" in file.mime or (file.mime in _XML and "PAGE" in file.group.upper())
+
+
+def _is_alto(file: MetsFile) -> bool:
+    return "alto" in file.mime or (file.mime in _XML and re.search("ALTO|FULLTEXT|OCR", file.group.upper()) is not None)
 
 
 def _chosen(files: Sequence[MetsFile], options: MetsOptions) -> tuple[MetsFile | None, str]:

@@ -112,6 +112,10 @@ class Fetcher:
         """A manifest or METS as it is now: the server is asked whether the copy in the cache is."""
         return self._get(url, accept, self._options.max_document_bytes, ask_again=True)
 
+    def file(self, url: str) -> CacheEntry:
+        """A document that may be as large as a picture, as a PDF; the server is asked whether it is the same still."""
+        return self._get(url, "application/pdf, */*;q=0.1", self._options.max_bytes, ask_again=True)
+
     def description(self, url: str) -> CacheEntry:
         """An info.json; a copy in the cache is taken."""
         return self._get(
