@@ -695,3 +695,20 @@ def test_a_worker_does_not_end_before_its_pages_have_arrived(monkeypatch: pytest
     assert bench.broker.length("out") == 3 and not bench.worker.busy
     for timer in late:
         timer.join()
+
+
+def test_a_page_on_its_way_out_is_no_suspect_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one may kill the process before it has arrived."""
+    bench, notes = Bench(monkeypatch, ocr=recognise), Notes()
+    monkeypatch.setattr(bench.worker, "_suspects", notes)
+    get, send = bench.broker.get, bench.broker.hand_on_soon
+
+    def get_again(queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:
+        delivery = get(queues, consumer, timeout)
+        return replace(delivery, redelivered=True) if delivery else None
+
+    monkeypatch.setattr(bench.broker, "get", get_again)
+    monkeypatch.setattr(bench.broker, "hand_on_soon", lambda *page: (notes.calls.append("send"), send(*page)))
+    bench.put("ocr", "out")
+    bench.run()
+    assert notes.calls == ["begin", "end, survived=True", "send"]
