@@ -382,3 +382,17 @@ def test_a_place_that_is_no_number_is_the_pages_failure(value: float) -> None:
     region = Region(id="r", polygon=((0.0, 0.0), (value, 1.0), (1.0, 1.0)))
     with pytest.raises(PageError, match="no number"):
         pagexml.write(Page(name="a.png", width=10, height=10, regions=(region,)), created=CREATED, creator="test")
+
+
+def test_a_table_is_one_when_it_is_read_again() -> None:
+    box = ((1.0, 1.0), (9.0, 1.0), (9.0, 9.0), (1.0, 9.0))
+    regions = tuple(Region(id=f"r{n}", polygon=box, kind=kind) for n, kind in enumerate(("table", "paragraph", None)))
+    written = pagexml.write(Page(name="p", width=10, height=10, regions=regions), created=CREATED, creator="test")
+    assert [region.kind for region in pagexml.read(written).regions] == ["table", "paragraph", None]
+    assert written.count(b"<TextRegion") == 3, "nothing that reads PAGE overlooks it"
+
+
+def test_text_within_a_table_region_is_a_table() -> None:
+    inner = b'<TextRegion id="a"><Coords points="1,1 9,1 9,9"/></TextRegion>'
+    page = b'<PcGts><Page imageFilename="p" imageWidth="10" imageHeight="10"><TableRegion id="t">%s</TableRegion></Page></PcGts>'
+    assert [region.kind for region in pagexml.read(page % inner).regions] == ["table"]

@@ -83,6 +83,22 @@ def test_running_head_page_number_and_catch_word() -> None:
     ]
 
 
+def test_a_running_head_near_the_text_that_goes_on_below_it() -> None:
+    page = Drawn()
+    head = page.line(350, 0, 650, "EPISTOLA")
+    body = page.lines(100, 900, 40, 10, "and so on")
+    assert page.blocks() == [("header", [head]), ("paragraph", body)]
+
+
+def test_a_mark_for_the_binder_beside_a_catch_word() -> None:
+    for mark in ("B 3", "* 4", "Aa ij", "5"):
+        page = Drawn()
+        body = page.lines(100, 900, 0, 10)
+        signature, catch = page.line(480, 420, 530, mark), page.line(800, 420, 895, "Wort-")
+        kinds = [("paragraph", body), ("signature-mark", [signature]), ("catch-word", [catch])]
+        assert page.blocks() == kinds, mark
+
+
 def test_a_page_number_at_the_foot() -> None:
     page = Drawn()
     body, number = page.lines(100, 900, 0, 8), page.line(480, 360, 520, "xvii")

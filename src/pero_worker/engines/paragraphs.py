@@ -13,7 +13,12 @@ from statistics import median, quantiles
 
 from pero_worker.engines.reading_order import Box, Row, reading_order, rows_of
 
-_NUMBER = re.compile(r"[\W_]*(\d{1,4}|[ivxlcIVXLC]{1,7})[\W_]*")
+_NUMBER = re.compile(r"[\W_]*(\d{1,4}|(?=\D?\d)[\dIlO]{2,4}|[ivxlcIVXLC]{1,7})[\W_]*")
+"""Of a page; I, l and O are what 1 and 0 are taken for."""
+_SIGNATURE = re.compile(
+    r"(\W{0,3}[A-Za-z]{1,2}|[*†)(]{1,4}) ?[.,]?([0-9z]{1,2}|[ivxj]{1,4})?[.,]?|[A-Za-z]{1,2}\W{0,2}"
+)
+"""A mark for the binder: B 3, * 4, Aa ij."""
 _NOTE = re.compile(r"\W{0,2}(\d{1,3}|[a-z]|\*{1,3}|†)\s?[).\s]")
 _SPREAD = 1.35
 """A paragraph begins where lines are further apart than usual by this factor."""
@@ -34,6 +39,8 @@ _NEIGHBOURS = 4
 """Lines above and below that tell where the margins are."""
 _SMALL = 0.88
 """Footnotes are set smaller than the body by this factor."""
+_HEAD_WIDTH = 0.8
+"""A running head is shorter than the text below it."""
 _MAX_HEADING_ROWS = 4
 _MIN_TABLE_ROWS, _MIN_CELLS = 3, 3
 
@@ -75,6 +82,8 @@ def _head(boxes: Sequence[Box], texts: Sequence[str], rows: Sequence[Row]) -> li
         return []
     numbers = [i for i in rows[0] if _NUMBER.fullmatch(texts[i])]
     others = [i for i in rows[0] if i not in numbers]
+    if not numbers and _runs_on(boxes, texts, rows):
+        return [Block(kind="header", lines=others)]
     usual = _pitch(boxes, rows)
     apart = _middle(boxes, rows[1]) - _middle(boxes, rows[0]) > _SPREAD * usual
     size = median(box.height for box in boxes)
@@ -91,23 +100,41 @@ def _head(boxes: Sequence[Box], texts: Sequence[str], rows: Sequence[Row]) -> li
     return blocks
 
 
+def _runs_on(boxes: Sequence[Box], texts: Sequence[str], rows: Sequence[Row]) -> bool:
+    """Whether the first row is short, no part of a sentence, and the text below it goes on from the page before."""
+    first, following = (_hull(boxes, row) for row in rows[:2])
+    text, below = (" ".join(texts[i] for i in row).strip() for row in rows[:2])
+    short = first.width < _HEAD_WIDTH * following.width and first.left > following.left + first.height
+    size = median(box.height for box in boxes)
+    return short and first.height < _OTHER_SIZE * size and text[:1].isupper() and below[:1].islower()
+
+
 def _foot(boxes: Sequence[Box], texts: Sequence[str], rows: Sequence[Row], height: float) -> list[Block]:
-    """Of the last row: a page number alone, or a catch-word at the right end."""
-    if len(rows) < 4 or len(rows[-1]) > 2:
+    """Of the last row: a page number alone, a mark for the binder, or a catch-word at the right end."""
+    in_table = 1 < len(rows[-1]) <= len(rows[-2]) if len(rows) > 1 else False
+    if len(rows) < 4 or len(rows[-1]) > 3 or in_table:
         return []
-    left, right = min(box.left for box in boxes), max(box.right for box in boxes)
+    left, right = min(box.left for box in boxes), quantiles([_hull(boxes, row).right for row in rows], n=5)[-1]
+    row = rows[-1]
+    catch_words = [
+        i
+        for i in row
+        if boxes[i].width < 0.3 * (right - left)
+        and boxes[i].left > (left + right) / 2
+        and right - boxes[i].right < 2 * height
+        and not _NUMBER.fullmatch(texts[i])
+        and not _SIGNATURE.fullmatch(texts[i].strip())
+        and " " not in texts[i].strip()
+    ]
     blocks = []
-    for i in rows[-1]:
-        box = boxes[i]
-        if _NUMBER.fullmatch(texts[i]):
-            blocks.append(Block(kind="page-number", lines=[i]))
-        elif (
-            box.width < 0.3 * (right - left)
-            and box.left > (left + right) / 2
-            and right - box.right < 2 * height
-            and " " not in texts[i].strip()
-        ):
+    for i in row:
+        text = texts[i].strip()
+        if i in catch_words:
             blocks.append(Block(kind="catch-word", lines=[i]))
+        elif _NUMBER.fullmatch(text) and not catch_words:
+            blocks.append(Block(kind="page-number", lines=[i]))
+        elif boxes[i].width < 0.25 * (right - left) and (_SIGNATURE.fullmatch(text) or _NUMBER.fullmatch(text)):
+            blocks.append(Block(kind="signature-mark", lines=[i]))
     return blocks
 
 

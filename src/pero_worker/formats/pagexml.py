@@ -9,7 +9,7 @@ from typing import TypeAlias
 from lxml import etree
 
 from pero_worker.formats.outlines import whole
-from pero_worker.formats.pagexml_read import read
+from pero_worker.formats.pagexml_read import TABLE, read
 from pero_worker.formats.xmltext import Ids, clean_text
 from pero_worker.page import Line, Page, Point, Region, Word
 
@@ -80,6 +80,9 @@ def _write_region(sheet: Element, place: int, region_id: str, region: Region, id
     element = _child(sheet, "TextRegion", id=region_id, custom=_ORDER.format(place))
     if region.kind in _REGION_TYPES:
         element.set("type", region.kind)
+    elif region.kind == TABLE:
+        # No TableRegion: much that reads PAGE looks for text in no other than TextRegions of the page itself.
+        element.set("custom", f"{element.get('custom')} structure {{type:{TABLE};}}")
     _child(element, "Coords", points=_points(region.polygon))
     for number, line in enumerate(region.lines):
         _write_line(element, number, line, ids)

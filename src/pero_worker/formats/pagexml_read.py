@@ -19,6 +19,9 @@ from pero_worker.page import Line, Page, Point, Polygon, Region, Word
 MAX_BYTES = 64_000_000
 MAX_SIDE = 1_000_000
 _MAX_COORDINATE = 10.0 * MAX_SIDE
+TABLE = "table"
+"""A kind of region that PAGE has an element for, and no type of text."""
+_STRUCTURE = re.compile(r"\bstructure *\{[^}]{0,200}\btype:table;")
 Element: TypeAlias = etree._Element
 
 
@@ -121,8 +124,15 @@ def _region(element: Element, number: int) -> Region:
         id=element.get("id") or f"r{number:03d}",
         polygon=_coords(element, "Coords"),
         lines=tuple(lines),
-        kind=element.get("type"),
+        kind=element.get("type") or _kind_beside(element),
     )
+
+
+def _kind_beside(element: Element) -> str | None:
+    """What PAGE has no type of text for: a table."""
+    parent = element.getparent()
+    inside = parent is not None and _tag(parent) == "TableRegion"
+    return TABLE if inside or _STRUCTURE.search(element.get("custom", "")) else None
 
 
 def _line(element: Element, fallback_id: str) -> Line | None:

@@ -15,7 +15,14 @@ from pero_worker.page import Page, Point, Region
 
 NAMESPACE = "http://www.tei-c.org/ns/1.0"
 _XML_ID = "{http://www.w3.org/XML/1998/namespace}id"
-_ELEMENTS = {"heading": "head", "header": "fw", "footer": "fw", "page-number": "fw", "catch-word": "fw"}
+_ELEMENTS = {
+    "heading": "head",
+    "header": "fw",
+    "footer": "fw",
+    "page-number": "fw",
+    "catch-word": "fw",
+    "signature-mark": "fw",
+}
 """Kinds of regions that are no paragraphs."""
 
 

@@ -7,12 +7,11 @@ from datetime import datetime
 
 from pero_worker.formats import TextLines
 from pero_worker.formats.hyphens import joined
+from pero_worker.formats.pagexml_read import TABLE
 from pero_worker.formats.xmltext import clean_text
 from pero_worker.page import Page, Region
 
 _PAGE_BREAK = "\f"
-_BY_ROW = "table"
-"""A kind of region whose lines are rows: they are never joined."""
 
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
@@ -40,6 +39,7 @@ def text_of(page: Page, lines: TextLines) -> str:
 
 def _block(region: Region, lines: TextLines) -> str:
     texts = [" ".join(clean_text(line.text).split()) for line in region.lines if line.text]
-    if lines is TextLines.JOIN and region.kind != _BY_ROW:
+    # The lines of a table are rows.
+    if lines is TextLines.JOIN and region.kind != TABLE:
         return joined(texts)
     return "\n".join(texts)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from pero_worker.gateway.files import DataFolder
 from pero_worker.gateway.keys import Key
-from pero_worker.gateway.limits import RateLimiter
+from pero_worker.gateway.limits import OwnBuckets, RateLimiter, SharedBuckets
+from pero_worker.gateway.overview import NoOverview, Watching
 from pero_worker.gateway.settings import GatewaySettings
 from pero_worker.gateway.store.database import Database
 from pero_worker.gateway.store.keys import find_key, needs_touch, touch
@@ -34,7 +35,9 @@ class Gateway:
     """For keys and ids."""
     trouble: Callable[[], str] = lambda: ""
     """Why pages are not being done at present."""
-    limiter: RateLimiter = field(default_factory=RateLimiter)
+    watching: Watching = field(default_factory=lambda: Watching(NoOverview()))
+    """What is seen of whoever does the pages."""
+    limiter: RateLimiter
     """How many requests a key may make."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the process is to end."""
@@ -56,4 +59,7 @@ def open_gateway(settings: GatewaySettings) -> Gateway:
     files.create()
     database = Database(settings.database_url)
     database.create()
-    return Gateway(settings=settings, database=database, files=files, server_secret=files.server_secret())
+    limiter = RateLimiter(OwnBuckets() if database.is_sqlite else SharedBuckets(database))
+    return Gateway(
+        settings=settings, database=database, files=files, server_secret=files.server_secret(), limiter=limiter
+    )

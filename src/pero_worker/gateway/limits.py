@@ -4,42 +4,79 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass
+from typing import Protocol
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.dialects import postgresql
 
 from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.keys import Key
-from pero_worker.gateway.store.schema import jobs
+from pero_worker.gateway.store.database import Database
+from pero_worker.gateway.store.schema import jobs, rates
 
 _DAY = 86_400.0
 
 
-@dataclass(slots=True, kw_only=True)
-class _Bucket:
-    tokens: float
-    filled: float
+class Buckets(Protocol):
+    """Keeps what keys may still ask. Thread-safe."""
+
+    def spend(self, owner: str, limit: int, now: float) -> tuple[bool, float]:
+        """One of the owner's tokens, of which there are `limit`, filled evenly in a minute: whether there was one, and
+        how many are left."""
 
 
-class RateLimiter:
-    """A bucket of tokens a key, filled evenly; of this process. Thread-safe."""
+class OwnBuckets:
+    """`Buckets` of this process: on SQLite it is the only one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def spend(self, owner: str, limit: int, now: float) -> tuple[bool, float]:
+        with self._lock:
+            tokens, filled = self._buckets.get(owner, (float(limit), now))
+            enough, left = spent(tokens, filled, limit, now)
+            self._buckets[owner] = (left, max(now, filled))
+        return enough, left
+
+
+class SharedBuckets:
+    """`Buckets` of all gateways on a PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def spend(self, owner: str, limit: int, now: float) -> tuple[bool, float]:
+        with self._database.write() as connection:
+            first = postgresql.insert(rates).values(owner=owner, tokens=float(limit), filled=now)
+            connection.execute(first.on_conflict_do_nothing())
+            mine = select(rates.c.tokens, rates.c.filled).where(rates.c.owner == owner).with_for_update()
+            tokens, filled = connection.execute(mine).one()
+            enough, left = spent(tokens, filled, limit, now)
+            values = {"tokens": left, "filled": max(now, filled)}
+            connection.execute(update(rates).where(rates.c.owner == owner).values(values))
+        return enough, left
+
+
+def spent(tokens: float, filled: float, limit: int, now: float) -> tuple[bool, float]:
+    """Pure: a bucket that held `tokens` at the time `filled`, after one more is asked for. Clocks differ, and go back:
+    the latest time at which the bucket was looked at counts, or one gateway would fill again what another has seen."""
+    present = min(float(limit), tokens + max(0.0, now - filled) * limit / 60)
+    return (True, present - 1) if present >= 1 else (False, present)
+
+
+class RateLimiter:
+    """Counts requests of keys that have a limit."""
+
+    def __init__(self, buckets: Buckets) -> None:
+        self._buckets = buckets
 
     def take(self, key: Key, now: float) -> dict[str, str]:
         """Headers that tell what is left; none without a limit. ApiError 429: nothing is left."""
         limit = key.requests_per_minute
         if limit is None:
             return {}
-        with self._lock:
-            bucket = self._buckets.setdefault(key.id, _Bucket(tokens=float(limit), filled=now))
-            bucket.tokens = min(float(limit), bucket.tokens + max(0.0, now - bucket.filled) * limit / 60)
-            bucket.filled = now
-            enough = bucket.tokens >= 1
-            bucket.tokens -= enough
-            left = bucket.tokens
+        enough, left = self._buckets.spend(key.id, limit, now)
         headers = {
             "RateLimit-Limit": str(limit),
             "RateLimit-Remaining": str(int(left)),

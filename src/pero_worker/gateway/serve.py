@@ -15,7 +15,7 @@ import uvicorn
 
 from pero_worker.clock import SystemClock
 from pero_worker.errors import UsageError
-from pero_worker.gateway import fetching, housekeeping, webhooks
+from pero_worker.gateway import fetching, housekeeping, web, webhooks
 from pero_worker.gateway.app import make_app
 from pero_worker.gateway.backend import PageBackend
 from pero_worker.gateway.background import Background
@@ -25,6 +25,7 @@ from pero_worker.gateway.documents import DocumentReader, Library
 from pero_worker.gateway.fetching import Fetcher
 from pero_worker.gateway.housekeeping import Housekeeper
 from pero_worker.gateway.outbound import Outbound
+from pero_worker.gateway.overview import NoOverview, Overview, Watching
 from pero_worker.gateway.settings import GatewaySettings
 from pero_worker.gateway.webhooks import WebhookSender
 
@@ -36,6 +37,7 @@ def serve(
     settings: GatewaySettings,
     backend: PageBackend,
     *,
+    overview: Overview | None = None,
     default_engine: bool = True,
     listening: Callable[[str], None] = lambda url: None,
 ) -> None:
@@ -45,6 +47,7 @@ def serve(
     """
     with _alone(settings), _listen(settings) as listener:
         gateway = open_gateway(settings)
+        gateway.watching = Watching(overview or NoOverview())
         dispatcher = Dispatcher(gateway, backend, SystemClock(), str(uuid.uuid4()), default_engine=default_engine)
         outbound = Outbound(allowed_hosts=settings.allowed_hosts)
         stopping = gateway.stopping
@@ -88,6 +91,7 @@ def _run(gateway: Gateway, listener: socket.socket, listening: Callable[[str], N
     server = _Server(config, gateway.stopping)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
+    threading.Thread(target=web.prepare, name="pages", daemon=True).start()
     server.announce = lambda: listening(f"{'https' if settings.certificate else 'http'}://{shown}:{port}")
     server.run([listener])
 
