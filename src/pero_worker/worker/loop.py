@@ -256,7 +256,10 @@ class Worker:
         while True:
             loaded = self._holding.loaded[page.request.stage]
             waiting_in = page.request.stages
-            with time_limit(loaded.time_limit, partial(self._abandon_page, page, loaded, delivery)):
+            if loaded.time_limit:
+                with time_limit(loaded.time_limit, partial(self._abandon_page, page, loaded, delivery)):
+                    page.request = self._runner.run(page, loaded)
+            else:
                 page.request = self._runner.run(page, loaded)
             done = page.request.stages != waiting_in and not page.request.failed
             log = page.request.logs[-1]
