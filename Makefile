@@ -25,7 +25,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo demo-gateway install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-away bench-durability chaos fuzz mutants clean
+.PHONY: help demo demo-gateway screenshots install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-engine bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-web bench-away bench-durability chaos fuzz mutants clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -37,6 +37,9 @@ demo: $(DEMO)/.stamp-scans $(DEMO)/.stamp-drawn ## set up everything, then read 
 demo-gateway: $(DEMO)/.stamp-scans ## an HTTP gateway on this machine, and a client: curl sends a scan and prints its text
 	command -v curl >/dev/null || scripts/apt-install.sh curl
 	demo/gateway.sh $(BIN) $(DEMO)/scans
+
+screenshots: $(VENV)/.stamp-test $(DEMO)/.stamp-scans ## pictures of the gateway's pages, into docs/images
+	$(BIN)/python demo/screenshots.py $(DEMO)/scans docs/images
 
 install: $(VENV)/.stamp-program ## the program in .venv
 
@@ -71,6 +74,9 @@ bench-quality: $(VENV)/.stamp-test ## error rates on PAGES (default ../shared/pa
 
 bench-local: $(VENV)/.stamp-program ## speed of one machine on PAGES
 	$(BIN)/python benchmarks/local.py $(PAGES)
+
+bench-engine: $(VENV)/.stamp-program ## how busy the device of one process is, step by step; on a GPU too where there is one
+	$(BIN)/python benchmarks/engine.py $(PAGES)
 
 bench-start: $(VENV)/.stamp-test ## what starting costs, and what a worker and a watchdog without work take
 	$(BIN)/python benchmarks/start.py
@@ -110,6 +116,9 @@ check-upgrade: $(VENV)/.stamp-test ## parts of an earlier version, whose src fol
 
 bench-gateway: $(VENV)/.stamp-test ## a gateway under 1, 10 and 100 clients, a large upload, 1,000 event streams
 	$(BIN)/python benchmarks/gateway_load.py
+
+bench-web: $(VENV)/.stamp-test ## what the gateway's pages weigh, and how soon something is seen
+	PYTHONPATH=tests $(BIN)/python benchmarks/web_pages.py
 
 bench-away: $(VENV)/.stamp-test ## what a cluster costs while a server is away, and how soon it ends
 	$(BIN)/python benchmarks/away.py
@@ -152,7 +161,7 @@ build/ocrd-venv/.stamp: pyproject.toml
 
 $(VENV)/.stamp-test: pyproject.toml build/ocrd-venv/.stamp | $(BIN)/pip
 	scripts/apt-install.sh --unpack build/prometheus prometheus
-	scripts/apt-install.sh fonts-dejavu-core mupdf-tools poppler-utils postgresql rabbitmq-server systemd zookeeper
+	scripts/apt-install.sh chromium fonts-dejavu-core mupdf-tools poppler-utils postgresql rabbitmq-server systemd zookeeper
 	@echo 'installing the program and what its tests need: some 2 GB, a few minutes'
 	$(PIP_INSTALL) -e '.[pero,train,rapidocr,servers,gateway,test]'
 	@$(CHECK_ENV)

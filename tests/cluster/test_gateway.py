@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import httpx
 from cluster.test_workers import running_watchdog, running_worker, until
-from gateway.conftest import V1, json_lines, picture, roles_of, running
+from gateway.conftest import PROGRAM, V1, json_lines, picture, roles_of, running
 
 from pero_worker.gateway.cluster_backend import RESULTS_QUEUE
+from pero_worker.wire.queues import DEAD_LETTERS
 
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster
@@ -77,3 +83,48 @@ def test_a_broker_that_has_lost_everything_gets_it_again(cluster: TestCluster, t
         assert (done["state"], done["pages"], done["pages_failed"]) == ("done", PAGES, 0)
     finished = [line["page"] for line in json_lines(gateway.log()) if line["message"] == "page finished"]
     assert len(finished) == len(set(finished)) == PAGES
+
+
+def test_the_page_of_the_cluster_says_what_status_says(cluster: TestCluster, tmp_path: Path) -> None:
+    """Problems in the same words, and a message that nobody could use goes back to where it came from."""
+    cluster.add_stage("first", SLOW.format("first"))
+    own = {"Sec-Fetch-Site": "same-origin"}
+    options = ("--cluster", cluster.zookeeper, "--engine", "one=first")
+    environment = cluster.environment()
+    with running(tmp_path / "data", *options, environment=environment) as gateway, cluster.broker() as broker:
+        broker.declare(DEAD_LETTERS)
+        broker.publish("first", b"<b>no page</b>")
+        delivery = broker.get(("first",), "test", 30)
+        assert delivery is not None
+        broker.set_aside(delivery, "it is <i>no</i> request")
+        key = gateway.keys("add", "operator", "--role", "admin")
+        with httpx.Client(base_url=gateway.url, timeout=60) as client:
+            assert client.post("/web/sign-in", data={"key": key}, headers=own).status_code == 303
+            page = unescape(client.get("/web/cluster").text)
+            command = [*PROGRAM, "status", "--zookeeper", cluster.zookeeper, "--json"]
+            told = subprocess.run(
+                command, capture_output=True, text=True, check=True, env={**os.environ, **environment}
+            )
+            problems = json.loads(told.stdout)["problems"]
+            assert {problem["subject"] for problem in problems} >= {"pero.dead", "watchdog"}
+            for problem in problems:
+                assert problem["subject"] in page and problem["text"] in page and problem["remedy"] in page
+            assert "watchdog: none leads" in page and "it is <i>no</i> request" in page
+            assert client.get("/web/cluster/letters").text.count("&lt;i&gt;no&lt;/i&gt;") == 1
+            sent = client.post("/web/cluster/letters", data={"1": "on", "action": "replay"}, headers=own)
+            assert sent.status_code == 303
+        again = broker.get(("first",), "test", 30)
+        assert again is not None and again.body == delivery.body
+        broker.ack(again)
+        assert broker.state(DEAD_LETTERS).messages == 0
+        user = roles_of(gateway).user
+        with running_watchdog(cluster), running_worker(cluster, tmp_path), httpx.Client(base_url=gateway.url) as client:
+            job = user.create("a.jpg", engine_name="one")
+            user.upload(job, "a.jpg", picture())
+            assert user.wait(job)["state"] == "done"
+            client.post("/web/sign-in", data={"key": key}, headers=own)
+            until(lambda: " holds first: " in client.get("/web/cluster").text, 60)
+            told = subprocess.run(
+                command[:-1], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+            )
+            assert " holds first: " in told.stdout and "watchdog: dog" in told.stdout

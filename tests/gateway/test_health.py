@@ -56,7 +56,7 @@ def test_the_log_follows_a_page(roles: Roles, gateway: RunningGateway) -> None:
 
 def test_pages_for_people(gateway: RunningGateway) -> None:
     for path in ("/", "/index", "/v1/docs"):
-        reply = CLIENT.get(gateway.url + path)
+        reply = CLIENT.get(gateway.url + path, follow_redirects=True)
         assert reply.headers["content-type"].startswith("text/html")
         assert "http" not in reply.text.replace(gateway.url, "").replace("HTTP", "")
     assert CLIENT.get(f"{gateway.url}/docs", follow_redirects=True).url.path == "/v1/docs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -248,3 +249,38 @@ def test_page_and_alto_of_a_mets_are_the_layouts_of_its_pages(home: Path) -> Non
     assert layouts("FULLTEXT") == ["1_alto.xml", "2_alto.xml", ""]
     with pytest.raises(NoInputError, match="--mets-layout NONE: m has no such group"):
         layouts("NONE")
+
+
+GROUPS = group("MAX", file("f1", "1.jpg"), file("f2", "2.jpg"))
+
+
+def test_the_only_map_may_be_one_of_chapters(home: Path) -> None:
+    chapters = '<mets:structMap TYPE="LOGICAL"><mets:div TYPE="book"><mets:div LABEL="I"/></mets:div></mets:structMap>'
+    data = mets(GROUPS).replace(b"</mets:mets>", f"{chapters}</mets:mets>".encode())
+    found = book(data, home)
+    assert sources(found, home) == ["1.jpg", "2.jpg"]
+    assert "its only map (structMap) names no files" in found.warnings[0]
+
+
+def test_a_mets_of_a_series_names_its_volumes() -> None:
+    volumes = "".join(
+        f'<mets:div TYPE="volume"><mets:mptr LOCTYPE="URL" xlink:href="v{n}.xml"/></mets:div>' for n in "12"
+    )
+    tree = f'<mets:structMap TYPE="LOGICAL"><mets:div>{volumes}</mets:div></mets:structMap></mets:mets>'
+    data = mets("").replace(b"</mets:mets>", tree.encode())
+    with pytest.raises(
+        NoInputError, match=r"points to 2 others: name those, as https://x.example/a/v1.xml, https://x.exa"
+    ):
+        book(data, None)
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda data: b"\n \n<?xml version='1.0'?>" + data,
+    lambda data: b"\xef\xbb\xbf\n<?xml version='1.0'?>" + data,
+    lambda data: data.replace(b"http://www.w3.org/1999/xlink", b"http://www.w3.org/TR/xlink"),
+    lambda data: data.replace(b"mets:", b"a-b.c:").replace(b"xlink:", b"z:").replace(b":mets=", b":a-b.c=").replace(b":xlink=", b":z="),
+    lambda data: ("<?xml version='1.0' encoding='UTF-8'?>" + data.decode()).encode("utf-16"),
+], ids=["blank lines", "mark and blank line", "older XLink", "odd prefixes", "UTF-16"])  # fmt: skip
+def test_what_programs_write_that_do_not_look_is_read(home: Path, spoil: Callable[[bytes], bytes]) -> None:
+    data = mets(GROUPS, page("P1", "f1"), page("P2", "f2"))
+    assert sources(book(spoil(data), home), home) == ["1.jpg", "2.jpg"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from library import Library, library, picture
@@ -112,3 +115,79 @@ def test_names_are_given_out_in_one_go() -> None:
     names = Names()
     given = [names.take("same" if number % 2 else f"same_{number}") for number in range(40_000)]
     assert len({name.casefold() for name in given}) == len(given)
+
+
+def manifest(*bodies: dict[str, Any]) -> dict[str, Any]:
+    canvases = [
+        {"type": "Canvas", "id": f"c{number}", "items": [{"items": [{"motivation": "painting", "body": body}]}]}
+        for number, body in enumerate(bodies)
+    ]
+    return {"type": "Manifest", "id": "https://x.example/a/m", "label": {"en": ["T"]}, "items": canvases}
+
+
+def places(found: Sequence[object] | None) -> list[str]:
+    """Where the pictures of the one book are."""
+    (book,) = found or ()
+    assert isinstance(book, Book)
+    pictures = [page.picture for page in book.pages if page.picture]
+    return [picture.service.id if picture.service else picture.url for picture in pictures]
+
+
+def test_addresses_that_are_not_whole_begin_where_the_document_came_from(
+    server: Library, opener: BookOpener, tmp_path: Path
+) -> None:
+    service = {"id": "/iiif/7", "type": "ImageService3"}
+    document = manifest(
+        {"type": "Image", "id": "../1.jpg"},
+        {"type": "Image", "id": "//cdn.example/2.jpg"},
+        {"type": "Image", "id": "3.jpg", "service": [service]},
+        {"type": "Image", "id": "https://y.example/%2F4/"},
+    )
+    address = server.put("/books/7/manifest", document)
+    home, last = server.home, "https://y.example/%2F4/"
+    served = [f"{home}/books/1.jpg", "http://cdn.example/2.jpg", f"{home}/iiif/7", last]
+    assert places(opener.open(address, True)) == served
+    # A file does not know where it came from; it says where it lies.
+    file = tmp_path / "m.json"
+    file.write_text(json.dumps(document))
+    told = ["https://x.example/1.jpg", "https://cdn.example/2.jpg", "https://x.example/iiif/7", last]
+    assert places(opener.open(str(file), True)) == told
+    file.write_text(json.dumps({**document, "id": "urn:x"}))
+    assert places(opener.open(str(file), True)) == ["../1.jpg", "//cdn.example/2.jpg", "/iiif/7", last]
+
+
+def test_members_of_a_collection_may_have_relative_addresses(server: Library, opener: BookOpener) -> None:
+    server.put("/k/one", manifest({"type": "Image", "id": "1.jpg"}))
+    inner = {
+        "type": "Collection",
+        "items": [{"type": "Manifest", "id": "../one"}, {"type": "Collection", "id": "../top"}],
+    }
+    server.put("/k/deep/inner", inner)
+    members = [{"type": "Collection", "id": "deep/inner"}, {"type": "Collection", "id": "top"}]
+    address = server.put("/k/top", {"type": "Collection", "items": members})
+    following = BookOpener(fetcher=opener.fetcher, options=BookOptions(follow_collections=True), scratch=opener.scratch)
+    found = [one.source for one in following.open(address, True) or ()]
+    assert found == [f"{server.home}/k/one"]
+
+
+@pytest.mark.parametrize("change", ["utf-16", "utf-8-sig", "gzip"])
+def test_documents_come_in_other_clothes(server: Library, opener: BookOpener, tmp_path: Path, change: str) -> None:
+    """Whatever is said of their kind, and as files as well as from servers."""
+    text = json.dumps(manifest({"type": "Image", "id": "https://y.example/1.jpg"}))
+    data = gzip.compress(text.encode()) if change == "gzip" else text.encode(change)
+    file = tmp_path / "odd"
+    file.write_bytes(data)
+    for argument in (server.put(f"/odd/{change}", data, "application/octet-stream"), str(file)):
+        assert places(opener.open(argument, True)) == ["https://y.example/1.jpg"]
+
+
+def test_what_is_compressed_is_bounded(opener: BookOpener, tmp_path: Path) -> None:
+    file = tmp_path / "m.json.gz"
+    file.write_bytes(gzip.compress(b"{" + b" " * 70_000_000 + b"}", 1))
+    with pytest.raises(NoInputError, match="larger than 64 MB when unpacked"):
+        opener.open(str(file), True)
+    file.write_bytes(gzip.compress(json.dumps(manifest()).encode())[:-9])
+    with pytest.raises(NoInputError, match="is cut"):
+        opener.open(str(file), True)
+    file.write_bytes(gzip.compress(b"a picture, or a tar archive"))
+    assert opener.open(str(file), False) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -114,6 +115,7 @@ def gateway(
     from pero_worker.gateway.cluster_backend import ClusterBackend
     from pero_worker.gateway.local_backend import LocalBackend, LocalBackendSettings
     from pero_worker.gateway.logs import log_json
+    from pero_worker.gateway.overview import ClusterOverview
     from pero_worker.gateway.serve import serve
     from pero_worker.gateway.settings import GatewaySettings
 
@@ -140,8 +142,10 @@ def gateway(
     )
     listening = lambda url: say(f"listening on {url}")  # noqa: E731
     if cluster:
-        with open_cluster(cluster_access(connection_to(cluster))) as opened:
-            serve(settings, ClusterBackend(opened, _engines(engine or ()), SystemClock()), listening=listening)
+        access = cluster_access(connection_to(cluster))
+        with open_cluster(access) as opened, closing(ClusterOverview(access)) as overview:
+            backend = ClusterBackend(opened, _engines(engine or ()), SystemClock())
+            serve(settings, backend, overview=overview, listening=listening)
         return
     cache = Path(platformdirs.user_cache_dir("pero-worker")) / "pipelines"
     names = [] if lease_only else pipeline or ["print-latin"]
@@ -153,8 +157,10 @@ def gateway(
         log_file=data / "workers.log",
     )
     judge = judge_by(TrustedArchives(), word=trust)
-    backend = LocalBackend([load_pipeline(name, cache=cache, judge=judge) for name in names], local, SystemClock())
-    serve(settings, backend, listening=listening)
+    local_backend = LocalBackend(
+        [load_pipeline(name, cache=cache, judge=judge) for name in names], local, SystemClock()
+    )
+    serve(settings, local_backend, overview=local_backend.overview, listening=listening)
 
 
 def _engines(said: Sequence[str]) -> dict[str, tuple[str, ...]]:

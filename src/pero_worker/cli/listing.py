@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from pero_worker.cli.say import say, warn
 from pero_worker.text import one_line
 
+_WIDEST = 200
+"""Characters of a cell: one that somebody filled with anything must not push the others out of sight."""
+
 
 def print_list(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """On stdout, columns as wide as what is in them, numbers to the right. Without rows `empty` goes to stderr, so that
@@ -23,7 +26,8 @@ def print_list(headings: Sequence[str], rows: Iterable[Sequence[object]], *, emp
 
 
 def _shown(value: object) -> str:
-    return "-" if value is None or value == "" else one_line(str(value))
+    text = "-" if value is None or value == "" else one_line(str(value))
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 4]} ..."
 
 
 def _is_number(cell: str) -> bool:

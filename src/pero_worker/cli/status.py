@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -22,6 +22,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.cluster.state import ClusterState, Problem, Severity
 from pero_worker.cluster.status import ClusterWatcher
+from pero_worker.cluster.telling import STAGE_HEADINGS, WORKER_HEADINGS, lead, moves, since, stage_rows, worker_rows
 from pero_worker.errors import TransientError
 from pero_worker.text import one_line
 
@@ -35,6 +36,10 @@ EPILOG = """[bold]Examples[/bold]
 """
 _WIDE = 100
 """Columns of a terminal in which all is shown."""
+_ALWAYS = frozenset({"stage", "waiting", "workers", "left", "worker", "status", "last error"})
+"""Columns that are shown however narrow the terminal is."""
+_MOVES_SHOWN = 3
+"""Of the watchdog, the latest."""
 _GAP = 2
 """Between two columns."""
 _MAX_NAME = 24
@@ -122,46 +127,15 @@ def _plain(value: object) -> str:
 def shown(state: ClusterState, now: datetime, width: int = 120) -> Group:
     """Problems first; in a terminal of few columns what matters less is left out."""
     look, wide = state.look, width >= _WIDE
-    stages = _Listing(
-        {
-            "stage": True,
-            "waiting": True,
-            "workers": True,
-            "s/page": wide,
-            "pages/s": wide,
-            "left": True,
-            "version": wide,
-        }
-    )
-    for stage in look.stages:
-        left = "" if stage.seconds_left is None else str(timedelta(seconds=round(stage.seconds_left)))
-        stages.add(
-            f"{stage.name} (disabled)" if stage.disabled else stage.name,
-            "?" if stage.messages is None else stage.messages,
-            stage.workers,
-            "" if stage.mean_seconds is None else f"{stage.mean_seconds:.2f}",
-            "" if stage.rate is None else f"{stage.rate:.2f}",
-            left,
-            stage.version,
-        )
-    for name, waiting in look.outputs.items():
-        stages.add(name, waiting, "", "", "", "", "")
-    always, where = {"worker": True, "status": True, "since": wide, "stage": True}, {"host": wide, "pages": wide}
-    workers = _Listing({**always, **where, "failed": wide, "last error": True})
-    for worker in look.workers:
-        workers.add(
-            worker.name,
-            worker.word,
-            _age(worker.since, now),
-            ", ".join(worker.stages),
-            worker.facts.get("host", ""),
-            worker.facts.get("pages", ""),
-            worker.failures or "",
-            worker.last_error,
-        )
-    lead = f"watchdog: {look.leader}" if look.leader else "watchdog: none leads"
+    stages = _Listing({heading: wide or heading in _ALWAYS for heading in STAGE_HEADINGS})
+    for row in stage_rows(look):
+        stages.add(*row)
+    workers = _Listing({heading: wide or heading in _ALWAYS for heading in WORKER_HEADINGS})
+    for row in worker_rows(look, now):
+        workers.add(*row)
+    told = [Text(f"  {one_line(line)}", "dim") for line in moves(look, now, _MOVES_SHOWN)]
     problems = [_told(problem, now) for problem in state.problems]
-    return Group(*problems, Text(), stages.table(width), Text(), workers.table(width), Text(), Text(lead))
+    return Group(*problems, Text(), stages.table(width), Text(), workers.table(width), Text(), Text(lead(look)), *told)
 
 
 class _Listing:
@@ -194,22 +168,10 @@ class _Listing:
 
 
 def _told(problem: Problem, now: datetime) -> Text:
-    since = f" (for {_age(problem.since, now)})" if problem.since else ""
     text = Text(f"{problem.severity.name} {one_line(problem.subject)}: ", _COLOURS[problem.severity])
-    return text.append(f"{one_line(problem.text)}{since}. ", "default").append(
+    return text.append(f"{one_line(problem.text)}{since(problem, now)}. ", "default").append(
         f"To do: {one_line(problem.remedy)}", "dim"
     )
-
-
-def _age(moment: datetime | None, now: datetime) -> str:
-    """In the largest unit that says it: `12 s`, `3 min`, `5 h`, `2 d`."""
-    if moment is None:
-        return ""
-    seconds = max(0, round((now - moment).total_seconds()))
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size or (seconds >= size and unit == "d"):
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
 
 
 app = command_app("status", cluster_command(status), EPILOG)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 import pero_worker
 from pero_worker.errors import OutputError, TransientError
-from pero_worker.gateway import browse, health, metrics
+from pero_worker.gateway import browse, health, metrics, web
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.legacy import user as legacy_user
@@ -41,9 +41,10 @@ def make_app(gateway: Gateway) -> FastAPI:
     app.state.gateway = gateway
     app.state.hub = events.EventHub(gateway)
     told = (jobs, files, pages, results, uploads, events, usage, webhooks, engines, admin)
-    for room in (health, metrics, browse, leases, *told, legacy_user, legacy_worker):
+    for room in (health, metrics, browse, leases, *told, *web.ROOMS, legacy_user, legacy_worker):
         app.include_router(room.router)
     app.openapi = describe(app)  # type: ignore[method-assign]
+    app.add_exception_handler(web.SignInNeeded, web.sign_in_needed)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -76,16 +77,21 @@ def error_reply(
     return Response(content, status, dict(headers or {}), "application/json")
 
 
+def _told(request: Request, status: int, code: str, message: str, **more: Any) -> Response:
+    """An error as whoever asks reads it: people on our pages, programs elsewhere."""
+    if request.url.path.startswith("/web"):
+        return web.error_page(request, status, message)
+    return error_reply(request.url.path, status, code, message, **more)
+
+
 async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)  # noqa: S101  (Starlette gives a handler what it was registered for)
-    return error_reply(
-        request.url.path, error.status, error.code, str(error), details=error.details, headers=error.headers
-    )
+    return _told(request, error.status, error.code, str(error), details=error.details, headers=error.headers)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    return error_reply(request.url.path, error.status_code, "HTTP_ERROR", str(error.detail), headers=error.headers)
+    return _told(request, error.status_code, "HTTP_ERROR", str(error.detail), headers=error.headers)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -94,18 +100,18 @@ async def _validation_error(request: Request, error: Exception) -> Response:
         {"loc": list(one["loc"]), "msg": str(one["msg"])[:500], "type": one["type"]} for one in error.errors()[:100]
     ]
     message = "The request did not pass validation."
-    return error_reply(request.url.path, 422, "REQUEST_VALIDATION_ERROR", message, details=details)
+    return _told(request, 422, "REQUEST_VALIDATION_ERROR", message, details=details)
 
 
 async def _transient_error(request: Request, error: Exception) -> Response:
     logger.warning("not now: %s", error)
-    return error_reply(request.url.path, 503, "UNAVAILABLE", "Please try again.", headers={"Retry-After": "2"})
+    return _told(request, 503, "UNAVAILABLE", "Please try again.", headers={"Retry-After": "2"})
 
 
 async def _output_error(request: Request, error: Exception) -> Response:
     logger.error("%s", error)
-    return error_reply(request.url.path, 507, "STORAGE_FULL", "The server cannot store anything at present.")
+    return _told(request, 507, "STORAGE_FULL", "The server cannot store anything at present.")
 
 
 async def _bug(request: Request, error: Exception) -> Response:
-    return error_reply(request.url.path, 500, "INTERNAL_ERROR", "An internal server error occurred.")
+    return _told(request, 500, "INTERNAL_ERROR", "An internal server error occurred.")

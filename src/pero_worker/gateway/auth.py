@@ -11,6 +11,7 @@ from fastapi.security import APIKeyCookie, APIKeyHeader, APIKeyQuery
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.keys import MAX_KEY_LENGTH, Key, Role
+from pero_worker.gateway.sessions import is_own_site, session_key
 
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False)
 _QUERY = APIKeyQuery(name="api_key", auto_error=False)
@@ -33,7 +34,9 @@ def require(*roles: Role) -> Callable[..., Key]:
         cookie: Annotated[str | None, Security(_COOKIE)] = None,
     ) -> Key:
         gateway = gateway_of(request)
-        key = known_key(gateway, header or query or cookie)
+        text = header or query or cookie
+        key = None if text else _key_of_browser(request, gateway)
+        key = key or known_key(gateway, text)
         request.state.rate = gateway.limiter.take(key, gateway.now())
         if key.role not in allowed:
             raise ApiError(403, "API_KEY_ROLE_FORBIDDEN", "The role of this API key does not allow that.")
@@ -41,6 +44,14 @@ def require(*roles: Role) -> Callable[..., Key]:
 
     key_of.allowed_roles = sorted(allowed)  # type: ignore[attr-defined]
     return key_of
+
+
+def _key_of_browser(request: Request, gateway: Gateway) -> Key | None:
+    """ApiError 403: the request comes from a page of another site."""
+    found = session_key(request, gateway)
+    if found is not None and not is_own_site(request):
+        raise ApiError(403, "ORIGIN_FORBIDDEN", "The request comes from another site's page.")
+    return found[0] if found else None
 
 
 def known_key(gateway: Gateway, text: str | None) -> Key:

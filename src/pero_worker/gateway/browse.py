@@ -16,11 +16,6 @@ _STYLE = (
     "code{background:#eee;padding:.1em .3em}details{border-bottom:1px solid #ddd;padding:.3rem 0}"
     "summary{cursor:pointer}pre{background:#f6f6f6;padding:.5rem;overflow:auto}"
 )
-_INDEX = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>pero-worker gateway</title>
-<style>{_STYLE}</style><h1>pero-worker gateway</h1>
-<p>Scans in, text out, over HTTP. Programs written for PERO's server and for DocAPI can be pointed here.</p>
-<ul><li><a href="/v1/docs">Version 1 of the API</a></li><li><a href="/v1/openapi.json">The same for programs</a></li>
-<li><a href="/readyz">Whether it is ready</a></li></ul></html>"""
 _DOCS = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>API</title><style>{_STYLE}</style>
 <h1>API, version 1</h1><p>Requests carry a key in the header <code>X-API-Key</code>.</p>
 <div id="list">Loading…</div><script src="/v1/docs.js"></script></html>"""
@@ -50,7 +45,7 @@ fetch("/v1/openapi.json").then(reply => reply.json()).then(schema => {
 @router.get("/")
 @router.get("/index")
 async def index() -> Response:
-    return HTMLResponse(_INDEX, headers=_HEADERS)
+    return RedirectResponse("/web/jobs")
 
 
 @router.get("/docs")

@@ -11,9 +11,13 @@ from dataclasses import dataclass, field
 from pero_worker.gateway.files import DataFolder
 from pero_worker.gateway.keys import Key
 from pero_worker.gateway.limits import OwnBuckets, RateLimiter, SharedBuckets
+from pero_worker.gateway.overview import NoOverview, Watching
 from pero_worker.gateway.settings import GatewaySettings
 from pero_worker.gateway.store.database import Database
 from pero_worker.gateway.store.keys import find_key, needs_touch, touch
+from pero_worker.jobs.apart import ProcessApart
+
+_APART_SECONDS = 120.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,6 +38,10 @@ class Gateway:
     """For keys and ids."""
     trouble: Callable[[], str] = lambda: ""
     """Why pages are not being done at present."""
+    watching: Watching = field(default_factory=lambda: Watching(NoOverview()))
+    """What is seen of whoever does the pages."""
+    apart: ProcessApart
+    """Opens files that may crash it."""
     limiter: RateLimiter
     """How many requests a key may make."""
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -58,5 +66,10 @@ def open_gateway(settings: GatewaySettings) -> Gateway:
     database.create()
     limiter = RateLimiter(OwnBuckets() if database.is_sqlite else SharedBuckets(database))
     return Gateway(
-        settings=settings, database=database, files=files, server_secret=files.server_secret(), limiter=limiter
+        settings=settings,
+        database=database,
+        files=files,
+        server_secret=files.server_secret(),
+        apart=ProcessApart(time_limit=_APART_SECONDS),
+        limiter=limiter,
     )

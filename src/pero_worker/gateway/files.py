@@ -16,7 +16,7 @@ from pero_worker.errors import OutputError
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFolder:
     """`jobs/JOB/IMAGE.jpg`, whatever kind of image it is, beside `.alto.xml` and `.page.xml` that came with it;
-    `jobs/JOB/IMAGE.out.FORMAT` are results."""
+    `jobs/JOB/IMAGE.out.FORMAT` are results, `jobs/JOB/IMAGE.view.WIDTH.jpg` scans as browsers show them."""
 
     root: Path
     """The folder that all of this lies in."""
@@ -60,6 +60,10 @@ class DataFolder:
 
     def page_result(self, job: str, page: str, kind: str) -> Path:
         return self.job(job) / f"{page}.out.{kind}"
+
+    def view(self, job: str, page: str, width: int) -> Path:
+        """The scan as a browser shows it."""
+        return self.job(job) / f"{page}.view.{width}.jpg"
 
     def result(self, job: str) -> Path:
         return self.root / "results" / f"{job}.zip"

@@ -11,6 +11,7 @@ from pero_worker.brokers.memory import MemoryBroker
 from pero_worker.coordinators.memory import MemoryCoordinator
 from pero_worker.errors import StageError, UsageError
 from pero_worker.gateway.backend import Outcome, ServedEngine, Work
+from pero_worker.gateway.local_overview import LocalOverview
 from pero_worker.local.devices import choose_devices
 from pero_worker.local.process import ProcessSettings
 from pero_worker.local.worker_processes import WorkerProcesses
@@ -54,6 +55,9 @@ class LocalBackend:
         self._clock = clock
         self._broker = MemoryBroker((*names, _OUTPUT_QUEUE))
         self._coordinator = MemoryCoordinator(stages)
+        self.overview = LocalOverview(
+            self._broker, self._coordinator, stages, settings.log_file, clock, lambda: self._trouble
+        )
         self._processes: WorkerProcesses | None = None
         self._workers = 0
         self._sent: set[str] = set()
@@ -76,7 +80,7 @@ class LocalBackend:
                 for number, device in enumerate(devices, 1)
             ]
             self._processes = WorkerProcesses(
-                self._broker, self._coordinator, processes, self._clock, lambda exit_code, pages: None
+                self._broker, self._coordinator, processes, self._clock, self.overview.note_death
             )
         return [
             ServedEngine(
@@ -117,6 +121,7 @@ class LocalBackend:
         while (delivery := self._broker.get((_OUTPUT_QUEUE,), "gateway", 0 if found else timeout)) is not None:
             request = decode_request(delivery.body)
             self._broker.ack(delivery)
+            self.overview.note_page(request.logs)
             found.append(Outcome(page=request.page_uuid, request=request))
         for message in self._broker.take_set_aside():
             found.append(Outcome(page=decode_request(message.body).page_uuid, error=message.reason))

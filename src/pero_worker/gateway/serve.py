@@ -15,16 +15,18 @@ import uvicorn
 
 from pero_worker.clock import SystemClock
 from pero_worker.errors import UsageError
-from pero_worker.gateway import fetching, housekeeping, webhooks
+from pero_worker.gateway import farm_events, fetching, housekeeping, web, webhooks
 from pero_worker.gateway.app import make_app
 from pero_worker.gateway.backend import PageBackend
 from pero_worker.gateway.background import Background
 from pero_worker.gateway.core import Gateway, open_gateway
 from pero_worker.gateway.dispatcher import Dispatcher
 from pero_worker.gateway.documents import DocumentReader, Library
+from pero_worker.gateway.farm_events import FarmWatch
 from pero_worker.gateway.fetching import Fetcher
 from pero_worker.gateway.housekeeping import Housekeeper
 from pero_worker.gateway.outbound import Outbound
+from pero_worker.gateway.overview import NoOverview, Overview, Watching
 from pero_worker.gateway.settings import GatewaySettings
 from pero_worker.gateway.webhooks import WebhookSender
 
@@ -36,6 +38,7 @@ def serve(
     settings: GatewaySettings,
     backend: PageBackend,
     *,
+    overview: Overview | None = None,
     default_engine: bool = True,
     listening: Callable[[str], None] = lambda url: None,
 ) -> None:
@@ -45,7 +48,9 @@ def serve(
     """
     with _alone(settings), _listen(settings) as listener:
         gateway = open_gateway(settings)
-        dispatcher = Dispatcher(gateway, backend, SystemClock(), str(uuid.uuid4()), default_engine=default_engine)
+        gateway.watching = Watching(overview or NoOverview())
+        instance = str(uuid.uuid4())
+        dispatcher = Dispatcher(gateway, backend, SystemClock(), instance, default_engine=default_engine)
         outbound = Outbound(allowed_hosts=settings.allowed_hosts)
         stopping = gateway.stopping
         housekeeper, deliver = Housekeeper(gateway), WebhookSender(gateway, outbound).deliver_next
@@ -56,6 +61,7 @@ def serve(
             Background("deadlines", housekeeper.end_late_jobs, stopping, pause=housekeeping.DEADLINE_SECONDS),
             Background("webhooks", deliver, stopping, pause=webhooks.POLL_SECONDS),
             Background("fetcher", fetcher.fetch_some, stopping, pause=fetching.POLL_SECONDS),
+            Background("farm", FarmWatch(gateway, instance).look, stopping, pause=farm_events.POLL_SECONDS),
             Background("documents", documents.read_some, stopping, pause=fetching.POLL_SECONDS),
         )
         try:
@@ -69,6 +75,7 @@ def serve(
                 helper.stop()
             fetcher.close()
             library.close()
+            gateway.apart.close()
             gateway.database.close()
 
 
@@ -88,6 +95,7 @@ def _run(gateway: Gateway, listener: socket.socket, listening: Callable[[str], N
     server = _Server(config, gateway.stopping)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
+    threading.Thread(target=web.prepare, name="pages", daemon=True).start()
     server.announce = lambda: listening(f"{'https' if settings.certificate else 'http'}://{shown}:{port}")
     server.run([listener])
 

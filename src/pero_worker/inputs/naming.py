@@ -13,7 +13,7 @@ from pathlib import Path
 from pero_worker.inputs.books import Book, BookReference
 from pero_worker.names import bounded_name
 
-_EXTENSIONS = frozenset(
+EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo", ".png", ".tif", ".tiff", ".btf", ".tf8"}
     | {".jp2", ".j2k", ".jpf", ".jpx", ".jpm", ".j2c", ".jpc", ".webp", ".avif", ".heic", ".heif", ".hif"}
     | {".bmp", ".dib", ".gif", ".pdf", ".ppm", ".pgm", ".pbm", ".pnm"}
@@ -41,7 +41,7 @@ class SourceDocument:
 
 def may_be_document(name: str) -> bool:
     """Whether a file of that name is read when it lies in a folder."""
-    return Path(name).suffix.lower() in _EXTENSIONS
+    return Path(name).suffix.lower() in EXTENSIONS
 
 
 def page_name(document_name: str, index: int, count: int) -> str:
@@ -95,7 +95,7 @@ def portable(name: str) -> str:
 
 def _without_extension(name: str) -> str:
     stem, dot, extension = name.rpartition(".")
-    return stem if dot and stem and f".{extension.lower()}" in _EXTENSIONS else name
+    return stem if dot and stem and f".{extension.lower()}" in EXTENSIONS else name
 
 
 def _bounded(name: str) -> str:

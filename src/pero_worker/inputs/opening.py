@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import shutil
+import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,6 +41,9 @@ _ACCEPT = (
 _MAX_COLLECTION_DEPTH = 5
 _MAX_MANIFESTS = 100_000
 _ZIP = b"PK\x03\x04"
+_GZIP = b"\x1f\x8b\x08"
+_GZIP_WINDOW = 31
+"""What zlib calls gzip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +75,7 @@ class BookOpener:
         if is_address(argument):
             return self._open_address(argument)
         path = Path(argument)
-        head = _head(path)
+        head = _start(_head(path))
         if head.startswith(_ZIP):
             folder = unpack_export(path, self.scratch)
             mets = mets_in(folder)
@@ -88,7 +94,7 @@ class BookOpener:
     def _open_file(self, path: Path) -> Sequence[Book | BookReference]:
         if path.stat().st_size > MAX_BYTES:
             raise NoInputError(f"{path} is larger than {MAX_BYTES // 1_000_000} MB and was not read")
-        return self._books(path.read_bytes(), str(path), path.parent)
+        return self._books(_plain(path.read_bytes(), str(path)), str(path), path.parent)
 
     def _open_address(self, address: str) -> Sequence[Book | BookReference | FetchedFile]:
         try:
@@ -103,7 +109,7 @@ class BookOpener:
         if b"%PDF-" in head:
             name = safe_name(_stem(address)) or "document"
             return [FetchedFile(path=self._kept(entry.path, f"{name}.pdf"), name=name, source=address)]
-        data = entry.path.read_bytes()
+        data = _plain(entry.path.read_bytes(), address)
         if not looks_like_book(data[:1024]):
             return [_single_picture(address, data)]
         return self._books(data, address, None)
@@ -147,7 +153,7 @@ class BookOpener:
 
     def _collection(self, document: dict[str, Any], source: str) -> Sequence[BookReference]:
         if not self.options.follow_collections:
-            number = sum(1 for _ in members(document))
+            number = sum(1 for _ in members(document, source))
             raise NoInputError(
                 f"{source} is a collection of {number} manifests or collections: --follow-collections reads them all"
             )
@@ -171,10 +177,10 @@ class BookOpener:
     def _manifests(self, document: dict[str, Any], source: str) -> Iterator[tuple[str, str]]:
         """Address and label of every manifest, each once, whatever loops there are."""
         seen = {source, document.get("id", document.get("@id"))}
-        waiting = [(document, 0)]
+        waiting = deque([(document, source, 0)])
         while waiting:
-            collection, depth = waiting.pop(0)
-            for member in members(collection):
+            collection, address, depth = waiting.popleft()
+            for member in members(collection, address):
                 if member.id in seen:
                     continue
                 seen.add(member.id)
@@ -183,11 +189,12 @@ class BookOpener:
                 elif depth < _MAX_COLLECTION_DEPTH:
                     inner = self._inner_collection(member.id)
                     if inner is not None:
-                        waiting.append((inner, depth + 1))
+                        waiting.append((inner, member.id, depth + 1))
 
     def _inner_collection(self, address: str) -> dict[str, Any] | None:
         try:
-            inner = parse_json(self.fetcher.document(address, accept=_ACCEPT).path.read_bytes())
+            data = self.fetcher.document(address, accept=_ACCEPT).path.read_bytes()
+            inner = parse_json(_plain(data, address))
         except (PeroWorkerError, ValueError):
             return None  # The others are read all the same.
         return inner if kind_of(inner) == "collection" else None
@@ -195,6 +202,8 @@ class BookOpener:
 
 def looks_like_book(head: bytes) -> bool:
     """By its beginning: JSON or XML, but no web page and no drawing."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        head = head.decode("utf-16", "ignore").encode()
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return text[:1] in {b"{", b"["} or _is_markup(head)
 
@@ -204,6 +213,30 @@ def _is_markup(head: bytes) -> bool:
         return True
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     return text.startswith(b"<") and not text.startswith((b"<!doctype html", b"<html", b"<svg"))
+
+
+def _start(head: bytes) -> bytes:
+    """The beginning of what is compressed in it, if it is."""
+    if not head.startswith(_GZIP):
+        return head
+    try:
+        return zlib.decompressobj(_GZIP_WINDOW).decompress(head, 1024)
+    except zlib.error:
+        return head
+
+
+def _plain(data: bytes, source: str) -> bytes:
+    """`data`, out of its gzip if it lies in one and no server said so. NoInputError: it is damaged, or too large."""
+    if not data.startswith(_GZIP):
+        return data
+    unpacking = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        plain = unpacking.decompress(data, MAX_BYTES + 1)
+    except zlib.error as error:
+        raise NoInputError(f"{source} cannot be unpacked: {error}") from error
+    if len(plain) > MAX_BYTES or not unpacking.eof:
+        raise NoInputError(f"{source} is cut, or larger than {MAX_BYTES // 1_000_000} MB when unpacked")
+    return plain
 
 
 def _head(path: Path) -> bytes:

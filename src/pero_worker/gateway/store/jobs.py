@@ -144,6 +144,12 @@ def pages_of(connection: Connection, job: str) -> Sequence[RowMapping]:
     return connection.execute(query).mappings().all()
 
 
+def pages_of_document(connection: Connection, page: str) -> Sequence[RowMapping]:
+    """The page, and those that its upload held beside it, in their order."""
+    query = select(pages).where((pages.c.id == page) | (pages.c.document == page)).order_by(pages.c.frame)
+    return connection.execute(query).mappings().all()
+
+
 def accept_upload(
     connection: Connection, job: RowMapping, page: RowMapping, kind: str, now: float, **more: Any
 ) -> bool:
@@ -226,6 +232,32 @@ def _start(connection: Connection, job: RowMapping, now: float) -> None:
     if job["engine"]:
         connection.execute(update(engines).where(engines.c.id == job["engine"]).values(last_used=now))
     tell_job(connection, job["id"], job["owner"], JobState.QUEUED, now)
+
+
+def start_without(connection: Connection, job: RowMapping, reasons: Mapping[str, str], now: float) -> int:
+    """Pages of a job that waits for uploads fail if their scan has not come, each for its reason in `reasons` (by
+    name), and the others start; how many fail. The caller has locked the job."""
+    absent = (pages.c.job == job["id"]) & pages.c.image_uploaded.is_(False) & pages.c.url.is_(None)
+    absent &= pages.c.state == PageState.CREATED.value
+    rows = connection.execute(select(pages).where(absent)).mappings().all()
+    missing = 0
+    values = {"state": PageState.FAILED.value, "failure": Failure.INVALID_FILE.value, "changed": now, "finished": now}
+    for row in rows:
+        missing += 1 + sum(job[f"{kind}_required"] and not row[f"{kind}_uploaded"] for kind in ("alto", "page"))
+        error = reasons.get(row["name"]) or "its scan was never uploaded"
+        connection.execute(update(pages).where(pages.c.id == row["id"]).values(**values, error=error))
+    changes = {
+        "missing": jobs.c.missing - missing,
+        "open": jobs.c.open - len(rows),
+        "failed": jobs.c.failed + len(rows),
+    }
+    change = update(jobs).where(jobs.c.id == job["id"]).values(changes).returning(jobs)
+    left = connection.execute(change).mappings().one()
+    if left["open"] == 0:
+        end_job(connection, left, JobState.FAILED, now)
+    elif left["missing"] == 0:
+        _start(connection, left, now)
+    return len(rows)
 
 
 def finish_page(connection: Connection, end: PageEnd, now: float) -> RowMapping | None:
@@ -345,6 +377,7 @@ def tell_job(connection: Connection, job: str, owner: str, state: JobState, now:
 def retry_pages(connection: Connection, job: RowMapping, names: Sequence[str] | None, now: float) -> int:
     """Failed pages (None: all) wait again, and the job with them; how many. The caller has locked the job."""
     condition = (pages.c.job == job["id"]) & (pages.c.state == PageState.FAILED.value)
+    condition &= pages.c.image_uploaded.is_(True) | pages.c.url.is_not(None)  # What was never uploaded cannot be read.
     if names is not None:
         condition &= pages.c.name.in_(names)
     values = {

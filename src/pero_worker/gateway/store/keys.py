@@ -62,6 +62,12 @@ def key_by_label(connection: Connection, label: str) -> Key | None:
     return _key(row) if row else None
 
 
+def key_with_digest(connection: Connection, key: str) -> tuple[Key, str] | None:
+    """The key of this id, and what is stored of its text."""
+    row = connection.execute(select(keys).where(keys.c.id == key)).mappings().first()
+    return (_key(row), row["digest"]) if row else None
+
+
 def key_by_id(connection: Connection, name: str) -> Key | None:
     row = connection.execute(select(keys).where(keys.c.id == name)).mappings().first()
     return _key(row) if row else None

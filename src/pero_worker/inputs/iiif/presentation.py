@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urljoin
 
 from pero_worker.errors import NoInputError
 from pero_worker.inputs.books import MAX_PAGES, Book, BookKind, BookPage, ImageService, Names, Picture, safe_name
@@ -13,6 +14,7 @@ from pero_worker.inputs.books import MAX_PAGES, Book, BookKind, BookPage, ImageS
 _FRAGMENT = re.compile(r"xywh=(?:pixel:|(percent:|pct:))?([0-9.]+),([0-9.]+),([0-9.]+),([0-9.]+)")
 _REGION = re.compile(r"[0-9]{1,7},[0-9]{1,7},[1-9][0-9]{0,6},[1-9][0-9]{0,6}")
 _MAX_SIDE = 10_000_000
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +42,16 @@ def kind_of(document: Any) -> str:
 
 
 def read_manifest(document: dict[str, Any], source: str) -> Book:
-    """The manifest's pages, in order. NoInputError: it has none."""
+    """The manifest's pages, in order. Addresses that are not whole begin where the manifest came from, or where it says
+    it lies. NoInputError: it has none."""
     canvases = _canvases(document)
     if not canvases:
         raise NoInputError(f"{source} is a IIIF manifest without canvases: there are no pages to read")
     if len(canvases) > MAX_PAGES:
         raise NoInputError(f"{source} has {len(canvases)} canvases, more than the {MAX_PAGES} that are read")
     names = Names()
-    pages = tuple(_page(canvas, number, names) for number, canvas in enumerate(canvases, 1))
+    base = source if _is_address(source) else _id(document)
+    pages = tuple(_page(canvas, number, names, base) for number, canvas in enumerate(canvases, 1))
     label = label_of(document)
     return Book(
         kind=BookKind.IIIF,
@@ -62,21 +66,21 @@ def read_manifest(document: dict[str, Any], source: str) -> Book:
 
 def read_image_description(document: dict[str, Any], source: str) -> Book:
     """A book of one page, out of the description of a picture (info.json)."""
-    service = ImageService(id=_id(document), login=_login(document))
+    service = ImageService(id=_absolute(_id(document), source), login=_login(document))
     name = safe_name(service.id.rstrip("/").rpartition("/")[2]) or "image"
     page = BookPage(name=name, id=service.id, label="", number=1, picture=Picture(service=service))
     return Book(kind=BookKind.IIIF, source=source, name=name, label="", pages=(page,), id=service.id)
 
 
-def members(document: dict[str, Any]) -> Iterator[Member]:
-    """What a collection names, of either version."""
+def members(document: dict[str, Any], source: str = "") -> Iterator[Member]:
+    """What a collection names, of either version; `source`: where it came from."""
     for key in ("items", "members", "collections", "manifests"):
         for item in _list(document.get(key)):
             if isinstance(item, str):
-                yield Member(id=item, label="", is_collection=key == "collections")
+                yield Member(id=_absolute(item, source), label="", is_collection=key == "collections")
             elif isinstance(item, dict) and _id(item):
                 is_collection = _type(item) == "collection" or (key == "collections" and not _type(item))
-                yield Member(id=_id(item), label=label_of(item), is_collection=is_collection)
+                yield Member(id=_absolute(_id(item), source), label=label_of(item), is_collection=is_collection)
 
 
 def label_of(resource: dict[str, Any]) -> str:
@@ -103,7 +107,7 @@ def _canvases(document: dict[str, Any]) -> list[Any]:
     return _list(document.get("items"))
 
 
-def _page(canvas: Any, number: int, names: Names) -> BookPage:
+def _page(canvas: Any, number: int, names: Names, base: str) -> BookPage:
     if not isinstance(canvas, dict):
         canvas = {"id": canvas} if isinstance(canvas, str) else {}
     label = label_of(canvas)
@@ -111,6 +115,9 @@ def _page(canvas: Any, number: int, names: Names) -> BookPage:
     name = names.take(f"{number:04d}_{safe}" if safe else f"{number:04d}")
     size = (_number(canvas.get("width")), _number(canvas.get("height")))
     picture, note, problem = _picture_of(canvas, size)
+    if picture is not None:
+        service = picture.service and replace(picture.service, id=_absolute(picture.service.id, base))
+        picture = replace(picture, url=_absolute(picture.url, base), service=service)
     return BookPage(
         name=name,
         id=_id(canvas),
@@ -214,6 +221,20 @@ def _picture(body: Any) -> tuple[Picture | None, str]:
         url_is_part=bool(address),
     )
     return (picture, "") if picture.url or service else (None, "a picture without an address")
+
+
+def _is_address(text: str) -> bool:
+    return text.lower().startswith(("http://", "https://"))
+
+
+def _absolute(address: str, base: str) -> str:
+    """As it is written, when it is whole, or when nobody knows what it belongs to."""
+    if not address or _SCHEME.match(address) or not _is_address(base):
+        return address
+    try:
+        return urljoin(base, address)
+    except ValueError:
+        return address
 
 
 def _service(body: dict[str, Any]) -> ImageService | None:

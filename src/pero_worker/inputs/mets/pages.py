@@ -12,6 +12,7 @@ from pero_worker.errors import NoInputError
 from pero_worker.inputs.books import Book, BookKind, BookPage, ImageService, Names, Picture, safe_name
 from pero_worker.inputs.iiif.image import base_of
 from pero_worker.inputs.mets.read import Mets, MetsFile, MetsPage
+from pero_worker.names import counted
 
 _BEST_GROUPS = ("ocr-d-img", "max", "original", "master/img", "local", "default", "image", "img")
 _POOR_GROUPS = frozenset({"thumbs", "min", "download", "presentation", "teaser", "thumbnail"})
@@ -55,6 +56,10 @@ def book_of(mets: Mets, *, source: str, home: Path | None, options: MetsOptions)
     pages = [(page, [files[name] for name in page.files if name in files]) for page in mets.pages]
     if not pages:
         pages = [(MetsPage(id="", label="", files=(file.id,)), [file]) for file in _without_map(mets, options)]
+    if mets.others and not any(own for _, own in pages):
+        named = ", ".join(urljoin(source, other) if home is None else other for other in mets.others[:3])
+        others = counted(len(mets.others), "other")
+        raise NoInputError(f"{source} is a METS that points to {others}: name those, as {named}")
     if not pages:
         raise NoInputError(f"{source} is a METS without pages and without pictures")
     names = Names()

@@ -14,6 +14,7 @@ from pero_worker.inputs.books import MAX_PAGES
 MAX_BYTES = 64_000_000
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 _MAX_DEPTH = 50
+_MAPS_OF_PAGES = ("physical", "manuscript")
 Element: TypeAlias = etree._Element
 
 
@@ -57,12 +58,17 @@ class Mets:
     """Title, '' when not told."""
     warnings: tuple[str, ...]
     """What is wrong with it."""
+    others: tuple[str, ...] = ()
+    """Addresses of other METS that it points to, as that of a series does to its volumes."""
 
 
 def parse_xml(data: bytes, source: str) -> Element:
     """The root; nothing is loaded or expanded. NoInputError says in a sentence why it cannot be used."""
     if len(data) > MAX_BYTES:
         raise NoInputError(f"{source} is larger than {MAX_BYTES // 1_000_000} MB and was not read")
+    text = data.removeprefix(b"\xef\xbb\xbf")
+    if text[:1].isspace():  # As programs leave it that write a line too many: no reader would take the declaration.
+        data = text.lstrip()
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
         root = etree.fromstring(data, parser)
@@ -105,7 +111,8 @@ def read_mets(data: bytes, source: str) -> Mets:
         missing = [name for name in page.files if name not in known]
         if missing:
             warnings.append(f"page {number} refers to files that are not listed: {', '.join(missing[:5])}")
-    return Mets(files=files, pages=pages, label=_title(mets), warnings=tuple(warnings))
+    others = tuple(_href(element) for element in mets.iter() if _tag(element) == "mptr")
+    return Mets(files=files, pages=pages, label=_title(mets), warnings=tuple(warnings), others=others)
 
 
 def _groups(parent: Element, above: str = "", depth: int = 0) -> Iterator[tuple[str, Element]]:
@@ -129,12 +136,16 @@ def _files_of(name: str, group: Element) -> Iterator[MetsFile]:
 
 
 def _href(locator: Element) -> str:
-    return (locator.get(_XLINK) or locator.get("href") or "").strip()
+    """Whatever namespace it is in: there are several of XLink's, and documents without."""
+    found = locator.get(_XLINK) or next(
+        (value for name, value in locator.attrib.items() if etree.QName(name).localname == "href"), ""
+    )
+    return str(found).strip()
 
 
 def _pages(mets: Element, warnings: list[str]) -> Iterator[MetsPage]:
     maps = list(_children(mets, "structMap"))
-    for wanted in ("physical", "manuscript"):
+    for wanted in _MAPS_OF_PAGES:
         fitting = [found for found in maps if found.get("TYPE", "").lower() == wanted]
         if fitting:
             break
@@ -149,6 +160,9 @@ def _pages(mets: Element, warnings: list[str]) -> Iterator[MetsPage]:
     outer = {ancestor for page in pages for ancestor in _ancestors(page)}
     pages = [page for page in pages if page not in outer]
     pages = pages or [division for division in divisions if next(_children(division, "div"), None) is None]
+    if fitting[0].get("TYPE", "").lower() == "logical" and not any(map(_has_files, pages)):
+        warnings.append("its only map (structMap) names no files: the pictures are taken in the order of the files")
+        return
     orders = [page.get("ORDER", "").strip() for page in pages]
     if pages and all(order.isascii() and order.isdigit() and len(order) < 10 for order in orders):
         pages = [page for _, page in sorted(zip(map(int, orders), pages, strict=True), key=lambda pair: pair[0])]
@@ -160,6 +174,10 @@ def _pages(mets: Element, warnings: list[str]) -> Iterator[MetsPage]:
             label=(page.get("ORDERLABEL") or page.get("LABEL") or "").strip()[:1000],
             files=tuple(dict.fromkeys(_references(page))),
         )
+
+
+def _has_files(page: Element) -> bool:
+    return next(_references(page), None) is not None
 
 
 def _ancestors(element: Element) -> Iterator[Element]:

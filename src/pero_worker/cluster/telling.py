@@ -1,0 +1,75 @@
+"""What a look at a cluster says to people: the same cells and words on a terminal and on a web page. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from pero_worker.cluster.state import Look, Problem
+
+STAGE_HEADINGS = ("stage", "waiting", "workers", "s/page", "pages/s", "left", "version")
+WORKER_HEADINGS = ("worker", "status", "since", "stage", "host", "pages", "failed", "last error")
+
+
+def stage_rows(look: Look) -> list[tuple[str, ...]]:
+    """Cells under `STAGE_HEADINGS`: stages, then other queues in which something waits."""
+    rows: list[tuple[str, ...]] = []
+    for stage in look.stages:
+        left = "" if stage.seconds_left is None else str(timedelta(seconds=round(stage.seconds_left)))
+        rows.append(
+            (
+                f"{stage.name} (disabled)" if stage.disabled else stage.name,
+                "?" if stage.messages is None else str(stage.messages),
+                str(stage.workers),
+                "" if stage.mean_seconds is None else f"{stage.mean_seconds:.2f}",
+                "" if stage.rate is None else f"{stage.rate:.2f}",
+                left,
+                stage.version,
+            )
+        )
+    return rows + [(name, str(waiting), "", "", "", "", "") for name, waiting in look.outputs.items()]
+
+
+def worker_rows(look: Look, now: datetime) -> list[tuple[str, ...]]:
+    """Cells under `WORKER_HEADINGS`."""
+    return [
+        (
+            worker.name,
+            worker.word,
+            age(worker.since, now),
+            ", ".join(worker.stages),
+            str(worker.facts.get("host", "")),
+            str(worker.facts.get("pages", "")),
+            str(worker.failures or ""),
+            worker.last_error,
+        )
+        for worker in look.workers
+    ]
+
+
+def lead(look: Look) -> str:
+    """Who plans."""
+    return f"watchdog: {look.leader}" if look.leader else "watchdog: none leads"
+
+
+def moves(look: Look, now: datetime, number: int) -> list[str]:
+    """What the watchdog did last and why, the newest first: `12 s ago: w1 holds ocr, as ...`."""
+    return [
+        f"{age(move.when, now)} ago: {move.worker} holds {', '.join(move.stages) or 'nothing'}: {move.reason}"
+        for move in reversed(look.moves[-number:])
+    ]
+
+
+def since(problem: Problem, now: datetime) -> str:
+    """` (for 3 min)`; '' where nobody knows."""
+    return f" (for {age(problem.since, now)})" if problem.since else ""
+
+
+def age(moment: datetime | None, now: datetime) -> str:
+    """In the largest unit that says it: `12 s`, `3 min`, `5 h`, `2 d`."""
+    if moment is None:
+        return ""
+    seconds = max(0, round((now - moment).total_seconds()))
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size or (seconds >= size and unit == "d"):
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

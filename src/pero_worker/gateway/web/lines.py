@@ -1,0 +1,187 @@
+"""A page's lines as they are shown beside its scan, and beside what another engine made of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from pero_worker.page import Line, Page
+from pero_worker.text import one_line
+
+_Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+_SURE, _FAIR = 0.95, 0.85
+"""Confidences from which a line is called that."""
+_DOUBTFUL = 0.85
+"""Words that are less sure are marked."""
+_MAX_POINTS = 60
+MAX_LINES = 1500
+"""Of a page that are shown; a newspaper has some 800."""
+_BAND_PIXELS = 64.0
+_MAX_BANDS = 500
+"""Of a line's height, into which it is sorted."""
+_MAX_WORDS = 60
+"""Of a line that are compared; what is longer is shown as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A part of a line's text."""
+
+    text: str
+    """With its spaces."""
+    marked: bool = False
+    """Whether it is doubtful, or differs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownLine:
+    """A line of a page."""
+
+    number: int
+    """From 1, in the order of reading."""
+    points: str
+    """Its outline as SVG writes it, in pixels of the page."""
+    confidence: float | None
+    """How likely a letter of it is right; None: not known."""
+    pieces: tuple[Piece, ...]
+    """Its text."""
+    kind: str | None
+    """Of its region."""
+
+    @property
+    def grade(self) -> str:
+        """How sure it is: `sure`, `fair`, `unsure`, `unknown`."""
+        if self.confidence is None:
+            return "unknown"
+        return "sure" if self.confidence >= _SURE else "fair" if self.confidence >= _FAIR else "unsure"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A line, and what another engine has in its place."""
+
+    left: ShownLine
+    right: tuple[Piece, ...]
+    """Marked where it differs; () = nothing."""
+    right_confidence: float | None
+    """Of the other engine's line."""
+
+
+def shown_lines(page: Page) -> list[ShownLine]:
+    """The lines in the order of reading, the first `MAX_LINES` of them."""
+    found = [(line, region.kind) for region in page.regions for line in region.lines][:MAX_LINES]
+    return [
+        ShownLine(
+            number=number,
+            points=_points(line),
+            confidence=line.confidence,
+            pieces=tuple(_pieces(line)),
+            kind=kind,
+        )
+        for number, (line, kind) in enumerate(found, 1)
+    ]
+
+
+def worst_first(lines: Sequence[ShownLine]) -> list[ShownLine]:
+    """Those that nothing is known of come last."""
+    return sorted(lines, key=lambda line: (line.confidence is None, line.confidence or 0.0, line.number))
+
+
+def _points(line: Line) -> str:
+    points = line.polygon or line.baseline
+    step = max(1, len(points) // _MAX_POINTS)
+    return " ".join(f"{x:.0f},{y:.0f}" for x, y in points[::step])
+
+
+def _pieces(line: Line) -> Iterator[Piece]:
+    text = line.text or ""
+    if " ".join(word.text for word in line.words) != text:
+        yield Piece(text=one_line(text))
+        return
+    for place, word in enumerate(line.words):
+        if place:
+            yield Piece(text=" ")
+        yield Piece(text=one_line(word.text), marked=word.confidence is not None and word.confidence < _DOUBTFUL)
+
+
+def pairs(left: Page, right: Page) -> tuple[list[Pair], list[str]]:
+    """Each line of `left` with those of `right` that lie on it; and what lies on none of them."""
+    ours, others = list(left.lines())[:MAX_LINES], list(right.lines())[:MAX_LINES]
+    boxes = [_box(line) for line in ours]
+    bands = _bands(boxes)
+    scale = (left.width / max(right.width, 1), left.height / max(right.height, 1))
+    matched: dict[int, list[Line]] = {}
+    alone = []
+    for other in others:
+        x, y = _centre(other)
+        at = (x * scale[0], y * scale[1])
+        place = _nearest(at, boxes, bands.get(int(at[1] // _BAND_PIXELS), ()))
+        if place is None:
+            alone.append(one_line(other.text or ""))
+        else:
+            matched.setdefault(place, []).append(other)
+    made = []
+    for place, (line, shown) in enumerate(zip(ours, shown_lines(left), strict=True)):
+        beside = sorted(matched.get(place, ()), key=lambda other: _centre(other)[0])
+        text = " ".join(other.text or "" for other in beside)
+        known = [other.confidence for other in beside if other.confidence is not None]
+        made.append(
+            Pair(
+                left=shown,
+                right=tuple(_difference(line.text or "", text)),
+                right_confidence=min(known) if known else None,
+            )
+        )
+    return made, [text for text in alone if text]
+
+
+def _box(line: Line) -> _Box:
+    points = line.polygon or line.baseline or ((0.0, 0.0),)
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _centre(line: Line) -> tuple[float, float]:
+    left, top, right, bottom = _box(line)
+    return (left + right) / 2, (top + bottom) / 2
+
+
+def _bands(boxes: Sequence[_Box]) -> Mapping[int, Sequence[int]]:
+    """Places of the boxes that reach into each band of the page, so that a point need be compared with few."""
+    found: dict[int, list[int]] = {}
+    for place, (_, top, _, bottom) in enumerate(boxes):
+        first, last = int(top // _BAND_PIXELS), int(bottom // _BAND_PIXELS)
+        for band in range(first, min(last, first + _MAX_BANDS) + 1):
+            found.setdefault(band, []).append(place)
+    return found
+
+
+def _nearest(at: tuple[float, float], boxes: Sequence[_Box], places: Sequence[int]) -> int | None:
+    """Which of the boxes at these places the point lies in; of several, that whose middle line is nearest."""
+    x, y = at
+    inside = [
+        (abs(y - (top + bottom) / 2), place)
+        for place in places
+        for left, top, right, bottom in (boxes[place],)
+        if left <= x <= right and top <= y <= bottom
+    ]
+    return min(inside)[1] if inside else None
+
+
+def _difference(left: str, right: str) -> Iterator[Piece]:
+    """`right`, marked where its words are not those of `left`."""
+    if not right:
+        return
+    one, other = left.split(), right.split()
+    if len(one) > _MAX_WORDS or len(other) > _MAX_WORDS:
+        yield Piece(text=one_line(right), marked=left != right)
+        return
+    matcher = SequenceMatcher(None, one, other, autojunk=False)
+    for place, (tag, _, _, begin, end) in enumerate(matcher.get_opcodes()):
+        if tag == "delete":
+            continue
+        if place and begin:
+            yield Piece(text=" ")
+        yield Piece(text=one_line(" ".join(other[begin:end])), marked=tag != "equal")

@@ -1,0 +1,69 @@
+"""What the pages say, in each language: one catalogue a language in `words/`. Pure, but for reading the catalogues."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+LANGUAGES: Mapping[str, str] = {"en": "English", "de": "Deutsch", "cs": "Čeština"}
+"""Code and own name; the first is what is shown to those who ask for none of them."""
+_FOLDER = Path(__file__).parent / "words"
+_PLURALS: Mapping[str, Callable[[int], str]] = {
+    "en": lambda n: "one" if n == 1 else "other",
+    "de": lambda n: "one" if n == 1 else "other",
+    "cs": lambda n: "one" if n == 1 else "few" if 2 <= n <= 4 else "other",
+}
+_MAX_HEADER = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """The catalogue of one language."""
+
+    language: str
+    """Its code."""
+    texts: Mapping[str, str | Mapping[str, str]]
+    """By key; several where the number `n` decides which is right."""
+
+    def __call__(self, key: str, /, **values: object) -> str:
+        """The text of a key, with its values in it. KeyError: there is no such key."""
+        text = self.texts[key]
+        if not isinstance(text, str):
+            number = values.get("n")
+            text = text[_PLURALS[self.language](number if isinstance(number, int) else 0)]
+        return text.format(**values) if values else text
+
+    def has(self, key: str) -> bool:
+        return key in self.texts
+
+    def number(self, value: float, digits: int = 0) -> str:
+        """As the language writes it: `1,234.5`, `1.234,5`, `1 234,5`."""
+        text = f"{value:,.{digits}f}"
+        marks = {"en": ",.", "de": ".,", "cs": "\u00a0,"}[self.language]
+        return text.replace(",", "\0").replace(".", marks[1]).replace("\0", marks[0])
+
+
+@cache
+def words_of(language: str) -> Words:
+    values = tomllib.loads((_FOLDER / f"{language}.toml").read_text("utf-8"))
+    texts = {f"{room}.{key}": text for room, entries in values.items() for key, text in entries.items()}
+    return Words(language=language, texts=texts)
+
+
+def choose_language(wished: str | None, accepted: str) -> str:
+    """The language that somebody chose, else the best of those that their browser asks for (`Accept-Language`)."""
+    if wished in LANGUAGES:
+        return str(wished)
+    found: list[tuple[float, int, str]] = []
+    for place, part in enumerate(accepted[:_MAX_HEADER].split(",")):
+        name, _, more = part.strip().partition(";")
+        quality = re.fullmatch(r"\s*q=(0(?:\.[0-9]{1,3})?|1(?:\.0{1,3})?)\s*", more)
+        weight = float(quality[1]) if quality else 1.0
+        code = name.strip().lower().partition("-")[0]
+        if code in LANGUAGES and weight > 0:
+            found.append((-weight, place, code))
+    return min(found)[2] if found else next(iter(LANGUAGES))
