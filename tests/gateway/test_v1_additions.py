@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pypdfium2 as pdfium
 import pytest
 from gateway.conftest import CLIENT, V1, Legacy, Roles, RunningGateway, picture, roles_of, running
 from lxml import etree
@@ -206,6 +207,14 @@ def test_documents_of_several_pages(roles: Roles, gateway: RunningGateway) -> No
         assert side.size == (200, 102)
     text = user.ask("GET", f"/jobs/{job}/pages/paper_0002.pdf/results/text").text
     assert text.startswith("one line: paper_0002.pdf")
+    for name, count in (("book.tif", 3), ("paper.pdf", 2), ("a.jpg", 1)):
+        made = user.ask("GET", f"/jobs/{job}/pages/{name}/results/pdf")
+        assert (made.status_code, made.headers["content-type"]) == (200, "application/pdf"), made.text
+        with pdfium.PdfDocument(made.content) as shown:
+            texts = [shown[number].get_textpage().get_text_bounded() for number in range(len(shown))]
+        assert len(texts) == count
+        assert all("one line" in text for text in texts)
+    assert user.ask("GET", f"/jobs/{job}/pages/book_0002.tif/results/pdf").json()["code"] == "PAGE_FAILED"
     taken = user.create("x.tif", "x_0002.tif")
     refused = user.upload(taken, "x.tif", tiff.getvalue())
     assert (refused.status_code, refused.json()["code"]) == (409, "IMAGE_NAME_TAKEN")

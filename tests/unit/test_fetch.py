@@ -15,6 +15,7 @@ from PIL import Image
 
 from pero_worker.errors import PageError, UsageError
 from pero_worker.inputs.books import ImageService, Picture
+from pero_worker.inputs.iiif.image import description_of
 from pero_worker.inputs.pictures import PictureBringer, PictureOptions
 from pero_worker.inputs.web.addresses import AddressRules
 from pero_worker.inputs.web.cache import WebCache
@@ -333,3 +334,22 @@ def test_the_cache_makes_room_and_survives_damage(tmp_path: Path, monkeypatch: p
     for path in tmp_path.rglob("*.json"):
         path.write_text("{")
     assert cache.get("19") is None
+
+
+@pytest.mark.parametrize("path", ["none", "very/none"])
+def test_no_message_tells_a_login(server: Library, make: Make, path: str) -> None:
+    """A document, or a user, may name an address with one in it."""
+    address = f"{server.home.replace('http://', 'http://me:se@cret@')}/{path}"
+    with pytest.raises(PageError) as caught:
+        make().picture(address)
+    assert "cret" not in str(caught.value) and f"{server.home}/{path}" in str(caught.value)
+
+
+def test_a_description_without_context_tells_its_version_by_its_profile() -> None:
+    """Quality is called 'native' in version 1 alone."""
+    info = {"@id": "x", "width": "400", "height": "600", "profile": "http://iiif.io/api/image/2/level2.json"}
+    assert description_of(info).version == 2
+    assert (
+        description_of({**info, "profile": "http://library.stanford.edu/iiif/image-api/compliance.html#level1"}).version
+        == 1
+    )

@@ -33,11 +33,15 @@ class Sending:
     """A message on its way."""
 
     queue: str
+    """Where it goes."""
     body: bytes
+    """As it is sent."""
     priority: int = 0
+    """Messages with a higher one go first."""
     answers: int = 0
     """Tag of the delivery that is acknowledged once this is confirmed; 0 = none."""
     done: Done
+    """Called when it is confirmed, or came back."""
     refusal: PeroWorkerError | None = None
     """Why it came back."""
 

@@ -15,6 +15,9 @@ from pero_worker.gateway.overview import NoOverview, Watching
 from pero_worker.gateway.settings import GatewaySettings
 from pero_worker.gateway.store.database import Database
 from pero_worker.gateway.store.keys import find_key, needs_touch, touch
+from pero_worker.jobs.apart import ProcessApart
+
+_APART_SECONDS = 120.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class Gateway:
     """Why pages are not being done at present."""
     watching: Watching = field(default_factory=lambda: Watching(NoOverview()))
     """What is seen of whoever does the pages."""
+    apart: ProcessApart
+    """Opens files that may crash it."""
     limiter: RateLimiter
     """How many requests a key may make."""
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -61,5 +66,10 @@ def open_gateway(settings: GatewaySettings) -> Gateway:
     database.create()
     limiter = RateLimiter(OwnBuckets() if database.is_sqlite else SharedBuckets(database))
     return Gateway(
-        settings=settings, database=database, files=files, server_secret=files.server_secret(), limiter=limiter
+        settings=settings,
+        database=database,
+        files=files,
+        server_secret=files.server_secret(),
+        apart=ProcessApart(time_limit=_APART_SECONDS),
+        limiter=limiter,
     )

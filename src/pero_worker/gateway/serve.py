@@ -72,6 +72,7 @@ def serve(
                 helper.stop()
             fetcher.close()
             library.close()
+            gateway.apart.close()
             gateway.database.close()
 
 

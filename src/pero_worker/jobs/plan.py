@@ -13,6 +13,7 @@ from pero_worker.inputs.books import Book, BookPage, Picture
 from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES
 from pero_worker.inputs.documents import count_pages, opens_safely
 from pero_worker.inputs.naming import SourceDocument, page_name
+from pero_worker.inputs.web.addresses import without_login
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.records import Fingerprint
 
@@ -103,12 +104,12 @@ class PageTask:
     @property
     def _source(self) -> str:
         if self.listed is None:
-            return self.document.address or str(self.document.path)
+            return without_login(self.document.address) or str(self.document.path)
         picture = self.listed.picture
         if picture is None:
             return self.document.book.source if self.document.book else ""
         service = picture.service.id if picture.service else ""
-        return str(picture.file) if picture.file else service or picture.url
+        return str(picture.file) if picture.file else without_login(service or picture.url)
 
     @property
     def is_whole_file(self) -> bool:

@@ -19,7 +19,9 @@ class ListedPage:
     """A page of a document: `picture` says how it is fetched, or `problem` why it cannot be."""
 
     name: str
+    """What the page is called in its job."""
     url: str = ""
+    """Where its picture is, if it has one address."""
     picture: Mapping[str, Any] | None = None
     problem: str = ""
 

@@ -144,6 +144,12 @@ def pages_of(connection: Connection, job: str) -> Sequence[RowMapping]:
     return connection.execute(query).mappings().all()
 
 
+def pages_of_document(connection: Connection, page: str) -> Sequence[RowMapping]:
+    """The page, and those that its upload held beside it, in their order."""
+    query = select(pages).where((pages.c.id == page) | (pages.c.document == page)).order_by(pages.c.frame)
+    return connection.execute(query).mappings().all()
+
+
 def accept_upload(
     connection: Connection, job: RowMapping, page: RowMapping, kind: str, now: float, **more: Any
 ) -> bool:

@@ -35,6 +35,8 @@ def new_job(connection: Connection, job_id: UUID, key: Key) -> RowMapping:
 
 
 def check_new(job: RowMapping, key: Key) -> None:
+    if job["files_gone"]:
+        raise ApiError(410, "JOB_GONE", "The job's files were removed, and it takes no others.")
     if job["state"] != JobState.NEW and key.role is Role.USER:
         message = "Files can be uploaded only while the job is new."
         raise ApiError(409, "JOB_NOT_IN_NEW", message, details={"state": job["state"]})

@@ -14,6 +14,8 @@ from pero_worker.gateway.states import JobState
 from pero_worker.gateway.v1.replies import seconds_of
 
 _INT = 2**31 - 1
+PDF = "pdf"
+"""A format that is made when it is asked for: it need not be named before."""
 
 
 def _line(text: str) -> str:
@@ -57,7 +59,7 @@ class Model(BaseModel):
 
 
 def _some_formats(names: list[str] | None) -> list[str] | None:
-    known = {name for name, form in installed_formats().items() if isinstance(form, PageFormat)}
+    known = {name for name, form in installed_formats().items() if isinstance(form, PageFormat)} | {PDF}
     for name in names or ():
         if name not in known:
             raise ValueError(f"choose from {', '.join(sorted(known))}")

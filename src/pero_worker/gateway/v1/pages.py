@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
@@ -13,6 +14,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request
 from PIL import Image as Pillow
 from sqlalchemy import Connection, RowMapping, select, tuple_
+from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response
 
 import pero_worker
@@ -25,13 +27,14 @@ from pero_worker.gateway.errors import ApiError, invalid
 from pero_worker.gateway.keys import Key, Role
 from pero_worker.gateway.names import storable
 from pero_worker.gateway.outcomes import page_content
+from pero_worker.gateway.searchable import write_pdf
 from pero_worker.gateway.states import Backend, PageState
 from pero_worker.gateway.store.engines import engine_by_id
 from pero_worker.gateway.store.idempotency import once
 from pero_worker.gateway.store.jobs import cancel_job, expire_job, find_page, retry_pages
 from pero_worker.gateway.store.schema import pages, results
 from pero_worker.gateway.v1.access import allowed_job, no_image
-from pero_worker.gateway.v1.models import Retry
+from pero_worker.gateway.v1.models import PDF, Retry
 from pero_worker.gateway.v1.replies import cost_data, date, ok
 from pero_worker.inputs.documents import read_page
 from pero_worker.jobs.costs import Prices, cost_of, use_of
@@ -114,10 +117,11 @@ def _page(job: str, page: RowMapping, made: list[RowMapping], stages: Sequence[s
 
 @router.get("/jobs/{job_id}/pages/{name}/results/{kind}", response_class=FileResponse)
 def get_page_result(request: Request, key: Reader, job_id: UUID, name: str, kind: str) -> Response:
-    """A page's result; formats that were not asked for are made from the PAGE XML."""
+    """A page's result; formats that were not asked for are made from the PAGE XML, and `pdf`, the scan with its text to
+    search in, at each time. The first page of a PDF or TIFF of several pages gives all of it."""
     gateway = gateway_of(request)
     form = installed_formats().get(kind)
-    if not isinstance(form, PageFormat):
+    if not isinstance(form, PageFormat) and kind != PDF:
         raise invalid(("path", "kind"), "There is no such format.")
     with gateway.database.read() as connection:
         job = allowed_job(connection, job_id, key)
@@ -128,6 +132,8 @@ def get_page_result(request: Request, key: Reader, job_id: UUID, name: str, kind
             .first()
         )
     _check_done(page)
+    if not isinstance(form, PageFormat):
+        return _pdf(gateway, job, page)
     media = "application/xml" if kind in _XML else {"json": "application/json"}.get(kind, "text/plain; charset=utf-8")
     path = gateway.files.page_result(job["id"], page["id"], kind)
     if job["backend"] == Backend.FARM and row is not None and path.is_file():
@@ -142,6 +148,20 @@ def get_page_result(request: Request, key: Reader, job_id: UUID, name: str, kind
         content = _made(gateway, job, page, form)
     headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "Cache-Control": "private, no-cache"}
     return Response(content, headers=headers, media_type=media)
+
+
+def _pdf(gateway: Gateway, job: RowMapping, page: RowMapping) -> Response:
+    if not gateway.files.image(job["id"], page["document"] or page["id"]).is_file():
+        raise ApiError(410, "IMAGE_GONE", "The scan is not on the server any more.")
+    with ExitStack() as stack:
+        path = stack.enter_context(gateway.files.unfinished())
+        try:
+            write_pdf(gateway, job, page, path)
+        except PageError as error:
+            raise ApiError(409, "PAGE_FAILED", f"The page cannot be told in this format: {error}") from error
+        # It goes when it has been sent.
+        sent = BackgroundTask(stack.pop_all().close)
+    return FileResponse(path, media_type="application/pdf", headers={"Cache-Control": "private"}, background=sent)
 
 
 def _packed(content: bytes, media: str, headers: dict[str, str]) -> Response:

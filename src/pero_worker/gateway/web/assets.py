@@ -25,11 +25,13 @@ class Asset:
     """A file as it is sent."""
 
     content: bytes
+    """As it lies in the package."""
     packed: bytes
     """The same by gzip."""
     digest: str
     """Part of its address."""
     media: str
+    """Its type, as HTTP says it."""
 
 
 @cache

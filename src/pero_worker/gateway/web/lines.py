@@ -23,6 +23,7 @@ class Piece:
     """A part of a line's text."""
 
     text: str
+    """With its spaces."""
     marked: bool = False
     """Whether it is doubtful, or differs."""
 
@@ -36,6 +37,7 @@ class ShownLine:
     points: str
     """Its outline as SVG writes it, in pixels of the page."""
     confidence: float | None
+    """How likely a letter of it is right; None: not known."""
     pieces: tuple[Piece, ...]
     """Its text."""
     kind: str | None
@@ -57,6 +59,7 @@ class Pair:
     right: tuple[Piece, ...]
     """Marked where it differs; () = nothing."""
     right_confidence: float | None
+    """Of the other engine's line."""
 
 
 def shown_lines(page: Page) -> list[ShownLine]:

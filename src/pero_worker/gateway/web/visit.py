@@ -32,7 +32,9 @@ class Visit:
     """A request of a browser, and who makes it."""
 
     request: Request
+    """As it came."""
     gateway: Gateway
+    """That it came to."""
     words: Words
     """In their language."""
     chosen_language: str = ""

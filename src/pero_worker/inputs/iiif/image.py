@@ -230,7 +230,8 @@ def _version(document: dict[str, Any]) -> int:
     kind = str(document.get("type", document.get("@type", "")))
     if kind.startswith("ImageService") and kind[-1] in "123":
         return int(kind[-1])
-    text = " ".join(str(context) for context in _list(document.get("@context")))
+    texts = (*_list(document.get("@context")), *_list(document.get("profile")))
+    text = " ".join(text for text in texts if isinstance(text, str))
     if "image/3" in text:
         return 3
     if "image/2" in text or (not text and "protocol" in document):

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pero_worker.errors import PageError
 
+_LOGIN = re.compile(r"^(https?://)[^/?#\s]*@", re.IGNORECASE)
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
 _METADATA = frozenset({"100.100.100.200", "fd00:ec2::254"})
 """Services of clouds that hand out logins; others have link-local addresses."""
+
+
+def without_login(url: str) -> str:
+    """For reports."""
+    return _LOGIN.sub(r"\1", url, count=1)
+
+
+def shown(url: str) -> str:
+    """For messages: without a login, and no longer than people read."""
+    return without_login(url)[:500]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +43,11 @@ class AddressRules:
             host = (parts.hostname or "").rstrip(".").lower()
             _ = parts.port
         except ValueError:
-            raise PageError(f"{url[:200]!r} is no address", permanent=True) from None
+            raise PageError(f"{shown(url)[:200]!r} is no address", permanent=True) from None
         if parts.scheme not in {"http", "https"} or not host:
             raise PageError(
-                f"only addresses that begin with http:// or https:// are followed, not {url[:200]!r}", permanent=True
+                f"only addresses that begin with http:// or https:// are followed, not {shown(url)[:200]!r}",
+                permanent=True,
             )
         if parts.scheme == "http" and not self.plain and host not in self.named:
             raise PageError("only addresses that begin with https:// are followed", permanent=True)

@@ -18,7 +18,7 @@ import httpx
 
 import pero_worker
 from pero_worker.errors import PageError, UsageError
-from pero_worker.inputs.web.addresses import AddressRules
+from pero_worker.inputs.web.addresses import AddressRules, shown
 from pero_worker.inputs.web.cache import CacheEntry, WebCache
 from pero_worker.inputs.web.pace import LONGEST_PAUSE_SECONDS, MAX_TRIES, HostPace, pause_before_try, retry_after_of
 from pero_worker.ports import Clock
@@ -41,13 +41,18 @@ _MEANINGS = {
 }
 
 
+def _meaning(status: int) -> str:
+    if status < 400:
+        return "the server answers without it"
+    return _MEANINGS.get(status, "the server cannot serve it" if status >= 500 else "it is refused")
+
+
 class AnswerError(PageError):
     """The server answered with an error, which another address may not."""
 
     def __init__(self, url: str, status: int, body: bytes = b"") -> None:
         """`body`: the beginning of what the server says to a login that it wants."""
-        meaning = _MEANINGS.get(status, "the server cannot serve it" if status >= 500 else "it is refused")
-        super().__init__(f"{url[:500]}: {meaning} (HTTP status {status})", permanent=status < 500)
+        super().__init__(f"{shown(url)}: {_meaning(status)} (HTTP status {status})", permanent=status < 500)
         self.status = status
         self.body = body
 
@@ -183,11 +188,11 @@ class Fetcher:
                     self._check_status(url, response)
                     return self._keep(key, response, address, max_bytes)
             except httpx.InvalidURL as error:
-                raise PageError(f"{address[:200]!r} is no address", permanent=True) from error
+                raise PageError(f"{shown(address)!r} is no address", permanent=True) from error
             except (httpx.TransportError, httpx.DecodingError) as error:
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
-                raise _TryAgainError(PageError(f"{address[:500]} cannot be reached: {reason}")) from error
-        raise PageError(f"{url[:500]} redirects more than {_MAX_REDIRECTS} times", permanent=True)
+                raise _TryAgainError(PageError(f"{shown(address)} cannot be reached: {reason}")) from error
+        raise PageError(f"{shown(url)} redirects more than {_MAX_REDIRECTS} times", permanent=True)
 
     def _check_status(self, url: str, response: httpx.Response) -> None:
         status = response.status_code
@@ -200,7 +205,7 @@ class Fetcher:
 
     def _keep(self, key: str, response: httpx.Response, address: str, max_bytes: int) -> CacheEntry:
         too_large = PageError(
-            f"{address[:500]} is larger than {max_bytes / 1e6:g} MB; if it is real, raise --max-megabytes",
+            f"{shown(address)} is larger than {max_bytes / 1e6:g} MB; if it is real, raise --max-megabytes",
             permanent=True,
         )
         length = response.headers.get("content-length", "")
@@ -215,7 +220,7 @@ class Fetcher:
                 if size > max_bytes:
                     raise too_large
                 if self._clock.monotonic() - begun > _LONGEST_DOWNLOAD_SECONDS:
-                    raise PageError(f"{address[:500]} took longer than {_LONGEST_DOWNLOAD_SECONDS / 60:g} minutes")
+                    raise PageError(f"{shown(address)} took longer than {_LONGEST_DOWNLOAD_SECONDS / 60:g} minutes")
                 stream.write(chunk)
 
         return self._cache.put(
