@@ -30,7 +30,7 @@ if [[ -n ${PIP_CERT:-} ]]; then
     inside+=(-v "$(realpath "$PIP_CERT"):/mnt/authorities.pem:ro" --env PIP_CERT=/mnt/authorities.pem)
 fi
 
-"${build[@]}" bud --format docker --layers "${arguments[@]}" "${inside[@]}" -f "$here/packaging/Containerfile" -t pero-worker "$here"
+"${build[@]}" bud --format docker "${arguments[@]}" "${inside[@]}" -f "$here/packaging/Containerfile" -t pero-worker "$here"
 
 container=$("${build[@]}" from pero-worker)
 trap '"${build[@]}" rm "$container" >/dev/null' EXIT
