@@ -16,7 +16,7 @@ from PIL import Image as Picture
 from pero_worker.brokers.memory import MemoryBroker
 from pero_worker.coordinators.memory import MemoryCoordinator
 from pero_worker.coordinators.null import NoSuspects
-from pero_worker.errors import PageError, PeroWorkerError, RequestError, StageError, TransientError
+from pero_worker.errors import DeviceError, PageError, PeroWorkerError, RequestError, StageError, TransientError
 from pero_worker.inputs.images import decode_scan
 from pero_worker.page import Page
 from pero_worker.ports import Engine
@@ -203,6 +203,19 @@ def test_two_deaths_and_a_success_make_the_third_attempt(monkeypatch: pytest.Mon
         bench.broker.release("victim")
     bench.run()
     assert [(log.status, log.attempt) for log in bench.result().logs] == [("OK", 3)]
+
+
+def test_a_worker_that_lost_its_device_gives_the_page_back_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def process(work: EngineInput) -> EngineOutput:
+        raise DeviceError("the GPU failed: CUDA error: unspecified launch failure")
+
+    bench = Bench(monkeypatch, one=process)
+    bench.put("one", "out")
+    bench.put("one", "out")
+    bench.run()
+    assert bench.worker.has_lost_device and bench.worker.handled == 1
+    assert bench.broker.length("one") == 2 and bench.broker.length("out") == 0
+    assert bench.engines["one"].closed
 
 
 def test_transient_trouble_gives_the_page_back_uncounted_and_backs_off(monkeypatch: pytest.MonkeyPatch) -> None:
