@@ -248,7 +248,7 @@ class Watchdog:
         if any(isinstance(result, Exception) for result in results):
             logger.info("worker %s is gone", move.worker)
             return
-        self._told[move.worker] = Command(stages=move.stages, version=results[-1].version)
+        self._told[move.worker] = Command(stages=move.stages, version=results[-1].mzxid)
         logger.info("worker %s holds %s: %s", move.worker, ", ".join(move.stages) or "nothing", move.reason)
 
     def _note_moves(self, sent: Sequence[Move]) -> None:
