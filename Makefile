@@ -25,7 +25,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo demo-gateway screenshots install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-web bench-away bench-durability chaos fuzz mutants clean
+.PHONY: help demo demo-gateway screenshots install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-engine bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-web bench-away bench-durability chaos fuzz mutants clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -74,6 +74,9 @@ bench-quality: $(VENV)/.stamp-test ## error rates on PAGES (default ../shared/pa
 
 bench-local: $(VENV)/.stamp-program ## speed of one machine on PAGES
 	$(BIN)/python benchmarks/local.py $(PAGES)
+
+bench-engine: $(VENV)/.stamp-program ## how busy the device of one process is, step by step; on a GPU too where there is one
+	$(BIN)/python benchmarks/engine.py $(PAGES)
 
 bench-start: $(VENV)/.stamp-test ## what starting costs, and what a worker and a watchdog without work take
 	$(BIN)/python benchmarks/start.py

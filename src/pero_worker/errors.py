@@ -1,7 +1,8 @@
 """One exception tree; the class of an error decides what happens to the page.
 
 PeroWorkerError
-├── TransientError    a server, the model store or a GPU is away: the page goes back, nothing is counted
+├── TransientError    a server or the model store is away: the page goes back, nothing is counted
+│   └── DeviceError   a GPU is: the same, and a new process takes over
 ├── PageError         this page cannot be done: counted on the page, never blocks the others
 ├── StageError        a pipeline or stage cannot be loaded: its pages wait
 ├── RequestError      the message itself is unusable: set aside whole
@@ -45,6 +46,10 @@ class TransientError(PeroWorkerError):
 
     exit_code = ExitCode.UNAVAILABLE
     failure_class = "transient"
+
+
+class DeviceError(TransientError):
+    """A GPU failed or is gone, as far as this process can tell: what a process has on a device does not outlive it."""
 
 
 class PageError(PeroWorkerError):

@@ -17,7 +17,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.coordinators import suspects, writebehind
 from pero_worker.coordinators.access import ZooKeeperAccess
 from pero_worker.coordinators.presence import Presence
-from pero_worker.coordinators.session import connect, session
+from pero_worker.coordinators.session import connect, session, wait_for
 from pero_worker.coordinators.zookeeper import ZooKeeperCoordinator
 from pero_worker.errors import TransientError, UsageError
 from pero_worker.work import WorkerStatus
@@ -143,3 +143,32 @@ def test_the_thread_that_writes_outlives_what_nobody_foresaw(
         until(lambda: client.get("/pero/worker/status/w1/status")[0] == b"PROCESSING")
         coordinator.close()
     assert [word in caplog.text for word in ("ValueError: odd", "TypeError: odder")] == [True, True]
+
+
+def test_a_command_that_was_read_by_half_is_read_again_when_zookeeper_is_back(
+    cluster: TestCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is lost between the first stage and the list of all of them: the watchdog believes in all."""
+    away = threading.Event()
+    asked: list[object] = []
+
+    def asking(client: Any, question: Any) -> Any:
+        asked.append(question)
+        if away.is_set():
+            raise TransientError("the connection to ZooKeeper is lost")
+        return wait_for(client, question)
+
+    monkeypatch.setattr("pero_worker.coordinators.zookeeper.wait_for", asking)
+    with proxied(cluster) as (proxy, client), cluster.client() as watchdog:
+        coordinator = ZooKeeperCoordinator(client, "w1", SystemClock())
+        coordinator.watch()
+        away.set()
+        number = len(asked)
+        base = "/pero/worker/status/w1"
+        watchdog.set(f"{base}/stages", b'["a", "b", "c"]')
+        watchdog.set(f"{base}/queue", b"a")
+        until(lambda: len(asked) > number and coordinator.assignment("w1").stages == ("a",))
+        away.clear()
+        proxy.cut()
+        until(lambda: coordinator.assignment("w1").stages == ("a", "b", "c"))
+        coordinator.close()

@@ -117,3 +117,14 @@ def test_the_page_of_the_cluster_says_what_status_says(cluster: TestCluster, tmp
         assert again is not None and again.body == delivery.body
         broker.ack(again)
         assert broker.state(DEAD_LETTERS).messages == 0
+        user = roles_of(gateway).user
+        with running_watchdog(cluster), running_worker(cluster, tmp_path), httpx.Client(base_url=gateway.url) as client:
+            job = user.create("a.jpg", engine_name="one")
+            user.upload(job, "a.jpg", picture())
+            assert user.wait(job)["state"] == "done"
+            client.post("/web/sign-in", data={"key": key}, headers=own)
+            until(lambda: " holds first: " in client.get("/web/cluster").text, 60)
+            told = subprocess.run(
+                command[:-1], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+            )
+            assert " holds first: " in told.stdout and "watchdog: dog" in told.stdout

@@ -110,6 +110,20 @@ def test_pages_on_their_way_arrive_once_each_and_those_without_a_queue_stay_in_h
         assert other.get(["a", "b"], "w", 0) is None
 
 
+def test_nothing_is_on_its_way_when_a_page_is_given_out_that_takes_long(cluster: TestCluster) -> None:
+    """It may kill the process: what is then not acknowledged would be done again."""
+    with cluster.broker(ahead=Ahead(), prefetch=4) as broker:
+        broker.declare("a")
+        broker.declare("b")
+        for number in range(4):
+            broker.publish("a", b"%d" % number)
+        arrived: list[object] = []
+        for number in range(4):
+            delivery = take(broker, "a")
+            assert arrived == [None] * number
+            broker.hand_on_soon(delivery, "b", delivery.body, 0, arrived.append)
+
+
 def test_give_back_leaves_the_page_to_another(cluster: TestCluster) -> None:
     with cluster.broker() as one, cluster.broker() as two:
         one.declare("a")

@@ -187,7 +187,7 @@ def test_a_dry_run_says_what_it_would_do_and_why(cluster: TestCluster, tmp_path:
             and "not served: disabled" in said
         )
         assert "worker w1: idle, holds nothing" in said
-        assert "would have w1 hold s1: it held nothing; s1: 1 pages, served by nobody" in said
+        assert "would have w1 hold s1: it held nothing; s1: 1 page, served by nobody" in said
         assert client.get(f"{WORKER}/queue")[0] == b""
 
 

@@ -8,8 +8,10 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,17 +26,22 @@ from strict import faults_of
 
 import pero_worker
 from pero_worker.engines.pero import load, speed
+from pero_worker.engines.pero.batches import ReadingDesk, as_batch, padded_widths
+from pero_worker.engines.pero.recognition import Recognition
 from pero_worker.engines.pero.smallprint import letter_height
 from pero_worker.engines.rules import Rule
-from pero_worker.errors import PageError, StageError
+from pero_worker.errors import DeviceError, PageError, StageError, TransientError
 from pero_worker.formats import pagexml
+from pero_worker.inputs.images import decode_image
 from pero_worker.page import Line, Page, Region
 from pero_worker.ports import Engine
 from pero_worker.work import EngineInput, EngineOutput
 
 pytest.importorskip("pero_ocr")
+torch = pytest.importorskip("torch")
 
 PIPELINE = Path(pero_worker.__file__).parent / "pipelines" / "print-latin"
+SCANS = Path(__file__).parents[2] / "build/demo/scans"
 LONG = "The quick brown fox jumps over the lazy dog. " * 6 + "And then it rests."
 
 
@@ -118,8 +125,8 @@ def test_text_words_and_logits_of_a_drawn_page(engine: Engine) -> None:
     assert "numba" not in sys.modules
 
 
-def test_a_line_across_a_rule_in_a_gutter_is_parted() -> None:
-    from pero_ocr.core.layout import PageLayout, RegionLayout, TextLine  # noqa: PLC0415 - repaired by the import above
+def test_a_line_across_a_rule_in_a_gutter_is_parted(engine: Engine) -> None:
+    from pero_ocr.core.layout import PageLayout, RegionLayout, TextLine  # noqa: PLC0415 - repaired by the engine
 
     from pero_worker.engines.pero.gutters import part_lines  # noqa: PLC0415
 
@@ -323,6 +330,105 @@ def test_what_pero_ocr_raises_becomes_a_page_error(engine: Engine, monkeypatch: 
         engine.process(EngineInput(name="p", size=0))
 
 
+def crops_of(engine: Engine, *images: np.ndarray) -> list[np.ndarray]:
+    """The pictures of lines that the engine's recogniser is shown."""
+    seen: list[np.ndarray] = []
+    reader = engine._readers[0]  # type: ignore[attr-defined]
+    lines = reader._lines
+    reader._lines = lambda crops: (seen.extend(crops), lines(crops))[1]
+    try:
+        for image in images:
+            run(engine, image)
+    finally:
+        del reader._lines
+    return seen
+
+
+def scan(name: str) -> np.ndarray:
+    return decode_image((SCANS / name).read_bytes())
+
+
+def test_a_line_is_read_as_it_is_read_alone_whatever_is_read_with_it(engine: Engine) -> None:
+    crops = crops_of(engine, scan("typewriter.png")[:700], drawn("The quick brown fox", "jumps over it", size=48))
+    read = Recognition(engine._readers[0].recogniser)  # type: ignore[attr-defined]
+    (width,) = padded_widths([max(crop.shape[1] for crop in crops)])
+    alone = [read(as_batch([crop], width))()[0] for crop in crops]
+    assert len(crops) > 5 and sum(len(text) for text, _ in alone) > 60
+    order = random.Random(4).sample(range(len(crops)), len(crops))
+    for number in (2, 3, len(crops)):
+        for start in range(0, len(crops), number):
+            places = order[start : start + number]
+            for place, (text, logits) in zip(places, read(as_batch([crops[at] for at in places], width))()):  # noqa: B905
+                assert text == alone[place][0]
+                # On most processors there is no difference at all; with another line's padding it is 0.1 and more.
+                assert np.abs(logits - alone[place][1]).max() < 0.01
+
+
+def test_pages_in_hand_at_a_time_read_as_one_after_the_other(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [drawn("The quick brown fox", "jumps over it", size=48), scan("typewriter.png")[:700]]
+    reader = engine._readers[0]  # type: ignore[attr-defined]
+    desk, sizes, all_here = reader._desk, [], threading.Barrier(4)
+
+    def watched(batch: np.ndarray) -> Any:
+        sizes.append(len(batch))
+        return desk.forward(batch)
+
+    shared = ReadingDesk(forward=watched, max_pixels=100_000)
+
+    class Desk:
+        def read(self, crops: list[np.ndarray]) -> list[Any]:
+            all_here.wait(120)
+            return shared.read(crops)
+
+    one_by_one = [run(engine, image).page for image in images]
+    monkeypatch.setattr(reader, "_desk", Desk())
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda image: run(engine, image).page, images * 2)) == one_by_one * 2
+    assert max(sizes) > 4, "the lines of several pages shared a batch"
+
+
+def test_a_device_without_memory_for_a_batch_reads_it_in_parts(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = drawn(*["The quick brown fox"] * 5)
+    before = run(engine, image)
+    recogniser = engine._readers[0].recogniser  # type: ignore[attr-defined]
+    model, sizes = recogniser.model, []
+
+    def small(pixels: Any) -> Any:
+        sizes.append(len(pixels))
+        if len(pixels) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return model(pixels)
+
+    monkeypatch.setattr(recogniser, "model", small)
+    assert run(engine, image).page == before.page
+    assert max(sizes) > 2 and sizes[-1] <= 2
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors"), DeviceError, "launch failure$"),
+        (torch.AcceleratorError("GPU has fallen off the bus"), DeviceError, "fallen off the bus"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), DeviceError, "EXECUTION_FAILED"),
+        (torch.OutOfMemoryError("CUDA out of memory."), TransientError, "no memory for this page now"),
+        (RuntimeError("expected 3 channels"), PageError, "expected 3 channels"),
+    ],
+)
+def test_a_gpu_that_fails_is_no_fault_of_the_page(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[Exception], said: str
+) -> None:
+    def fail(_pixels: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(engine, "_on_cpu", False)
+    for net in (engine._readers[0].recogniser, engine._parser.layout_parsers[0].engine.parsenet):  # type: ignore[attr-defined]
+        with monkeypatch.context() as patch:
+            patch.setattr(net, "model" if hasattr(net, "model") else "net", fail)
+            with pytest.raises(kind, match=said) as caught:
+                run(engine, drawn("The quick brown fox"))
+            assert type(caught.value) is kind
+
+
 @pytest.mark.parametrize("name", ["ocr.pt", "parsenet.pt"])
 def test_a_damaged_model_is_a_stage_error(tmp_path: Path, name: str) -> None:
     for file in ("ocr.json", "ocr.pt", "parsenet.pt"):
@@ -355,7 +461,7 @@ def test_bfloat16_is_used_where_the_processor_multiplies_it(monkeypatch: pytest.
     )  # letters that layout need not look at twice
     pages, names = {}, {}
     for precision, able in (("float32", True), ("bfloat16", False), ("bfloat16", True)):
-        monkeypatch.setattr(speed, "multiplies_bfloat16", lambda able=able: able)
+        monkeypatch.setattr(speed, "multiplies_bfloat16", lambda _device, able=able: able)
         loaded = load(stage(WORKER={"PRECISION": precision}), PIPELINE, "cpu")
         pages[precision, able], names[precision, able] = run(loaded, image).page, loaded.description
     exact, half = pages["float32", True], pages["bfloat16", True]

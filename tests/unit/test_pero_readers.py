@@ -75,13 +75,11 @@ class Recogniser:
 
     def __init__(self, text: str, probability: float, height: int = 40) -> None:
         self.text, self.probability, self.line_px_height = text, probability, height
-        self.characters, self.line_padding_px, self.max_input_horizontal_pixels = LETTERS, 32, 4000
+        self.characters = LETTERS
         self.seen: list[tuple[int, ...]] = []
-        self.widest: list[int] = []
 
     def process_lines(self, crops: list[np.ndarray]) -> tuple[list[Any], list[Any], list[Any]]:
         self.seen += [crop.shape for crop in crops]
-        self.widest.append(self.max_input_horizontal_pixels)
         labels = [label for letter in self.text for label in (LETTERS.index(letter), BLANK)]
         rest = (1 - self.probability) / (len(LETTERS) - 1)
         logits = np.full((len(labels), len(LETTERS)), np.log(rest), np.float32)
@@ -137,8 +135,6 @@ def test_no_lines_and_lines_of_any_width_are_read() -> None:
     odd = [*crops(1, 1), *crops(1, 8000), *crops(2, 300)]
     found = read(readers, odd)
     assert [reading.width for reading in found] == [1, 8000, 300, 300]
-    assert max(readers[1].recogniser.widest) == 8000 + 64
-    assert readers[1].recogniser.max_input_horizontal_pixels == 4000
 
 
 def test_when_a_reader_is_asked() -> None:

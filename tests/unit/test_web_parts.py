@@ -13,7 +13,7 @@ import pytest
 
 from pero_worker.gateway.sessions import make_token, read_token
 from pero_worker.gateway.web.assets import FOLDER, address, assets
-from pero_worker.gateway.web.lines import pairs, shown_lines, worst_first
+from pero_worker.gateway.web.lines import MAX_LINES, pairs, shown_lines, worst_first
 from pero_worker.gateway.web.render import POLICY
 from pero_worker.gateway.web.visit import own_path
 from pero_worker.gateway.web.words import LANGUAGES, choose_language, words_of
@@ -179,6 +179,14 @@ def test_two_engines_lines_are_laid_side_by_side() -> None:
     assert texts == [("the", False), (" ", False), ("cold", True), (" ", False), ("house", False)]
     assert found[0].right_confidence == 0.5
     assert (found[1].right, alone) == ((), ["below"])
+
+
+def test_a_page_of_very_many_lines_is_bounded() -> None:
+    page = page_of(*(line(str(n), n * 3.0, "a a a a a a", 0.5) for n in range(MAX_LINES + 500)))
+    found, alone = pairs(page, page)
+    assert (len(shown_lines(page)), len(found), alone) == (MAX_LINES, MAX_LINES, [])
+    high = page_of(line("h", 0, "x", 0.5), replace(line("t", 0, "y", 0.5), polygon=((0, 0), (9, 1e12), (0, 5))))
+    assert len(pairs(high, high)[0]) == 2
 
 
 def test_a_page_of_many_long_lines_is_compared_in_little_time() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +14,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from pero_worker.brokers.ahead import AHEAD_SECONDS, MOST_BYTES, MOST_MESSAGES, Ahead
 from pero_worker.brokers.intake import Intake
+from pero_worker.brokers.transport import join
 from pero_worker.brokers.window import LARGE_BYTES, Sending, Window
 from pero_worker.errors import PeroWorkerError, RequestError, TransientError
 
@@ -174,6 +177,16 @@ def test_a_lost_connection_leaves_nobody_waiting() -> None:
     out.window.fail(TransientError("lost"))
     assert {type(error) for error in out.became.values()} == {TransientError} and len(out.became) == 2
     assert out.acknowledged == []
+
+
+@pytest.mark.parametrize("sizes", [[], [1], [10, 20, 30], [70_000, 1, 2, 130_000, 3], [40_000] * 5])
+def test_what_is_small_is_written_together_in_order(sizes: list[int]) -> None:
+    chunks = [bytes([number]) * size for number, size in enumerate(sizes, 1)]
+    joined = deque(chunks)
+    join(joined)
+    assert b"".join(joined) == b"".join(chunks)
+    assert all(len(chunk) <= 65_536 or chunk in chunks for chunk in joined)
+    assert len(joined) <= 1 or all(len(one) + len(two) > 65_536 for one, two in pairwise(joined))
 
 
 # -- in ------------------------------------------------------------------------------------------------------------------

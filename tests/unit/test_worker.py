@@ -16,7 +16,7 @@ from PIL import Image as Picture
 from pero_worker.brokers.memory import MemoryBroker
 from pero_worker.coordinators.memory import MemoryCoordinator
 from pero_worker.coordinators.null import NoSuspects
-from pero_worker.errors import PageError, RequestError, StageError, TransientError
+from pero_worker.errors import DeviceError, PageError, PeroWorkerError, RequestError, StageError, TransientError
 from pero_worker.inputs.images import decode_scan
 from pero_worker.page import Page
 from pero_worker.ports import Engine
@@ -203,6 +203,19 @@ def test_two_deaths_and_a_success_make_the_third_attempt(monkeypatch: pytest.Mon
         bench.broker.release("victim")
     bench.run()
     assert [(log.status, log.attempt) for log in bench.result().logs] == [("OK", 3)]
+
+
+def test_a_worker_that_lost_its_device_gives_the_page_back_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def process(work: EngineInput) -> EngineOutput:
+        raise DeviceError("the GPU failed: CUDA error: unspecified launch failure")
+
+    bench = Bench(monkeypatch, one=process)
+    bench.put("one", "out")
+    bench.put("one", "out")
+    bench.run()
+    assert bench.worker.has_lost_device and bench.worker.handled == 1
+    assert bench.broker.length("one") == 2 and bench.broker.length("out") == 0
+    assert bench.engines["one"].closed
 
 
 def test_transient_trouble_gives_the_page_back_uncounted_and_backs_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -672,3 +685,43 @@ def test_a_hanging_engine_is_left_behind_with_its_process(monkeypatch: pytest.Mo
         delivery = bench.broker.get(("ocr",), "test", 10)
         assert delivery is not None
         assert "took longer than 0.05 s" in decode_request(delivery.body).logs[-1].log
+
+
+def test_a_worker_does_not_end_before_its_pages_have_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, ocr=recognise)
+    late: list[threading.Timer] = []
+
+    def hand_on_soon(
+        delivery: Delivery, queue: str, body: bytes, priority: int, done: Callable[[PeroWorkerError | None], None]
+    ) -> None:
+        def arrive() -> None:
+            bench.broker.hand_on(delivery, queue, body, priority)
+            done(None)
+
+        late.append(threading.Timer(0.1, arrive))
+        late[-1].start()
+
+    monkeypatch.setattr(bench.broker, "hand_on_soon", hand_on_soon)
+    for _ in range(3):
+        bench.put("ocr", "out")
+    bench.run()
+    assert bench.broker.length("out") == 3 and not bench.worker.busy
+    for timer in late:
+        timer.join()
+
+
+def test_a_page_on_its_way_out_is_no_suspect_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one may kill the process before it has arrived."""
+    bench, notes = Bench(monkeypatch, ocr=recognise), Notes()
+    monkeypatch.setattr(bench.worker, "_suspects", notes)
+    get, send = bench.broker.get, bench.broker.hand_on_soon
+
+    def get_again(queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:
+        delivery = get(queues, consumer, timeout)
+        return replace(delivery, redelivered=True) if delivery else None
+
+    monkeypatch.setattr(bench.broker, "get", get_again)
+    monkeypatch.setattr(bench.broker, "hand_on_soon", lambda *page: (notes.calls.append("send"), send(*page)))
+    bench.put("ocr", "out")
+    bench.run()
+    assert notes.calls == ["begin", "end, survived=True", "send"]

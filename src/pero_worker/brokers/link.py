@@ -17,6 +17,7 @@ from pika.adapters.blocking_connection import BlockingChannel, BlockingConnectio
 from pika.channel import Channel
 
 from pero_worker.brokers.intake import Intake
+from pero_worker.brokers.transport import hasten
 from pero_worker.brokers.window import REFUSED_BY_SIZE, Sending, Window, refused
 from pero_worker.errors import PeroWorkerError, RequestError, TransientError
 from pero_worker.wire import queues as wire
@@ -28,8 +29,6 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
 LOST = "the connection was lost while the page was in hand: RabbitMQ gives it to another worker"
-_RECEIVE_BYTES = 131072
-"""As large as a frame; pika's 4096 make it copy a page of 1 MB thirty times over."""
 
 
 class Link:
@@ -56,7 +55,7 @@ class Link:
         # The blocking connection itself would tell only after the call that waits.
         connection._impl.add_on_connection_blocked_callback(self._block)
         connection._impl.add_on_connection_unblocked_callback(self._unblock)
-        connection._impl._transport._MAX_RECV_BYTES = _RECEIVE_BYTES
+        hasten(connection)
         # Blocking channels poll after each acknowledgement and wait for each confirmation: many messages at once pass
         # those that pika has beneath.
         self.intake = Intake(_plain_channel(connection), number, partial(arrive, self))

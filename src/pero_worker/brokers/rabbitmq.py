@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -22,6 +24,9 @@ from pero_worker.work import Delivery
 logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.25
 """A message that is worked on for longer does not hold up those that were taken ahead: they go back."""
+_SHORT_MESSAGES = 8
+"""With fewer taken ahead, messages take so long that waiting for a confirmation between two costs little; and then a
+page that kills the process finds no other on its way, which would be done again."""
 _MAX_REASON_LENGTH = 4000
 """Characters of why a message was set aside."""
 
@@ -45,6 +50,9 @@ class RabbitBroker(RabbitQueues):
         self._ahead = ahead
         self._working: tuple[float, int] | None = None
         """Since when on the message that `get` gave, and its size."""
+        self._on_way = 0
+        """Of those that `hand_on_soon` began with."""
+        self._settled = threading.Condition(threading.Lock())
         self._bytes_arrived = 0
         self._bytes_returned = 0
         self._bytes_taken = 0
@@ -71,6 +79,8 @@ class RabbitBroker(RabbitQueues):
             if not self._is_current(arrival.connection):
                 continue
             if arrival.delivery.queue in queues:
+                if self._on_way and self._is_risky(arrival.delivery):
+                    self._wait_until_settled()
                 self._working = (time.monotonic(), len(arrival.delivery.body))
                 return arrival.delivery
             self.give_back(arrival.delivery)
@@ -92,17 +102,23 @@ class RabbitBroker(RabbitQueues):
         def finished(error: PeroWorkerError | None) -> None:
             if error is None:
                 self._held.pop(delivery.tag, None)
+            with self._settled:
+                self._on_way -= 1
+                if not self._on_way:
+                    self._settled.notify_all()
             done(error)
 
         def begin(link: Link) -> None:
             try:
                 tag = self._tag(link, delivery)
             except TransientError as error:
-                done(error)
+                finished(error)
             else:
                 link.send(Sending(queue=queue, body=body, priority=priority, answers=tag, done=finished))
 
-        self._post(begin, done)
+        with self._settled:
+            self._on_way += 1
+        self._post(begin, finished)
 
     def publish_soon(self, queue: str, body: bytes, priority: int, done: Done) -> None:
         """`publish` without waiting; of `done` the same holds as in `hand_on_soon`."""
@@ -161,6 +177,21 @@ class RabbitBroker(RabbitQueues):
                 self._return_arrived(link, queues)
 
         self._connection.call(consume, wait=timeout)
+
+    def _is_risky(self, delivery: Delivery) -> bool:
+        """Whether it may well kill this process, or takes so long that a moment more does not matter."""
+        return delivery.redelivered or (self._ahead is not None and self._ahead.messages < _SHORT_MESSAGES)
+
+    def _wait_until_settled(self) -> None:
+        """Returns when what is on its way has arrived, and RabbitMQ has been told what that answers."""
+        while not self._settled_within(_LOOK_SECONDS):
+            self._connection.tell_if_blocked()
+        with suppress(TransientError):  # A connection that is lost has settled everything.
+            self._connection.call(lambda link: link.flush())
+
+    def _settled_within(self, seconds: float) -> bool:
+        with self._settled:
+            return self._settled.wait_for(lambda: not self._on_way, seconds)
 
     def _measure(self, ahead: Ahead) -> None:
         """What the caller had is done with."""

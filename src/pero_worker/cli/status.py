@@ -22,7 +22,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.cluster.state import ClusterState, Problem, Severity
 from pero_worker.cluster.status import ClusterWatcher
-from pero_worker.cluster.telling import STAGE_HEADINGS, WORKER_HEADINGS, lead, since, stage_rows, worker_rows
+from pero_worker.cluster.telling import STAGE_HEADINGS, WORKER_HEADINGS, lead, moves, since, stage_rows, worker_rows
 from pero_worker.errors import TransientError
 from pero_worker.text import one_line
 
@@ -38,6 +38,8 @@ _WIDE = 100
 """Columns of a terminal in which all is shown."""
 _ALWAYS = frozenset({"stage", "waiting", "workers", "left", "worker", "status", "last error"})
 """Columns that are shown however narrow the terminal is."""
+_MOVES_SHOWN = 3
+"""Of the watchdog, the latest."""
 _GAP = 2
 """Between two columns."""
 _MAX_NAME = 24
@@ -131,8 +133,9 @@ def shown(state: ClusterState, now: datetime, width: int = 120) -> Group:
     workers = _Listing({heading: wide or heading in _ALWAYS for heading in WORKER_HEADINGS})
     for row in worker_rows(look, now):
         workers.add(*row)
+    told = [Text(f"  {one_line(line)}", "dim") for line in moves(look, now, _MOVES_SHOWN)]
     problems = [_told(problem, now) for problem in state.problems]
-    return Group(*problems, Text(), stages.table(width), Text(), workers.table(width), Text(), Text(lead(look)))
+    return Group(*problems, Text(), stages.table(width), Text(), workers.table(width), Text(), Text(lead(look)), *told)
 
 
 class _Listing:

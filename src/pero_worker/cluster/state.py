@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
 
+from pero_worker.cluster.registry.moves import MoveNote
 from pero_worker.cluster.registry.workers import WorkerState
 
 
@@ -91,6 +92,8 @@ class Look:
     """By name, dead ones too."""
     leader: str = ""
     """The watchdog that leads; '': none."""
+    moves: tuple[MoveNote, ...] = ()
+    """What it did last, the newest last."""
     dead_letters: int = 0
     """Messages that are no pages."""
     away: tuple[tuple[str, str], ...] = ()

@@ -16,6 +16,7 @@ from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.opening import broker_access
 from pero_worker.cluster.problems import find_problems
 from pero_worker.cluster.queues import listed_queues
+from pero_worker.cluster.registry.moves import read_moves
 from pero_worker.cluster.registry.stages import StageRecord, current_trouble, read_record, stage_names
 from pero_worker.cluster.registry.workers import WorkerState, read_workers
 from pero_worker.cluster.state import ClusterState, Look, StageState
@@ -74,6 +75,7 @@ class ClusterWatcher:
             outputs={name: queues[name] for name in sorted(others) if queues[name]},
             workers=workers,
             leader=leader(client),
+            moves=read_moves(client),
             dead_letters=queues.get(DEAD_LETTERS, 0),
             away=tuple(away),
             alarms=alarms,

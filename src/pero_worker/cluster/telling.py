@@ -51,6 +51,14 @@ def lead(look: Look) -> str:
     return f"watchdog: {look.leader}" if look.leader else "watchdog: none leads"
 
 
+def moves(look: Look, now: datetime, number: int) -> list[str]:
+    """What the watchdog did last and why, the newest first: `12 s ago: w1 holds ocr, as ...`."""
+    return [
+        f"{age(move.when, now)} ago: {move.worker} holds {', '.join(move.stages) or 'nothing'}: {move.reason}"
+        for move in reversed(look.moves[-number:])
+    ]
+
+
 def since(problem: Problem, now: datetime) -> str:
     """` (for 3 min)`; '' where nobody knows."""
     return f" (for {age(problem.since, now)})" if problem.since else ""

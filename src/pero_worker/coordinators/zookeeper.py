@@ -58,6 +58,7 @@ class ZooKeeperCoordinator:
         self._watched: set[str] = set()
         self._superseded = False
         told = {"pages": 0, "failures": 0, **(facts or {})}
+        self._missed: tuple[bytes | None, Any] | None = None
         presence = Presence(client, worker)
         _register(client, self._worker, presence, clock, told, gone=gone, patience=patience)
         self.reports = WriteBehind(
@@ -115,9 +116,17 @@ class ZooKeeperCoordinator:
     def _on_state(self, state: str) -> None:
         if state == KazooState.CONNECTED:
             self.reports.catch_up()
+            if missed := self._missed:
+                # Not from this thread, which must not wait for answers.
+                self._client.handler.spawn(self._on_queue, *missed)
 
     def _on_queue(self, value: bytes | None, stat: Any) -> None:
-        stages = wire.held_stages(value or b"", self._several())
+        try:
+            several, self._missed = self._several(), None
+        except TransientError:
+            # The watchdog thinks that all of them are served: they are read again when the connection is back.
+            several, self._missed = b"", (value, stat)
+        stages = wire.held_stages(value or b"", several)
         with self._lock:
             self._assignment = replace(self._assignment, stages=stages, revision=stat.version + 1 if stat else 0)
             # A command to serve a stage, even one that is served already, is a reason to read it again.
@@ -126,10 +135,10 @@ class ZooKeeperCoordinator:
         self._changed()
 
     def _several(self) -> bytes:
-        """The list that was written together with the node `queue`, if ours wrote it."""
+        """The list that was written together with the node `queue`, if ours wrote it. TransientError."""
         try:
             value, _ = wait_for(self._client, lambda: self._client.get_async(self._path("stages")))
-        except (NoNodeError, TransientError):
+        except NoNodeError:
             return b""
         return bytes(value)
 

@@ -15,13 +15,14 @@ import uvicorn
 
 from pero_worker.clock import SystemClock
 from pero_worker.errors import UsageError
-from pero_worker.gateway import fetching, housekeeping, web, webhooks
+from pero_worker.gateway import farm_events, fetching, housekeeping, web, webhooks
 from pero_worker.gateway.app import make_app
 from pero_worker.gateway.backend import PageBackend
 from pero_worker.gateway.background import Background
 from pero_worker.gateway.core import Gateway, open_gateway
 from pero_worker.gateway.dispatcher import Dispatcher
 from pero_worker.gateway.documents import DocumentReader, Library
+from pero_worker.gateway.farm_events import FarmWatch
 from pero_worker.gateway.fetching import Fetcher
 from pero_worker.gateway.housekeeping import Housekeeper
 from pero_worker.gateway.outbound import Outbound
@@ -48,7 +49,8 @@ def serve(
     with _alone(settings), _listen(settings) as listener:
         gateway = open_gateway(settings)
         gateway.watching = Watching(overview or NoOverview())
-        dispatcher = Dispatcher(gateway, backend, SystemClock(), str(uuid.uuid4()), default_engine=default_engine)
+        instance = str(uuid.uuid4())
+        dispatcher = Dispatcher(gateway, backend, SystemClock(), instance, default_engine=default_engine)
         outbound = Outbound(allowed_hosts=settings.allowed_hosts)
         stopping = gateway.stopping
         housekeeper, deliver = Housekeeper(gateway), WebhookSender(gateway, outbound).deliver_next
@@ -59,6 +61,7 @@ def serve(
             Background("deadlines", housekeeper.end_late_jobs, stopping, pause=housekeeping.DEADLINE_SECONDS),
             Background("webhooks", deliver, stopping, pause=webhooks.POLL_SECONDS),
             Background("fetcher", fetcher.fetch_some, stopping, pause=fetching.POLL_SECONDS),
+            Background("farm", FarmWatch(gateway, instance).look, stopping, pause=farm_events.POLL_SECONDS),
             Background("documents", documents.read_some, stopping, pause=fetching.POLL_SECONDS),
         )
         try:

@@ -13,7 +13,7 @@ from pero_worker.clock import SystemClock
 from pero_worker.coordinators.null import NoSuspects
 from pero_worker.errors import ExitCode, StageError
 from pero_worker.local.pipe import RemoteBroker, RemoteCoordinator
-from pero_worker.processes import Lifetime, OnSignal
+from pero_worker.processes import RECYCLED, Lifetime, OnSignal
 from pero_worker.stage import Stage
 from pero_worker.worker.energy import MachineMeter
 from pero_worker.worker.loop import Worker, WorkerSettings
@@ -76,6 +76,8 @@ def run_worker(connection: Connection, settings: ProcessSettings) -> None:
         settings=WorkerSettings(device=settings.device, time_limit=settings.time_limit),
     )
     worker.run(should_stop=lambda: False)
+    if worker.has_lost_device:
+        raise SystemExit(RECYCLED)
 
 
 def _log_to(path: Path) -> None:

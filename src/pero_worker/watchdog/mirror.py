@@ -45,11 +45,11 @@ class Mirror:
         return [record for record in found if record.config]
 
     def workers(self) -> list[tuple[WorkerState, int]]:
-        """Each with the version of its node `queue`."""
+        """Each with the transaction that changed its node `queue` last: it grows also when the node is made anew."""
         result: list[tuple[WorkerState, int]] = []
         for name in self._names(TREE.workers):
             found = self._leaves(TREE.worker(name), workers.LEAVES)
-            version = found["queue"][1].version if "queue" in found else -1
+            version = found["queue"][1].mzxid if "queue" in found else -1
             result.append((workers.state_from(name, found), version))
         return result
 

@@ -51,7 +51,7 @@ class Command:
     stages: tuple[str, ...]
     """To hold from then on."""
     version: int
-    """Of its node `queue`."""
+    """Of its node `queue`: the transaction, as a node that is made anew begins its own count again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +78,8 @@ class Observer:
     def take_snapshot(
         self, records: Sequence[StageRecord], states: Sequence[tuple[WorkerState, int]], told: Mapping[str, Command]
     ) -> Snapshot:
-        """`states`: workers, each with the version of its node `queue`; `told`: commands that may not have come back
-        through the watches yet."""
+        """`states`: workers, each with the last transaction of its node `queue`; `told`: commands that may not have
+        come back through the watches yet."""
         now = self._clock.monotonic()
         lengths = self._lengths([record.name for record in records])
         loads = {record.name: _load_seconds(record) for record in records}

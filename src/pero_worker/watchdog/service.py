@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException, NoNodeError
 
+from pero_worker.cluster.registry.moves import MAX_MOVES, MoveNote, write_moves
 from pero_worker.cluster.registry.stages import (
     MAX_REASON_LENGTH,
     StageRecord,
@@ -83,6 +86,7 @@ class Watchdog:
         self._place = ""
         self._trouble = ""
         self._nonsense: set[str] = set()
+        self._moves: deque[MoveNote] = deque(maxlen=MAX_MOVES)
 
     def run(self, name: str, stopped: threading.Event) -> None:
         """Waits for the lead, leads until it is lost, and again, until `stopped`."""
@@ -189,8 +193,10 @@ class Watchdog:
         present = {worker.name: worker for worker in seen.workers}
         stages = {stage.name: stage for stage in seen.stages}
         self._told = {name: told for name, told in self._told.items() if name in present}
-        for move in (*self._wake(seen), *moves):
+        sent = (*self._wake(seen), *moves)
+        for move in sent:
             self._send_command(move, present[move.worker], stages)
+        self._note_moves(sent)
         self._note_waiting(records, seen, moves)
         self._note_troubles(records, seen)
         self._warn(seen)
@@ -242,8 +248,19 @@ class Watchdog:
         if any(isinstance(result, Exception) for result in results):
             logger.info("worker %s is gone", move.worker)
             return
-        self._told[move.worker] = Command(stages=move.stages, version=results[-1].version)
+        self._told[move.worker] = Command(stages=move.stages, version=results[-1].mzxid)
         logger.info("worker %s holds %s: %s", move.worker, ", ".join(move.stages) or "nothing", move.reason)
+
+    def _note_moves(self, sent: Sequence[Move]) -> None:
+        """For people; what cannot be written down does not keep a worker waiting."""
+        if not sent:
+            return
+        now = self._clock.now()
+        self._moves.extend(
+            MoveNote(when=now, worker=move.worker, stages=move.stages, reason=move.reason) for move in sent
+        )
+        with suppress(KazooException, *CONNECTION_ERRORS):
+            write_moves(self._client, tuple(self._moves))
 
     def _turn(self, move: Move, stages: Mapping[str, StageView]) -> float:
         """Seconds for which upstream's watchdog, if it should follow, leaves the worker there."""

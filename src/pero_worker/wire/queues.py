@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 QUEUE_ARGUMENTS: Mapping[str, object] = MappingProxyType({"x-max-priority": 1, "x-queue-type": "classic"})
@@ -34,6 +35,7 @@ MAX_NAME_BYTES = 255
 """AMQP has no longer names."""
 
 
+@lru_cache(1024)
 def is_queue_name(name: str) -> bool:
     """Whether RabbitMQ can have a queue of that name, and our programs use it: `amq.` is its own."""
     try:

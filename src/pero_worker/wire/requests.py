@@ -85,28 +85,33 @@ def encode_request(request: Request) -> bytes:
 
 def _check(message: pb.ProcessingRequest) -> None:
     """RequestError: nobody can do anything with it, or it would cost out of measure."""
-    name = repr(message.uuid[:100]) if message.uuid else "?"
+    name = message.uuid
     if not message.processing_stages or not all(message.processing_stages):
-        raise RequestError(f"request {name} names no stage to go to")
+        raise RequestError(f"request {_named(name)} names no stage to go to")
     for what, number, most in (
         ("stages", len(message.processing_stages), MAX_STAGES),
         ("results", len(message.results), MAX_RESULTS),
         ("logs", len(message.logs), MAX_LOGS),
     ):
         if number > most:
-            raise RequestError(f"request {name} has {number} {what}; {most} are the most")
+            raise RequestError(f"request {_named(name)} has {number} {what}; {most} are the most")
     for stage in message.processing_stages:
         if not is_queue_name(stage):
             why = "RabbitMQ keeps such names to itself" if stage[:4] == "amq." else "no queue can have a name so long"
-            raise RequestError(f"request {name} is to go to {stage[:40]!r}: {why}")
+            raise RequestError(f"request {_named(name)} is to go to {stage[:40]!r}: {why}")
     for what, text, most in (
         ("id", message.uuid, _MAX_ID_BYTES),
         ("page's id", message.page_uuid, _MAX_ID_BYTES),
         ("job", message.job, _MAX_ID_BYTES),
         ("source", message.source, _MAX_SOURCE_BYTES),
     ):
-        if len(text.encode()) > most:
-            raise RequestError(f"request {name}: its {what} has more than {most} bytes")
+        # A character has four bytes at most: few texts have to be counted.
+        if 4 * len(text) > most and len(text.encode()) > most:
+            raise RequestError(f"request {_named(name)}: its {what} has more than {most} bytes")
+
+
+def _named(uuid: str) -> str:
+    return repr(uuid[:100]) if uuid else "?"
 
 
 def _seconds(found: Mapping[str, float]) -> dict[str, float]:

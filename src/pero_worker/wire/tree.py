@@ -50,6 +50,11 @@ class Tree:
         return f"{self.root}/watchdog/election"
 
     @property
+    def moves(self) -> str:
+        """Ours: what the watchdog did last, and why."""
+        return f"{self.root}/watchdog/moves"
+
+    @property
     def suspects(self) -> str:
         """Ours: pages that may have killed a worker, each with the number of its dead."""
         return f"{self.root}/suspects"

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from pero_worker.errors import RequestError, TransientError
+from pero_worker.errors import DeviceError, RequestError, TransientError
 from pero_worker.names import counted
 from pero_worker.ports import Assignments, Broker, ModelStore, Reports, Suspects
 from pero_worker.processes import RECYCLED, end_now
@@ -101,12 +101,14 @@ class Worker:
         """Why the worker should wait before it takes another page."""
         self.handled = 0
         """Messages that were taken since the start."""
+        self.has_lost_device = False
+        """Whether another process must go on: this one's GPU failed."""
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         self._should_stop = should_stop
         self._report(WorkerStatus.STARTING)
         try:
-            while not should_stop():
+            while not should_stop() and not self.has_lost_device:
                 assignment = self._assignments.assignment(self.name)
                 if not assignment.enabled:
                     break
@@ -220,6 +222,7 @@ class Worker:
         self._return(delivery, error, WorkerStatus.MQ_CONNECTION_FAILED)
 
     def _return(self, delivery: Delivery, error: TransientError, status: WorkerStatus) -> None:
+        self.has_lost_device |= isinstance(error, DeviceError)
         with self._lock:
             returned = self._returns.note(delivery, str(error))
         if returned.in_a_row % TRIES_IN_A_ROW or not self._move_away(delivery, returned):
@@ -253,7 +256,10 @@ class Worker:
         while True:
             loaded = self._holding.loaded[page.request.stage]
             waiting_in = page.request.stages
-            with time_limit(loaded.time_limit, partial(self._abandon_page, page, loaded, delivery)):
+            if loaded.time_limit:
+                with time_limit(loaded.time_limit, partial(self._abandon_page, page, loaded, delivery)):
+                    page.request = self._runner.run(page, loaded)
+            else:
                 page.request = self._runner.run(page, loaded)
             done = page.request.stages != waiting_in and not page.request.failed
             log = page.request.logs[-1]

@@ -50,8 +50,8 @@ def run_pool(
     def on_death(place: int, status: int) -> bool:
         if status == ExitCode.OK:
             return False
-        never = status == ExitCode.PIPELINE
-        if never or (not joined.is_set() and status in {ExitCode.USAGE, ExitCode.UNAVAILABLE}):
+        # A device that was there, and may be there again, is waited for.
+        if not joined.is_set() and status in {ExitCode.PIPELINE, ExitCode.USAGE, ExitCode.UNAVAILABLE}:
             hopeless.append(status)
             return False
         logger.warning("worker %s ended (%d) and is started anew", settings[place].name, status)

@@ -35,6 +35,8 @@ from pero_worker.worker.payloads import ImageReader
 from pero_worker.worker.steps import StageRunner
 
 logger = logging.getLogger(__name__)
+_GROWTH_SECONDS = 0.2
+"""How often a worker looks at its own size."""
 _GUARD_SECONDS = 3.0
 """After which the connection is closed under a page; the rest is for giving it back."""
 
@@ -98,8 +100,10 @@ def run_worker(
             broker.close()
             coordinator.close()
 
+        too_large = _Growth(settings, clock)
+
         def should_stop() -> bool:
-            return lifetime.stop.is_set() or (worker.handled > 0 and _too_large(settings))
+            return lifetime.stop.is_set() or (worker.handled > 0 and too_large.seen())
 
         guard = lifetime.guard(
             min(settings.grace, _GUARD_SECONDS),
@@ -166,8 +170,20 @@ def _is_gone(facts: Mapping[str, Any]) -> bool:
     return facts.get("host") == socket.gethostname() and not Path(f"/proc/{facts.get('pid')}").exists()
 
 
-def _too_large(settings: ClusterWorkerSettings) -> bool:
-    return 0 < settings.max_memory < memory_in_use("cpu")
+class _Growth:
+    """Whether the process takes more memory than it may; looks a few times a second, however many pages that are."""
+
+    def __init__(self, settings: ClusterWorkerSettings, clock: Clock) -> None:
+        self._most = settings.max_memory
+        self._clock = clock
+        self._due = 0.0
+
+    def seen(self) -> bool:
+        now = self._clock.monotonic()
+        if not self._most or now < self._due:
+            return False
+        self._due = now + _GROWTH_SECONDS
+        return memory_in_use("cpu") > self._most
 
 
 def _model_memory(settings: ClusterWorkerSettings) -> int | None:

@@ -42,10 +42,8 @@ _MODULES = (
     "ocr_engine.transformer",
     "ocr_engine.transformer_ocr_engine",
 )
-# Rare methods whose libraries (scikit-learn, scipy.signal, scipy.optimize, fontTools) take half of the time to import
-# everything.
+# Rare methods whose libraries (scikit-learn, scipy.signal, scipy.optimize) take half of the time to import everything.
 _LATE = {
-    "arabic_reshaper": "ArabicReshaper",
     "pero_ocr.layout_engines.line_in_region_detector": "detect_lines_in_region",
     "pero_ocr.layout_engines.naive_sorter": "NaiveRegionSorter",
     "pero_ocr.layout_engines.simple_baseline_engine": "EngineLineDetectorSimple",
@@ -75,9 +73,37 @@ def import_pero() -> Any:
 @contextmanager
 def no_warnings() -> Iterator[None]:
     """Silences warnings: pero-ocr reaches for names that its libraries deprecated, but the versions are pinned."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    _hush.enter()
+    try:
         yield
+    finally:
+        _hush.leave()
+
+
+class _Hush:
+    """Warnings are off for the whole process: the first thread that wants it so turns them off, the last one on."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted = 0
+        self._before: warnings.catch_warnings[None] | None = None
+
+    def enter(self) -> None:
+        with self._lock:
+            self._wanted += 1
+            if self._wanted == 1:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("ignore")
+
+    def leave(self) -> None:
+        with self._lock:
+            self._wanted -= 1
+            if self._wanted == 0 and self._before is not None:
+                self._before.__exit__(None, None, None)
+
+
+_hush = _Hush()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from configparser import ConfigParser
@@ -16,13 +17,16 @@ import torch
 from numpy.typing import NDArray
 
 from pero_worker.engines.pero import compat, readers, speed, tidy
+from pero_worker.engines.pero.batches import OutOfMemory, ReadingDesk
 from pero_worker.engines.pero.calibration import Calibration
 from pero_worker.engines.pero.check import check_config
 from pero_worker.engines.pero.crops import line_grid
+from pero_worker.engines.pero.devices import batch_pixels, device_errors, pages_at_once, width_step
 from pero_worker.engines.pero.ink import Ink
 from pero_worker.engines.pero.logits import load_logits
 from pero_worker.engines.pero.ppocr_reader import PpOcr
 from pero_worker.engines.pero.readers import SECTIONS, Reader, Reading, calibration_of, description_of, read, unsure_of
+from pero_worker.engines.pero.recognition import Recognition
 from pero_worker.engines.pero.smallprint import reduce_less
 from pero_worker.engines.pero.tidy import Tidying
 from pero_worker.engines.pero.words import Frames, Rails, words_of
@@ -53,6 +57,8 @@ class PeroEngine:
     description: str
     doubtful_below: float
     """Confidence of a page that may lie sideways or upside down."""
+    pages_at_once: int
+    """Threads with a page each that keep the device busy; more may call, too."""
 
     def __init__(self, config: ConfigParser, directory: Path, device: str) -> None:
         """StageError: the stage cannot be loaded."""
@@ -66,6 +72,9 @@ class PeroEngine:
             self._parser = _load(config, directory, target)
             speed.quicken(self._parser, page_parser.helpers, bfloat16=bfloat16)
             self._readers = _readers(self._parser, config, directory, target, bfloat16=bfloat16)
+        self._on_cpu = target.type == "cpu"
+        self._alone = threading.Lock()
+        self.pages_at_once = pages_at_once(target)
         self._calibration = calibration_of(config[tidy.SECTION]) if config.has_section(tidy.SECTION) else Calibration()
         self.doubtful_below = self._calibration(_DOUBTFUL)
         self.description = "pero-ocr 0.7.0, bfloat16" if bfloat16 else "pero-ocr 0.7.0"
@@ -85,13 +94,15 @@ class PeroEngine:
                 permanent=True,
             )
         try:
-            with torch.inference_mode(), np.errstate(all="ignore"), compat.no_warnings():
-                run = _Run(self._parser, self._readers, self._calibration, work, work.image)
+            with torch.inference_mode(), np.errstate(all="ignore"), compat.no_warnings(), device_errors():
+                run = _Run(self._parser, self._readers, self._calibration, work, work.image, self._alone)
                 return run.finish(self._tidying)
         except PeroWorkerError:
             raise
-        except torch.AcceleratorError as error:
-            raise TransientError(f"the GPU failed: {error}") from error
+        except OutOfMemory as error:
+            if self._on_cpu:
+                raise PageError(f"there is not enough memory for this page: {error}") from error
+            raise TransientError(f"the GPU has no memory for this page now: {error}") from error
         except Exception as error:  # whatever pero-ocr stumbles over concerns this page alone
             raise PageError(f"pero-ocr failed on this page: {type(error).__name__}: {error}") from error
 
@@ -106,9 +117,11 @@ class _Run:
         calibration: Calibration,
         work: EngineInput,
         image: NDArray[np.uint8],
+        alone: threading.Lock,
     ) -> None:
+        """`alone`: held around what of pero-ocr remembers something of a page while it is at it."""
         height, width = image.shape[:2]
-        compat.forget_last_page(parser)
+        self.alone = alone
         self.parser = parser
         self.readers = readers
         self.calibration = calibration
@@ -128,7 +141,8 @@ class _Run:
         parser = self.parser
         rules: list[Rule] = []
         if parser.run_layout_parser and min(self.image.shape[:2]) >= MIN_SIDE:
-            with self._phase("layout"):
+            with self._phase("layout"), self.alone:
+                compat.forget_last_page(parser)
                 self._lay_out()
                 if tidying.find_small_print and reduce_less(parser, self.image):
                     self.layout = convert.to_layout(self.page)
@@ -145,7 +159,8 @@ class _Run:
             with self._phase("ocr"):
                 self._recognise()
         if parser.run_decoder:
-            with self._phase("decode"):
+            with self._phase("decode"), self.alone:
+                compat.forget_last_page(parser)
                 self._decode()
         with self._phase("words"):
             words = self._words()
@@ -276,17 +291,25 @@ def _readers(parser: Any, config: ConfigParser, directory: Path, device: Any, *,
         return []
     worker = config[tidy.SECTION] if config.has_section(tidy.SECTION) else None
     calibration = calibration_of(worker) if worker is not None else Calibration()
-    found = [Reader(parser.ocr.ocr_engine, calibration, ctc=bool(parser.provides_ctc_logits))]
+    own = parser.ocr.ocr_engine
+    found = [Reader(own, calibration, desk=_desk(own) if parser.provides_ctc_logits else None)]
     for section in (config[name] for name in SECTIONS if config.has_section(name)):
         if section.get(readers.ENGINE) == readers.PPOCR:
             recogniser: Any = PpOcr.load(str(device))
+            desk = None
         else:
             recogniser = page_parser.PytorchEngineLineOCR(str(description_of(section, directory)), device)
             speed.quicken_recogniser(recogniser, bfloat16=bfloat16)
-        found.append(Reader(recogniser, calibration_of(section), unsure_of(section)))
+            desk = _desk(recogniser)
+        found.append(Reader(recogniser, calibration_of(section), unsure_of(section), desk=desk))
     # The others see their lines made smaller, which loses less than making them larger.
     parser.line_cropper.crop_engine.line_height = max(reader.height for reader in found)
     return found
+
+
+def _desk(recogniser: Any) -> ReadingDesk:
+    device = recogniser.device
+    return ReadingDesk(forward=Recognition(recogniser), max_pixels=batch_pixels(device), step=width_step(device))
 
 
 @contextmanager

@@ -39,8 +39,6 @@ class PpOcr:
     """As much of `pero_ocr.ocr_engine.PytorchEngineLineOCR` as `readers.Reader` uses."""
 
     line_px_height = 40
-    line_padding_px = 0
-    max_input_horizontal_pixels = 480 * _HEIGHT
 
     def __init__(self, session: Any, alphabet: Sequence[str]) -> None:
         """`session`: of ONNX Runtime; `alphabet`: what its classes stand for, the first of them the blank."""

@@ -6,8 +6,8 @@ when its section does not say so; of two readings the surer one is taken.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from configparser import SectionProxy
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
@@ -17,12 +17,16 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csc_matrix
 
+from pero_worker.engines.pero.batches import MARGIN, Crop, ReadingDesk
 from pero_worker.engines.pero.calibration import Calibration
-from pero_worker.engines.pero.words import Frames
+from pero_worker.engines.pero.words import PIXELS_PER_FRAME, Frames
 
 SECTIONS = tuple(f"READER_{number}" for number in range(2, 5))
 JSON, ENGINE, UNSURE, CONFIDENCE = "OCR_JSON", "ENGINE", "UNSURE", "CONFIDENCE"
+_IMPROBABLE = 1e-4
+"""Characters of a frame that pero-ocr does not keep."""
 PPOCR = "rapidocr"
 """The one other engine whose recogniser can be asked."""
 _FOREIGN = 0.003
@@ -51,10 +55,17 @@ class Reader:
     """A recogniser of pero-ocr, what its probabilities are worth, and when it is asked."""
 
     def __init__(
-        self, recogniser: Any, calibration: Calibration, unsure: float | None = None, *, ctc: bool = True
+        self,
+        recogniser: Any,
+        calibration: Calibration,
+        unsure: float | None = None,
+        *,
+        desk: ReadingDesk | None = None,
     ) -> None:
-        """`unsure`: only lines are read again that the readers before were less sure of; None: all."""
-        self.recogniser, self.calibration, self.unsure, self.ctc = recogniser, calibration, unsure, ctc
+        """`unsure`: only lines are read again that the readers before were less sure of; None: all. `desk`: where its
+        batches are read; None: it makes batches by itself, as transformers do."""
+        self.recogniser, self.calibration, self.unsure, self._desk = recogniser, calibration, unsure, desk
+        self._alone = threading.Lock()
 
     @property
     def height(self) -> int:
@@ -70,42 +81,46 @@ class Reader:
         known = frozenset("".join(self.characters))
         return sum(letter not in known for letter in letters) <= _FOREIGN * len(letters)
 
-    def read(self, crops: Sequence[NDArray[np.uint8]]) -> list[Reading]:
-        """Reads crops of any one height, (height, width, 3)."""
+    def read(self, crops: Sequence[Crop]) -> list[Reading]:
+        """Reads crops of any one height. Several threads may have lines read at a time."""
         fitting = [_of_height(crop, self.height) for crop in crops]
-        usual = self.recogniser.max_input_horizontal_pixels
-        # A line wider than the usual batch would be cut off: it goes alone, in a batch of its own width.
-        long = [place for place, crop in enumerate(fitting) if self.ctc and self._padded(crop) > usual]
-        alone = frozenset(long)
-        batches = [[place for place in range(len(crops)) if place not in alone], *([place] for place in long)]
-        found: dict[int, Reading] = {}
-        for batch in filter(None, batches):
-            widest = max(self._padded(fitting[place]) for place in batch)
-            self.recogniser.max_input_horizontal_pixels = max(usual, widest)
-            try:
-                results = self.recogniser.process_lines([fitting[place] for place in batch])
-            finally:
-                self.recogniser.max_input_horizontal_pixels = usual
-            for place, text, logits, span in zip(batch, *results, strict=True):
-                frames = Frames.of(logits)
-                sure = self.calibration(frames.letters())
-                found[place] = Reading(
+        readings = []
+        for crop, (text, logits, span) in zip(fitting, self._lines(fitting), strict=True):
+            frames = Frames.of(logits)
+            readings.append(
+                Reading(
                     text=text,
                     frames=frames,
                     logits=logits,
                     span=span,
-                    width=fitting[place].shape[1],
+                    width=crop.shape[1],
                     reader=self,
-                    confidence=sure,
+                    confidence=self.calibration(frames.letters()),
                 )
-        return [found[place] for place in range(len(crops))]
+            )
+        return readings
 
-    def _padded(self, crop: NDArray[np.uint8]) -> int:
-        """The width of the line's batch in pixels."""
-        return int(math.ceil(crop.shape[1] / 32) * 32 + 2 * self.recogniser.line_padding_px)
+    def _lines(self, crops: Sequence[Crop]) -> Iterator[tuple[str, Any, tuple[int, int]]]:
+        if not crops:
+            return
+        if self._desk is None:
+            with self._alone:
+                found = self.recogniser.process_lines(crops)
+            yield from zip(*found, strict=True)
+            return
+        for crop, (text, logits) in zip(crops, self._desk.read(crops), strict=True):
+            span = MARGIN // PIXELS_PER_FRAME, (MARGIN + crop.shape[1]) // PIXELS_PER_FRAME
+            yield text, _sparse(logits), span
 
 
-def _of_height(crop: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+def _sparse(logits: NDArray[np.float32]) -> csc_matrix:
+    """As pero-ocr keeps them, (frames, characters): without what is improbable."""
+    scores = np.exp(logits - logits.max(axis=1, keepdims=True))
+    logits[scores / scores.sum(axis=1, keepdims=True) < _IMPROBABLE] = 0
+    return csc_matrix(logits)
+
+
+def _of_height(crop: Crop, height: int) -> Crop:
     if crop.shape[0] == height:
         return crop
     width = max(1, round(crop.shape[1] * height / crop.shape[0]))
@@ -114,7 +129,7 @@ def _of_height(crop: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(crop, (width, height), interpolation=how), np.uint8)
 
 
-def read(readers: Sequence[Reader], crops: Sequence[NDArray[np.uint8]]) -> list[Reading]:
+def read(readers: Sequence[Reader], crops: Sequence[Crop]) -> list[Reading]:
     """The surest reading of every line of a page."""
     first, *others = readers
     readings = first.read(crops)

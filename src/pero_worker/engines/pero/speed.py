@@ -1,4 +1,4 @@
-"""What makes a PageParser faster on a CPU while its results stay the same but for rounding."""
+"""What makes a PageParser faster while its results stay the same but for rounding."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def uses_bfloat16(config: ConfigParser, device: Any) -> bool:
     precision = config.get("WORKER", "PRECISION", fallback="float32", raw=True).strip().lower()
     if precision not in {"float32", "bfloat16"}:
         raise StageError(f"config.ini: [WORKER] PRECISION = {precision} is neither float32 nor bfloat16")
-    return precision == "bfloat16" and device.type == "cpu" and multiplies_bfloat16()
+    return precision == "bfloat16" and multiplies_bfloat16(device)
 
 
 def quicken(parser: Any, layout_helpers: Any, *, bfloat16: bool) -> None:
     """Prepares the networks of a loaded PageParser and replaces a slow helper of its layout engine.
 
-    With `bfloat16`, which is for CPUs only, networks compute so; their inputs and outputs stay float32.
+    With `bfloat16` networks compute so; their inputs and outputs stay float32.
     """
     layout_helpers.alpha_shape = alpha_shape
     for layout in getattr(parser, "layout_parsers", ()):
@@ -59,7 +59,7 @@ def _in_bfloat16(frozen: Any) -> Callable[[Any], Any]:
     _end_in_float32(frozen.graph)
 
     def forward(pixels: Any) -> Any:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(pixels.device.type, torch.bfloat16):
             result = frozen(pixels)
         return tuple(part.float() for part in result) if isinstance(result, tuple) else result.float()
 
@@ -79,8 +79,10 @@ def _end_in_float32(graph: Any) -> None:
     layer.output().replaceAllUsesAfterNodeWith(cast, cast.output())
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether the processor does; others are slower with it."""
+def multiplies_bfloat16(device: Any) -> bool:
+    """Whether the device does; others are slower with it."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     found = torch.cpu.get_capabilities()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 
-from sqlalchemy import Connection, RowMapping, delete, exists, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, exists, func, insert, select, update
 
 from pero_worker.gateway.states import Backend, PageState
 from pero_worker.gateway.store.jobs import mark_processing
@@ -89,6 +89,11 @@ def beat(connection: Connection, instance: str, now: float) -> None:
     changed = connection.execute(update(instances).where(instances.c.id == instance).values(seen=now)).rowcount
     if not changed:
         connection.execute(insert(instances).values(id=instance, seen=now))
+
+
+def is_first(connection: Connection, instance: str) -> bool:
+    """Whether this gateway does what one of all should do."""
+    return connection.execute(select(func.min(instances.c.id))).scalar() == instance
 
 
 def take_over(connection: Connection, alive_since: float, *, carried: bool, now: float) -> int:

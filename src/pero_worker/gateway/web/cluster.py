@@ -13,8 +13,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from pero_worker.cluster.pages.dead import DeadLetter
+from pero_worker.cluster.registry.moves import MAX_MOVES
 from pero_worker.cluster.state import ClusterState
-from pero_worker.cluster.telling import STAGE_HEADINGS, WORKER_HEADINGS, lead, since, stage_rows, worker_rows
+from pero_worker.cluster.telling import STAGE_HEADINGS, WORKER_HEADINGS, lead, moves, since, stage_rows, worker_rows
 from pero_worker.errors import TransientError, UsageError
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.errors import ApiError
@@ -56,6 +57,7 @@ def _seen(visit: Visit) -> dict[str, Any]:
         "workers": worker_rows(look, when)[:_SHOWN] if look else [],
         "worker_count": len(look.workers) if look else 0,
         "lead": lead(look) if look else "",
+        "moves": moves(look, when, MAX_MOVES) if look else [],
         "reads_here": bool(look and look.stages) or visit.gateway.watching.overview.is_cluster,
     }
 

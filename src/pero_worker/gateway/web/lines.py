@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from pero_worker.page import Line, Page
 from pero_worker.text import one_line
 
+_Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
 _SURE, _FAIR = 0.95, 0.85
 """Confidences from which a line is called that."""
 _DOUBTFUL = 0.85
 """Words that are less sure are marked."""
 _MAX_POINTS = 60
-_MAX_WORDS = 300
+MAX_LINES = 1500
+"""Of a page that are shown; a newspaper has some 800."""
+_BAND_PIXELS = 64.0
+_MAX_BANDS = 500
+"""Of a line's height, into which it is sorted."""
+_MAX_WORDS = 60
 """Of a line that are compared; what is longer is shown as it is."""
 
 
@@ -63,8 +70,8 @@ class Pair:
 
 
 def shown_lines(page: Page) -> list[ShownLine]:
-    """All lines in the order of reading."""
-    found = [(line, region.kind) for region in page.regions for line in region.lines]
+    """The lines in the order of reading, the first `MAX_LINES` of them."""
+    found = [(line, region.kind) for region in page.regions for line in region.lines][:MAX_LINES]
     return [
         ShownLine(
             number=number,
@@ -101,21 +108,22 @@ def _pieces(line: Line) -> Iterator[Piece]:
 
 def pairs(left: Page, right: Page) -> tuple[list[Pair], list[str]]:
     """Each line of `left` with those of `right` that lie on it; and what lies on none of them."""
-    others = list(right.lines())
-    boxes = [_box(line) for line in left.lines()]
+    ours, others = list(left.lines())[:MAX_LINES], list(right.lines())[:MAX_LINES]
+    boxes = [_box(line) for line in ours]
+    bands = _bands(boxes)
     scale = (left.width / max(right.width, 1), left.height / max(right.height, 1))
     matched: dict[int, list[Line]] = {}
     alone = []
     for other in others:
         x, y = _centre(other)
         at = (x * scale[0], y * scale[1])
-        place = _nearest(at, boxes)
+        place = _nearest(at, boxes, bands.get(int(at[1] // _BAND_PIXELS), ()))
         if place is None:
             alone.append(one_line(other.text or ""))
         else:
             matched.setdefault(place, []).append(other)
     made = []
-    for place, (line, shown) in enumerate(zip(left.lines(), shown_lines(left), strict=True)):
+    for place, (line, shown) in enumerate(zip(ours, shown_lines(left), strict=True)):
         beside = sorted(matched.get(place, ()), key=lambda other: _centre(other)[0])
         text = " ".join(other.text or "" for other in beside)
         known = [other.confidence for other in beside if other.confidence is not None]
@@ -129,7 +137,7 @@ def pairs(left: Page, right: Page) -> tuple[list[Pair], list[str]]:
     return made, [text for text in alone if text]
 
 
-def _box(line: Line) -> tuple[float, float, float, float]:
+def _box(line: Line) -> _Box:
     points = line.polygon or line.baseline or ((0.0, 0.0),)
     xs, ys = [x for x, _ in points], [y for _, y in points]
     return min(xs), min(ys), max(xs), max(ys)
@@ -140,12 +148,23 @@ def _centre(line: Line) -> tuple[float, float]:
     return (left + right) / 2, (top + bottom) / 2
 
 
-def _nearest(at: tuple[float, float], boxes: Sequence[tuple[float, float, float, float]]) -> int | None:
-    """The box that the point lies in, nearest to its middle line."""
+def _bands(boxes: Sequence[_Box]) -> Mapping[int, Sequence[int]]:
+    """Places of the boxes that reach into each band of the page, so that a point need be compared with few."""
+    found: dict[int, list[int]] = {}
+    for place, (_, top, _, bottom) in enumerate(boxes):
+        first, last = int(top // _BAND_PIXELS), int(bottom // _BAND_PIXELS)
+        for band in range(first, min(last, first + _MAX_BANDS) + 1):
+            found.setdefault(band, []).append(place)
+    return found
+
+
+def _nearest(at: tuple[float, float], boxes: Sequence[_Box], places: Sequence[int]) -> int | None:
+    """Which of the boxes at these places the point lies in; of several, that whose middle line is nearest."""
     x, y = at
     inside = [
         (abs(y - (top + bottom) / 2), place)
-        for place, (left, top, right, bottom) in enumerate(boxes)
+        for place in places
+        for left, top, right, bottom in (boxes[place],)
         if left <= x <= right and top <= y <= bottom
     ]
     return min(inside)[1] if inside else None

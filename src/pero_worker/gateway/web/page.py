@@ -91,7 +91,15 @@ def _texts(visit: Visit, record: Page | None, other: RowMapping | None, worst: b
     lines = shown_lines(record) if record else []
     if worst:
         lines = worst_first(lines)
-    values: dict[str, Any] = {"lines": lines, "other": other, "beside": {}, "alone": [], "other_fault": ""}
+    more = sum(1 for _ in record.lines()) - len(lines) if record else 0
+    values: dict[str, Any] = {
+        "lines": lines,
+        "more_lines": more,
+        "other": other,
+        "beside": {},
+        "alone": [],
+        "other_fault": "",
+    }
     if record is None or other is None:
         return values
     with visit.gateway.database.read() as connection:
