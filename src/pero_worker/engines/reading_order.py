@@ -257,10 +257,10 @@ def _divided(boxes: Sequence[Box], rows: Sequence[Row], gutter: float) -> bool:
 
 def _are_cells(left: Sequence[Sequence[Box]], right: Sequence[Sequence[Box]]) -> bool:
     """Whether rows go on over the gutter, and consist of short pieces that stand below each other: a table's do."""
-    both = [rows for rows in zip(left, right, strict=True) if all(rows)]
+    both = [(a, b) for a, b in zip(left, right, strict=True) if a and b]
     if len(both) < _ALIGNED * len(left):
         return False
-    for side in zip(*both, strict=True):
+    for side in ([row for row, _ in both], [row for _, row in both]):
         filled = median(sum(box.width for box in row) / ((row[-1].right - row[0].left) or 1) for row in side)
         seconds = [row[1] for row in side if len(row) > 1]
         if filled < _FILLED and len(seconds) >= _ALIGNED * len(side):
