@@ -150,6 +150,13 @@ def test_a_table_is_read_by_rows() -> None:
     assert page.blocks() == [("paragraph", above), ("table", [i for row in rows for i in row])]
 
 
+def test_a_table_of_words_is_no_columns_and_has_no_margins() -> None:
+    page = Drawn()
+    cells = ((80, 270, "Item"), (420, 500, "weight"), (640, 700, "price"), (900, 990, "total"))
+    rows = [[page.line(left, 50 * row, right, text) for left, right, text in cells] for row in range(12)]
+    assert page.blocks() == [("table", [i for row in rows for i in row])]
+
+
 def test_columns_whose_lines_reach_over_the_gutter() -> None:
     page = Drawn()
     left, right = page.lines(100, 512, 0, 8), page.lines(508, 900, 0, 8)

@@ -61,7 +61,8 @@ def blocks_of(boxes: Sequence[Box], texts: Sequence[str], rules: Sequence[Box] =
     rows = rows_of(boxes, range(len(boxes)))
     head, foot = _head(boxes, texts, rows), _foot(boxes, texts, rows, height)
     taken = {index for block in (*head, *foot) for index in block.lines}
-    margin = _marginal(boxes, texts, [i for i in range(len(boxes)) if i not in taken])
+    cells = {i for row, inside in zip(rows, _tables(rows), strict=True) if inside for i in row}
+    margin = _marginal(boxes, texts, [i for i in range(len(boxes)) if i not in taken]) - cells
     body = [i for i in range(len(boxes)) if i not in taken and i not in margin]
     blocks = list(head)
     groups = _renumbered(reading_order([boxes[i] for i in body], rules), body)

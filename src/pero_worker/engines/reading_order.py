@@ -17,6 +17,8 @@ _OVERHANG = 0.5
 """By how much a box is shortened at each end when columns are looked for, in its heights."""
 _WHOLE = 0.85
 """A level rule divides what it spans by this share."""
+_ALIGNED, _FILLED = 0.8, 0.6
+"""Of a table's rows so many have cells on both sides of a gutter; of text, so much of a line is not blank."""
 _TITLE, _TITLE_WIDTH = 2.5, 0.5
 """A title is this many times as high as its surroundings, and as wide as this share of them at least."""
 _MIN_EAR = 3
@@ -246,6 +248,22 @@ def _divided(boxes: Sequence[Box], rows: Sequence[Row], gutter: float) -> bool:
     right = [[boxes[i] for i in row if boxes[i].right > gutter] for row in rows]
     if min(sum(map(bool, left)), sum(map(bool, right))) < _MIN_ROWS:
         return False
+    if _are_cells(left, right):
+        return False
     lefts, rights = ([(row[0].left, max(box.right for box in row)) for row in side if row] for side in (left, right))
     both = max(end for _, end in rights) - min(start for start, _ in lefts)
     return min(median(end - start for start, end in side) for side in (lefts, rights)) >= _SIDE * both
+
+
+def _are_cells(left: Sequence[Sequence[Box]], right: Sequence[Sequence[Box]]) -> bool:
+    """Whether rows go on over the gutter, and consist of short pieces that stand below each other: a table's do."""
+    both = [(a, b) for a, b in zip(left, right, strict=True) if a and b]
+    if len(both) < _ALIGNED * len(left):
+        return False
+    for side in ([row for row, _ in both], [row for _, row in both]):
+        filled = median(sum(box.width for box in row) / ((row[-1].right - row[0].left) or 1) for row in side)
+        seconds = [row[1] for row in side if len(row) > 1]
+        if filled < _FILLED and len(seconds) >= _ALIGNED * len(side):
+            usual = median(box.left for box in seconds)
+            return sum(abs(box.left - usual) < box.height for box in seconds) >= _ALIGNED * len(seconds)
+    return False
