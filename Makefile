@@ -107,7 +107,7 @@ check-bundle: $(DEMO)/.stamp-scans ## install build/bundle where there is no net
 	test -d build/bundle || scripts/bundle.sh build/bundle
 	scripts/check-bundle.sh build/bundle $(DEMO)/scans/typewriter.png
 
-check-containers: $(DEMO)/.stamp-scans ## build the container image without Docker, as root, and read a page in it (4 GB)
+check-containers: $(DEMO)/.stamp-scans ## build the container image without Docker, as root, and read a page in it (10 GB)
 	scripts/check-containers.sh build/containers
 
 check-upgrade: $(VENV)/.stamp-test ## parts of an earlier version, whose src folder is PREVIOUS, beside this one's

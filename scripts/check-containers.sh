@@ -1,10 +1,10 @@
 #!/bin/bash
 # Builds the container image with buildah, as root and without Docker, on a Debian made by debootstrap, and reads a page in it:
 #   scripts/check-containers.sh FOLDER [BUILD_ARG=VALUE...]
-# pip's own settings (PIP_FIND_LINKS, PIP_CERT ...) hold inside, too. Takes about 4 GB in FOLDER.
+# pip's own settings (PIP_FIND_LINKS, PIP_CERT ...) hold inside, too. Takes about 10 GB in FOLDER while it works.
 set -euo pipefail
 
-folder=$(realpath -m "${1:?name a folder with 4 GB of room}"); shift
+folder=$(realpath -m "${1:?name a folder with 10 GB of room}"); shift
 here=$(dirname "$(dirname "$(realpath "$0")")")
 "$here/scripts/apt-install.sh" buildah debootstrap
 mkdir -p "$folder"

@@ -19,7 +19,8 @@ from pero_worker.jobs.listener import NullListener, Summary
 from pero_worker.jobs.records import PageRecord
 from pero_worker.jobs.run import RunOptions
 from pero_worker.local.devices import choose_devices
-from pero_worker.local.workforce import LocalSettings, local_workforce
+from pero_worker.local.machine import LocalSettings
+from pero_worker.local.workforce import local_workforce
 from pero_worker.models.pipelines import load_pipeline, pipeline_cache
 from pero_worker.models.trust import TrustedArchives, judge_by
 from pero_worker.page import Page

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from gateway.conftest import CLIENT, Roles, RunningGateway, dummy_pipeline, picture, running
+from gateway.conftest import CLIENT, V1, PostgreSQL, Roles, RunningGateway, dummy_pipeline, picture, running
 
 HTML = {"Accept": "text/html"}
 OWN = {"Sec-Fetch-Site": "same-origin"}
@@ -200,6 +200,26 @@ def test_assets_are_kept_for_ever_under_the_address_of_their_content(gateway: Ru
     for path in ("/web/assets/../../../auth.py", "/web/assets/x/..%2fapp.py", "/web/nothing"):
         reply = CLIENT.get(gateway.url + path)
         assert reply.status_code == 404
+
+
+def test_pages_are_the_same_over_postgresql(tmp_path: Path, postgresql: PostgreSQL) -> None:
+    pipeline = dummy_pipeline(tmp_path / "dummy", FAIL_NAME="*fail*")
+    options = ("--pipeline", str(pipeline), "--jobs", "1", "--database", postgresql.url)
+    with running(tmp_path / "data", *options) as gateway:
+        user = V1(gateway.url, gateway.keys("add", f"web-{tmp_path.name}"))
+        first, second = user.create("a.jpg", "fail.jpg"), user.create("b.jpg")
+        for job, name in ((first, "a.jpg"), (first, "fail.jpg"), (second, "b.jpg")):
+            user.upload(job, name, picture())
+        assert user.wait(first)["state"] == user.wait(second)["state"] == "done"
+        with browser(gateway, user.key) as client:
+            assert "fail.jpg" in client.get("/web/jobs").text
+            assert "told to fail" in client.get(f"/web/jobs/{first}?only=failed&after=0.1").text
+            page = client.get(f"/web/jobs/{first}/pages/a.jpg").text
+            assert "one line: a.jpg" in page and "Page after" in page and "Compare with" in page
+            assert "Lately: " in client.get("/web/jobs/new").text
+            rates = client.get("/web/cluster/rates").json()
+            # Other tests may have used the same database.
+            assert sum(rates["done"]) >= 2 and sum(rates["failed"]) >= 1 and len(rates["times"]) == 60
 
 
 def test_without_keys_the_pages_open_to_this_machine_alone(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.settings import cluster_access
 from pero_worker.errors import UsageError
-from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.models.pipelines import load_pipeline
 from pero_worker.models.trust import TrustedArchives, judge_by
 
@@ -113,11 +112,12 @@ def gateway(
     """Serve the PERO API and DocAPI over HTTP."""
     needs_extra()
     from pero_worker.gateway.cluster_backend import ClusterBackend
-    from pero_worker.gateway.local_backend import LocalBackend, LocalBackendSettings
+    from pero_worker.gateway.local_backend import LocalBackend
     from pero_worker.gateway.logs import log_json
     from pero_worker.gateway.overview import ClusterOverview
     from pero_worker.gateway.serve import serve
     from pero_worker.gateway.settings import GatewaySettings
+    from pero_worker.local.machine import LocalSettings
 
     if (certificate is None) != (private_key is None):
         raise UsageError("--certificate and --private-key belong together")
@@ -149,16 +149,13 @@ def gateway(
         return
     cache = Path(platformdirs.user_cache_dir("pero-worker")) / "pipelines"
     names = [] if lease_only else pipeline or ["print-latin"]
-    local = LocalBackendSettings(
-        device=device,
-        jobs=jobs,
-        max_pixels=DEFAULT_MAX_PIXELS,
-        time_limit=time_limit,
-        log_file=data / "workers.log",
-    )
+    local = LocalSettings(device=device, jobs=jobs, time_limit=time_limit)
     judge = judge_by(TrustedArchives(), word=trust)
     local_backend = LocalBackend(
-        [load_pipeline(name, cache=cache, judge=judge) for name in names], local, SystemClock()
+        [load_pipeline(name, cache=cache, judge=judge) for name in names],
+        local,
+        data / "workers.log",
+        SystemClock(),
     )
     serve(settings, local_backend, overview=local_backend.overview, listening=listening)
 

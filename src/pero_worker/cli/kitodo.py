@@ -28,7 +28,8 @@ from pero_worker.jobs.kitodo import ResultFolder, check_folder, pictures_of, pla
 from pero_worker.jobs.listener import NullListener, Summary
 from pero_worker.jobs.mets import MetsOutput, enter_results
 from pero_worker.jobs.run import RunOptions
-from pero_worker.local.workforce import LocalSettings, local_workforce
+from pero_worker.local.machine import LocalSettings
+from pero_worker.local.workforce import local_workforce
 from pero_worker.models.pipelines import bundled_pipelines
 from pero_worker.models.trust import TrustedArchives, judge_by
 from pero_worker.names import counted

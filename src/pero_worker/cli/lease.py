@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import platformdirs
@@ -9,7 +10,8 @@ import platformdirs
 from pero_worker.client.gateway import GatewayClient
 from pero_worker.client.worker import LeaseSettings, LeaseWorker
 from pero_worker.clock import SystemClock
-from pero_worker.gateway.local_backend import LocalBackend, LocalBackendSettings
+from pero_worker.gateway.local_backend import LocalBackend
+from pero_worker.local.machine import LocalSettings
 from pero_worker.models.pipelines import Pipeline, load_pipeline
 from pero_worker.models.trust import TrustedArchives, judge_by
 from pero_worker.processes import Lifetime
@@ -22,7 +24,7 @@ def work_for_gateway(
     pipeline: str,
     engine: str,
     until_idle: float | None,
-    settings: LocalBackendSettings,
+    settings: LocalSettings,
     trust: bool,
 ) -> None:
     """Until told to stop, or idle for `until_idle` seconds."""
@@ -41,7 +43,7 @@ def work_for_gateway(
         LeaseSettings(engine=engine or None, until_idle=until_idle, cache=cache / "engines"),
         clock,
         load=load,
-        start=lambda wanted: LocalBackend([wanted], settings, clock),
+        start=lambda wanted: LocalBackend([wanted], settings, Path(os.devnull), clock),
         stopped=lifetime.stop.is_set,
     )
     try:

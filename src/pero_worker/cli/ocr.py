@@ -185,7 +185,8 @@ def ocr(
     from pero_worker.jobs.combine import check
     from pero_worker.jobs.job import JobRequest
     from pero_worker.jobs.run import RunOptions
-    from pero_worker.local.workforce import LocalSettings, local_workforce
+    from pero_worker.local.machine import LocalSettings
+    from pero_worker.local.workforce import local_workforce
     from pero_worker.models.trust import TrustedArchives, judge_by
 
     if cluster and gateway:

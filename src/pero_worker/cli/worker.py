@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import sys
 import uuid
@@ -130,14 +129,10 @@ def worker(
     if gateway:
         from pero_worker.cli.gateway_key import gateway_key
         from pero_worker.cli.lease import work_for_gateway
-        from pero_worker.gateway.local_backend import LocalBackendSettings
+        from pero_worker.local.machine import LocalSettings
 
-        here = LocalBackendSettings(
-            device=device,
-            jobs=jobs or None,
-            max_pixels=max_megapixels * 1_000_000,
-            max_attempts=max_attempts,
-            log_file=Path(os.devnull),
+        here = LocalSettings(
+            device=device, jobs=jobs or None, max_pixels=max_megapixels * 1_000_000, max_attempts=max_attempts
         )
         work_for_gateway(
             gateway,
