@@ -29,6 +29,14 @@ from pero_worker.wire.servers import Server
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
+@pytest.fixture
+def state(monkeypatch: pytest.MonkeyPatch) -> str:
+    """One for the tests of this file: its lock keeps two clusters from finding the same ports free."""
+    path = str(Path(os.environ["PERO_WORKER_TEST_SERVERS"]) / "state-of-up")
+    monkeypatch.setenv("XDG_STATE_HOME", path)
+    return path
+
+
 def pero_worker(*arguments: object, expect: int = 0, **environment: str) -> str:
     command = [sys.executable, "-m", "pero_worker", *map(str, arguments)]
     done = subprocess.run(
@@ -38,10 +46,10 @@ def pero_worker(*arguments: object, expect: int = 0, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_cluster_comes_up_keeps_its_data_and_goes(tmp_path: Path) -> None:
+def test_a_cluster_comes_up_keeps_its_data_and_goes(tmp_path: Path, state: str) -> None:
     folder = tmp_path / "cluster"
     try:
-        here: dict[str, Any] = {"XDG_STATE_HOME": str(tmp_path / "state")}
+        here: dict[str, Any] = {"XDG_STATE_HOME": state}
         address = pero_worker("up", "--dir", folder, **here).split()[1]
         registered = pero_worker("servers", "list", **here).split()[2::2]
         assert registered == ["mq", "mq_monitoring", "ftp"]
@@ -96,7 +104,7 @@ def strangers_are_kept_out(folder: Path, address: str, here: dict[str, Any]) -> 
             assert password not in process.read_text("utf-8", "replace")
 
 
-def test_servers_of_before_there_was_a_login_get_one(tmp_path: Path) -> None:
+def test_servers_of_before_there_was_a_login_get_one(tmp_path: Path, state: str) -> None:
     folder = tmp_path / "cluster"
     servers = LocalServers(folder)
     folder.mkdir()
