@@ -19,7 +19,7 @@ from pathlib import Path
 HOME = Path(__file__).parents[1]
 PLACE = HOME / "build" / "mutants"
 MODULES = {
-    "jobs/outputs.py": ("test_report_outputs", "test_confined", "test_result_places"),
+    "jobs/outputs.py": ("test_output_folder", "test_report_outputs", "test_confined", "test_result_places"),
     "worker/holding.py": ("test_worker",),
     "models/unpack.py": ("test_unpack", "test_unpack_pipelines"),
     "watchdog/policy.py": ("test_policy", "test_simulate"),
@@ -76,7 +76,10 @@ def mutate(module: str, tests: tuple[str, ...]) -> tuple[Counter[str], list[str]
 
 
 def only_words(difference: str) -> bool:
-    """Whether nothing but the text of a string literal with spaces in it, so a sentence, differs."""
+    """Whether nothing differs but the text of a sentence (a literal with spaces in it), or what a log is told."""
+    changed = [line for line in difference.splitlines() if line[:1] in {"-", "+"} and line[:3] not in {"---", "+++"}]
+    if all("logger." in line for line in changed):
+        return True
     before, after = (
         "\n".join(line[1:] for line in difference.splitlines() if line.startswith(sign) and line[1:3] != sign * 2)
         for sign in "-+"

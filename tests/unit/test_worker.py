@@ -438,6 +438,48 @@ def test_whatever_loading_raises_stops_no_other_stage(monkeypatch: pytest.Monkey
     assert bench.result().logs[0].stage == "ocr"
 
 
+def test_what_loading_takes_is_told_with_the_stage_and_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, ocr=recognise)
+    loaded: list[tuple[object, ...]] = []
+    told: list[tuple[object, ...]] = []
+    monkeypatch.setattr(
+        holding, "load_engine", lambda stage, *where: loaded.append((stage.name, *where)) or bench.engines[stage.name]
+    )
+    monkeypatch.setattr(bench.worker._holding._models, "directory", lambda stage: Path("models") / stage.name)
+    in_use = iter([100, 350])
+    monkeypatch.setattr(bench.worker._holding, "_memory_in_use", lambda: next(in_use))
+    for name in ("report", "report_stages", "record_load"):
+        real = getattr(bench.coordinator, name)
+        monkeypatch.setattr(
+            bench.coordinator, name, lambda *what, name=name, real=real: (told.append((name, *what)), real(*what))
+        )
+    bench.put("ocr", "out")
+    bench.run()
+    assert loaded == [("ocr", Path("models/ocr"), "cpu")]
+    (load,) = [what for what in told if what[0] == "record_load"]
+    assert load[1] == "ocr" and 0 < float(str(load[2])) < 60 and load[3] == 250
+    assert ("report_stages", "worker", {"ocr": "ocr-v1"}, {}) in told
+    assert ("report", "worker", WorkerStatus.CONFIGURING, "") in told
+
+
+def test_why_a_stage_cannot_be_loaded_is_said_once_and_again_when_it_changes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(monkeypatch, bad=recognise)
+    reasons = iter(["no such file", "no such file", "no such file", "the archive is damaged", "the archive is damaged"])
+
+    def fetch(stage: Stage) -> Path:
+        raise StageError(next(reasons, "the archive is damaged"))
+
+    monkeypatch.setattr(bench.worker._holding._models, "directory", fetch)
+    bench.run(400)
+    said = [record.getMessage() for record in caplog.records if "cannot be loaded" in record.getMessage()]
+    assert said == [
+        "stage bad, version bad-v1, cannot be loaded: no such file",
+        "stage bad, version bad-v1, cannot be loaded: the archive is damaged",
+    ]
+
+
 class Versions(Bench):
     """Of one stage, `ocr`: the present one is `version`, and `broken` says why one cannot be loaded."""
 
