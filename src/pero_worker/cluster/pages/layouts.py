@@ -196,7 +196,7 @@ class RequestFolders:
         return not cut_off
 
     def _files(self, request: Request, name: str, body: bytes) -> dict[str, bytes]:
-        files = Names[bytes]()
+        files = FileNames[bytes]()
         files.add(f"{name}_info.txt", info_text(request).encode("utf-8", "replace"))
         if self._save_message:
             files.add(MESSAGE_FILE, body)
@@ -207,7 +207,7 @@ class RequestFolders:
         return files.content
 
 
-class Names(Generic[T]):
+class FileNames(Generic[T]):
     """What is filed under names that differ in more than case: a name that is taken gets a number."""
 
     def __init__(self) -> None:
@@ -290,7 +290,7 @@ class ResultTree:
 
     def _keep(self, origin: PageOrigin, request: Request) -> dict[str, str]:
         """All that came, as it came, in a folder beside the other results."""
-        files = Names[bytes]()
+        files = FileNames[bytes]()
         for payload in request.results:
             if payload.content:
                 files.add(safe_name(payload.name or "result"), payload.content)
