@@ -132,7 +132,7 @@ def test_what_cannot_be_learnt_from_is_said(tmp_path: Path) -> None:
     (tmp_path / "c.xml").write_bytes(b"<PcGts><Page imageFilename='a.png'/></PcGts>")
     pages = find_pages([tmp_path], told.append)
     assert [one.image.name for one in pages] == ["a.png"] and len(told) == 2
-    with pytest.raises(NoInputError, match="1 lines of text are too few"):
+    with pytest.raises(NoInputError, match="1 line of text is not enough"):
         collect(pages, 40, share=0.1, seed=1, tell=print)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pero_ocr.core.layout import PageLayout, RegionLayout
-from shapely import LineString, Polygon, prepare
+from shapely import LineString, Polygon, STRtree
 
 from pero_worker.page import Image
 
@@ -29,27 +29,29 @@ _MOSTLY = 0.5
 def add_titles(parser: Any, image: Image, layout: Any) -> None:
     """Adds to pero-ocr's `layout` the lines of very large type that are found on the page much reduced, and takes away
     what was found inside their letters."""
-    usual = [sum(line.heights) for line in layout.lines_iterator()]
-    if not usual:
+    lines = [line for line in layout.lines_iterator() if len(line.baseline) > 1]
+    if not lines:
         return
-    least = _LARGE * float(np.median(usual))
+    least = _LARGE * float(np.median([sum(line.heights) for line in lines]))
+    shapes = [LineString(line.baseline) for line in lines]
+    tree = STRtree(shapes)
+    gone: set[int] = set()
+    titles: list[tuple[Polygon, Any]] = []
     for line in (line for factor in _FACTORS for line in _found_on_reduced(parser, image, factor)):
         if not least <= sum(line.heights) <= _length(line.baseline) / _LONG or _is_at_edge(line, image):
             continue
         outline = Polygon(line.polygon).buffer(0)
-        prepare(outline)
-        inside = {id(other): _length_in(other, outline) for other in layout.lines_iterator()}
-        text = sum(inside[id(other)] for other in layout.lines_iterator() if _is_text(other))
-        if text > _READ * _length(line.baseline):
+        near = [place for place in tree.query(outline).tolist() if place not in gone]
+        inside = {place: float(shapes[place].intersection(outline).length) for place in near}
+        text = sum(length for place, length in inside.items() if _is_text(lines[place]))
+        if text > _READ * _length(line.baseline) or any(other.intersects(outline) for other, _ in titles):
             continue
-        inside = {
-            id(other): length
-            for other in layout.lines_iterator()
-            if (length := inside[id(other)]) > _MOSTLY * _length(other.baseline)
-        }
-        for region in layout.regions:
-            region.lines = [other for other in region.lines if id(other) not in inside]
-        number = sum(region.id.startswith("title") for region in layout.regions)
+        gone |= {place for place, length in inside.items() if length > _MOSTLY * shapes[place].length}
+        titles.append((outline, line))
+    pieces = {id(lines[place]) for place in gone}
+    for region in layout.regions:
+        region.lines = [line for line in region.lines if id(line) not in pieces]
+    for number, (_, line) in enumerate(titles):
         region = RegionLayout(f"title{number}", line.polygon)
         line.id = f"{region.id}-l000"
         region.lines = [line]
@@ -79,10 +81,6 @@ def _length(baseline: NDArray[np.float64]) -> float:
 def _is_text(line: Any) -> bool:
     """Pieces of letters are short."""
     return _length(line.baseline) > _TEXT * float(sum(line.heights))
-
-
-def _length_in(line: Any, outline: Polygon) -> float:
-    return float(LineString(line.baseline).intersection(outline).length) if len(line.baseline) > 1 else 0.0
 
 
 def _is_at_edge(line: Any, image: Image) -> bool:
