@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pero_worker.cluster.pages.layouts import FileNames
+from pero_worker.cluster.pages.filenames import FileNames
 from pero_worker.errors import RequestError
 from pero_worker.formats import alto, hocr, words
 from pero_worker.formats.xmltext import Ids
