@@ -31,7 +31,7 @@ TIMED = """
 import atexit, json, os, sys, time
 from pero_worker.jobs.report import Report
 from pero_worker.jobs.claims import Claims
-from pero_worker.cluster.pages.layouts import RequestFolders
+from pero_worker.cluster.pages.requestfolders import RequestFolders
 spent = {"seconds": 0.0, "commits": 0}
 begun = time.perf_counter()
 def timed(kind, name):

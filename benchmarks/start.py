@@ -1,6 +1,7 @@
 """`make bench-start`: what starting costs, and what a worker and a watchdog take while they have nothing to do.
 
-    python benchmarks/start.py [COMMANDS] [IDLE] [FIRST]
+    python benchmarks/start.py [commands] [idle]
+    python benchmarks/start.py first PAGES_DIR         the smallest page of a folder, beside importing torch
 
 CPU seconds, since a busy machine changes them little; memory is what all processes of a command hold by themselves or
 share only among each other (PSS), and the resident size of the largest.
@@ -15,18 +16,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
 import pero_worker
-from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry.servers import MQ, set_servers
 from pero_worker.cluster.registry.stages import StageChange, save_stage
 from pero_worker.cluster.registry.workers import assign, read_workers
-from pero_worker.coordinators.access import ZooKeeperAccess
+from pero_worker.cluster.settings import cluster_access, options_in, read_settings
 from pero_worker.coordinators.session import session
 from pero_worker.servers.local import LocalServers
 from pero_worker.wire.servers import parse_server
@@ -125,13 +125,14 @@ def idle() -> None:
         addresses = servers.start()
         environment = {
             **os.environ,
-            "PERO_WORKER_ZOOKEEPER": addresses.zookeeper,
+            "PERO_WORKER_CONFIG": str(addresses.client_file),
             "PERO_WORKER_CACHE": f"{folder}/cache",
         }
+        access = cluster_access(options_in(read_settings(addresses.client_file)))
         try:
-            with session(ZooKeeperAccess(servers=(addresses.zookeeper,))) as client:
+            with session(access.zookeeper) as client:
                 set_servers(client, MQ, [addresses.rabbitmq])
-                broker = RabbitBroker(BrokerAccess(servers=(parse_server(addresses.rabbitmq),)))
+                broker = RabbitBroker(replace(access.broker, servers=(parse_server(addresses.rabbitmq),)))
                 broker.wait_connected(15)
                 for name, config in (("dummy", DUMMY), ("out", None)):
                     save_stage(client, broker, name, StageChange(config=config), SystemClock().now())
@@ -174,6 +175,8 @@ def first(folder: Path) -> None:
 
 if __name__ == "__main__":
     wanted = sys.argv[1:] or ["commands", "idle"]
+    if wanted[0] == "first":
+        first(Path(wanted[1]))
     if "commands" in wanted:
         commands()
     if "idle" in wanted:

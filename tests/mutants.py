@@ -26,7 +26,8 @@ MODULES = {
     "watchdog/board.py": ("test_policy", "test_simulate"),
     "worker/steps.py": ("test_worker",),
     "worker/loop.py": ("test_worker",),
-    "cluster/pages/layouts.py": ("test_layouts", "test_layouts_beside", "test_result_places"),
+    "cluster/pages/requestfolders.py": ("test_layouts", "test_result_places"),
+    "cluster/pages/resulttree.py": ("test_layouts", "test_result_places"),
     "jobs/report.py": ("test_report_outputs", "test_run"),
 }
 """Modules, the most dangerous first, and the files in tests/unit that test them."""

@@ -29,7 +29,7 @@ from pero_worker.engines.pero import load, speed
 from pero_worker.engines.pero.batches import ReadingDesk, as_batch, padded_widths
 from pero_worker.engines.pero.recognition import Recognition
 from pero_worker.engines.pero.smallprint import letter_height
-from pero_worker.engines.rules import Rule
+from pero_worker.engines.rules import PrintedRule
 from pero_worker.errors import DeviceError, PageError, StageError, TransientError
 from pero_worker.formats import pagexml
 from pero_worker.inputs.images import decode_image
@@ -134,11 +134,11 @@ def test_a_line_across_a_rule_in_a_gutter_is_parted(engine: Engine) -> None:
     layout = PageLayout(id="p", page_size=(1000, 1000))
     layout.regions.append(RegionLayout("r", np.array([(0, 0), (1000, 0), (1000, 1000)])))
     for rule, ends in (
-        (Rule(start=(520.0, 20.0), end=(520.0, 900.0)), [(100, 510), (530, 900)]),
-        (Rule(start=(520.0, 20.0), end=(520.0, 900.0), stands_free=False), [(100, 900)]),
-        (Rule(start=(520.0, 300.0), end=(520.0, 900.0)), [(100, 900)]),
-        (Rule(start=(890.0, 20.0), end=(890.0, 900.0)), [(100, 900)]),
-        (Rule(start=(20.0, 520.0), end=(900.0, 520.0)), [(100, 900)]),
+        (PrintedRule(start=(520.0, 20.0), end=(520.0, 900.0)), [(100, 510), (530, 900)]),
+        (PrintedRule(start=(520.0, 20.0), end=(520.0, 900.0), stands_free=False), [(100, 900)]),
+        (PrintedRule(start=(520.0, 300.0), end=(520.0, 900.0)), [(100, 900)]),
+        (PrintedRule(start=(890.0, 20.0), end=(890.0, 900.0)), [(100, 900)]),
+        (PrintedRule(start=(20.0, 520.0), end=(900.0, 520.0)), [(100, 900)]),
     ):
         layout.regions[0].lines = [line]
         part_lines(layout, [rule])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pero_worker.brokers.memory import MemoryBroker
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.pages.layouts import ResultTree
+from pero_worker.cluster.pages.resulttree import ResultTree
 from pero_worker.coordinators.memory import MemoryCoordinator
 from pero_worker.coordinators.null import NoReports, NoSuspects
 from pero_worker.jobs.outputs import OutputFolder

@@ -25,7 +25,8 @@ from unit.test_run import Listener, Workforce
 from pero_worker.brokers.memory import MemoryBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.pages.download import DownloadCounts, Layout, download
-from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
+from pero_worker.cluster.pages.requestfolders import RequestFolders
+from pero_worker.cluster.pages.resulttree import ResultTree
 from pero_worker.inputs.discover import discover
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.run import RunOptions, run

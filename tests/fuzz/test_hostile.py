@@ -23,7 +23,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
+from pero_worker.cluster.pages.requestfolders import RequestFolders
+from pero_worker.cluster.pages.resulttree import ResultTree
 from pero_worker.cluster.settings import options_in, read_settings
 from pero_worker.errors import PeroWorkerError
 from pero_worker.formats import pagexml

@@ -21,7 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
+from pero_worker.cluster.pages.requestfolders import RequestFolders
+from pero_worker.cluster.pages.resulttree import ResultTree
 from pero_worker.cluster.problems import find_problems
 from pero_worker.cluster.registry import stages, workers
 from pero_worker.cluster.state import Look, StageState

@@ -12,7 +12,7 @@ from pero_worker.gateway.bundle import member_of, report_of, stems_of
 from pero_worker.gateway.fairness import FairShare
 from pero_worker.gateway.keys import keep_whole, make_key, matches, split, whole_of
 from pero_worker.gateway.names import page_name_fault, storable_line
-from pero_worker.gateway.states import JobState, PageState, finished_state, legacy_state
+from pero_worker.gateway.states import PageState, ProcessingState, finished_state, legacy_state
 from pero_worker.gateway.v1.archives import zip_fault
 from pero_worker.gateway.v1.engines import natural
 
@@ -69,8 +69,8 @@ def test_nobody_saves_time_up() -> None:
 
 
 def test_states() -> None:
-    assert finished_state(3, 3) is JobState.FAILED
-    assert (finished_state(3, 2), finished_state(0, 0)) == (JobState.DONE, JobState.DONE)
+    assert finished_state(3, 3) is ProcessingState.FAILED
+    assert (finished_state(3, 2), finished_state(0, 0)) == (ProcessingState.DONE, ProcessingState.DONE)
     known = {
         "CREATED", "WAITING", "PROCESSING", "PROCESSED", "NOT_FOUND", "INVALID_FILE", "PROCESSING_FAILED", "CANCELED",
         "EXPIRED",

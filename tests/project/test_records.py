@@ -38,11 +38,9 @@ def test_every_field_of_a_public_record_is_told_of() -> None:
     for where, node, _ in records():
         told = ast.get_docstring(node) or ""
         for index, field in enumerate(node.body):
-            if (
-                node.name.startswith("_")
-                or not isinstance(field, ast.AnnAssign)
-                or not isinstance(field.target, ast.Name)
-            ):
+            if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
+                continue
+            if node.name.startswith("_") or field.target.id.startswith("_"):
                 continue
             below = node.body[index + 1] if index + 1 < len(node.body) else None
             has_line = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)

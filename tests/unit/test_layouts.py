@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree, safe_name, safe_path
+from pero_worker.cluster.pages.filenames import safe_name, safe_path
+from pero_worker.cluster.pages.requestfolders import RequestFolders
+from pero_worker.cluster.pages.resulttree import ResultTree
 from pero_worker.errors import RequestError
 from pero_worker.formats import pagexml
 from pero_worker.jobs.outputs import OutputFolder

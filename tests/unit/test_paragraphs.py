@@ -10,7 +10,7 @@ import numpy as np
 from pero_worker.engines.paragraphs import blocks_of
 from pero_worker.engines.quads import Piece, Span, parted
 from pero_worker.engines.reading_order import Box, reading_order
-from pero_worker.engines.rules import Rule, rules_in
+from pero_worker.engines.rules import PrintedRule, rules_in
 from pero_worker.page import Image
 
 HEIGHT, PITCH = 30, 40
@@ -254,10 +254,10 @@ def test_a_line_across_a_gutter_is_parted_between_its_words() -> None:
         Span(text="column", start=0.42, end=0.49, confidence=0.9),
         Span(text="right", start=0.53, end=1.0, confidence=0.8),
     )
-    rule = Rule(start=(508.0, 20.0), end=(508.0, 900.0))
+    rule = PrintedRule(start=(508.0, 20.0), end=(508.0, 900.0))
     left, right = parted(Piece(corners=corners, text="left column right", confidence=0.9, spans=spans), [rule])
     assert (left.text, right.text) == ("left column", "right")
     assert left.corners.max(axis=0)[0] == right.corners.min(axis=0)[0] == 508
     assert parted(left, [rule]) == [left]
-    streak = Rule(start=rule.start, end=rule.end, stands_free=False)
+    streak = PrintedRule(start=rule.start, end=rule.end, stands_free=False)
     assert len(parted(Piece(corners=corners, text="left column right", confidence=0.9, spans=spans), [streak])) == 1

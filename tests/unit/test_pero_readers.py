@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pero_worker.engines.pero.calibration import Calibration
-from pero_worker.engines.pero.readers import Reader, read, unsure_of
+from pero_worker.engines.pero.readers import LineReader, read, unsure_of
 from pero_worker.page import Line, Page, Region
 
 LETTERS = [*"abcdefghijklmnopqrstuvwxyzſ ", "\u200b"]
@@ -91,9 +91,11 @@ def crops(number: int, width: int = 800) -> list[np.ndarray]:
     return [np.full((40, width, 3), 255, np.uint8) for _ in range(number)]
 
 
-def reader(text: str, probability: float, *, height: int = 40, unsure: float | None = None, points: str = "") -> Reader:
+def reader(
+    text: str, probability: float, *, height: int = 40, unsure: float | None = None, points: str = ""
+) -> LineReader:
     calibration = Calibration.of(points) if points else Calibration()
-    return Reader(Recogniser(text, probability, height), calibration, unsure)
+    return LineReader(Recogniser(text, probability, height), calibration, unsure)
 
 
 def test_unsure_lines_are_read_again_and_the_surer_reading_stays() -> None:

@@ -12,7 +12,7 @@ pytest.importorskip("scipy")
 
 from pero_worker.engines.pero.calibration import Calibration
 from pero_worker.engines.pero.ppocr_reader import PpOcr
-from pero_worker.engines.pero.readers import Reader
+from pero_worker.engines.pero.readers import LineReader
 
 ALPHABET = ["", "a", "b", "Ｂ", "中", "文", "ſ", " "]  # the blank first, as the network has it
 
@@ -53,9 +53,9 @@ def test_classes_become_letters_and_frames_of_four_pixels() -> None:
 
 
 def test_a_letter_of_another_script_is_no_letter_and_not_sure() -> None:
-    reading = Reader(PpOcr(Network([1, 0, 4, 0]), ALPHABET), Calibration()).read([crop(27)])[0]
+    reading = LineReader(PpOcr(Network([1, 0, 4, 0]), ALPHABET), Calibration()).read([crop(27)])[0]
     assert reading.text == "a"
-    wide = Reader(PpOcr(Network([3]), ALPHABET), Calibration()).read([crop(27)])[0]
+    wide = LineReader(PpOcr(Network([3]), ALPHABET), Calibration()).read([crop(27)])[0]
     assert wide.text == "b".upper()
 
 

@@ -16,7 +16,8 @@ from unit.test_layouts import LOG, REQUEST, files
 from unit.test_report_outputs import PRINT, record
 
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
+from pero_worker.cluster.pages.requestfolders import RequestFolders
+from pero_worker.cluster.pages.resulttree import ResultTree
 from pero_worker.errors import OutputError, PageError, UsageError
 from pero_worker.jobs import confined
 from pero_worker.jobs.outputs import OutputFolder, ResultPathError

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pero_worker.cluster.pages.layouts import Names
+from pero_worker.cluster.pages.filenames import FileNames
 from pero_worker.errors import RequestError
 from pero_worker.formats import alto, hocr, words
 from pero_worker.formats.xmltext import Ids
@@ -52,7 +52,7 @@ def test_ids_are_given_out_in_one_go(wanted: list[str]) -> None:
     "names", [["a.png"] * 3000, [f"a_{n}.png" for n in range(2, 3000)] + ["a.png"] * 3000, ["A", "a"] * 2000]
 )
 def test_names_of_results_are_given_out_in_one_go(names: list[str]) -> None:
-    files = Names[int]()
+    files = FileNames[int]()
     files._taken = Counting()
     for number, name in enumerate(names):
         files.add(name, number)

@@ -14,7 +14,8 @@ from pero_worker.cli.say import say, warn
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.pages.download import DownloadCounts, download
-from pero_worker.cluster.pages.layouts import RequestFolders, ResultTree
+from pero_worker.cluster.pages.requestfolders import RequestFolders
+from pero_worker.cluster.pages.resulttree import ResultTree
 from pero_worker.cluster.pages.route import check_output
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.errors import ExitCode

@@ -28,7 +28,7 @@ EPILOG = examples(
 _NOT_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-class By(StrEnum):
+class ReportBy(StrEnum):
     FOLDER = "folder"
     ENGINE = "engine"
     PAGE = "page"
@@ -37,7 +37,7 @@ class By(StrEnum):
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Folders with a report.jsonl.", metavar="FOLDER...")],
     cost: Annotated[bool, typer.Option("--cost", help="Energy and money, and how each is known.")] = False,
-    by: Annotated[By, typer.Option(help="What a row is.")] = By.FOLDER,
+    by: Annotated[ReportBy, typer.Option(help="What a row is.")] = ReportBy.FOLDER,
     as_csv: Annotated[bool, typer.Option("--csv", help="For spreadsheets, on standard output.")] = False,
     watts: Watts = None,
     price_per_kwh: PricePerKwh = None,
@@ -63,7 +63,7 @@ def report(
         say("Energy that nobody measured is left open; --watts models it: see `pero-worker report --help`.")
 
 
-def _rows(folders: Sequence[Path], by: By, prices: Prices, *, cost: bool) -> list[tuple[object, ...]]:
+def _rows(folders: Sequence[Path], by: ReportBy, prices: Prices, *, cost: bool) -> list[tuple[object, ...]]:
     """A row for each group in the order of their first page, and one for all when there are several."""
     uses: dict[str, Use] = {}
     total = Use()
@@ -79,10 +79,10 @@ def _rows(folders: Sequence[Path], by: By, prices: Prices, *, cost: bool) -> lis
     return rows
 
 
-def _naming(folder: Path, by: By) -> Callable[[PageRecord], str]:
-    if by is By.FOLDER:
+def _naming(folder: Path, by: ReportBy) -> Callable[[PageRecord], str]:
+    if by is ReportBy.FOLDER:
         return lambda record: str(folder)
-    if by is By.ENGINE:
+    if by is ReportBy.ENGINE:
         return lambda record: f"{record.fingerprint.pipeline} {record.fingerprint.version}".strip() or "?"
     return lambda record: str(folder / record.page)
 

@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from pero_worker.engines.rules import Rule
+from pero_worker.engines.rules import PrintedRule
 from pero_worker.geometry import BASELINE_SHARE, slope_of
 from pero_worker.page import Line, Point, Word
 
@@ -79,7 +79,7 @@ def spans_of(text: str, columns: Sequence[int], confidences: Sequence[float], le
     )
 
 
-def parted(piece: Piece, rules: Sequence[Rule]) -> list[Piece]:
+def parted(piece: Piece, rules: Sequence[PrintedRule]) -> list[Piece]:
     """The piece, or its parts on both sides of an upright rule in a gutter that runs through it between two words."""
     for rule in rules:
         if not (rule.is_upright and rule.stands_free) or len(piece.spans) < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pero_worker.engines.reading_order import Box
-from pero_worker.engines.rules import Rule
+from pero_worker.engines.rules import PrintedRule
 from pero_worker.geometry import turned
 from pero_worker.page import Line, Region
 
@@ -19,7 +19,7 @@ def region_of(number: int, kind: str, lines: Sequence[Line]) -> Region:
     return Region(id=f"r{number:03d}", polygon=outline, lines=tuple(lines), kind=kind)
 
 
-def upright_rules(rules: Iterable[Rule], angle: float) -> list[Box]:
+def upright_rules(rules: Iterable[PrintedRule], angle: float) -> list[Box]:
     """The boxes of rules on the page turned by `angle` in radians."""
     boxes = []
     for rule in rules:

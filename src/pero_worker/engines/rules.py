@@ -27,7 +27,7 @@ _BLOCK, _DARKER = 31, 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class PrintedRule:
     """From the left or upper `start` to the `end`, in pixels of the page."""
 
     start: Point
@@ -45,7 +45,7 @@ class Rule:
         return ax + (bx - ax) * (level - ay) / (by - ay)
 
 
-def rules_in(image: Image, line_height: float) -> list[Rule]:
+def rules_in(image: Image, line_height: float) -> list[PrintedRule]:
     """The rules of a page whose lines of text are `line_height` pixels high."""
     scale = min(1.0, _SIDE / max(image.shape[:2]))
     grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
@@ -60,7 +60,9 @@ def rules_in(image: Image, line_height: float) -> list[Rule]:
         for (ax, ay), (bx, by), free in _strokes(np.ascontiguousarray(ink if upright else ink.T), least):
             start, end = ((ax, ay), (bx, by)) if upright else ((ay, ax), (by, bx))
             found.append(
-                Rule(start=(start[0] / scale, start[1] / scale), end=(end[0] / scale, end[1] / scale), stands_free=free)
+                PrintedRule(
+                    start=(start[0] / scale, start[1] / scale), end=(end[0] / scale, end[1] / scale), stands_free=free
+                )
             )
     return found
 

@@ -31,7 +31,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class WorkOutcome:
     """A finished request, or what went wrong outside of any worker; `settle` is called when it is written down."""
 
     page: str
@@ -82,7 +82,7 @@ class PageBackend(Protocol):
     def send(self, work: Work) -> None:
         """TransientError: not now. PageError: never."""
 
-    def outcomes(self, timeout: float) -> Sequence[Outcome]:
+    def outcomes(self, timeout: float) -> Sequence[WorkOutcome]:
         """Those that came within `timeout` seconds, at least one if any came."""
 
     def sent(self) -> Sequence[str]:

@@ -10,7 +10,7 @@ from pero_worker.cluster.pages.sending import image_payload
 from pero_worker.cluster.registry.stages import read_record, stage_names
 from pero_worker.cluster.registry.workers import read_workers
 from pero_worker.errors import PageError, RequestError, TransientError
-from pero_worker.gateway.backend import Lost, Outcome, ServedEngine, Work
+from pero_worker.gateway.backend import Lost, ServedEngine, Work, WorkOutcome
 from pero_worker.gateway.silence import Silence
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.ports import Clock
@@ -120,8 +120,8 @@ class ClusterBackend:
         self._trouble = ""
         self._sent.add(work.page)
 
-    def outcomes(self, timeout: float) -> Sequence[Outcome]:
-        found: list[Outcome] = []
+    def outcomes(self, timeout: float) -> Sequence[WorkOutcome]:
+        found: list[WorkOutcome] = []
         broker = self._cluster.broker
         try:
             while len(found) < _TAKEN_AT_ONCE:
@@ -137,7 +137,7 @@ class ClusterBackend:
             self._trouble = ""
         return found
 
-    def _outcome(self, delivery: Delivery) -> Sequence[Outcome]:
+    def _outcome(self, delivery: Delivery) -> Sequence[WorkOutcome]:
         def settle() -> None:
             with suppress(TransientError):  # It will come again, and is known then.
                 self._cluster.broker.ack(delivery)
@@ -149,7 +149,7 @@ class ClusterBackend:
                 self._cluster.broker.set_aside(delivery, str(error))
             return ()
         self._sent.discard(request.page_uuid)
-        return (Outcome(page=request.page_uuid, request=request, settle=settle),)
+        return (WorkOutcome(page=request.page_uuid, request=request, settle=settle),)
 
     def sent(self) -> Sequence[str]:
         return tuple(self._sent)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import RowMapping, select
 
 from pero_worker.errors import OutputError, PageError, TransientError
-from pero_worker.gateway.backend import Outcome, PageBackend, ServedEngine, Work
+from pero_worker.gateway.backend import PageBackend, ServedEngine, Work, WorkOutcome
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.endings import DEFAULT_FORMATS, Ending, ending_of, failure_ending
 from pero_worker.gateway.fairness import FairShare
@@ -50,7 +50,7 @@ class Dispatcher:
         self._served: dict[str, ServedEngine] = {}
         self._engines: dict[str, tuple[str, ...]] = {}
         self._last_beat = float("-inf")
-        self._unwritten: deque[Outcome] = deque()
+        self._unwritten: deque[WorkOutcome] = deque()
         """What came back and is not written down yet."""
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
@@ -215,7 +215,7 @@ class Dispatcher:
                 with self._gateway.database.write() as connection:
                     dispatch.confirm_sent(connection, row["id"], self._gateway.now())
 
-    def _conclude(self, outcome: Outcome) -> None:
+    def _conclude(self, outcome: WorkOutcome) -> None:
         query = (
             select(pages.c.job, pages.c.name, pages.c.state, jobs.c.formats)
             .join(jobs, jobs.c.id == pages.c.job)
@@ -229,7 +229,7 @@ class Dispatcher:
             self._finish(outcome.page, row["job"], self._ending(outcome, row))
         outcome.settle()
 
-    def _ending(self, outcome: Outcome, row: RowMapping) -> Ending:
+    def _ending(self, outcome: WorkOutcome, row: RowMapping) -> Ending:
         try:
             return ending_of(outcome, row["name"], row["formats"] or DEFAULT_FORMATS, self._clock)
         except Exception:  # A page that meets a bug must not come back for ever.

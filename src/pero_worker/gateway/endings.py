@@ -10,7 +10,7 @@ from typing import Any
 import pero_worker
 from pero_worker.errors import PageError
 from pero_worker.formats import installed_formats, page_formats, pagexml
-from pero_worker.gateway.backend import Outcome
+from pero_worker.gateway.backend import WorkOutcome
 from pero_worker.gateway.states import Failure
 from pero_worker.page import Page
 from pero_worker.ports import Clock
@@ -61,7 +61,7 @@ class Ending:
     """Names of formats to files."""
 
 
-def ending_of(outcome: Outcome, image_name: str, formats: Sequence[str], clock: Clock) -> Ending:
+def ending_of(outcome: WorkOutcome, image_name: str, formats: Sequence[str], clock: Clock) -> Ending:
     """What the outcome means. A result that cannot be read is a failure of its page."""
     request = outcome.request
     if request is None:

@@ -25,7 +25,7 @@ _AT_ONCE = 20
 _AT_A_TIME = 4
 
 
-class Fetcher:
+class PageFetcher:
     """Of two gateways both may fetch a scan; the first keeps it."""
 
     def __init__(self, gateway: Gateway, outbound: Outbound, library: Library) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pero_worker.errors import StageError, UsageError
-from pero_worker.gateway.backend import Outcome, ServedEngine, Work
+from pero_worker.gateway.backend import ServedEngine, Work, WorkOutcome
 from pero_worker.gateway.local_overview import LocalOverview
 from pero_worker.local.machine import OUTPUT_QUEUE, LocalSettings, Machine
 from pero_worker.models.pipelines import Pipeline
@@ -72,7 +72,7 @@ class LocalBackend:
         self._machine.send(request, work.priority)
         self._sent.add(work.page)
 
-    def outcomes(self, timeout: float) -> Sequence[Outcome]:
+    def outcomes(self, timeout: float) -> Sequence[WorkOutcome]:
         try:
             if not self._trouble:
                 self._machine.check()
@@ -82,7 +82,9 @@ class LocalBackend:
         for one in ended:
             if one.request is not None:
                 self.overview.note_page(one.request.logs)
-        found = [Outcome(page=one.page_id, request=one.request, error=one.reason, settle=one.settle) for one in ended]
+        found = [
+            WorkOutcome(page=one.page_id, request=one.request, error=one.reason, settle=one.settle) for one in ended
+        ]
         self._sent.difference_update(outcome.page for outcome in found)
         return found
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 import pero_worker
 from pero_worker.gateway.auth import gateway_of, require
 from pero_worker.gateway.keys import Key
-from pero_worker.gateway.states import JobState, PageState
+from pero_worker.gateway.states import PageState, ProcessingState
 from pero_worker.gateway.store.deliveries import DeliveryState
 from pero_worker.gateway.store.schema import deliveries, jobs, pages
 
@@ -34,7 +34,7 @@ def get_metrics(request: Request, key: Admin) -> Response:
 def _counts(connection: Connection) -> list[str]:
     lines = []
     for name, column, states in (
-        ("jobs", jobs.c.state, JobState),
+        ("jobs", jobs.c.state, ProcessingState),
         ("pages", pages.c.state, PageState),
         ("webhooks", deliveries.c.state, DeliveryState),
     ):

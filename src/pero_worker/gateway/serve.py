@@ -23,7 +23,7 @@ from pero_worker.gateway.core import Gateway, open_gateway
 from pero_worker.gateway.dispatcher import Dispatcher
 from pero_worker.gateway.documents import DocumentReader, Library
 from pero_worker.gateway.farm_events import FarmWatch
-from pero_worker.gateway.fetching import Fetcher
+from pero_worker.gateway.fetching import PageFetcher
 from pero_worker.gateway.housekeeping import Housekeeper
 from pero_worker.gateway.outbound import Outbound
 from pero_worker.gateway.overview import NoOverview, Overview, Watching
@@ -55,7 +55,7 @@ def serve(
         stopping = gateway.stopping
         housekeeper, deliver = Housekeeper(gateway), WebhookSender(gateway, outbound).deliver_next
         library = Library(settings)
-        fetcher, documents = Fetcher(gateway, outbound, library), DocumentReader(gateway, library)
+        fetcher, documents = PageFetcher(gateway, outbound, library), DocumentReader(gateway, library)
         helpers = (
             Background("housekeeper", housekeeper.tidy, stopping, pause=housekeeping.ROUND_SECONDS, patience=10),
             Background("deadlines", housekeeper.end_late_jobs, stopping, pause=housekeeping.DEADLINE_SECONDS),

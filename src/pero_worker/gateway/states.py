@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class JobState(StrEnum):
+class ProcessingState(StrEnum):
     """`error` waits for another attempt; `done`, `failed` and `cancelled` are final."""
 
     NEW = "new"
@@ -51,7 +51,7 @@ class Backend(StrEnum):
     LEASE = "lease"
 
 
-FINAL_JOBS = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
+FINAL_JOBS = frozenset({ProcessingState.DONE, ProcessingState.FAILED, ProcessingState.CANCELLED})
 OPEN_PAGES = frozenset({PageState.CREATED, PageState.WAITING, PageState.PROCESSING})
 
 _LEGACY_STATES = {
@@ -72,6 +72,6 @@ def legacy_state(state: str, failure: str | None) -> str:
     return _LEGACY_STATES[page_state]
 
 
-def finished_state(pages: int, failed: int) -> JobState:
+def finished_state(pages: int, failed: int) -> ProcessingState:
     """Of a job whose pages are all final: it failed only when every page did."""
-    return JobState.FAILED if pages and failed == pages else JobState.DONE
+    return ProcessingState.FAILED if pages and failed == pages else ProcessingState.DONE

@@ -60,7 +60,7 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class Expense:
     """What it comes to; None: it is not known."""
 
     joules: float | None
@@ -82,10 +82,10 @@ def use_of(seconds: float, joules: float | None, *, failed: bool = False) -> Use
     )
 
 
-def cost_of(use: Use, prices: Prices) -> Cost:
+def cost_of(use: Use, prices: Prices) -> Expense:
     """Nothing is made up: what is not measured, modelled or priced is None."""
     joules, basis = _energy(use, prices.watts)
-    return Cost(joules=joules, basis=basis, money=_money(use.seconds, joules, prices))
+    return Expense(joules=joules, basis=basis, money=_money(use.seconds, joules, prices))
 
 
 def _energy(use: Use, watts: float | None) -> tuple[float | None, Basis]:

@@ -21,7 +21,7 @@ from pero_worker.training.alphabet import Alphabet
 from pero_worker.training.batches import Batch, Line, Loss, batch_of, error_rate, packed
 from pero_worker.training.lines import Lines, collect
 from pero_worker.training.network import learning, open_network, widen
-from pero_worker.training.result import Base, Outcome, write_pipeline
+from pero_worker.training.result import Base, TrainingOutcome, write_pipeline
 from pero_worker.training.truth import find_pages
 from pero_worker.training.variety import varied
 
@@ -57,7 +57,7 @@ def fine_tune(
     device: torch.device,
     tell: Callable[[str], None],
     stop: Callable[[], bool],
-) -> Outcome:
+) -> TrainingOutcome:
     """Trains the recogniser of `base` on the pages below `paths` and writes the pipeline `output`.
 
     loop.Stopped: `stop` said so; the same call goes on. UsageError: `output` holds something else. NoInputError: there
@@ -97,7 +97,7 @@ def fine_tune(
         stop,
     )
     after = error_rate(trained, lines.held_out, alphabet)
-    outcome = Outcome(
+    outcome = TrainingOutcome(
         before=before, after=after, lines=len(lines.learnt), held_out=len(lines.held_out), pages=lines.pages,
         characters=new,
     )  # fmt: skip

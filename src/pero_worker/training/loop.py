@@ -51,7 +51,7 @@ class Schedule:
 
 
 @dataclass(slots=True, kw_only=True)
-class Progress:
+class TrainingProgress:
     """What is done so far; saved with the weights."""
 
     step: int = 0
@@ -85,14 +85,14 @@ def train(
     learning = [weight for weight in net.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(learning, lr=schedule.rate, weight_decay=1e-4, betas=(0.9, 0.98))
     mean = copied(net).eval()
-    progress, curve = Progress(), list[dict[str, Any]]()
+    progress, curve = TrainingProgress(), list[dict[str, Any]]()
     saved = folder / "checkpoint.pt"
     if saved.is_file():
         state = torch.load(saved, map_location=next(net.parameters()).device, weights_only=True)
         net.load_state_dict(state["net"])
         mean.load_state_dict(state["mean"])
         optimiser.load_state_dict(state["optimiser"])
-        progress, curve = Progress(**state["progress"]), state["curve"]
+        progress, curve = TrainingProgress(**state["progress"]), state["curve"]
         tell(f"going on at step {progress.step}")
     progress.starts += 1
     source = batches(progress.starts)
@@ -138,7 +138,7 @@ def _average(mean: nn.Module, net: nn.Module, keep: float) -> None:
 
 
 def _note(
-    curve: list[dict[str, Any]], progress: Progress, scores: dict[str, float], tell: Callable[[str], None]
+    curve: list[dict[str, Any]], progress: TrainingProgress, scores: dict[str, float], tell: Callable[[str], None]
 ) -> None:
     curve.append(asdict(progress) | scores)
     tell("      " + "  ".join(f"{name} {value:.4f}" for name, value in scores.items()))
@@ -149,7 +149,7 @@ def _save(
     net: nn.Module,
     mean: nn.Module,
     optimiser: torch.optim.Optimizer,
-    progress: Progress,
+    progress: TrainingProgress,
     curve: list[dict[str, Any]],
     about: dict[str, Any],
     schedule: Schedule,

@@ -51,7 +51,7 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class TrainingOutcome:
     """What a training gave."""
 
     before: float
@@ -68,7 +68,9 @@ class Outcome:
     """That the recogniser did not know before."""
 
 
-def write_pipeline(output: Path, base: Base, net: Any, alphabet: Alphabet, height: int, outcome: Outcome) -> None:
+def write_pipeline(
+    output: Path, base: Base, net: Any, alphabet: Alphabet, height: int, outcome: TrainingOutcome
+) -> None:
     """Writes config.ini last: a folder without it is none that anybody takes for whole."""
     config = _config(base.config)
     try:
@@ -100,7 +102,7 @@ def _config(base: ConfigParser) -> ConfigParser:
     return config
 
 
-def _card(name: str, base: Base, outcome: Outcome) -> str:
+def _card(name: str, base: Base, outcome: TrainingOutcome) -> str:
     new = (
         f"\nIt learnt {len(outcome.characters)} characters that {base.name} does not know.\n"
         if outcome.characters

@@ -25,7 +25,7 @@ _ANY_OF_NVML = Exception
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class EnergyReading:
     """Counters at one moment."""
 
     microjoules: Mapping[str, int]
@@ -41,24 +41,26 @@ class Reading:
 class EnergyMeter(Protocol):
     """Says what is used between two moments."""
 
-    def begin(self) -> Reading | None:
+    def begin(self) -> EnergyReading | None:
         """The counters now; None: nothing can be measured."""
 
-    def joules_since(self, begun: Reading | None) -> float | None:
+    def joules_since(self, begun: EnergyReading | None) -> float | None:
         """What this process has used since then; None: nobody knows."""
 
 
 class NoMeter:
     """`EnergyMeter` of a machine that does not tell."""
 
-    def begin(self) -> Reading | None:
+    def begin(self) -> EnergyReading | None:
         return None
 
-    def joules_since(self, begun: Reading | None) -> float | None:
+    def joules_since(self, begun: EnergyReading | None) -> float | None:
         return None
 
 
-def joules_between(begun: Reading, ended: Reading, ranges: Mapping[str, int], gpu_sharers: int) -> float | None:
+def joules_between(
+    begun: EnergyReading, ended: EnergyReading, ranges: Mapping[str, int], gpu_sharers: int
+) -> float | None:
     """Pure. `ranges`: where a zone's counter begins anew, in microjoules. None: a counter is not there any more."""
     total = 0.0
     for zone, before in begun.microjoules.items():
@@ -101,7 +103,7 @@ class MachineMeter:
             said = os.environ.get("CUDA_VISIBLE_DEVICES") if visible is None else visible
             self._open_gpu(nvml, int(number) if number.isdigit() else 0, said)
 
-    def begin(self) -> Reading | None:
+    def begin(self) -> EnergyReading | None:
         if self._on_gpu and self._gpu is None:
             return None  # What the processors take is the smaller part: alone it would mislead.
         if not self._on_gpu and not self._zones:
@@ -115,16 +117,16 @@ class MachineMeter:
             self._gpu = None
             return None
 
-    def joules_since(self, begun: Reading | None) -> float | None:
+    def joules_since(self, begun: EnergyReading | None) -> float | None:
         ended = self.begin() if begun is not None else None
         if begun is None or ended is None:
             return None
         ranges = {str(zone): largest for zone, largest in self._zones.items()}
         return joules_between(begun, ended, ranges, self._gpu_sharers())
 
-    def _read(self) -> Reading:
+    def _read(self) -> EnergyReading:
         gpu = None if self._gpu is None else int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._gpu))
-        return Reading(
+        return EnergyReading(
             microjoules={str(zone): int((zone / "energy_uj").read_text()) for zone in self._zones},
             busy=_busy_seconds(self._stat) if self._zones else 0.0,
             own=self._own_seconds(),

@@ -14,7 +14,7 @@ from pero_worker.cli.upstream.common import connection, make_parser, priority_of
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.opening import Cluster, open_cluster
 from pero_worker.cluster.pages.download import DownloadCounts, download
-from pero_worker.cluster.pages.layouts import RequestFolders
+from pero_worker.cluster.pages.requestfolders import RequestFolders
 from pero_worker.cluster.pages.route import check_output, check_route
 from pero_worker.cluster.pages.sending import publish_with_retry
 from pero_worker.cluster.settings import cluster_access, read_server_file

@@ -18,7 +18,7 @@ import platformdirs
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.opening import Cluster
-from pero_worker.cluster.pages.layouts import safe_name
+from pero_worker.cluster.pages.filenames import safe_name
 from pero_worker.cluster.pages.route import check_route, processes
 from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, reads_layouts, request_for
 from pero_worker.cluster.registry.stages import read_record

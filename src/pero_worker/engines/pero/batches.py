@@ -72,7 +72,7 @@ def as_batch(crops: Sequence[Crop], width: int) -> Batch:
     return batch
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Line:
     crop: Crop
     width: int
@@ -106,7 +106,7 @@ class ReadingDesk:
         """The results of lines of one height, in their order. What `forward` raises of a line alone, or as an error of
         ours, is raised for its page."""
         widths = padded_widths([crop.shape[1] for crop in crops], self.step)
-        mine = [_Line(crop, width) for crop, width in zip(crops, widths, strict=True)]
+        mine = [_Line(crop=crop, width=width) for crop, width in zip(crops, widths, strict=True)]
         with self._changed:
             self._waiting += mine
             self._changed.notify_all()

@@ -25,12 +25,20 @@ from pero_worker.engines.pero.devices import batch_pixels, device_errors, pages_
 from pero_worker.engines.pero.ink import Ink
 from pero_worker.engines.pero.logits import load_logits
 from pero_worker.engines.pero.ppocr_reader import PpOcr
-from pero_worker.engines.pero.readers import SECTIONS, Reader, Reading, calibration_of, description_of, read, unsure_of
+from pero_worker.engines.pero.readers import (
+    SECTIONS,
+    LineReader,
+    Reading,
+    calibration_of,
+    description_of,
+    read,
+    unsure_of,
+)
 from pero_worker.engines.pero.recognition import Recognition
 from pero_worker.engines.pero.smallprint import reduce_less
 from pero_worker.engines.pero.tidy import Tidying
 from pero_worker.engines.pero.words import Frames, Rails, words_of
-from pero_worker.engines.rules import Rule, rules_in
+from pero_worker.engines.rules import PrintedRule, rules_in
 from pero_worker.errors import PageError, PeroWorkerError, StageError, TransientError
 from pero_worker.page import Page, Word
 from pero_worker.work import EngineInput, EngineOutput
@@ -113,7 +121,7 @@ class _Run:
     def __init__(
         self,
         parser: Any,
-        readers: Sequence[Reader],
+        readers: Sequence[LineReader],
         calibration: Calibration,
         work: EngineInput,
         image: NDArray[np.uint8],
@@ -139,7 +147,7 @@ class _Run:
 
     def finish(self, tidying: Tidying) -> EngineOutput:
         parser = self.parser
-        rules: list[Rule] = []
+        rules: list[PrintedRule] = []
         if parser.run_layout_parser and min(self.image.shape[:2]) >= MIN_SIDE:
             with self._phase("layout"), self.alone:
                 compat.forget_last_page(parser)
@@ -285,14 +293,14 @@ def _device(name: str) -> Any:
     return device
 
 
-def _readers(parser: Any, config: ConfigParser, directory: Path, device: Any, *, bfloat16: bool) -> list[Reader]:
+def _readers(parser: Any, config: ConfigParser, directory: Path, device: Any, *, bfloat16: bool) -> list[LineReader]:
     """The recogniser of the parser, and those that pero-ocr knows nothing of."""
     if not parser.run_ocr:
         return []
     worker = config[tidy.SECTION] if config.has_section(tidy.SECTION) else None
     calibration = calibration_of(worker) if worker is not None else Calibration()
     own = parser.ocr.ocr_engine
-    found = [Reader(own, calibration, desk=_desk(own) if parser.provides_ctc_logits else None)]
+    found = [LineReader(own, calibration, desk=_desk(own) if parser.provides_ctc_logits else None)]
     for section in (config[name] for name in SECTIONS if config.has_section(name)):
         if section.get(readers.ENGINE) == readers.PPOCR:
             recogniser: Any = PpOcr.load(str(device))
@@ -301,7 +309,7 @@ def _readers(parser: Any, config: ConfigParser, directory: Path, device: Any, *,
             recogniser = page_parser.PytorchEngineLineOCR(str(description_of(section, directory)), device)
             speed.quicken_recogniser(recogniser, bfloat16=bfloat16)
             desk = _desk(recogniser)
-        found.append(Reader(recogniser, calibration_of(section), unsure_of(section), desk=desk))
+        found.append(LineReader(recogniser, calibration_of(section), unsure_of(section), desk=desk))
     # The others see their lines made smaller, which loses less than making them larger.
     parser.line_cropper.crop_engine.line_height = max(reader.height for reader in found)
     return found

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from pero_ocr.core.layout import TextLine
 from pero_ocr.layout_engines.layout_helpers import baseline_to_textline
 
-from pero_worker.engines.rules import Rule
+from pero_worker.engines.rules import PrintedRule
 
 _MARGIN = 0.25
 """From a rule to the text beside it, in heights of the line."""
 
 
-def part_lines(layout: Any, rules: Sequence[Rule]) -> None:
+def part_lines(layout: Any, rules: Sequence[PrintedRule]) -> None:
     """Changes pero-ocr's `layout`: a line across an upright rule in a gutter becomes two."""
     upright = [rule for rule in rules if rule.is_upright and rule.stands_free]
     if not upright:
@@ -26,7 +26,7 @@ def part_lines(layout: Any, rules: Sequence[Rule]) -> None:
         region.lines = [part for line in region.lines for part in _parts(line, upright)]
 
 
-def _parts(line: Any, rules: Sequence[Rule]) -> Iterator[Any]:
+def _parts(line: Any, rules: Sequence[PrintedRule]) -> Iterator[Any]:
     baseline = np.asarray(line.baseline, dtype=float)
     height = float(sum(line.heights))
     cuts = sorted(cut for rule in rules if (cut := _crossing(baseline, line.heights, rule)) is not None)
@@ -43,7 +43,7 @@ def _parts(line: Any, rules: Sequence[Rule]) -> Iterator[Any]:
         yield part
 
 
-def _crossing(baseline: NDArray[np.float64], heights: Sequence[float], rule: Rule) -> float | None:
+def _crossing(baseline: NDArray[np.float64], heights: Sequence[float], rule: PrintedRule) -> float | None:
     """Where a rule runs through a line, not at its ends and not beginning or ending there."""
     if len(baseline) < 2 or np.any(np.diff(baseline[:, 0]) <= 0):
         return None

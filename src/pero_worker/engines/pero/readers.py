@@ -47,11 +47,11 @@ class Reading:
     span: tuple[int, int]
     width: int
     """Of the crop it saw, pixels."""
-    reader: Reader
+    reader: LineReader
     confidence: float
 
 
-class Reader:
+class LineReader:
     """A recogniser of pero-ocr, what its probabilities are worth, and when it is asked."""
 
     def __init__(
@@ -129,7 +129,7 @@ def _of_height(crop: Crop, height: int) -> Crop:
     return np.asarray(cv2.resize(crop, (width, height), interpolation=how), np.uint8)
 
 
-def read(readers: Sequence[Reader], crops: Sequence[Crop]) -> list[Reading]:
+def read(readers: Sequence[LineReader], crops: Sequence[Crop]) -> list[Reading]:
     """The surest reading of every line of a page."""
     first, *others = readers
     readings = first.read(crops)

@@ -10,7 +10,7 @@ from statistics import fmean
 from pero_worker.engines.paragraphs import blocks_of
 from pero_worker.engines.reading_order import Box, reading_order
 from pero_worker.engines.regions import region_of, upright_rules
-from pero_worker.engines.rules import Rule
+from pero_worker.engines.rules import PrintedRule
 from pero_worker.geometry import slope_of, turned
 from pero_worker.page import Line, Page, Region
 
@@ -56,7 +56,7 @@ class Tidying:
             find_small_print=bool(section.getboolean(SMALL, raw=True, fallback=False)),
         )
 
-    def __call__(self, page: Page, rules: Sequence[Rule] = ()) -> Page:
+    def __call__(self, page: Page, rules: Sequence[PrintedRule] = ()) -> Page:
         """`rules`: those that are printed on the page."""
         if self.drop_false_lines:
             page = without_false_lines(page, self.least_confidence)
@@ -65,7 +65,7 @@ class Tidying:
         return sorted_lines(page) if self.sort_lines else page
 
 
-def in_paragraphs(page: Page, rules: Sequence[Rule]) -> Page:
+def in_paragraphs(page: Page, rules: Sequence[PrintedRule]) -> Page:
     """The same lines in reading order, in regions that are paragraphs, headings and so on; empty regions go."""
     lines = list(page.lines())
     boxes = _boxes(lines)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from pero_worker.gateway.states import Failure, JobState, PageState
+from pero_worker.gateway.states import Failure, PageState, ProcessingState
 from pero_worker.gateway.store.jobs import ROWS_AT_ONCE, end_job, find_job, tell_job
 from pero_worker.gateway.store.schema import jobs, pages
 
@@ -45,14 +45,14 @@ def fill_job(connection: Connection, job_id: str, label: str, listed: Sequence[L
         "pages": len(rows),
         "open": len(rows) - broken,
         "failed": broken,
-        "state": JobState.QUEUED.value,
+        "state": ProcessingState.QUEUED.value,
         "name": job["name"] or label[:255] or None,
         "changed": now,
     }
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
-    tell_job(connection, job_id, job["owner"], JobState.QUEUED, now)
+    tell_job(connection, job_id, job["owner"], ProcessingState.QUEUED, now)
     if broken == len(rows):
-        end_job(connection, job, JobState.FAILED, now)
+        end_job(connection, job, ProcessingState.FAILED, now)
 
 
 def give_up_document(connection: Connection, job_id: str, reason: str, now: float) -> None:
@@ -60,7 +60,7 @@ def give_up_document(connection: Connection, job_id: str, reason: str, now: floa
     job = _still_unread(connection, job_id)
     if job is not None:
         connection.execute(update(jobs).where(jobs.c.id == job_id).values(log_user=reason))
-        end_job(connection, job, JobState.FAILED, now)
+        end_job(connection, job, ProcessingState.FAILED, now)
 
 
 def _still_unread(connection: Connection, job_id: str) -> RowMapping | None:
@@ -68,7 +68,7 @@ def _still_unread(connection: Connection, job_id: str) -> RowMapping | None:
     if job is None or not job["document_unread"]:
         return None
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(document_unread=False))
-    return job if job["state"] == JobState.NEW else None
+    return job if job["state"] == ProcessingState.NEW else None
 
 
 def _row(job: RowMapping, place: int, page: ListedPage, now: float) -> dict[str, Any]:

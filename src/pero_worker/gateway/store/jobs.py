@@ -18,8 +18,8 @@ from pero_worker.gateway.states import (
     Api,
     Backend,
     Failure,
-    JobState,
     PageState,
+    ProcessingState,
     finished_state,
 )
 from pero_worker.gateway.store.deliveries import add_delivery
@@ -76,9 +76,9 @@ def create_job(connection: Connection, new: NewJob, now: float) -> str:
     missing = uploads + new.meta_json_required
     priority = int(str(new.extras.get("priority") or 0))
     ready = missing == 0 and count > 0
-    state = JobState.QUEUED if ready else JobState.NEW
+    state = ProcessingState.QUEUED if ready else ProcessingState.NEW
     if new.api is Api.LEGACY and not count:
-        state = JobState.DONE
+        state = ProcessingState.DONE
     connection.execute(
         insert(jobs).values(
             id=job,
@@ -95,7 +95,7 @@ def create_job(connection: Connection, new: NewJob, now: float) -> str:
             open=count,
             created=now,
             changed=now,
-            finished=now if state is JobState.DONE else None,
+            finished=now if state is ProcessingState.DONE else None,
             **new.extras,
         )
     )
@@ -218,12 +218,14 @@ def accept_fetched(connection: Connection, page: str, size: int, sha256: str, no
 def count_upload(connection: Connection, job: RowMapping, now: float) -> None:
     """One upload less is missing."""
     change = update(jobs).where(jobs.c.id == job["id"]).values(missing=jobs.c.missing - 1).returning(jobs.c.missing)
-    if connection.execute(change).scalar() == 0 and job["state"] == JobState.NEW:
+    if connection.execute(change).scalar() == 0 and job["state"] == ProcessingState.NEW:
         _start(connection, job, now)
 
 
 def _start(connection: Connection, job: RowMapping, now: float) -> None:
-    connection.execute(update(jobs).where(jobs.c.id == job["id"]).values(state=JobState.QUEUED.value, changed=now))
+    connection.execute(
+        update(jobs).where(jobs.c.id == job["id"]).values(state=ProcessingState.QUEUED.value, changed=now)
+    )
     connection.execute(
         update(pages)
         .where(pages.c.job == job["id"], pages.c.state == PageState.CREATED.value)
@@ -231,7 +233,7 @@ def _start(connection: Connection, job: RowMapping, now: float) -> None:
     )
     if job["engine"]:
         connection.execute(update(engines).where(engines.c.id == job["engine"]).values(last_used=now))
-    tell_job(connection, job["id"], job["owner"], JobState.QUEUED, now)
+    tell_job(connection, job["id"], job["owner"], ProcessingState.QUEUED, now)
 
 
 def start_without(connection: Connection, job: RowMapping, reasons: Mapping[str, str], now: float) -> int:
@@ -254,7 +256,7 @@ def start_without(connection: Connection, job: RowMapping, reasons: Mapping[str,
     change = update(jobs).where(jobs.c.id == job["id"]).values(changes).returning(jobs)
     left = connection.execute(change).mappings().one()
     if left["open"] == 0:
-        end_job(connection, left, JobState.FAILED, now)
+        end_job(connection, left, ProcessingState.FAILED, now)
     elif left["missing"] == 0:
         _start(connection, left, now)
     return len(rows)
@@ -319,9 +321,9 @@ def _count_final(connection: Connection, job: str, *, failed: bool, now: float) 
         end_job(connection, row, finished_state(row["pages"], row["failed"]), now)
 
 
-def end_job(connection: Connection, job: RowMapping, state: JobState, now: float) -> None:
+def end_job(connection: Connection, job: RowMapping, state: ProcessingState, now: float) -> None:
     """A final state; what is left of the job's time begins."""
-    progress = job["progress"] if state is JobState.CANCELLED else 1.0
+    progress = job["progress"] if state is ProcessingState.CANCELLED else 1.0
     connection.execute(
         update(jobs)
         .where(jobs.c.id == job["id"])
@@ -348,7 +350,7 @@ def cancel_job(connection: Connection, job: RowMapping, now: float) -> Sequence[
     ids = list(connection.execute(query).scalars())
     close_pages(connection, job["id"], PageState.CANCELLED, now)
     if job["state"] not in FINAL_JOBS:
-        end_job(connection, job, JobState.CANCELLED, now)
+        end_job(connection, job, ProcessingState.CANCELLED, now)
     return ids
 
 
@@ -356,9 +358,9 @@ def mark_processing(connection: Connection, jobs_begun: Sequence[str], now: floa
     """The first page of each of these jobs has gone to a worker."""
     begun = (
         update(jobs)
-        .where(jobs.c.id.in_(jobs_begun), jobs.c.state == JobState.QUEUED.value)
+        .where(jobs.c.id.in_(jobs_begun), jobs.c.state == ProcessingState.QUEUED.value)
         .values(
-            state=JobState.PROCESSING.value,
+            state=ProcessingState.PROCESSING.value,
             started=case((jobs.c.started.is_(None), now), else_=jobs.c.started),
             previous_attempts=case((jobs.c.previous_attempts.is_(None), 0), else_=jobs.c.previous_attempts),
             changed=now,
@@ -366,10 +368,10 @@ def mark_processing(connection: Connection, jobs_begun: Sequence[str], now: floa
         .returning(jobs.c.id, jobs.c.owner)
     )
     for job, owner in connection.execute(begun).all():
-        tell_job(connection, job, owner, JobState.PROCESSING, now)
+        tell_job(connection, job, owner, ProcessingState.PROCESSING, now)
 
 
-def tell_job(connection: Connection, job: str, owner: str, state: JobState, now: float) -> None:
+def tell_job(connection: Connection, job: str, owner: str, state: ProcessingState, now: float) -> None:
     """Those who follow the job."""
     append_event(connection, "job.state", owner=owner, job=job, data={"job": job, "state": state.value}, now=now)
 
@@ -396,14 +398,14 @@ def retry_pages(connection: Connection, job: RowMapping, names: Sequence[str] | 
             "open": jobs.c.open + count,
             "failed": jobs.c.failed - count,
             "progress": (jobs.c.pages - jobs.c.open - count) * 1.0 / jobs.c.pages,
-            "state": JobState.QUEUED.value,
+            "state": ProcessingState.QUEUED.value,
             "changed": now,
             "finished": None,
             "deadline": case((jobs.c.deadline <= now, None), else_=jobs.c.deadline),
             **({"previous_attempts": None, "worker": None} if leased else {}),
         }
         connection.execute(update(jobs).where(jobs.c.id == job["id"]).values(again))
-        tell_job(connection, job["id"], job["owner"], JobState.QUEUED, now)
+        tell_job(connection, job["id"], job["owner"], ProcessingState.QUEUED, now)
     return int(count)
 
 
@@ -430,7 +432,7 @@ def jobs_to_expire(connection: Connection, ended_before: float, now: float, limi
 
 def late_jobs(connection: Connection, now: float, limit: int) -> Sequence[RowMapping]:
     """Jobs whose deadline has passed and that have not ended, locked."""
-    going_on = [state.value for state in JobState if state not in FINAL_JOBS]
+    going_on = [state.value for state in ProcessingState if state not in FINAL_JOBS]
     query = select(jobs).where(jobs.c.state.in_(going_on), jobs.c.deadline <= now)
     return connection.execute(query.order_by(jobs.c.deadline).limit(limit).with_for_update()).mappings().all()
 
@@ -443,11 +445,14 @@ def give_up_late_job(connection: Connection, job: RowMapping, now: float) -> Non
     left = find_job(connection, job["id"])
     if left is not None:
         end_job(
-            connection, left, finished_state(left["pages"], left["failed"]) if left["pages"] else JobState.FAILED, now
+            connection,
+            left,
+            finished_state(left["pages"], left["failed"]) if left["pages"] else ProcessingState.FAILED,
+            now,
         )
 
 
 def abandoned_jobs(connection: Connection, changed_before: float, limit: int) -> Sequence[RowMapping]:
     """Jobs that still wait for uploads and have not heard of anybody since then."""
-    query = select(jobs).where(jobs.c.state == JobState.NEW.value, jobs.c.changed < changed_before)
+    query = select(jobs).where(jobs.c.state == ProcessingState.NEW.value, jobs.c.changed < changed_before)
     return connection.execute(query.order_by(jobs.c.number).limit(limit).with_for_update()).mappings().all()

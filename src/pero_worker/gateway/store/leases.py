@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 from sqlalchemy import Connection, RowMapping, exists, func, select, update
 
 from pero_worker.gateway.names import storable_line
-from pero_worker.gateway.states import Backend, Failure, JobState, PageState
+from pero_worker.gateway.states import Backend, Failure, PageState, ProcessingState
 from pero_worker.gateway.store.engines import engines_of_name
 from pero_worker.gateway.store.events import append_event
 from pero_worker.gateway.store.jobs import close_pages, end_job, find_job
@@ -45,7 +45,7 @@ def lease_job(
         pages.c.state == PageState.WAITING.value,
     )
     query = select(jobs.c.id).where(
-        jobs.c.backend == Backend.LEASE.value, jobs.c.state == JobState.QUEUED.value, ~unfetched
+        jobs.c.backend == Backend.LEASE.value, jobs.c.state == ProcessingState.QUEUED.value, ~unfetched
     )
     if engine is not None:
         query = query.where(jobs.c.engine.in_(engines_of_name(connection, engine)))
@@ -57,7 +57,7 @@ def lease_job(
         update(jobs)
         .where(jobs.c.id == job)
         .values(
-            state=JobState.PROCESSING.value,
+            state=ProcessingState.PROCESSING.value,
             worker=worker,
             started=now,
             changed=now,
@@ -73,15 +73,15 @@ def lease_job(
 
 def _give_back(connection: Connection, terms: LeaseTerms, now: float) -> None:
     silent = now - terms.seconds - terms.grace
-    lapsed = (jobs.c.state == JobState.ERROR.value) | (
-        (jobs.c.state == JobState.PROCESSING.value) & (jobs.c.changed < silent)
+    lapsed = (jobs.c.state == ProcessingState.ERROR.value) | (
+        (jobs.c.state == ProcessingState.PROCESSING.value) & (jobs.c.changed < silent)
     )
     query = select(jobs).where(jobs.c.backend == Backend.LEASE.value, lapsed).with_for_update(skip_locked=True)
     for job in connection.execute(query).mappings().all():
         attempts = (job["previous_attempts"] or 0) + 1
         if attempts >= terms.max_attempts:
             close_pages(connection, job["id"], PageState.FAILED, now)
-            end_job(connection, job, JobState.FAILED, now)
+            end_job(connection, job, ProcessingState.FAILED, now)
         else:
             requeue(connection, job, now)
 
@@ -89,7 +89,7 @@ def _give_back(connection: Connection, terms: LeaseTerms, now: float) -> None:
 def requeue(connection: Connection, job: RowMapping, now: float, *, uncounted: bool = False) -> None:
     """The job waits for another worker; `uncounted`: as if this one had never had it."""
     values: dict[str, object] = {
-        "state": JobState.QUEUED.value,
+        "state": ProcessingState.QUEUED.value,
         "worker": None,
         "changed": now,
         "progress": 0.0,
@@ -110,7 +110,7 @@ def extend_lease(connection: Connection, job: RowMapping, now: float, **values: 
 def complete_job(connection: Connection, job: RowMapping, now: float) -> None:
     """Its worker has done it, and its result is here."""
     close_pages(connection, job["id"], PageState.DONE, now)
-    end_job(connection, job, JobState.DONE, now)
+    end_job(connection, job, ProcessingState.DONE, now)
 
 
 def note_report(connection: Connection, job: str, report: Mapping[str, Mapping[str, Any]]) -> None:
@@ -162,7 +162,7 @@ def _amount(value: object) -> float | None:
 
 def mark_error(connection: Connection, job: RowMapping, now: float) -> None:
     """Its worker has failed; the next worker that asks for a job may get it again."""
-    values = {"state": JobState.ERROR.value, "changed": now, "finished": now}
+    values = {"state": ProcessingState.ERROR.value, "changed": now, "finished": now}
     connection.execute(update(jobs).where(jobs.c.id == job["id"]).values(values))
     _tell(connection, {**job, **values}, now)
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, RowMapping, select
 
 from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.keys import Key, Role
-from pero_worker.gateway.states import JobState
+from pero_worker.gateway.states import ProcessingState
 from pero_worker.gateway.store.jobs import find_job
 from pero_worker.gateway.store.schema import pages
 
@@ -37,7 +37,7 @@ def new_job(connection: Connection, job_id: UUID, key: Key) -> RowMapping:
 def check_new(job: RowMapping, key: Key) -> None:
     if job["files_gone"]:
         raise ApiError(410, "JOB_GONE", "The job's files were removed, and it takes no others.")
-    if job["state"] != JobState.NEW and key.role is Role.USER:
+    if job["state"] != ProcessingState.NEW and key.role is Role.USER:
         message = "Files can be uploaded only while the job is new."
         raise ApiError(409, "JOB_NOT_IN_NEW", message, details={"state": job["state"]})
 
@@ -45,7 +45,7 @@ def check_new(job: RowMapping, key: Key) -> None:
 def processing_job(connection: Connection, job_id: UUID, key: Key, *, locked: bool = False) -> RowMapping:
     """The job, if this worker is at it: after a cancel it is so told."""
     job = allowed_job(connection, job_id, key, locked=locked)
-    if job["state"] != JobState.PROCESSING and key.role is Role.WORKER:
+    if job["state"] != ProcessingState.PROCESSING and key.role is Role.WORKER:
         message = "The job is not being processed any more."
         raise ApiError(409, "JOB_NOT_IN_PROCESSING", message, details={"state": job["state"]})
     return job

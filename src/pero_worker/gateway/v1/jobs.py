@@ -16,7 +16,7 @@ from pero_worker.gateway.errors import ApiError, invalid
 from pero_worker.gateway.keys import Key, Role
 from pero_worker.gateway.limits import check_quota
 from pero_worker.gateway.middleware import trace
-from pero_worker.gateway.states import FINAL_JOBS, Api, Backend, JobState
+from pero_worker.gateway.states import FINAL_JOBS, Api, Backend, ProcessingState
 from pero_worker.gateway.store.engines import choose_engine, engine_by_id
 from pero_worker.gateway.store.idempotency import once
 from pero_worker.gateway.store.jobs import NewJob, NewPage, cancel_job, create_job, find_job, pages_of
@@ -108,7 +108,7 @@ def _check_images(definition: JobDefinition, max_pages: int) -> None:
 def get_jobs(
     request: Request,
     key: Reader,
-    state: JobState | None = None,
+    state: ProcessingState | None = None,
     engine_name: Label | None = None,
     engine_version: Label | None = None,
     from_created_date: Time | None = None,
@@ -172,13 +172,13 @@ def patch_job(request: Request, key: UserOrWorker, job_id: UUID, change: JobProg
     gateway = gateway_of(request)
     with gateway.database.write() as connection:
         job = allowed_job(connection, job_id, key, locked=True)
-        if key.role is Role.USER or (key.role is Role.ADMIN and change.state is JobState.CANCELLED):
+        if key.role is Role.USER or (key.role is Role.ADMIN and change.state is ProcessingState.CANCELLED):
             return _cancel(connection, job, change, gateway.now())
         return change_as_worker(gateway, connection, job, change)
 
 
 def _cancel(connection: Connection, job: RowMapping, change: JobProgress, now: float) -> Response:
-    if change.state is not JobState.CANCELLED:
+    if change.state is not ProcessingState.CANCELLED:
         raise ApiError(403, "API_KEY_USER_FORBIDDEN", "The owner of a job can only cancel it.")
     if job["state"] in FINAL_JOBS:
         message = "The job has ended already."

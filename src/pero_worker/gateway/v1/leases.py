@@ -15,7 +15,7 @@ from pero_worker.gateway.bundle import report_of
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.keys import Key, Role
-from pero_worker.gateway.states import JobState
+from pero_worker.gateway.states import ProcessingState
 from pero_worker.gateway.store.leases import (
     LeaseTerms,
     complete_job,
@@ -98,24 +98,24 @@ def _check_processing(gateway: Gateway, key: Key, job_id: UUID) -> None:
 def change_as_worker(gateway: Gateway, connection: Connection, job: RowMapping, change: JobProgress) -> Response:
     """What the job's worker tells of it: progress, or its end. The caller has locked the job."""
     state, now = change.state, gateway.now()
-    if state not in {JobState.DONE, JobState.ERROR, None}:
+    if state not in {ProcessingState.DONE, ProcessingState.ERROR, None}:
         raise ApiError(403, "API_KEY_WORKER_FORBIDDEN", "A worker ends a job as done or error only.")
     if state is None:
         return _tell_progress(gateway, connection, job, change, now)
-    if job["state"] not in {JobState.PROCESSING, JobState.DONE, JobState.ERROR}:
+    if job["state"] not in {ProcessingState.PROCESSING, ProcessingState.DONE, ProcessingState.ERROR}:
         message = "Only a job that is being processed can end."
         raise ApiError(409, "JOB_UNFINISHABLE", message, details={"state": job["state"]})
-    if state is JobState.DONE:
+    if state is ProcessingState.DONE:
         if not gateway.files.result(job["id"]).exists():
             raise ApiError(409, "JOB_RESULT_MISSING", "Upload the result before the job is done.")
-        if job["state"] == JobState.DONE:
+        if job["state"] == ProcessingState.DONE:
             return ok("JOB_ALREADY_COMPLETED", "The job was done already.")
         _refuse_unless_processing(job)
         _write_logs(connection, job, change, now)
         note_report(connection, job["id"], report_of(gateway.files.result(job["id"])))
         complete_job(connection, job, now)
         return ok("JOB_COMPLETED", "The job is done.")
-    if job["state"] == JobState.ERROR:
+    if job["state"] == ProcessingState.ERROR:
         return ok("JOB_ALREADY_MARKED_ERROR", "The job had failed already.")
     _refuse_unless_processing(job)
     _write_logs(connection, job, change, now)
@@ -136,7 +136,7 @@ def _tell_progress(
 
 
 def _refuse_unless_processing(job: RowMapping) -> None:
-    if job["state"] != JobState.PROCESSING:
+    if job["state"] != ProcessingState.PROCESSING:
         message = "The job is not being processed any more."
         raise ApiError(409, "JOB_NOT_IN_PROCESSING", message, details={"state": job["state"]})
 

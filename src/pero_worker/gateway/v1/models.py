@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pero_worker.formats import PageFormat, installed_formats
 from pero_worker.gateway.keys import Role
 from pero_worker.gateway.names import page_name_fault, storable, text_fault
-from pero_worker.gateway.states import JobState
+from pero_worker.gateway.states import ProcessingState
 from pero_worker.gateway.v1.replies import seconds_of
 
 _INT = 2**31 - 1
@@ -81,7 +81,7 @@ class Webhook(Model):
     events: Annotated[list[Literal["job.done", "job.failed", "job.cancelled"]] | None, Field(max_length=3)] = None
 
 
-class Document(Model):
+class ListedDocument(Model):
     """Lists the pages of a job; it is fetched from one of the addresses."""
 
     iiif: Annotated[Url | None, Field(examples=["https://iiif.example.org/book/manifest.json"])] = None
@@ -99,7 +99,7 @@ class JobDefinition(Model):
     the document that lists its pages."""
 
     images: Annotated[list[NewImage] | None, Field(description="Required, unless there is a document.")] = None
-    document: Document | None = None
+    document: ListedDocument | None = None
     meta_json_required: bool = False
     alto_required: bool = False
     page_required: bool = False
@@ -131,7 +131,7 @@ class Retry(Model):
 class JobProgress(Model):
     """What an owner or a worker changes of a job."""
 
-    state: JobState | None = None
+    state: ProcessingState | None = None
     progress: Annotated[Part | None, Field(examples=[0.5])] = None
     log: Text | None = None
     log_user: Text | None = None
@@ -140,7 +140,7 @@ class JobProgress(Model):
 class JobForced(BaseModel):
     """What an administrator may change: anything."""
 
-    state: JobState | None = None
+    state: ProcessingState | None = None
     progress: Part | None = None
     previous_attempts: Annotated[int | None, Field(ge=0, le=_INT)] = None
     meta_json_uploaded: bool | None = None

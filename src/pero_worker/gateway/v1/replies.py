@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping
 from starlette.responses import Response
 
 from pero_worker.gateway.keys import Key, Role
-from pero_worker.jobs.costs import Cost, Prices
+from pero_worker.jobs.costs import Expense, Prices
 
 INSIDERS = frozenset({Role.WORKER, Role.ADMIN})
 """Roles that see ids, definitions and logs, and fields without a value as null."""
@@ -126,7 +126,7 @@ def engine_data(engine: RowMapping, *, admin: bool, definition: bool) -> dict[st
     return data
 
 
-def cost_data(cost: Cost, prices: Prices) -> dict[str, Any]:
+def cost_data(cost: Expense, prices: Prices) -> dict[str, Any]:
     return {
         "energy_joules": None if cost.joules is None else round(cost.joules, 3),
         "energy_is": cost.basis.value,

@@ -19,7 +19,7 @@ from pero_worker.gateway.bundle import stems_of
 from pero_worker.gateway.errors import ApiError, invalid
 from pero_worker.gateway.files import DataFolder
 from pero_worker.gateway.keys import Key, Role
-from pero_worker.gateway.states import Backend, JobState, PageState
+from pero_worker.gateway.states import Backend, PageState, ProcessingState
 from pero_worker.gateway.store.jobs import pages_of
 from pero_worker.gateway.store.schema import results
 from pero_worker.gateway.v1.access import allowed_job
@@ -62,12 +62,12 @@ def get_result(
 
 
 def _check_ready(job: RowMapping) -> None:
-    state = JobState(job["state"])
-    if state is JobState.CANCELLED:
+    state = ProcessingState(job["state"])
+    if state is ProcessingState.CANCELLED:
         raise ApiError(409, "JOB_CANCELLED", "The job was cancelled.")
-    if state is JobState.FAILED:
+    if state is ProcessingState.FAILED:
         raise ApiError(409, "JOB_FAILED", "The job has failed.")
-    if state is not JobState.DONE:
+    if state is not ProcessingState.DONE:
         raise ApiError(425, "JOB_RESULT_NOT_READY", "The job is not done yet.", details={"state": state.value})
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from pero_worker.gateway.keys import Role
-from pero_worker.gateway.states import JobState, PageState
+from pero_worker.gateway.states import PageState, ProcessingState
 from pero_worker.jobs.costs import Basis
 
 JOB_ID = "5f0f4f2e-6d0e-4a53-9d5c-2f1a8f0c7b11"
@@ -36,7 +36,7 @@ class JobTold(Told):
     """A job."""
 
     id: UUID = Field(examples=[JOB_ID])
-    state: JobState
+    state: ProcessingState
     progress: float = Field(ge=0, le=1)
     previous_attempts: int | None = None
     meta_json_uploaded: bool

@@ -24,7 +24,7 @@ Reader = Annotated[Key, Depends(require(Role.READONLY, Role.USER))]
 _DAY = 86_400
 
 
-class By(StrEnum):
+class UsageBy(StrEnum):
     DAY = "day"
     ENGINE = "engine"
     KEY = "key"
@@ -37,7 +37,7 @@ def get_usage(
     key: Reader,
     begin: Annotated[Time | None, Query(alias="from")] = None,
     end: Annotated[Time | None, Query(alias="to")] = None,
-    by: By = By.DAY,
+    by: UsageBy = UsageBy.DAY,
     job: UUID | None = None,
 ) -> Response:
     """Pages that were read, or failed, the workers' seconds, the scans' bytes, energy and cost; administrators see all
@@ -48,7 +48,12 @@ def get_usage(
     # SQLite cuts off where PostgreSQL rounds.
     days = pages.c.finished / _DAY
     day = cast(days if database.is_sqlite else func.floor(days), Integer)
-    group: Any = {By.DAY: day, By.ENGINE: engines.c.name, By.KEY: keys.c.label, By.JOB: pages.c.job}[by]
+    group: Any = {
+        UsageBy.DAY: day,
+        UsageBy.ENGINE: engines.c.name,
+        UsageBy.KEY: keys.c.label,
+        UsageBy.JOB: pages.c.job,
+    }[by]
     unmeasured = case((pages.c.energy_joules.is_(None), pages.c.worker_seconds), else_=0.0)
     query = (
         select(
@@ -79,7 +84,7 @@ def get_usage(
         rows = connection.execute(query).mappings().all()
     items = [
         {
-            by.value: _day(row["group"]) if by is By.DAY else row["group"],
+            by.value: _day(row["group"]) if by is UsageBy.DAY else row["group"],
             "pages": row["pages"],
             "failed": int(row["failed"] or 0),
             "worker_seconds": round(float(row["seconds"]), 3),

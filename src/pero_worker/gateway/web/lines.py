@@ -26,7 +26,7 @@ _MAX_WORDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class TextPiece:
     """A part of a line's text."""
 
     text: str
@@ -45,7 +45,7 @@ class ShownLine:
     """Its outline as SVG writes it, in pixels of the page."""
     confidence: float | None
     """How likely a letter of it is right; None: not known."""
-    pieces: tuple[Piece, ...]
+    pieces: tuple[TextPiece, ...]
     """Its text."""
     kind: str | None
     """Of its region."""
@@ -59,11 +59,11 @@ class ShownLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class LinePair:
     """A line, and what another engine has in its place."""
 
     left: ShownLine
-    right: tuple[Piece, ...]
+    right: tuple[TextPiece, ...]
     """Marked where it differs; () = nothing."""
     right_confidence: float | None
     """Of the other engine's line."""
@@ -95,18 +95,18 @@ def _points(line: Line) -> str:
     return " ".join(f"{x:.0f},{y:.0f}" for x, y in points[::step])
 
 
-def _pieces(line: Line) -> Iterator[Piece]:
+def _pieces(line: Line) -> Iterator[TextPiece]:
     text = line.text or ""
     if " ".join(word.text for word in line.words) != text:
-        yield Piece(text=one_line(text))
+        yield TextPiece(text=one_line(text))
         return
     for place, word in enumerate(line.words):
         if place:
-            yield Piece(text=" ")
-        yield Piece(text=one_line(word.text), marked=word.confidence is not None and word.confidence < _DOUBTFUL)
+            yield TextPiece(text=" ")
+        yield TextPiece(text=one_line(word.text), marked=word.confidence is not None and word.confidence < _DOUBTFUL)
 
 
-def pairs(left: Page, right: Page) -> tuple[list[Pair], list[str]]:
+def pairs(left: Page, right: Page) -> tuple[list[LinePair], list[str]]:
     """Each line of `left` with those of `right` that lie on it; and what lies on none of them."""
     ours, others = list(left.lines())[:MAX_LINES], list(right.lines())[:MAX_LINES]
     boxes = [_box(line) for line in ours]
@@ -128,7 +128,7 @@ def pairs(left: Page, right: Page) -> tuple[list[Pair], list[str]]:
         text = " ".join(other.text or "" for other in beside)
         known = [other.confidence for other in beside if other.confidence is not None]
         made.append(
-            Pair(
+            LinePair(
                 left=shown,
                 right=tuple(_difference(line.text or "", text)),
                 right_confidence=min(known) if known else None,
@@ -170,18 +170,18 @@ def _nearest(at: tuple[float, float], boxes: Sequence[_Box], places: Sequence[in
     return min(inside)[1] if inside else None
 
 
-def _difference(left: str, right: str) -> Iterator[Piece]:
+def _difference(left: str, right: str) -> Iterator[TextPiece]:
     """`right`, marked where its words are not those of `left`."""
     if not right:
         return
     one, other = left.split(), right.split()
     if len(one) > _MAX_WORDS or len(other) > _MAX_WORDS:
-        yield Piece(text=one_line(right), marked=left != right)
+        yield TextPiece(text=one_line(right), marked=left != right)
         return
     matcher = SequenceMatcher(None, one, other, autojunk=False)
     for place, (tag, _, _, begin, end) in enumerate(matcher.get_opcodes()):
         if tag == "delete":
             continue
         if place and begin:
-            yield Piece(text=" ")
-        yield Piece(text=one_line(" ".join(other[begin:end])), marked=tag != "equal")
+            yield TextPiece(text=" ")
+        yield TextPiece(text=one_line(" ".join(other[begin:end])), marked=tag != "equal")

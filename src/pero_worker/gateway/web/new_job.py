@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from pero_worker.formats import PageFormat, installed_formats
 from pero_worker.gateway.endings import DEFAULT_FORMATS
 from pero_worker.gateway.names import storable_line
-from pero_worker.gateway.states import Backend, JobState
+from pero_worker.gateway.states import Backend, ProcessingState
 from pero_worker.gateway.store.engines import find_engines
 from pero_worker.gateway.store.jobs import start_without
 from pero_worker.gateway.store.listing import engine_figures
@@ -64,7 +64,7 @@ async def start(visit: Writer, job_id: UUID) -> Response:
 def _start(visit: Visit, job_id: UUID, reasons: dict[str, str]) -> Response:
     with visit.gateway.database.write() as connection:
         job = job_of(connection, job_id, visit, locked=True)
-        if job["state"] == JobState.NEW and job["backend"] == Backend.FARM and not job["document"]:
+        if job["state"] == ProcessingState.NEW and job["backend"] == Backend.FARM and not job["document"]:
             start_without(connection, job, reasons, visit.gateway.now())
     if "application/json" in visit.request.headers.get("accept", ""):
         return JSONResponse({"href": f"/web/jobs/{job_id}"})
