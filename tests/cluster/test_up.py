@@ -21,7 +21,7 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.coordinators.access import ZooKeeperAccess
 from pero_worker.coordinators.session import session
 from pero_worker.errors import TransientError
-from pero_worker.servers.local import LocalServers
+from pero_worker.servers.local import LocalServers, _alone
 from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.servers.zookeeper import ZooKeeperServer
 from pero_worker.wire.servers import Server
@@ -108,15 +108,16 @@ def test_servers_of_before_there_was_a_login_get_one(tmp_path: Path, state: str)
     folder = tmp_path / "cluster"
     servers = LocalServers(folder)
     folder.mkdir()
-    ports = servers._ports()
-    amqp, management, distribution, epmd = ports["rabbitmq"]
-    rabbit = RabbitServer(
-        folder=folder / "rabbitmq", port=amqp, management=management, distribution=distribution, epmd=epmd
-    )
-    zookeeper = ZooKeeperServer(folder=folder / "zookeeper", port=ports["zookeeper"][0])
-    try:
+    with _alone():
+        ports = servers._ports()
+        amqp, management, distribution, epmd = ports["rabbitmq"]
+        rabbit = RabbitServer(
+            folder=folder / "rabbitmq", port=amqp, management=management, distribution=distribution, epmd=epmd
+        )
+        zookeeper = ZooKeeperServer(folder=folder / "zookeeper", port=ports["zookeeper"][0])
         rabbit.start()
         zookeeper.start()
+    try:
         rabbit.api("PUT", "queues/%2f/kept", {"durable": True})
         with session(ZooKeeperAccess(servers=(f"127.0.0.1:{zookeeper.port}",))) as client:
             client.create("/kept", b"as it was")
