@@ -78,7 +78,7 @@ def workspace(tmp_path: Path) -> Path:
 def test_results_are_entered_and_packed_without_an_error(workspace: Path, tmp_path: Path) -> None:
     mets, out, archive = workspace / "mets.xml", tmp_path / "out", tmp_path / "workspace.ocrd.zip"
     pero_worker("ocr", mets, "-o", out, "-p", "rapidocr", "--formats", "page")
-    assert "1 pages entered" in pero_worker("mets", out, mets)
+    assert "1 page entered" in pero_worker("mets", out, mets)
     entered = mets.read_bytes()
     pero_worker("mets", out, mets, expect=2)
     pero_worker("mets", out, mets, "--overwrite")

@@ -76,3 +76,9 @@ def test_every_room_is_told_of_in_the_design() -> None:
     rooms = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
     told = set(re.findall(r"`(\w+)/`", (HOME / "docs/design.md").read_text("utf-8")))
     assert rooms <= told
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest knows them by that name alone, and would leave one out."""
+    names = [path.name for path in (HOME / "tests").rglob("test_*.py") if "golden" not in path.parts]
+    assert sorted(set(names)) == sorted(names)
