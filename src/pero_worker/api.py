@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from pero_worker.clock import SystemClock
 from pero_worker.engines.registry import load_engine
-from pero_worker.errors import PageError, StageError
-from pero_worker.formats import pagexml, parse_formats
+from pero_worker.errors import PageError, StageError, UsageError
+from pero_worker.formats import TextLines, pagexml, parse_formats
 from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.inputs.web.addresses import AddressRules
 from pero_worker.inputs.web.fetch import FetchOptions
 from pero_worker.jobs.books import BookSettings, named_hosts
+from pero_worker.jobs.combine import check
 from pero_worker.jobs.job import Job, JobRequest, OpenWorkforce, run_job
 from pero_worker.jobs.listener import NullListener, Summary
 from pero_worker.jobs.records import PageRecord
@@ -63,12 +66,14 @@ class Reader:
         """Page `index` (from 0) of the image or PDF at `path`, with its text.
 
         `dpi`: resolution at which a PDF page is read that is not a scan. PageError: there is no such page, it is
-        broken, or larger than `max_pixels`, or an engine failed on it.
+        broken, or larger than `max_pixels`, or an engine failed on it. UsageError: the reader is closed.
         """
         file = Path(path)
         image = Payload(name=file.name, reference=file_reference(file, index, dpi))
         images = ImageReader(max_pixels=max_pixels, local_files=True)
         with self._turn:
+            if not self._stages:
+                raise UsageError("this reader is closed: make another one")
             page = process_page(self._stages, image, images, SystemClock())
         return page if page is not None else Page(name=file.name, width=1, height=1)
 
@@ -86,21 +91,22 @@ class Reader:
 
 
 class _Kept:
-    """The reader that `read` used last: loading one takes seconds."""
+    """The reader that `read` used last: loading one takes seconds. Threads take turns, for one may want another."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._key: tuple[str, str] | None = None
         self._reader: Reader | None = None
 
-    def get(self, pipeline: str, device: str, trust: bool) -> Reader:
+    @contextmanager
+    def reader(self, pipeline: str, device: str, trust: bool) -> Iterator[Reader]:
         with self._lock:
             if self._reader is None or self._key != (pipeline, device):
                 if self._reader is not None:
                     self._reader.close()
                     self._reader = None
                 self._reader, self._key = Reader(pipeline, device=device, trust=trust), (pipeline, device)
-            return self._reader
+            yield self._reader
 
 
 _KEPT = _Kept()
@@ -122,7 +128,8 @@ def read(
 
     The pipeline stays loaded until another one is asked for. Parameters and errors are those of `Reader`.
     """
-    return _KEPT.get(str(pipeline), device, trust).read(path, index=index, dpi=dpi)
+    with _KEPT.reader(str(pipeline), device, trust) as reader:
+        return reader.read(path, index=index, dpi=dpi)
 
 
 def read_page_xml(path: str | Path) -> Page:
@@ -143,6 +150,8 @@ def ocr(
     device: str = "auto",
     trust: bool = False,
     dpi: int = 300,
+    text_lines: Literal["keep", "join"] = "keep",
+    combine: bool = False,
     time_limit: float = 0,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     on_page: Callable[[PageRecord], object] | None = None,
@@ -152,17 +161,18 @@ def ocr(
     >>> summary = pero_worker.ocr("scans/", "text/", formats=["page", "pdf"])
     >>> summary.done, summary.failed
 
-    `jobs`: worker processes, one per core or GPU unless given. `dpi`: see `RunOptions`; `trust`: see `Reader`.
-    `time_limit`: seconds that a page may take, 0: no limit. `on_page` is called in this thread with the record of every
-    page that is settled.
+    `jobs`: worker processes, one per core or GPU unless given. `dpi`, `text_lines`, `combine`: see `RunOptions`;
+    `trust`: see `Reader`. `time_limit`: seconds that a page may take, 0: no limit. `on_page` is called in this thread
+    with the record of every page that is settled.
 
     Pages that fail are in the summary. NoInputError: there is nothing to read. UsageError: a format or device that is
     not there, or another run writes to `output`. StageError: the pipeline cannot be loaded. OutputError: results
     cannot be written. KeyboardInterrupt: Ctrl-C; what was finished stays.
     """
     settings = LocalSettings(dpi=dpi, device=device, jobs=jobs, max_pixels=max_pixels, time_limit=time_limit)
-    workforce = local_workforce(str(pipeline), settings, judge_by(TrustedArchives(), word=trust))
-    request = job_request(paths, output, formats=formats, dpi=dpi, workforce=workforce)
+    request = job_request(
+        paths, output, run_options(formats, dpi, text_lines, combine=combine), _local(pipeline, settings, trust)
+    )
     summary = run_job(request, _PageListener(on_page), SystemClock())
     if summary.interrupted:
         raise KeyboardInterrupt
@@ -179,27 +189,42 @@ def submit(
     device: str = "auto",
     trust: bool = False,
     dpi: int = 300,
+    text_lines: Literal["keep", "join"] = "keep",
+    combine: bool = False,
+    time_limit: float = 0,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
     on_page: Callable[[PageRecord], object] | None = None,
 ) -> Job:
     """`ocr` in a thread of its own: a job to be watched, waited for or cancelled before the program ends."""
-    settings = LocalSettings(dpi=dpi, device=device, jobs=jobs)
-    workforce = local_workforce(str(pipeline), settings, judge_by(TrustedArchives(), word=trust))
-    return Job(job_request(paths, output, formats=formats, dpi=dpi, workforce=workforce), on_page)
+    settings = LocalSettings(dpi=dpi, device=device, jobs=jobs, max_pixels=max_pixels, time_limit=time_limit)
+    options = run_options(formats, dpi, text_lines, combine=combine)
+    return Job(job_request(paths, output, options, _local(pipeline, settings, trust)), on_page)
 
 
-def job_request(
-    paths: Paths, output: str | Path, *, formats: str | Sequence[str], dpi: int, workforce: OpenWorkforce
-) -> JobRequest:
-    """UsageError: there is no such format."""
-    names = [str(name) for name in ([paths] if isinstance(paths, str | Path) else paths)]
+def run_options(formats: str | Sequence[str], dpi: int, text_lines: str, *, combine: bool) -> RunOptions:
+    """UsageError: there is no such format or treatment of lines, or nothing to combine."""
     wanted = parse_formats(formats if isinstance(formats, str) else ",".join(formats))
+    if text_lines not in set(TextLines):
+        raise UsageError(f"text_lines must be one of {', '.join(TextLines)}, not {text_lines!r}")
+    if combine:
+        check(wanted)
+    return RunOptions(formats=wanted, dpi=dpi, text_lines=TextLines(text_lines), combine=combine)
+
+
+def job_request(paths: Paths, output: str | Path, options: RunOptions, workforce: OpenWorkforce) -> JobRequest:
+    """Addresses among the paths are fetched."""
+    names = [str(name) for name in ([paths] if isinstance(paths, str | Path) else paths)]
     return JobRequest(
         paths=names,
         output=Path(output),
-        options=RunOptions(formats=wanted, dpi=dpi),
+        options=options,
         workforce=workforce,
         books=BookSettings(fetching=FetchOptions(rules=AddressRules(named=named_hosts(names)))),
     )
+
+
+def _local(pipeline: str | Path, settings: LocalSettings, trust: bool) -> OpenWorkforce:
+    return local_workforce(str(pipeline), settings, judge_by(TrustedArchives(), word=trust))
 
 
 class _PageListener(NullListener):

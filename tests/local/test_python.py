@@ -74,7 +74,46 @@ def test_a_reader_reads_what_a_run_writes(home: Path, tmp_path: Path) -> None:
     assert read == [written, written]
 
 
+def test_threads_that_read_with_different_pipelines_do_not_take_them_from_each_other(home: Path) -> None:
+    read: dict[str, list[str]] = {"print-latin-small": [], "print-latin": []}
+    start = threading.Barrier(len(read))
+
+    def look(pipeline: str) -> None:
+        start.wait()
+        for _ in range(2):
+            page = pero_worker.read(home / "scans/letter.png", pipeline=pipeline)
+            read[pipeline].append(" ".join(line.text or "" for line in page.lines()))
+
+    threads = [threading.Thread(target=look, args=(pipeline,)) for pipeline in read]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read == dict.fromkeys(read, ["Dear reader"] * 2)
+
+
+def test_texts_are_joined_and_combined(home: Path, tmp_path: Path) -> None:
+    for path in (home / "scans/letter.png", home / "scans/report.pdf"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    pero_worker.ocr(
+        [tmp_path],
+        tmp_path / "out",
+        formats="text",
+        pipeline="print-latin-small",
+        jobs=1,
+        text_lines="join",
+        combine=True,
+    )
+    assert (tmp_path / "out/all.txt").read_text("utf-8").count("Dear reader") == 2
+    with pytest.raises(pero_worker.UsageError, match="text, pdf or both"):
+        pero_worker.ocr([tmp_path], tmp_path / "other", formats="alto", combine=True)
+
+
 def test_what_cannot_be_done_says_so(home: Path, tmp_path: Path) -> None:
+    reader = pero_worker.Reader("print-latin-small")
+    reader.close()
+    with pytest.raises(pero_worker.UsageError, match="closed"):
+        reader.read(home / "scans/letter.png")
     with pytest.raises(pero_worker.StageError, match="no pipeline"):
         pero_worker.read(home / "scans/letter.png", pipeline="print-elvish")
     with pytest.raises(pero_worker.UsageError, match="docx"):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
-from pero_worker.api import DEFAULT_FORMATS, Paths, job_request
+from pero_worker.api import DEFAULT_FORMATS, Paths, job_request, run_options
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.pages.workforce import cluster_workforce
 from pero_worker.cluster.settings import (
@@ -34,6 +35,8 @@ class ClusterClient:
         stages: str | Sequence[str],
         formats: str | Sequence[str] = DEFAULT_FORMATS,
         dpi: int = 300,
+        text_lines: Literal["keep", "join"] = "keep",
+        combine: bool = False,
         priority: int | None = None,
         on_page: Callable[[PageRecord], object] | None = None,
     ) -> Job:
@@ -47,7 +50,8 @@ class ClusterClient:
         """
         names = split_servers([stages] if isinstance(stages, str) else stages)
         workforce = cluster_workforce(self._access, names, dpi=dpi, priority=priority)
-        return Job(job_request(paths, output, formats=formats, dpi=dpi, workforce=workforce), on_page)
+        options = run_options(formats, dpi, text_lines, combine=combine)
+        return Job(job_request(paths, output, options, workforce), on_page)
 
     def status(self) -> ClusterState:
         """What is wrong, stages with their queues, workers with what they do. TransientError: it cannot be reached."""

@@ -138,7 +138,7 @@ def combine_results(folder: OutputFolder, options: RunOptions) -> Failures:
 def check(formats: Sequence[str]) -> None:
     """UsageError: nothing of `formats` can be combined."""
     if not {TEXT, PDF} & set(formats):
-        raise UsageError("--combine makes one text and one PDF: name text, pdf or both among --formats")
+        raise UsageError("combining makes one text and one PDF: name text, pdf or both among the formats")
 
 
 def _write_pdf(parts: Sequence[_Part], target: Path, name: str, dpi: int, text: TextPolicy) -> None:
