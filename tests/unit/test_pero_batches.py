@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pero_worker.engines.pero.batches import MARGIN, Batch, OutOfMemory, ReadingDesk, padded_widths
+from pero_worker.engines.pero.batches import MARGIN, USUAL_PIXELS, Batch, OutOfMemory, ReadingDesk, padded_widths
 from pero_worker.errors import DeviceError
 
 WIDTHS = st.lists(st.integers(1, 5000), max_size=30)
@@ -54,7 +54,7 @@ def test_each_line_is_read_once_in_the_width_that_follows_from_its_page(widths: 
     padded = padded_widths(widths, step)
     assert {width for _, width in device.shapes} == set(padded)
     for number, width in device.shapes:
-        assert number * width <= 4000 or number == 2, "one line, and an empty one beside it"
+        assert number * (width - 2 * MARGIN) <= 4000 or number == 2, "one line, and an empty one beside it"
     assert all(width + 2 * MARGIN <= wider and wider % step == 0 for width, wider in zip(widths, padded, strict=True))
 
 
@@ -63,6 +63,13 @@ def test_lines_are_padded_as_pero_ocr_pads_them() -> None:
     # 3840 // 1152 = 3 lines go with the widest, the next is read with what is narrower still.
     assert padded_widths([40, 1150, 1100, 700, 1150, 690]) == [768, 1216, 1216, 768, 1216, 768]
     assert padded_widths([5000, 10]) == [5088, 96]
+
+
+def test_lines_that_pero_ocr_reads_together_leave_none_over() -> None:
+    """Five of 768 pixels are 3,840; with their margins they are more."""
+    device = Device()
+    ReadingDesk(forward=device, max_pixels=USUAL_PIXELS).read(crops([768] * 5))
+    assert device.shapes == [(5, 832)]
 
 
 @given(WIDTHS, st.integers(600, 20_000))

@@ -93,8 +93,8 @@ class ReadingDesk:
     forward: Forward
     """Reads a batch. It is begun by one thread at a time."""
     max_pixels: int
-    """Widths of a batch's lines together; a line that is wider is read alone. Halved when the device's memory does not
-    suffice."""
+    """Widths of a batch's lines together, without their margins; a line that is wider is read alone. Halved when the
+    device's memory does not suffice."""
     step: int = _STEP
     """Pixels between two widths: the wider, the more lines of several pages are read at a time."""
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -145,10 +145,14 @@ class ReadingDesk:
             if not self._waiting:
                 return ()
             width = self._waiting[0].width
-            fitting = [line for line in self._waiting if line.width == width][: max(1, self.max_pixels // width)]
+            fitting = [line for line in self._waiting if line.width == width][: self._most(width)]
             taken = set(map(id, fitting))
             self._waiting = [line for line in self._waiting if id(line) not in taken]
             return fitting
+
+    def _most(self, width: int) -> int:
+        """Lines of a padded width that are read together: as many as pero-ocr would, so that none is left over."""
+        return max(1, self.max_pixels // max(1, width - 2 * MARGIN))
 
     def _begun(self, batch: Sequence[_Line]) -> Callable[[], Sequence[Any]] | None:
         """None: it went wrong, and all is said and done."""
@@ -175,7 +179,7 @@ class ReadingDesk:
             return
         half = (len(batch) + 1) // 2
         if isinstance(error, OutOfMemory):
-            self.max_pixels = max(MIN_PIXELS, min(self.max_pixels, half * batch[0].width))
+            self.max_pixels = max(MIN_PIXELS, min(self.max_pixels, half * (batch[0].width - 2 * MARGIN)))
         for part in (batch[:half], batch[half:]):
             try:
                 results = self.forward(as_batch([line.crop for line in part], part[0].width))
