@@ -14,11 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+
+from relay import running
 
 import pero_worker
 from pero_worker.brokers.rabbitmq import RabbitBroker
@@ -106,16 +106,6 @@ def memory(process: int) -> list[tuple[float, float]]:
         values = {line.split(":")[0]: int(line.split()[1]) for line in lines}
         sizes.append((values["Rss"] / 1024, values["Pss"] / 1024))
     return sizes
-
-
-@contextmanager
-def running(environment: dict[str, str], *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-m", "pero_worker", *command], env=environment)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def idle() -> None:

@@ -157,3 +157,8 @@ def _begun(folder: Path) -> Iterator[str]:
                 yield from (f"{name}{suffix}" for suffix in suffixes)
     except OSError:
         return
+
+
+def in_the_way(path: Path) -> str:
+    """Why a result is not written over what somebody else put there."""
+    return f"{path} is there already and no result of ours: move it"

@@ -14,7 +14,7 @@ from pero_worker.errors import PageError, UsageError
 from pero_worker.formats import DocumentFormat, TextLines, TextPolicy, installed_formats, pagexml
 from pero_worker.formats.text import text_of_pages
 from pero_worker.jobs.apart import ProcessApart
-from pero_worker.jobs.claims import Claims
+from pero_worker.jobs.claims import Claims, in_the_way
 from pero_worker.jobs.finished import FinishedDocument, documents_in, folder_of, master_path
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.records import read_report
@@ -71,7 +71,7 @@ class Combiner:
     ) -> None:
         for kind in (installed_formats()[known] for known in kinds if known in self.formats):
             if (taken := claims.foreign(name, [kind])) is not None:
-                failures.append((name, kind.name, f"{taken} is there already and no result of ours: move it"))
+                failures.append((name, kind.name, in_the_way(taken)))
                 continue
             claims.begin_lasting(name, kind)
             claims.sync()

@@ -11,7 +11,7 @@ import pero_worker
 from pero_worker.errors import NoInputError, PageError
 from pero_worker.formats import DocumentFormat, TextLines
 from pero_worker.jobs.apart import ProcessApart
-from pero_worker.jobs.claims import Claims
+from pero_worker.jobs.claims import Claims, in_the_way
 from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.combine import combine_results
 from pero_worker.jobs.finished import documents_in, task_of
@@ -20,12 +20,9 @@ from pero_worker.jobs.notes import TEXT_LINES, note, noted
 from pero_worker.jobs.outputs import REPORT_NAME, OutputFolder
 from pero_worker.jobs.plan import PageTask
 from pero_worker.jobs.records import PageRecord, PageStatus, read_report
-from pero_worker.jobs.report import Report
+from pero_worker.jobs.report import GROUP, Report
 from pero_worker.jobs.run import RunOptions
 from pero_worker.ports import Clock
-
-_GROUP = 16
-"""Pages that are synced to the disk together."""
 
 
 def convert(
@@ -106,7 +103,7 @@ class _Conversion:
                 taken = self._claims.taken_document(document.opened(), [kind])
                 if taken is not None:
                     self._others.add((document.name, kind.name))
-                    self._not_made(document.name, kind, f"{taken} is there already and no result of ours: move it")
+                    self._not_made(document.name, kind, in_the_way(taken))
 
     def convert_pages(self) -> None:
         """Every page that lacks a file; in groups, as a run writes them."""
@@ -122,7 +119,7 @@ class _Conversion:
             self._listener.expects(expected, self.summary.finished_before)
             self._convert(record)
             waiting += 1
-            if waiting == _GROUP:
+            if waiting == GROUP:
                 self._commit()
                 waiting = 0
         self._commit()
@@ -163,7 +160,7 @@ class _Conversion:
         task, kinds = task_of(known), self._collector.page_formats
         taken = self._claims.taken(task, kinds)
         if taken is not None:
-            made = self._failed(task, f"{taken} is there already and no result of ours: move it")
+            made = self._failed(task, in_the_way(taken))
         else:
             self._claims.begin(task.name, kinds)
             made = self._collector.converted(task.origin, known) or self._failed(

@@ -13,6 +13,8 @@ from pero_worker.errors import OutputError
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.records import Fingerprint, PageRecord, PageStatus, line_of, object_in, parsed
 
+GROUP = 16
+"""Pages that are synced to the disk together."""
 _KEYS = ("page", "page_id", "request_id")
 """Fields of a record that the index holds as they are."""
 

@@ -22,7 +22,7 @@ from pero_worker.jobs.notes import TEXT_LINES, TEXT_POLICY, note, noted
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageTask, in_turns, open_documents
 from pero_worker.jobs.records import PageRecord, PageStatus
-from pero_worker.jobs.report import Report
+from pero_worker.jobs.report import GROUP, Report
 from pero_worker.jobs.supply import Bring, Supply
 from pero_worker.jobs.workforce import PageOutcome, Workforce
 from pero_worker.ports import Clock
@@ -30,8 +30,6 @@ from pero_worker.ports import Clock
 _POLL_SECONDS = 0.1
 _LOOK_AHEAD = 256
 """Pages; as many processes are started as there are pages for."""
-_GROUP = 16
-"""Pages that are synced to the disk together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +70,7 @@ def run(
 ) -> Summary:
     """Has `workforce` do every page that an earlier run has not done.
 
-    Pages are written down in groups: when nothing more comes for a moment, at the latest after `_GROUP` pages.
+    Pages are written down in groups: when nothing more comes for a moment, at the latest after `GROUP` pages.
 
     Ctrl-C ends the run within two seconds, and so does `should_stop`: the summary then says interrupted, and what was
     finished stays. StageError: the pipeline cannot be loaded.
@@ -171,7 +169,7 @@ class _Run:
                 outcomes = self._workforce.outcomes(_POLL_SECONDS)
                 for outcome in outcomes:
                     self._take(outcome, handed_in)
-                if not outcomes or len(self._settled) >= _GROUP:
+                if not outcomes or len(self._settled) >= GROUP:
                     self._commit()
                 self._feed(waiting, handed_in)
             self._commit()
