@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pero_worker.engines.reading_order import Box, reading_order
+from pero_worker.engines.boxes import Box
+from pero_worker.engines.reading_order import reading_order
 
 HEIGHT = 30.0
 
