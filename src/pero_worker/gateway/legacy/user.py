@@ -27,6 +27,7 @@ from pero_worker.gateway.store.engines import numbered_engines
 from pero_worker.gateway.store.idempotency import once
 from pero_worker.gateway.store.jobs import NewJob, accept_upload, cancel_job, create_job, pages_of
 from pero_worker.gateway.store.schema import pages
+from pero_worker.gateway.traces import note_page
 
 router = APIRouter(include_in_schema=False)
 EXTENSIONS = (
@@ -128,6 +129,7 @@ def _keep_image(
         job = own_request(connection, key, request_id, locked=True)
         page = page_of(connection, job, page_name)
         _check_created(page)
+        note_page(page["id"])
         gateway.files.place(path, gateway.files.image(job["id"], page["id"]))
         more = {"image_bytes": received.size, "image_sha256": received.sha256, "trace": request_trace}
         accept_upload(connection, job, page, "image", gateway.now(), **more)
