@@ -15,6 +15,14 @@ TextOption = Annotated[
         "kept. skip: pages with text stay as they are. force: pages with text become pictures."
     ),
 ]
+LanguageOption = Annotated[
+    str,
+    typer.Option(
+        help="Of the text, for PDF and TEI, as BCP 47 writes it: de, cs-CZ, la. Then a PDF is read aloud in it.",
+        show_default="as before, else not told",
+        metavar="CODE",
+    ),
+]
 BlankTextOption = Annotated[
     str, typer.Option(help="What text files of pages without text hold, as '[blank page]'; they are empty else.")
 ]
