@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from pero_worker.cli.late import command_app
-from pero_worker.cli.textoptions import BlankTextOption, CombineOption, LanguageOption, TextLinesOption, TextOption
+from pero_worker.cli.textoptions import (
+    BlankTextOption,
+    CombineOption,
+    LanguageOption,
+    OutputOption,
+    TextLinesOption,
+    TextOption,
+)
 from pero_worker.errors import UsageError
 from pero_worker.formats import TextLines, TextPolicy, formats_help
 from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES, DEFAULT_MAX_PIXELS
@@ -49,7 +56,7 @@ def ocr(
             metavar="PATH...",
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.", metavar="DIR")],
+    output: OutputOption,
     pipeline: Annotated[
         str, typer.Option("-p", "--pipeline", help="A bundled pipeline, or a folder or archive with a config.ini.")
     ] = "print-latin",

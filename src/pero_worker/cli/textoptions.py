@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pero_worker.formats import TextLines, TextPolicy
 
+
+def _folder(value: str) -> Path:
+    if not value:
+        raise typer.BadParameter("an empty path was given: is a variable not set?")
+    return Path(value)
+
+
+OutputOption = Annotated[
+    Path, typer.Option("-o", "--output", parser=_folder, help="Folder for the results.", metavar="DIR")
+]
 TextOption = Annotated[
     TextPolicy,
     typer.Option(
