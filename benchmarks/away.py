@@ -27,7 +27,7 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.pages.sending import publish_with_retry
 from pero_worker.cluster.registry import workers
-from pero_worker.cluster.registry.stages import StageChange, save_stage
+from pero_worker.cluster.registry.changes import StageChange, save_stage
 from pero_worker.cluster.status import leader
 from pero_worker.request import Payload, Request
 from pero_worker.wire.queues import LOG_QUEUE

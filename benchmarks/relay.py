@@ -26,8 +26,8 @@ import pika
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
+from pero_worker.cluster.registry.changes import StageChange, save_stage
 from pero_worker.cluster.registry.servers import MQ, set_servers
-from pero_worker.cluster.registry.stages import StageChange, save_stage
 from pero_worker.cluster.registry.workers import read_workers
 from pero_worker.cluster.settings import cluster_access, options_in, read_settings
 from pero_worker.coordinators.session import session

@@ -22,8 +22,8 @@ from typing import Any
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
+from pero_worker.cluster.registry.changes import StageChange, save_stage
 from pero_worker.cluster.registry.servers import MQ, set_servers
-from pero_worker.cluster.registry.stages import StageChange, save_stage
 from pero_worker.cluster.registry.workers import WorkerState, assign, read_workers
 from pero_worker.cluster.settings import cluster_access, options_in, read_settings
 from pero_worker.cluster.status import leader

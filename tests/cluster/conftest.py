@@ -18,8 +18,8 @@ from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess
+from pero_worker.cluster.registry.changes import StageChange, save_stage
 from pero_worker.cluster.registry.servers import MQ, add_servers
-from pero_worker.cluster.registry.stages import StageChange, save_stage
 from pero_worker.coordinators.access import ZooKeeperAccess
 from pero_worker.coordinators.session import session
 from pero_worker.servers.rabbitmq import RabbitServer

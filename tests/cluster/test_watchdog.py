@@ -20,7 +20,8 @@ from cluster.test_workers import DUMMY, collect, page, running_watchdog, running
 
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry import workers
-from pero_worker.cluster.registry.stages import StageChange, read_record, save_stage
+from pero_worker.cluster.registry.changes import StageChange, save_stage
+from pero_worker.cluster.registry.stages import read_record
 from pero_worker.cluster.registry.workers import read_worker
 from pero_worker.errors import StageError
 from pero_worker.servers.daemon import free_port

@@ -25,8 +25,8 @@ from faults.proxy import AMQP_NONSENSE, ZOOKEEPER_NONSENSE, Proxy
 from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
+from pero_worker.cluster.registry.changes import StageChange, save_stage
 from pero_worker.cluster.registry.servers import FTP, MQ, set_servers
-from pero_worker.cluster.registry.stages import StageChange, save_stage
 from pero_worker.cluster.status import leader
 from pero_worker.coordinators.access import ZooKeeperAccess
 from pero_worker.coordinators.session import session

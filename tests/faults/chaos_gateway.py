@@ -31,8 +31,8 @@ from gateway.conftest import V1, PostgreSQL, Roles, RunningGateway, own_postgres
 
 from pero_worker.client.gateway import GatewayClient, GatewayRefused
 from pero_worker.clock import SystemClock
+from pero_worker.cluster.registry.changes import StageChange, save_stage
 from pero_worker.cluster.registry.servers import MQ, set_servers
-from pero_worker.cluster.registry.stages import StageChange, save_stage
 
 PAGES_OF_A_JOB = 10
 PATIENCE = 240.0

@@ -20,8 +20,9 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.status import leader
 from pero_worker.coordinators.session import session
 from pero_worker.watchdog.janitor import tidy, zookeepers_time
+from pero_worker.watchdog.notes import waiting_since
 from pero_worker.watchdog.policy import PlanRule
-from pero_worker.watchdog.service import Watchdog, waiting_since
+from pero_worker.watchdog.service import Watchdog
 
 if TYPE_CHECKING:
     from cluster.conftest import TestCluster

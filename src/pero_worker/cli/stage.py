@@ -16,15 +16,9 @@ from pero_worker.cli.progress import bytes_bar
 from pero_worker.cli.say import say, say_lines, warn
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.opening import open_cluster
+from pero_worker.cluster.registry.changes import StageChange, read_config, remove_stage, save_stage
 from pero_worker.cluster.registry.rollback import roll_back, versions_of
-from pero_worker.cluster.registry.stages import (
-    StageChange,
-    read_config,
-    read_record,
-    remove_stage,
-    save_stage,
-    stage_names,
-)
+from pero_worker.cluster.registry.stages import read_record, stage_names
 from pero_worker.cluster.registry.upload import upload_stage
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access, store_access
 from pero_worker.coordinators.session import session

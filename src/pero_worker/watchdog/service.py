@@ -8,31 +8,23 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException, NoNodeError
 
-from pero_worker.cluster.registry.moves import MAX_MOVES, MoveNote, write_moves
-from pero_worker.cluster.registry.stages import (
-    MAX_REASON_LENGTH,
-    StageRecord,
-    Trouble,
-    current_trouble,
-    write_trouble,
-)
-from pero_worker.cluster.registry.workers import WorkerState
+from pero_worker.cluster.registry.stages import current_trouble
 from pero_worker.coordinators.session import CONNECTION_ERRORS
 from pero_worker.errors import OutputError, TransientError
+from pero_worker.messages import said
 from pero_worker.ports import Clock
 from pero_worker.text import one_line
 from pero_worker.watchdog.janitor import tidy, zookeepers_time
 from pero_worker.watchdog.mirror import Mirror
+from pero_worker.watchdog.notes import Notes
 from pero_worker.watchdog.observer import Command, Observer
 from pero_worker.watchdog.snapshot import Move, Rule, Snapshot, StageView, WorkerView
 from pero_worker.wire import tree as wire
@@ -82,11 +74,9 @@ class Watchdog:
         self._told: dict[str, Command] = {}
         self._observer = Observer(lengths, clock)
         self._woken: dict[str, float] = {}
-        self._warned: dict[str, str] = {}
         self._place = ""
         self._trouble = ""
-        self._nonsense: set[str] = set()
-        self._moves: deque[MoveNote] = deque(maxlen=MAX_MOVES)
+        self._notes = Notes(client, clock)
 
     def run(self, name: str, stopped: threading.Event) -> None:
         """Waits for the lead, leads until it is lost, and again, until `stopped`."""
@@ -164,17 +154,6 @@ class Watchdog:
     def _mirror(self) -> Mirror:
         return Mirror(self._client, self._news.set if self._rule.looks_on_events else lambda: None)
 
-    def _tell_of_nonsense(
-        self, no_names: Sequence[str], records: Sequence[StageRecord], states: Sequence[WorkerState]
-    ) -> None:
-        """Once, by the nodes' paths."""
-        found = {*no_names}
-        found.update(TREE.stage(record.name, leaf) for record in records for leaf in record.unreadable)
-        found.update(TREE.worker(state.name, leaf) for state in states for leaf in state.unreadable)
-        for path in sorted(found - self._nonsense):
-            logger.warning("what stands in ZooKeeper at %s makes no sense and counts as unset", one_line(path))
-        self._nonsense = found
-
     def _complain(self, trouble: str) -> None:
         """Once, however long it lasts."""
         if trouble and trouble != self._trouble:
@@ -186,7 +165,7 @@ class Watchdog:
     def round(self, mirror: Mirror) -> Snapshot:
         """One look, one plan, carried out."""
         records, states = mirror.stages(), mirror.workers()
-        self._tell_of_nonsense(mirror.no_names(), records, [state for state, _ in states])
+        self._notes.tell_of_nonsense(mirror.no_names(), records, [state for state, _ in states])
         seen = self._observer.take_snapshot(records, states, self._told)
         moves = self._rule.decide(self._clock.monotonic(), seen)
         self._record(seen, moves)
@@ -196,10 +175,10 @@ class Watchdog:
         sent = (*self._wake(seen), *moves)
         for move in sent:
             self._send_command(move, present[move.worker], stages)
-        self._note_moves(sent)
-        self._note_waiting(records, seen, moves)
-        self._note_troubles(records, seen)
-        self._warn(seen)
+        self._notes.note_moves(sent)
+        self._notes.note_waiting(records, seen, moves)
+        self._notes.note_troubles(records, seen)
+        self._notes.warn(seen)
         return seen
 
     def take_snapshot(self, mirror: Mirror) -> Snapshot:
@@ -224,14 +203,14 @@ class Watchdog:
         for worker in seen.workers:
             since = min(worker.serving, now - self._woken.get(worker.name, -math.inf))
             if worker.sleeps and waiting.intersection(worker.holds) and since >= _WAKE_TIMEOUT_SECONDS:
-                reason = "it sleeps although pages wait"
+                why = said("sleeps")
             elif worker.stuck and since >= _PATIENCE_SECONDS:
-                reason = "it has done nothing for too long"
+                why = said("did_nothing")
                 logger.warning("worker %s has done nothing for too long, and is told again what to do", worker.name)
             else:
                 continue
             self._woken[worker.name] = now
-            yield Move(worker=worker.name, stages=worker.holds, reason=reason)
+            yield Move(worker=worker.name, stages=worker.holds, why=(why,))
 
     def _send_command(self, move: Move, worker: WorkerView, stages: Mapping[str, StageView]) -> None:
         """All of it or nothing, and nothing when another watchdog may lead."""
@@ -251,61 +230,10 @@ class Watchdog:
         self._told[move.worker] = Command(stages=move.stages, version=results[-1].mzxid)
         logger.info("worker %s holds %s: %s", move.worker, ", ".join(move.stages) or "nothing", move.reason)
 
-    def _note_moves(self, sent: Sequence[Move]) -> None:
-        """For people; what cannot be written down does not keep a worker waiting."""
-        if not sent:
-            return
-        now = self._clock.now()
-        self._moves.extend(
-            MoveNote(when=now, worker=move.worker, stages=move.stages, reason=move.reason) for move in sent
-        )
-        with suppress(KazooException, *CONNECTION_ERRORS):
-            write_moves(self._client, tuple(self._moves))
-
     def _turn(self, move: Move, stages: Mapping[str, StageView]) -> float:
         """Seconds for which upstream's watchdog, if it should follow, leaves the worker there."""
         load = stages[move.stages[0]].load_seconds("") if move.stages else 0.0
         return max(_MIN_TURN_SECONDS, _TURN_IN_LOADS * load)
-
-    def _note_waiting(self, records: Sequence[StageRecord], seen: Snapshot, moves: Sequence[Move]) -> None:
-        """Since when pages wait for a stage that nobody serves: for the next watchdog, and for upstream's."""
-        holds = {worker.name: worker.holds for worker in seen.workers} | {move.worker: move.stages for move in moves}
-        served = {name for stages in holds.values() for name in stages}
-        since = {record.name: record.waiting_since for record in records}
-        for stage in seen.stages:
-            waits = bool(stage.waiting) and stage.name not in served and not stage.disabled
-            wanted = waiting_since(since[stage.name], waits, self._clock.now())
-            if wanted != since[stage.name]:
-                self._client.set(TREE.stage(stage.name, "waiting_since"), wire.encode_time(wanted))
-
-    def _note_troubles(self, records: Sequence[StageRecord], seen: Snapshot) -> None:
-        """Why stages cannot be loaded: for people, also when no worker holds them any more."""
-        known = {record.name: record for record in records}
-        for stage in seen.stages:
-            record = known[stage.name]
-            before = current_trouble(record)
-            if stage.trouble[:MAX_REASON_LENGTH] == (before.reason if before else ""):
-                continue
-            since = before.since if before else self._clock.now()
-            trouble = Trouble(version=record.version, reason=stage.trouble, since=since) if stage.trouble else None
-            write_trouble(self._client, stage.name, trouble)
-
-    def _warn(self, seen: Snapshot) -> None:
-        """Warns once why a stage is left alone."""
-        for stage in seen.stages:
-            if stage.quarantine and stage.trouble != self._warned.get(stage.name, ""):
-                logger.warning("nobody is sent to stage %s: %s", stage.name, one_line(stage.quarantine))
-                self._warned[stage.name] = stage.trouble
-            elif not stage.trouble:
-                self._warned.pop(stage.name, None)
-
-
-def waiting_since(noted: datetime | None, waits: bool, now: datetime) -> datetime | None:
-    """What to note of a stage. A moment to come was noted by a clock that is or was wrong: it begins anew, or the stage
-    would get no turn until then."""
-    if not waits:
-        return None
-    return now if noted is None or noted > now else noted
 
 
 def _cancel_when(stopped: threading.Event, over: threading.Event, election: Any) -> None:

@@ -13,7 +13,7 @@ from pero_worker.cli.upstream.common import connection, make_parser
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.opening import open_broker
 from pero_worker.cluster.registry import servers
-from pero_worker.cluster.registry.stages import StageChange, read_config, remove_stage, save_stage
+from pero_worker.cluster.registry.changes import StageChange, read_config, remove_stage, save_stage
 from pero_worker.cluster.registry.upload import put_archive
 from pero_worker.cluster.settings import cluster_access, read_server_file, store_access
 from pero_worker.coordinators.session import session

@@ -14,15 +14,9 @@ from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.opening import open_broker
 from pero_worker.cluster.registry.archives import remove_archive, users_of
+from pero_worker.cluster.registry.changes import StageChange, read_config, remove_stage, save_stage
 from pero_worker.cluster.registry.servers import FTP, list_names
-from pero_worker.cluster.registry.stages import (
-    StageChange,
-    read_config,
-    read_record,
-    remove_stage,
-    save_stage,
-    stage_names,
-)
+from pero_worker.cluster.registry.stages import read_record, stage_names
 from pero_worker.cluster.registry.upload import put_archive
 from pero_worker.cluster.settings import cluster_access, store_access
 from pero_worker.coordinators.session import session

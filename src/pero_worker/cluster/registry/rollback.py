@@ -6,7 +6,8 @@ from datetime import datetime
 
 from kazoo.client import KazooClient
 
-from pero_worker.cluster.registry.stages import StageChange, read_history, read_version, save_stage
+from pero_worker.cluster.registry.changes import StageChange, save_stage
+from pero_worker.cluster.registry.stages import read_history, read_version
 from pero_worker.errors import UsageError
 from pero_worker.ports import Queues
 from pero_worker.wire.history import StageVersion

@@ -16,8 +16,9 @@ from kazoo.client import KazooClient
 
 from pero_worker.cluster.opening import Cluster
 from pero_worker.cluster.registry.archives import renew_digest
+from pero_worker.cluster.registry.changes import StageChange, save_stage
 from pero_worker.cluster.registry.servers import FTP, list_names
-from pero_worker.cluster.registry.stages import StageChange, read_version, save_stage, stage_names
+from pero_worker.cluster.registry.stages import read_version, stage_names
 from pero_worker.engines.registry import engine_name
 from pero_worker.errors import StageError, UsageError
 from pero_worker.models.pipelines import bundled_pipelines, content_folder, load_pipeline
