@@ -192,7 +192,7 @@ def ocr(
     from pero_worker.jobs.books import BookSettings, named_hosts
     from pero_worker.jobs.combine import check
     from pero_worker.jobs.job import JobRequest
-    from pero_worker.jobs.run import RunOptions
+    from pero_worker.jobs.options import RunOptions
     from pero_worker.local.machine import LocalSettings
     from pero_worker.local.workforce import local_workforce
     from pero_worker.models.trust import TrustedArchives, judge_by

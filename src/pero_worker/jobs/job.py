@@ -16,9 +16,10 @@ from pero_worker.jobs.books import MAX_WARNINGS, BookSettings, check_pages, open
 from pero_worker.jobs.claims import results_of
 from pero_worker.jobs.combine import combine_results
 from pero_worker.jobs.listener import NullListener, RunListener, Summary
+from pero_worker.jobs.options import RunOptions
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.records import PageRecord, PageStatus, read_report
-from pero_worker.jobs.run import RunOptions, run
+from pero_worker.jobs.run import run
 from pero_worker.jobs.workforce import Workforce
 from pero_worker.ports import Clock
 
@@ -71,6 +72,8 @@ class JobStatus:
     """Pages that were done."""
     failed: int = 0
     """Pages that failed."""
+    cancelled: int = 0
+    """Pages that were not read because their job was cancelled in the cluster."""
     nothing_to_read: int = 0
     """Pages of books that have no picture."""
     workers: int = 0
@@ -184,6 +187,8 @@ class _Follower(NullListener):
                 self.status = replace(self.status, done=self.status.done + 1)
             case PageStatus.FAILED:
                 self.status = replace(self.status, failed=self.status.failed + 1)
+            case PageStatus.CANCELLED:
+                self.status = replace(self.status, cancelled=self.status.cancelled + 1)
             case PageStatus.SKIPPED:
                 self.status = replace(self.status, nothing_to_read=self.status.nothing_to_read + 1)
         if self._on_page is not None:

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
-import pero_worker
 from pero_worker.errors import PageError
-from pero_worker.formats import TextLines, TextPolicy
-from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES
 from pero_worker.inputs.discover import Documents
 from pero_worker.jobs.apart import ProcessApart
-from pero_worker.jobs.claims import Claims
-from pero_worker.jobs.collect import Collector
-from pero_worker.jobs.listener import MAX_FAILURES_KEPT, RunListener, Summary
+from pero_worker.jobs.listener import RunListener, Summary
 from pero_worker.jobs.making import DocumentMaking
-from pero_worker.jobs.notes import LANGUAGE, TEXT_LINES, TEXT_POLICY, language_of, note, noted
+from pero_worker.jobs.options import RunOptions
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageTask, in_turns, open_documents
 from pero_worker.jobs.records import PageRecord, PageStatus
-from pero_worker.jobs.report import GROUP, Report
+from pero_worker.jobs.report import GROUP
+from pero_worker.jobs.results import Results, opened_results
 from pero_worker.jobs.supply import Bring, Supply
 from pero_worker.jobs.workforce import PageOutcome, Workforce
 from pero_worker.ports import Clock
@@ -30,28 +27,6 @@ from pero_worker.ports import Clock
 _POLL_SECONDS = 0.1
 _LOOK_AHEAD = 256
 """Pages; as many processes are started as there are pages for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """What is made of the documents."""
-
-    formats: tuple[str, ...]
-    """Names of the results' formats."""
-    dpi: int = 300
-    """Resolution at which PDF pages are read that are not scans, and of images that do not tell theirs."""
-    text: TextPolicy = TextPolicy.REDO
-    """What becomes of text that PDFs have, in their searchable PDFs."""
-    language: str = ""
-    """Of the text, as BCP 47 writes it ('de', 'cs-CZ'), for PDF and TEI; '': not known."""
-    blank_text: str = ""
-    """What text files of pages without text hold: some programs refuse to import empty files."""
-    text_lines: TextLines = TextLines.KEEP
-    """What becomes of line ends in text files."""
-    combine: bool = False
-    """Whether text and PDF of several pages and documents are made, too: see `combine.py`."""
-    max_pages: int = DEFAULT_MAX_PAGES
-    """Longer documents are refused."""
 
 
 class _Cancelled(Exception):
@@ -77,43 +52,18 @@ def run(
     Ctrl-C ends the run within two seconds, and so does `should_stop`: the summary then says interrupted, and what was
     finished stays. StageError: the pipeline cannot be loaded.
     """
-    creator = f"pero-worker {pero_worker.__version__}"
-    opening, making = ProcessApart(), ProcessApart(time_limit=None)
-    collector = Collector(
-        folder=folder,
-        formats=options.formats,
-        clock=clock,
-        creator=creator,
-        apart=making,
-        text=options.text,
-        blank_text=options.blank_text,
-        text_changed=noted(folder, TEXT_POLICY, TextPolicy.REDO) != options.text,
-        language=language_of(folder, options.language),
-        language_changed=options.language not in {"", noted(folder, LANGUAGE, "")},
-        text_lines=options.text_lines,
-        lines_changed=noted(folder, TEXT_LINES, TextLines.KEEP) != options.text_lines,
-        bring=bring,
-    )
-    report = Report(folder)
-    claims = Claims(folder, report)
-    current = _Run(workforce, options, listener, new_id, should_stop, collector, report, claims, opening)
     begun = clock.monotonic()
-    try:
-        current.recognise(documents)
-        current.finish()
-        note(folder, TEXT_POLICY, options.text, TextPolicy.REDO)
-        note(folder, TEXT_LINES, options.text_lines, TextLines.KEEP)
-        note(folder, LANGUAGE, collector.language, "")
-    except KeyboardInterrupt:
-        current.abandon()
-    except _Cancelled:
-        current.abandon(wait=True)
-    finally:
-        opening.close()
-        making.close()
-        claims.close(finished=current.finished)
-        report.close(compact=not current.summary.interrupted)
-        current.summary.seconds = clock.monotonic() - begun
+    with opened_results(folder, options, clock, bring=bring) as results, closing(ProcessApart()) as opening:
+        current = _Run(workforce, options, listener, new_id, should_stop, results, opening)
+        try:
+            current.recognise(documents)
+            current.finish()
+            results.note_options()
+        except KeyboardInterrupt:
+            current.abandon()
+        except _Cancelled:
+            current.abandon(wait=True)
+    current.summary.seconds = clock.monotonic() - begun
     return current.summary
 
 
@@ -135,9 +85,7 @@ class _Run:
         listener: RunListener,
         new_id: Callable[[], str],
         should_stop: Callable[[], bool],
-        collector: Collector,
-        report: Report,
-        claims: Claims,
+        results: Results,
         opening: ProcessApart,
     ) -> None:
         self._workforce = workforce
@@ -145,15 +93,12 @@ class _Run:
         self._listener = listener
         self._new_id = new_id
         self._should_stop = should_stop
-        self._collector = collector
-        self._report = report
-        self._claims = claims
+        self._results = results
+        self._collector, self._report, self._claims = results.collector, results.report, results.claims
         self._opening = opening
-        self.finished = False
-        """Whether every page is settled and in the report."""
         self._expected = 0
         self._open: dict[str, _Open] = {}
-        self._making = DocumentMaking(collector, options.dpi)
+        self._making = DocumentMaking(results.collector, options.dpi)
         self._settled: list[PageRecord] = []
         self._settlements: list[Callable[[], None]] = []
         self._complete: list[_Open] = []
@@ -193,11 +138,12 @@ class _Run:
             self._check_cancelled()
             self._note_failure(self._making.take())
         self._making.close()
-        self.finished = True
+        self._results.finished = True
 
     def abandon(self, *, wait: bool = False) -> None:
         """Files of whole documents that are not yet begun are left to the next run; `wait`: for the one in hand."""
         self.summary.interrupted = True
+        self._results.in_haste = True
         self._commit()
         self._making.abandon(wait=wait)
 
@@ -310,24 +256,14 @@ class _Run:
         self._report.commit()
         settled, self._settled = self._settled, []
         for record in settled:
-            self._count(record)
+            self.summary.count(record)
+            self._listener.page_settled(record)
         settlements, self._settlements = self._settlements, []
         for settle in settlements:
             settle()
         complete, self._complete = self._complete, []
         for document in complete if not self.summary.interrupted else ():
             self._make_documents(document)
-
-    def _count(self, record: PageRecord) -> None:
-        if record.status is PageStatus.DONE:
-            self.summary.done += 1
-        elif record.status is PageStatus.SKIPPED:
-            self.summary.nothing_to_read += 1
-        else:
-            self.summary.failed += 1
-            if self.summary.failed <= MAX_FAILURES_KEPT:
-                self.summary.failures.append(record)
-        self._listener.page_settled(record)
 
     def _settle(self, record: PageRecord, task: PageTask | None = None) -> None:
         self._claims.settled(record)
@@ -336,7 +272,7 @@ class _Run:
         if task is not None:
             document = self._open[task.document.name]
             document.unsettled -= 1
-            if record.status is PageStatus.FAILED:
+            if record.status in {PageStatus.FAILED, PageStatus.CANCELLED}:
                 document.failed.add(record.page)
             if not document.unsettled:
                 del self._open[task.document.name]
