@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "wire": set(),
     "brokers": {"wire"},
     "coordinators": {"wire"},
+    "tracing": {"brokers", "wire"},
     "stores": {"wire"},
     "models": {"stores", "wire"},
     "engines": set(),
@@ -43,8 +44,8 @@ ALLOWED: dict[str, set[str]] = {
     "local": {"jobs", "brokers", "coordinators", "engines", "inputs", "models", "wire", "worker"},
     "ocrd": {"cli", "client", "cluster", "engines", "formats", "inputs", "jobs", "local", "models", "worker"},
     "cluster": {
-        "jobs", "brokers", "coordinators", "engines", "formats", "inputs", "models", "servers", "stores", "wire",
-        "worker",
+        "jobs", "brokers", "coordinators", "engines", "formats", "inputs", "models", "servers", "stores",
+        "tracing", "wire", "worker",
     },
 }  # fmt: skip
 

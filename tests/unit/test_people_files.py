@@ -38,7 +38,7 @@ LOG = StageLog(host_id="w", stage="s", start=START, end=START, status=StageStatu
 class Crew:
     """Reads every page as an empty one."""
 
-    pipeline, version = "p", "1"
+    pipeline, version, wants_layout = "p", "1", False
 
     def __init__(self, *, dies_after: int | None = None) -> None:
         self.order: list[str] = []

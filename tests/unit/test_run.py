@@ -33,6 +33,7 @@ class Workforce:
 
     pipeline = "p"
     version = "1"
+    wants_layout = False
 
     def __init__(self, xml: dict[str, bytes]) -> None:
         self.xml = xml

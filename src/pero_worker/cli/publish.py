@@ -141,6 +141,7 @@ def publish_pages(
                     published,
                     lambda number: bar.update(task, completed=number),
                     bring=opened.bring,
+                    bring_layout=opened.bring_layout,
                 )
     finally:
         if not quiet and found is not None and (published.sent or published.failed):

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from pero_worker.errors import NoInputError, PageError
-from pero_worker.formats import DocumentFormat
+from pero_worker.formats import DocumentFormat, TextLines
 from pero_worker.jobs.claims import in_the_way
 from pero_worker.jobs.combine import combine_results
 from pero_worker.jobs.finished import documents_in, task_of
 from pero_worker.jobs.listener import RunListener, Summary
+from pero_worker.jobs.notes import LANGUAGE, TEXT_LINES, note
 from pero_worker.jobs.options import RunOptions
 from pero_worker.jobs.outputs import REPORT_NAME, OutputFolder
 from pero_worker.jobs.plan import PageTask
@@ -48,9 +49,9 @@ def convert(
             if not current.summary.interrupted:
                 current.make_documents(options.dpi)
                 written.finished = True
-                written.note_language()
+                note(folder, LANGUAGE, written.collector.language, "")
                 if written.collector.must_rewrite:
-                    written.note_lines()
+                    note(folder, TEXT_LINES, options.text_lines, TextLines.KEEP)
         if options.combine and written.finished:
             current.summary.documents_failed += combine_results(folder, options)
     current.summary.seconds = clock.monotonic() - begun

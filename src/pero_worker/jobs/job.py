@@ -109,6 +109,7 @@ def run_job(
                     clock,
                     should_stop=should_stop,
                     bring=books.bring,
+                    bring_layout=books.bring_layout,
                 )
             if request.options.combine and not summary.interrupted:
                 summary.documents_failed += combine_results(folder, request.options)

@@ -14,7 +14,7 @@ from pero_worker.inputs.discover import Documents
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.listener import RunListener, Summary
 from pero_worker.jobs.making import DocumentMaking
-from pero_worker.jobs.options import RunOptions
+from pero_worker.jobs.options import RunOptions, note_options
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageTask, in_turns, open_documents
 from pero_worker.jobs.records import PageRecord, PageStatus
@@ -44,6 +44,7 @@ def run(
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     should_stop: Callable[[], bool] = lambda: False,
     bring: Bring = lambda task: task,
+    bring_layout: Bring = lambda task: task,
 ) -> Summary:
     """Has `workforce` do every page that an earlier run has not done.
 
@@ -54,11 +55,12 @@ def run(
     """
     begun = clock.monotonic()
     with opened_results(folder, options, clock, bring=bring) as results, closing(ProcessApart()) as opening:
-        current = _Run(workforce, options, listener, new_id, should_stop, results, opening)
+        layouts = bring_layout if workforce.wants_layout else None
+        current = _Run(workforce, options, listener, new_id, should_stop, results, opening, layouts)
         try:
             current.recognise(documents)
             current.finish()
-            results.note_options()
+            note_options(results.collector)
         except KeyboardInterrupt:
             current.abandon()
         except _Cancelled:
@@ -87,6 +89,7 @@ class _Run:
         should_stop: Callable[[], bool],
         results: Results,
         opening: ProcessApart,
+        bring_layout: Bring | None,
     ) -> None:
         self._workforce = workforce
         self._options = options
@@ -96,6 +99,7 @@ class _Run:
         self._results = results
         self._collector, self._report, self._claims = results.collector, results.report, results.claims
         self._opening = opening
+        self._bring_layout = bring_layout
         self._expected = 0
         self._open: dict[str, _Open] = {}
         self._making = DocumentMaking(results.collector, options.dpi)
@@ -110,7 +114,7 @@ class _Run:
         tasks = self._missing(documents)
         first = tuple(islice(tasks, _LOOK_AHEAD))
         self._listener.started(self._workforce.start(len(first), self._listener.worker_died))
-        waiting = Supply(chain(first, tasks), self._collector.bring)
+        waiting = Supply(chain(first, tasks), self._collector.bring, self._bring_layout)
         handed_in: dict[str, PageTask] = {}
         try:
             self._feed(waiting, handed_in)

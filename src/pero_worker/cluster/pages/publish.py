@@ -30,6 +30,7 @@ from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.confined import make_folders, sync_folder_at
 from pero_worker.jobs.plan import PageTask, open_documents
 from pero_worker.jobs.records import PageStatus, read_report
+from pero_worker.jobs.supply import Bring
 from pero_worker.ports import Clock
 from pero_worker.wire.requests import encode_request
 
@@ -154,7 +155,8 @@ def publish_job(
     published: PublishCounts,
     on_document: Callable[[int], object] = lambda _documents: None,
     *,
-    bring: Callable[[PageTask], PageTask] = lambda task: task,
+    bring: Bring = lambda task: task,
+    bring_layout: Bring = lambda task: task,
 ) -> None:
     """Checks the route and sends what was not sent before, as this user's state folder remembers.
 
@@ -179,7 +181,7 @@ def publish_job(
             published,
             on_document,
             failures,
-            bring,
+            bring=(lambda task: bring_layout(bring(task))) if with_layouts else bring,
             is_cancelled=lambda: cancelled.is_cancelled,
         )
 
@@ -193,7 +195,7 @@ def publish(
     published: PublishCounts,
     on_document: Callable[[int], object] = lambda _documents: None,
     failures: Mapping[str, str] = MappingProxyType({}),
-    bring: Callable[[PageTask], PageTask] = lambda task: task,
+    bring: Bring = lambda task: task,
     *,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> None:

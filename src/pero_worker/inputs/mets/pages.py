@@ -109,6 +109,7 @@ def _page(
         key = str(picture.file or picture.key) if picture else ""
         if picture and used.setdefault(key, name) != name:
             picture, problem, skipped = None, f"its picture is that of page {used[key]}, which is read", True
+    layout, layout_url = _layout(files, source, home, options)
     return BookPage(
         name=name,
         id=page.id,
@@ -119,21 +120,21 @@ def _page(
         skipped=skipped,
         note=note,
         files=page.files,
-        layout=_layout(files, home, options),
+        layout=layout,
+        layout_url=layout_url,
     )
 
 
-def _layout(files: Sequence[MetsFile], home: Path | None, options: MetsOptions) -> Path | None:
-    """PAGE before ALTO, which says less, and of each the last: every step enters what it made behind the others."""
-    if home is None:
-        return None
+def _layout(files: Sequence[MetsFile], source: str, home: Path | None, options: MetsOptions) -> tuple[Path | None, str]:
+    """File or address. PAGE before ALTO, which says less, and of each the last: every step enters what it made behind
+    the others."""
     wanted = [file for file in reversed(files) if not options.layout_group or file.group == options.layout_group]
     for is_kind in (_is_page, _is_alto):
         for file in filter(is_kind, wanted):
-            for place in file.places:
-                if _scheme(place) in {"", "file"} and (found := _file(place, home, options.root or home)[0]):
-                    return found
-    return None
+            picture, _ = _located(file, source, home, options.root or home)
+            if picture is not None:
+                return picture.file, picture.url
+    return None, ""
 
 
 def _is_page(file: MetsFile) -> bool:
