@@ -18,6 +18,8 @@ GROUP = 16
 """Pages that are synced to the disk together."""
 _KEYS = ("page", "page_id", "request_id")
 """Fields of a record that the index holds as they are."""
+_TO_BE_TRIED = (PageStatus.FAILED, PageStatus.CANCELLED)
+"""Not a set: a foreign line may hold anything, also what has no hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +172,7 @@ class Report:
     def _note(self, values: Mapping[str, Any], offset: int) -> int:
         """How many records of the page there were before (0 or 1). Of a newer program's only this much is read."""
         page, page_id, request_id = (_key(text) if isinstance(text := values.get(name), str) else b"" for name in _KEYS)
-        failed = values.get("status") in {PageStatus.FAILED, PageStatus.CANCELLED}
+        failed = values.get("status") in _TO_BE_TRIED
         known = self._index.execute("SELECT 1 FROM page WHERE name = ?", (page,)).fetchone() is not None
         row = (page, _key(same_place(_text(page))), page_id, request_id, failed, offset)
         self._index.execute("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?)", row)
