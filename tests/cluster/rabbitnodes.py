@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,4 +53,4 @@ def share_cookie(node: RabbitServer) -> None:
     cookie = node.folder / "home" / ".erlang.cookie"
     cookie.parent.mkdir(parents=True)
     cookie.write_text("PEROWORKERTESTS")
-    os.chmod(cookie, 0o400)
+    cookie.chmod(0o400)

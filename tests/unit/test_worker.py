@@ -691,7 +691,7 @@ def test_the_note_is_taken_back_before_another_worker_can_have_the_page(monkeypa
         raise TransientError("the GPU is gone")
 
     bench, notes = Bench(monkeypatch, ocr=shaky), Notes()
-    monkeypatch.setattr(bench.worker, "_suspects", notes)
+    monkeypatch.setattr(bench.worker._suspicion, "_suspects", notes)
     get, give_back = bench.broker.get, bench.broker.give_back
 
     def get_again(queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:
@@ -755,7 +755,7 @@ def test_a_worker_does_not_end_before_its_pages_have_arrived(monkeypatch: pytest
 def test_a_page_on_its_way_out_is_no_suspect_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one may kill the process before it has arrived."""
     bench, notes = Bench(monkeypatch, ocr=recognise), Notes()
-    monkeypatch.setattr(bench.worker, "_suspects", notes)
+    monkeypatch.setattr(bench.worker._suspicion, "_suspects", notes)
     get, send = bench.broker.get, bench.broker.hand_on_soon
 
     def get_again(queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:

@@ -40,7 +40,10 @@ class Link:
         number: int,
         prefetch: int,
         arrive: Callable[[Link, str, int, bytes, bool], None],
+        *,
+        by_consumer: bool = False,
     ) -> None:
+        """`by_consumer`: RabbitMQ limits what is in hand for each queue alone."""
         self.number = number
         self._connection = connection
         self._arrive = arrive
@@ -58,8 +61,10 @@ class Link:
         hasten(connection)
         # Blocking channels poll after each acknowledgement and wait for each confirmation: many messages at once pass
         # those that pika has beneath.
-        self.intake = Intake(_plain_channel(connection), number, partial(arrive, self))
+        self.intake = Intake(_plain_channel(connection), number, partial(arrive, self), by_consumer=by_consumer)
         self.intake.fetch_ahead(prefetch)
+        self._turn = ""
+        """The queue whose turn was last, of those that take turns."""
         self._window = Window(self._open_for, self.intake.acknowledge)
         self._window.opened(_plain_channel(connection))
         self._publishing = self._confirming_channel()
@@ -183,6 +188,11 @@ class Link:
         dropped = self.intake.consumed.difference(queues)
         for name in dropped:
             self.intake.end(name)
+        if self.intake.takes_turns(len(queues)):
+            for name in self.intake.consumed:
+                self.intake.end(name)
+            if self._take_turn(queues):
+                return bool(dropped), []
         missing = []
         away: TransientError | None = None
         for name in [name for name in queues if name not in self.intake.consumed]:
@@ -196,6 +206,27 @@ class Link:
         if away is not None and not missing and not self.intake.consumed:
             raise away
         return bool(dropped), missing
+
+    def _take_turn(self, queues: tuple[str, ...]) -> bool:
+        """Has one message delivered of the next queue that has one; whether there was one. Were all consumed, one of
+        each would be in hand, and wait for pages that take long."""
+        first = 1 + (queues.index(self._turn) if self._turn in queues else -1)
+        for name in (*queues[first:], *queues[:first]):
+            with suppress(TransientError):
+                state = self.queues.state(name)
+                if state is not None and state.messages and self._get(partial(self.intake.deliver_one, name)):
+                    self._turn = name
+                    return True
+        return False
+
+    def _get(self, begin: Callable[[Callable[[T], None]], None]) -> T:
+        """What RabbitMQ answers to a question for one message."""
+        answers: list[T] = []
+        begin(answers.append)
+        self._connection._flush_output(lambda: bool(answers) or self.intake.channel.is_closed)
+        if not answers:
+            raise amqp.ChannelClosed(0, "the channel was closed by RabbitMQ")
+        return answers[0]
 
     def publish(self, queue: str, body: bytes, priority: int, headers: dict[str, str] | None = None) -> None:
         properties = pika.BasicProperties(
@@ -217,12 +248,8 @@ class Link:
     def take(self, queue: str) -> tuple[int, dict[str, Any], bytes] | None:
         if self.queues.state(queue) is None:
             raise RequestError(f"there is no queue {queue!r}")
-        answers: list[tuple[int, dict[str, Any], bytes] | None] = []
-        self.intake.take(queue, answers.append)
-        self._connection._flush_output(lambda: bool(answers) or self.intake.channel.is_closed)
-        if not answers:
-            raise amqp.ChannelClosed(0, "the channel was closed by RabbitMQ")
-        return answers[0]
+        found: tuple[int, dict[str, Any], bytes] | None = self._get(partial(self.intake.take, queue))
+        return found
 
     def _confirming_channel(self) -> BlockingChannel:
         channel = self._connection.channel()

@@ -81,6 +81,12 @@ class RabbitQueues:
                 raise
             act()
 
+    def _some_are_quorum(self, queues: Sequence[str]) -> bool:
+        """As far as it is known: of one of which it is not, RabbitMQ says so."""
+        with suppress(TransientError):
+            return any(self._registered(queue) is QueueKind.QUORUM for queue in queues)
+        return False
+
     def _restore_some(self, missing: Sequence[str], queues: Sequence[str]) -> bool:
         """Makes those that are `missing` of `queues`, as far as they ought to be there; whether there was one.
         TransientError: there is none of all."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 from pero_worker.brokers.access import BrokerAccess
-from pero_worker.brokers.ahead import MOST_BYTES, Ahead
+from pero_worker.brokers.ahead import Ahead
+from pero_worker.brokers.arrivals import LOOK_SECONDS, Arrivals
 from pero_worker.brokers.link import LOST, Link
 from pero_worker.brokers.queues import RabbitQueues
 from pero_worker.brokers.window import Done, Sending
@@ -22,19 +21,8 @@ from pero_worker.wire import queues as wire
 from pero_worker.work import Delivery
 
 logger = logging.getLogger(__name__)
-_LOOK_SECONDS = 0.25
-"""A message that is worked on for longer does not hold up those that were taken ahead: they go back."""
-_SHORT_MESSAGES = 8
-"""With fewer taken ahead, messages take so long that waiting for a confirmation between two costs little; and then a
-page that kills the process finds no other on its way, which would be done again."""
 _MAX_REASON_LENGTH = 4000
 """Characters of why a message was set aside."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Arrival:
-    connection: int
-    delivery: Delivery
 
 
 class RabbitBroker(RabbitQueues):
@@ -43,47 +31,33 @@ class RabbitBroker(RabbitQueues):
     def __init__(self, access: BrokerAccess, *, prefetch: int = 1, ahead: Ahead | None = None) -> None:
         """Without servers it waits for `use`. `prefetch`: messages that may be in hand; with `ahead` as many as that
         says, by how long the caller works on them: then one thread alone may `get`."""
-        self._arrived: queue.SimpleQueue[_Arrival | None] = queue.SimpleQueue()
+        self._arrivals = Arrivals(ahead, limit=self._limit, give_back=self._give_back_untaken)
         self._held: dict[int, tuple[int, int]] = {}
         """By the number of a delivery: its connection, and its tag there."""
         self._numbers = count(1)
-        self._ahead = ahead
-        self._working: tuple[float, int] | None = None
-        """Since when on the message that `get` gave, and its size."""
         self._on_way = 0
         """Of those that `hand_on_soon` began with."""
         self._settled = threading.Condition(threading.Lock())
-        self._bytes_arrived = 0
-        self._bytes_returned = 0
-        self._bytes_taken = 0
-        """Each is counted by one thread."""
-        self._looking = False
         super().__init__(access, prefetch=prefetch)
 
     def get(self, queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:
         """TransientError when RabbitMQ is away, or one of the queues."""
-        if self._ahead is not None:
-            self._measure(self._ahead)
+        allowed = self._arrivals.end()
+        if allowed is not None:
+            self.fetch_ahead(allowed)
         deadline = time.monotonic() + timeout
         self._serve(tuple(queues), consumer, timeout)
         self._connection.tell_if_blocked()
-        while True:
-            try:
-                # Most of the time there is something.
-                arrival = self._arrived.get(timeout=max(deadline - time.monotonic(), 0.0))
-            except queue.Empty:
-                return None
-            if arrival is None:
-                return None
-            self._bytes_taken += len(arrival.delivery.body)
+        while (arrival := self._arrivals.take(max(deadline - time.monotonic(), 0.0))) is not None:
             if not self._is_current(arrival.connection):
                 continue
             if arrival.delivery.queue in queues:
-                if self._on_way and self._is_risky(arrival.delivery):
+                if self._on_way and self._arrivals.is_risky(arrival.delivery):
                     self._wait_until_settled()
-                self._working = (time.monotonic(), len(arrival.delivery.body))
+                self._arrivals.begin(arrival.delivery)
                 return arrival.delivery
             self.give_back(arrival.delivery)
+        return None
 
     def publish(self, queue: str, body: bytes, priority: int = 0) -> None:
         """Waits for the broker's confirmation. RequestError: no such queue, or too large; TransientError: try again."""
@@ -156,11 +130,11 @@ class RabbitBroker(RabbitQueues):
     @property
     def has_arrivals(self) -> bool:
         """Whether `get` would return at once."""
-        return not self._arrived.empty()
+        return not self._arrivals.is_empty
 
     def wake(self) -> None:
         """Ends the wait of a thread in `get`."""
-        self._arrived.put(None)
+        self._arrivals.wake()
 
     def close(self) -> None:
         """Messages in hand return to their queues."""
@@ -177,19 +151,17 @@ class RabbitBroker(RabbitQueues):
         def consume(link: Link) -> list[str]:
             dropped, missing = link.consume(queues, consumer)
             if dropped:
-                self._return_arrived(link, queues)
+                self._arrivals.return_all(link, queues)
             return missing
 
+        if self._some_are_quorum(queues):
+            self._connection.limit_by_consumer()
         if self._restore_some(self._connection.call(consume, wait=timeout), queues):
             self._connection.call(consume, wait=timeout)
 
-    def _is_risky(self, delivery: Delivery) -> bool:
-        """Whether it may well kill this process, or takes so long that a moment more does not matter."""
-        return delivery.redelivered or (self._ahead is not None and self._ahead.messages < _SHORT_MESSAGES)
-
     def _wait_until_settled(self) -> None:
         """Returns when what is on its way has arrived, and RabbitMQ has been told what that answers."""
-        while not self._settled_within(_LOOK_SECONDS):
+        while not self._settled_within(LOOK_SECONDS):
             self._connection.tell_if_blocked()
         with suppress(TransientError):  # A connection that is lost has settled everything.
             self._connection.call(lambda link: link.flush())
@@ -198,67 +170,20 @@ class RabbitBroker(RabbitQueues):
         with self._settled:
             return self._settled.wait_for(lambda: not self._on_way, seconds)
 
-    def _measure(self, ahead: Ahead) -> None:
-        """What the caller had is done with."""
-        working, self._working = self._working, None
-        if working is None:
-            return
-        before = ahead.messages
-        ahead.took(time.monotonic() - working[0], working[1])
-        if ahead.messages != before:
-            self.fetch_ahead(ahead.messages)
-
     def _begin_connection(self) -> None:
         self._held.clear()
-        self._looking = False
+        self._arrivals.begin_connection()
 
     def _arrive(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool) -> None:
-        delivery = self._delivery(link, queue, tag, body, redelivered)
-        self._bytes_arrived += len(body)
-        self._arrived.put(_Arrival(connection=link.number, delivery=delivery))
-        if self._ahead is None or self._ahead.messages == 1:
-            return
-        if self._bytes_arrived - self._bytes_returned - self._bytes_taken > 2 * MOST_BYTES:
-            self._hold_back(link, self._ahead)
-        elif not self._looking:
-            self._looking = True
-            link.later(_LOOK_SECONDS, lambda: self._look(link))
+        self._arrivals.add(link, self._delivery(link, queue, tag, body, redelivered))
 
-    def _look(self, link: Link) -> None:
-        """From time to time while messages were taken ahead."""
-        self._looking = False
-        if self._ahead is None or self._arrived.empty():
-            return
-        working = self._working
-        if working is not None and time.monotonic() - working[0] > _LOOK_SECONDS:
-            self._hold_back(link, self._ahead)
-        else:
-            self._looking = True
-            link.later(_LOOK_SECONDS, lambda: self._look(link))
+    def _limit(self, link: Link, messages: int) -> None:
+        self._connection.limit(link, messages)
 
-    def _hold_back(self, link: Link, ahead: Ahead) -> None:
-        """Lets others have what was taken ahead."""
-        ahead.hold_back()
-        self._connection.limit(link, ahead.messages)
-        self._return_arrived(link)
-
-    def _return_arrived(self, link: Link, but: Sequence[str] = ()) -> None:
-        """Gives back what nobody has taken yet, but what came from the queues `but`; by the connection's thread."""
-        kept: list[_Arrival | None] = []
-        while True:
-            try:
-                arrival = self._arrived.get_nowait()
-            except queue.Empty:
-                break
-            if arrival is None or arrival.delivery.queue in but:
-                kept.append(arrival)
-                continue
-            self._bytes_returned += len(arrival.delivery.body)
-            connection, tag = self._held.pop(arrival.delivery.tag, (0, 0))
-            if connection == link.number:
-                link.intake.give_back(tag)
-        for arrival in kept:
-            self._arrived.put(arrival)
+    def _give_back_untaken(self, link: Link, delivery: Delivery) -> None:
+        connection, tag = self._held.pop(delivery.tag, (0, 0))
+        if connection == link.number:
+            link.intake.give_back(tag)
 
     def _delivery(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool = False) -> Delivery:
         number = next(self._numbers)

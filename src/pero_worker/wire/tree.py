@@ -64,6 +64,11 @@ class Tree:
         return f"{self.root}/worker/config/{kind}_servers"
 
     @property
+    def outputs(self) -> str:
+        """Ours: queues for results, which are no stages; the value of each is what kind of queue it has."""
+        return f"{self.root}/outputs"
+
+    @property
     def queue_type(self) -> str:
         """Ours: what kind of queue stages have that do not say it themselves."""
         return f"{self.root}/worker/config/queue_type"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import random
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,10 +16,12 @@ from pero_worker.processes import RECYCLED, end_now
 from pero_worker.request import Request, StageLog, StageStatus
 from pero_worker.wire.requests import decode_request
 from pero_worker.work import Delivery, WorkerStatus
+from pero_worker.worker.givingback import GivingBack
 from pero_worker.worker.holding import Holding
 from pero_worker.worker.outbox import Outbox
-from pero_worker.worker.returns import MAX_IN_A_ROW, MAX_RETURNS, TRIES_IN_A_ROW, Returned, Returns
+from pero_worker.worker.returns import MAX_RETURNS, Returned
 from pero_worker.worker.steps import LoadedStage, PageInHand, StageRunner, attempts_of
+from pero_worker.worker.suspicion import Suspicion
 from pero_worker.worker.timelimit import time_limit
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,6 @@ class Worker:
         self._broker = broker
         self._assignments = assignments
         self._reports = reports
-        self._suspects = suspects
         self._runner = runner
         self._settings = settings
         self._holding = Holding(
@@ -92,10 +91,8 @@ class Worker:
         self._status: WorkerStatus | None = None
         self._back_off = settings.first_back_off
         self._should_stop: Callable[[], bool] = lambda: False
-        self._suspect = ""
-        self._returns = Returns()
-        self._lock = threading.Lock()
-        """What became of pages is told by several threads."""
+        self._suspicion = Suspicion(suspects)
+        self._giving_back = GivingBack(broker, set_aside=self._set_aside)
         self._outbox = Outbox(broker, set_aside=self._set_aside, arrived=self._went_well, failed=self._not_sent)
         self._trouble: tuple[TransientError, WorkerStatus] | None = None
         """Why the worker should wait before it takes another page."""
@@ -150,7 +147,7 @@ class Worker:
 
     def release_page(self) -> None:
         """From another thread that is about to end the process: the page in hand is not to blame for it."""
-        self._end_suspect(survived=False)
+        self._suspicion.end(survived=False)
 
     def _patience(self) -> float:
         """Right after a page the next one is expected at once: the worker is idle, and says so, when none comes."""
@@ -167,8 +164,8 @@ class Worker:
         except RequestError as error:
             self._settle(delivery, partial(self._set_aside, delivery, str(error)))
             return
-        page = PageInHand(request=request, deaths=delivery.attempts + self._begin_suspect(delivery, request))
-        returned = self._returns.of(delivery)
+        page = PageInHand(request=request, deaths=delivery.attempts + self._suspicion.begin(delivery, request))
+        returned = self._giving_back.of(delivery)
         if returned is not None and returned.times >= MAX_RETURNS:
             self._give_up(page, delivery, returned)
             return
@@ -180,14 +177,14 @@ class Worker:
                 request = self._through_held_stages(page, delivery)
         except TransientError as error:
             # First the note: another worker may have the page in a moment.
-            self._end_suspect(survived=False)
+            self._suspicion.end(survived=False)
             self._return(delivery, error, WorkerStatus.PROCESSING_FAILED)
         else:
             self._send(delivery, request)
 
     def _send(self, delivery: Delivery, request: Request) -> None:
         # Not when it has arrived: the next page may kill the process before that, and is to blame alone.
-        self._end_suspect(survived=True)
+        self._suspicion.end(survived=True)
         self._outbox.send(delivery, request)
 
     def _give_up(self, page: PageInHand, delivery: Delivery, returned: Returned) -> None:
@@ -207,15 +204,14 @@ class Worker:
         try:
             act()
         except TransientError as error:
-            self._end_suspect(survived=False)
+            self._suspicion.end(survived=False)
             self._return(delivery, error, WorkerStatus.MQ_CONNECTION_FAILED)
         else:
-            self._end_suspect(survived=True)
+            self._suspicion.end(survived=True)
             self._went_well(delivery)
 
     def _went_well(self, delivery: Delivery) -> None:
-        with self._lock:
-            self._returns.went_well(delivery)
+        self._giving_back.went_well(delivery)
         self._back_off = self._settings.first_back_off
 
     def _not_sent(self, delivery: Delivery, error: TransientError) -> None:
@@ -223,25 +219,8 @@ class Worker:
 
     def _return(self, delivery: Delivery, error: TransientError, status: WorkerStatus) -> None:
         self.has_lost_device |= isinstance(error, DeviceError)
-        with self._lock:
-            returned = self._returns.note(delivery, str(error))
-        if returned.in_a_row % TRIES_IN_A_ROW or not self._move_away(delivery, returned):
-            self._broker.give_back(delivery)
+        self._giving_back.give_back(delivery, error)
         self._trouble = error, status
-
-    def _move_away(self, delivery: Delivery, returned: Returned) -> bool:
-        """What is given back comes first again: lest a stage stand still for one page, others are let by. Whether it
-        worked."""
-        try:
-            self._broker.hand_on(delivery, delivery.queue, delivery.body, decode_request(delivery.body).priority)
-        except (TransientError, RequestError) as error:
-            if returned.in_a_row < MAX_IN_A_ROW:
-                return False
-            try:
-                self._set_aside(delivery, f"it could not be handed on {returned.in_a_row} times in a row: {error}")
-            except TransientError:
-                return False
-        return True
 
     def _checked(self, delivery: Delivery) -> Request:
         request = decode_request(delivery.body)
@@ -276,7 +255,7 @@ class Worker:
         try:
             request = self._runner.too_slow(page, loaded)
             self._log_stage(request, request.logs[-1])
-            self._end_suspect(survived=True)
+            self._suspicion.end(survived=True)
             self._outbox.send_last(delivery, request, _LEAVE_SECONDS)
         finally:
             self._settings.end_process()
@@ -295,22 +274,6 @@ class Worker:
         self._reports.record_failure(f"a message from {delivery.queue} is set aside: {reason}")
         self._broker.set_aside(delivery, reason)
 
-    def _begin_suspect(self, delivery: Delivery, request: Request) -> int:
-        """How many workers died on the page, as far as is known."""
-        if not delivery.redelivered:
-            return 0
-        self._suspect = _key(request)
-        try:
-            return self._suspects.begin_suspect(self._suspect)
-        except TransientError as error:
-            logger.warning("it is not known how many workers died on this page: %s", error)
-            return 0
-
-    def _end_suspect(self, *, survived: bool) -> None:
-        page, self._suspect = self._suspect, ""
-        if page:
-            self._suspects.end_suspect(page, survived=survived)
-
     def _wait_after(self, error: TransientError, status: WorkerStatus) -> None:
         self._report(status, str(error))
         seconds = self._back_off * self._settings.jitter()
@@ -325,8 +288,3 @@ class Worker:
         if message or status is not self._status:
             self._reports.report(self.name, status, message)
             self._status = status
-
-
-def _key(request: Request) -> str:
-    """Names a page in a stage, for a node in ZooKeeper: whatever ids came over the wire."""
-    return hashlib.sha256("\0".join((request.uuid, request.page_uuid, request.stage)).encode()).hexdigest()[:32]

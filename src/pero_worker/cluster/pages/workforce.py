@@ -137,6 +137,10 @@ class ClusterWorkforce:
                 self._ahead.saw(len(delivery.body))
         except TransientError:
             # The connection is made again by itself; pages in the cluster are safe meanwhile.
+            if self._is_forgotten():
+                raise TransientError(
+                    "RabbitMQ lost the job's pages: give the same command again, and it does those that are missing"
+                ) from None
             self._clock.sleep(timeout)
             return ()
         if delivery is None:
@@ -156,6 +160,13 @@ class ClusterWorkforce:
             return ()
         self._in_cluster.pop(request.page_uuid, None)
         return (PageOutcome(page_id=request.page_uuid, request=request, settle=settle),)
+
+    def _is_forgotten(self) -> bool:
+        """Whether RabbitMQ is there and the job's queue is not: it lost all that it had."""
+        try:
+            return self._broker.connected and self._broker.state(self._queue) is None
+        except TransientError:
+            return False
 
     def stop(self, finished: bool) -> None:
         """A job that is not finished leaves its queue, so that workers can deliver what they have in hand."""

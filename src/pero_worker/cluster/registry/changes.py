@@ -10,7 +10,15 @@ from pathlib import Path
 from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError
 
-from pero_worker.cluster.registry.queuekinds import TAKEN_AWAY, default_kind, registered_kind
+from pero_worker.cluster.registry.queuekinds import (
+    TAKEN_AWAY,
+    default_kind,
+    forget_output,
+    is_stage,
+    note_output,
+    registered_kind,
+    said_kind,
+)
 from pero_worker.cluster.registry.stages import MAX_SHARE, read_history, read_version
 from pero_worker.coordinators.session import read_leaves
 from pero_worker.errors import StageError, UsageError
@@ -88,11 +96,16 @@ def save_stage(
         values["sharing"] = wire.encode_info({**wire.decode_info(old), **change.sharing})
     if change.config is not None or change.archive is not None:
         values |= _history(client, name, values, before, withdraws=withdraws)
+    kind = "" if said_kind(client, name) == TAKEN_AWAY else None
     if change.queue is not None:
         queues.convert(name, change.queue)
-        values["queue_type"] = wire.encode_text(change.queue)
-    elif read_leaves(client, TREE.stage(name), ("queue_type",)).get("queue_type", (b"",))[0] == TAKEN_AWAY.encode():
-        values["queue_type"] = b""
+        kind = change.queue
+    if not values and not is_stage(client, name):
+        # Upstream's watchdog would send workers to whatever lies among the stages.
+        note_output(client, name, kind)
+    else:
+        forget_output(client, name)
+        values |= {"queue_type": wire.encode_text(kind)} if kind is not None else {}
     if values:
         _write(client, name, values)
     queues.declare(name, kind=registered_kind(client, name) or default_kind(client))
@@ -118,7 +131,8 @@ def remove_stage(client: KazooClient, queues: Queues, name: str, *, keep_config:
     """Removes configuration and queue, in this order, so that nobody makes the queue again; returns how many messages
     went with the queue."""
     state = queues.state(wire.check_name(name))
-    exists = client.exists(TREE.stage(name)) is not None
+    exists = is_stage(client, name)
+    forget_output(client, name)
     if state is None and not exists:
         raise StageError(f"there is neither a stage nor a queue {name!r}")
     if exists and keep_config:
