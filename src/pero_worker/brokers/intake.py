@@ -14,6 +14,8 @@ from typing import Any
 from pika import spec
 from pika.channel import Channel
 
+from pero_worker.wire.queues import traceparent_of
+
 _TAG_BYTES = 200
 
 
@@ -37,11 +39,12 @@ class Intake:
         self,
         channel: Channel,
         number: int,
-        arrive: Callable[[str, int, bytes, bool], None],
+        arrive: Callable[[str, int, bytes, bool, str], None],
         *,
         by_consumer: bool = False,
     ) -> None:
-        """`number`: of the connection; `arrive` is called with queue, tag, body, and whether somebody had it before."""
+        """`number`: of the connection; `arrive` is called with queue, tag, body, whether somebody had it before, and
+        its place in a trace."""
         self.channel = channel
         self._number = number
         self._arrive = arrive
@@ -125,9 +128,10 @@ class Intake:
     def deliver_one(self, queue: str, done: Callable[[bool], None]) -> None:
         """As if it was consumed, and whether there was one. The queue is there."""
 
-        def got(method: Any, _properties: Any, body: bytes) -> None:
+        def got(method: Any, properties: Any, body: bytes) -> None:
             self._in_hand[method.delivery_tag] = ""
-            self._arrive(queue, method.delivery_tag, body, method.redelivered)
+            traceparent = traceparent_of(properties.headers)
+            self._arrive(queue, method.delivery_tag, body, method.redelivered, traceparent)
             done(True)
 
         self._get(queue, got, lambda: done(False))
@@ -193,12 +197,12 @@ class Intake:
             reply = (spec.Basic.CancelOk, {"consumer_tag": consumer.tag})
             self.channel._rpc(spec.Basic.Cancel(consumer_tag=consumer.tag), self.channel._on_cancelok, [reply])
 
-    def _received(self, queue: str, _channel: object, method: Any, _properties: object, body: bytes) -> None:
+    def _received(self, queue: str, _channel: object, method: Any, properties: Any, body: bytes) -> None:
         if queue not in self._consumed:
             self.give_back(method.delivery_tag)
             return
         self._in_hand[method.delivery_tag] = method.consumer_tag
-        self._arrive(queue, method.delivery_tag, body, method.redelivered)
+        self._arrive(queue, method.delivery_tag, body, method.redelivered, traceparent_of(properties.headers))
 
     def _cancelled(self, method: Any) -> None:
         """RabbitMQ ends a consumer when its queue is deleted, or when the queue's node goes down."""

@@ -11,7 +11,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-import pika
 import pika.exceptions as amqp
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 from pika.channel import Channel
@@ -19,9 +18,8 @@ from pika.channel import Channel
 from pero_worker.brokers.desk import QueueDesk
 from pero_worker.brokers.intake import Intake
 from pero_worker.brokers.transport import hasten
-from pero_worker.brokers.window import REFUSED_BY_SIZE, Sending, Window, refused
+from pero_worker.brokers.window import REFUSED_BY_SIZE, Sending, Window, refused, wire_properties
 from pero_worker.errors import NoQueueError, PeroWorkerError, RequestError, TransientError
-from pero_worker.wire import queues as wire
 
 logger = logging.getLogger(__name__)
 # Problems with a connection are logged once, by us.
@@ -39,7 +37,7 @@ class Link:
         connection: BlockingConnection,
         number: int,
         prefetch: int,
-        arrive: Callable[[Link, str, int, bytes, bool], None],
+        arrive: Callable[[Link, str, int, bytes, bool, str], None],
         *,
         by_consumer: bool = False,
     ) -> None:
@@ -229,9 +227,7 @@ class Link:
         return answers[0]
 
     def publish(self, queue: str, body: bytes, priority: int, headers: dict[str, str] | None = None) -> None:
-        properties = pika.BasicProperties(
-            delivery_mode=wire.PERSISTENT, priority=wire.priority(priority), headers=headers
-        )
+        properties = wire_properties(priority, headers)
         if not self._publishing.is_open:
             self._publishing = self._confirming_channel()
         try:

@@ -59,14 +59,15 @@ class RabbitBroker(RabbitQueues):
             self.give_back(arrival.delivery)
         return None
 
-    def publish(self, queue: str, body: bytes, priority: int = 0) -> None:
+    def publish(self, queue: str, body: bytes, priority: int = 0, traceparent: str = "") -> None:
         """Waits for the broker's confirmation. RequestError: no such queue, or too large; TransientError: try again."""
-        self._into(queue, lambda: self._connection.call(lambda link: link.publish(queue, body, priority)))
+        headers = wire.headers_of(traceparent)
+        self._into(queue, lambda: self._connection.call(lambda link: link.publish(queue, body, priority, headers)))
 
     def hand_on(self, delivery: Delivery, queue: str, body: bytes, priority: int = 0) -> None:
         def publish_first(link: Link) -> None:
             self._tag(link, delivery)
-            link.publish(queue, body, priority)
+            link.publish(queue, body, priority, wire.headers_of(delivery.traceparent))
 
         self._into(queue, lambda: self._acknowledge_after(publish_first, delivery))
 
@@ -88,7 +89,10 @@ class RabbitBroker(RabbitQueues):
             except TransientError as error:
                 finished(error)
             else:
-                link.send(Sending(queue=queue, body=body, priority=priority, answers=tag, done=finished))
+                trace = delivery.traceparent
+                link.send(
+                    Sending(queue=queue, body=body, priority=priority, traceparent=trace, answers=tag, done=finished)
+                )
 
         with self._settled:
             self._on_way += 1
@@ -114,8 +118,8 @@ class RabbitBroker(RabbitQueues):
 
         def publish_first(link: Link) -> None:
             self._tag(link, delivery)
-            headers = {wire.REASON: reason[:_MAX_REASON_LENGTH], wire.ORIGIN: delivery.queue}
-            link.publish(wire.DEAD_LETTERS, delivery.body, 0, headers)
+            why = {wire.REASON: reason[:_MAX_REASON_LENGTH], wire.ORIGIN: delivery.queue}
+            link.publish(wire.DEAD_LETTERS, delivery.body, 0, wire.headers_of(delivery.traceparent, why))
 
         self._acknowledge_after(publish_first, delivery)
 
@@ -140,8 +144,6 @@ class RabbitBroker(RabbitQueues):
         """Messages in hand return to their queues."""
         self.wake()
         super().close()
-
-    # -- the inside --------------------------------------------------------------------------------------------
 
     def _serve(self, queues: tuple[str, ...], consumer: str, timeout: float) -> None:
         link = self._connection.link
@@ -174,8 +176,8 @@ class RabbitBroker(RabbitQueues):
         self._held.clear()
         self._arrivals.begin_connection()
 
-    def _arrive(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool) -> None:
-        self._arrivals.add(link, self._delivery(link, queue, tag, body, redelivered))
+    def _arrive(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool, traceparent: str) -> None:
+        self._arrivals.add(link, self._delivery(link, queue, tag, body, traceparent, redelivered))
 
     def _limit(self, link: Link, messages: int) -> None:
         self._connection.limit(link, messages)
@@ -185,17 +187,16 @@ class RabbitBroker(RabbitQueues):
         if connection == link.number:
             link.intake.give_back(tag)
 
-    def _delivery(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool = False) -> Delivery:
+    def _delivery(self, link: Link, queue: str, tag: int, body: bytes, trace: str, again: bool = False) -> Delivery:
         number = next(self._numbers)
         self._held[number] = (link.number, tag)
-        return Delivery(tag=number, queue=queue, body=body, redelivered=redelivered)
+        return Delivery(tag=number, queue=queue, body=body, redelivered=again, traceparent=trace)
 
     def _take(self, link: Link, queue: str) -> tuple[Delivery, dict[str, Any]] | None:
-        found = link.take(queue)
-        if found is None:
+        if (found := link.take(queue)) is None:
             return None
         tag, headers, body = found
-        return self._delivery(link, queue, tag, body), headers
+        return self._delivery(link, queue, tag, body, wire.traceparent_of(headers)), headers
 
     def _is_current(self, connection: int) -> bool:
         link = self._connection.link

@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from pero_worker.cli.late import command_app
-from pero_worker.cli.textoptions import BlankTextOption, CombineOption, TextLinesOption, TextOption
+from pero_worker.cli.textoptions import (
+    BlankTextOption,
+    CombineOption,
+    LanguageOption,
+    OutputOption,
+    TextLinesOption,
+    TextOption,
+)
 from pero_worker.errors import UsageError
 from pero_worker.formats import TextLines, TextPolicy, formats_help
 from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES, DEFAULT_MAX_PIXELS
@@ -49,7 +56,7 @@ def ocr(
             metavar="PATH...",
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.", metavar="DIR")],
+    output: OutputOption,
     pipeline: Annotated[
         str, typer.Option("-p", "--pipeline", help="A bundled pipeline, or a folder or archive with a config.ini.")
     ] = "print-latin",
@@ -78,6 +85,7 @@ def ocr(
         int, typer.Option(min=1, help="Refuse longer documents; pages of several documents alternate.")
     ] = DEFAULT_MAX_PAGES,
     text: TextOption = TextPolicy.REDO,
+    language: LanguageOption = "",
     text_lines: TextLinesOption = TextLines.KEEP,
     combine: CombineOption = False,
     blank_text: BlankTextOption = "",
@@ -174,17 +182,18 @@ def ocr(
     from pero_worker.clock import SystemClock
     from pero_worker.cluster.pages.workforce import cluster_workforce
     from pero_worker.cluster.settings import cluster_access, split_servers
-    from pero_worker.formats import parse_formats
+    from pero_worker.formats import parse_formats, parse_language
     from pero_worker.inputs.iiif.image import check_size
     from pero_worker.inputs.mets.pages import MetsOptions
     from pero_worker.inputs.opening import BookOptions
     from pero_worker.inputs.pictures import PictureOptions
     from pero_worker.inputs.web.addresses import AddressRules
-    from pero_worker.inputs.web.fetch import FetchOptions, parse_header
+    from pero_worker.inputs.web.fetch import FetchOptions
+    from pero_worker.inputs.web.logins import parse_header
     from pero_worker.jobs.books import BookSettings, named_hosts
     from pero_worker.jobs.combine import check
     from pero_worker.jobs.job import JobRequest
-    from pero_worker.jobs.run import RunOptions
+    from pero_worker.jobs.options import RunOptions
     from pero_worker.local.machine import LocalSettings
     from pero_worker.local.workforce import local_workforce
     from pero_worker.models.trust import TrustedArchives, judge_by
@@ -215,6 +224,7 @@ def ocr(
         formats=parse_formats(formats),
         dpi=dpi,
         text=text,
+        language=parse_language(language),
         blank_text=blank_text,
         text_lines=text_lines,
         combine=combine,

@@ -18,6 +18,7 @@ from pero_worker.cluster.registry.queuekinds import registered_kind
 from pero_worker.cluster.registry.servers import MQ, list_servers, parse_names
 from pero_worker.coordinators.session import session
 from pero_worker.errors import TransientError
+from pero_worker.tracing.rabbit import open_rabbit
 from pero_worker.wire.servers import Server
 from pero_worker.wire.tree import TREE
 
@@ -56,9 +57,12 @@ def follow_servers(client: KazooClient, broker: RabbitBroker) -> None:
 
 
 @contextmanager
-def open_broker(client: KazooClient, access: BrokerAccess, *, wait: float = 15.0) -> Iterator[RabbitBroker]:
-    """TransientError: it cannot be reached within `wait` seconds, or none is known."""
-    broker = RabbitBroker(broker_access(client, access))
+def open_broker(
+    client: KazooClient, access: BrokerAccess, *, wait: float = 15.0, service: str = "pero-client"
+) -> Iterator[RabbitBroker]:
+    """`service` names this program in traces. TransientError: it cannot be reached within `wait` seconds, or none is
+    known."""
+    broker = open_rabbit(broker_access(client, access), service)
     try:
         if not access.servers:
             follow_servers(client, broker)
@@ -70,7 +74,7 @@ def open_broker(client: KazooClient, access: BrokerAccess, *, wait: float = 15.0
 
 
 @contextmanager
-def open_cluster(access: ClusterAccess, *, wait: float = 15.0) -> Iterator[Cluster]:
+def open_cluster(access: ClusterAccess, *, wait: float = 15.0, service: str = "pero-client") -> Iterator[Cluster]:
     """TransientError: one of them cannot be reached within `wait` seconds."""
-    with session(access.zookeeper) as client, open_broker(client, access.broker, wait=wait) as broker:
+    with session(access.zookeeper) as client, open_broker(client, access.broker, wait=wait, service=service) as broker:
         yield Cluster(zookeeper=client, broker=broker)

@@ -109,7 +109,7 @@ class ClusterBackend:
         )
         broker, stage = self._cluster.broker, work.stages[0]
         try:
-            broker.publish(stage, encode_request(request), request.priority)
+            broker.publish(stage, encode_request(request), request.priority, work.traceparent)
         except RequestError as error:
             if broker.state(stage) is None:
                 self._trouble = f"the cluster has no stage {stage!r}: see pero-worker stage list"

@@ -94,7 +94,7 @@ class ClusterWorkforce:
         self._clock = clock
         self._dpi = dpi
         self._priority = priority
-        self._with_layout = with_layout
+        self.wants_layout = with_layout
         self._queue_kind = queue_kind
         self._sent = 0
         self._queue = f"job.{job}"
@@ -122,7 +122,7 @@ class ClusterWorkforce:
             now=self._clock.now(),
             dpi=self._dpi,
             apart=self._reading,
-            with_layout=self._with_layout,
+            with_layout=self.wants_layout,
             priority=priority_of(self._priority, self._sent),
         )
         body = encode_request(request)

@@ -27,6 +27,7 @@ from pero_worker.models.store import ArchiveStore
 from pero_worker.ports import Clock
 from pero_worker.processes import Lifetime
 from pero_worker.stores.location import StoreAccess
+from pero_worker.tracing.rabbit import open_rabbit
 from pero_worker.wire.tree import check_name
 from pero_worker.work import WorkerStatus
 from pero_worker.worker.energy import MachineMeter
@@ -71,7 +72,7 @@ def run_worker(
             patience=access.zookeeper.session_timeout,
         )
         joined()
-        broker = RabbitBroker(access.broker, ahead=Ahead())
+        broker = open_rabbit(access.broker, "pero-worker", settings.name, ahead=Ahead())
         if not access.broker.servers:
             follow_servers(client, broker)
         restore_queues(client, broker)
