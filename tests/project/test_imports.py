@@ -21,6 +21,7 @@ NOUNS = {
     "clock",
     "geometry",
     "names",
+    "messages",
     "text",
     "processes",
     "supervisor",

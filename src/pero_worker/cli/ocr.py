@@ -188,7 +188,8 @@ def ocr(
     from pero_worker.inputs.opening import BookOptions
     from pero_worker.inputs.pictures import PictureOptions
     from pero_worker.inputs.web.addresses import AddressRules
-    from pero_worker.inputs.web.fetch import FetchOptions, parse_header
+    from pero_worker.inputs.web.fetch import FetchOptions
+    from pero_worker.inputs.web.logins import parse_header
     from pero_worker.jobs.books import BookSettings, named_hosts
     from pero_worker.jobs.combine import check
     from pero_worker.jobs.job import JobRequest

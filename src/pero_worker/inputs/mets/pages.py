@@ -12,6 +12,7 @@ from pero_worker.errors import NoInputError
 from pero_worker.inputs.books import Book, BookKind, BookPage, ImageService, Names, Picture, safe_name
 from pero_worker.inputs.iiif.image import base_of
 from pero_worker.inputs.mets.read import Mets, MetsFile, MetsPage
+from pero_worker.inputs.web.addresses import shown
 from pero_worker.names import counted
 
 _BEST_GROUPS = ("ocr-d-img", "max", "original", "master/img", "local", "default", "image", "img")
@@ -57,7 +58,7 @@ def book_of(mets: Mets, *, source: str, home: Path | None, options: MetsOptions)
     if not pages:
         pages = [(MetsPage(id="", label="", files=(file.id,)), [file]) for file in _without_map(mets, options)]
     if mets.others and not any(own for _, own in pages):
-        named = ", ".join(urljoin(source, other) if home is None else other for other in mets.others[:3])
+        named = ", ".join(shown(urljoin(source, other) if home is None else other) for other in mets.others[:3])
         others = counted(len(mets.others), "other")
         raise NoInputError(f"{source} is a METS that points to {others}: name those, as {named}")
     if not pages:
@@ -198,7 +199,7 @@ def _located(file: MetsFile, source: str, home: Path | None, root: Path | None) 
                 return Picture(service=ImageService(id=base_of(address)), written=place), ""
             return Picture(url=address, written=place), ""
         if home is None or root is None or scheme not in {"", "file"}:
-            problem = problem or f"{place[:200]!r} leads to a place that is not followed from there"
+            problem = problem or f"{shown(place)[:200]!r} leads to a place that is not followed from there"
             continue
         found, why = _file(place, home, root)
         if found is not None:
