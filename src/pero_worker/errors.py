@@ -6,6 +6,7 @@ PeroWorkerError
 ├── PageError         this page cannot be done: counted on the page, never blocks the others
 ├── StageError        a pipeline or stage cannot be loaded: its pages wait
 ├── RequestError      the message itself is unusable: set aside whole
+│   └── NoQueueError  where it should go is not there
 ├── OutputError       results cannot be written: the run ends
 └── UsageError        the command line asks for something impossible
 """
@@ -82,6 +83,10 @@ class RequestError(PeroWorkerError):
 
     exit_code = ExitCode.SOME_PAGES_FAILED
     failure_class = "request"
+
+
+class NoQueueError(RequestError):
+    """There is no queue of that name."""
 
 
 class OutputError(PeroWorkerError):
