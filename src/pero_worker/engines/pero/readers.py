@@ -33,7 +33,7 @@ _FOREIGN = 0.003
 """A reader is not asked about a page of which more letters than this share are read so far as ones it does not know: it
 would be sure of others."""
 _LEGIBLE = 0.7
-"""Letters of less sure lines do not count for that: in a hand that the readers before cannot read, any letter occurs."""
+"""Letters of less sure lines do not count there: in a hand that the readers before cannot read, any letter occurs."""
 _DISSENT = 0.1
 """So much of its confidence a reading loses when another reader sees something else altogether."""
 
