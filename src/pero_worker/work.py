@@ -23,6 +23,13 @@ class Delivery:
     """Earlier deliveries during which the worker died without a word, where the broker counts them."""
     redelivered: bool = False
     """Whether another worker had it before, of which it is not known how far it got."""
+    bytes_beside: int = 0
+    """Of payloads that the message refers to."""
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes, with all that belongs to it."""
+        return len(self.body) + self.bytes_beside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

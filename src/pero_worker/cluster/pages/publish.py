@@ -15,12 +15,11 @@ from types import MappingProxyType
 import numpy as np
 import platformdirs
 
-from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.opening import Cluster
 from pero_worker.cluster.pages.filenames import safe_name
 from pero_worker.cluster.pages.route import check_route, processes
-from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, reads_layouts, request_for
+from pero_worker.cluster.pages.sending import priority_of, reads_layouts, request_for, send_with_retry
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.errors import OutputError, PageError, UsageError
 from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES
@@ -30,7 +29,6 @@ from pero_worker.jobs.confined import make_folders, sync_folder_at
 from pero_worker.jobs.plan import PageTask, open_documents
 from pero_worker.jobs.records import PageStatus, read_report
 from pero_worker.ports import Clock
-from pero_worker.wire.requests import encode_request
 
 _SYNC_EVERY = 200
 _LINE = 33
@@ -165,12 +163,12 @@ def publish_job(
     failures = failed_before(sending.failed_in) if sending.failed_in else {}
     sent = SentPages(Path(platformdirs.user_state_dir("pero-worker")) / "jobs" / safe_name(sending.job))
     with closing(sent):
-        publish(documents, cluster.broker, sending, sent, SystemClock(), published, on_document, failures, bring)
+        publish(documents, cluster, sending, sent, SystemClock(), published, on_document, failures, bring)
 
 
 def publish(
     documents: Documents,
-    broker: RabbitBroker,
+    cluster: Cluster,
     sending: PublishOptions,
     sent: SentPages,
     clock: Clock,
@@ -201,7 +199,7 @@ def publish(
                     published.before += 1
                     continue
                 try:
-                    _send(bring(task), page_id, request_id, broker, sending, published.sent, clock, apart)
+                    _send(bring(task), page_id, request_id, cluster, sending, published.sent, clock, apart)
                 except PageError as error:
                     published.failed.append((task.name, str(error)))
                     continue
@@ -244,7 +242,7 @@ def _send(
     task: PageTask,
     page_id: str,
     request_id: str,
-    broker: RabbitBroker,
+    cluster: Cluster,
     sending: PublishOptions,
     number: int,
     clock: Clock,
@@ -261,5 +259,4 @@ def _send(
         with_layout=sending.with_layouts,
         priority=priority_of(sending.priority, number),
     )
-    body = encode_request(replace(request, uuid=request_id))
-    publish_with_retry(broker, sending.stages[0], body, request.priority, clock)
+    send_with_retry(cluster.broker, cluster.payloads, replace(request, uuid=request_id), clock)
