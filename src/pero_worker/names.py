@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 
 _MARK = 12
 """Hexadecimal digits that tell shortened names apart."""
@@ -15,6 +16,11 @@ def bounded_name(name: str, max_bytes: int) -> str:
         return name
     mark = hashlib.sha256(encoded).hexdigest()[:_MARK]
     return encoded[: max_bytes - _MARK - 1].decode("utf-8", "ignore") + "-" + mark
+
+
+def same_place(name: str) -> str:
+    """Alike for names that a file system may take as one: it may ignore case, or how accents are composed."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def counted(number: int, noun: str) -> str:

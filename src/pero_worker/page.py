@@ -18,6 +18,8 @@ Image: TypeAlias = "NDArray[np.uint8]"
 """A page image: uint8, shape (height, width, 3), channels blue, green, red (the order of OpenCV)."""
 Point = tuple[float, float]
 Polygon = tuple[Point, ...]
+BESIDE_THE_TEXT = frozenset({"page-number", "header", "footer", "catch-word", "signature-mark"})
+"""Kinds of regions that are on a page and no part of its text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

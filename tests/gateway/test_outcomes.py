@@ -12,7 +12,8 @@ from pero_worker.gateway.endings import PageEnd
 from pero_worker.gateway.outcomes import settle_page
 from pero_worker.gateway.settings import GatewaySettings
 from pero_worker.gateway.states import Api, Backend
-from pero_worker.gateway.store.jobs import NewJob, NewPage, create_job, find_job, pages_of
+from pero_worker.gateway.store.creation import NewJob, NewPage, create_job
+from pero_worker.gateway.store.jobs import find_job, pages_of
 from pero_worker.gateway.store.schema import results
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pikepdf
 import pytest
+from lxml import etree
 from PIL import Image
 from test_run import Workforce
 
@@ -71,9 +72,9 @@ def read(home: Path, options: RunOptions) -> tuple[Summary, list[str]]:
     return summary, workforce.taken
 
 
-def converted(out: Path, formats: str, *, join: bool = False, combine: bool = False) -> Summary:
+def converted(out: Path, formats: str, *, join: bool = False, combine: bool = False, language: str = "") -> Summary:
     lines = TextLines.JOIN if join else TextLines.KEEP
-    options = RunOptions(formats=tuple(formats.split(",")), text_lines=lines, combine=combine)
+    options = RunOptions(formats=tuple(formats.split(",")), text_lines=lines, combine=combine, language=language)
     return convert(out, options, NullListener(), SystemClock())
 
 
@@ -112,6 +113,24 @@ def test_documents_are_made_of_their_pages(out: Path) -> None:
     made = (out / "three.pdf").stat().st_mtime_ns
     assert converted(out, "pdf").done == 0
     assert (out / "three.pdf").stat().st_mtime_ns == made
+
+
+def test_a_language_is_told_and_kept_for_later(out: Path) -> None:
+    def language(name: str) -> str:
+        with pikepdf.open(out / f"{name}.pdf") as pdf:
+            return str(pdf.Root.get("/Lang", ""))
+
+    converted(out, "pdf,text", combine=True)
+    assert {language("three"), language("all")} == {""}
+    converted(out, "pdf", language="de", combine=True)
+    assert {language("three"), language("all")} == {"de"}
+    made = (out / "three.pdf").stat().st_mtime_ns
+    read(out.parent, RunOptions(formats=("page", "pdf", "tei")))
+    assert (out / "three.pdf").stat().st_mtime_ns == made, "nothing else was asked for"
+    tei = etree.parse(out / "three.tei.xml")
+    assert tei.xpath("string(//*[local-name()='language']/@ident)") == "de"
+    read(out.parent, RunOptions(formats=("page", "pdf"), language="cs-CZ"))
+    assert language("three") == "cs-CZ"
 
 
 def test_what_is_nobodys_result_is_left_alone_and_named(out: Path) -> None:
@@ -200,3 +219,6 @@ def test_the_command(out: Path) -> None:
     done = command(out, "-f", "alto", "--combine")
     assert done.returncode == 2
     assert "name text, pdf or both" in done.stderr
+    done = command(out, "-f", "pdf", "--language", "German")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--language German: write it as de, cs-CZ" in done.stderr

@@ -10,9 +10,9 @@ import typer
 
 from pero_worker.cli.late import command_app
 from pero_worker.cli.say import say
-from pero_worker.cli.textoptions import BlankTextOption, CombineOption, TextLinesOption, TextOption
+from pero_worker.cli.textoptions import BlankTextOption, CombineOption, LanguageOption, TextLinesOption, TextOption
 from pero_worker.errors import ExitCode
-from pero_worker.formats import TextLines, TextPolicy, formats_help, parse_formats
+from pero_worker.formats import TextLines, TextPolicy, formats_help, parse_formats, parse_language
 from pero_worker.names import counted
 from pero_worker.text import one_line
 
@@ -40,6 +40,7 @@ def convert_command(
     text_lines: TextLinesOption = TextLines.KEEP,
     combine: CombineOption = False,
     text: TextOption = TextPolicy.REDO,
+    language: LanguageOption = "",
     blank_text: BlankTextOption = "",
     dpi: Annotated[
         int, typer.Option(min=36, max=2400, help="For PDFs: resolution of images that do not tell theirs.")
@@ -58,7 +59,13 @@ def convert_command(
     if combine:
         check(wanted)
     options = RunOptions(
-        formats=wanted, dpi=dpi, text=text, blank_text=blank_text, text_lines=text_lines, combine=combine
+        formats=wanted,
+        dpi=dpi,
+        text=text,
+        language=parse_language(language),
+        blank_text=blank_text,
+        text_lines=text_lines,
+        combine=combine,
     )
     Lifetime(status=ExitCode.INTERRUPTED, on_signal=OnSignal.INTERRUPT).begin()
     with Progress(visible=not quiet and sys.stderr.isatty()) as progress:

@@ -11,6 +11,7 @@ from pero_worker.cli.access import cluster_command
 from pero_worker.cli.late import command_app
 from pero_worker.cli.progress import count_bar
 from pero_worker.cli.say import say, warn
+from pero_worker.cli.textoptions import OutputOption
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.pages.download import DownloadCounts, download
@@ -38,7 +39,7 @@ EPILOG = """
 def download_results(
     connection: ConnectionOptions,
     queue: Annotated[str, typer.Argument(help="The output queue.", metavar="QUEUE")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.", metavar="DIR")],
+    output: OutputOption,
     keep_running: Annotated[
         bool, typer.Option("-k", "--keep-running", help="Wait for more when the queue is empty.")
     ] = False,

@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from pero_worker.cli.late import command_app
-from pero_worker.cli.textoptions import BlankTextOption, CombineOption, TextLinesOption, TextOption
+from pero_worker.cli.textoptions import (
+    BlankTextOption,
+    CombineOption,
+    LanguageOption,
+    OutputOption,
+    TextLinesOption,
+    TextOption,
+)
 from pero_worker.errors import UsageError
 from pero_worker.formats import TextLines, TextPolicy, formats_help
 from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES, DEFAULT_MAX_PIXELS
@@ -49,7 +56,7 @@ def ocr(
             metavar="PATH...",
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.", metavar="DIR")],
+    output: OutputOption,
     pipeline: Annotated[
         str, typer.Option("-p", "--pipeline", help="A bundled pipeline, or a folder or archive with a config.ini.")
     ] = "print-latin",
@@ -78,6 +85,7 @@ def ocr(
         int, typer.Option(min=1, help="Refuse longer documents; pages of several documents alternate.")
     ] = DEFAULT_MAX_PAGES,
     text: TextOption = TextPolicy.REDO,
+    language: LanguageOption = "",
     text_lines: TextLinesOption = TextLines.KEEP,
     combine: CombineOption = False,
     blank_text: BlankTextOption = "",
@@ -174,7 +182,7 @@ def ocr(
     from pero_worker.clock import SystemClock
     from pero_worker.cluster.pages.workforce import cluster_workforce
     from pero_worker.cluster.settings import cluster_access, split_servers
-    from pero_worker.formats import parse_formats
+    from pero_worker.formats import parse_formats, parse_language
     from pero_worker.inputs.iiif.image import check_size
     from pero_worker.inputs.mets.pages import MetsOptions
     from pero_worker.inputs.opening import BookOptions
@@ -215,6 +223,7 @@ def ocr(
         formats=parse_formats(formats),
         dpi=dpi,
         text=text,
+        language=parse_language(language),
         blank_text=blank_text,
         text_lines=text_lines,
         combine=combine,

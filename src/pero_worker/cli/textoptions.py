@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pero_worker.formats import TextLines, TextPolicy
 
+
+def _folder(value: str) -> Path:
+    if not value:
+        raise typer.BadParameter("an empty path was given: is a variable not set?")
+    return Path(value)
+
+
+OutputOption = Annotated[
+    Path, typer.Option("-o", "--output", parser=_folder, help="Folder for the results.", metavar="DIR")
+]
 TextOption = Annotated[
     TextPolicy,
     typer.Option(
         help="Text that a PDF has already, in its searchable PDF. redo: an invisible layer is replaced, print is "
         "kept. skip: pages with text stay as they are. force: pages with text become pictures."
+    ),
+]
+LanguageOption = Annotated[
+    str,
+    typer.Option(
+        help="Of the text, for PDF and TEI, as BCP 47 writes it: de, cs-CZ, la. Then a PDF is read aloud in it.",
+        show_default="as before, else not told",
+        metavar="CODE",
     ),
 ]
 BlankTextOption = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "pero_worker.formats"
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,8}")
 
 
 class PageWriter(Protocol):
@@ -81,6 +83,8 @@ class Document:
     """Program and version that make it."""
     text: TextPolicy = TextPolicy.REDO
     """What becomes of text that the source has."""
+    language: str = ""
+    """Of the text, as BCP 47 writes it ('de', 'cs-CZ'); '': not known."""
     book: Book | None = None
     """The list of pictures that `source` is; None: `source` holds the pages."""
     picture: Callable[[int], Path] | None = None
@@ -102,6 +106,8 @@ class DocumentFormat:
     """Of its files. No suffix ends with another, so that results cannot collide."""
     write: DocumentWriter
     """Fills a file."""
+    tells_language: bool = False
+    """Whether its files tell the language of their text."""
 
 
 Format = PageFormat | DocumentFormat
@@ -125,8 +131,8 @@ _BUNDLED: tuple[Format, ...] = (
     PageFormat(name="text", suffix=".txt", write=_late("text:write"), write_joined=_late("text:write_joined")),
     PageFormat(name="hocr", suffix=".hocr", write=_late("hocr:write")),
     PageFormat(name="json", suffix=".json", write=_late("jsonpage:write")),
-    DocumentFormat(name="pdf", suffix=".pdf", write=_late("pdf:write")),
-    DocumentFormat(name="tei", suffix=".tei.xml", write=_late("tei:write")),
+    DocumentFormat(name="pdf", suffix=".pdf", write=_late("pdf:write"), tells_language=True),
+    DocumentFormat(name="tei", suffix=".tei.xml", write=_late("tei:write"), tells_language=True),
     DocumentFormat(name="markdown", suffix=".md", write=_late("markdown:write")),
 )
 
@@ -163,6 +169,13 @@ def parse_formats(names: str) -> tuple[str, ...]:
             f"--formats {names}: {', '.join(unknown) or 'nothing'} is no format; choose from {', '.join(known)}"
         )
     return wanted
+
+
+def parse_language(code: str) -> str:
+    """A language as BCP 47 writes it, or ''. UsageError: it is none."""
+    if code and not _LANGUAGE.fullmatch(code):
+        raise UsageError(f"--language {code}: write it as de, cs-CZ or grc, not as a word")
+    return code
 
 
 def formats_help(*, page_only: bool = False) -> str:

@@ -32,6 +32,7 @@ def describe(pdf: pikepdf.Pdf, title: str) -> None:
             metadata["pdfaid:conformance"] = "B"
     for entry in pdf.docinfo.keys() - {"/Title", "/Producer"}:
         del pdf.docinfo[entry]
+    pdf.Root.ViewerPreferences = Dictionary(DisplayDocTitle=True)
     profile = compressed(pdf, _srgb())
     profile.N = 3
     pdf.Root.OutputIntents = Array(

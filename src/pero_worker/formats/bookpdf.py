@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 import pikepdf
 
 from pero_worker.errors import OutputError, PageError
-from pero_worker.formats import Document, TextPolicy
+from pero_worker.formats import Document, TextPolicy, archival
 from pero_worker.formats.pdf import write_searchable_pdf
+from pero_worker.formats.tagged import OLDEST_WITH_TAGS, Structure, layer_of, roles_of, set_language
 from pero_worker.page import Page
 
 _TOGETHER = 200
@@ -21,34 +22,58 @@ _TOGETHER = 200
 
 def write_book(document: Document, stream: IO[bytes]) -> None:
     """All pages whose pictures can be had, in their order. PageError: there is none. OutputError: the disk is full."""
-    write_parts(_parts(document), stream, name=document.name, dpi=document.dpi, text=document.text)
+    write_parts(
+        _parts(document),
+        stream,
+        name=document.name,
+        title=document.book.label if document.book else "",
+        dpi=document.dpi,
+        text=document.text,
+        language=document.language,
+    )
 
 
 def write_parts(
-    parts: Iterable[tuple[Path, Sequence[Page | None]]], stream: IO[bytes], *, name: str, dpi: int, text: TextPolicy
+    parts: Iterable[tuple[Path, Sequence[Page | None]]],
+    stream: IO[bytes],
+    *,
+    name: str,
+    title: str = "",
+    dpi: int,
+    text: TextPolicy,
+    language: str = "",
 ) -> None:
     """Files and their pages as one searchable PDF, without those that cannot be made into one. Errors as `write_book`;
-    `name` is what they call it."""
+    `name` is what they call it, and its title where it has no other."""
     try:
         with tempfile.TemporaryDirectory(prefix="pero-worker-book-") as scratch:
             folder = Path(scratch)
-            made: list[Path] = []
+            joined: list[Path] = []
             waiting: list[Path] = []
+            of_images = tagged = True
             for number, (source, pages) in enumerate(parts):
                 target = folder / f"{number}.pdf"
                 try:
                     with target.open("wb") as own:
-                        write_searchable_pdf(source, pages, own, dpi=dpi, text=text)
+                        made = write_searchable_pdf(source, pages, own, dpi=dpi, text=text)
                 except PageError:
                     continue  # The report says why its picture cannot be had.
+                of_images, tagged = of_images and made.of_images, tagged and made.tagged
                 waiting.append(target)
                 if len(waiting) == _TOGETHER:
-                    made.append(_joined(waiting, folder / f"part{len(made)}.pdf"))
+                    joined.append(_joined(waiting, folder / f"part{len(joined)}.pdf", tagged=tagged))
                     waiting = []
-            if not made and not waiting:
+            if not joined and not waiting:
                 raise PageError(f"no page of {name} can be made into a PDF", permanent=True)
-            whole = _joined([*made, *waiting], folder / "whole.pdf")
-            with whole.open("rb") as content:
+
+            def describe(whole: pikepdf.Pdf) -> None:
+                if of_images:
+                    archival.describe(whole, title or PurePosixPath(name).name)
+                set_language(whole, language)
+
+            version = archival.VERSION if of_images else OLDEST_WITH_TAGS
+            result = _joined([*joined, *waiting], folder / "whole.pdf", describe, version, tagged=tagged)
+            with result.open("rb") as content:
                 while block := content.read(1 << 20):
                     stream.write(block)
     except OSError as error:
@@ -64,11 +89,32 @@ def _parts(document: Document) -> Iterator[tuple[Path, Sequence[Page | None]]]:
         yield picture, [page]
 
 
-def _joined(paths: list[Path], target: Path) -> Path:
+def _joined(
+    paths: list[Path],
+    target: Path,
+    finish: Callable[[pikepdf.Pdf], None] = lambda _: None,
+    version: str = OLDEST_WITH_TAGS,
+    *,
+    tagged: bool,
+) -> Path:
+    """Their pages as one PDF with one font for all text, and the tags of all, if all have them."""
     with pikepdf.new() as whole, ExitStack() as opened:
+        structure = Structure(whole)
+        font = None
         for path in paths:
-            whole.pages.extend(opened.enter_context(pikepdf.open(path)).pages)
-        whole.save(target, deterministic_id=True)
+            part = opened.enter_context(pikepdf.open(path))
+            begun = len(whole.pages)
+            whole.pages.extend(part.pages)
+            known = roles_of(part) if tagged else []
+            for number, sheet in enumerate(whole.pages[begun:]):
+                layer = layer_of(sheet)
+                if layer is not None:
+                    font = font or layer.Resources.Font
+                    layer.Resources.Font = font
+                    structure.add(sheet, layer, known[number] if tagged else ())
+        structure.finish()
+        finish(whole)
+        whole.save(target, deterministic_id=True, min_version=version)
     for path in paths:
         path.unlink()
     return target

@@ -10,12 +10,10 @@ from typing import IO
 from pero_worker.formats import Document
 from pero_worker.formats.hyphens import joined
 from pero_worker.formats.xmltext import clean_text
-from pero_worker.page import Page, Region
+from pero_worker.page import BESIDE_THE_TEXT, Page, Region
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#])")
 _LEADING = re.compile(r"^([-+=]|[0-9]{1,9}[.)])")
-_OMITTED = frozenset({"page-number", "header", "footer", "catch-word", "signature-mark"})
-"""Kinds of regions that are no part of the text."""
 
 
 def write(document: Document, stream: IO[bytes]) -> None:
@@ -32,7 +30,7 @@ def write(document: Document, stream: IO[bytes]) -> None:
 
 def _blocks(page: Page) -> Iterator[str]:
     for region in page.regions:
-        if region.kind not in _OMITTED and (text := joined(_texts(region))):
+        if region.kind not in BESIDE_THE_TEXT and (text := joined(_texts(region))):
             yield f"## {_escaped(text)}" if region.kind == "heading" else _LEADING.sub(r"\\\1", _escaped(text))
 
 

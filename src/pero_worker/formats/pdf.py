@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import IO, Any
@@ -26,7 +27,15 @@ from pero_worker.formats.pdftext import (
     look_the_same,
     typed_text,
 )
-from pero_worker.formats.textlayer import Placement, add_layer, add_xobject, compressed, text_operators
+from pero_worker.formats.tagged import (
+    OLDEST_WITH_TAGS,
+    Structure,
+    forget_ours,
+    is_tagged,
+    mark_as_artifact,
+    set_language,
+)
+from pero_worker.formats.textlayer import Placement, add_layer, add_xobject, compressed, text_parts
 from pero_worker.inputs.documents import is_pdf, read_page
 from pero_worker.inputs.pdfpages import open_objects, open_pdf
 from pero_worker.page import Page, Word
@@ -50,18 +59,42 @@ def write(document: Document, stream: IO[bytes]) -> None:
     if document.book is not None:
         resolve_name("pero_worker.formats.bookpdf:write_book")(document, stream)
         return
-    write_searchable_pdf(document.source, document.pages, stream, dpi=document.dpi, text=document.text)
+    write_searchable_pdf(
+        document.source,
+        document.pages,
+        stream,
+        dpi=document.dpi,
+        text=document.text,
+        language=document.language,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What kind of searchable PDF came of a file."""
+
+    of_images: bool
+    """All that is in it was put there here."""
+    tagged: bool
+    """All text in it is ours, so that its tags tell of all of it, or there is none."""
 
 
 def write_searchable_pdf(
-    source: Path, pages: Sequence[Page | None], stream: IO[bytes], *, dpi: int, text: TextPolicy = TextPolicy.REDO
-) -> None:
+    source: Path,
+    pages: Sequence[Page | None],
+    stream: IO[bytes],
+    *,
+    dpi: int,
+    text: TextPolicy = TextPolicy.REDO,
+    language: str = "",
+) -> Made:
     """Writes `source` (an image of one or more pages, or a PDF) as a PDF with the text of `pages`.
 
     Pages that are None stay without text. A PDF's pages look as they did, and `text` says what becomes of text they
     have; images are embedded as they are where PDF knows their encoding, else losslessly. An image's size comes from
-    its own resolution, else from `dpi`. PageError: the source cannot be made into a PDF. OutputError: `stream` or a
-    temporary file cannot be written.
+    its own resolution, else from `dpi`. Text is tagged where all of it is ours; `language` (BCP 47) is its language
+    where the PDF does not tell. PageError: the source cannot be made into a PDF. OutputError: `stream` or a temporary
+    file cannot be written.
     """
     try:
         with source.open("rb") as file:
@@ -72,15 +105,18 @@ def write_searchable_pdf(
         with tempfile.TemporaryDirectory(prefix="pero-worker-pdf-") as scratch:
             if is_pdf(head):
                 with open_objects(source) as pdf:
-                    _add_text(pdf, pages, _Existing(source, pdf, dpi, text, Path(scratch)))
-                    _save(pdf, stream)
-                return
+                    tagged = _add_text(pdf, pages, _Existing(source, pdf, dpi, text, Path(scratch)))
+                    set_language(pdf, language)
+                    _save(pdf, stream, min_version=OLDEST_WITH_TAGS if tagged else "")
+                return Made(of_images=False, tagged=tagged)
             with pikepdf.open(images_as_pdf(source, pages, dpi, Path(scratch))) as pdf:
                 if Name.ID in pdf.trailer:
                     del pdf.trailer.ID  # img2pdf's tells the time
                 _add_text(pdf, pages, None)
                 archival.describe(pdf, source.stem.encode("utf-8", "replace").decode())
+                set_language(pdf, language)
                 _save(pdf, stream, min_version=archival.VERSION)
+                return Made(of_images=True, tagged=True)
     except _MALFORMED as error:
         reason = " ".join(str(error).split())[:200]
         raise PageError(f"{source.name} cannot be made into a searchable PDF: {reason}", permanent=True) from error
@@ -102,15 +138,24 @@ def _save(pdf: pikepdf.Pdf, target: IO[bytes] | Path, min_version: str = "") -> 
     )
 
 
-def _add_text(pdf: pikepdf.Pdf, pages: Sequence[Page | None], existing: _Existing | None) -> None:
+def _add_text(pdf: pikepdf.Pdf, pages: Sequence[Page | None], existing: _Existing | None) -> bool:
+    """Whether the PDF tells of all its text what it is; if it has text that is not ours, it tells nothing."""
     font = add_font(pdf)
+    structure = Structure(pdf)
     sheets = [(number, sheet, page) for number, (sheet, page) in enumerate(zip(pdf.pages, pages, strict=False)) if page]
     with existing.opened(sheets) if existing else nullcontext():
         for number, sheet, page in sheets:
             place = Placement(sheet, page)
             skip = existing.settle(number, sheet, page, place) if existing else _nothing
             if skip is not None:
-                add_layer(pdf, sheet, font, text_operators(page, place, skip=skip))
+                structure.add(sheet, *add_layer(pdf, sheet, font, text_parts(page, place, skip=skip)))
+        tagged = existing is None or not existing.has_other_text(len(pdf.pages), {number for number, *_ in sheets})
+    if existing is None:
+        for sheet in pdf.pages:
+            mark_as_artifact(pdf, sheet)
+    if tagged:
+        structure.finish()
+    return tagged
 
 
 def _nothing(_: Word) -> bool:
@@ -129,6 +174,10 @@ class _Existing:
         self._before: Any = None
         self._after: Any = None
         self._originals: dict[int, Any] = {}
+        self._layers: dict[int, list[tuple[Any, str]]] = {}
+        if policy is not TextPolicy.SKIP:
+            forget_ours(pdf)
+        self._letters_stay = is_tagged(pdf)
 
     @contextmanager
     def opened(self, sheets: Sequence[tuple[int, pikepdf.Page, Page]]) -> Iterator[None]:
@@ -151,15 +200,28 @@ class _Existing:
         typed = typed_text(sheet)
         with _sheet(self._before, number) as there:
             if there is None:
+                self._letters_stay = True  # For all that is known.
                 return _nothing
             if self._policy is TextPolicy.REDO:
                 return self._covered(number, sheet, there, typed, place)
             if not has_text(there, typed):
                 return _nothing
             if self._policy is TextPolicy.SKIP:
+                self._letters_stay = True
                 return None
         self._become_picture(number, sheet, page, place)
         return _nothing
+
+    def has_other_text(self, count: int, settled: Set[int]) -> bool:
+        """Whether text of the PDF's own, or a structure, is left on its `count` pages, those included that were not
+        `settled`."""
+        for number in range(count):
+            if self._letters_stay:
+                break
+            if number not in settled:
+                with _sheet(self._before, number) as there:
+                    self._letters_stay = there is None or has_text(there, typed_text(self._pdf.pages[number]))
+        return self._letters_stay
 
     def _strip(self, number: int, sheet: pikepdf.Page, remover: InvisibleText) -> None:
         with _sheet(self._before, number) as there:
@@ -169,6 +231,7 @@ class _Existing:
         with suppress(*_MALFORMED):
             if remover.remove(sheet):
                 self._originals[number] = original
+                self._layers[number] = remover.layers
 
     def _covered(
         self, number: int, sheet: pikepdf.Page, there: Any, typed: Sequence[Any], place: Placement
@@ -176,9 +239,16 @@ class _Existing:
         if number in self._originals:
             with _sheet(self._after, number) as stripped:
                 if stripped is not None and look_the_same(there, stripped):
-                    return _over(TextThere(stripped, typed), place)
+                    for forms, name in self._layers[number]:
+                        if name in forms:
+                            del forms[name]
+                    return self._over(TextThere(stripped, typed), place)
             sheet.obj.Contents = self._originals[number]
-        return _over(TextThere(there, typed), place)
+        return self._over(TextThere(there, typed), place)
+
+    def _over(self, there: TextThere, place: Placement) -> Callable[[Word], bool]:
+        self._letters_stay = self._letters_stay or there.any
+        return lambda word: bool(word.polygon) and there.covers(tuple(place.point(point) for point in word.polygon))
 
     def _become_picture(self, number: int, sheet: pikepdf.Page, page: Page, place: Placement) -> None:
         image = read_page(self._source, number, dpi=self._dpi, max_pixels=page.width * page.height * 2).image
@@ -198,10 +268,6 @@ class _Existing:
         if isinstance(annotations, Array):
             # The others are in the picture.
             sheet.obj.Annots = Array([one for one in annotations if one.get("/Subtype") == Name.Link])
-
-
-def _over(there: TextThere, place: Placement) -> Callable[[Word], bool]:
-    return lambda word: bool(word.polygon) and there.covers(tuple(place.point(point) for point in word.polygon))
 
 
 @contextmanager

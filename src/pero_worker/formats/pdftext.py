@@ -85,6 +85,11 @@ class TextThere:
         for box in boxes:
             self._cells[self._window(*box)] = True
 
+    @property
+    def any(self) -> bool:
+        """Whether there are letters at all."""
+        return self._cells is not None
+
     def covers(self, polygon: Polygon) -> bool:
         """Whether letters stand in most of the middle of a word."""
         if self._cells is None:
@@ -159,9 +164,13 @@ class InvisibleText:
     def __init__(self, pdf: pikepdf.Pdf) -> None:
         self._pdf = pdf
         self._forms: dict[tuple[object, int], pikepdf.Object | None] = {}
+        self.layers: list[tuple[Any, str]] = []
+        """Of the page that text was last removed from: our layers, as resources and names among these. No longer drawn,
+        they can go when the removal stays."""
 
     def remove(self, sheet: pikepdf.Page) -> bool:
         """Whether there was any. PdfError and the like: the contents cannot be taken apart; they are as they were."""
+        self.layers = []
         there = sheet.obj.get("/Contents")
         parts = list(there) if isinstance(there, Array) else [there]
         parts = [part for part in parts if isinstance(part, pikepdf.Stream)]
@@ -208,6 +217,7 @@ class InvisibleText:
         if not isinstance(form, pikepdf.Stream) or form.get("/Subtype") != Name.Form or len(self._forms) > _MAX_FORMS:
             return name
         if name.startswith(LAYER):
+            self.layers.append((forms, name))
             return None  # Ours, of an earlier run: the whole of it.
         key = form.objgen, mode
         if key not in self._forms:

@@ -57,6 +57,9 @@ def _header(document: Document) -> etree._Element:
     encoding = _child(_child(header, "encodingDesc"), "appInfo")
     application = _child(encoding, "application", ident="pero-worker", version=_version(document.creator))
     _child(application, "label", clean_text(document.creator))
+    if document.language:
+        profile = _child(_child(header, "profileDesc"), "langUsage")
+        _child(profile, "language", ident=document.language)
     change = _child(_child(header, "revisionDesc"), "change", "read by machine")
     change.set("when", document.created.isoformat(timespec="seconds"))
     return header

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -16,14 +18,26 @@ import pikepdf
 from pikepdf import Array, Dictionary, Name
 
 from pero_worker.formats.glyphless import ADVANCE
+from pero_worker.formats.hyphens import is_parted
 from pero_worker.formats.words import box_of, from_left_to_right, words_of
 from pero_worker.formats.xmltext import clean_text
 from pero_worker.geometry import baseline_in
-from pero_worker.page import Line, Page, Point, Word
+from pero_worker.page import BESIDE_THE_TEXT, Line, Page, Point, Word
+
+
+class Role(StrEnum):
+    """What a region is to whoever has the page read aloud, as PDF calls it."""
+
+    HEADING = "H1"
+    PARAGRAPH = "P"
+    NOTE = "Note"
+
 
 LAYER = "/PeroWorkerText"
 """How the names of our forms begin, among a page's resources."""
 
+
+_ROLES = {"heading": Role.HEADING, "footnote": Role.NOTE, "endnote": Role.NOTE}
 _FONT = "/F"
 _FRESH = b"/Span << /ActualText () >> BDC EMC"
 """Ends a replacement text that the page before has left open: poppler would go on with it."""
@@ -31,14 +45,26 @@ _LETTER = (0.0, 0.0, 612.0, 792.0)
 _MAX_DEPTH = 50
 
 
-def add_layer(pdf: pikepdf.Pdf, sheet: pikepdf.Page, font: pikepdf.Object, operators: Iterable[bytes]) -> None:
-    """Lays text (`operators` as `text_operators` makes them) under everything that `sheet` draws."""
-    content = b"\n".join([_FRESH, b"BT 3 Tr", *operators, b"ET"])
-    form = compressed(pdf, content)
+def add_layer(
+    pdf: pikepdf.Pdf, sheet: pikepdf.Page, font: pikepdf.Object, parts: Iterable[tuple[Role | None, bytes]]
+) -> tuple[pikepdf.Object, list[Role]]:
+    """Lays text (`parts` as `text_parts` makes them) under everything that `sheet` draws. The form that it is in, and
+    the roles of its marked parts in their order; what has no role is marked as an artifact."""
+    roles: list[Role] = []
+    operators: list[bytes] = []
+    for role, text in parts:
+        if role is None:
+            operators.append(b"/Artifact <</Type /Pagination>> BDC")
+        else:
+            operators.append(f"/{role} <</MCID {len(roles)}>> BDC".encode())
+            roles.append(role)
+        operators += [text, b"EMC"]
+    form = compressed(pdf, b"\n".join([_FRESH, b"BT 3 Tr", *operators, b"ET"]))
     form.Type, form.Subtype = Name.XObject, Name.Form
     form.BBox = Array([round(side, 2) for side in visible_box(sheet)])
     form.Resources = Dictionary(Font=Dictionary({_FONT: font}))
     draw_first(pdf, sheet, form)
+    return form, roles
 
 
 def draw_first(pdf: pikepdf.Pdf, sheet: pikepdf.Page, form: pikepdf.Object) -> None:
@@ -80,13 +106,24 @@ def compressed(pdf: pikepdf.Pdf, data: bytes) -> pikepdf.Object:
     return pdf.make_indirect(stream)
 
 
-def text_operators(page: Page, place: Placement, *, skip: Callable[[Word], bool] = lambda _: False) -> Iterator[bytes]:
-    """Operators that show the words of `page`, but for those to `skip`."""
-    for line in page.lines():
-        words = words_of(line)
-        for number, word in enumerate(words, 1):
-            if not skip(word) and (operators := _word(word, line, place, last=number == len(words))):
-                yield operators
+def text_parts(
+    page: Page, place: Placement, *, skip: Callable[[Word], bool] = lambda _: False
+) -> Iterator[tuple[Role | None, bytes]]:
+    """The regions of `page`, but for words to `skip`: what each is (None: no part of the text, as a page number), and
+    operators that show its words."""
+    for region in page.regions:
+        shown = []
+        for line, following in zip_longest(region.lines, region.lines[1:]):
+            words = words_of(line)
+            # Who reads by tags knows no lines, only what stands between words.
+            goes_on = following is not None and not is_parted(line.text or "", following.text or "")
+            for number, word in enumerate(words, 1):
+                last = number == len(words) and not goes_on
+                if not skip(word) and (operators := _word(word, line, place, last=last)):
+                    shown.append(operators)
+        if shown:
+            role = None if region.kind in BESIDE_THE_TEXT else _ROLES.get(region.kind or "", Role.PARAGRAPH)
+            yield role, b"\n".join(shown)
 
 
 def _word(word: Word, line: Line, place: Placement, *, last: bool) -> bytes:

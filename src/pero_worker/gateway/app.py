@@ -24,7 +24,6 @@ from pero_worker.gateway.v1 import admin, engines, events, files, jobs, leases, 
 from pero_worker.gateway.v1.described import describe
 
 logger = logging.getLogger(__name__)
-_DEEP = 1000
 
 
 def make_app(gateway: Gateway) -> FastAPI:
@@ -40,8 +39,9 @@ def make_app(gateway: Gateway) -> FastAPI:
     )
     app.state.gateway = gateway
     app.state.hub = events.EventHub(gateway)
+    # Routes are tried in this order: what happens to every page comes first.
     told = (jobs, files, pages, results, uploads, events, usage, webhooks, engines, admin)
-    for room in (health, metrics, browse, leases, *told, *web.ROOMS, legacy_user, legacy_worker):
+    for room in (*told, leases, health, metrics, browse, *web.ROOMS, legacy_user, legacy_worker):
         app.include_router(room.router)
     app.openapi = describe(app)  # type: ignore[method-assign]
     app.add_exception_handler(web.SignInNeeded, web.sign_in_needed)

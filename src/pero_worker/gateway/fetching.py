@@ -16,7 +16,8 @@ from pero_worker.gateway.documents import Library
 from pero_worker.gateway.endings import failure_ending
 from pero_worker.gateway.outbound import Outbound, OutboundError
 from pero_worker.gateway.states import Failure, PageState
-from pero_worker.gateway.store.jobs import accept_fetched, finish_page
+from pero_worker.gateway.store.filling import accept_fetched
+from pero_worker.gateway.store.progress import finish_page
 from pero_worker.gateway.store.schema import pages
 
 logger = logging.getLogger(__name__)

@@ -7,15 +7,9 @@ import logging
 from sqlalchemy import delete, select
 
 from pero_worker.gateway.core import Gateway
+from pero_worker.gateway.store.closing import cancel_job, give_up_late_job, late_jobs
 from pero_worker.gateway.store.events import forget_events
-from pero_worker.gateway.store.jobs import (
-    abandoned_jobs,
-    cancel_job,
-    expire_job,
-    give_up_late_job,
-    jobs_to_expire,
-    late_jobs,
-)
+from pero_worker.gateway.store.retention import abandoned_jobs, expire_job, jobs_to_expire
 from pero_worker.gateway.store.schema import uploads
 
 logger = logging.getLogger(__name__)

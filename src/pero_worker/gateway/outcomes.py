@@ -12,7 +12,8 @@ from pero_worker.gateway.bundle import member_of, stems_of
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.endings import PageEnd
 from pero_worker.gateway.states import Backend
-from pero_worker.gateway.store.jobs import finish_page, pages_of
+from pero_worker.gateway.store.jobs import pages_of
+from pero_worker.gateway.store.progress import finish_page
 from pero_worker.gateway.store.schema import results
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pero_worker.errors import NoInputError
-from pero_worker.names import counted
+from pero_worker.names import counted, same_place
 
 MAX_PAGES = 200_000
 """In one document; the largest seen have 20,000."""
@@ -155,12 +155,12 @@ class Names:
         """The last number behind each name: thousands of pages may be called alike."""
 
     def take(self, wanted: str) -> str:
-        folded = wanted.casefold()
+        folded = same_place(wanted)
         name, number = wanted, self._numbers.get(folded, 1)
-        while name.casefold() in self._taken:
+        while same_place(name) in self._taken:
             number += 1
             name = f"{wanted}_{number}"
-        self._taken.add(name.casefold())
+        self._taken.add(same_place(name))
         self._numbers[folded] = number
         return name
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from pero_worker.errors import NoInputError
 from pero_worker.inputs.books import Book, BookReference, FetchedFile, Names
 from pero_worker.inputs.naming import SourceDocument, may_be_document, named, portable, unique
+from pero_worker.names import same_place
 
 STATE = ".pero-worker"
 """The folder inside an output folder that says that it is one."""
@@ -86,7 +87,7 @@ class Documents:
         for name in self._folder_names.values():
             parts = name.split("/") if name else []
             for depth, part in enumerate(parts):
-                found.setdefault("/".join(parts[:depth]), set()).add(part.casefold())
+                found.setdefault("/".join(parts[:depth]), set()).add(same_place(part))
         return found
 
     def _in(self, folder: Path) -> list[str]:
@@ -285,6 +286,8 @@ def _expand(argument: str, exclude: Path | None) -> list[Path]:
             # A pattern's folders stand for themselves only when no file matches: '**' matches both.
             return [match for match in matches if match.is_file()] or matches
         raise NoInputError(f"nothing matches the pattern {argument}")
+    if argument == "-":
+        raise NoInputError("standard input is not read: pages are read more than once, so save it as a file")
     problem = _problem(path)
     raise NoInputError(f"{argument} cannot be read: {problem}" if problem else f"{argument} does not exist")
 

@@ -10,22 +10,15 @@ from typing import IO
 
 from pero_worker.errors import PageError
 from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES, DEFAULT_MAX_PIXELS
+from pero_worker.inputs.foreign import looks_like
 from pero_worker.inputs.headers import Header
-from pero_worker.inputs.images import PageScan, header_of, opened, scan_of
+from pero_worker.inputs.images import PageScan, check_picture, header_of, scan_of
 from pero_worker.inputs.pdfpages import count_pdf_pages, open_pdf, render_page
 from pero_worker.inputs.tiff import TiffPage, is_tiff, tiff_pages
 
 _DOCUMENTS_KNOWN = 16
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"II", b"MM", b"GIF8", b"RIFF", b"BM", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51")
 _READ_IN_PYTHON = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"BM")
-_FOREIGN = (
-    (b"PK\x03\x04", "a zip archive"),
-    (b"PK\x05\x06", "an empty zip archive"),
-    (b"<!doctype html", "an HTML page, perhaps what a server says about a missing file"),
-    (b"<html", "an HTML page, perhaps what a server says about a missing file"),
-    (b"<?xml", "XML"),
-    (b"<svg", "an SVG drawing"),
-)
 
 
 def count_pages(path: Path, *, max_pages: int = DEFAULT_MAX_PAGES) -> int:
@@ -40,8 +33,9 @@ def count_pages(path: Path, *, max_pages: int = DEFAULT_MAX_PAGES) -> int:
     elif is_tiff(head):
         count = len(_tiff_pages(path))
     else:
-        with _opened(path) as stream, opened(stream):
-            return 1
+        with _opened(path) as stream:
+            check_picture(stream)
+        return 1
     if count > max_pages:
         raise PageError(
             f"the document has {count} pages, more than the {max_pages} allowed; if they are real, raise --max-pages",
@@ -103,7 +97,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         with path.open("rb") as stream:
             yield stream
     except PageError as error:
-        looks = _looks_like(_head(path))
+        looks = looks_like(_head(path))
         raise PageError(f"{error}; it looks like {looks}" if looks else str(error), permanent=True) from error
     except OSError as error:
         raise PageError(f"cannot read {path}: {error.strerror or error}", permanent=True) from error
@@ -121,15 +115,3 @@ def _head(path: Path) -> bytes:
     if not head:
         raise PageError("the file is empty (0 bytes): it was not copied or downloaded completely", permanent=True)
     return head
-
-
-def _looks_like(head: bytes) -> str:
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    for magic, name in _FOREIGN:
-        if start.startswith(magic.lower()):
-            return name
-    try:
-        text = head.decode("utf-8", "strict") if len(head) < 1024 else head[:1000].decode("utf-8", "ignore")
-    except UnicodeDecodeError:
-        return ""
-    return "plain text" if text.isprintable() or all(c.isprintable() or c in "\r\n\t" for c in text) else ""

@@ -46,16 +46,26 @@ class Header:
 def header_of_picture(picture: Any, max_pixels: int) -> Header:
     """`picture`: opened by Pillow. PageError: it is larger than `max_pixels`."""
     _check_size(picture.width, picture.height, max_pixels)  # Before EXIF is asked for: a PNG is decoded to get it.
-    orientation = picture.getexif().get(ORIENTATION_TAG, 1)
     across, down = _density(picture.info)
     return Header(
         kind=picture.format or "",
         width=picture.width,
         height=picture.height,
-        orientation=orientation if orientation in range(1, 9) else 1,
+        orientation=stated_orientation(picture),
         dpi=_sane_dpi(picture.info.get("dpi", (0, 0))),
         aspect=_aspect(across, down),
     )
+
+
+def stated_orientation(picture: Any) -> int:
+    """By its EXIF. What is damaged there says nothing of the picture."""
+    if picture.format == "PNG":
+        picture.load()  # It may stand behind the pixels, of which the errors are.
+    try:
+        orientation = picture.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:
+        return 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _density(info: dict[Any, Any]) -> tuple[float, float]:

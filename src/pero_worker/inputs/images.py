@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -19,14 +20,14 @@ from PIL import UnidentifiedImageError
 from pero_worker.errors import PageError
 from pero_worker.inputs import jpeg
 from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
-from pero_worker.inputs.headers import ORIENTATION_TAG, Header, header_of_picture, header_of_tiff
+from pero_worker.inputs.foreign import copied_as_text
+from pero_worker.inputs.headers import Header, header_of_picture, header_of_tiff, stated_orientation
+from pero_worker.inputs.png import lacks_rows, without_comments
 from pero_worker.inputs.samples import as_bgr, tiff_pixels
 from pero_worker.inputs.tiff import TiffPage, at_directory, is_tiff, tiff_pages
 from pero_worker.page import Image
 
 _STRIP = 512
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_UNUSED = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "JPEG2000", "WEBP", "BMP", "GIF", "PPM", "HEIF", "AVIF")
 _DAMAGED = (
@@ -63,6 +64,7 @@ class PageScan:
 
 
 _MAX_COPIED_BYTES = 256_000_000
+_NOT_ALL_ROWS = "its last rows are not there; it was not copied or downloaded completely"
 
 
 def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image:
@@ -87,15 +89,30 @@ def header_of(stream: IO[bytes], page: TiffPage | None, max_pixels: int) -> Head
     if page is not None:
         return header_of_tiff(page, max_pixels)
     stream.seek(0)
-    with opened(stream) as picture:
-        return header_of_picture(picture, max_pixels)
+    try:
+        with opened(stream) as picture:
+            return header_of_picture(picture, max_pixels)
+    except PageError:
+        if (size := jpeg.deep_size(_jpeg(stream), max_pixels)) is not None:
+            return Header(kind="JPEG", width=size[0], height=size[1], ordinary=False)
+        raise
+
+
+def check_picture(stream: IO[bytes]) -> None:
+    """PageError: it is no picture of a kind that is read, by its header."""
+    try:
+        with opened(stream):
+            pass
+    except PageError:
+        if jpeg.deep_size(_jpeg(stream), sys.maxsize) is None:
+            raise
 
 
 def scan_of(stream: IO[bytes], page: TiffPage | None, max_pixels: int) -> PageScan:
     """The picture of `stream`, or of one page of a TIFF. PageError as for `decode_scan`."""
     if page is not None:
         header = header_of(stream, page, max_pixels)
-        if not header.ordinary:
+        if not header.ordinary or _pillow_misses(stream):
             return _scan(tiff_pixels(at_directory(stream, page), max_pixels), header)
         return _scan_of_tiff(stream, page, header)
     stream.seek(0)
@@ -104,9 +121,15 @@ def scan_of(stream: IO[bytes], page: TiffPage | None, max_pixels: int) -> PageSc
             header = header_of_picture(picture, max_pixels)
             return _scan(_pixels(picture, stream), header)
     except PageError:
-        if (image := _deep_jpeg(stream, max_pixels)) is not None:
+        if (image := jpeg.deep_pixels(_jpeg(stream), max_pixels)) is not None:
             return PageScan(image=image)
         raise
+
+
+def _pillow_misses(stream: IO[bytes]) -> bool:
+    """Whether it is a TIFF of over 4 GB in the order of bytes for which Pillow looks in the wrong place."""
+    stream.seek(0)
+    return stream.read(4) == b"MM\0+"
 
 
 def _scan_of_tiff(stream: IO[bytes], page: TiffPage, header: Header) -> PageScan:
@@ -115,7 +138,7 @@ def _scan_of_tiff(stream: IO[bytes], page: TiffPage, header: Header) -> PageScan
         with opened(redirected) as picture:
             pixels = _pixels(picture, redirected)
             # Pillow turns TIFFs by itself while it loads them.
-            return _scan(pixels, header, turn=picture.getexif().get(ORIENTATION_TAG, 1) != 1)
+            return _scan(pixels, header, turn=stated_orientation(picture) != 1)
     except PageError:
         if not page.number or hasattr(stream, "getvalue") or stream.seek(0, io.SEEK_END) > _MAX_COPIED_BYTES:
             raise
@@ -130,7 +153,7 @@ def opened(stream: IO[bytes]) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Pillow.open(_without_comments(stream), formats=_FORMATS) as picture:
+            with Pillow.open(without_comments(stream), formats=_FORMATS) as picture:
                 yield picture
     except PageError:
         raise
@@ -176,12 +199,20 @@ def _pixels(picture: Any, stream: IO[bytes]) -> Image:
     picture = _loaded(picture, stream)
     if picture.mode == "P":
         _check_palette(picture)
+    if picture.format == "PNG" and _ends_in_zeros(picture) and lacks_rows(stream):
+        raise PageError(f"the image is cut: {_NOT_ALL_ROWS}", permanent=True)
     if picture.mode == "F" or picture.mode.startswith("I"):
         return as_bgr(np.asarray(picture)[:, :, np.newaxis], colours=1)
     pixels = np.empty((picture.height, picture.width, 3), np.uint8)
     for top, strip in _strips(picture):
         pixels[top : top + _STRIP] = np.asarray(_eight_bits(strip))[:, :, ::-1]
     return pixels
+
+
+def _ends_in_zeros(picture: Any) -> bool:
+    """In one of its last two rows: the last of an interlaced picture to come is the last but one of an odd number."""
+    ends = (picture.crop((0, row, picture.width, row + 1)) for row in range(max(0, picture.height - 2), picture.height))
+    return any(end.getbbox(alpha_only=False) is None for end in ends)
 
 
 def _check_palette(picture: Any) -> None:
@@ -196,6 +227,10 @@ def _check_palette(picture: Any) -> None:
 
 def _loaded(picture: Any, stream: IO[bytes]) -> Any:
     """The picture decoded; a JPEG that lacks nothing but its end is mended."""
+    if picture.format in {"JPEG", "MPO"} and copied_as_text(_jpeg(stream)):
+        raise PageError(
+            "the JPEG was copied as text, which changes bytes: copy it again in binary mode", permanent=True
+        )
     try:
         picture.load()
         return picture
@@ -212,10 +247,11 @@ def _rows(data: bytes) -> np.ndarray[Any, Any]:
         return np.asarray(picture)
 
 
-def _deep_jpeg(stream: IO[bytes], max_pixels: int) -> Image | None:
+def _jpeg(stream: IO[bytes]) -> bytes:
+    """The whole file if it is a JPEG, else nothing."""
     stream.seek(0)
     head = stream.read(3)
-    return jpeg.deep_pixels(head + stream.read(), max_pixels) if head == b"\xff\xd8\xff" else None
+    return head + stream.read() if head == b"\xff\xd8\xff" else b""
 
 
 def _deep_png(stream: IO[bytes]) -> Image | None:
@@ -228,7 +264,7 @@ def _deep_png(stream: IO[bytes]) -> Image | None:
 
     stream.seek(0)
     try:
-        values = imagecodecs.png_decode(_without_comments(stream).read())
+        values = imagecodecs.png_decode(without_comments(stream).read())
     except imagecodecs.PngError as error:
         raise PageError(f"the image is damaged: {error}", permanent=True) from error
     samples = values.shape[2]
@@ -240,25 +276,6 @@ def _strips(picture: Pillow.Image) -> Iterator[tuple[int, Pillow.Image]]:
     width, height = picture.size
     for top in range(0, height, _STRIP):
         yield top, picture.crop((0, top, width, min(height, top + _STRIP)))
-
-
-def _without_comments(stream: IO[bytes]) -> IO[bytes]:
-    """A PNG without texts and colour profile, which may unpack to any size and are unused here; others as they are."""
-    head = stream.read(len(_PNG))
-    stream.seek(0)
-    if head != _PNG:
-        return stream
-    kept = io.BytesIO()
-    kept.write(stream.read(len(_PNG)))
-    while len(start := stream.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", start)
-        if kind in _PNG_UNUSED:
-            stream.seek(length + 4, io.SEEK_CUR)
-        else:
-            kept.write(start)
-            kept.write(stream.read(length + 4))
-    kept.seek(0)
-    return kept
 
 
 def _eight_bits(picture: Any) -> Any:

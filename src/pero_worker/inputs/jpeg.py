@@ -64,11 +64,17 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
         place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
 
 
+def deep_size(data: bytes, max_pixels: int) -> tuple[int, int] | None:
+    """Width and height of a JPEG of more than 8 bits; None: it is none, or larger than allowed."""
+    width, height, bits = size_and_depth(data)
+    return (width, height) if 8 < bits <= 16 and 0 < width * height <= max_pixels else None
+
+
 def deep_pixels(data: bytes, max_pixels: int) -> Image | None:
     """The picture of a JPEG of more than 8 bits; None: it is none, or larger than allowed."""
-    width, height, bits = size_and_depth(data)
-    if not 8 < bits <= 16 or not 0 < width * height <= max_pixels:
+    if deep_size(data, max_pixels) is None:
         return None
+    bits = size_and_depth(data)[2]
     import imagecodecs  # noqa: PLC0415 - for rare files
 
     try:

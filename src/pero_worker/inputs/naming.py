@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pero_worker.inputs.books import Book, BookReference
-from pero_worker.names import bounded_name
+from pero_worker.names import bounded_name, same_place
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo", ".png", ".tif", ".tiff", ".btf", ".tf8"}
@@ -56,7 +56,7 @@ def named(
     lie beside the files themselves."""
     whole = [portable(name) for name in files]
     short = [_without_extension(name) for name in whole]
-    uses = Counter(name.casefold() for name in short)
+    uses = Counter(same_place(name) for name in short)
     # A name with a suffix may be that of a folder: 'a' of a.png beside 'a.txt/'.
     blocked = {other[: dot.start()] for other in folders for dot in re.finditer(r"\.", other)}
     blocked |= {numbered[1] for other in blocked if (numbered := _PAGE_NAME.fullmatch(other))}
@@ -64,17 +64,17 @@ def named(
 
     def ambiguous(full: str, bare: str) -> bool:
         """Whether another document, the page of another, a folder, or the file itself, may get this name."""
-        numbered = _PAGE_NAME.fullmatch(bare.casefold())
+        numbered = _PAGE_NAME.fullmatch(same_place(bare))
         return (
-            uses[bare.casefold()] > 1
+            uses[same_place(bare)] > 1
             or (numbered is not None and uses[numbered[1]] > 0)
-            or bare.casefold() in blocked
+            or same_place(bare) in blocked
             or (in_place and full.lower().endswith(".pdf"))
         )
 
     for file, full, bare in zip(files, whole, short, strict=True):
         wanted = _bounded(full if ambiguous(full, bare) else bare)
-        while wanted.casefold() in blocked:
+        while same_place(wanted) in blocked:
             wanted = _bounded(f"{wanted}_")
         name = unique(wanted, folder / file, taken)
         yield SourceDocument(path=folder / file, name=f"{folder_name}/{name}" if folder_name else name)
@@ -82,9 +82,9 @@ def named(
 
 def unique(name: str, path: Path, taken: set[str]) -> str:
     """`name`, or a longer one made with `path`, that differs from those `taken` in more than case; takes it."""
-    while name.casefold() in taken:
+    while same_place(name) in taken:
         name = _bounded(f"{name}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}")
-    taken.add(name.casefold())
+    taken.add(same_place(name))
     return name
 
 
@@ -95,7 +95,8 @@ def portable(name: str) -> str:
 
 def _without_extension(name: str) -> str:
     stem, dot, extension = name.rpartition(".")
-    return stem if dot and stem and f".{extension.lower()}" in EXTENSIONS else name
+    # What is left of '...png' would be a way up.
+    return stem if dot and stem.strip(".") and f".{extension.lower()}" in EXTENSIONS else name
 
 
 def _bounded(name: str) -> str:

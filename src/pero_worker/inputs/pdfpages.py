@@ -64,7 +64,10 @@ def open_pdf(path: Path) -> Iterator[Any]:
             raise PageError(
                 "the PDF is encrypted: remove the password first, as with qpdf --decrypt", permanent=True
             ) from error
-        raise PageError("the PDF cannot be opened: it is damaged or has no pages", permanent=True) from error
+        raise PageError(
+            "the PDF cannot be opened: it is damaged or has no pages; get it again, or mend it with qpdf",
+            permanent=True,
+        ) from error
     try:
         with suppress(pdfium.PdfiumError):  # Without it what was typed into forms is not drawn.
             document.init_forms()

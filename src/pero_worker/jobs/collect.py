@@ -55,6 +55,10 @@ class Collector:
     """What becomes of text that PDFs have."""
     blank_text: str = ""
     """What files of pages without text hold that would be empty."""
+    language: str = ""
+    """Of the text, for whole documents; '': not known."""
+    language_changed: bool = False
+    """Whether an earlier run was told of another."""
     text_lines: TextLines = TextLines.KEEP
     """What becomes of line ends in text files."""
     lines_changed: bool = False
@@ -188,6 +192,8 @@ class Collector:
         target = self.folder.path(planned.document.name, wanted.suffix)
         if not target.is_file():
             return True
+        if self.language_changed and wanted.tells_language:
+            return True
         if self.text_changed and planned.document.path.suffix.lower() == wanted.suffix:
             return True
         made = target.stat().st_mtime_ns
@@ -213,6 +219,7 @@ class Collector:
             created=self.clock.now(),
             creator=self.creator,
             text=self.text,
+            language=self.language,
         )
         target = self.folder.path(planned.document.name, wanted.suffix)
         self.folder.write_with(target, lambda stream: self._fill(document, wanted, stream))

@@ -16,6 +16,7 @@ from pero_worker.formats.text import text_of_pages
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.claims import Claims, in_the_way
 from pero_worker.jobs.finished import FinishedDocument, documents_in, folder_of, master_path
+from pero_worker.jobs.notes import language_of
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.records import read_report
 from pero_worker.jobs.report import Report
@@ -43,6 +44,8 @@ class Combiner:
     """What becomes of line ends."""
     text: TextPolicy
     """What becomes of text that PDFs have."""
+    language: str
+    """Of the text; '': not known."""
     dpi: int
     """Resolution of images that do not tell theirs."""
     apart: ProcessApart
@@ -94,7 +97,7 @@ class Combiner:
         def fill(stream: IO[bytes]) -> None:
             with TemporaryDirectory(prefix="pero-worker-") as scratch:
                 made = Path(scratch) / "made"
-                self.apart.call(_write_pdf, parts, made, name, self.dpi, self.text)
+                self.apart.call(_write_pdf, parts, made, name, self.dpi, self.text, self.language)
                 with made.open("rb") as source:
                     copyfileobj(source, stream)
 
@@ -121,6 +124,7 @@ def combine_results(folder: OutputFolder, options: RunOptions) -> Failures:
         formats=options.formats,
         lines=options.text_lines,
         text=options.text,
+        language=language_of(folder, options.language),
         dpi=options.dpi,
         apart=apart,
     )
@@ -141,12 +145,12 @@ def check(formats: Sequence[str]) -> None:
         raise UsageError("combining makes one text and one PDF: name text, pdf or both among the formats")
 
 
-def _write_pdf(parts: Sequence[_Part], target: Path, name: str, dpi: int, text: TextPolicy) -> None:
+def _write_pdf(parts: Sequence[_Part], target: Path, name: str, dpi: int, text: TextPolicy, language: str) -> None:
     from pero_worker.formats.bookpdf import write_parts  # noqa: PLC0415 - a run that makes no PDF does not wait for it
 
     with target.open("wb") as stream:
         pages = ((source, [_read(master) for master in masters]) for source, masters in parts)
-        write_parts(pages, stream, name=name, dpi=dpi, text=text)
+        write_parts(pages, stream, name=name, dpi=dpi, text=text, language=language)
 
 
 def _read(master: Path | None) -> Page | None:

@@ -16,7 +16,7 @@ from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.combine import combine_results
 from pero_worker.jobs.finished import documents_in, task_of
 from pero_worker.jobs.listener import MAX_FAILURES_KEPT, RunListener, Summary
-from pero_worker.jobs.notes import TEXT_LINES, note, noted
+from pero_worker.jobs.notes import LANGUAGE, TEXT_LINES, language_of, note, noted
 from pero_worker.jobs.outputs import REPORT_NAME, OutputFolder
 from pero_worker.jobs.plan import PageTask
 from pero_worker.jobs.records import PageRecord, PageStatus, read_report
@@ -52,6 +52,8 @@ def convert(
             apart=making,
             text=options.text,
             blank_text=options.blank_text,
+            language=language_of(folder, options.language),
+            language_changed=options.language not in {"", noted(folder, LANGUAGE, "")},
             text_lines=options.text_lines,
             lines_changed=lines_changed,
         )
@@ -65,6 +67,7 @@ def convert(
             if not current.summary.interrupted:
                 current.make_documents(options.dpi)
                 finished = True
+                note(folder, LANGUAGE, collector.language, "")
                 if collector.must_rewrite:
                     note(folder, TEXT_LINES, options.text_lines, TextLines.KEEP)
         finally:

@@ -7,12 +7,18 @@ from pero_worker.jobs.outputs import OutputFolder
 
 TEXT_POLICY = "text"
 TEXT_LINES = "lines"
+LANGUAGE = "language"
 
 
 def noted(folder: OutputFolder, name: str, default: str) -> str:
     """What the last run noted under this name."""
     path = folder.root / STATE / name
     return path.read_text("utf-8", "replace") if path.is_file() else default
+
+
+def language_of(folder: OutputFolder, wanted: str) -> str:
+    """The language that is `wanted`, else that of the last run."""
+    return wanted or noted(folder, LANGUAGE, "")
 
 
 def note(folder: OutputFolder, name: str, value: str, default: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from pero_worker.errors import OutputError
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.records import Fingerprint, PageRecord, PageStatus, line_of, object_in, parsed
+from pero_worker.names import same_place
 
 GROUP = 16
 """Pages that are synced to the disk together."""
@@ -82,7 +83,7 @@ class Report:
 
     def holder(self, name: str) -> Known | None:
         """The page that has the name, or one that differs from it in nothing but case."""
-        return self._known("folded = ?", _key(name.casefold()))
+        return self._known("folded = ?", _key(same_place(name)))
 
     def delivered(self, page_id: str, request_id: str) -> Known | None:
         """The page that this message brought; older reports do not say which message it was."""
@@ -171,7 +172,7 @@ class Report:
         page, page_id, request_id = (_key(text) if isinstance(text := values.get(name), str) else b"" for name in _KEYS)
         failed = values.get("status") == PageStatus.FAILED
         known = self._index.execute("SELECT 1 FROM page WHERE name = ?", (page,)).fetchone() is not None
-        row = (page, _key(_text(page).casefold()), page_id, request_id, failed, offset)
+        row = (page, _key(same_place(_text(page))), page_id, request_id, failed, offset)
         self._index.execute("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?)", row)
         return int(known)
 

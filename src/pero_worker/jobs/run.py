@@ -18,7 +18,7 @@ from pero_worker.jobs.claims import Claims
 from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.listener import MAX_FAILURES_KEPT, RunListener, Summary
 from pero_worker.jobs.making import DocumentMaking
-from pero_worker.jobs.notes import TEXT_LINES, TEXT_POLICY, note, noted
+from pero_worker.jobs.notes import LANGUAGE, TEXT_LINES, TEXT_POLICY, language_of, note, noted
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageTask, in_turns, open_documents
 from pero_worker.jobs.records import PageRecord, PageStatus
@@ -42,6 +42,8 @@ class RunOptions:
     """Resolution at which PDF pages are read that are not scans, and of images that do not tell theirs."""
     text: TextPolicy = TextPolicy.REDO
     """What becomes of text that PDFs have, in their searchable PDFs."""
+    language: str = ""
+    """Of the text, as BCP 47 writes it ('de', 'cs-CZ'), for PDF and TEI; '': not known."""
     blank_text: str = ""
     """What text files of pages without text hold: some programs refuse to import empty files."""
     text_lines: TextLines = TextLines.KEEP
@@ -86,6 +88,8 @@ def run(
         text=options.text,
         blank_text=options.blank_text,
         text_changed=noted(folder, TEXT_POLICY, TextPolicy.REDO) != options.text,
+        language=language_of(folder, options.language),
+        language_changed=options.language not in {"", noted(folder, LANGUAGE, "")},
         text_lines=options.text_lines,
         lines_changed=noted(folder, TEXT_LINES, TextLines.KEEP) != options.text_lines,
         bring=bring,
@@ -99,6 +103,7 @@ def run(
         current.finish()
         note(folder, TEXT_POLICY, options.text, TextPolicy.REDO)
         note(folder, TEXT_LINES, options.text_lines, TextLines.KEEP)
+        note(folder, LANGUAGE, collector.language, "")
     except KeyboardInterrupt:
         current.abandon()
     except _Cancelled:

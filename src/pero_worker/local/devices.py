@@ -15,15 +15,18 @@ _BYTES_A_PROCESS = 1_200_000_000
 def choose_devices(device: str, jobs: int | None, pages: int) -> tuple[str, ...]:
     """One device a worker process: one per GPU, else 'cpu' once per core.
 
-    `device` is 'auto', 'cpu', 'cuda' or 'cuda:N'; `jobs` None means as many as fit cores, memory and `pages`.
+    `device` is 'auto', 'cpu', 'cuda' or 'cuda:N'; `jobs` None means as many as fit cores and memory. There are never
+    more than `pages`.
     """
+    pages = max(1, pages)
+    jobs = jobs and min(jobs, pages)
     if device == "auto":
         device = "cuda" if _gpus() and _torch_has_cuda() else "cpu"
     if device == "cpu":
-        return ("cpu",) * max(1, jobs or min(_cores(), _processes_in_memory(), pages))
+        return ("cpu",) * (jobs or max(1, min(_cores(), _processes_in_memory(), pages)))
     if device == "cuda":
         gpus = [f"cuda:{i}" for i in range(max(1, _gpus()))]
-        count = jobs or min(len(gpus), max(1, pages))
+        count = jobs or min(len(gpus), pages)
         return tuple(gpus[i % len(gpus)] for i in range(count))
     if device.startswith("cuda:") and device[5:].isdigit():
         return (device,) * (jobs or 1)

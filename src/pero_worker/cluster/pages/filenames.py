@@ -7,7 +7,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Generic, TypeVar
 
-from pero_worker.names import bounded_name
+from pero_worker.names import bounded_name, same_place
 
 T = TypeVar("T")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\]")
@@ -28,12 +28,12 @@ class FileNames(Generic[T]):
     def add(self, name: str, content: T) -> str:
         """The name it got."""
         stem, dot, extension = name.rpartition(".")
-        candidate, number = name, self._next.get(name.casefold(), 2)
-        while candidate.casefold() in self._taken:
+        candidate, number = name, self._next.get(same_place(name), 2)
+        while same_place(candidate) in self._taken:
             candidate = f"{stem}_{number}{dot}{extension}" if stem else f"{name}_{number}"
             number += 1
-        self._next[name.casefold()] = number
-        self._taken.add(candidate.casefold())
+        self._next[same_place(name)] = number
+        self._taken.add(same_place(candidate))
         self.content[candidate] = content
         return candidate
 

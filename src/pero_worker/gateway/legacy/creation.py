@@ -8,7 +8,7 @@ from typing import Any
 
 from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.names import page_name_fault
-from pero_worker.gateway.store.jobs import NewPage
+from pero_worker.gateway.store.creation import NewPage
 
 _MAX_URL = 4000
 

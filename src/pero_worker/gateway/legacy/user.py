@@ -23,9 +23,12 @@ from pero_worker.gateway.middleware import trace
 from pero_worker.gateway.outcomes import page_content
 from pero_worker.gateway.receiving import Received, receive_part, receive_small
 from pero_worker.gateway.states import Api, Backend, PageState, legacy_state
+from pero_worker.gateway.store.closing import cancel_job
+from pero_worker.gateway.store.creation import NewJob, create_job
 from pero_worker.gateway.store.engines import numbered_engines
+from pero_worker.gateway.store.filling import accept_upload
 from pero_worker.gateway.store.idempotency import once
-from pero_worker.gateway.store.jobs import NewJob, accept_upload, cancel_job, create_job, pages_of
+from pero_worker.gateway.store.jobs import pages_of
 from pero_worker.gateway.store.schema import pages
 
 router = APIRouter(include_in_schema=False)

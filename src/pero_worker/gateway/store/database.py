@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,7 +15,6 @@ from pero_worker.errors import TransientError, UsageError
 from pero_worker.gateway.store.migrations import bring_up_to_date
 
 _BUSY_SECONDS = 30
-_WRITES = "pero_writes"
 
 
 class Database:
@@ -39,15 +39,17 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         with self._trouble(), self._engine.connect() as connection, connection.begin():
+            if self.is_sqlite:
+                _begin(connection, "BEGIN")
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Commits at the end, or rolls back when the block raises. In SQLite one writer at a time."""
-        with self._trouble(), self._turn, self._engine.connect() as plain:
-            connection = plain.execution_options(**{_WRITES: True})
-            with connection.begin():
-                yield connection
+        with self._trouble(), self._turn, self._engine.connect() as connection, connection.begin():
+            if self.is_sqlite:
+                _begin(connection, "BEGIN IMMEDIATE")
+            yield connection
 
     def close(self) -> None:
         self._engine.dispose()
@@ -56,6 +58,8 @@ class Database:
     def _trouble(self) -> Iterator[None]:
         try:
             yield
+        except sqlite3.OperationalError as error:
+            raise TransientError("the gateway's database does not answer") from error
         except DBAPIError as error:
             if error.connection_invalidated or type(error).__name__ in {"OperationalError", "InterfaceError"}:
                 raise TransientError("the gateway's database does not answer") from error
@@ -77,12 +81,13 @@ def _sqlite(url: str) -> Engine:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 30000", "cache_size = -8000"):
             connection.execute(f"PRAGMA {pragma}")
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
     return engine
+
+
+def _begin(connection: Connection, statement: str) -> None:
+    """Past SQLAlchemy: its events for this would cost every other statement as well."""
+    driver: Any = connection.connection.driver_connection
+    driver.execute(statement)
 
 
 def _postgresql(url: str) -> Engine:

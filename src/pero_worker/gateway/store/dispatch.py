@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 
-from sqlalchemy import Connection, RowMapping, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, exists, func, insert, select, update
 
 from pero_worker.gateway.states import Backend, PageState
-from pero_worker.gateway.store.jobs import mark_processing
+from pero_worker.gateway.store.progress import mark_processing
 from pero_worker.gateway.store.schema import engines, instances, keys, pages
+
+_WAITS = (
+    (pages.c.backend == Backend.FARM.value)
+    & (pages.c.state == PageState.WAITING.value)
+    & pages.c.engine.in_(bindparam("served", expanding=True))
+    & pages.c.image_uploaded.is_(True)
+)
+_OWNERS = select(keys.c.id, keys.c.share).where(exists().where(_WAITS, pages.c.owner == keys.c.id))
+_NEXT = (
+    select(pages)
+    .where(_WAITS, pages.c.owner == bindparam("owner"))
+    .order_by(pages.c.priority.desc(), pages.c.number)
+    .limit(bindparam("at_most"))
+    .with_for_update(skip_locked=True)
+)
+_CLAIM = update(pages).where(pages.c.id.in_(bindparam("which", expanding=True)))
+_IN_HAND = update(pages).where(pages.c.id == bindparam("which"), pages.c.state == PageState.PROCESSING.value)
 
 
 def engines_named(connection: Connection, names: Sequence[str]) -> Sequence[str]:
@@ -19,58 +36,31 @@ def engines_named(connection: Connection, names: Sequence[str]) -> Sequence[str]
 
 def waiting_owners(connection: Connection, served: Sequence[str]) -> Sequence[tuple[str, float]]:
     """Keys with pages that wait for one of the engines `served`, and their shares."""
-    waits = exists().where(
-        pages.c.backend == Backend.FARM.value,
-        pages.c.state == PageState.WAITING.value,
-        pages.c.owner == keys.c.id,
-        pages.c.engine.in_(served),
-        pages.c.image_uploaded.is_(True),
-    )
-    return [(owner, share) for owner, share in connection.execute(select(keys.c.id, keys.c.share).where(waits)).all()]
+    return [(owner, share) for owner, share in connection.execute(_OWNERS, {"served": list(served)}).all()]
 
 
 def claim_pages(
     connection: Connection, owner: str, served: Sequence[str], limit: int, instance: str, now: float
 ) -> Sequence[RowMapping]:
     """Takes an owner's next waiting pages for this gateway; no other gets them."""
-    query = (
-        select(pages)
-        .where(
-            pages.c.backend == Backend.FARM.value,
-            pages.c.state == PageState.WAITING.value,
-            pages.c.owner == owner,
-            pages.c.engine.in_(served),
-            pages.c.image_uploaded.is_(True),
-        )
-        .order_by(pages.c.priority.desc(), pages.c.number)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    rows = connection.execute(query).mappings().all()
+    wanted = {"served": list(served), "owner": owner, "at_most": limit}
+    rows = connection.execute(_NEXT, wanted).mappings().all()
     if rows:
-        connection.execute(
-            update(pages)
-            .where(pages.c.id.in_([row["id"] for row in rows]))
-            .values(state=PageState.PROCESSING.value, sent_by=instance, sent=None, changed=now)
-        )
+        values = {"state": PageState.PROCESSING.value, "sent_by": instance, "sent": None, "changed": now}
+        connection.execute(_CLAIM, {"which": [row["id"] for row in rows], **values})
         mark_processing(connection, sorted({row["job"] for row in rows}), now)
     return rows
 
 
 def confirm_sent(connection: Connection, page: str, now: float) -> None:
     """The carrier has the page for good: it need not be sent again if this gateway dies."""
-    connection.execute(
-        update(pages).where(pages.c.id == page, pages.c.state == PageState.PROCESSING.value).values(sent=now)
-    )
+    connection.execute(_IN_HAND, {"which": page, "sent": now})
 
 
 def unsend(connection: Connection, page: str, now: float) -> None:
     """The page could not be sent: it waits again."""
-    connection.execute(
-        update(pages)
-        .where(pages.c.id == page, pages.c.state == PageState.PROCESSING.value)
-        .values(state=PageState.WAITING.value, sent_by=None, sent=None, changed=now)
-    )
+    values = {"state": PageState.WAITING.value, "sent_by": None, "sent": None, "changed": now}
+    connection.execute(_IN_HAND, {"which": page, **values})
 
 
 def take_back(connection: Connection, instance: str, known: Set[str], now: float) -> int:

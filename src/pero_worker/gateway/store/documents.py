@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from pero_worker.gateway.states import Failure, PageState, ProcessingState
-from pero_worker.gateway.store.jobs import ROWS_AT_ONCE, end_job, find_job, tell_job
+from pero_worker.gateway.store.closing import end_job
+from pero_worker.gateway.store.jobs import ROWS_AT_ONCE, find_job, tell_job
 from pero_worker.gateway.store.schema import jobs, pages
 
 

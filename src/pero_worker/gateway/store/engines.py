@@ -5,10 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 
 from pero_worker.gateway.states import Backend
 from pero_worker.gateway.store.schema import engine_numbers, engines
+
+_ENGINE = select(engines).where(engines.c.id == bindparam("engine"))
 
 
 def find_engines(connection: Connection, **equal: object) -> Sequence[RowMapping]:
@@ -18,7 +20,7 @@ def find_engines(connection: Connection, **equal: object) -> Sequence[RowMapping
 
 
 def engine_by_id(connection: Connection, engine: str) -> RowMapping | None:
-    return connection.execute(select(engines).where(engines.c.id == engine)).mappings().first()
+    return connection.execute(_ENGINE, {"engine": engine}).mappings().first()
 
 
 def engines_of_name(connection: Connection, name: str) -> Sequence[str]:

@@ -10,6 +10,8 @@ from pero_worker.gateway.store.schema import events
 
 KEPT_SECONDS = 86_400.0
 _ORDER = 7_345_001
+_APPEND = insert(events)
+_IN_ORDER = text(f"SELECT pg_advisory_xact_lock({_ORDER})")
 
 
 def append_event(
@@ -17,8 +19,9 @@ def append_event(
 ) -> None:
     if connection.dialect.name == "postgresql":
         # Numbers become visible in their order: who has read up to one has missed none before it.
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ORDER})
-    connection.execute(insert(events).values(time=now, owner=owner, job=job, kind=kind, data=dict(data)))
+        connection.execute(_IN_ORDER)
+    row = {"time": now, "owner": owner, "job": job, "kind": kind, "data": dict(data)}
+    connection.execute(_APPEND, row)
 
 
 def events_after(connection: Connection, number: int, limit: int) -> Sequence[RowMapping]:

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 
 from pero_worker.gateway.keys import Key, Role, Secret, matches, new_id, split, whole_of
 from pero_worker.gateway.store.schema import keys
 
 _TOUCH_SECONDS = 60
+_NAMED = select(keys).where(keys.c.kid == bindparam("kid"))
+_BROUGHT = select(keys).where(keys.c.whole == bindparam("whole"))
 _FIELDS = tuple(Key.__dataclass_fields__)
 
 
 def find_key(connection: Connection, text: str, server_secret: str) -> Key | None:
     """The key whose text this is, active or not."""
     parts = split(text)
-    rows = connection.execute(select(keys).where(keys.c.kid == parts[0])).mappings().all() if parts else []
+    rows = connection.execute(_NAMED, {"kid": parts[0]}).mappings().all() if parts else []
     if not rows:
-        rows = connection.execute(select(keys).where(keys.c.whole == whole_of(text, server_secret))).mappings().all()
+        rows = connection.execute(_BROUGHT, {"whole": whole_of(text, server_secret)}).mappings().all()
     for row in rows:
         secret = Secret(kid=row["kid"], salt=row["salt"], digest=row["digest"], whole=row["whole"])
         if matches(text, secret, server_secret):

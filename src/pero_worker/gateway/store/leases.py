@@ -10,9 +10,10 @@ from sqlalchemy import Connection, RowMapping, exists, func, select, update
 
 from pero_worker.gateway.names import storable_line
 from pero_worker.gateway.states import Backend, Failure, PageState, ProcessingState
+from pero_worker.gateway.store.closing import close_pages, end_job
 from pero_worker.gateway.store.engines import engines_of_name
 from pero_worker.gateway.store.events import append_event
-from pero_worker.gateway.store.jobs import close_pages, end_job, find_job
+from pero_worker.gateway.store.jobs import find_job
 from pero_worker.gateway.store.schema import jobs, pages
 
 _MAX_AMOUNT = 1e12

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Select, exists, func, select, update
 
 from pero_worker.gateway.states import Api, Backend, PageState
-from pero_worker.gateway.store.jobs import mark_processing
+from pero_worker.gateway.store.progress import mark_processing
 from pero_worker.gateway.store.schema import engine_numbers, engines, jobs, keys, pages
 
 _TIMEOUT_SECONDS = 60.0

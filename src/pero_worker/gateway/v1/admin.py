@@ -16,8 +16,9 @@ from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.keys import Key, make_key
 from pero_worker.gateway.names import storable
 from pero_worker.gateway.states import FINAL_JOBS, Backend, PageState
+from pero_worker.gateway.store.closing import close_pages
 from pero_worker.gateway.store.engines import add_engine, change_engine, find_engines
-from pero_worker.gateway.store.jobs import close_pages, find_job
+from pero_worker.gateway.store.jobs import find_job
 from pero_worker.gateway.store.keys import add_key, all_keys, change_key, key_by_label, replace_secret
 from pero_worker.gateway.store.schema import engines, jobs
 from pero_worker.gateway.v1.archives import receive_archive

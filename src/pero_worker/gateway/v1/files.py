@@ -24,8 +24,10 @@ from pero_worker.gateway.middleware import trace
 from pero_worker.gateway.names import storable
 from pero_worker.gateway.receiving import Received, receive_part, receive_raw, receive_small
 from pero_worker.gateway.states import Backend
-from pero_worker.gateway.store.jobs import accept_upload, count_upload, find_page, spread_document
+from pero_worker.gateway.store.filling import accept_upload, count_upload
+from pero_worker.gateway.store.jobs import find_page
 from pero_worker.gateway.store.schema import jobs
+from pero_worker.gateway.store.spreading import spread_document
 from pero_worker.gateway.v1.access import allowed_job, check_new, new_job, no_image, page_of_job, processing_job
 from pero_worker.gateway.v1.replies import ok
 from pero_worker.inputs.documents import count_pages

@@ -17,9 +17,11 @@ from pero_worker.gateway.keys import Key, Role
 from pero_worker.gateway.limits import check_quota
 from pero_worker.gateway.middleware import trace
 from pero_worker.gateway.states import FINAL_JOBS, Api, Backend, ProcessingState
+from pero_worker.gateway.store.closing import cancel_job
+from pero_worker.gateway.store.creation import NewJob, NewPage, create_job
 from pero_worker.gateway.store.engines import choose_engine, engine_by_id
 from pero_worker.gateway.store.idempotency import once
-from pero_worker.gateway.store.jobs import NewJob, NewPage, cancel_job, create_job, find_job, pages_of
+from pero_worker.gateway.store.jobs import find_job, pages_of
 from pero_worker.gateway.store.schema import engines, jobs
 from pero_worker.gateway.v1.access import allowed_job
 from pero_worker.gateway.v1.leases import change_as_worker

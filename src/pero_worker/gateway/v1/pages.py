@@ -29,9 +29,11 @@ from pero_worker.gateway.names import storable
 from pero_worker.gateway.outcomes import page_content
 from pero_worker.gateway.searchable import write_pdf
 from pero_worker.gateway.states import Backend, PageState
+from pero_worker.gateway.store.closing import cancel_job, retry_pages
 from pero_worker.gateway.store.engines import engine_by_id
 from pero_worker.gateway.store.idempotency import once
-from pero_worker.gateway.store.jobs import cancel_job, expire_job, find_page, retry_pages
+from pero_worker.gateway.store.jobs import find_page
+from pero_worker.gateway.store.retention import expire_job
 from pero_worker.gateway.store.schema import pages, results
 from pero_worker.gateway.v1.access import allowed_job, no_image
 from pero_worker.gateway.v1.models import PDF, Retry

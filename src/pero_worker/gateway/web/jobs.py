@@ -13,10 +13,11 @@ from starlette.responses import Response
 
 from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.states import FINAL_JOBS, OPEN_PAGES, PageState
+from pero_worker.gateway.store.closing import cancel_job, retry_pages
 from pero_worker.gateway.store.engines import engine_by_id
 from pero_worker.gateway.store.events import last_event
-from pero_worker.gateway.store.jobs import cancel_job, expire_job, retry_pages
 from pero_worker.gateway.store.listing import can_retry, first_names, list_failures, list_jobs, list_pages, page_counts
+from pero_worker.gateway.store.retention import expire_job
 from pero_worker.gateway.v1.access import allowed_job
 from pero_worker.gateway.web.render import go_to, show
 from pero_worker.gateway.web.visit import Reader, Visit, Writer

@@ -13,7 +13,7 @@ from pero_worker.gateway.endings import DEFAULT_FORMATS
 from pero_worker.gateway.names import storable_line
 from pero_worker.gateway.states import Backend, ProcessingState
 from pero_worker.gateway.store.engines import find_engines
-from pero_worker.gateway.store.jobs import start_without
+from pero_worker.gateway.store.filling import start_without
 from pero_worker.gateway.store.listing import engine_figures
 from pero_worker.gateway.v1.engines import natural
 from pero_worker.gateway.web.forms import read_form
