@@ -8,7 +8,11 @@ from datetime import datetime
 from enum import IntEnum
 
 from pero_worker.cluster.registry.moves import MoveNote
+from pero_worker.cluster.registry.payloads import PayloadSettings
 from pero_worker.cluster.registry.workers import WorkerState
+
+PAYLOAD_STORE = "payload store"
+"""As a server that may be away."""
 
 
 class Severity(IntEnum):
@@ -98,6 +102,8 @@ class Look:
     """Messages that are no pages."""
     away: tuple[tuple[str, str], ...] = ()
     """Servers that do not answer: name and reason."""
+    payloads: PayloadSettings = field(default_factory=PayloadSettings)
+    """Where images and results lie beside RabbitMQ."""
     alarms: tuple[str, ...] = ()
     """RabbitMQ's, as it words them: `low on disk`, `low on memory`."""
 

@@ -124,6 +124,10 @@ class PayloadDesk:
                 self._ahead.expect(reference)
         return beside
 
+    def stores(self) -> list[ObjectStore]:
+        """All of them."""
+        return [self._store(url) for url in self.settings.stores.values()]
+
     def release(self, references: Iterable[str]) -> None:
         """Nobody needs them any more: they are removed soon, or when they are old."""
         for text in references:

@@ -20,7 +20,8 @@ from pero_worker.wire.tree import TREE
 
 DEFAULT_MIN_BYTES = 64_000
 """What is smaller travels in the message: fetching it would take longer."""
-DEFAULT_KEEP_DAYS = 30
+DEFAULT_KEEP_DAYS = 30.0
+MIN_KEEP_DAYS = 0.05
 _OWN_PREFIX = "job."
 _OWN_QUEUES = frozenset({"gateway.results"})
 _MOST = 1000
@@ -68,6 +69,9 @@ def decode_settings(value: bytes | None) -> PayloadSettings:
     """What makes no sense counts as unset."""
     found = wire.decode_info(value or b"")
     usual = PayloadSettings()
+    if _like(MIN_KEEP_DAYS, found.get("keep_days")) < MIN_KEEP_DAYS:
+        # Nobody can mean that everything is removed at once.
+        del found["keep_days"]
     return PayloadSettings(**{one.name: _like(getattr(usual, one.name), found.get(one.name)) for one in fields(usual)})
 
 
@@ -94,10 +98,10 @@ def save_settings(client: KazooClient, settings: PayloadSettings) -> None:
 
 
 def follow_settings(client: KazooClient, told: Callable[[PayloadSettings], object]) -> None:
-    """Calls `told` with the settings, now and whenever they change."""
+    """Calls `told` with the settings, now and whenever they change, until it returns False."""
 
-    def look(value: bytes | None, _stat: object) -> None:
-        told(decode_settings(value))
+    def look(value: bytes | None, _stat: object) -> bool:
+        return told(decode_settings(value)) is not False
 
     DataWatch(client, TREE.payloads, look)
 

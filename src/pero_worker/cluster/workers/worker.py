@@ -18,6 +18,7 @@ from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.logs.sender import sending_logs
 from pero_worker.cluster.opening import follow_servers, payload_desk
 from pero_worker.cluster.payloads.desk import PayloadDesk
+from pero_worker.cluster.payloads.sweep import Sweeper
 from pero_worker.cluster.registry.servers import FTP, list_names
 from pero_worker.cluster.workers.footprint import check_device, kind_of, memory_for_models, memory_in_use
 from pero_worker.cluster.workers.settings import ClusterWorkerSettings
@@ -92,6 +93,8 @@ def run_worker(
         )
         worker = _put_together(settings, broker, coordinator, models, payloads, clock)
         payloads.wants = worker.wants
+        sweeper = Sweeper(client, payloads)
+        sweeper.start()
 
         def give_back_page() -> None:
             """By closing the connection under it."""
@@ -123,6 +126,7 @@ def run_worker(
                 broker.close()
                 coordinator.close()
                 models.close()
+                sweeper.stop()
                 payloads.close()
     return not lifetime.stop.is_set()
 

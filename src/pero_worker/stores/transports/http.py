@@ -32,6 +32,7 @@ from pero_worker.stores.transports.tls import client_context
 from pero_worker.stores.transports.webdav import MAX_LISTING_BYTES, entries_in
 
 _NO_SUCH_PARENT = 409
+_NOT_IMPLEMENTED = 501
 
 
 class _NoParentError(StageError):
@@ -169,7 +170,7 @@ class Http:
         except aiohttp.ClientResponseError as error:
             if error.status in {401, 403}:
                 raise login_refused(location) from error
-            if error.status >= 500 or error.status in {408, 425, 429}:
+            if (error.status >= 500 and error.status != _NOT_IMPLEMENTED) or error.status in {408, 425, 429}:
                 raise away(location, OSError(f"it answers {error.status} {error.message}")) from error
             raise StageError(f"{location}: the server answers {error.status} {error.message}") from error
         except aiohttp.ClientConnectorCertificateError as error:

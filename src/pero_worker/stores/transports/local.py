@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -124,4 +125,6 @@ class Local:
         except PermissionError as error:
             raise forbidden(self._location) from error
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise missing(self._location) from error  # A link, which nobody put there who had a right to.
             raise away(self._location, error) from error
