@@ -19,8 +19,8 @@ from pero_worker.jobs.books import BookSettings, named_hosts
 from pero_worker.jobs.combine import check
 from pero_worker.jobs.job import Job, JobRequest, OpenWorkforce, run_job
 from pero_worker.jobs.listener import NullListener, Summary
+from pero_worker.jobs.options import RunOptions
 from pero_worker.jobs.records import PageRecord
-from pero_worker.jobs.run import RunOptions
 from pero_worker.local.devices import choose_devices
 from pero_worker.local.machine import LocalSettings
 from pero_worker.local.workforce import local_workforce

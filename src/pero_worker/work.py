@@ -23,6 +23,8 @@ class Delivery:
     """Earlier deliveries during which the worker died without a word, where the broker counts them."""
     redelivered: bool = False
     """Whether another worker had it before, of which it is not known how far it got."""
+    traceparent: str = ""
+    """The place in a trace that came with it, and goes on with what becomes of it (W3C); '' = none."""
     bytes_beside: int = 0
     """Of payloads that the message refers to."""
 

@@ -109,6 +109,8 @@ def test_the_page_of_the_cluster_says_what_status_says(cluster: TestCluster, tmp
             assert {problem["subject"] for problem in problems} >= {"pero.dead", "watchdog"}
             for problem in problems:
                 assert problem["subject"] in page and problem["text"] in page and problem["remedy"] in page
+            czech = unescape(client.get("/web/cluster", headers={"Accept-Language": "cs"}).text)
+            assert "watchdog: žádný nevede" in czech and "1 nepoužitelná zpráva" in czech and "none leads" not in czech
             assert "watchdog: none leads" in page and "it is <i>no</i> request" in page
             assert client.get("/web/cluster/letters").text.count("&lt;i&gt;no&lt;/i&gt;") == 1
             sent = client.post("/web/cluster/letters", data={"1": "on", "action": "replay"}, headers=own)

@@ -28,8 +28,9 @@ from pero_worker.cluster.pages.download import DownloadCounts, Layout, download
 from pero_worker.cluster.pages.requestfolders import RequestFolders
 from pero_worker.cluster.pages.resulttree import ResultTree
 from pero_worker.inputs.discover import discover
+from pero_worker.jobs.options import RunOptions
 from pero_worker.jobs.outputs import OutputFolder
-from pero_worker.jobs.run import RunOptions, run
+from pero_worker.jobs.run import run
 from pero_worker.jobs.workforce import PageOutcome
 from pero_worker.wire.requests import encode_request
 from pero_worker.work import Delivery, QueueState

@@ -275,3 +275,55 @@ def test_what_was_read_goes_back_to_viewers_and_to_escriptorium(ocr: Ocr, server
     assert page.name == "0001_f. 1r.jpg"
     assert all(len(line.baseline) >= 2 for line in page.lines())
     assert "neither" in export("iiif", out, tmp_path / "e.zip.none", "--base-url", "https://x", expect=4)
+
+
+def test_a_login_in_an_address_opens_what_is_locked_and_is_seen_nowhere(
+    ocr: Ocr, server: Library, tmp_path: Path
+) -> None:
+    """Whoever names it, the user or a document."""
+    service, own = Service(locked="Reading room"), "Basic bWU6c2VAY3JldA=="  # me:se@cret
+    key, server.key = server.key, own
+    server.services["/image/3/closed"] = service
+    hidden = server.home.replace("http://", "http://me:se%40cret@")
+    plain = server.home.replace("http://", "http://me:se@cret@")
+    mets = (
+        f'<mets {XLINK}><fileSec><fileGrp USE="MAX"><file ID="a"><FLocat xlink:href="none.jpg"/></file><file ID="b">'
+        f'<FLocat xlink:href="ftp://me:se@cret@x.example/b.jpg"/></file></fileGrp></fileSec></mets>'
+    )
+    try:
+        server.put(
+            "/relative.json", manifest(canvas(1, {"id": "image/3/closed/full/max/0/default.jpg", "type": "Image"}))
+        )
+        inside = json.dumps(manifest(canvas(1, served("closed")), canvas(2, {"id": "HOME/none", "type": "Image"})))
+        server.put("/inside.json", inside.replace("HOME", plain))
+        server.put("/mets.xml", mets, "text/xml")
+        server.put("/broken.json", b"{")
+        said = []
+        for number, (address, status, answers) in enumerate(
+            [
+                (f"{hidden}/relative.json", 0, ["done"]),
+                (f"{plain}/inside.json", 3, ["done", "failed"]),
+                (f"{plain}/mets.xml", 3, ["failed", "failed"]),
+                (f"{plain}/broken.json", 4, []),
+                (f"{plain}/nowhere", 4, []),
+            ]
+        ):
+            out = f"out{number}"
+            done, report = ocr(address, "--formats", "page,tei,markdown,pdf", out=out, expect=status)
+            assert sorted(record["status"] for record in report.values()) == answers, report
+            said += [done.stdout, done.stderr, *map(json.dumps, report.values())]
+            if "failed" not in answers[:1] and answers:
+                command = [sys.executable, "-m", "pero_worker", "export", "iiif", str(tmp_path / out), address]
+                command += ["--base-url", "https://texts.example.org"]
+                environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+                exported = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+                said += [exported.stdout, exported.stderr]
+    finally:
+        server.key = key
+    said += [
+        path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file() and "cache" not in path.parts
+    ]
+    assert len(said) > 20 and not [text for text in said if "cret" in text]
+    assert sum("image/3/closed" in text for text in said) >= 2, "addresses are told, without their login"
+    given = {headers.get("Authorization") for path, headers in server.asked if path == "/nowhere"}
+    assert given == {own}

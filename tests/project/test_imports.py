@@ -21,6 +21,7 @@ NOUNS = {
     "clock",
     "geometry",
     "names",
+    "messages",
     "text",
     "processes",
     "supervisor",
@@ -30,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "wire": set(),
     "brokers": {"wire"},
     "coordinators": {"wire"},
+    "tracing": {"brokers", "wire"},
     "stores": {"wire"},
     "models": {"stores", "wire"},
     "engines": set(),
@@ -43,8 +45,8 @@ ALLOWED: dict[str, set[str]] = {
     "local": {"jobs", "brokers", "coordinators", "engines", "inputs", "models", "wire", "worker"},
     "ocrd": {"cli", "client", "cluster", "engines", "formats", "inputs", "jobs", "local", "models", "worker"},
     "cluster": {
-        "jobs", "brokers", "coordinators", "engines", "formats", "inputs", "models", "servers", "stores", "wire",
-        "worker",
+        "jobs", "brokers", "coordinators", "engines", "formats", "inputs", "models", "servers", "stores",
+        "tracing", "wire", "worker",
     },
 }  # fmt: skip
 

@@ -21,9 +21,10 @@ from pero_worker.inputs.discover import discover
 from pero_worker.jobs.combine import combine_results
 from pero_worker.jobs.convert import convert
 from pero_worker.jobs.listener import NullListener, Summary
+from pero_worker.jobs.options import RunOptions
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.records import read_report
-from pero_worker.jobs.run import RunOptions, run
+from pero_worker.jobs.run import run
 from pero_worker.page import Line, Page, Region
 
 PAGES = ("1", "10", "2", "three_0001", "three_0002", "three_0003", "box/4")

@@ -19,7 +19,8 @@ from pero_worker.inputs.iiif.image import description_of
 from pero_worker.inputs.pictures import PictureBringer, PictureOptions
 from pero_worker.inputs.web.addresses import AddressRules
 from pero_worker.inputs.web.cache import WebCache
-from pero_worker.inputs.web.fetch import AnswerError, Fetcher, FetchOptions, parse_header
+from pero_worker.inputs.web.fetch import AnswerError, Fetcher, FetchOptions
+from pero_worker.inputs.web.logins import parse_header
 from pero_worker.inputs.web.pace import HostPace, pause_before_try, retry_after_of
 from pero_worker.testing import StandingClock
 

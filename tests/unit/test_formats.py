@@ -16,8 +16,9 @@ from pero_worker.errors import UsageError
 from pero_worker.formats import formats_help, installed_formats, parse_formats
 from pero_worker.inputs.discover import discover
 from pero_worker.jobs.listener import Summary
+from pero_worker.jobs.options import RunOptions
 from pero_worker.jobs.outputs import OutputFolder
-from pero_worker.jobs.run import RunOptions, run
+from pero_worker.jobs.run import run
 
 NUMBERS = """
 from pero_worker.errors import PageError

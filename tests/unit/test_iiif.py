@@ -10,7 +10,8 @@ import pytest
 from pero_worker.errors import NoInputError, UsageError
 from pero_worker.inputs.books import Book, chosen, safe_name
 from pero_worker.inputs.iiif.image import candidates, check_size, description_of, description_urls, tiles
-from pero_worker.inputs.iiif.presentation import kind_of, label_of, members, read_manifest
+from pero_worker.inputs.iiif.presentation import kind_of, members, read_manifest
+from pero_worker.inputs.iiif.resources import label_of
 from pero_worker.inputs.jsontext import parse_json
 
 SERVICE3 = {"id": "https://x/i/p1", "type": "ImageService3", "profile": "level2"}

@@ -14,9 +14,9 @@ from test_run import Workforce
 from pero_worker.errors import NoInputError, StageError, UsageError
 from pero_worker.jobs.job import Job, JobRequest, JobState, OpenWorkforce
 from pero_worker.jobs.listener import RunListener
+from pero_worker.jobs.options import RunOptions
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.records import PageRecord, PageStatus
-from pero_worker.jobs.run import RunOptions
 from pero_worker.jobs.workforce import PageOutcome
 
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from library import library
+from test_run import Workforce
 
+from pero_worker.clock import SystemClock
 from pero_worker.engines.registry import needs_layout
 from pero_worker.errors import PageError
 from pero_worker.formats import pagexml
 from pero_worker.formats.alto_read import is_alto
 from pero_worker.inputs.naming import SourceDocument
+from pero_worker.inputs.web.addresses import AddressRules
+from pero_worker.inputs.web.fetch import FetchOptions
 from pero_worker.jobs.beside import layout_of
+from pero_worker.jobs.books import BookSettings
+from pero_worker.jobs.job import JobRequest, run_job
+from pero_worker.jobs.listener import NullListener
+from pero_worker.jobs.options import RunOptions
 from pero_worker.jobs.plan import PageTask
 from pero_worker.jobs.records import Fingerprint
 from pero_worker.page import Line, Page, Region
@@ -145,3 +155,74 @@ def test_alto_in_tenths_of_a_millimetre_fits_the_image(tmp_path: Path) -> None:
     assert found is not None
     line = next(iter(fitted(pagexml.read(found.content), 400, 200).lines()))
     assert line.polygon[0] == (20, 40)
+
+
+class Reader(Workforce):
+    """Keeps the lines that its pages come with."""
+
+    def __init__(self, *, wants_layout: bool) -> None:
+        super().__init__({})
+        self.wants_layout = wants_layout
+        self.layouts: dict[str, str] = {}
+
+    def hand_in(self, page_id: str, task: PageTask) -> None:
+        found = layout_of(task) if self.wants_layout else None
+        self.layouts[task.name] = pagexml.read(found.content).name if found else ""
+        super().hand_in(page_id, task)
+
+
+@pytest.mark.parametrize("wanted", [True, False], ids=["read text", "find lines, too"])
+@pytest.mark.parametrize("saved", [True, False], ids=["mets saved", "mets at its address"])
+def test_lines_that_lie_elsewhere_are_fetched_for_those_who_want_them(
+    tmp_path: Path, wanted: bool, saved: bool
+) -> None:
+    groups = {"MAX": "image/jpeg", "FULLTEXT": "text/xml", "OCR-D-SEG-LINE": "application/vnd.prima.page+xml"}
+    files = {"MAX": "1234", "FULLTEXT": "12", "OCR-D-SEG-LINE": "13"}
+    with library() as server:
+        for number in files["MAX"]:
+            server.put_picture(f"/{number}/MAX")
+        server.put("/1/FULLTEXT", ALTO, "text/xml")
+        server.put("/2/FULLTEXT", ALTO, "text/xml")
+        server.put("/1/OCR-D-SEG-LINE", XML, "text/xml")
+        server.put("/3/OCR-D-SEG-LINE", b"<html/>", "text/html")
+
+        def group(name: str) -> str:
+            place = "HOME/" if saved or name == "MAX" else ""
+            listed = (
+                f'<file ID="{name}{n}" MIMETYPE="{groups[name]}"><FLocat LOCTYPE="URL" x:href="{place}{n}/{name}"/></file>'
+                for n in files[name]
+            )
+            return f'<fileGrp USE="{name}">{"".join(listed)}</fileGrp>'
+
+        def page(number: str) -> str:
+            pointers = (f'<fptr FILEID="{name}{number}"/>' for name in groups if number in files[name])
+            return f'<div TYPE="page" ID="P{number}">{"".join(pointers)}</div>'
+
+        pages = "".join(map(page, files["MAX"]))
+        mets = (
+            '<mets xmlns="http://www.loc.gov/METS/" xmlns:x="http://www.w3.org/1999/xlink">'
+            f'<fileSec>{"".join(map(group, groups))}</fileSec><structMap TYPE="PHYSICAL">{pages}</structMap></mets>'
+        )
+        address = server.put("/mets.xml", mets, "text/xml")
+        (tmp_path / "saved.xml").write_text(mets.replace("HOME", server.home))
+        reader = Reader(wants_layout=wanted)
+        request = JobRequest(
+            paths=[str(tmp_path / "saved.xml") if saved else address],
+            output=tmp_path / "out",
+            options=RunOptions(formats=("page",)),
+            workforce=lambda _folder, _listener: nullcontext(reader),
+            books=BookSettings(
+                cache=tmp_path / "cache", fetching=FetchOptions(rate=1000, rules=AddressRules(allow_private=True))
+            ),
+        )
+        summary = run_job(request, NullListener(), SystemClock())
+        asked = {path for path, _ in server.asked}
+    if not wanted:
+        assert reader.layouts == dict.fromkeys(("P1", "P2", "P3", "P4"), "")
+        assert asked <= {"/mets.xml", *(f"/{number}/MAX" for number in "1234")}
+        return
+    assert reader.layouts == {"P1": "p1.png", "P2": "", "P4": ""}
+    assert {"/1/OCR-D-SEG-LINE", "/2/FULLTEXT"} <= asked and "/1/FULLTEXT" not in asked
+    (failure,) = summary.failures
+    assert failure.page == "P3"
+    assert f"{server.home}/3/OCR-D-SEG-LINE: the PAGE XML cannot be used" in failure.error

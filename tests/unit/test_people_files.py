@@ -23,10 +23,10 @@ from pero_worker.inputs.naming import SourceDocument
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.job import JobRequest, run_job
 from pero_worker.jobs.listener import NullListener, RunListener, Summary
+from pero_worker.jobs.options import RunOptions
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask, in_turns, open_documents
 from pero_worker.jobs.report import Report
-from pero_worker.jobs.run import RunOptions
 from pero_worker.jobs.workforce import DeathListener, PageOutcome
 from pero_worker.page import Page
 from pero_worker.request import Payload, Request, StageLog, StageStatus
@@ -38,7 +38,7 @@ LOG = StageLog(host_id="w", stage="s", start=START, end=START, status=StageStatu
 class Crew:
     """Reads every page as an empty one."""
 
-    pipeline, version = "p", "1"
+    pipeline, version, wants_layout = "p", "1", False
 
     def __init__(self, *, dies_after: int | None = None) -> None:
         self.order: list[str] = []

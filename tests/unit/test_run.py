@@ -14,10 +14,11 @@ from pero_worker.formats import pagexml
 from pero_worker.inputs.discover import discover
 from pero_worker.jobs import run as module
 from pero_worker.jobs.listener import Summary
+from pero_worker.jobs.options import RunOptions
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
 from pero_worker.jobs.records import PageRecord
-from pero_worker.jobs.run import RunOptions, run
+from pero_worker.jobs.run import run
 from pero_worker.jobs.workforce import DeathListener, PageOutcome
 from pero_worker.page import Page
 from pero_worker.request import Payload, Request, StageLog, StageStatus
@@ -32,6 +33,7 @@ class Workforce:
 
     pipeline = "p"
     version = "1"
+    wants_layout = False
 
     def __init__(self, xml: dict[str, bytes]) -> None:
         self.xml = xml

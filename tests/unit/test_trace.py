@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pero_worker.errors import OutputError, UsageError
+from pero_worker.messages import said
 from pero_worker.stage import Cost, Sharing
 from pero_worker.testing import StandingClock
 from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
@@ -36,7 +37,7 @@ SEEN = Snapshot(
 def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
     file, clock = tmp_path / "trace.jsonl", StandingClock()
     with Recorder(file, clock) as recorder:
-        recorder(SEEN, [Move(worker="w1", stages=("ocr",), reason="why")])
+        recorder(SEEN, [Move(worker="w1", stages=("ocr",), why=(said("fixed_rule"),))])
     assert list(read_trace(file)) == [(clock.now().timestamp(), SEEN)]
 
 
@@ -52,7 +53,7 @@ def test_a_frame_is_written_when_something_is_different_and_not_all_the_time(tmp
         recorder(other, [])
         clock.sleep(2)
         recorder(longer, [])  # nothing but time has passed
-        recorder(longer, [Move(worker="w1", stages=(), reason="why")])
+        recorder(longer, [Move(worker="w1", stages=(), why=(said("fixed_rule"),))])
     assert [seen for _, seen in read_trace(file)] == [SEEN, other, longer]
 
 

@@ -17,6 +17,7 @@ from pero_worker.gateway.web.lines import MAX_LINES, pairs, shown_lines, worst_f
 from pero_worker.gateway.web.render import POLICY
 from pero_worker.gateway.web.visit import own_path
 from pero_worker.gateway.web.words import LANGUAGES, choose_language, words_of
+from pero_worker.messages import ENGLISH, said
 from pero_worker.page import Line, Page, Region, Word
 
 HOME = Path(__file__).parents[2]
@@ -41,6 +42,35 @@ def test_every_catalogue_says_all_that_the_others_say(language: str) -> None:
             assert set(text) == FORMS[language], key
             assert not isinstance(other, str)
             assert all(fields(form) == fields(other["other"]) for form in text.values()), key
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_whatever_a_cluster_says_can_be_said_in_each_language(language: str) -> None:
+    said = words_of(language).said
+    assert said.keys() == ENGLISH.keys()
+    for kind, text in said.items():
+        model = ENGLISH[kind]
+        forms, models = ([one] if isinstance(one, str) else list(one.values()) for one in (text, model))
+        assert isinstance(text, str) or set(text) == FORMS[language], kind
+        assert isinstance(text, str) == isinstance(model, str), kind
+        assert all(fields(form) <= fields(models[-1]) | {"n"} and form.strip() for form in forms), kind
+        # Commands are the same in each language, or they could not be typed.
+        commands = {command for one in models for command in re.findall(r"pero-worker [a-z]+(?: [a-z]+)?", one)}
+        assert all(command in form for form in forms for command in commands), kind
+
+
+def test_what_is_quoted_stays_english_and_harmless() -> None:
+    problem = said("not_loaded", reason="<b>no\x1b[31m</b> {stage}\u202e", stage="o'cr")
+    told = words_of("cs").tell(problem)
+    assert told == 'nedá se načíst: <span lang="en">&lt;b&gt;no\\x1b[31m&lt;/b&gt; {stage}\\u202e</span>'
+    assert str(words_of("de").tell(problem.remedy)).endswith("stage rollback o&#39;cr")
+    assert words_of("en").tell(problem) == "cannot be loaded: &lt;b&gt;no\\x1b[31m&lt;/b&gt; {stage}\\u202e"
+
+
+def test_what_the_watchdog_said_is_said_in_czech() -> None:
+    then = said("stage_then", stage="ocr", pages=said("pages", n=3), doing=said("done_in", seconds=12.4), load=4.25)
+    assert words_of("cs").tell(then) == "ocr: 3 stránky, hotovo za 12 s, načtení 4,2 s"
+    assert str(then) == "ocr: 3 pages, done in 12 s, 4.2 s to load"
 
 
 def test_templates_and_modules_say_only_what_the_catalogues_know() -> None:

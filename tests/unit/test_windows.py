@@ -209,7 +209,7 @@ def test_many_are_acknowledged_with_one_word_and_none_that_is_still_in_hand(
     intake = Intake(channel, 1, lambda *_: None)
     intake.begin("q", "w")
     for tag in range(1, 6):
-        channel.on["q"](channel, spec.Basic.Deliver(delivery_tag=tag, redelivered=False), None, b"")
+        channel.on["q"](channel, spec.Basic.Deliver(delivery_tag=tag, redelivered=False), spec.BasicProperties(), b"")
     for tags in done:
         intake.acknowledge(tags)
     assert channel.answers == answers

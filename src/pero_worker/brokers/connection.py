@@ -52,7 +52,7 @@ class Connection:
         access: BrokerAccess,
         *,
         prefetch: int,
-        on_arrival: Callable[[Link, str, int, bytes, bool], None],
+        on_arrival: Callable[[Link, str, int, bytes, bool, str], None],
         on_connected: Callable[[], None],
     ) -> None:
         """Without servers it waits for `use`. From its own thread it calls `on_arrival` with a message: link, queue,

@@ -13,14 +13,17 @@ from typing import Any
 from pika import spec
 from pika.channel import Channel
 
+from pero_worker.wire.queues import traceparent_of
+
 _TAG_BYTES = 200
 
 
 class Intake:
     """On an open channel of its own."""
 
-    def __init__(self, channel: Channel, number: int, arrive: Callable[[str, int, bytes, bool], None]) -> None:
-        """`number`: of the connection; `arrive` is called with queue, tag, body, and whether somebody had it before."""
+    def __init__(self, channel: Channel, number: int, arrive: Callable[[str, int, bytes, bool, str], None]) -> None:
+        """`number`: of the connection; `arrive` is called with queue, tag, body, whether somebody had it before, and
+        its place in a trace."""
         self.channel = channel
         self._number = number
         self._arrive = arrive
@@ -90,9 +93,9 @@ class Intake:
         self._in_hand.pop(tag, None)
         self.channel.basic_nack(tag, requeue=True)
 
-    def _received(self, queue: str, _channel: object, method: Any, _properties: object, body: bytes) -> None:
+    def _received(self, queue: str, _channel: object, method: Any, properties: Any, body: bytes) -> None:
         self._in_hand[method.delivery_tag] = None
-        self._arrive(queue, method.delivery_tag, body, method.redelivered)
+        self._arrive(queue, method.delivery_tag, body, method.redelivered, traceparent_of(properties.headers))
 
     def _cancelled(self, method: Any) -> None:
         """RabbitMQ ends a consumer when its queue is deleted."""

@@ -11,14 +11,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-import pika
 import pika.exceptions as amqp
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 from pika.channel import Channel
 
 from pero_worker.brokers.intake import Intake
 from pero_worker.brokers.transport import hasten
-from pero_worker.brokers.window import REFUSED_BY_SIZE, Sending, Window, refused
+from pero_worker.brokers.window import REFUSED_BY_SIZE, Sending, Window, refused, wire_properties
 from pero_worker.errors import PeroWorkerError, RequestError, TransientError
 from pero_worker.wire import queues as wire
 from pero_worker.work import QueueState
@@ -39,7 +38,7 @@ class Link:
         connection: BlockingConnection,
         number: int,
         prefetch: int,
-        arrive: Callable[[Link, str, int, bytes, bool], None],
+        arrive: Callable[[Link, str, int, bytes, bool, str], None],
     ) -> None:
         self.number = number
         self._connection = connection
@@ -194,9 +193,7 @@ class Link:
         return bool(dropped)
 
     def publish(self, queue: str, body: bytes, priority: int, headers: dict[str, str] | None = None) -> None:
-        properties = pika.BasicProperties(
-            delivery_mode=wire.PERSISTENT, priority=wire.priority(priority), headers=headers
-        )
+        properties = wire_properties(priority, headers)
         if not self._publishing.is_open:
             self._publishing = self._confirming_channel()
         try:

@@ -60,7 +60,7 @@ class RabbitQueues:
         """Messages in hand return to their queues."""
         self._connection.close()
 
-    def _arrive(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool) -> None:
+    def _arrive(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool, traceparent: str) -> None:
         """What a broker does with messages; none come here."""
 
     def _begin_connection(self) -> None:

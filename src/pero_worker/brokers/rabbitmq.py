@@ -68,14 +68,14 @@ class RabbitBroker(RabbitQueues):
             self.give_back(arrival.delivery)
         return None
 
-    def publish(self, queue: str, body: bytes, priority: int = 0) -> None:
+    def publish(self, queue: str, body: bytes, priority: int = 0, traceparent: str = "") -> None:
         """Waits for the broker's confirmation. RequestError: no such queue, or too large; TransientError: try again."""
-        self._connection.call(lambda link: link.publish(queue, body, priority))
+        self._connection.call(lambda link: link.publish(queue, body, priority, wire.headers_of(traceparent)))
 
     def hand_on(self, delivery: Delivery, queue: str, body: bytes, priority: int = 0) -> None:
         def publish_first(link: Link) -> None:
             self._tag(link, delivery)
-            link.publish(queue, body, priority)
+            link.publish(queue, body, priority, wire.headers_of(delivery.traceparent))
 
         self._settle(delivery, lambda link, tag: link.intake.acknowledge([tag]), publish_first)
 
@@ -97,7 +97,10 @@ class RabbitBroker(RabbitQueues):
             except TransientError as error:
                 finished(error)
             else:
-                link.send(Sending(queue=queue, body=body, priority=priority, answers=tag, done=finished))
+                trace = delivery.traceparent
+                link.send(
+                    Sending(queue=queue, body=body, priority=priority, traceparent=trace, answers=tag, done=finished)
+                )
 
         with self._settled:
             self._on_way += 1
@@ -121,8 +124,8 @@ class RabbitBroker(RabbitQueues):
         def publish_first(link: Link) -> None:
             self._tag(link, delivery)
             link.declare(wire.DEAD_LETTERS)
-            headers = {wire.REASON: reason[:_MAX_REASON_LENGTH], wire.ORIGIN: delivery.queue}
-            link.publish(wire.DEAD_LETTERS, delivery.body, 0, headers)
+            why = {wire.REASON: reason[:_MAX_REASON_LENGTH], wire.ORIGIN: delivery.queue}
+            link.publish(wire.DEAD_LETTERS, delivery.body, 0, wire.headers_of(delivery.traceparent, why))
 
         self._settle(delivery, lambda link, tag: link.intake.acknowledge([tag]), publish_first)
 
@@ -147,8 +150,6 @@ class RabbitBroker(RabbitQueues):
         """Messages in hand return to their queues."""
         self.wake()
         super().close()
-
-    # -- the inside --------------------------------------------------------------------------------------------
 
     def _serve(self, queues: tuple[str, ...], consumer: str, timeout: float) -> None:
         link = self._connection.link
@@ -176,8 +177,9 @@ class RabbitBroker(RabbitQueues):
         self._held.clear()
         self._arrivals.begin_connection()
 
-    def _arrive(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool) -> None:
-        self._arrivals.add(link, self._delivery(link, queue, tag, body, redelivered, self._expect(queue, body)))
+    def _arrive(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool, traceparent: str) -> None:
+        beside = self._expect(queue, body)
+        self._arrivals.add(link, self._delivery(link, queue, tag, body, traceparent, redelivered, beside))
 
     def _limit(self, link: Link, messages: int) -> None:
         self._connection.limit(link, messages)
@@ -188,18 +190,17 @@ class RabbitBroker(RabbitQueues):
             link.intake.give_back(tag)
 
     def _delivery(
-        self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool = False, bytes_beside: int = 0
+        self, link: Link, queue: str, tag: int, body: bytes, trace: str, again: bool = False, beside: int = 0
     ) -> Delivery:
         number = next(self._numbers)
         self._held[number] = (link.number, tag)
-        return Delivery(tag=number, queue=queue, body=body, redelivered=redelivered, bytes_beside=bytes_beside)
+        return Delivery(tag=number, queue=queue, body=body, redelivered=again, traceparent=trace, bytes_beside=beside)
 
     def _take(self, link: Link, queue: str) -> tuple[Delivery, dict[str, Any]] | None:
-        found = link.take(queue)
-        if found is None:
+        if (found := link.take(queue)) is None:
             return None
         tag, headers, body = found
-        return self._delivery(link, queue, tag, body), headers
+        return self._delivery(link, queue, tag, body, wire.traceparent_of(headers)), headers
 
     def _is_current(self, connection: int) -> bool:
         link = self._connection.link

@@ -38,6 +38,8 @@ class Sending:
     """As it is sent."""
     priority: int = 0
     """Messages with a higher one go first."""
+    traceparent: str = ""
+    """Its place in a trace; '' = none."""
     answers: int = 0
     """Tag of the delivery that is acknowledged once this is confirmed; 0 = none."""
     done: Done
@@ -96,14 +98,14 @@ class Window:
             self._sent += 1
             self._on_way[self._sent] = sending
             self._alone = large
-            channel.basic_publish("", sending.queue, sending.body, self._of(sending.priority), mandatory=True)
+            channel.basic_publish("", sending.queue, sending.body, self._of(sending), mandatory=True)
 
-    def _of(self, priority: int) -> pika.BasicProperties:
-        if priority not in self._properties:
-            self._properties[priority] = pika.BasicProperties(
-                delivery_mode=wire.PERSISTENT, priority=wire.priority(priority)
-            )
-        return self._properties[priority]
+    def _of(self, sending: Sending) -> pika.BasicProperties:
+        if sending.traceparent:
+            return wire_properties(sending.priority, wire.headers_of(sending.traceparent))
+        if sending.priority not in self._properties:
+            self._properties[sending.priority] = wire_properties(sending.priority)
+        return self._properties[sending.priority]
 
     def _confirmed(self, frame: Any) -> None:
         method = frame.method
@@ -134,6 +136,11 @@ class Window:
         for sending in lost:
             sending.done(refused(reason, sending.body, certain=len(lost) == 1))
         self._open_channel(self.opened)
+
+
+def wire_properties(priority: int, headers: dict[str, str] | None = None) -> pika.BasicProperties:
+    """Of a message, as upstream sets them."""
+    return pika.BasicProperties(delivery_mode=wire.PERSISTENT, priority=wire.priority(priority), headers=headers)
 
 
 def refused(reason: amqp.ChannelClosedByBroker, body: bytes, *, certain: bool = True) -> PeroWorkerError:

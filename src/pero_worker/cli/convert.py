@@ -52,7 +52,7 @@ def convert_command(
     from pero_worker.clock import SystemClock
     from pero_worker.jobs.combine import check
     from pero_worker.jobs.convert import convert
-    from pero_worker.jobs.run import RunOptions
+    from pero_worker.jobs.options import RunOptions
     from pero_worker.processes import Lifetime, OnSignal
 
     wanted = parse_formats(formats)

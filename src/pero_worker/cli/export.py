@@ -15,7 +15,7 @@ from pero_worker.errors import NoInputError
 from pero_worker.inputs.books import Book
 from pero_worker.inputs.mets.pages import MetsOptions
 from pero_worker.inputs.opening import BookOptions
-from pero_worker.inputs.web.addresses import AddressRules
+from pero_worker.inputs.web.addresses import AddressRules, without_login
 from pero_worker.inputs.web.fetch import FetchOptions
 from pero_worker.jobs.books import BookSettings, named_hosts, opened_books
 from pero_worker.jobs.export import write_iiif, zip_for_escriptorium
@@ -49,7 +49,7 @@ def iiif(
     with opened_books(settings, SystemClock()) as books:
         found = books.open(source, True) if books.open is not None else None
     if not found or not isinstance(found[0], Book):
-        raise NoInputError(f"{source} is neither a IIIF manifest nor a METS")
+        raise NoInputError(f"{without_login(source)} is neither a IIIF manifest nor a METS")
     number = write_iiif(results, found[0], base_url, picture_url or f"{base_url.rstrip('/')}/pictures")
     say(f"{counted(number, 'page')} in {results / 'iiif/manifest.json'}")
 

@@ -143,7 +143,7 @@ def gateway(
     listening = lambda url: say(f"listening on {url}")  # noqa: E731
     if cluster:
         access = cluster_access(connection_to(cluster))
-        with open_cluster(access) as opened, closing(ClusterOverview(access)) as overview:
+        with open_cluster(access, service="pero-gateway") as opened, closing(ClusterOverview(access)) as overview:
             backend = ClusterBackend(opened, _engines(engine or ()), SystemClock())
             serve(settings, backend, overview=overview, listening=listening)
         return

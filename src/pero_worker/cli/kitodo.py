@@ -27,7 +27,7 @@ from pero_worker.jobs.job import JobRequest, OpenWorkforce, run_job
 from pero_worker.jobs.kitodo import ResultFolder, check_folder, pictures_of, place_results
 from pero_worker.jobs.listener import NullListener, Summary
 from pero_worker.jobs.mets import MetsOutput, enter_results
-from pero_worker.jobs.run import RunOptions
+from pero_worker.jobs.options import RunOptions
 from pero_worker.local.machine import LocalSettings
 from pero_worker.local.workforce import local_workforce
 from pero_worker.models.pipelines import bundled_pipelines

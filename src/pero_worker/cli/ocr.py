@@ -188,11 +188,12 @@ def ocr(
     from pero_worker.inputs.opening import BookOptions
     from pero_worker.inputs.pictures import PictureOptions
     from pero_worker.inputs.web.addresses import AddressRules
-    from pero_worker.inputs.web.fetch import FetchOptions, parse_header
+    from pero_worker.inputs.web.fetch import FetchOptions
+    from pero_worker.inputs.web.logins import parse_header
     from pero_worker.jobs.books import BookSettings, named_hosts
     from pero_worker.jobs.combine import check
     from pero_worker.jobs.job import JobRequest
-    from pero_worker.jobs.run import RunOptions
+    from pero_worker.jobs.options import RunOptions
     from pero_worker.local.machine import LocalSettings
     from pero_worker.local.workforce import local_workforce
     from pero_worker.models.trust import TrustedArchives, judge_by

@@ -30,7 +30,7 @@ from pero_worker.inputs.web.fetch import FetchOptions
 from pero_worker.jobs.books import MAX_WARNINGS, BookSettings, check_pages, named_hosts, opened_books
 from pero_worker.jobs.claims import results_of
 from pero_worker.jobs.job import JobRequest
-from pero_worker.jobs.run import RunOptions
+from pero_worker.jobs.options import RunOptions
 from pero_worker.names import counted
 
 EPILOG = """
@@ -141,6 +141,7 @@ def publish_pages(
                     published,
                     lambda number: bar.update(task, completed=number),
                     bring=opened.bring,
+                    bring_layout=opened.bring_layout,
                 )
     finally:
         if not quiet and found is not None and (published.sent or published.failed):

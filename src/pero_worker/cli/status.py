@@ -24,6 +24,7 @@ from pero_worker.cluster.state import ClusterState, Problem, Severity
 from pero_worker.cluster.status import ClusterWatcher
 from pero_worker.cluster.telling import STAGE_HEADINGS, WORKER_HEADINGS, lead, moves, since, stage_rows, worker_rows
 from pero_worker.errors import TransientError
+from pero_worker.messages import to_plain
 from pero_worker.text import one_line
 
 EPILOG = """[bold]Examples[/bold]
@@ -115,8 +116,19 @@ def as_json_text(state: ClusterState) -> str:
     """One object: what was seen, the problems, and the word for the worst of them."""
     look = state.look
     stages = [{**asdict(stage), "rate": stage.rate, "seconds_left": stage.seconds_left} for stage in look.stages]
-    problems = [{**asdict(problem), "severity": problem.severity.name} for problem in state.problems]
-    found = {**asdict(look), "stages": stages, "problems": problems, "severity": state.severity.name}
+    problems = [
+        {
+            "severity": problem.severity.name,
+            "kind": problem.what.kind,
+            "subject": problem.subject,
+            "text": problem.text,
+            "remedy": problem.remedy,
+            "since": problem.since,
+        }
+        for problem in state.problems
+    ]
+    moves = [{**asdict(move), "why": [to_plain(one) for one in move.why]} for move in look.moves]
+    found = {**asdict(look), "moves": moves, "stages": stages, "problems": problems, "severity": state.severity.name}
     return json.dumps(found, default=_plain)
 
 

@@ -56,6 +56,7 @@ class GatewayWorkforce:
     def __init__(self, client: GatewayClient, clock: Clock, *, engine: str, version: str, dpi: int) -> None:
         self.pipeline = f"gateway:{engine}"
         self.version = version
+        self.wants_layout = False
         self._client = client
         self._clock = clock
         self._engine = engine

@@ -19,6 +19,7 @@ from pero_worker.cluster.registry.servers import MQ, list_servers, parse_names
 from pero_worker.coordinators.session import session
 from pero_worker.errors import TransientError
 from pero_worker.stores.location import StoreAccess
+from pero_worker.tracing.rabbit import open_rabbit
 from pero_worker.wire.servers import Server
 from pero_worker.wire.tree import TREE
 
@@ -59,10 +60,12 @@ def open_broker(
     access: BrokerAccess,
     *,
     wait: float = 15.0,
+    service: str = "pero-client",
     expect: Callable[[str, bytes], int] = lambda _queue, _body: 0,
 ) -> Iterator[RabbitBroker]:
-    """TransientError: it cannot be reached within `wait` seconds, or none is known. `expect`: as `RabbitBroker`."""
-    broker = RabbitBroker(broker_access(client, access), expect=expect)
+    """`service` names this program in traces; `expect`: as for `RabbitBroker`. TransientError: it cannot be reached
+    within `wait` seconds, or none is known."""
+    broker = open_rabbit(broker_access(client, access), service, expect=expect)
     try:
         if not access.servers:
             follow_servers(client, broker)
@@ -73,12 +76,12 @@ def open_broker(
 
 
 @contextmanager
-def open_cluster(access: ClusterAccess, *, wait: float = 15.0) -> Iterator[Cluster]:
+def open_cluster(access: ClusterAccess, *, wait: float = 15.0, service: str = "pero-client") -> Iterator[Cluster]:
     """TransientError: one of them cannot be reached within `wait` seconds."""
     with session(access.zookeeper) as client:
         payloads = payload_desk(client, access.store)
         try:
-            with open_broker(client, access.broker, wait=wait, expect=payloads.expect) as broker:
+            with open_broker(client, access.broker, wait=wait, service=service, expect=payloads.expect) as broker:
                 yield Cluster(zookeeper=client, broker=broker, payloads=payloads)
         finally:
             payloads.close()

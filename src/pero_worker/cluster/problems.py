@@ -8,6 +8,7 @@ from itertools import chain
 
 from pero_worker.cluster.payloads.followers import who_cannot_follow
 from pero_worker.cluster.state import Look, Problem, Severity, StageState
+from pero_worker.messages import said
 from pero_worker.wire.tree import TREE
 from pero_worker.work import WorkerStatus
 
@@ -34,16 +35,14 @@ def _servers(look: Look) -> Iterator[Problem]:
     for name, reason in look.away:
         yield Problem(
             severity=Severity.CRITICAL,
-            subject=name,
-            text=f"does not answer: {reason}",
-            remedy="start it, or correct its address; work goes on by itself when it is back",
+            about=said("name", name=name),
+            what=said("server_away", reason=reason),
         )
     for alarm in look.alarms:
         yield Problem(
             severity=Severity.CRITICAL,
-            subject="RabbitMQ",
-            text=f"it is {alarm} and takes no more pages: whoever publishes waits",
-            remedy="make room on its disk" if "disk" in alarm else "give it memory, or let workers empty its queues",
+            about=said("name", name="RabbitMQ"),
+            what=said("low_on_disk" if "disk" in alarm else "low_on_memory", alarm=alarm),
         )
 
 
@@ -51,64 +50,56 @@ def _watchdog(look: Look) -> Iterator[Problem]:
     if not look.leader and look.stages:
         yield Problem(
             severity=Severity.WARNING,
-            subject="watchdog",
-            text="none leads: workers keep what they hold, and nobody serves what is new",
-            remedy="pero-worker watchdog",
+            about=said("watchdog"),
+            what=said("no_watchdog"),
         )
 
 
 def _stages(look: Look, now: datetime) -> Iterator[Problem]:
     there = [worker for worker in look.workers if not worker.dead]
     for stage in look.stages:
-        subject = f"stage {stage.name}"
+        subject = said("stage", name=stage.name)
         waiting = stage.messages or 0
         if stage.messages is None and not any(name == "RabbitMQ" for name, _ in look.away):
             yield Problem(
                 severity=Severity.WARNING,
-                subject=subject,
-                text="has no queue: nothing can be sent to it",
-                remedy=f"pero-worker stage add {stage.name}",
+                about=subject,
+                what=said("no_queue", stage=stage.name),
             )
         if stage.trouble:
             yield Problem(
                 severity=Severity.CRITICAL if not stage.workers else Severity.WARNING,
-                subject=subject,
-                text=f"cannot be loaded: {stage.trouble}",
-                remedy=f"upload it again, or go back: pero-worker stage rollback {stage.name}",
+                about=subject,
+                what=said("not_loaded", reason=stage.trouble, stage=stage.name),
                 since=stage.trouble_since,
             )
         elif stage.disabled:
             if waiting:
                 yield Problem(
                     severity=Severity.WARNING,
-                    subject=subject,
-                    text=f"is disabled, and {_pages(waiting)} for it",
-                    remedy=f"pero-worker stage add {stage.name} --priority 0",
+                    about=subject,
+                    what=said("disabled", waiting=said("pages_wait", n=waiting), stage=stage.name),
                 )
         elif not there:
             if waiting:
                 yield Problem(
                     severity=Severity.CRITICAL,
-                    subject=subject,
-                    text=f"not served: there is no worker, and {_pages(waiting)}",
-                    remedy="pero-worker worker",
+                    about=subject,
+                    what=said("no_worker", waiting=said("pages_wait", n=waiting)),
                     since=stage.waiting_since,
                 )
         elif stage.needs and not any(stage.needs in worker.labels for worker in there):
             yield Problem(
                 severity=Severity.CRITICAL if waiting else Severity.WARNING,
-                subject=subject,
-                text=f"not served: no worker has the label {stage.needs}",
-                remedy=f"pero-worker worker --label {stage.needs}, or change what it needs: "
-                f"pero-worker stage add {stage.name} --needs ''",
+                about=subject,
+                what=said("no_label", label=stage.needs, stage=stage.name),
                 since=stage.waiting_since,
             )
         elif waiting and (still := _still_since(stage, now)):
             yield Problem(
                 severity=Severity.CRITICAL,
-                subject=subject,
-                text=f"stands still: {_pages(waiting)}, and none was done",
-                remedy="look at its workers' logs; pero-worker watchdog --dry-run says what the watchdog thinks",
+                about=subject,
+                what=said("stands_still", waiting=said("pages_wait", n=waiting)),
                 since=still,
             )
 
@@ -121,10 +112,8 @@ def _clocks(look: Look, now: datetime) -> Iterator[Problem]:
     if ahead > _CLOCKS_DIFFER_SECONDS:
         yield Problem(
             severity=Severity.WARNING,
-            subject="clocks",
-            text=f"this machine's is {ahead:.0f} s or more behind the servers', so ages are wrong, and what stands "
-            "still is noticed late",
-            remedy="set the clocks of all machines by NTP (timedatectl set-ntp true)",
+            about=said("clocks_of_all"),
+            what=said("clocks", seconds=ahead),
         )
 
 
@@ -140,21 +129,19 @@ def _still_since(stage: StageState, now: datetime) -> datetime | None:
 
 def _workers(look: Look) -> Iterator[Problem]:
     for worker in look.workers:
-        subject = f"worker {worker.name}"
+        subject = said("worker", name=worker.name)
         if worker.gone:
             yield Problem(
                 severity=Severity.WARNING,
-                subject=subject,
-                text="is gone without a word: it was killed, or its machine is away",
-                remedy=f"start it again, or forget it: pero-worker workers remove {worker.name}",
+                about=subject,
+                what=said("worker_gone", worker=worker.name),
                 since=worker.since,
             )
         elif not worker.dead and worker.status in _STUCK_STATUSES and worker.message:
             yield Problem(
                 severity=Severity.WARNING,
-                subject=subject,
-                text=f"{worker.status}: {worker.message.splitlines()[0]}",
-                remedy="it tries again by itself",
+                about=subject,
+                what=said("worker_stuck", status=worker.status, reason=worker.message.splitlines()[0]),
                 since=worker.since,
             )
 
@@ -165,9 +152,8 @@ def _payloads(look: Look) -> Iterator[Problem]:
         if stage in names:
             yield Problem(
                 severity=Severity.WARNING,
-                subject=f"worker {worker}",
-                text=f"serves stage {stage}, whose messages hold references, and cannot follow them: its pages fail",
-                remedy=f"stop it, or send whole messages there: pero-worker payloads set --inline {stage}",
+                about=said("worker", name=worker),
+                what=said("cannot_follow", stage=stage),
             )
 
 
@@ -177,22 +163,15 @@ def _nonsense(look: Look) -> Iterator[Problem]:
     for path in paths:
         yield Problem(
             severity=Severity.WARNING,
-            subject="ZooKeeper",
-            text=f"what stands at {path} makes no sense and counts as unset",
-            remedy="write it again (a stage's with pero-worker stage add), or remove that node",
+            about=said("name", name="ZooKeeper"),
+            what=said("nonsense", path=path),
         )
 
 
 def _letters(look: Look) -> Iterator[Problem]:
     if look.dead_letters:
-        number = look.dead_letters
         yield Problem(
             severity=Severity.WARNING,
-            subject="pero.dead",
-            text=f"{number} unusable message{'s' * (number != 1)}",
-            remedy="pero-worker dead list",
+            about=said("name", name="pero.dead"),
+            what=said("dead_letters", n=look.dead_letters),
         )
-
-
-def _pages(number: int) -> str:
-    return f"{number} page{'s wait' if number != 1 else ' waits'}"

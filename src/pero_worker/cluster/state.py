@@ -10,6 +10,7 @@ from enum import IntEnum
 from pero_worker.cluster.registry.moves import MoveNote
 from pero_worker.cluster.registry.payloads import PayloadSettings
 from pero_worker.cluster.registry.workers import WorkerState
+from pero_worker.messages import Message
 
 PAYLOAD_STORE = "payload store"
 """As a server that may be away."""
@@ -30,14 +31,25 @@ class Problem:
 
     severity: Severity
     """CRITICAL: pages stand still, or will soon."""
-    subject: str
+    about: Message
     """What it is about: `stage ocr`, `worker w1`, `RabbitMQ`."""
-    text: str
-    """What is wrong, in a sentence."""
-    remedy: str
-    """What to do."""
+    what: Message
+    """What is wrong, in a sentence; its remedy says what to do."""
     since: datetime | None = None
     """When it began, in UTC, where that is known."""
+
+    @property
+    def subject(self) -> str:
+        """In English, as the next two."""
+        return str(self.about)
+
+    @property
+    def text(self) -> str:
+        return str(self.what)
+
+    @property
+    def remedy(self) -> str:
+        return str(self.what.remedy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

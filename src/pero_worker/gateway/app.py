@@ -53,7 +53,7 @@ def make_app(gateway: Gateway) -> FastAPI:
     app.add_exception_handler(Exception, _bug)
     app.add_middleware(BodyLimit, limit=gateway.settings.max_json)
     app.add_middleware(Paths)
-    app.add_middleware(RequestLog, enabled=gateway.settings.request_log)
+    app.add_middleware(RequestLog, enabled=gateway.settings.request_log, traces=gateway.traces)
     return app
 
 

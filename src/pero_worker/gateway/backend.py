@@ -28,6 +28,8 @@ class Work:
     whole_file: bool = True
     priority: int = 0
     """Pages with a higher one go first."""
+    traceparent: str = ""
+    """Its place in a trace; '' = none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

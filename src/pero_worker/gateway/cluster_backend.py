@@ -110,7 +110,7 @@ class ClusterBackend:
         broker, stage = self._cluster.broker, work.stages[0]
         try:
             packed = self._cluster.payloads.pack(request, stage)
-            broker.publish(stage, encode_request(packed), request.priority)
+            broker.publish(stage, encode_request(packed), request.priority, work.traceparent)
         except RequestError as error:
             if broker.state(stage) is None:
                 self._trouble = f"the cluster has no stage {stage!r}: see pero-worker stage list"

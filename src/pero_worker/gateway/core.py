@@ -15,6 +15,7 @@ from pero_worker.gateway.overview import NoOverview, Watching
 from pero_worker.gateway.settings import GatewaySettings
 from pero_worker.gateway.store.database import Database
 from pero_worker.gateway.store.keys import find_key, needs_touch, touch
+from pero_worker.gateway.traces import PageTraces
 from pero_worker.jobs.apart import ProcessApart
 
 _APART_SECONDS = 120.0
@@ -44,6 +45,8 @@ class Gateway:
     """Opens files that may crash it."""
     limiter: RateLimiter
     """How many requests a key may make."""
+    traces: PageTraces | None = None
+    """Who is told where pages' time goes; None: nobody."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the process is to end."""
 

@@ -197,6 +197,7 @@ class Dispatcher:
             stages=self._engines[row["engine"]],
             source=f"{row['job']}/{row['name']}",
             priority=row["priority"],
+            traceparent=self._gateway.traces.sending(row, self._gateway.now()) if self._gateway.traces else "",
         )
         try:
             if row["frames"] is None and count_pages(path) != 1:
@@ -217,7 +218,7 @@ class Dispatcher:
 
     def _conclude(self, outcome: WorkOutcome) -> None:
         query = (
-            select(pages.c.job, pages.c.name, pages.c.state, jobs.c.formats)
+            select(pages.c.job, pages.c.name, pages.c.state, pages.c.attempts, jobs.c.formats)
             .join(jobs, jobs.c.id == pages.c.job)
             .where(pages.c.id == outcome.page)
         )
@@ -226,6 +227,8 @@ class Dispatcher:
         if row is None or row["state"] not in OPEN_PAGES:
             self._fair.settle(outcome.page, None)
         else:
+            if self._gateway.traces and outcome.request and not self._backend.carried:
+                self._gateway.traces.read_here(outcome.request, row["attempts"])
             self._finish(outcome.page, row["job"], self._ending(outcome, row))
         outcome.settle()
 

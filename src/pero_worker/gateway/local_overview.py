@@ -15,7 +15,7 @@ from pero_worker.cluster.pages.dead import DeadLetter
 from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.cluster.state import ClusterState, Look, Problem, Severity, StageState
 from pero_worker.coordinators.memory import MemoryCoordinator
-from pero_worker.names import counted
+from pero_worker.messages import Message, said
 from pero_worker.ports import Clock
 from pero_worker.processes import RECYCLED
 from pero_worker.request import StageLog, StageStatus
@@ -106,21 +106,18 @@ class LocalOverview:
         if self._trouble():
             yield Problem(
                 severity=Severity.CRITICAL,
-                subject="workers",
-                text=f"no page is read: {self._trouble()}",
-                remedy="correct that, and start the gateway again",
+                about=said("worker_processes"),
+                what=said("no_reading", reason=self._trouble()),
             )
         now = self._clock.now()
         late = [death for death in tuple(self._deaths) if (now - death.when).total_seconds() < _TOLD_FOR_SECONDS]
         if late:
             last = late[-1]
-            lost = f" with {counted(last.pages, 'page')} in hand" if last.pages else ""
-            text = f"{len(late)} worker processes" if len(late) > 1 else "a worker process"
+            lost = said("in_hand", n=last.pages) if last.pages else ""
             yield Problem(
                 severity=Severity.WARNING,
-                subject="workers",
-                text=f"{text} died and {'were' if len(late) > 1 else 'was'} replaced; the last {_end(last)}{lost}",
-                remedy=f"nothing if it stays at that; else see {self._log_file}",
+                about=said("worker_processes"),
+                what=said("workers_died", n=len(late), end=_end(last), lost=lost, file=str(self._log_file)),
                 since=last.when,
             )
 
@@ -132,10 +129,10 @@ class LocalOverview:
         return 0
 
 
-def _end(death: _Death) -> str:
+def _end(death: _Death) -> Message:
     if death.exit_code < 0:
         try:
-            return f"by {signal.Signals(-death.exit_code).name}"
+            return said("died_by_signal", signal=signal.Signals(-death.exit_code).name)
         except ValueError:
-            return f"by signal {-death.exit_code}"
-    return f"with status {death.exit_code}"
+            return said("died_by_signal", signal=-death.exit_code)
+    return said("died_with_status", status=death.exit_code)

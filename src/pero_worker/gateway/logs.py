@@ -7,11 +7,19 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from pero_worker.tracing import is_wanted
+from pero_worker.tracing.spans import trace_of
+
 _OF_RECORDS = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime", "color_message", "taskName"})
 
 
 class JsonLines(logging.Formatter):
-    """Time, level, logger, message, whatever was given as `extra`, and the trace of an exception."""
+    """Time, level, logger, message, whatever was given as `extra`, and the trace of an exception; with `traced` the id
+    of the trace of the page that a line is about."""
+
+    def __init__(self, traced: bool = False) -> None:
+        super().__init__()
+        self._traced = traced
 
     def format(self, record: logging.LogRecord) -> str:
         values: dict[str, object] = {
@@ -22,6 +30,8 @@ class JsonLines(logging.Formatter):
         }
         extra = {name: value for name, value in record.__dict__.items() if name not in _OF_RECORDS}
         values.update({name: value for name, value in extra.items() if value is not None})
+        if self._traced and isinstance(page := extra.get("page"), str):
+            values["trace_id"] = trace_of(page)
         if record.exc_info:
             values["exception"] = self.formatException(record.exc_info)
         return json.dumps(values, default=str)
@@ -30,7 +40,7 @@ class JsonLines(logging.Formatter):
 def log_json(level: int) -> None:
     """From now on the program's log goes to stderr as JSON."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonLines(is_wanted()))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -11,6 +11,8 @@ import time
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pero_worker.gateway.traces import PageTraces, noted
+
 logger = logging.getLogger("pero_worker.gateway.requests")
 trace: contextvars.ContextVar[str] = contextvars.ContextVar("trace", default="")
 """The id of the request that is being answered."""
@@ -38,9 +40,11 @@ class Paths:
 class RequestLog:
     """Gives a request its id, takes a client's own if it is one, and logs what came of it: never its headers."""
 
-    def __init__(self, app: ASGIApp, enabled: bool = True) -> None:
+    def __init__(self, app: ASGIApp, enabled: bool = True, traces: PageTraces | None = None) -> None:
+        """`traces` is told of requests that bring or take pages."""
         self._app = app
         self._enabled = enabled
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,9 +52,9 @@ class RequestLog:
             return
         wanted = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         name = wanted.decode() if _ID.fullmatch(wanted) else secrets.token_hex(8)
-        token = trace.set(name)
+        token, pages = trace.set(name), noted.set([] if self._traces else None)
         scope.setdefault("state", {})
-        begun, status = time.perf_counter(), 0
+        begun, status, when = time.perf_counter(), 0, time.time()
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -64,7 +68,10 @@ class RequestLog:
         try:
             await self._app(scope, receive, sending)
         finally:
+            if self._traces:
+                self._tell(self._traces, scope, name, status, when)
             trace.reset(token)
+            noted.reset(pages)
             if self._enabled:
                 logger.info(
                     "request",
@@ -77,6 +84,20 @@ class RequestLog:
                         "client": (scope.get("client") or ("",))[0],
                     },
                 )
+
+    def _tell(self, traces: PageTraces, scope: Scope, name: str, status: int, begun: float) -> None:
+        came = next((value for header, value in scope["headers"] if header == b"traceparent"), b"")
+        for page in noted.get() or ():
+            traces.asked(
+                page,
+                method=scope["method"],
+                path=scope["path"][:500],
+                status=status,
+                trace=name,
+                came=came,
+                begun=begun,
+                now=time.time(),
+            )
 
 
 class BodyLimit:

@@ -12,9 +12,10 @@ from pero_worker.gateway.bundle import member_of, stems_of
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.endings import PageEnd
 from pero_worker.gateway.states import Backend
-from pero_worker.gateway.store.jobs import pages_of
+from pero_worker.gateway.store.jobs import find_job, pages_of
 from pero_worker.gateway.store.progress import finish_page
 from pero_worker.gateway.store.schema import results
+from pero_worker.gateway.traces import note_page
 
 
 def settle_page(gateway: Gateway, job: str, end: PageEnd, contents: Mapping[str, bytes]) -> bool:
@@ -28,11 +29,15 @@ def settle_page(gateway: Gateway, job: str, end: PageEnd, contents: Mapping[str,
         for kind, path in written.items():
             files.write(path, contents[kind])
         with gateway.database.write() as connection:
-            if finish_page(connection, end, gateway.now()) is None:
+            page = finish_page(connection, end, gateway.now())
+            if page is None:
                 return False
             for kind, path in written.items():
                 files.place(path, files.page_result(job, end.page, kind))
             _note_results(connection, job, end.page, contents)
+            whole = find_job(connection, job) if gateway.traces else None
+    if gateway.traces and whole:
+        gateway.traces.ended(page, whole["created"], end, gateway.now())
     return True
 
 
@@ -48,6 +53,7 @@ def _note_results(connection: Connection, job: str, page: str, contents: Mapping
 
 def page_content(gateway: Gateway, job: RowMapping, page: RowMapping, kind: str) -> bytes | None:
     """A page's result: a file, or in the zip that a worker uploaded; None: it is gone."""
+    note_page(page["id"])
     try:
         return gateway.files.page_result(job["id"], page["id"], kind).read_bytes()
     except FileNotFoundError:

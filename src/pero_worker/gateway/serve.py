@@ -28,6 +28,7 @@ from pero_worker.gateway.housekeeping import Housekeeper
 from pero_worker.gateway.outbound import Outbound
 from pero_worker.gateway.overview import NoOverview, Overview, Watching
 from pero_worker.gateway.settings import GatewaySettings
+from pero_worker.gateway.traces import open_traces
 from pero_worker.gateway.webhooks import WebhookSender
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def serve(
     """
     with _alone(settings), _listen(settings) as listener:
         gateway = open_gateway(settings)
-        gateway.watching = Watching(overview or NoOverview())
+        gateway.watching, gateway.traces = Watching(overview or NoOverview()), open_traces()
         instance = str(uuid.uuid4())
         dispatcher = Dispatcher(gateway, backend, SystemClock(), instance, default_engine=default_engine)
         outbound = Outbound(allowed_hosts=settings.allowed_hosts)
@@ -77,6 +78,8 @@ def serve(
             library.close()
             gateway.apart.close()
             gateway.database.close()
+            if gateway.traces is not None:
+                gateway.traces.close()
 
 
 def _run(gateway: Gateway, listener: socket.socket, listening: Callable[[str], None]) -> None:

@@ -91,6 +91,8 @@ class BookPage:
     """METS: the ids of the page's files."""
     layout: Path | None = None
     """A file of this machine with its lines, PAGE or ALTO; None: none is listed, or none that may be read."""
+    layout_url: str = ""
+    """Where its lines are to be fetched, when they are not on this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ from pero_worker.inputs.iiif.presentation import kind_of, members, read_image_de
 from pero_worker.inputs.jsontext import MAX_BYTES, parse_json
 from pero_worker.inputs.mets.pages import MetsOptions, book_of
 from pero_worker.inputs.mets.read import read_mets
+from pero_worker.inputs.web.addresses import without_login
 from pero_worker.inputs.web.fetch import Fetcher
 
 _ACCEPT = (
@@ -97,6 +98,7 @@ class BookOpener:
         return self._books(_plain(path.read_bytes(), str(path)), str(path), path.parent)
 
     def _open_address(self, address: str) -> Sequence[Book | BookReference | FetchedFile]:
+        address = self.fetcher.without_login(address)
         try:
             if urlsplit(address).path.lower().endswith(".pdf"):
                 entry = self.fetcher.file(address)  # May be larger than a list.
@@ -161,7 +163,7 @@ class BookOpener:
         found = []
         for address, label in self._manifests(document, source):
             name = names.take(safe_name(label) or safe_name(_stem(address)) or "manifest")
-            found.append(BookReference(name=name, source=address, load=partial(self._member, address)))
+            found.append(BookReference(name=name, source=without_login(address), load=partial(self._member, address)))
             if len(found) > _MAX_MANIFESTS:
                 raise NoInputError(f"{source} leads to more than {_MAX_MANIFESTS} manifests")
         if not found:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +20,7 @@ from pero_worker.inputs.iiif.image import (
     description_urls,
     tiles,
 )
-from pero_worker.inputs.iiif.presentation import login_of
+from pero_worker.inputs.iiif.services import login_of
 from pero_worker.inputs.images import opened
 from pero_worker.inputs.jsontext import parse_json
 from pero_worker.inputs.opening import looks_like_book
@@ -56,6 +56,7 @@ class PictureBringer:
         """The picture as a file of this machine. PageError: it cannot be had."""
         if picture.file is not None:
             return picture.file
+        picture = self._without_login(picture)
         description, problem = self._described(picture)
         if self.options.tiles and description is not None and self.options.size == "max":
             try:
@@ -74,6 +75,13 @@ class PictureBringer:
             except _NoPictureError as error:
                 problem = problem or error
         raise problem or PageError("the page has no picture that can be asked for", permanent=True)
+
+    def _without_login(self, picture: Picture) -> Picture:
+        """Its addresses as they may be shown; the fetcher knows whom to send what."""
+        service = picture.service
+        if service is not None:
+            service = replace(service, id=self.fetcher.without_login(service.id))
+        return replace(picture, url=self.fetcher.without_login(picture.url), service=service)
 
     def _described(self, picture: Picture) -> tuple[ImageDescription | None, PageError | None]:
         """What the service says of the picture, or why it says nothing."""

@@ -11,6 +11,7 @@ from pero_worker.errors import PageError
 from pero_worker.formats import pagexml
 from pero_worker.formats.alto_read import is_alto, read
 from pero_worker.formats.pagexml_read import MAX_BYTES
+from pero_worker.inputs.web.addresses import shown
 from pero_worker.jobs.plan import PageTask
 from pero_worker.page import Page
 from pero_worker.request import Payload
@@ -24,7 +25,7 @@ def layout_of(task: PageTask) -> Payload | None:
     What a METS says to be the page's goes first. Looked for are `p1.xml`, `p1.page.xml`, `page/p1.xml`, `p1.alto.xml`
     and `alto/p1.xml` for the image p1. PageError: it is there and cannot be used.
     """
-    listed = task.listed.layout if task.listed else None
+    listed = task.layout or (task.listed.layout if task.listed else None)
     for path in (*([listed] if listed else []), *_places(task.path.parent, Path(task.image_name).stem)):
         try:
             if not path.is_file():
@@ -39,7 +40,8 @@ def layout_of(task: PageTask) -> Payload | None:
             else:
                 pagexml.read(data)
         except PageError as error:
-            raise PageError(f"{path}: {error}", permanent=True) from error
+            place = task.listed.layout_url if task.listed and path == task.layout else ""
+            raise PageError(f"{shown(place) or path}: {error}", permanent=True) from error
         return Payload(name=f"{task.image_name}_page.xml", content=data)
     return None
 

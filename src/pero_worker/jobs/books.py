@@ -20,6 +20,7 @@ from pero_worker.inputs.web.fetch import Fetcher, FetchOptions
 from pero_worker.jobs.plan import PageTask
 from pero_worker.ports import Clock
 
+_ACCEPT_LAYOUT = "application/vnd.prima.page+xml, application/alto+xml, application/xml, text/xml, */*;q=0.1"
 MAX_WARNINGS = 20
 """Of one book, that are shown."""
 
@@ -48,6 +49,8 @@ class Books:
     """As `discover` calls it; None: books are not opened."""
     bring: Callable[[PageTask], PageTask] = lambda task: task
     """The task with its picture on this machine. PageError: it cannot be had."""
+    bring_layout: Callable[[PageTask], PageTask] = lambda task: task
+    """The task with its lines on this machine. PageError: they cannot be had."""
 
 
 def named_hosts(paths: Iterable[str]) -> frozenset[str]:
@@ -77,8 +80,13 @@ def opened_books(settings: BookSettings | None, clock: Clock) -> Iterator[Books]
         picture = task.picture
         return task if picture is None or not task.is_remote else replace(task, file=bringer.bring(picture))
 
+    def bring_layout(task: PageTask) -> PageTask:
+        if task.listed is None or not task.is_layout_remote:
+            return task
+        return replace(task, layout=fetcher.document(task.listed.layout_url, accept=_ACCEPT_LAYOUT).path)
+
     opener = BookOpener(fetcher=fetcher, options=settings.reading, scratch=settings.cache / "unpacked")
     try:
-        yield Books(open=opener.open, bring=bring)
+        yield Books(open=opener.open, bring=bring, bring_layout=bring_layout)
     finally:
         fetcher.close()

@@ -17,10 +17,10 @@ from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.claims import Claims, in_the_way
 from pero_worker.jobs.finished import FinishedDocument, documents_in, folder_of, master_path
 from pero_worker.jobs.notes import language_of
+from pero_worker.jobs.options import RunOptions
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.records import read_report
 from pero_worker.jobs.report import Report
-from pero_worker.jobs.run import RunOptions
 from pero_worker.page import Page
 
 TEXT, PDF = "text", "pdf"

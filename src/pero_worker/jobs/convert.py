@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import pero_worker
 from pero_worker.errors import NoInputError, PageError
 from pero_worker.formats import DocumentFormat, TextLines
 from pero_worker.jobs.apart import ProcessApart
@@ -16,12 +15,12 @@ from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.combine import combine_results
 from pero_worker.jobs.finished import documents_in, task_of
 from pero_worker.jobs.listener import MAX_FAILURES_KEPT, RunListener, Summary
-from pero_worker.jobs.notes import LANGUAGE, TEXT_LINES, language_of, note, noted
+from pero_worker.jobs.notes import LANGUAGE, TEXT_LINES, note
+from pero_worker.jobs.options import RunOptions, collector_for
 from pero_worker.jobs.outputs import REPORT_NAME, OutputFolder
 from pero_worker.jobs.plan import PageTask
 from pero_worker.jobs.records import PageRecord, PageStatus, read_report
 from pero_worker.jobs.report import GROUP, Report
-from pero_worker.jobs.run import RunOptions
 from pero_worker.ports import Clock
 
 
@@ -42,21 +41,8 @@ def convert(
         raise NoInputError(f"{results} holds no results: there is no {REPORT_NAME} of a run in it")
     begun = clock.monotonic()
     with closing(OutputFolder(results)) as folder:
-        lines_changed = noted(folder, TEXT_LINES, TextLines.KEEP) != options.text_lines
         making = ProcessApart(time_limit=None)
-        collector = Collector(
-            folder=folder,
-            formats=options.formats,
-            clock=clock,
-            creator=f"pero-worker {pero_worker.__version__}",
-            apart=making,
-            text=options.text,
-            blank_text=options.blank_text,
-            language=language_of(folder, options.language),
-            language_changed=options.language not in {"", noted(folder, LANGUAGE, "")},
-            text_lines=options.text_lines,
-            lines_changed=lines_changed,
-        )
+        collector = replace(collector_for(folder, options, clock, apart=making), text_changed=False)
         report = Report(folder)
         claims = Claims(folder, report)
         current = _Conversion(collector, report, claims, listener, should_stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +13,8 @@ from urllib.parse import quote
 from pero_worker.errors import NoInputError, OutputError, UsageError
 from pero_worker.formats import pagexml
 from pero_worker.formats.iiif import CanvasText, annotation_page, manifest, old_manifest
-from pero_worker.inputs.books import Book, BookPage, Names
+from pero_worker.inputs.books import Book, BookPage, Names, Picture
+from pero_worker.inputs.web.addresses import without_login
 from pero_worker.jobs.confined import ConfinedFolder
 from pero_worker.jobs.mets import master_of, replace_file
 from pero_worker.jobs.records import PageRecord, PageStatus, read_report
@@ -58,10 +60,17 @@ def write_iiif(results: Path, book: Book, base_url: str, picture_url: str) -> in
     return read
 
 
+def _without_login(picture: Picture) -> Picture:
+    """As everybody may know it."""
+    service = picture.service and replace(picture.service, id=without_login(picture.service.id))
+    return replace(picture, url=without_login(picture.url), service=service)
+
+
 def _canvas(
     listed: BookPage, record: PageRecord | None, read: tuple[int, int] | None, base: str, pictures: str
 ) -> CanvasText:
-    picture = listed.picture
+    picture = listed.picture and _without_login(listed.picture)
+    listed = replace(listed, picture=picture)
     if picture is not None and picture.url and not picture.region:
         address = picture.url
     elif picture is not None and picture.service is not None:

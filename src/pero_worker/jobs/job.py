@@ -16,9 +16,10 @@ from pero_worker.jobs.books import MAX_WARNINGS, BookSettings, check_pages, open
 from pero_worker.jobs.claims import results_of
 from pero_worker.jobs.combine import combine_results
 from pero_worker.jobs.listener import NullListener, RunListener, Summary
+from pero_worker.jobs.options import RunOptions
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.records import PageRecord, PageStatus, read_report
-from pero_worker.jobs.run import RunOptions, run
+from pero_worker.jobs.run import run
 from pero_worker.jobs.workforce import Workforce
 from pero_worker.ports import Clock
 
@@ -106,6 +107,7 @@ def run_job(
                     clock,
                     should_stop=should_stop,
                     bring=books.bring,
+                    bring_layout=books.bring_layout,
                 )
             if request.options.combine and not summary.interrupted:
                 summary.documents_failed += combine_results(folder, request.options)

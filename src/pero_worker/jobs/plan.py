@@ -61,6 +61,8 @@ class PageTask:
     """As a book lists it."""
     file: Path | None = None
     """A file of its own, when a book lists it; None: it is to be fetched."""
+    layout: Path | None = None
+    """A file with its lines that was fetched; None: there is none, or it was not asked for."""
 
     @property
     def path(self) -> Path:
@@ -81,6 +83,11 @@ class PageTask:
     def is_remote(self) -> bool:
         """Whether the picture has to be fetched."""
         return self.picture is not None and self.file is None
+
+    @property
+    def is_layout_remote(self) -> bool:
+        """Whether its lines have to be fetched, for those who want them."""
+        return self.layout is None and self.listed is not None and bool(self.listed.layout_url)
 
     @property
     def problem(self) -> str:

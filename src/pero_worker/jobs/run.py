@@ -8,17 +8,14 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
-import pero_worker
 from pero_worker.errors import PageError
-from pero_worker.formats import TextLines, TextPolicy
-from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES
 from pero_worker.inputs.discover import Documents
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.claims import Claims
 from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.listener import MAX_FAILURES_KEPT, RunListener, Summary
 from pero_worker.jobs.making import DocumentMaking
-from pero_worker.jobs.notes import LANGUAGE, TEXT_LINES, TEXT_POLICY, language_of, note, noted
+from pero_worker.jobs.options import RunOptions, collector_for, note_options
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageTask, in_turns, open_documents
 from pero_worker.jobs.records import PageRecord, PageStatus
@@ -30,28 +27,6 @@ from pero_worker.ports import Clock
 _POLL_SECONDS = 0.1
 _LOOK_AHEAD = 256
 """Pages; as many processes are started as there are pages for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """What is made of the documents."""
-
-    formats: tuple[str, ...]
-    """Names of the results' formats."""
-    dpi: int = 300
-    """Resolution at which PDF pages are read that are not scans, and of images that do not tell theirs."""
-    text: TextPolicy = TextPolicy.REDO
-    """What becomes of text that PDFs have, in their searchable PDFs."""
-    language: str = ""
-    """Of the text, as BCP 47 writes it ('de', 'cs-CZ'), for PDF and TEI; '': not known."""
-    blank_text: str = ""
-    """What text files of pages without text hold: some programs refuse to import empty files."""
-    text_lines: TextLines = TextLines.KEEP
-    """What becomes of line ends in text files."""
-    combine: bool = False
-    """Whether text and PDF of several pages and documents are made, too: see `combine.py`."""
-    max_pages: int = DEFAULT_MAX_PAGES
-    """Longer documents are refused."""
 
 
 class _Cancelled(Exception):
@@ -69,6 +44,7 @@ def run(
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     should_stop: Callable[[], bool] = lambda: False,
     bring: Bring = lambda task: task,
+    bring_layout: Bring = lambda task: task,
 ) -> Summary:
     """Has `workforce` do every page that an earlier run has not done.
 
@@ -77,33 +53,17 @@ def run(
     Ctrl-C ends the run within two seconds, and so does `should_stop`: the summary then says interrupted, and what was
     finished stays. StageError: the pipeline cannot be loaded.
     """
-    creator = f"pero-worker {pero_worker.__version__}"
     opening, making = ProcessApart(), ProcessApart(time_limit=None)
-    collector = Collector(
-        folder=folder,
-        formats=options.formats,
-        clock=clock,
-        creator=creator,
-        apart=making,
-        text=options.text,
-        blank_text=options.blank_text,
-        text_changed=noted(folder, TEXT_POLICY, TextPolicy.REDO) != options.text,
-        language=language_of(folder, options.language),
-        language_changed=options.language not in {"", noted(folder, LANGUAGE, "")},
-        text_lines=options.text_lines,
-        lines_changed=noted(folder, TEXT_LINES, TextLines.KEEP) != options.text_lines,
-        bring=bring,
-    )
+    collector = collector_for(folder, options, clock, apart=making, bring=bring)
     report = Report(folder)
     claims = Claims(folder, report)
-    current = _Run(workforce, options, listener, new_id, should_stop, collector, report, claims, opening)
+    layouts = bring_layout if workforce.wants_layout else None
+    current = _Run(workforce, options, listener, new_id, should_stop, collector, report, claims, opening, layouts)
     begun = clock.monotonic()
     try:
         current.recognise(documents)
         current.finish()
-        note(folder, TEXT_POLICY, options.text, TextPolicy.REDO)
-        note(folder, TEXT_LINES, options.text_lines, TextLines.KEEP)
-        note(folder, LANGUAGE, collector.language, "")
+        note_options(collector)
     except KeyboardInterrupt:
         current.abandon()
     except _Cancelled:
@@ -139,6 +99,7 @@ class _Run:
         report: Report,
         claims: Claims,
         opening: ProcessApart,
+        bring_layout: Bring | None,
     ) -> None:
         self._workforce = workforce
         self._options = options
@@ -149,6 +110,7 @@ class _Run:
         self._report = report
         self._claims = claims
         self._opening = opening
+        self._bring_layout = bring_layout
         self.finished = False
         """Whether every page is settled and in the report."""
         self._expected = 0
@@ -165,7 +127,7 @@ class _Run:
         tasks = self._missing(documents)
         first = tuple(islice(tasks, _LOOK_AHEAD))
         self._listener.started(self._workforce.start(len(first), self._listener.worker_died))
-        waiting = Supply(chain(first, tasks), self._collector.bring)
+        waiting = Supply(chain(first, tasks), self._collector.bring, self._bring_layout)
         handed_in: dict[str, PageTask] = {}
         try:
             self._feed(waiting, handed_in)

@@ -18,9 +18,11 @@ _THREADS = 4
 class Supply:
     """Hands out tasks that can be done now: those of this machine at once, others when their picture has come."""
 
-    def __init__(self, tasks: Iterator[PageTask], bring: Bring) -> None:
+    def __init__(self, tasks: Iterator[PageTask], bring: Bring, bring_layout: Bring | None = None) -> None:
+        """`bring_layout` None: lines that lie elsewhere are not asked for."""
         self._tasks = tasks
         self._bring = bring
+        self._bring_layout = bring_layout
         self._threads = ThreadPoolExecutor(_THREADS, "pictures")
         self._coming: dict[Future[PageTask], PageTask] = {}
         self._more = True
@@ -36,10 +38,10 @@ class Supply:
             task = next(self._tasks, None)
             if task is None:
                 self._more = False
-            elif not task.is_remote:
+            elif not task.is_remote and not (self._bring_layout and task.is_layout_remote):
                 return task, None
             else:
-                self._coming[self._threads.submit(self._bring, task)] = task
+                self._coming[self._threads.submit(self._fetch, task)] = task
         for future in [future for future in self._coming if future.done()][:1]:
             asked = self._coming.pop(future)
             try:
@@ -47,6 +49,10 @@ class Supply:
             except PageError as error:
                 return asked, error
         return None
+
+    def _fetch(self, task: PageTask) -> PageTask:
+        task = self._bring(task)
+        return self._bring_layout(task) if self._bring_layout else task
 
     def close(self) -> None:
         """What is being fetched comes to its end, for the next run."""

@@ -43,6 +43,10 @@ class Workforce(Protocol):
     def version(self) -> str:
         """Of the pipeline: pages are done again when it changes."""
 
+    @property
+    def wants_layout(self) -> bool:
+        """Whether pages come with their lines, where there are any."""
+
     def start(self, pages: int, on_death: DeathListener) -> int:
         """Before the first page of `pages`; how many workers there are, 0 = not known."""
 

@@ -45,7 +45,7 @@ class LocalWorkforce:
         self.pipeline = pipeline.name
         self.version = pipeline.version
         self._stages = tuple(stage.name for stage in pipeline.stages)
-        self._wants_layout = needs_layout(pipeline.stages[0].parsed())
+        self.wants_layout = needs_layout(pipeline.stages[0].parsed())
         self._settings = settings
         self._clock = clock
         self._machine = Machine(pipeline.stages, settings, log_file, clock)
@@ -60,7 +60,7 @@ class LocalWorkforce:
 
     def hand_in(self, page_id: str, task: PageTask) -> None:
         reference = file_reference(task.path, task.frame, self._settings.dpi)
-        layout = layout_of(task) if self._wants_layout else None
+        layout = layout_of(task) if self.wants_layout else None
         image = Payload(name=task.image_name, reference=reference)
         request = Request(
             uuid=page_id,

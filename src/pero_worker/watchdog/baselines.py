@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from pero_worker.messages import said
 from pero_worker.watchdog.snapshot import Move, Snapshot
 
 PAGES_A_TURN = 10
@@ -52,7 +53,7 @@ class UpstreamRule:
             on[name] += 1
             self._unlock[worker] = now + PAGES_A_TURN * mean[name] + MIN_TURN_SECONDS
             self._since.pop(name, None)
-            moves.append(Move(worker=worker, stages=(name,), reason="upstream's rule"))
+            moves.append(Move(worker=worker, stages=(name,), why=(said("rule_of_upstream"),)))
 
         best = max(stages, key=score, default=None)
         if best is None or score(best) <= 0:
@@ -88,7 +89,8 @@ class FixedSplit:
         places = [name for name, count in self._split.items() for _ in range(count - on[name])]
         free = [worker for worker in seen.workers if not worker.holds]
         return [
-            Move(worker=worker.name, stages=(name,), reason="fixed") for worker, name in zip(free, places, strict=False)
+            Move(worker=worker.name, stages=(name,), why=(said("fixed_rule"),))
+            for worker, name in zip(free, places, strict=False)
         ]
 
 

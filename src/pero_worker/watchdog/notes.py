@@ -52,7 +52,8 @@ class Notes:
             return
         now = self._clock.now()
         self._last_moves.extend(
-            MoveNote(when=now, worker=move.worker, stages=move.stages, reason=move.reason) for move in sent
+            MoveNote(when=now, worker=move.worker, stages=move.stages, reason=move.reason, why=move.why)
+            for move in sent
         )
         with suppress(KazooException, *CONNECTION_ERRORS):
             write_moves(self._client, tuple(self._last_moves))

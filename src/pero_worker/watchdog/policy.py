@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import chain
 from math import inf
 
-from pero_worker.names import counted
+from pero_worker.messages import Message, said
 from pero_worker.watchdog.board import Board, PlannedWorker, StageLoad
 from pero_worker.watchdog.snapshot import Move, Snapshot
 
@@ -94,7 +94,7 @@ class _Planner:
         for worker in chain.from_iterable(self._free.values()):
             if worker.view.holds:
                 self._moves[worker.view.name] = Move(
-                    worker=worker.view.name, stages=(), reason="what it held is not to be served"
+                    worker=worker.view.name, stages=(), why=(said("not_to_be_served"),)
                 )
         return tuple(self._moves.values())
 
@@ -130,7 +130,7 @@ class _Planner:
         if worker is None:
             return False
         self._free[worker.view.kind].remove(worker)
-        return self._move(worker, stage, (), "it held nothing")
+        return self._move(worker, stage, (), said("held_nothing"))
 
     def _take_idle(self, stage: StageLoad) -> bool:
         groups = [holds for holds, group in self._idle.items() if group and stage.name not in holds]
@@ -141,7 +141,7 @@ class _Planner:
             kept = self._board.kept(worker, stage)
             if all(name in kept or self._lends(worker, self._board.stages[name], stage) for name in holds):
                 self._idle[holds].remove(worker)
-                return self._move(worker, stage, kept, "it had no work")
+                return self._move(worker, stage, kept, said("had_no_work"))
         return False
 
     def _take_in_turn(self, stage: StageLoad) -> bool:
@@ -156,7 +156,7 @@ class _Planner:
             beside = set(kept) == set(worker.holds)
             if beside or self._ripe(worker, stage):
                 self._busy[worker.holds].remove(worker)
-                return self._move(worker, stage, kept, "it can hold both" if beside else "it is this stage's turn")
+                return self._move(worker, stage, kept, said("can_hold_both" if beside else "turn_of_stage"))
         return False
 
     def _balance(self) -> None:
@@ -174,7 +174,7 @@ class _Planner:
             if worker is None:
                 heapq.heappop(late)
                 continue
-            reason = f"{holds[0]} is done in {self._board.done_without(worker, holds[0]):.0f} s without it"
+            reason = said("done_without", stage=holds[0], seconds=self._board.done_without(worker, holds[0]))
             self._busy[holds].remove(worker)
             self._move(worker, stage, self._board.kept(worker, stage), reason)
             heapq.heapreplace(late, (-stage.weight * stage.drain, number))
@@ -210,7 +210,7 @@ class _Planner:
                 break
             if worker.may_hold(stage) and worker.view.serving >= self._tuning.turn_in_loads * worker.load(stage):
                 self._idle[holds].remove(worker)
-                reason = f"{lender.name} is {lender.use:.0%} used, {stage.name} {stage.use:.0%}"
+                reason = said("use_of_stages", lender=lender.name, lent=lender.use, stage=stage.name, use=stage.use)
                 self._move(worker, stage, self._board.kept(worker, stage), reason)
 
     # -- what it would cost ------------------------------------------------------------------------------------
@@ -253,13 +253,12 @@ class _Planner:
     def _use(self, holds: tuple[str, ...]) -> float:
         return max(self._board.stages[name].use for name in holds)
 
-    def _move(self, worker: PlannedWorker, stage: StageLoad, kept: tuple[str, ...], why: str) -> bool:
+    def _move(self, worker: PlannedWorker, stage: StageLoad, kept: tuple[str, ...], why: Message) -> bool:
         """`kept`: what the worker goes on holding beside the stage."""
-        doing = f"done in {stage.drain:.0f} s" if stage.holders else f"served by nobody for {stage.view.unserved:.0f} s"
-        reason = (
-            f"{why}; {stage.name}: {counted(round(stage.pages), 'page')}, {doing}, {worker.load(stage):.1f} s to load"
-        )
+        drain, unserved = said("done_in", seconds=stage.drain), said("served_by_nobody", seconds=stage.view.unserved)
+        doing, pages = drain if stage.holders else unserved, said("pages", n=round(stage.pages))
+        then = said("stage_then", stage=stage.name, pages=pages, doing=doing, load=worker.load(stage))
         holds = (stage.name, *kept)
         self._board.give(worker, holds)
-        self._moves[worker.view.name] = Move(worker=worker.view.name, stages=holds, reason=reason)
+        self._moves[worker.view.name] = Move(worker=worker.view.name, stages=holds, why=(why, then))
         return True

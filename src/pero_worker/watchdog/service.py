@@ -19,6 +19,7 @@ from kazoo.exceptions import KazooException, NoNodeError
 from pero_worker.cluster.registry.stages import current_trouble
 from pero_worker.coordinators.session import CONNECTION_ERRORS
 from pero_worker.errors import OutputError, TransientError
+from pero_worker.messages import said
 from pero_worker.ports import Clock
 from pero_worker.text import one_line
 from pero_worker.watchdog.janitor import tidy, zookeepers_time
@@ -202,14 +203,14 @@ class Watchdog:
         for worker in seen.workers:
             since = min(worker.serving, now - self._woken.get(worker.name, -math.inf))
             if worker.sleeps and waiting.intersection(worker.holds) and since >= _WAKE_TIMEOUT_SECONDS:
-                reason = "it sleeps although pages wait"
+                why = said("sleeps")
             elif worker.stuck and since >= _PATIENCE_SECONDS:
-                reason = "it has done nothing for too long"
+                why = said("did_nothing")
                 logger.warning("worker %s has done nothing for too long, and is told again what to do", worker.name)
             else:
                 continue
             self._woken[worker.name] = now
-            yield Move(worker=worker.name, stages=worker.holds, reason=reason)
+            yield Move(worker=worker.name, stages=worker.holds, why=(why,))
 
     def _send_command(self, move: Move, worker: WorkerView, stages: Mapping[str, StageView]) -> None:
         """All of it or nothing, and nothing when another watchdog may lead."""

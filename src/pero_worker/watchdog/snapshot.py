@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pero_worker.messages import Message
 from pero_worker.stage import Cost, Sharing
 
 UNKNOWN_PAGE_SECONDS = 1.0
@@ -116,8 +117,13 @@ class Move:
     """Its name."""
     stages: tuple[str, ...]
     """It should hold exactly these; none when it is empty."""
-    reason: str
+    why: tuple[Message, ...] = ()
     """For people."""
+
+    @property
+    def reason(self) -> str:
+        """In English."""
+        return "; ".join(map(str, self.why))
 
 
 class Rule(Protocol):

@@ -46,12 +46,16 @@ class Recorder:
         if not moves and (now < self._at + _INTERVAL_SECONDS or kept == self._last):
             return
         self._last, self._at = kept, now
-        frame = {"time": now, **asdict(seen), "moves": [asdict(move) for move in moves]}
+        frame = {"time": now, **asdict(seen), "moves": [_told(move) for move in moves]}
         try:
             self._file.write(json.dumps(frame, default=sorted) + "\n")
             self._file.flush()
         except OSError as error:
             raise OutputError(f"cannot record in {self._path}: {error.strerror}") from error
+
+
+def _told(move: Move) -> dict[str, Any]:
+    return {"worker": move.worker, "stages": move.stages, "reason": move.reason}
 
 
 def read_trace(path: Path) -> Iterator[tuple[float, Snapshot]]:

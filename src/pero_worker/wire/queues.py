@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -18,6 +19,10 @@ ORIGIN = "x-pero-queue"
 
 LOG_QUEUE = "log"
 """One line of text a message; upstream's log daemon and ours empty it."""
+
+TRACEPARENT = "traceparent"
+"""Ours: a header that says where a page is in a trace, as W3C Trace Context writes it. Only with tracing on."""
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 DEFAULT_VHOSTS = ("/", "pero")
 """The seed's and the newest upstream's."""
@@ -48,3 +53,14 @@ def is_queue_name(name: str) -> bool:
 def priority(value: int) -> int:
     """What may stand in a message's properties: 0 to 255."""
     return min(max(value, 0), 255)
+
+
+def traceparent_of(headers: Mapping[str, object] | None) -> str:
+    """The place in a trace that a message's headers tell; '' = none, or no valid one."""
+    text = headers.get(TRACEPARENT) if headers else None
+    return text if isinstance(text, str) and _TRACEPARENT.fullmatch(text) else ""
+
+
+def headers_of(traceparent: str, more: Mapping[str, str] = MappingProxyType({})) -> dict[str, str] | None:
+    """A message's headers; None, as upstream's messages have, where there is nothing to say."""
+    return {**more, **({TRACEPARENT: traceparent} if traceparent else {})} or None

@@ -28,6 +28,7 @@ from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.confined import make_folders, sync_folder_at
 from pero_worker.jobs.plan import PageTask, open_documents
 from pero_worker.jobs.records import PageStatus, read_report
+from pero_worker.jobs.supply import Bring
 from pero_worker.ports import Clock
 
 _SYNC_EVERY = 200
@@ -150,7 +151,8 @@ def publish_job(
     published: PublishCounts,
     on_document: Callable[[int], object] = lambda _documents: None,
     *,
-    bring: Callable[[PageTask], PageTask] = lambda task: task,
+    bring: Bring = lambda task: task,
+    bring_layout: Bring = lambda task: task,
 ) -> None:
     """Checks the route and sends what was not sent before, as this user's state folder remembers.
 
@@ -163,7 +165,17 @@ def publish_job(
     failures = failed_before(sending.failed_in) if sending.failed_in else {}
     sent = SentPages(Path(platformdirs.user_state_dir("pero-worker")) / "jobs" / safe_name(sending.job))
     with closing(sent):
-        publish(documents, cluster, sending, sent, SystemClock(), published, on_document, failures, bring)
+        publish(
+            documents,
+            cluster,
+            sending,
+            sent,
+            SystemClock(),
+            published,
+            on_document,
+            failures,
+            bring=(lambda task: bring_layout(bring(task))) if with_layouts else bring,
+        )
 
 
 def publish(
@@ -175,7 +187,7 @@ def publish(
     published: PublishCounts,
     on_document: Callable[[int], object] = lambda _documents: None,
     failures: Mapping[str, str] = MappingProxyType({}),
-    bring: Callable[[PageTask], PageTask] = lambda task: task,
+    bring: Bring = lambda task: task,
 ) -> None:
     """Sends every page of `documents` that was not sent before, or that is in `failures` (its id, and that of the
     request that failed); one image is in memory at a time, brought by `bring` where a list names it. What does not get

@@ -93,7 +93,7 @@ class ClusterWorkforce:
         self._clock = clock
         self._dpi = dpi
         self._priority = priority
-        self._with_layout = with_layout
+        self.wants_layout = with_layout
         self._sent = 0
         self._queue = f"job.{job}"
         self._in_cluster: dict[str, int] = {}
@@ -120,7 +120,7 @@ class ClusterWorkforce:
             now=self._clock.now(),
             dpi=self._dpi,
             apart=self._reading,
-            with_layout=self._with_layout,
+            with_layout=self.wants_layout,
             priority=priority_of(self._priority, self._sent),
         )
         size = send_with_retry(self._broker, self._payloads, request, self._clock)

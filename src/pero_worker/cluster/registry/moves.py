@@ -11,6 +11,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
 from pero_worker.coordinators.session import wait_for
+from pero_worker.messages import Message, from_plain, to_plain
 from pero_worker.wire import tree as wire
 from pero_worker.wire.tree import TREE
 
@@ -29,13 +30,21 @@ class MoveNote:
     stages: tuple[str, ...]
     """All that it should hold from then on."""
     reason: str
-    """Why, for people."""
+    """Why, in English."""
+    why: tuple[Message, ...] = ()
+    """The same, to be said in other languages; () = that cannot be done."""
 
 
 def write_moves(client: KazooClient, moves: Sequence[MoveNote]) -> None:
     """The newest last; no more than `MAX_MOVES` are kept."""
     told = [
-        {"when": move.when.isoformat(), "worker": move.worker, "stages": list(move.stages), "reason": move.reason}
+        {
+            "when": move.when.isoformat(),
+            "worker": move.worker,
+            "stages": list(move.stages),
+            "reason": move.reason,
+            "why": [to_plain(one) for one in move.why],
+        }
         for move in moves[-MAX_MOVES:]
     ]
     value = wire.encode_info({"moves": told})
@@ -69,4 +78,11 @@ def _moves(found: Iterable[Any]) -> Iterable[MoveNote]:
         except (KeyError, TypeError, ValueError):
             continue
         if when.tzinfo is not None:
-            yield MoveNote(when=when, worker=worker, stages=stages, reason=reason)
+            yield MoveNote(when=when, worker=worker, stages=stages, reason=reason, why=_why(one.get("why")))
+
+
+def _why(found: Any) -> tuple[Message, ...]:
+    """All of it, or nothing."""
+    parts = [from_plain(one) for one in found[:MAX_MOVES]] if isinstance(found, list) else []
+    known = tuple(part for part in parts if part is not None)
+    return known if len(known) == len(parts) else ()

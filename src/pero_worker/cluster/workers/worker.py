@@ -29,6 +29,7 @@ from pero_worker.models.store import ArchiveStore
 from pero_worker.ports import Clock
 from pero_worker.processes import Lifetime
 from pero_worker.stores.location import StoreAccess
+from pero_worker.tracing.rabbit import open_rabbit
 from pero_worker.wire.tree import check_name
 from pero_worker.work import WorkerStatus
 from pero_worker.worker.energy import MachineMeter
@@ -74,7 +75,7 @@ def run_worker(
         )
         joined()
         payloads = payload_desk(client, store)
-        broker = RabbitBroker(access.broker, ahead=Ahead(), expect=payloads.expect)
+        broker = open_rabbit(access.broker, "pero-worker", settings.name, ahead=Ahead(), expect=payloads.expect)
         if not access.broker.servers:
             follow_servers(client, broker)
 

@@ -30,6 +30,7 @@ from pero_worker.gateway.store.filling import accept_upload
 from pero_worker.gateway.store.idempotency import once
 from pero_worker.gateway.store.jobs import pages_of
 from pero_worker.gateway.store.schema import pages
+from pero_worker.gateway.traces import note_page
 
 router = APIRouter(include_in_schema=False)
 EXTENSIONS = (
@@ -131,6 +132,7 @@ def _keep_image(
         job = own_request(connection, key, request_id, locked=True)
         page = page_of(connection, job, page_name)
         _check_created(page)
+        note_page(page["id"])
         gateway.files.place(path, gateway.files.image(job["id"], page["id"]))
         more = {"image_bytes": received.size, "image_sha256": received.sha256, "trace": request_trace}
         accept_upload(connection, job, page, "image", gateway.now(), **more)

@@ -28,6 +28,7 @@ from pero_worker.gateway.store.filling import accept_upload, count_upload
 from pero_worker.gateway.store.jobs import find_page
 from pero_worker.gateway.store.schema import jobs
 from pero_worker.gateway.store.spreading import spread_document
+from pero_worker.gateway.traces import note_page
 from pero_worker.gateway.v1.access import allowed_job, check_new, new_job, no_image, page_of_job, processing_job
 from pero_worker.gateway.v1.replies import ok
 from pero_worker.inputs.documents import count_pages
@@ -177,6 +178,7 @@ def _keep(
         page = find_page(connection, job["id"], image_name)
         if page is None:
             raise no_image()
+        note_page(page["id"])
         files = gateway.files
         if kind == "image" and (frames > 1 or (page["frames"] or 1) > 1):
             _spread(connection, gateway, key, job, page, frames)

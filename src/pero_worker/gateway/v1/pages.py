@@ -35,6 +35,7 @@ from pero_worker.gateway.store.idempotency import once
 from pero_worker.gateway.store.jobs import find_page
 from pero_worker.gateway.store.retention import expire_job
 from pero_worker.gateway.store.schema import pages, results
+from pero_worker.gateway.traces import note_page
 from pero_worker.gateway.v1.access import allowed_job, no_image
 from pero_worker.gateway.v1.models import PDF, Retry
 from pero_worker.gateway.v1.replies import cost_data, date, ok
@@ -137,6 +138,7 @@ def get_page_result(request: Request, key: Reader, job_id: UUID, name: str, kind
     if not isinstance(form, PageFormat):
         return _pdf(gateway, job, page)
     media = "application/xml" if kind in _XML else {"json": "application/json"}.get(kind, "text/plain; charset=utf-8")
+    note_page(page["id"])
     path = gateway.files.page_result(job["id"], page["id"], kind)
     if job["backend"] == Backend.FARM and row is not None and path.is_file():
         headers = {"ETag": f'"{row["sha256"]}"', "Cache-Control": "private, no-cache"}

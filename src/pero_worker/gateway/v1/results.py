@@ -22,6 +22,7 @@ from pero_worker.gateway.keys import Key, Role
 from pero_worker.gateway.states import Backend, PageState, ProcessingState
 from pero_worker.gateway.store.jobs import pages_of
 from pero_worker.gateway.store.schema import results
+from pero_worker.gateway.traces import note_page
 from pero_worker.gateway.v1.access import allowed_job
 from pero_worker.gateway.v1.replies import date
 from pero_worker.jobs.records import Fingerprint, PageRecord, PageStatus
@@ -54,6 +55,8 @@ def get_result(
         rows = connection.execute(select(results.c.page, results.c.format).where(results.c.job == job["id"])).all()
     if any(page["state"] == PageState.EXPIRED for page in pages):
         raise _gone()
+    for page in pages:
+        note_page(page["id"])
     wanted = _wanted(formats)
     found = [(page, kind) for page, kind in rows if wanted is None or kind in wanted]
     headers = {"Content-Disposition": f'attachment; filename="{job["id"]}.zip"'}

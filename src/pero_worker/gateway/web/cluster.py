@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from pero_worker.cluster.pages.dead import DeadLetter
 from pero_worker.cluster.registry.moves import MAX_MOVES
 from pero_worker.cluster.state import ClusterState
-from pero_worker.cluster.telling import STAGE_HEADINGS, WORKER_HEADINGS, lead, moves, since, stage_rows, worker_rows
+from pero_worker.cluster.telling import STAGE_HEADINGS, WORKER_HEADINGS, age, stage_rows, worker_rows
 from pero_worker.errors import TransientError, UsageError
 from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.errors import ApiError
@@ -45,7 +45,7 @@ def get_cluster(visit: Anyone) -> Response:
 def _seen(visit: Visit) -> dict[str, Any]:
     state, when, fault = visit.gateway.watching.state()
     look = state.look if state else None
-    problems = [(problem, since(problem, when)) for problem in state.problems] if state else []
+    problems = [(problem, age(problem.since, when)) for problem in state.problems] if state else []
     return {
         "is_cluster": visit.gateway.watching.overview.is_cluster,
         "fault": fault,
@@ -56,8 +56,8 @@ def _seen(visit: Visit) -> dict[str, Any]:
         "worker_headings": WORKER_HEADINGS,
         "workers": worker_rows(look, when)[:_SHOWN] if look else [],
         "worker_count": len(look.workers) if look else 0,
-        "lead": lead(look) if look else "",
-        "moves": moves(look, when, MAX_MOVES) if look else [],
+        "leader": look.leader if look else None,
+        "moves": [(move, age(move.when, when)) for move in reversed(look.moves[-MAX_MOVES:])] if look else [],
         "reads_here": bool(look and look.stages) or visit.gateway.watching.overview.is_cluster,
     }
 

@@ -8,6 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from string import Formatter
+
+from markupsafe import Markup
+
+from pero_worker.messages import ENGLISH, Message, Text
+from pero_worker.text import one_line
 
 LANGUAGES: Mapping[str, str] = {"en": "English", "de": "Deutsch", "cs": "Čeština"}
 """Code and own name; the first is what is shown to those who ask for none of them."""
@@ -28,6 +34,8 @@ class Words:
     """Its code."""
     texts: Mapping[str, str | Mapping[str, str]]
     """By key; several where the number `n` decides which is right."""
+    said: Mapping[str, Text]
+    """What a cluster says of itself, by the kinds of `messages.py`."""
 
     def __call__(self, key: str, /, **values: object) -> str:
         """The text of a key, with its values in it. KeyError: there is no such key."""
@@ -36,6 +44,29 @@ class Words:
             number = values.get("n")
             text = text[_PLURALS[self.language](number if isinstance(number, int) else 0)]
         return text.format(**values) if values else text
+
+    def tell(self, message: Message) -> Markup:
+        """A message in this language; what it quotes stays as it was written, and is marked as English."""
+        template = self.said[message.kind]
+        if not isinstance(template, str):
+            number = message.values.get("n")
+            template = template[_PLURALS[self.language](number if isinstance(number, int) else 0)]
+        told = Markup()
+        for literal, name, form, _ in Formatter().parse(template):
+            told += literal
+            if name is not None:
+                told += self._value(name, message.values[name], form or "")
+        return told
+
+    def _value(self, name: str, value: object, form: str) -> str:
+        if isinstance(value, Message):
+            return self.tell(value)
+        if isinstance(value, float):
+            return format(value, form).replace(".", "." if self.language == "en" else ",")
+        text = one_line(str(value))
+        if name == "reason" and self.language != "en":
+            return Markup('<span lang="en">{}</span>').format(text)
+        return text
 
     def has(self, key: str) -> bool:
         return key in self.texts
@@ -51,7 +82,8 @@ class Words:
 def words_of(language: str) -> Words:
     values = tomllib.loads((_FOLDER / f"{language}.toml").read_text("utf-8"))
     texts = {f"{room}.{key}": text for room, entries in values.items() for key, text in entries.items()}
-    return Words(language=language, texts=texts)
+    said = ENGLISH if language == "en" else tomllib.loads((_FOLDER / f"said.{language}.toml").read_text("utf-8"))
+    return Words(language=language, texts=texts, said=said)
 
 
 def choose_language(wished: str | None, accepted: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pero_worker.errors import UsageError
 from pero_worker.inputs.books import Picture
+from pero_worker.inputs.iiif.resources import as_list
 
 _SIZE = re.compile(
     r"max|pct:[0-9]{1,3}(\.[0-9]{1,4})?|[1-9][0-9]{0,5},|,[1-9][0-9]{0,5}|!?[1-9][0-9]{0,5},[1-9][0-9]{0,5}"
@@ -102,7 +103,7 @@ def description_of(document: Any) -> ImageDescription:
     if not width or not height:
         raise ValueError("the description of the picture tells no size")
     limits: dict[str, Any] = dict(document)
-    profiles = _list(document.get("profile"))
+    profiles = as_list(document.get("profile"))
     for profile in profiles:
         if isinstance(profile, dict):
             limits.update({k: v for k, v in profile.items() if k in {"maxWidth", "maxHeight", "maxArea"}})
@@ -110,10 +111,12 @@ def description_of(document: Any) -> ImageDescription:
     supported = {
         str(name)
         for names in (document.get("extraFeatures"), *(p.get("supports") for p in profiles if isinstance(p, dict)))
-        for name in _list(names)
+        for name in as_list(names)
     }
     sizes = (
-        (_pixels(s.get("width")), _pixels(s.get("height"))) for s in _list(document.get("sizes")) if isinstance(s, dict)
+        (_pixels(s.get("width")), _pixels(s.get("height")))
+        for s in as_list(document.get("sizes"))
+        if isinstance(s, dict)
     )
     return ImageDescription(
         version=_version(document),
@@ -230,7 +233,7 @@ def _version(document: dict[str, Any]) -> int:
     kind = str(document.get("type", document.get("@type", "")))
     if kind.startswith("ImageService") and kind[-1] in "123":
         return int(kind[-1])
-    texts = (*_list(document.get("@context")), *_list(document.get("profile")))
+    texts = (*as_list(document.get("@context")), *as_list(document.get("profile")))
     text = " ".join(text for text in texts if isinstance(text, str))
     if "image/3" in text:
         return 3
@@ -245,8 +248,8 @@ def _level(profile: str) -> int:
 
 
 def _tile(document: dict[str, Any]) -> tuple[int, int]:
-    for tile in _list(document.get("tiles")):
-        if isinstance(tile, dict) and 1 in _list(tile.get("scaleFactors")):
+    for tile in as_list(document.get("tiles")):
+        if isinstance(tile, dict) and 1 in as_list(tile.get("scaleFactors")):
             width = _pixels(tile.get("width"))
             return width, _pixels(tile.get("height")) or width
     width = _pixels(document.get("tile_width"))
@@ -257,7 +260,3 @@ def _pixels(value: Any, most: int = _MAX_SIDE) -> int:
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,13}", value):
         value = int(value)
     return int(value) if isinstance(value, int | float) and 0 < value <= most else 0
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]

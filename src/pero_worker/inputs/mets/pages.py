@@ -12,6 +12,7 @@ from pero_worker.errors import NoInputError
 from pero_worker.inputs.books import Book, BookKind, BookPage, ImageService, Names, Picture, safe_name
 from pero_worker.inputs.iiif.image import base_of
 from pero_worker.inputs.mets.read import Mets, MetsFile, MetsPage
+from pero_worker.inputs.web.addresses import shown
 from pero_worker.names import counted
 
 _BEST_GROUPS = ("ocr-d-img", "max", "original", "master/img", "local", "default", "image", "img")
@@ -57,7 +58,7 @@ def book_of(mets: Mets, *, source: str, home: Path | None, options: MetsOptions)
     if not pages:
         pages = [(MetsPage(id="", label="", files=(file.id,)), [file]) for file in _without_map(mets, options)]
     if mets.others and not any(own for _, own in pages):
-        named = ", ".join(urljoin(source, other) if home is None else other for other in mets.others[:3])
+        named = ", ".join(shown(urljoin(source, other) if home is None else other) for other in mets.others[:3])
         others = counted(len(mets.others), "other")
         raise NoInputError(f"{source} is a METS that points to {others}: name those, as {named}")
     if not pages:
@@ -109,6 +110,7 @@ def _page(
         key = str(picture.file or picture.key) if picture else ""
         if picture and used.setdefault(key, name) != name:
             picture, problem, skipped = None, f"its picture is that of page {used[key]}, which is read", True
+    layout, layout_url = _layout(files, source, home, options)
     return BookPage(
         name=name,
         id=page.id,
@@ -119,21 +121,21 @@ def _page(
         skipped=skipped,
         note=note,
         files=page.files,
-        layout=_layout(files, home, options),
+        layout=layout,
+        layout_url=layout_url,
     )
 
 
-def _layout(files: Sequence[MetsFile], home: Path | None, options: MetsOptions) -> Path | None:
-    """PAGE before ALTO, which says less, and of each the last: every step enters what it made behind the others."""
-    if home is None:
-        return None
+def _layout(files: Sequence[MetsFile], source: str, home: Path | None, options: MetsOptions) -> tuple[Path | None, str]:
+    """File or address. PAGE before ALTO, which says less, and of each the last: every step enters what it made behind
+    the others."""
     wanted = [file for file in reversed(files) if not options.layout_group or file.group == options.layout_group]
     for is_kind in (_is_page, _is_alto):
         for file in filter(is_kind, wanted):
-            for place in file.places:
-                if _scheme(place) in {"", "file"} and (found := _file(place, home, options.root or home)[0]):
-                    return found
-    return None
+            picture, _ = _located(file, source, home, options.root or home)
+            if picture is not None:
+                return picture.file, picture.url
+    return None, ""
 
 
 def _is_page(file: MetsFile) -> bool:
@@ -197,7 +199,7 @@ def _located(file: MetsFile, source: str, home: Path | None, root: Path | None) 
                 return Picture(service=ImageService(id=base_of(address)), written=place), ""
             return Picture(url=address, written=place), ""
         if home is None or root is None or scheme not in {"", "file"}:
-            problem = problem or f"{place[:200]!r} leads to a place that is not followed from there"
+            problem = problem or f"{shown(place)[:200]!r} leads to a place that is not followed from there"
             continue
         found, why = _file(place, home, root)
         if found is not None:

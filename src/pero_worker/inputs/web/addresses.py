@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pero_worker.errors import PageError
 
-_LOGIN = re.compile(r"^(https?://)[^/?#\s]*@", re.IGNORECASE)
+_LOGIN = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s]*@")
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
 _METADATA = frozenset({"100.100.100.200", "fd00:ec2::254"})
 """Services of clouds that hand out logins; others have link-local addresses."""

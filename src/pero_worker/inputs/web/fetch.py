@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from http.cookiejar import CookieJar, LoadError, MozillaCookieJar
 from pathlib import Path
 from typing import IO
 from urllib.parse import urljoin, urlsplit
@@ -17,9 +16,10 @@ import httpcore
 import httpx
 
 import pero_worker
-from pero_worker.errors import PageError, UsageError
+from pero_worker.errors import PageError
 from pero_worker.inputs.web.addresses import AddressRules, shown
 from pero_worker.inputs.web.cache import CacheEntry, WebCache
+from pero_worker.inputs.web.logins import Header, Logins, cookies_of
 from pero_worker.inputs.web.pace import LONGEST_PAUSE_SECONDS, MAX_TRIES, HostPace, pause_before_try, retry_after_of
 from pero_worker.ports import Clock
 
@@ -71,23 +71,12 @@ class FetchOptions:
     """Of a picture."""
     max_document_bytes: int = MAX_DOCUMENT_BYTES
     """Of a manifest, METS or description."""
-    headers: tuple[tuple[str, str, str], ...] = ()
-    """Host ('': those named on the command line), name and value, as of a login."""
+    headers: tuple[Header, ...] = ()
+    """As of a login."""
     cookies: Path | None = None
     """A file of cookies, as browsers' extensions and curl write them."""
     proxies: bool = True
     """Whether those of the environment are used: they connect where they like."""
-
-
-def parse_header(text: str) -> tuple[str, str, str]:
-    """'Name: value' or 'HOST=Name: value' as host ('' in the first form), name and value. UsageError: it is neither."""
-    name, colon, value = text.partition(":")
-    host, equals, rest = name.rpartition("=")
-    name, value = (rest if equals else name).strip(), value.strip()
-    token = name.replace("-", "").replace("_", "")
-    if not colon or not token.isascii() or not token.isalnum() or not value.isprintable():
-        raise UsageError("--iiif-header: write 'Name: value', as 'Authorization: Bearer abc', or 'HOST=Name: value'")
-    return host.strip().lower(), name, value
 
 
 class Fetcher:
@@ -103,7 +92,8 @@ class Fetcher:
         self._chance = chance or random.Random()  # noqa: S311 - pauses, not secrets
         self._paces: dict[str, HostPace] = {}
         self._lock = threading.Lock()
-        cookies = _cookies_of(options.cookies)
+        self._logins = Logins(options.headers, options.rules.named)
+        cookies = cookies_of(options.cookies)
         timeout = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
         agent = {"User-Agent": f"pero-worker/{pero_worker.__version__} (OCR of library collections)"}
         transport = httpx.HTTPTransport()
@@ -112,6 +102,10 @@ class Fetcher:
         self._direct = httpx.Client(transport=transport, timeout=timeout, headers=agent, cookies=cookies)
         self._proxies = getproxies() if options.proxies else {}
         self._proxied = httpx.Client(timeout=timeout, headers=agent, cookies=cookies) if self._proxies else None
+
+    def without_login(self, url: str) -> str:
+        """The address without name and password; these are sent whenever its server is asked."""
+        return self._logins.taken_from(url)
 
     def document(self, url: str, *, accept: str) -> CacheEntry:
         """A manifest or METS as it is now: the server is asked whether the copy in the cache is."""
@@ -145,7 +139,8 @@ class Fetcher:
             self._proxied.close()
 
     def _get(self, url: str, accept: str, max_bytes: int, *, ask_again: bool) -> CacheEntry:
-        key = "\n".join((url, accept, *(":".join(header) for header in self._options.headers)))
+        url = self.without_login(url)
+        key = "\n".join((url, accept, *self._logins.mark_for(url)))
         known = self._cache.get(key)
         if known is not None and not ask_again:
             return known
@@ -173,8 +168,9 @@ class Fetcher:
     ) -> CacheEntry:
         address, own_headers = url, True
         for _ in range(_MAX_REDIRECTS):
+            address = self.without_login(address)
             host = self._options.rules.check_url(address)
-            sent = {**headers, **(self._login_headers(host) if own_headers else {})}
+            sent = {**headers, **(self._logins.headers_for(address, host) if own_headers else {})}
             try:
                 with self._pace_of(address).turn(), self._client(host).stream("GET", address, headers=sent) as response:
                     if response.has_redirect_location:
@@ -231,14 +227,6 @@ class Fetcher:
             modified=response.headers.get("last-modified", "")[:100],
         )
 
-    def _login_headers(self, host: str) -> dict[str, str]:
-        named = self._options.rules.named
-        return {
-            name: value
-            for wanted, name, value in self._options.headers
-            if host == wanted or (not wanted and (host in named or not named))
-        }
-
     def _client(self, host: str) -> httpx.Client:
         if self._proxied is None or proxy_bypass(host):
             return self._direct
@@ -288,20 +276,3 @@ class _Guard(httpcore.NetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 problem = error
         raise problem
-
-
-def _cookies_of(file: Path | None) -> CookieJar | None:
-    if file is None:
-        return None
-    jar = MozillaCookieJar(file)
-    try:
-        jar.load(ignore_discard=True, ignore_expires=True)
-    except (LoadError, OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"--iiif-cookies {file}: it cannot be read as a file of cookies in Netscape's format ({error})"
-        ) from error
-    for cookie in jar:
-        # curl writes 0 for those that end with the session.
-        cookie.expires = cookie.expires or None
-    jar.clear_expired_cookies()
-    return jar

@@ -1,0 +1,44 @@
+"""Resources of IIIF's JSON as versions 2 and 3 write them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_MAX_SIDE = 10_000_000
+
+
+def label_of(resource: dict[str, Any]) -> str:
+    """The first label: a text, a list, `{'@value'}` (2), or texts by language (3)."""
+    label = resource.get("label")
+    if isinstance(label, dict) and "@value" not in label:
+        label = label.get("none") or label.get("@none") or next((texts for texts in label.values() if texts), "")
+    for text in as_list(label):
+        value = text.get("@value") if isinstance(text, dict) else text
+        if isinstance(value, str | int) and str(value).strip():
+            return " ".join(str(value).split())[:1000]
+    return ""
+
+
+def pixels_of(value: Any) -> int:
+    """A size in pixels; 0 when it is none."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,8}", value):
+        value = int(value)
+    return int(value) if isinstance(value, int | float) and 0 < value <= _MAX_SIDE else 0
+
+
+def type_of(resource: dict[str, Any]) -> str:
+    """'sc:Manifest' and 'Manifest' are both 'manifest'."""
+    kind = resource.get("type", resource.get("@type"))
+    if isinstance(kind, list):
+        kind = kind[0] if kind else ""
+    return str(kind or "").rpartition(":")[2].lower()
+
+
+def id_of(resource: dict[str, Any]) -> str:
+    name = resource.get("id", resource.get("@id"))
+    return name if isinstance(name, str) and len(name) <= 10_000 else ""
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
