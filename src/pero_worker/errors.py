@@ -8,6 +8,7 @@ PeroWorkerError
 ├── StageError        a pipeline or stage cannot be loaded: its pages wait
 │   └── NoFileError   a store has no such file
 ├── RequestError      the message itself is unusable: set aside whole
+│   └── NoQueueError  where it should go is not there
 ├── OutputError       results cannot be written: the run ends
 └── UsageError        the command line asks for something impossible
 """
@@ -92,6 +93,10 @@ class RequestError(PeroWorkerError):
 
     exit_code = ExitCode.SOME_PAGES_FAILED
     failure_class = "request"
+
+
+class NoQueueError(RequestError):
+    """There is no queue of that name."""
 
 
 class OutputError(PeroWorkerError):

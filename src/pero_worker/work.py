@@ -34,6 +34,15 @@ class Delivery:
         return len(self.body) + self.bytes_beside
 
 
+class QueueKind(StrEnum):
+    """How a broker of several nodes keeps a queue."""
+
+    CLASSIC = "classic"
+    """On one node, as upstream declares it."""
+    QUORUM = "quorum"
+    """On several nodes, the majority of which must be there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueState:
     """What a broker knows of a queue at this moment."""

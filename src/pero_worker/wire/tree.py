@@ -73,13 +73,23 @@ class Tree:
         """`kind` is mq, mq_monitoring or ftp: the names of the children are the addresses."""
         return f"{self.root}/worker/config/{kind}_servers"
 
+    @property
+    def outputs(self) -> str:
+        """Ours: queues for results, which are no stages; the value of each is what kind of queue it has."""
+        return f"{self.root}/outputs"
+
+    @property
+    def queue_type(self) -> str:
+        """Ours: what kind of queue stages have that do not say it themselves."""
+        return f"{self.root}/worker/config/queue_type"
+
     def worker(self, worker: str, leaf: str = "") -> str:
         """`leaf`: status, status/connected, queue, enabled, unlock_time; ours: info, message, stages."""
         return f"{self.workers}/{worker}" + (f"/{leaf}" if leaf else "")
 
     def stage(self, stage: str, leaf: str = "") -> str:
         """`leaf`: config, config_path, config_version, administrative_priority, avg_msg_time, avg_msg_time_lock,
-        waiting_since; ours: archive_digest, disabled, measured, sharing."""
+        waiting_since; ours: archive_digest, disabled, measured, queue_type, sharing, trouble, history."""
         return f"{self.stages}/{stage}" + (f"/{leaf}" if leaf else "")
 
 

@@ -13,6 +13,7 @@ from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.pages.fetching import FetchAhead
 from pero_worker.cluster.pages.route import check_stages
 from pero_worker.cluster.pages.sending import priority_of, reads_layouts, request_for, send_with_retry
+from pero_worker.cluster.registry.queuekinds import default_kind
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.cluster.registry.workers import read_workers
 from pero_worker.errors import RequestError, StageError, TransientError
@@ -24,6 +25,7 @@ from pero_worker.jobs.plan import PageTask
 from pero_worker.jobs.workforce import DeathListener, PageOutcome, Workforce
 from pero_worker.ports import Clock, Payloads
 from pero_worker.wire.requests import decode_request
+from pero_worker.work import QueueKind
 
 NO_WORKER = "no worker runs: pages wait until one is started (pero-worker worker)"
 _PAGES_AHEAD = 200
@@ -58,6 +60,7 @@ def cluster_workforce(
                 dpi=dpi,
                 priority=priority,
                 with_layout=reads_layouts(records[0]),
+                queue_kind=default_kind(cluster.zookeeper),
             )
 
     return opened
@@ -82,8 +85,9 @@ class ClusterWorkforce:
         dpi: int,
         priority: int | None = None,
         with_layout: bool = False,
+        queue_kind: QueueKind = QueueKind.CLASSIC,
     ) -> None:
-        """`version`: of the stages together; `priority` None: see `priority_of`."""
+        """`version`: of the stages together; `priority` None: see `priority_of`; `queue_kind`: of the results."""
         self.pipeline = "+".join(stages)
         self.version = version
         self._broker = broker
@@ -94,6 +98,7 @@ class ClusterWorkforce:
         self._dpi = dpi
         self._priority = priority
         self.wants_layout = with_layout
+        self._queue_kind = queue_kind
         self._sent = 0
         self._queue = f"job.{job}"
         self._in_cluster: dict[str, int] = {}
@@ -103,9 +108,9 @@ class ClusterWorkforce:
     def start(self, pages: int, on_death: DeathListener) -> int:
         if pages:
             for stage in self._stages:
-                if self._broker.state(stage) is None:
+                if self._broker.restored(stage) is None:
                     raise StageError(f"the cluster has no stage {stage!r}: see pero-worker stage list")
-            self._broker.declare(self._queue, expires=_QUEUE_EXPIRES_SECONDS)
+            self._broker.declare(self._queue, expires=_QUEUE_EXPIRES_SECONDS, kind=self._queue_kind)
         return 0
 
     def wants_more(self) -> bool:
@@ -134,6 +139,10 @@ class ClusterWorkforce:
                 self._ahead.saw(delivery.weight)
         except TransientError:
             # The connection is made again by itself; pages in the cluster are safe meanwhile.
+            if self._is_forgotten():
+                raise TransientError(
+                    "RabbitMQ lost the job's pages: give the same command again, and it does those that are missing"
+                ) from None
             self._clock.sleep(timeout)
             return ()
         if delivery is None:
@@ -161,6 +170,13 @@ class ClusterWorkforce:
 
         self._in_cluster.pop(request.page_uuid, None)
         return (PageOutcome(page_id=request.page_uuid, request=request, settle=settle),)
+
+    def _is_forgotten(self) -> bool:
+        """Whether RabbitMQ is there and the job's queue is not: it lost all that it had."""
+        try:
+            return self._broker.connected and self._broker.state(self._queue) is None
+        except TransientError:
+            return False
 
     def stop(self, finished: bool) -> None:
         """A job that is not finished leaves its queue, so that workers can deliver what they have in hand."""

@@ -16,7 +16,7 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.logs.sender import sending_logs
-from pero_worker.cluster.opening import follow_servers, payload_desk
+from pero_worker.cluster.opening import follow_servers, payload_desk, restore_queues
 from pero_worker.cluster.payloads.desk import PayloadDesk
 from pero_worker.cluster.payloads.sweep import Sweeper
 from pero_worker.cluster.registry.servers import FTP, list_names
@@ -78,6 +78,7 @@ def run_worker(
         broker = open_rabbit(access.broker, "pero-worker", settings.name, ahead=Ahead(), expect=payloads.expect)
         if not access.broker.servers:
             follow_servers(client, broker)
+        restore_queues(client, broker)
 
         def look_up() -> None:
             if not coordinator.assignment(settings.name).enabled:
