@@ -4,8 +4,10 @@ PeroWorkerError
 ├── TransientError    a server or the model store is away: the page goes back, nothing is counted
 │   └── DeviceError   a GPU is: the same, and a new process takes over
 ├── PageError         this page cannot be done: counted on the page, never blocks the others
+│   └── JobCancelledError   somebody took it back
 ├── StageError        a pipeline or stage cannot be loaded: its pages wait
 ├── RequestError      the message itself is unusable: set aside whole
+│   └── NoQueueError  where it should go is not there
 ├── OutputError       results cannot be written: the run ends
 └── UsageError        the command line asks for something impossible
 """
@@ -70,6 +72,12 @@ def _page_error(message: str, permanent: bool) -> PageError:
     return PageError(message, permanent=permanent)
 
 
+class JobCancelledError(PageError):
+    """The page was not read because its job was cancelled."""
+
+    failure_class = "cancelled"
+
+
 class StageError(PeroWorkerError):
     """A pipeline, a stage or its model cannot be used."""
 
@@ -82,6 +90,10 @@ class RequestError(PeroWorkerError):
 
     exit_code = ExitCode.SOME_PAGES_FAILED
     failure_class = "request"
+
+
+class NoQueueError(RequestError):
+    """There is no queue of that name."""
 
 
 class OutputError(PeroWorkerError):

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pero_worker.errors import PeroWorkerError
 from pero_worker.stage import Stage
-from pero_worker.work import Assignment, Delivery, EngineInput, EngineOutput, QueueState, WorkerStatus
+from pero_worker.work import Assignment, Delivery, EngineInput, EngineOutput, QueueKind, QueueState, WorkerStatus
 
 
 class Clock(Protocol):
@@ -61,9 +61,13 @@ class Broker(Protocol):
 class Queues(Protocol):
     """What people's commands and the watchdog do with queues. TransientError: the broker is away."""
 
-    def declare(self, queue: str, expires: int = 0) -> None:
+    def declare(self, queue: str, expires: int = 0, kind: QueueKind = QueueKind.CLASSIC) -> None:
         """Makes a queue; an existing one stays as it is. `expires`: seconds after which it is deleted when
         nobody has used it, 0 = never."""
+
+    def convert(self, queue: str, kind: QueueKind) -> None:
+        """Makes a queue of this kind, also in place of one of the other that is empty and that nobody uses. UsageError:
+        it cannot be replaced."""
 
     def state(self, queue: str) -> QueueState | None:
         """Exact numbers; None when there is no such queue."""

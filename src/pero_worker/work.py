@@ -27,6 +27,15 @@ class Delivery:
     """The place in a trace that came with it, and goes on with what becomes of it (W3C); '' = none."""
 
 
+class QueueKind(StrEnum):
+    """How a broker of several nodes keeps a queue."""
+
+    CLASSIC = "classic"
+    """On one node, as upstream declares it."""
+    QUORUM = "quorum"
+    """On several nodes, the majority of which must be there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueState:
     """What a broker knows of a queue at this moment."""
@@ -60,6 +69,8 @@ class Assignment:
     """False: stop."""
     revision: int = 0
     """A new one asks to try again what failed."""
+    cancelled: frozenset[str] = frozenset()
+    """Jobs of which no page is to be processed, by `wire.tree.job_node`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,7 +101,7 @@ class Arrivals:
     def add(self, link: Link, delivery: Delivery) -> None:
         self._bytes_added += len(delivery.body)
         self._waiting.put(Arrival(connection=link.number, delivery=delivery))
-        if self._ahead is None or self._ahead.messages == 1:
+        if self._ahead is None or link.intake.most <= 1:
             return
         if self._bytes_added - self._bytes_returned - self._bytes_taken > 2 * MOST_BYTES:
             self._hold_back(link, self._ahead)
@@ -144,3 +144,4 @@ class Arrivals:
         ahead.hold_back()
         self._limit(link, ahead.messages)
         self.return_all(link)
+        link.intake.let_go()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import ssl
 import threading
 import time
@@ -31,6 +32,10 @@ from pero_worker.wire.servers import AMQP_PORT, AMQP_TLS_PORT, Server
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_WITHOUT_LIMITS_OF_CHANNELS = (4, 3)
+"""From this version on, RabbitMQ takes a limit over all consumers of a channel (`global_qos`) for one of each that
+begins later, unless its configuration permits the old way."""
+_NOT_IMPLEMENTED = 540
 _FIRST_PAUSE_SECONDS = 0.1
 _STABLE_AFTER_SECONDS = 10.0
 """After a connection that was lost sooner, the pauses go on growing."""
@@ -61,6 +66,7 @@ class Connection:
         self._prefetch = prefetch
         self._on_arrival = on_arrival
         self._on_connected = on_connected
+        self._by_consumer = False
         self._closing = threading.Event()
         self._ready = threading.Event()
         self._reason = "not connected yet"
@@ -88,9 +94,17 @@ class Connection:
             link.post(lambda link: link.intake.fetch_ahead(messages), lambda _lost: None)
 
     def limit(self, link: Link, messages: int) -> None:
-        """`fetch_ahead`, at once; by the connection's thread."""
+        """`fetch_ahead`, at once, for messages that take longer than was foreseen; by the connection's thread."""
         self._prefetch = messages
-        link.intake.fetch_ahead(messages)
+        link.intake.hold_back(messages)
+
+    def limit_by_consumer(self) -> None:
+        """For queues of a kind that knows no limit over all consumers of a channel: each has its own from now on."""
+        # In this order, and the other in the connection's thread: one of the two sees what the other did.
+        self._by_consumer = True
+        link = self.link
+        if link is not None:
+            link.post(lambda link: link.intake.limit_by_consumer(), lambda _lost: None)
 
     def use(self, servers: tuple[Server, ...]) -> None:
         """Where RabbitMQ is from now on; an existing connection stays."""
@@ -152,6 +166,8 @@ class Connection:
                 self._use(self._connect(number))
             except Exception as error:  # pika raises more than its own errors when a connection breaks
                 self._reason = explain(error)
+                # So it ends a connection with a limit over all consumers where a quorum queue is consumed.
+                self._by_consumer |= getattr(error, "reply_code", 0) == _NOT_IMPLEMENTED
                 if time.monotonic() - begun > _STABLE_AFTER_SECONDS:
                     pause = _FIRST_PAUSE_SECONDS
             # Many clients that lost the same server do not return at the same moment.
@@ -161,6 +177,8 @@ class Connection:
     def _use(self, link: Link) -> None:
         self._on_connected()
         self.link = link
+        if self._by_consumer:
+            link.intake.limit_by_consumer()
         self._ready.set()
         try:
             link.loop(self._closing)
@@ -177,7 +195,8 @@ class Connection:
 
     def _linked(self, connection: BlockingConnection, number: int) -> Link:
         try:
-            return Link(connection, number, self._prefetch, self._on_arrival)
+            by_consumer = self._by_consumer or _version(connection) >= _WITHOUT_LIMITS_OF_CHANNELS
+            return Link(connection, number, self._prefetch, self._on_arrival, by_consumer=by_consumer)
         except Exception:
             with suppress(Exception):
                 connection.close()
@@ -185,6 +204,13 @@ class Connection:
 
     def _where(self) -> str:
         return f"RabbitMQ at {', '.join(map(str, self._access.servers)) or 'no known server'}"
+
+
+def _version(connection: BlockingConnection) -> tuple[int, ...]:
+    """Of the server; () when it does not say."""
+    properties = connection._impl.server_properties or {}
+    found = re.match(r"(\d{1,4})\.(\d{1,4})", str(properties.get("version", "")))
+    return tuple(map(int, found.groups())) if found else ()
 
 
 def open_connection(access: BrokerAccess) -> BlockingConnection:

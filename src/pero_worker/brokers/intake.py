@@ -6,6 +6,7 @@ By the thread of the connection only.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import Any
@@ -18,27 +19,85 @@ from pero_worker.wire.queues import traceparent_of
 _TAG_BYTES = 200
 
 
-class Intake:
-    """On an open channel of its own."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Consumer:
+    tag: str
+    messages: int
+    """That may be in its hand, where each has a limit of its own."""
 
-    def __init__(self, channel: Channel, number: int, arrive: Callable[[str, int, bytes, bool, str], None]) -> None:
+
+class Intake:
+    """On an open channel of its own.
+
+    How many messages may be in hand is said of all queues together; `by_consumer`, of each: quorum queues know nothing
+    else, nor does RabbitMQ from 4.3 on. Then a consumer keeps the limit that it began with, and a higher one needs
+    another consumer beside it. One that has messages in hand is not ended without need: what a quorum queue gave to a
+    consumer that was ended is stuck when the node that it was connected to dies, until that is back.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        number: int,
+        arrive: Callable[[str, int, bytes, bool, str], None],
+        *,
+        by_consumer: bool = False,
+    ) -> None:
         """`number`: of the connection; `arrive` is called with queue, tag, body, whether somebody had it before, and
         its place in a trace."""
         self.channel = channel
         self._number = number
         self._arrive = arrive
-        self._consumed: dict[str, str] = {}
+        self._by_consumer = by_consumer
+        self._messages = 1
+        self._consumed: dict[str, tuple[_Consumer, ...]] = {}
+        self._name = ""
+        """Of whoever consumes, for people."""
         self._tags = count(1)
-        self._in_hand: dict[int, None] = {}
-        """In the order in which they came."""
+        self._in_hand: dict[int, str] = {}
+        """In the order in which they came, with the tags of their consumers."""
         channel.add_on_cancel_callback(self._cancelled)
 
     def fetch_ahead(self, messages: int) -> None:
         """So many may be in hand or on their way at a time."""
-        # Over all consumers of the channel: a worker with several stages still holds no more than its share.
-        # RabbitMQ 4.3 (or `deprecated_features.permit.global_qos = false`) takes it as a limit for each consumer that
-        # begins later: then one page of every stage may be held.
-        self.channel.basic_qos(prefetch_count=messages, global_qos=True)
+        self._messages = messages
+        if not self._by_consumer:
+            self.channel.basic_qos(prefetch_count=messages, global_qos=True)
+            return
+        for queue in self.consumed:
+            self._fit(queue)
+
+    def limit_by_consumer(self) -> None:
+        """From now on: see above."""
+        if not self._by_consumer:
+            self._by_consumer = True
+            self.channel.basic_qos(prefetch_count=0, global_qos=True)
+            for queue in self.consumed:  # Those that began have no limit of their own.
+                self.end(queue)
+                self._fit(queue)
+
+    def hold_back(self, messages: int) -> None:
+        """As `fetch_ahead`, while a message takes longer than was foreseen; `let_go` follows."""
+        self._messages = messages
+        if not self._by_consumer:
+            self.fetch_ahead(messages)
+
+    def let_go(self) -> None:
+        """After messages that nobody had taken went back: where each queue has a limit of its own, they would return at
+        once, so that nothing comes until it is asked for again."""
+        if self._by_consumer:
+            working = set(self._in_hand.values())
+            for queue, consumers in self._consumed.items():
+                self._keep(queue, [one for one in consumers if one.tag in working and one.messages == self._messages])
+
+    @property
+    def most(self) -> int:
+        """That may be in hand."""
+        return self._messages * (len(self._consumed) if self._by_consumer else 1)
+
+    def takes_turns(self, queues: int) -> bool:
+        """Whether of so many queues, all of them consumed, more would come than may be in hand."""
+        return self._by_consumer and self._messages == 1 and queues > 1
 
     @property
     def consumed(self) -> frozenset[str]:
@@ -46,31 +105,36 @@ class Intake:
         return frozenset(self._consumed)
 
     def begin(self, queue: str, consumer: str) -> None:
-        # AMQP has 255 bytes for it; it is unique on the connection, and tells people who it is.
-        tag = f"{self._number}.{next(self._tags)}.{consumer}".encode()[:_TAG_BYTES].decode("utf-8", "ignore")
-        self.channel.basic_consume(queue, partial(self._received, queue), consumer_tag=tag)
-        self._consumed = {**self._consumed, queue: tag}
+        """`consumer`: whose name RabbitMQ shows."""
+        self._name = consumer
+        if self._by_consumer:
+            self._fit(queue)
+        else:
+            self._consume(queue, 0)
 
     def end(self, queue: str) -> None:
         """What is still on its way from `queue` goes back by itself."""
-        tag = self._consumed[queue]
-        self._consumed = {name: other for name, other in self._consumed.items() if name != queue}
-        # With a callback pika gives back what comes meanwhile; without, it drops that.
-        self.channel.basic_cancel(tag, callback=lambda _frame: None)
+        self._keep(queue, [])
 
     def take(self, queue: str, found: Callable[[tuple[int, dict[str, Any], bytes] | None], None]) -> None:
         """One message: tag, headers, body; None: there is none. The queue is there."""
 
-        def got(_channel: Channel, method: Any, properties: Any, body: bytes) -> None:
-            self.channel.callbacks.remove(str(self.channel.channel_number), spec.Basic.GetEmpty, empty)
-            self._in_hand[method.delivery_tag] = None
+        def got(method: Any, properties: Any, body: bytes) -> None:
+            self._in_hand[method.delivery_tag] = ""
             found((method.delivery_tag, properties.headers or {}, body))
 
-        def empty(_frame: object) -> None:
-            found(None)
+        self._get(queue, got, lambda: found(None))
 
-        self.channel.add_callback(empty, [spec.Basic.GetEmpty])
-        self.channel.basic_get(queue, got)
+    def deliver_one(self, queue: str, done: Callable[[bool], None]) -> None:
+        """As if it was consumed, and whether there was one. The queue is there."""
+
+        def got(method: Any, properties: Any, body: bytes) -> None:
+            self._in_hand[method.delivery_tag] = ""
+            traceparent = traceparent_of(properties.headers)
+            self._arrive(queue, method.delivery_tag, body, method.redelivered, traceparent)
+            done(True)
+
+        self._get(queue, got, lambda: done(False))
 
     def acknowledge(self, tags: list[int]) -> None:
         """Those that came first with one word."""
@@ -93,11 +157,55 @@ class Intake:
         self._in_hand.pop(tag, None)
         self.channel.basic_nack(tag, requeue=True)
 
+    def _get(self, queue: str, got: Callable[[Any, Any, bytes], None], nothing: Callable[[], None]) -> None:
+        def empty(_frame: object) -> None:
+            nothing()
+
+        def came(_channel: Channel, method: Any, properties: Any, body: bytes) -> None:
+            self.channel.callbacks.remove(str(self.channel.channel_number), spec.Basic.GetEmpty, empty)
+            got(method, properties, body)
+
+        self.channel.add_callback(empty, [spec.Basic.GetEmpty])
+        self.channel.basic_get(queue, came)
+
+    def _fit(self, queue: str) -> None:
+        """Makes the limits of the queue's consumers what may be in hand."""
+        kept, total = [], 0
+        for consumer in self._consumed.get(queue, ()):
+            if 0 < consumer.messages <= self._messages - total:
+                kept.append(consumer)
+                total += consumer.messages
+        self._keep(queue, kept)
+        if total < self._messages:
+            self.channel.basic_qos(prefetch_count=self._messages - total)
+            self._consume(queue, self._messages - total)
+
+    def _consume(self, queue: str, messages: int) -> None:
+        # AMQP has 255 bytes for it; it is unique on the connection, and tells people who it is.
+        tag = f"{self._number}.{next(self._tags)}.{self._name}".encode()[:_TAG_BYTES].decode("utf-8", "ignore")
+        self.channel.basic_consume(queue, partial(self._received, queue), consumer_tag=tag)
+        consumers = (*self._consumed.get(queue, ()), _Consumer(tag=tag, messages=messages))
+        self._consumed = {**self._consumed, queue: consumers}
+
+    def _keep(self, queue: str, kept: list[_Consumer]) -> None:
+        """Ends the queue's other consumers."""
+        ended = [consumer for consumer in self._consumed.get(queue, ()) if consumer not in kept]
+        others = {name: consumers for name, consumers in self._consumed.items() if name != queue}
+        self._consumed = {**others, queue: tuple(kept)} if kept else others
+        for consumer in ended:
+            # pika's own would give back what is still on its way, also where another consumer of the queue goes on.
+            reply = (spec.Basic.CancelOk, {"consumer_tag": consumer.tag})
+            self.channel._rpc(spec.Basic.Cancel(consumer_tag=consumer.tag), self.channel._on_cancelok, [reply])
+
     def _received(self, queue: str, _channel: object, method: Any, properties: Any, body: bytes) -> None:
-        self._in_hand[method.delivery_tag] = None
+        if queue not in self._consumed:
+            self.give_back(method.delivery_tag)
+            return
+        self._in_hand[method.delivery_tag] = method.consumer_tag
         self._arrive(queue, method.delivery_tag, body, method.redelivered, traceparent_of(properties.headers))
 
     def _cancelled(self, method: Any) -> None:
-        """RabbitMQ ends a consumer when its queue is deleted."""
+        """RabbitMQ ends a consumer when its queue is deleted, or when the queue's node goes down."""
         ended = method.method.consumer_tag
-        self._consumed = {name: tag for name, tag in self._consumed.items() if tag != ended}
+        left = {name: tuple(one for one in all_ if one.tag != ended) for name, all_ in self._consumed.items()}
+        self._consumed = {name: consumers for name, consumers in left.items() if consumers}

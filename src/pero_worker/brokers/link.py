@@ -15,12 +15,11 @@ import pika.exceptions as amqp
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 from pika.channel import Channel
 
+from pero_worker.brokers.desk import QueueDesk
 from pero_worker.brokers.intake import Intake
 from pero_worker.brokers.transport import hasten
 from pero_worker.brokers.window import REFUSED_BY_SIZE, Sending, Window, refused, wire_properties
-from pero_worker.errors import PeroWorkerError, RequestError, TransientError
-from pero_worker.wire import queues as wire
-from pero_worker.work import QueueState
+from pero_worker.errors import NoQueueError, PeroWorkerError, RequestError, TransientError
 
 logger = logging.getLogger(__name__)
 # Problems with a connection are logged once, by us.
@@ -39,7 +38,10 @@ class Link:
         number: int,
         prefetch: int,
         arrive: Callable[[Link, str, int, bytes, bool, str], None],
+        *,
+        by_consumer: bool = False,
     ) -> None:
+        """`by_consumer`: RabbitMQ limits what is in hand for each queue alone."""
         self.number = number
         self._connection = connection
         self._arrive = arrive
@@ -57,13 +59,14 @@ class Link:
         hasten(connection)
         # Blocking channels poll after each acknowledgement and wait for each confirmation: many messages at once pass
         # those that pika has beneath.
-        self.intake = Intake(_plain_channel(connection), number, partial(arrive, self))
+        self.intake = Intake(_plain_channel(connection), number, partial(arrive, self), by_consumer=by_consumer)
         self.intake.fetch_ahead(prefetch)
+        self._turn = ""
+        """The queue whose turn was last, of those that take turns."""
         self._window = Window(self._open_for, self.intake.acknowledge)
         self._window.opened(_plain_channel(connection))
         self._publishing = self._confirming_channel()
-        # Asking for a queue that does not exist closes the channel.
-        self._asking: BlockingChannel = connection.channel()
+        self.queues = QueueDesk(connection.channel)
 
     def loop(self, closing: threading.Event) -> None:
         while not closing.is_set():
@@ -176,21 +179,52 @@ class Link:
         """Whether exactly `queues` are delivered; may be asked from any thread."""
         return self.intake.consumed == frozenset(queues)
 
-    def consume(self, queues: tuple[str, ...], consumer: str) -> bool:
-        """Has messages of exactly `queues` delivered; whether one that was served is not any more. One that is missing
-        is left out and asked for again the next time. TransientError: all are missing."""
+    def consume(self, queues: tuple[str, ...], consumer: str) -> tuple[bool, list[str]]:
+        """Has messages of exactly `queues` delivered; whether one that was served is not any more, and which are
+        missing: they are left out, and asked for again the next time. So are those on a node that is down, unless no
+        other is there: TransientError."""
         dropped = self.intake.consumed.difference(queues)
         for name in dropped:
             self.intake.end(name)
-        missing = ""
+        if self.intake.takes_turns(len(queues)):
+            for name in self.intake.consumed:
+                self.intake.end(name)
+            if self._take_turn(queues):
+                return bool(dropped), []
+        missing = []
+        away: TransientError | None = None
         for name in [name for name in queues if name not in self.intake.consumed]:
-            if self.state(name) is None:
-                missing = name
-            else:
-                self.intake.begin(name, consumer)
-        if missing and not self.intake.consumed:
-            raise TransientError(f"there is no queue {missing!r}: create it with: pero-worker stage add {missing}")
-        return bool(dropped)
+            try:
+                if self.queues.state(name) is None:
+                    missing.append(name)
+                else:
+                    self.intake.begin(name, consumer)
+            except TransientError as error:
+                away = error
+        if away is not None and not missing and not self.intake.consumed:
+            raise away
+        return bool(dropped), missing
+
+    def _take_turn(self, queues: tuple[str, ...]) -> bool:
+        """Has one message delivered of the next queue that has one; whether there was one. Were all consumed, one of
+        each would be in hand, and wait for pages that take long."""
+        first = 1 + (queues.index(self._turn) if self._turn in queues else -1)
+        for name in (*queues[first:], *queues[:first]):
+            with suppress(TransientError):
+                state = self.queues.state(name)
+                if state is not None and state.messages and self._get(partial(self.intake.deliver_one, name)):
+                    self._turn = name
+                    return True
+        return False
+
+    def _get(self, begin: Callable[[Callable[[T], None]], None]) -> T:
+        """What RabbitMQ answers to a question for one message."""
+        answers: list[T] = []
+        begin(answers.append)
+        self._connection._flush_output(lambda: bool(answers) or self.intake.channel.is_closed)
+        if not answers:
+            raise amqp.ChannelClosed(0, "the channel was closed by RabbitMQ")
+        return answers[0]
 
     def publish(self, queue: str, body: bytes, priority: int, headers: dict[str, str] | None = None) -> None:
         properties = wire_properties(priority, headers)
@@ -199,7 +233,7 @@ class Link:
         try:
             self._publishing.basic_publish("", queue, body, properties, mandatory=True)
         except amqp.UnroutableError:
-            raise RequestError(f"there is no queue {queue!r}") from None
+            raise NoQueueError(f"there is no queue {queue!r}") from None
         except amqp.NackError:
             raise TransientError(f"RabbitMQ cannot take a message for {queue!r} now") from None
         except amqp.ChannelClosedByBroker as error:
@@ -207,41 +241,11 @@ class Link:
                 raise refused(error, body) from error
             raise
 
-    def declare(self, queue: str, expires: int = 0) -> None:
-        # Whatever arguments an existing queue has, they are left alone: a second declaration could be refused.
-        if self.state(queue) is None:
-            arguments = {**wire.QUEUE_ARGUMENTS, **({"x-expires": 1000 * expires} if expires else {})}
-            self.temporary(lambda channel: channel.queue_declare(queue, durable=True, arguments=arguments))
-
-    def state(self, queue: str) -> QueueState | None:
-        if not self._asking.is_open:
-            self._asking = self._connection.channel()
-        try:
-            method: Any = self._asking.queue_declare(queue, passive=True).method
-        except amqp.ChannelClosedByBroker as error:
-            if error.reply_code == 404:
-                return None
-            raise
-        return QueueState(messages=method.message_count, consumers=method.consumer_count)
-
     def take(self, queue: str) -> tuple[int, dict[str, Any], bytes] | None:
-        if self.state(queue) is None:
+        if self.queues.state(queue) is None:
             raise RequestError(f"there is no queue {queue!r}")
-        answers: list[tuple[int, dict[str, Any], bytes] | None] = []
-        self.intake.take(queue, answers.append)
-        self._connection._flush_output(lambda: bool(answers) or self.intake.channel.is_closed)
-        if not answers:
-            raise amqp.ChannelClosed(0, "the channel was closed by RabbitMQ")
-        return answers[0]
-
-    def temporary(self, action: Callable[[BlockingChannel], T]) -> T:
-        """On a channel of its own: what RabbitMQ refuses closes the channel."""
-        channel = self._connection.channel()
-        try:
-            return action(channel)
-        finally:
-            if channel.is_open:
-                channel.close()
+        found: tuple[int, dict[str, Any], bytes] | None = self._get(partial(self.intake.take, queue))
+        return found
 
     def _confirming_channel(self) -> BlockingChannel:
         channel = self._connection.channel()

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from pero_worker.errors import PeroWorkerError, RequestError, TransientError
+from pero_worker.errors import NoQueueError, PeroWorkerError, TransientError
 from pero_worker.work import Delivery
 
 
@@ -57,7 +57,7 @@ class MemoryBroker:
     def publish(self, queue: str, body: bytes, priority: int = 0) -> None:
         with self._changed:
             if queue not in self._queues:
-                raise RequestError(f"there is no queue named {queue!r}")
+                raise NoQueueError(f"there is no queue named {queue!r}")
             self._put(queue, _Message(rank=(-priority, next(self._numbers)), body=body))
 
     def hand_on(self, delivery: Delivery, queue: str, body: bytes, priority: int = 0) -> None:

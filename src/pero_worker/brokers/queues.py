@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.connection import Connection
 from pero_worker.brokers.link import Link
+from pero_worker.errors import NoQueueError, TransientError
 from pero_worker.wire.servers import Server
-from pero_worker.work import QueueState
+from pero_worker.work import QueueKind, QueueState
+
+logger = logging.getLogger(__name__)
+Registered = Callable[[str], QueueKind | None]
+"""What kind of queue there ought to be by a name; None: none that is known. TransientError: it is not known now."""
 
 
 class RabbitQueues:
@@ -19,26 +26,78 @@ class RabbitQueues:
         self._connection = Connection(
             access, prefetch=prefetch, on_arrival=self._arrive, on_connected=self._begin_connection
         )
+        self._registered: Registered = lambda _queue: None
 
-    def declare(self, queue: str, expires: int = 0) -> None:
-        """Makes a queue; an existing one stays as it is. `expires`: seconds after which RabbitMQ deletes it
-        when nobody has used it, 0 = never."""
-        self._connection.call(lambda link: link.declare(queue, expires))
+    def restore_by(self, registered: Registered) -> None:
+        """From now on, queues that are missing though they ought to be there are made where that is noticed: those of a
+        RabbitMQ that lost them all."""
+        self._registered = registered
+
+    def declare(self, queue: str, expires: int = 0, kind: QueueKind = QueueKind.CLASSIC) -> None:
+        """As in `ports.Queues`."""
+        self._connection.call(lambda link: link.queues.declare(queue, expires, kind))
+
+    def convert(self, queue: str, kind: QueueKind) -> None:
+        """As in `ports.Queues`."""
+        self._connection.call(lambda link: link.queues.convert(queue, kind))
 
     def state(self, queue: str) -> QueueState | None:
-        """Exact numbers; None when there is no such queue."""
-        return self._connection.call(lambda link: link.state(queue))
+        """Exact numbers; None when there is no such queue. TransientError: it is on a node that is down."""
+        return self._connection.call(lambda link: link.queues.state(queue))
+
+    def restored(self, queue: str) -> QueueState | None:
+        """`state`, after a queue that is missing though it ought to be there was made."""
+        state = self.state(queue)
+        kind = None if state is not None else self._registered(queue)
+        if kind is None:
+            return state
+        self.declare(queue, kind=kind)
+        logger.warning("RabbitMQ had no queue %s any more: it is there again, empty", queue)
+        return self.state(queue)
 
     def lengths(self, queues: Sequence[str]) -> dict[str, int]:
-        """Messages that are ready, in each queue that exists."""
+        """Messages that are ready, in each queue that exists; one that is on a node that is down is left out."""
 
-        def ask(link: Link) -> dict[str, int]:
-            return {name: state.messages for name in queues if (state := link.state(name)) is not None}
+        def ask(link: Link) -> dict[str, int | None]:
+            found: dict[str, int | None] = {}
+            for name in queues:
+                with suppress(TransientError):
+                    state = link.queues.state(name)
+                    found[name] = None if state is None else state.messages
+            return found
 
-        return self._connection.call(ask)
+        found = self._connection.call(ask)
+        for name in [name for name, messages in found.items() if messages is None]:
+            state = self.restored(name)
+            found[name] = None if state is None else state.messages
+        return {name: messages for name, messages in found.items() if messages is not None}
+
+    def _into(self, queue: str, act: Callable[[], None]) -> None:
+        """Publishes with `act`, once more where the queue was missing and could be made."""
+        try:
+            act()
+        except NoQueueError:
+            if self.restored(queue) is None:
+                raise
+            act()
+
+    def _some_are_quorum(self, queues: Sequence[str]) -> bool:
+        """As far as it is known: of one of which it is not, RabbitMQ says so."""
+        with suppress(TransientError):
+            return any(self._registered(queue) is QueueKind.QUORUM for queue in queues)
+        return False
+
+    def _restore_some(self, missing: Sequence[str], queues: Sequence[str]) -> bool:
+        """Makes those that are `missing` of `queues`, as far as they ought to be there; whether there was one.
+        TransientError: there is none of all."""
+        found = [name for name in missing if self.restored(name) is not None]
+        if missing and not found and len(missing) == len(queues):
+            name = missing[-1]
+            raise TransientError(f"there is no queue {name!r}: create it with: pero-worker stage add {name}")
+        return bool(found)
 
     def delete(self, queue: str) -> None:
-        self._connection.call(lambda link: link.temporary(lambda channel: channel.queue_delete(queue)))
+        self._connection.call(lambda link: link.queues.delete(queue))
 
     @property
     def connected(self) -> bool:

@@ -61,14 +61,15 @@ class RabbitBroker(RabbitQueues):
 
     def publish(self, queue: str, body: bytes, priority: int = 0, traceparent: str = "") -> None:
         """Waits for the broker's confirmation. RequestError: no such queue, or too large; TransientError: try again."""
-        self._connection.call(lambda link: link.publish(queue, body, priority, wire.headers_of(traceparent)))
+        headers = wire.headers_of(traceparent)
+        self._into(queue, lambda: self._connection.call(lambda link: link.publish(queue, body, priority, headers)))
 
     def hand_on(self, delivery: Delivery, queue: str, body: bytes, priority: int = 0) -> None:
         def publish_first(link: Link) -> None:
             self._tag(link, delivery)
             link.publish(queue, body, priority, wire.headers_of(delivery.traceparent))
 
-        self._settle(delivery, lambda link, tag: link.intake.acknowledge([tag]), publish_first)
+        self._into(queue, lambda: self._acknowledge_after(publish_first, delivery))
 
     def hand_on_soon(self, delivery: Delivery, queue: str, body: bytes, priority: int, done: Done) -> None:
         """`done` is called by the connection's thread: it must be quick, and ask nothing of the broker."""
@@ -102,7 +103,7 @@ class RabbitBroker(RabbitQueues):
         self._post(lambda link: link.send(Sending(queue=queue, body=body, priority=priority, done=done)), done)
 
     def ack(self, delivery: Delivery) -> None:
-        self._settle(delivery, lambda link, tag: link.intake.acknowledge([tag]))
+        self._acknowledge_after(lambda _link: None, delivery)
 
     def give_back(self, delivery: Delivery) -> None:
         """A lost connection gave it back already."""
@@ -112,13 +113,15 @@ class RabbitBroker(RabbitQueues):
             logger.debug("page was given back by itself: %s", error)
 
     def set_aside(self, delivery: Delivery, reason: str) -> None:
+        if self.restored(wire.DEAD_LETTERS) is None:
+            self.declare(wire.DEAD_LETTERS)
+
         def publish_first(link: Link) -> None:
             self._tag(link, delivery)
-            link.declare(wire.DEAD_LETTERS)
             why = {wire.REASON: reason[:_MAX_REASON_LENGTH], wire.ORIGIN: delivery.queue}
             link.publish(wire.DEAD_LETTERS, delivery.body, 0, wire.headers_of(delivery.traceparent, why))
 
-        self._settle(delivery, lambda link, tag: link.intake.acknowledge([tag]), publish_first)
+        self._acknowledge_after(publish_first, delivery)
 
     def fetch_ahead(self, messages: int) -> None:
         """So many may be in hand, or on their way to us, at a time; also over connections to come."""
@@ -147,11 +150,16 @@ class RabbitBroker(RabbitQueues):
         if link is not None and link.serves(queues):
             return
 
-        def consume(link: Link) -> None:
-            if link.consume(queues, consumer):
+        def consume(link: Link) -> list[str]:
+            dropped, missing = link.consume(queues, consumer)
+            if dropped:
                 self._arrivals.return_all(link, queues)
+            return missing
 
-        self._connection.call(consume, wait=timeout)
+        if self._some_are_quorum(queues):
+            self._connection.limit_by_consumer()
+        if self._restore_some(self._connection.call(consume, wait=timeout), queues):
+            self._connection.call(consume, wait=timeout)
 
     def _wait_until_settled(self) -> None:
         """Returns when what is on its way has arrived, and RabbitMQ has been told what that answers."""
@@ -200,6 +208,9 @@ class RabbitBroker(RabbitQueues):
             done(TransientError(LOST))
         else:
             link.post(begin, done)
+
+    def _acknowledge_after(self, before: Callable[[Link], None], delivery: Delivery) -> None:
+        self._settle(delivery, lambda link, tag: link.intake.acknowledge([tag]), before)
 
     def _settle(
         self,

@@ -16,7 +16,7 @@ import pika.exceptions as amqp
 from pika import spec
 from pika.channel import Channel
 
-from pero_worker.errors import PeroWorkerError, RequestError, TransientError
+from pero_worker.errors import NoQueueError, PeroWorkerError, RequestError, TransientError
 from pero_worker.wire import queues as wire
 
 Done = Callable[[PeroWorkerError | None], None]
@@ -125,7 +125,7 @@ class Window:
         """What no queue gets comes back before it is confirmed, in order, and does not say which it is."""
         for sending in self._on_way.values():
             if sending.queue == method.routing_key and not sending.refusal and sending.body == body:
-                sending.refusal = RequestError(f"there is no queue {sending.queue!r}")
+                sending.refusal = NoQueueError(f"there is no queue {sending.queue!r}")
                 return
 
     def _closed(self, _channel: Channel, reason: Exception) -> None:

@@ -17,6 +17,7 @@ from pero_worker.cli.say import say, say_lines, warn
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.registry.changes import StageChange, read_config, remove_stage, save_stage
+from pero_worker.cluster.registry.queuekinds import default_kind, is_stage, set_default_kind
 from pero_worker.cluster.registry.rollback import roll_back, versions_of
 from pero_worker.cluster.registry.stages import read_record, stage_names
 from pero_worker.cluster.registry.upload import upload_stage
@@ -26,6 +27,7 @@ from pero_worker.errors import UsageError
 from pero_worker.models.trust import is_digest
 from pero_worker.names import counted
 from pero_worker.stores.location import without_login
+from pero_worker.work import QueueKind
 from pero_worker.worker.trial import DEFAULT_SECONDS
 
 app = typer.Typer(help="Stages: what is done to pages, with which model.", no_args_is_help=True)
@@ -55,6 +57,10 @@ def add(
     needs: Annotated[str | None, typer.Option(help="Label that its workers must have: cuda, or one of yours.")] = None,
     owner: Annotated[str | None, typer.Option(help="Whose it is: owners get equal parts of the workers.")] = None,
     share: Annotated[float | None, typer.Option(help="The owner's part, 2 = twice an ordinary one.")] = None,
+    queue: Annotated[
+        QueueKind | None,
+        typer.Option(help="How RabbitMQ keeps its pages: on one node, or on several.", show_default="as the cluster"),
+    ] = None,
     sha256: Annotated[
         str, typer.Option(help="Of the archive that --remote-path names: workers take no other.", metavar="DIGEST")
     ] = "",
@@ -71,10 +77,12 @@ def add(
         sharing={
             name: value for name, value in (("needs", needs), ("owner", owner), ("share", share)) if value is not None
         },
+        queue=queue,
     )
     with open_cluster(cluster_access(connection)) as cluster:
         save_stage(cluster.zookeeper, cluster.broker, name, change, SystemClock().now())
-    say(f"stage {name} is saved" if change != StageChange() else f"output queue {name} is there")
+        is_output = not is_stage(cluster.zookeeper, name)
+    say(f"output queue {name} is there" if is_output else f"stage {name} is saved")
 
 
 @app.command(
@@ -169,6 +177,19 @@ def rollback(
     say(f"stage {name} has version {now.version} again, in place of {left.version}")
 
 
+@app.command(epilog=examples("pero-worker stage queues", "pero-worker stage queues quorum"))
+@cluster_command
+def queues(
+    connection: ConnectionOptions,
+    kind: Annotated[QueueKind | None, typer.Argument(metavar="KIND", help="classic or quorum.")] = None,
+) -> None:
+    """Say or set how RabbitMQ keeps the pages of new stages: on one node (classic), or on several (quorum)."""
+    with session(cluster_access(connection).zookeeper) as client:
+        if kind is not None:
+            set_default_kind(client, kind)
+        say(f"queues that are made from now on are {default_kind(client)}, unless their stage says otherwise")
+
+
 @app.command("list", epilog=examples("pero-worker stage list", "pero-worker stage list --json"))
 @cluster_command
 def list_(
@@ -200,6 +221,7 @@ def show(connection: ConnectionOptions, name: Name) -> None:
     say_lines(f"name          {record.name}\nversion       {record.version or '-'}")
     say(f"archive       {without_login(record.archive) or '-'}")
     say(f"priority      {-1 if record.disabled else record.priority}")
+    say(f"queue         {record.queue or '-'}")
     say_lines(f"mean time     {mean}\nwaiting since {record.waiting_since or '-'}\n\n{record.config}")
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from kazoo.client import KazooClient
 from kazoo.recipe.watchers import ChildrenWatch
 
 from pero_worker.brokers.access import NO_SERVER, BrokerAccess
+from pero_worker.brokers.queues import RabbitQueues
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cluster.access import ClusterAccess
+from pero_worker.cluster.registry.queuekinds import registered_kind
 from pero_worker.cluster.registry.servers import MQ, list_servers, parse_names
 from pero_worker.coordinators.session import session
 from pero_worker.errors import TransientError
@@ -38,6 +41,11 @@ def broker_access(client: KazooClient, access: BrokerAccess) -> BrokerAccess:
     return replace(access, servers=servers)
 
 
+def restore_queues(client: KazooClient, broker: RabbitQueues) -> None:
+    """Has `broker` make queues of known stages where they are missing, as those of a RabbitMQ that lost them."""
+    broker.restore_by(partial(registered_kind, client))
+
+
 def follow_servers(client: KazooClient, broker: RabbitBroker) -> None:
     """Has `broker` connect to the servers that are registered when it connects, also those to come."""
 
@@ -58,6 +66,7 @@ def open_broker(
     try:
         if not access.servers:
             follow_servers(client, broker)
+        restore_queues(client, broker)
         broker.wait_connected(wait)
         yield broker
     finally:

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from pero_worker.cluster.opening import Cluster
 from pero_worker.cluster.pages.sending import image_payload
+from pero_worker.cluster.registry.queuekinds import default_kind
 from pero_worker.cluster.registry.stages import read_record, stage_names
 from pero_worker.cluster.registry.workers import read_workers
 from pero_worker.errors import PageError, RequestError, TransientError
@@ -86,8 +87,8 @@ class ClusterBackend:
             return
         client, broker = self._cluster.zookeeper, self._cluster.broker
         for stage in sorted(self._stages & set(stage_names(client))):
-            broker.declare(stage)
-        broker.declare(RESULTS_QUEUE)
+            broker.restored(stage)
+        broker.declare(RESULTS_QUEUE, kind=default_kind(client))
         self._is_new = False
         self._sent.clear()
 

@@ -96,7 +96,7 @@ class RabbitServer:
         )
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
         epmd = Daemon(name="epmd", folder=self.folder)
-        if epmd.pid is None:
+        if epmd.pid is None and not answers(self.epmd):  # Nodes of one cluster share a mapper.
             # Else the server starts one that outlives it and belongs to nobody.
             epmd.start(["epmd", "-address", "127.0.0.1", "-port", str(self.epmd)], {})
             epmd.wait_until(lambda: answers(self.epmd))
@@ -124,11 +124,12 @@ class RabbitServer:
 
     def control(self, *arguments: str) -> None:
         """One call of rabbitmqctl, of a second or so; its last words are in the error when it fails."""
-        command = [str(_program().with_name("rabbitmqctl")), "-n", self._node, *arguments]
+        command = [str(_program().with_name("rabbitmqctl")), "-n", self.node, *arguments]
         subprocess.run(command, env={**os.environ, **self._environment()}, check=True, capture_output=True)  # noqa: S603
 
     @property
-    def _node(self) -> str:
+    def node(self) -> str:
+        """Its name among the nodes of a cluster."""
         return f"pero{self.port}@localhost"
 
     def _ready(self) -> bool:
@@ -156,7 +157,7 @@ class RabbitServer:
         folder = self.folder
         return {
             "HOME": str(folder / "home"),
-            "RABBITMQ_NODENAME": self._node,
+            "RABBITMQ_NODENAME": self.node,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(self.distribution),

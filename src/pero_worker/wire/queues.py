@@ -7,9 +7,21 @@ from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
+from pero_worker.work import QueueKind
+
 QUEUE_ARGUMENTS: Mapping[str, object] = MappingProxyType({"x-max-priority": 1, "x-queue-type": "classic"})
 """Of every stage and output queue, as upstream's newest. For RabbitMQ they equal the seed's, which name no type; but a
 virtual host may have another type as its default."""
+_QUORUM_ARGUMENTS: Mapping[str, object] = MappingProxyType({"x-queue-type": "quorum", "x-delivery-limit": 1_000_000})
+"""RabbitMQ 4 drops a message that came back twenty times, and workers give pages back while a server is away: they
+count themselves. No limit at all is written differently in RabbitMQ 3 and 4; a high one is the same in both."""
+
+
+def arguments_of(kind: QueueKind, expires: int = 0) -> dict[str, object]:
+    """What a queue is declared with; `expires`: as in `ports.Queues.declare`."""
+    arguments = QUEUE_ARGUMENTS if kind is QueueKind.CLASSIC else _QUORUM_ARGUMENTS
+    return {**arguments, **({"x-expires": 1000 * expires} if expires else {})}
+
 
 DEAD_LETTERS = "pero.dead"
 """Ours: messages that cannot be used, with the headers REASON and ORIGIN."""
@@ -50,9 +62,14 @@ def is_queue_name(name: str) -> bool:
     return 0 < size <= MAX_NAME_BYTES and not name.startswith("amq.")
 
 
+_FIRST_HIGH = 5
+"""From here on, quorum queues of RabbitMQ 4 send a message first; for those of RabbitMQ 3 all are equal. Classic queues
+cut whatever is above their `x-max-priority` of 1."""
+
+
 def priority(value: int) -> int:
-    """What may stand in a message's properties: 0 to 255."""
-    return min(max(value, 0), 255)
+    """What stands in a message's properties: 0 for ordinary pages, something from 5 to 255 for those that go first."""
+    return min(value + _FIRST_HIGH - 1, 255) if value > 0 else 0
 
 
 def traceparent_of(headers: Mapping[str, object] | None) -> str:

@@ -6,6 +6,7 @@ folders they lie in, or ignores what it does not know there (docs/wire.md).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -59,9 +60,24 @@ class Tree:
         """Ours: pages that may have killed a worker, each with the number of its dead."""
         return f"{self.root}/suspects"
 
+    @property
+    def cancelled(self) -> str:
+        """Ours: jobs of which no page is to be processed any more, by `job_node`."""
+        return f"{self.root}/cancelled"
+
     def servers(self, kind: str) -> str:
         """`kind` is mq, mq_monitoring or ftp: the names of the children are the addresses."""
         return f"{self.root}/worker/config/{kind}_servers"
+
+    @property
+    def outputs(self) -> str:
+        """Ours: queues for results, which are no stages; the value of each is what kind of queue it has."""
+        return f"{self.root}/outputs"
+
+    @property
+    def queue_type(self) -> str:
+        """Ours: what kind of queue stages have that do not say it themselves."""
+        return f"{self.root}/worker/config/queue_type"
 
     def worker(self, worker: str, leaf: str = "") -> str:
         """`leaf`: status, status/connected, queue, enabled, unlock_time; ours: info, message, stages."""
@@ -69,12 +85,17 @@ class Tree:
 
     def stage(self, stage: str, leaf: str = "") -> str:
         """`leaf`: config, config_path, config_version, administrative_priority, avg_msg_time, avg_msg_time_lock,
-        waiting_since; ours: archive_digest, disabled, measured, sharing."""
+        waiting_since; ours: archive_digest, disabled, measured, queue_type, sharing, trouble, history."""
         return f"{self.stages}/{stage}" + (f"/{leaf}" if leaf else "")
 
 
 TREE = Tree()
 """To have several clusters in one ZooKeeper, give each a root of its own behind the address: HOST/root."""
+
+
+def job_node(job: str) -> str:
+    """The name of a job's node: anything may be a job's name."""
+    return hashlib.sha256(job.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def encode_text(value: str) -> bytes:

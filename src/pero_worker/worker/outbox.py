@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from pero_worker.errors import PeroWorkerError, RequestError, TransientError
+from pero_worker.errors import NoQueueError, PeroWorkerError, RequestError, TransientError
 from pero_worker.ports import Broker
 from pero_worker.request import Request
 from pero_worker.wire.requests import decode_request, encode_request
@@ -110,8 +110,11 @@ class Outbox:
         try:
             if isinstance(error, TransientError):
                 raise error
-            logger.error("page %s: %s", request.source or request.uuid, error)
-            self._as_failed(delivery, request, str(error))
+            # A queue that ought to be there is made, for which the broker's thread has no time.
+            refusal = self._refusal(delivery, request) if isinstance(error, NoQueueError) else str(error)
+            if refusal:
+                logger.error("page %s: %s", request.source or request.uuid, refusal)
+                self._as_failed(delivery, request, refusal)
         except TransientError as trouble:
             self._failed(delivery, trouble)
         except Exception as trouble:  # whatever it is, the page is given back

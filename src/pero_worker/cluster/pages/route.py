@@ -57,7 +57,7 @@ def check_output(cluster: Cluster, queue: str, *, force: bool = False) -> int:
     """
     if queue in _OURS:
         raise UsageError(f"the queue {queue!r} {_OURS[queue]}")
-    state = cluster.broker.state(queue) if is_queue_name(queue) else None
+    state = cluster.broker.restored(queue) if is_queue_name(queue) else None
     if state is None:
         raise StageError(f"there is no queue {queue!r}: see pero-worker queues")
     if not force and processes(cluster.zookeeper, queue):
@@ -81,7 +81,7 @@ def processes(client: KazooClient, stage: str) -> bool:
 def _check_queue(cluster: Cluster, name: str) -> None:
     if name in _OURS:
         raise UsageError(f"no pages go to the queue {name!r}: it {_OURS[name]}")
-    if not is_queue_name(name) or cluster.broker.state(name) is None:
+    if not is_queue_name(name) or cluster.broker.restored(name) is None:
         raise StageError(
             f"there is no queue {name!r}: correct the name (pero-worker stage list), or create it with "
             f"pero-worker stage add {name}"

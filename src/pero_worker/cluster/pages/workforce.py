@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -13,9 +13,11 @@ from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.pages.fetching import FetchAhead
 from pero_worker.cluster.pages.route import check_stages
 from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, reads_layouts, request_for
+from pero_worker.cluster.registry.queuekinds import default_kind
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.cluster.registry.workers import read_workers
-from pero_worker.errors import RequestError, StageError, TransientError
+from pero_worker.coordinators.cancelled import CancelledJob
+from pero_worker.errors import JobCancelledError, RequestError, StageError, TransientError
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.job import OpenWorkforce
 from pero_worker.jobs.listener import RunListener
@@ -24,6 +26,7 @@ from pero_worker.jobs.plan import PageTask
 from pero_worker.jobs.workforce import DeathListener, PageOutcome, Workforce
 from pero_worker.ports import Clock
 from pero_worker.wire.requests import decode_request, encode_request
+from pero_worker.work import QueueKind
 
 NO_WORKER = "no worker runs: pages wait until one is started (pero-worker worker)"
 _PAGES_AHEAD = 200
@@ -48,15 +51,18 @@ def cluster_workforce(
             version = "+".join(record.version for record in records)
             if all(worker.dead for worker in read_workers(cluster.zookeeper)):
                 listener.notice(NO_WORKER)
+            cancelled = CancelledJob(cluster.zookeeper, folder.job_id)
             yield ClusterWorkforce(
                 cluster.broker,
                 stages,
                 folder.job_id,
                 SystemClock(),
+                is_cancelled=lambda: cancelled.is_cancelled,
                 version=version,
                 dpi=dpi,
                 priority=priority,
                 with_layout=reads_layouts(records[0]),
+                queue_kind=default_kind(cluster.zookeeper),
             )
 
     return opened
@@ -80,8 +86,11 @@ class ClusterWorkforce:
         dpi: int,
         priority: int | None = None,
         with_layout: bool = False,
+        queue_kind: QueueKind = QueueKind.CLASSIC,
+        is_cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`version`: of the stages together; `priority` None: see `priority_of`."""
+        """`version`: of the stages together; `priority` None: see `priority_of`; `queue_kind`: of the results."""
+        self._is_cancelled = is_cancelled
         self.pipeline = "+".join(stages)
         self.version = version
         self._broker = broker
@@ -91,6 +100,7 @@ class ClusterWorkforce:
         self._dpi = dpi
         self._priority = priority
         self.wants_layout = with_layout
+        self._queue_kind = queue_kind
         self._sent = 0
         self._queue = f"job.{job}"
         self._in_cluster: dict[str, int] = {}
@@ -100,15 +110,17 @@ class ClusterWorkforce:
     def start(self, pages: int, on_death: DeathListener) -> int:
         if pages:
             for stage in self._stages:
-                if self._broker.state(stage) is None:
+                if self._broker.restored(stage) is None:
                     raise StageError(f"the cluster has no stage {stage!r}: see pero-worker stage list")
-            self._broker.declare(self._queue, expires=_QUEUE_EXPIRES_SECONDS)
+            self._broker.declare(self._queue, expires=_QUEUE_EXPIRES_SECONDS, kind=self._queue_kind)
         return 0
 
     def wants_more(self) -> bool:
         return len(self._in_cluster) < _PAGES_AHEAD and sum(self._in_cluster.values()) < _BYTES_AHEAD
 
     def hand_in(self, page_id: str, task: PageTask) -> None:
+        if self._is_cancelled():
+            raise JobCancelledError("not sent: the job was cancelled", permanent=True)
         request = request_for(
             task,
             (*self._stages, self._queue),
@@ -132,6 +144,10 @@ class ClusterWorkforce:
                 self._ahead.saw(len(delivery.body))
         except TransientError:
             # The connection is made again by itself; pages in the cluster are safe meanwhile.
+            if self._is_forgotten():
+                raise TransientError(
+                    "RabbitMQ lost the job's pages: give the same command again, and it does those that are missing"
+                ) from None
             self._clock.sleep(timeout)
             return ()
         if delivery is None:
@@ -151,6 +167,13 @@ class ClusterWorkforce:
             return ()
         self._in_cluster.pop(request.page_uuid, None)
         return (PageOutcome(page_id=request.page_uuid, request=request, settle=settle),)
+
+    def _is_forgotten(self) -> bool:
+        """Whether RabbitMQ is there and the job's queue is not: it lost all that it had."""
+        try:
+            return self._broker.connected and self._broker.state(self._queue) is None
+        except TransientError:
+            return False
 
     def stop(self, finished: bool) -> None:
         """A job that is not finished leaves its queue, so that workers can deliver what they have in hand."""

@@ -10,6 +10,15 @@ from pathlib import Path
 from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError
 
+from pero_worker.cluster.registry.queuekinds import (
+    TAKEN_AWAY,
+    default_kind,
+    forget_output,
+    is_stage,
+    note_output,
+    registered_kind,
+    said_kind,
+)
 from pero_worker.cluster.registry.stages import MAX_SHARE, read_history, read_version
 from pero_worker.coordinators.session import read_leaves
 from pero_worker.errors import StageError, UsageError
@@ -19,6 +28,7 @@ from pero_worker.stores.location import check_no_login
 from pero_worker.wire import tree as wire
 from pero_worker.wire.history import StageVersion, encode_history, withdrawn, without
 from pero_worker.wire.tree import TREE
+from pero_worker.work import QueueKind
 from pero_worker.worker.timelimit import limit_of
 
 MAX_CONFIG_BYTES = 900_000
@@ -43,6 +53,8 @@ class StageChange:
     """The version stays, although what it stands for changes."""
     sharing: Mapping[str, str | float] = field(default_factory=dict)
     """Fields of `Sharing` that change."""
+    queue: QueueKind | None = None
+    """What kind of queue it has; None: as it is, or for a new one as the cluster says."""
 
 
 def read_config(path: Path) -> str:
@@ -84,9 +96,19 @@ def save_stage(
         values["sharing"] = wire.encode_info({**wire.decode_info(old), **change.sharing})
     if change.config is not None or change.archive is not None:
         values |= _history(client, name, values, before, withdraws=withdraws)
+    kind = "" if said_kind(client, name) == TAKEN_AWAY else None
+    if change.queue is not None:
+        queues.convert(name, change.queue)
+        kind = change.queue
+    if not values and not is_stage(client, name):
+        # Upstream's watchdog would send workers to whatever lies among the stages.
+        note_output(client, name, kind)
+    else:
+        forget_output(client, name)
+        values |= {"queue_type": wire.encode_text(kind)} if kind is not None else {}
     if values:
         _write(client, name, values)
-    queues.declare(name)
+    queues.declare(name, kind=registered_kind(client, name) or default_kind(client))
 
 
 def _history(
@@ -106,12 +128,16 @@ def _history(
 
 
 def remove_stage(client: KazooClient, queues: Queues, name: str, *, keep_config: bool = False) -> int:
-    """Removes queue and configuration; returns how many messages went with the queue."""
+    """Removes configuration and queue, in this order, so that nobody makes the queue again; returns how many messages
+    went with the queue."""
     state = queues.state(wire.check_name(name))
-    exists = client.exists(TREE.stage(name)) is not None
+    exists = is_stage(client, name)
+    forget_output(client, name)
     if state is None and not exists:
         raise StageError(f"there is neither a stage nor a queue {name!r}")
-    if exists and not keep_config:
+    if exists and keep_config:
+        _write(client, name, {"queue_type": wire.encode_text(TAKEN_AWAY)})
+    elif exists:
         client.delete(TREE.stage(name), recursive=True)
     if state is not None:
         queues.delete(name)

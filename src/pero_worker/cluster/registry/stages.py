@@ -31,8 +31,10 @@ LEAVES = (
     "measured",
     "sharing",
     "trouble",
+    "queue_type",
 )
 MAX_SHARE = 1e6
+_MAX_KIND_BYTES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,8 @@ class StageRecord:
     """Why no worker can load it; None: they can, or nobody has tried."""
     last_page: datetime | None = None
     """When a page of it was done last."""
+    queue: str = ""
+    """What kind of queue it has, `classic` or `quorum`; '': as the cluster says; `none`: it was taken away."""
 
 
 def stage_names(client: KazooClient) -> tuple[str, ...]:
@@ -106,6 +110,7 @@ def record_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> StageRecor
         unreadable=wire.unreadable(values),
         trouble=decode_trouble(values.get("trouble", b"")),
         last_page=_changed_at(found.get("avg_msg_time")),
+        queue=wire.decode_text(values.get("queue_type", b"")[:_MAX_KIND_BYTES]),
     )
 
 

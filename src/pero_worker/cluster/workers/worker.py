@@ -16,7 +16,7 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.logs.sender import sending_logs
-from pero_worker.cluster.opening import follow_servers
+from pero_worker.cluster.opening import follow_servers, restore_queues
 from pero_worker.cluster.registry.servers import FTP, list_names
 from pero_worker.cluster.workers.footprint import check_device, kind_of, memory_for_models, memory_in_use
 from pero_worker.cluster.workers.settings import ClusterWorkerSettings
@@ -75,6 +75,7 @@ def run_worker(
         broker = open_rabbit(access.broker, "pero-worker", settings.name, ahead=Ahead())
         if not access.broker.servers:
             follow_servers(client, broker)
+        restore_queues(client, broker)
 
         def look_up() -> None:
             if not coordinator.assignment(settings.name).enabled:
