@@ -5,6 +5,7 @@ PeroWorkerError
 │   ├── DeviceError   a GPU is: the same, and a new process takes over
 │   └── StoreAwayError  the payload store is: the same, and it is never held against the page
 ├── PageError         this page cannot be done: counted on the page, never blocks the others
+│   └── JobCancelledError   somebody took it back
 ├── StageError        a pipeline or stage cannot be loaded: its pages wait
 │   └── NoFileError   a store has no such file
 ├── RequestError      the message itself is unusable: set aside whole
@@ -75,6 +76,12 @@ class PageError(PeroWorkerError):
 
 def _page_error(message: str, permanent: bool) -> PageError:
     return PageError(message, permanent=permanent)
+
+
+class JobCancelledError(PageError):
+    """The page was not read because its job was cancelled."""
+
+    failure_class = "cancelled"
 
 
 class StageError(PeroWorkerError):
