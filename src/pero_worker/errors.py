@@ -4,6 +4,7 @@ PeroWorkerError
 ├── TransientError    a server or the model store is away: the page goes back, nothing is counted
 │   └── DeviceError   a GPU is: the same, and a new process takes over
 ├── PageError         this page cannot be done: counted on the page, never blocks the others
+│   └── JobCancelledError   somebody took it back
 ├── StageError        a pipeline or stage cannot be loaded: its pages wait
 ├── RequestError      the message itself is unusable: set aside whole
 │   └── NoQueueError  where it should go is not there
@@ -69,6 +70,12 @@ class PageError(PeroWorkerError):
 
 def _page_error(message: str, permanent: bool) -> PageError:
     return PageError(message, permanent=permanent)
+
+
+class JobCancelledError(PageError):
+    """The page was not read because its job was cancelled."""
+
+    failure_class = "cancelled"
 
 
 class StageError(PeroWorkerError):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from pero_worker.errors import JobCancelledError
+
 
 class StageStatus(StrEnum):
     """StageLog.status on the wire."""
@@ -103,6 +105,11 @@ class Request:
         return bool(self.logs) and self.logs[-1].status != StageStatus.OK
 
     @property
+    def cancelled(self) -> bool:
+        """Whether it was not processed because its job was cancelled; it counts as failed, too."""
+        return self.failed and self.logs[-1].failure_class == JobCancelledError.failure_class
+
+    @property
     def destination(self) -> str:
         """The queue the request belongs in now; a page that was given up goes straight to the output queue."""
         return self.output_queue if self.failed and self.logs[-1].stage != self.stage else self.stage
@@ -130,6 +137,19 @@ class Request:
     def given_up(self, log: StageLog) -> Request:
         """This request after its stage failed for good: it goes to the output queue, the stages not done are kept."""
         return replace(self, stages=self.stages[1:], logs=(*self.logs, log))
+
+    def taken_back(self, host: str, now: datetime) -> Request:
+        """This request after its job was cancelled: it goes to the output queue, without its image and its results."""
+        log = StageLog(
+            host_id=host,
+            stage=self.stage,
+            start=now,
+            end=now,
+            status=StageStatus.FAILED,
+            log="not processed: the job was cancelled",
+            failure_class=JobCancelledError.failure_class,
+        )
+        return replace(self.given_up(log), results=())
 
     def undelivered(self, reason: str) -> Request:
         """This request, failed because it could not be delivered: it goes to the output queue."""

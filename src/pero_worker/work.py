@@ -69,6 +69,8 @@ class Assignment:
     """False: stop."""
     revision: int = 0
     """A new one asks to try again what failed."""
+    cancelled: frozenset[str] = frozenset()
+    """Jobs of which no page is to be processed, by `wire.tree.job_node`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

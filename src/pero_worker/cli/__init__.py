@@ -55,6 +55,7 @@ _PANELS: Mapping[str, Mapping[str, LateCommand]] = {
             module="download",
             help="Take results out of an output queue; each page is written once, however often it is delivered.",
         ),
+        "cancel": LateCommand(module="cancel", help="Take back a job's pages that are not done."),
         "status": LateCommand(
             module="status",
             help="What is wrong and what to do; then stages with queues, workers with what they do, who leads.",

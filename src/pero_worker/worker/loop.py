@@ -15,6 +15,7 @@ from pero_worker.ports import Assignments, Broker, ModelStore, Reports, Suspects
 from pero_worker.processes import RECYCLED, end_now
 from pero_worker.request import Request, StageLog, StageStatus
 from pero_worker.wire.requests import decode_request
+from pero_worker.wire.tree import job_node
 from pero_worker.work import Delivery, WorkerStatus
 from pero_worker.worker.givingback import GivingBack
 from pero_worker.worker.holding import Holding
@@ -233,6 +234,8 @@ class Worker:
     def _through_held_stages(self, page: PageInHand, delivery: Delivery) -> Request:
         """On from stage to stage without a trip through the broker, as long as the stages are held here."""
         while True:
+            if self._is_cancelled(page.request):
+                return self._runner.take_back(page)
             loaded = self._holding.loaded[page.request.stage]
             waiting_in = page.request.stages
             if loaded.time_limit:
@@ -249,6 +252,10 @@ class Worker:
             if not done or len(page.request.stages) < 2 or page.request.stage not in self._holding.loaded:
                 return page.request
             page.deaths = 0
+
+    def _is_cancelled(self, request: Request) -> bool:
+        jobs = self._assignments.assignment(self.name).cancelled if request.job else frozenset()
+        return bool(jobs) and job_node(request.job) in jobs
 
     def _abandon_page(self, page: PageInHand, loaded: LoadedStage, delivery: Delivery) -> None:
         """From the timer's thread: counts the page as failed and ends the process, which hangs in the engine."""

@@ -104,6 +104,10 @@ class StageRunner:
         """The request, failed without another attempt, for `reason`."""
         return page.request.given_up(self._log(loaded, self._moment(), attempts_of(page), failure=reason))
 
+    def take_back(self, page: PageInHand) -> Request:
+        """The request, not processed: its job was cancelled."""
+        return page.request.taken_back(self.host, self.clock.now())
+
     def too_slow(self, page: PageInHand, loaded: LoadedStage) -> Request:
         """The request after a try that took longer than the stage allows."""
         reason = f"the page took longer than {loaded.time_limit:g} s, the time limit of stage {loaded.stage.name}"

@@ -122,7 +122,8 @@ def _letter(number: int, delivery: Delivery, headers: dict[str, object], queue: 
         whole = decode_request(delivery.body)
     except (RequestError, PageError):
         whole = None
-    failed = whole is not None and whole.failed
+    # What was cancelled was taken back, and holds nothing to try again.
+    failed = whole is not None and whole.failed and not whole.cancelled
     if queue != DEAD_LETTERS and not failed:
         return None
     last = whole.logs[-1] if whole is not None and failed else None

@@ -34,6 +34,8 @@ class Written:
 
     failure: str = ""
     """Why it failed."""
+    cancelled: bool = False
+    """Whether it was not read because its job was cancelled; then that is its failure."""
 
 
 class Layout(Protocol):
@@ -69,18 +71,22 @@ class DownloadCounts:
     """Messages that were set aside."""
     failed: int = 0
     """Pages that had failed."""
+    cancelled: int = 0
+    """Pages that were not read because their job was cancelled."""
     failures: list[tuple[str, str]] = field(default_factory=list)
     """The first of these, each with the reason."""
     stages: dict[str, StageSeconds] = field(default_factory=dict)
     """What each stage took."""
 
-    def add(self, request: Request, failure: str) -> None:
+    def add(self, request: Request, written: Written) -> None:
         """Counts a page that was not here before."""
         self.pages += 1
-        if failure:
+        if written.cancelled:
+            self.cancelled += 1
+        elif written.failure:
             self.failed += 1
             if len(self.failures) < _FAILURES_KEPT:
-                self.failures.append((request.source or request.uuid, failure))
+                self.failures.append((request.source or request.uuid, written.failure))
         for log in request.logs:
             if log.stage in self.stages or len(self.stages) < _STAGES_KEPT:
                 seconds = self.stages.setdefault(log.stage, StageSeconds())
@@ -185,12 +191,16 @@ class _Download:
         except BaseException:
             self._broker.give_back(delivery)
             raise
-        if request.failed and self._keep_failed:
+        if self._is_kept(request):
             self._commit()
             self._finish(delivery, request, written)
         else:
             self._held.append((replace(delivery, body=b""), replace(request, results=()), written))
         self._on_page(request)
+
+    def _is_kept(self, request: Request) -> bool:
+        """Whether the message is kept: not that of a cancelled page, which holds nothing to try again."""
+        return self._keep_failed and request.failed and not request.cancelled
 
     def _commit(self) -> None:
         held, self._held = self._held, []
@@ -206,11 +216,11 @@ class _Download:
     def _finish(self, delivery: Delivery, request: Request, written: Written | None) -> None:
         """The page is on the disk."""
         if written is not None:
-            self._downloaded.add(request, written.failure)
+            self._downloaded.add(request, written)
         else:
             self._downloaded.duplicates += 1
         with suppress(TransientError):  # It will come again, and is known then.
-            if request.failed and self._keep_failed:
+            if self._is_kept(request):
                 self._broker.set_aside(delivery, failure_of(request))
             else:
                 self._broker.ack(delivery)

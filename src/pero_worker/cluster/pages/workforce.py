@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -16,7 +16,8 @@ from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, r
 from pero_worker.cluster.registry.queuekinds import default_kind
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.cluster.registry.workers import read_workers
-from pero_worker.errors import RequestError, StageError, TransientError
+from pero_worker.coordinators.cancelled import CancelledJob
+from pero_worker.errors import JobCancelledError, RequestError, StageError, TransientError
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.job import OpenWorkforce
 from pero_worker.jobs.listener import RunListener
@@ -50,11 +51,13 @@ def cluster_workforce(
             version = "+".join(record.version for record in records)
             if all(worker.dead for worker in read_workers(cluster.zookeeper)):
                 listener.notice(NO_WORKER)
+            cancelled = CancelledJob(cluster.zookeeper, folder.job_id)
             yield ClusterWorkforce(
                 cluster.broker,
                 stages,
                 folder.job_id,
                 SystemClock(),
+                is_cancelled=lambda: cancelled.is_cancelled,
                 version=version,
                 dpi=dpi,
                 priority=priority,
@@ -84,8 +87,10 @@ class ClusterWorkforce:
         priority: int | None = None,
         with_layout: bool = False,
         queue_kind: QueueKind = QueueKind.CLASSIC,
+        is_cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         """`version`: of the stages together; `priority` None: see `priority_of`; `queue_kind`: of the results."""
+        self._is_cancelled = is_cancelled
         self.pipeline = "+".join(stages)
         self.version = version
         self._broker = broker
@@ -114,6 +119,8 @@ class ClusterWorkforce:
         return len(self._in_cluster) < _PAGES_AHEAD and sum(self._in_cluster.values()) < _BYTES_AHEAD
 
     def hand_in(self, page_id: str, task: PageTask) -> None:
+        if self._is_cancelled():
+            raise JobCancelledError("not sent: the job was cancelled", permanent=True)
         request = request_for(
             task,
             (*self._stages, self._queue),
