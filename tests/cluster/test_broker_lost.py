@@ -104,7 +104,7 @@ def test_after_a_wipe_whoever_notices_makes_the_queues_again(
         with pytest.raises(TransientError, match="stage add unknown"):
             broker.get(("unknown",), "me", 0)
         # A run that waits for its results: they are nowhere any more.
-        run = ClusterWorkforce(broker, ("s1",), "run", SystemClock(), version="", dpi=300)
+        run = ClusterWorkforce(broker, InlinePayloads(), ("s1",), "run", SystemClock(), version="", dpi=300)
         run.start(1, lambda exit_code, pages: None)
         assert run.outcomes(0) == ()
         broker.delete("job.run")
