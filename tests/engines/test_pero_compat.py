@@ -23,6 +23,7 @@ page_parser = compat.import_pero()
 original_alpha_shape = page_parser.helpers.alpha_shape
 original_assign = page_parser.helpers.assign_lines_to_regions
 original_filter = page_parser.LayoutEngine.filter_polygons
+original_clusters = page_parser.LayoutEngine.make_clusters
 
 
 def test_rare_methods_are_imported_when_they_are_called() -> None:
@@ -181,3 +182,25 @@ def test_networks_that_end_with_a_layer_or_have_none_compute_in_bfloat16_too(lay
         prepared = speed._prepared(torch.jit.script(torch.nn.Sequential(*layers).eval()), half=True)
     with torch.inference_mode():
         assert prepared(torch.rand(1, 3, 40, 40)).dtype is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("seed", "count", "limit"),
+    [*((seed, 14, 0.3) for seed in range(8)), (9, 60, 0.3), (10, 2, 0.3), (11, 1, 0.3), (12, 30, 2.0)],
+)
+def test_lines_form_the_same_paragraphs_as_in_pero_ocr(seed: int, count: int, limit: float) -> None:
+    helpers, random_ = page_parser.helpers, np.random.default_rng(seed)
+    lefts, tops = random_.uniform(0, 900, count), random_.uniform(40, 900, count)
+    baselines = [
+        np.linspace((x, y), (x + width, y), 4) + random_.uniform(-6, 6, (4, 1)) * (0, 1)
+        for x, y, width in zip(lefts, tops, random_.uniform(20, 400, count), strict=True)
+    ]
+    heights = [[up, 5.0] for up in random_.uniform(6, 30, count)]
+    outlines = [helpers.baseline_to_textline(line, height) for line, height in zip(baselines, heights, strict=True)]
+    separators = random_.uniform(0, 0.1, (500, 700)).astype(np.float32)
+    engine = object.__new__(page_parser.LayoutEngine)
+    engine.paragraph_line_threshold = limit
+    assert original_clusters is not nearby.paragraphs
+    expected = original_clusters(engine, baselines, heights, outlines, separators, 2.0)
+    found = nearby.paragraphs(engine, baselines, heights, outlines, separators, 2.0)
+    assert list(found) == list(expected)

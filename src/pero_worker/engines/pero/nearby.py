@@ -10,9 +10,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from shapely import Polygon
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+from shapely import Polygon, STRtree, buffer
 
 Array = NDArray[Any]
+
+_REACH = 0.75
+"""Lines are of one paragraph when their outlines, grown by this share of their heights, touch; as in pero-ocr."""
+_ARC_SEGMENTS = 16
+"""Segments of a quarter circle where an outline grows round a corner; as in pero-ocr."""
 
 
 def look_nearby(layout_helpers: Any, layout_engine: Any) -> None:
@@ -26,6 +33,7 @@ def look_nearby(layout_helpers: Any, layout_engine: Any) -> None:
 
     layout_helpers.assign_lines_to_regions = assign
     layout_engine.filter_polygons = without_overlaps
+    layout_engine.make_clusters = paragraphs
 
 
 def assign_lines_to_regions(
@@ -71,6 +79,32 @@ def parted_regions(check: Any, polygons: Sequence[Any], outlines: Sequence[Seque
             winner = i if first > second else j
             shapes[winner] = shapes[winner].union(common)
     return [shape for place, shape in enumerate(shapes) if place not in inside]
+
+
+def paragraphs(
+    engine: Any, baselines: Sequence[Array], heights: Any, outlines: Sequence[Array], separators: Array, reduced: float
+) -> Any:
+    """The number of its paragraph for each line: lines that touch are of one if there is no separator between them.
+
+    `separators` is the network's map (height, width) of the page, `reduced` by this factor.
+    """
+    if len(outlines) < 2:
+        return [0]
+    limit = engine.paragraph_line_threshold
+    if limit > 1:  # lines that do not touch are at a distance of 1
+        return np.zeros(len(outlines), np.int32)
+    reach = [_REACH * abs(outline[0, 1] - outline[-1, 1]) for outline in outlines]
+    grown = buffer([Polygon(outline) for outline in outlines], reach, quad_segs=_ARC_SEGMENTS)
+    touching = zip(*STRtree(grown).query(grown, predicate="intersects").tolist(), strict=True)
+    together = [
+        (i, j)
+        for i, j in touching
+        if i < j
+        and engine.get_pair_penalty(baselines[i], baselines[j], heights[i], heights[j], separators, reduced) < limit
+    ]
+    rows, columns = np.array(together, np.intp).reshape(-1, 2).T
+    graph = csr_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(outlines), len(outlines)))
+    return connected_components(graph, directed=False)[1]
 
 
 def _meeting(boxes: Array, others: Array) -> Iterator[tuple[int, int]]:
