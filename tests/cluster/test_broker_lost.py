@@ -37,6 +37,7 @@ from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.servers.zookeeper import ZooKeeperServer
 from pero_worker.wire.servers import Server
 from pero_worker.work import QueueKind
+from pero_worker.worker.inline import InlinePayloads
 
 PAGES = 300
 NOW = SystemClock().now()

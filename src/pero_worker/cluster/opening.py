@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from kazoo.client import KazooClient
@@ -21,10 +21,12 @@ from pero_worker.cluster.registry.queuekinds import registered_kind
 from pero_worker.cluster.registry.servers import MQ, list_servers, parse_names
 from pero_worker.coordinators.session import session
 from pero_worker.errors import TransientError
+from pero_worker.ports import Payloads
 from pero_worker.stores.location import StoreAccess
 from pero_worker.tracing.rabbit import open_rabbit
 from pero_worker.wire.servers import Server
 from pero_worker.wire.tree import TREE
+from pero_worker.worker.inline import InlinePayloads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ class Cluster:
     """To the coordinator."""
     broker: RabbitBroker
     """To RabbitMQ."""
-    payloads: PayloadDesk
+    payloads: Payloads = field(default_factory=InlinePayloads)
     """To what lies beside it."""
 
 
