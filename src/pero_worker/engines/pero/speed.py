@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
 from pero_worker.engines.pero.int8 import in_int8, ranges_of
+from pero_worker.engines.pero.nearby import look_nearby
 from pero_worker.engines.pero.precision import Precision
 
 Array = NDArray[Any]
@@ -21,11 +22,13 @@ _LAYERS = frozenset({"aten::conv1d", "aten::conv2d", "aten::_convolution", "aten
 
 
 def quicken(parser: Any, layout_helpers: Any, precision: Precision) -> None:
-    """Prepares the networks of a loaded PageParser and replaces a slow helper of its layout engine."""
+    """Prepares the networks of a loaded PageParser and replaces slow helpers of its layout engine."""
     layout_helpers.alpha_shape = alpha_shape
     for layout in getattr(parser, "layout_parsers", ()):
-        net: Any = getattr(getattr(layout, "engine", None), "parsenet", None)
+        engine: Any = getattr(layout, "engine", None)
+        net: Any = getattr(engine, "parsenet", None)
         if net is not None:
+            look_nearby(layout_helpers, type(engine))
             net.net = _prepared(net.net, half=precision.bfloat16)
     quicken_recogniser(getattr(parser.ocr, "ocr_engine", None), precision)
 
