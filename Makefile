@@ -164,7 +164,7 @@ build/ocrd-venv/.stamp: pyproject.toml
 
 $(VENV)/.stamp-test: pyproject.toml build/ocrd-venv/.stamp | $(BIN)/pip
 	scripts/apt-install.sh --unpack build/prometheus prometheus
-	scripts/apt-install.sh chromium fonts-dejavu-core mupdf-tools poppler-utils postgresql rabbitmq-server systemd zookeeper
+	scripts/apt-install.sh chromium fonts-dejavu-core mmdebstrap mupdf-tools poppler-utils postgresql rabbitmq-server systemd zookeeper
 	@echo 'installing the program and what its tests need: some 2 GB, a few minutes'
 	$(PIP_INSTALL) -e '.[pero,train,rapidocr,servers,gateway,test]'
 	@$(CHECK_ENV)
