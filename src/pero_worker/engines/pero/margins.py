@@ -1,7 +1,7 @@
 """Lines that run on from a note in the margin into the text, or from column to column where no rule is, are parted.
 
 Where the lines above and below begin at one place, and this one far before it, it has a note at its beginning. Most
-lines of a note must have a blank just there, or it is none: lines above a quotation that is set in begin before it, too.
+lines of a note must have a blank just there, or it is none: lines above a quotation that is set in begin before it.
 """
 
 from __future__ import annotations
