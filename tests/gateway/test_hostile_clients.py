@@ -99,7 +99,7 @@ def test_what_is_too_much_is_refused(roles: Roles, gateway: RunningGateway, job:
 def test_nobody_comes_near_a_job_that_is_not_theirs(roles: Roles, job: str) -> None:
     """Whatever route there is that names a job."""
     schema = schema_of(roles.user.url)
-    page = {"name": "a.jpg", "kind": "text", "image_name": "a.jpg", "image_id": job}
+    page = {"name": "a.jpg", "kind": "text", "image": job}
     tried = 0
     for template, operations in schema["paths"].items():
         if "{job_id}" not in template or template.startswith("/v1/admin"):

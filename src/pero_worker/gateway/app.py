@@ -19,11 +19,16 @@ from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.legacy import user as legacy_user
 from pero_worker.gateway.legacy import worker as legacy_worker
+from pero_worker.gateway.methods import Heads, Methods
 from pero_worker.gateway.middleware import BodyLimit, Paths, RequestLog
 from pero_worker.gateway.v1 import admin, engines, events, files, jobs, leases, pages, results, uploads, usage, webhooks
 from pero_worker.gateway.v1.described import describe
 
 logger = logging.getLogger(__name__)
+_NO_DIALECT = frozenset({"/metrics", "/livez", "/readyz", "/version"})
+"""These are ours alone, and errors of theirs are v1's."""
+_FOR_PROGRAMS = frozenset({"HTTP_ERROR", "UNAVAILABLE", "STORAGE_FULL", "INTERNAL_ERROR"})
+"""Codes whose messages the pages have in words of their own."""
 
 
 def make_app(gateway: Gateway) -> FastAPI:
@@ -41,8 +46,10 @@ def make_app(gateway: Gateway) -> FastAPI:
     app.state.hub = events.EventHub(gateway)
     # Routes are tried in this order: what happens to every page comes first.
     told = (jobs, files, pages, results, uploads, events, usage, webhooks, engines, admin)
-    for room in (*told, leases, health, metrics, browse, *web.ROOMS, legacy_user, legacy_worker):
+    rooms = (leases, *told, health, metrics, browse, *web.ROOMS, legacy_user, legacy_worker)
+    for room in rooms:
         app.include_router(room.router)
+    app.state.methods = Methods(route for room in rooms for route in room.router.routes)
     app.openapi = describe(app)  # type: ignore[method-assign]
     app.add_exception_handler(web.SignInNeeded, web.sign_in_needed)
     app.add_exception_handler(ApiError, _api_error)
@@ -52,6 +59,7 @@ def make_app(gateway: Gateway) -> FastAPI:
     app.add_exception_handler(OutputError, _output_error)
     app.add_exception_handler(Exception, _bug)
     app.add_middleware(BodyLimit, limit=gateway.settings.max_json)
+    app.add_middleware(Heads)
     app.add_middleware(Paths)
     app.add_middleware(RequestLog, enabled=gateway.settings.request_log, traces=gateway.traces)
     return app
@@ -67,7 +75,7 @@ def error_reply(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """An error in the dialect that `path` belongs to; always JSON."""
-    if path.startswith("/v1"):
+    if path.startswith("/v1") or path in _NO_DIALECT:
         body: dict[str, Any] = {"status": status, "code": code, "detail": message}
         if details is not None:
             body["details"] = details
@@ -80,7 +88,7 @@ def error_reply(
 def _told(request: Request, status: int, code: str, message: str, **more: Any) -> Response:
     """An error as whoever asks reads it: people on our pages, programs elsewhere."""
     if request.url.path.startswith("/web"):
-        return web.error_page(request, status, message)
+        return web.error_page(request, status, message if code not in _FOR_PROGRAMS else "")
     return error_reply(request.url.path, status, code, message, **more)
 
 
@@ -91,7 +99,10 @@ async def _api_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    return _told(request, error.status_code, "HTTP_ERROR", str(error.detail), headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(request.app.state.methods.of(request.url.path))
+    return _told(request, error.status_code, "HTTP_ERROR", str(error.detail), headers=headers)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -99,6 +110,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     details = [
         {"loc": list(one["loc"]), "msg": str(one["msg"])[:500], "type": one["type"]} for one in error.errors()[:100]
     ]
+    if request.url.path.startswith("/web"):  # An address that nobody was given by us.
+        return web.error_page(request, 404, "")
     message = "The request did not pass validation."
     return _told(request, 422, "REQUEST_VALIDATION_ERROR", message, details=details)
 

@@ -19,6 +19,8 @@ from pero_worker.gateway.traces import PageTraces
 from pero_worker.jobs.apart import ProcessApart
 
 _APART_SECONDS = 120.0
+_WHOLE_PDFS = 2
+"""PDFs of jobs that are made at a time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,6 +45,8 @@ class Gateway:
     """What is seen of whoever does the pages."""
     apart: ProcessApart
     """Opens files that may crash it."""
+    whole_pdfs: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(_WHOLE_PDFS))
+    """Taken by whoever makes the PDF of a job."""
     limiter: RateLimiter
     """How many requests a key may make."""
     traces: PageTraces | None = None

@@ -10,6 +10,10 @@ from pero_worker.gateway.errors import invalid
 MAX_NAME_BYTES = 255
 _MAX_LINE = 2000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+LINE_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
+"""`text_fault` for those who describe what we take."""
+PAGE_NAME_PATTERN = r"^(?!\.{1,2}$)[^/\\\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
+"""`page_name_fault`, but for the number of bytes."""
 
 
 def page_name_fault(name: str) -> str:

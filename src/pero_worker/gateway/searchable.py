@@ -1,9 +1,13 @@
-"""A page, or the document that its upload was, as a searchable PDF: made when it is asked for, in a process apart."""
+"""Searchable PDFs of a page, of the document that its upload was, or of a job: made when they are asked for, in a
+process apart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sqlalchemy import RowMapping
 
@@ -13,9 +17,51 @@ from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.outcomes import page_content
 from pero_worker.gateway.states import PageState
 from pero_worker.gateway.store.jobs import pages_of_document
+from pero_worker.jobs.apart import ProcessApart
+from pero_worker.jobs.combine import write_combined
 from pero_worker.page import Page
 
 _DPI = 300
+_JOB_SECONDS = 3600.0
+
+
+class JobPdf:
+    """One PDF of all pages of a job, in their order; those that failed have no text in it."""
+
+    def __init__(self, gateway: Gateway, job: RowMapping, pages: Sequence[RowMapping]) -> None:
+        self._gateway = gateway
+        self._job = job
+        self._pages = pages
+
+    def write(self, target: Path) -> bool:
+        """False: as many are being made as may be at a time. PageError: it cannot be made, as no scan is there."""
+        if not self._gateway.whole_pdfs.acquire(blocking=False):
+            return False
+        try:
+            with (
+                TemporaryDirectory(prefix="pero-worker-") as scratch,
+                closing(ProcessApart(time_limit=_JOB_SECONDS)) as apart,
+            ):
+                name = self._job["name"] or self._job["id"]
+                apart.call(write_combined, list(self._parts(Path(scratch))), target, name, _DPI, TextPolicy.REDO, "")
+        finally:
+            self._gateway.whole_pdfs.release()
+        return True
+
+    def _parts(self, scratch: Path) -> list[tuple[Path, Sequence[Path | None]]]:
+        documents: dict[str, list[RowMapping]] = {}
+        for page in self._pages:
+            documents.setdefault(page["document"] or page["id"], []).append(page)
+        image = partial(self._gateway.files.image, self._job["id"])
+        return [(image(first), [self._file(page, scratch) for page in pages]) for first, pages in documents.items()]
+
+    def _file(self, page: RowMapping, scratch: Path) -> Path | None:
+        master = _master(self._gateway, self._job, page)
+        if not isinstance(master, bytes):
+            return master
+        path = scratch / str(page["id"])
+        path.write_bytes(master)
+        return path
 
 
 def write_pdf(gateway: Gateway, job: RowMapping, page: RowMapping, target: Path) -> None:

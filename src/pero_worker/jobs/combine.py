@@ -97,7 +97,7 @@ class Combiner:
         def fill(stream: IO[bytes]) -> None:
             with TemporaryDirectory(prefix="pero-worker-") as scratch:
                 made = Path(scratch) / "made"
-                self.apart.call(_write_pdf, parts, made, name, self.dpi, self.text, self.language)
+                self.apart.call(write_combined, parts, made, name, self.dpi, self.text, self.language)
                 with made.open("rb") as source:
                     copyfileobj(source, stream)
 
@@ -145,7 +145,8 @@ def check(formats: Sequence[str]) -> None:
         raise UsageError("combining makes one text and one PDF: name text, pdf or both among the formats")
 
 
-def _write_pdf(parts: Sequence[_Part], target: Path, name: str, dpi: int, text: TextPolicy, language: str) -> None:
+def write_combined(parts: Sequence[_Part], target: Path, name: str, dpi: int, text: TextPolicy, language: str) -> None:
+    """One searchable PDF of files and the PAGE XML of their pages; for a process apart. Errors as of `write_parts`."""
     from pero_worker.formats.bookpdf import write_parts  # noqa: PLC0415 - a run that makes no PDF does not wait for it
 
     with target.open("wb") as stream:

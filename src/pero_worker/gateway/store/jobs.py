@@ -37,7 +37,16 @@ def page_by_id(connection: Connection, page: str) -> RowMapping | None:
 
 
 def pages_of(connection: Connection, job: str) -> Sequence[RowMapping]:
-    return connection.execute(_PAGES, {"job": job}).mappings().all()
+    """In the order that their owner gave; those that came out of one upload follow each other."""
+    found = connection.execute(_PAGES, {"job": job}).mappings().all()
+    numbers = {page["id"]: page["number"] for page in found if page["frames"]}
+    if not numbers:
+        return found
+
+    def place(page: RowMapping) -> tuple[int, int, int]:
+        return page["position"], numbers.get(page["document"] or page["id"], page["number"]), page["frame"]
+
+    return sorted(found, key=place)
 
 
 def pages_of_document(connection: Connection, page: str) -> Sequence[RowMapping]:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 
 from pero_worker.gateway.v1 import schemas as told
+from pero_worker.gateway.v1.bodies import describe_request
 
 _REF = "#/components/schemas/{model}"
 _KEYLESS = frozenset({"/livez", "/readyz", "/version"})
@@ -82,22 +83,22 @@ ANSWERS: Mapping[tuple[str, str], Mapping[int, Answer]] = {
     ("get", f"{_JOB_PATH}/pages/{{name}}/results/{{kind}}"): {200: _file("*/*", "one line"), 304: _NOTHING},
     ("get", f"{_JOB_PATH}/pages/{{name}}/image"): {200: _file("image/jpeg")},
     ("post", f"{_JOB_PATH}/retry"): {202: _answer("JOB_RETRIED", data=told.RetriedTold, example={"pages": 3})},
-    ("get", f"{_JOB_PATH}/result"): {200: _file("application/zip")},
+    ("get", f"{_JOB_PATH}/result"): {200: _file("application/zip"), 503: _file("application/json")},
     ("get", f"{_JOB_PATH}/events"): {
         200: _file("text/event-stream", 'id: 7\nevent: job.state\ndata: {"state": "done"}\n\n'),
     },
     ("get", "/v1/events"): {
         200: _file("text/event-stream", 'id: 7\nevent: job.state\ndata: {"state": "done"}\n\n'),
     },
-    ("put", f"{_IMAGES}/{{image_name}}/files/image"): {
+    ("put", f"{_IMAGES}/{{image}}/files/image"): {
         201: _answer(_UPLOADED["IMAGE"][0]),
         200: _answer(_UPLOADED["IMAGE"][1]),
     },
-    ("put", f"{_IMAGES}/{{image_name}}/files/alto"): {
+    ("put", f"{_IMAGES}/{{image}}/files/alto"): {
         201: _answer(_UPLOADED["ALTO"][0]),
         200: _answer(_UPLOADED["ALTO"][1]),
     },
-    ("put", f"{_IMAGES}/{{image_name}}/files/page"): {
+    ("put", f"{_IMAGES}/{{image}}/files/page"): {
         201: _answer(_UPLOADED["PAGE"][0]),
         200: _answer(_UPLOADED["PAGE"][1]),
     },
@@ -105,9 +106,9 @@ ANSWERS: Mapping[tuple[str, str], Mapping[int, Answer]] = {
         201: _answer(_UPLOADED["META_JSON"][0]),
         200: _answer(_UPLOADED["META_JSON"][1]),
     },
-    ("get", f"{_IMAGES}/{{image_id}}/files/image"): {200: _file("image/*")},
-    ("get", f"{_IMAGES}/{{image_id}}/files/alto"): {200: _file("application/xml", "<alto/>")},
-    ("get", f"{_IMAGES}/{{image_id}}/files/page"): {200: _file("application/xml", _XML)},
+    ("get", f"{_IMAGES}/{{image}}/files/image"): {200: _file("image/*")},
+    ("get", f"{_IMAGES}/{{image}}/files/alto"): {200: _file("application/xml", "<alto/>")},
+    ("get", f"{_IMAGES}/{{image}}/files/page"): {200: _file("application/xml", _XML)},
     ("get", f"{_JOB_PATH}/files/metadata"): {200: Answer(media="application/json", example={"shelf": 7})},
     ("post", "/v1/jobs/lease"): {
         200: _answer("JOB_LEASED", "JOB_QUEUE_EMPTY", data=told.LeaseTold | None, example=told.LEASE),
@@ -202,6 +203,7 @@ def _filled(schema: dict[str, Any]) -> dict[str, Any]:
             if path not in _KEYLESS:
                 responses["4XX"] = {"$ref": "#/components/responses/Refusal"}
             operation["responses"] = responses
+            describe_request(method, path, operation)
     return schema
 
 

@@ -40,11 +40,11 @@ _MAX_XML = 64_000_000
 _ROOTS = {"alto": "alto", "page": "PcGts"}
 
 
-@router.put("/jobs/{job_id}/images/{image_name}/files/image", status_code=201)
-async def put_image(request: Request, key: User, job_id: UUID, image_name: str) -> Response:
+@router.put("/jobs/{job_id}/images/{image}/files/image", status_code=201)
+async def put_image(request: Request, key: User, job_id: UUID, image: str) -> Response:
     """Upload the scan of a page: as the part `file` of a form, or as the body with a type of `image/…`."""
     gateway = gateway_of(request)
-    await run_in_threadpool(_expect, gateway, key, job_id, image_name, "image")
+    await run_in_threadpool(_expect, gateway, key, job_id, image, "image")
     with gateway.files.unfinished() as path:
         limit = key.max_upload or gateway.settings.max_upload
         if request.headers.get("content-type", "").startswith("image/"):
@@ -52,7 +52,7 @@ async def put_image(request: Request, key: User, job_id: UUID, image_name: str) 
         else:
             received = await _receive(request, path, limit)
         name = trace.get()
-        first = await run_in_threadpool(keep_image, gateway, key, job_id, image_name, path, received, name)
+        first = await run_in_threadpool(keep_image, gateway, key, job_id, image, path, received, name)
     return _uploaded("IMAGE", first)
 
 
@@ -72,16 +72,16 @@ def expect_image(gateway: Gateway, key: Key, job_id: UUID, image_name: str) -> N
     _expect(gateway, key, job_id, image_name, "image")
 
 
-@router.put("/jobs/{job_id}/images/{image_name}/files/alto", status_code=201)
-async def put_alto(request: Request, key: User, job_id: UUID, image_name: str) -> Response:
+@router.put("/jobs/{job_id}/images/{image}/files/alto", status_code=201)
+async def put_alto(request: Request, key: User, job_id: UUID, image: str) -> Response:
     """Upload the ALTO of a page, if the job requires it."""
-    return await _put_xml(request, key, job_id, image_name, "alto")
+    return await _put_xml(request, key, job_id, image, "alto")
 
 
-@router.put("/jobs/{job_id}/images/{image_name}/files/page", status_code=201)
-async def put_page(request: Request, key: User, job_id: UUID, image_name: str) -> Response:
+@router.put("/jobs/{job_id}/images/{image}/files/page", status_code=201)
+async def put_page(request: Request, key: User, job_id: UUID, image: str) -> Response:
     """Upload the PAGE XML of a page, if the job requires it."""
-    return await _put_xml(request, key, job_id, image_name, "page")
+    return await _put_xml(request, key, job_id, image, "page")
 
 
 async def _put_xml(request: Request, key: Key, job_id: UUID, image_name: str, kind: str) -> Response:
@@ -215,13 +215,13 @@ def _uploaded(kind: str, first: bool) -> Response:
     return ok(code, "The file is here.", status=201 if first else 200)
 
 
-@router.get("/jobs/{job_id}/images/{image_id}/files/image", response_class=FileResponse)
-def get_image(request: Request, key: Worker, job_id: UUID, image_id: UUID) -> Response:
+@router.get("/jobs/{job_id}/images/{image}/files/image", response_class=FileResponse)
+def get_image(request: Request, key: Worker, job_id: UUID, image: UUID) -> Response:
     """The scan of a page, for the job's worker."""
     gateway = gateway_of(request)
     with gateway.database.read() as connection:
         job = processing_job(connection, job_id, key)
-        page = page_of_job(connection, job, image_id)
+        page = page_of_job(connection, job, image)
     path = gateway.files.image(job["id"], page["id"])
     return _file(path, page["name"], image_type(page["name"]), "IMAGE_GONE", there=page["image_uploaded"])
 
@@ -232,16 +232,16 @@ def image_type(name: str) -> str:
     return media if media.startswith("image/") and "svg" not in media else "image/*"
 
 
-@router.get("/jobs/{job_id}/images/{image_id}/files/alto", response_class=FileResponse)
-def get_alto(request: Request, key: Worker, job_id: UUID, image_id: UUID) -> Response:
+@router.get("/jobs/{job_id}/images/{image}/files/alto", response_class=FileResponse)
+def get_alto(request: Request, key: Worker, job_id: UUID, image: UUID) -> Response:
     """The ALTO that came with a page, for the job's worker."""
-    return _get_xml(request, key, job_id, image_id, "alto")
+    return _get_xml(request, key, job_id, image, "alto")
 
 
-@router.get("/jobs/{job_id}/images/{image_id}/files/page", response_class=FileResponse)
-def get_page(request: Request, key: Worker, job_id: UUID, image_id: UUID) -> Response:
+@router.get("/jobs/{job_id}/images/{image}/files/page", response_class=FileResponse)
+def get_page(request: Request, key: Worker, job_id: UUID, image: UUID) -> Response:
     """The PAGE XML that came with a page, for the job's worker."""
-    return _get_xml(request, key, job_id, image_id, "page")
+    return _get_xml(request, key, job_id, image, "page")
 
 
 def _get_xml(request: Request, key: Key, job_id: UUID, image_id: UUID, kind: str) -> Response:

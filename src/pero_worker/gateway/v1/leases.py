@@ -47,6 +47,12 @@ def post_lease(request: Request, key: Worker, engine: Annotated[Label | None, Qu
     return ok("JOB_LEASED", "The job is yours until the lease ends.", _lease(gateway, job, now))
 
 
+@router.api_route("/jobs/lease", methods=["GET", "PUT", "PATCH", "DELETE", "OPTIONS"], include_in_schema=False)
+def no_lease() -> Response:
+    """It is no job's address, whatever else begins with `/jobs/`."""
+    raise ApiError(405, "HTTP_ERROR", "Method Not Allowed", headers={"Allow": "POST"})
+
+
 @router.patch("/jobs/{job_id}/lease")
 def patch_lease(request: Request, key: Worker, job_id: UUID) -> Response:
     """A sign of life: the lease begins anew."""

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from pero_worker.formats import PageFormat, installed_formats
 from pero_worker.gateway.keys import Role
-from pero_worker.gateway.names import page_name_fault, storable, text_fault
+from pero_worker.gateway.names import LINE_PATTERN, PAGE_NAME_PATTERN, page_name_fault, storable, text_fault
 from pero_worker.gateway.states import ProcessingState
 from pero_worker.gateway.v1.replies import seconds_of
 
@@ -42,14 +42,24 @@ def _when(time: datetime) -> datetime:
     return time
 
 
-Label = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_line)]
+_LINE = {"pattern": LINE_PATTERN}
+"""For those who read the description; the validator says what is wrong in words."""
+Label = Annotated[str, Field(min_length=1, max_length=255, json_schema_extra=_LINE), AfterValidator(_line)]
 Text = Annotated[str, Field(max_length=100_000), AfterValidator(_stored)]
-PageName = Annotated[str, Field(max_length=255, examples=["page_001.jpg"]), AfterValidator(_page_name)]
+PageName = Annotated[
+    str,
+    Field(max_length=255, examples=["page_001.jpg"], json_schema_extra={"pattern": PAGE_NAME_PATTERN}),
+    AfterValidator(_page_name),
+]
 Time = Annotated[datetime, AfterValidator(_when)]
 Url = Annotated[
     str, Field(max_length=4000, pattern=r"^https?://", examples=["https://example.org/scan.jpg"]), AfterValidator(_line)
 ]
 Part = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _one_of(given: str, kind: str, missing: str) -> dict[str, Any]:
+    return {"required": [given], "properties": {given: {"type": kind}, missing: {"type": "null"}}}
 
 
 class Model(BaseModel):
@@ -84,6 +94,11 @@ class Webhook(Model):
 class ListedDocument(Model):
     """Lists the pages of a job; it is fetched from one of the addresses."""
 
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"oneOf": [_one_of("iiif", "string", "mets"), _one_of("mets", "string", "iiif")]},
+    )
+
     iiif: Annotated[Url | None, Field(examples=["https://iiif.example.org/book/manifest.json"])] = None
     mets: Url | None = None
 
@@ -98,6 +113,10 @@ class JobDefinition(Model):
     """A job as it is created; it starts by itself with the last upload that it requires, or when the gateway has read
     the document that lists its pages."""
 
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"oneOf": [_one_of("images", "array", "document"), _one_of("document", "object", "images")]},
+    )
     images: Annotated[list[NewImage] | None, Field(description="Required, unless there is a document.")] = None
     document: ListedDocument | None = None
     meta_json_required: bool = False
@@ -193,6 +212,8 @@ class NewKey(KeyLimits):
 class KeyChange(KeyLimits):
     """What changes of a key."""
 
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
+
     label: Label | None = None
     role: Role | None = None
     active: bool | None = None
@@ -211,6 +232,8 @@ class NewEngine(Model):
 
 class EngineChange(Model):
     """What changes of an engine."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
 
     name: Label | None = None
     version: Label | None = None

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from PIL import Image as Pillow
 from sqlalchemy import Connection, RowMapping, select, tuple_
 from starlette.background import BackgroundTask
@@ -44,6 +44,14 @@ from pero_worker.jobs.costs import Prices, cost_of, use_of
 
 router = APIRouter(prefix="/v1", tags=["pages"])
 Reader = Annotated[Key, Depends(require(Role.READONLY, Role.USER))]
+
+
+def _kinds(schema: dict[str, Any]) -> None:
+    named = [name for name, form in installed_formats().items() if isinstance(form, PageFormat)]
+    schema["enum"] = sorted({*named, PDF})
+
+
+Kind = Annotated[str, Path(json_schema_extra=_kinds)]
 User = Annotated[Key, Depends(require(Role.USER))]
 _XML = frozenset({"page", "alto", "hocr"})
 _NOT_YET = frozenset({PageState.CREATED, PageState.WAITING, PageState.PROCESSING})
@@ -119,7 +127,7 @@ def _page(job: str, page: RowMapping, made: list[RowMapping], stages: Sequence[s
 
 
 @router.get("/jobs/{job_id}/pages/{name}/results/{kind}", response_class=FileResponse)
-def get_page_result(request: Request, key: Reader, job_id: UUID, name: str, kind: str) -> Response:
+def get_page_result(request: Request, key: Reader, job_id: UUID, name: str, kind: Kind) -> Response:
     """A page's result; formats that were not asked for are made from the PAGE XML, and `pdf`, the scan with its text to
     search in, at each time. The first page of a PDF or TIFF of several pages gives all of it."""
     gateway = gateway_of(request)

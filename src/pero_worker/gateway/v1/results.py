@@ -1,35 +1,51 @@
-"""v1: a job's result as one zip, made while it is sent."""
+"""v1: a job's results together, as a zip or as one PDF."""
 
 from __future__ import annotations
 
-import json
-import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from typing import IO, Annotated, cast
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import RowMapping, select
+from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from pero_worker.formats import PageFormat, installed_formats
+from pero_worker.errors import PageError
+from pero_worker.formats import PageFormat, TextLines, installed_formats, page_formats
 from pero_worker.gateway.auth import gateway_of, require
-from pero_worker.gateway.bundle import stems_of
+from pero_worker.gateway.core import Gateway
 from pero_worker.gateway.errors import ApiError, invalid
-from pero_worker.gateway.files import DataFolder
 from pero_worker.gateway.keys import Key, Role
+from pero_worker.gateway.searchable import JobPdf
 from pero_worker.gateway.states import Backend, PageState, ProcessingState
 from pero_worker.gateway.store.jobs import pages_of
 from pero_worker.gateway.store.schema import results
-from pero_worker.gateway.traces import note_page
 from pero_worker.gateway.v1.access import allowed_job
-from pero_worker.gateway.v1.replies import date
-from pero_worker.jobs.records import Fingerprint, PageRecord, PageStatus
+from pero_worker.gateway.v1.models import PDF
+from pero_worker.gateway.zipping import Wanted, Zipper
+from pero_worker.jobs.combine import TEXT
 
 router = APIRouter(prefix="/v1", tags=["results"])
 Reader = Annotated[Key, Depends(require(Role.READONLY, Role.USER))]
-_BUFFER = 262_144
+Formats = Annotated[
+    str | None,
+    Query(
+        max_length=200,
+        pattern="^[a-z0-9_, -]+$",
+        description="Names, with commas between them; `pdf` alone: one PDF of all pages instead of a zip.",
+        examples=["alto,text"],
+    ),
+]
+Combine = Annotated[
+    bool, Query(description="Also one text of all pages, and one PDF if it is among the formats, called `all`.")
+]
+Lines = Annotated[
+    TextLines, Query(description="Line ends in text: as on the page, or a paragraph is a line and parted words whole.")
+]
 
 
 @router.get("/jobs/{job_id}/result", response_class=FileResponse)
@@ -37,31 +53,63 @@ def get_result(
     request: Request,
     key: Reader,
     job_id: UUID,
-    formats: Annotated[str | None, Query(max_length=200)] = None,
+    formats: Formats = None,
+    combine: Combine = False,
+    text_lines: Lines = TextLines.KEEP,
     partial: bool = False,
 ) -> Response:
-    """The results of all pages as a zip; with `partial`, of those that are done."""
-    gateway = gateway_of(request)
+    """The results of all pages as a zip; with `partial`, of those that are done. What a job's worker uploaded is given
+    as it is, but for `formats=pdf`."""
+    gateway, names = gateway_of(request), _names(formats)
+    if combine and names is not None and not {TEXT, PDF} & set(names):
+        raise invalid(("query", "combine"), "Combining makes one text and one PDF: name text, pdf or both.")
     with gateway.database.read() as connection:
         job = allowed_job(connection, job_id, key)
         if not partial:
             _check_ready(job)
-        if job["backend"] == Backend.LEASE:
-            path = gateway.files.result(job["id"])
-            if not path.is_file():
-                raise _gone()
-            return FileResponse(path, media_type="application/zip", filename=f"{job['id']}.zip")
         pages = pages_of(connection, job["id"])
-        rows = connection.execute(select(results.c.page, results.c.format).where(results.c.job == job["id"])).all()
+        stored = connection.execute(select(results.c.format).where(results.c.job == job["id"]).distinct()).scalars()
+        made = sorted(stored)
     if any(page["state"] == PageState.EXPIRED for page in pages):
         raise _gone()
-    for page in pages:
-        note_page(page["id"])
-    wanted = _wanted(formats)
-    found = [(page, kind) for page, kind in rows if wanted is None or kind in wanted]
+    if names == (PDF,):
+        return _pdf(gateway, job, pages)
+    if job["backend"] == Backend.LEASE:
+        path = gateway.files.result(job["id"])
+        if not path.is_file():
+            raise _gone()
+        return FileResponse(path, media_type="application/zip", filename=f"{job['id']}.zip")
+    known = {name for name, form in installed_formats().items() if isinstance(form, PageFormat)}
+    with ExitStack() as stack:
+        wanted = Wanted(
+            formats=page_formats([name for name in names or made if name in known]),
+            lines=text_lines,
+            combined=combine,
+            pdf=_made_pdf(gateway, job, pages, stack) if PDF in (names or ()) else None,
+        )
+        zipper = Zipper(gateway.files, job["id"], pages, wanted, datetime.fromtimestamp(gateway.now(), UTC))
+        sent = BackgroundTask(stack.pop_all().close)
     headers = {"Content-Disposition": f'attachment; filename="{job["id"]}.zip"'}
-    stream = zip_of(gateway.files, job, pages, found)
-    return StreamingResponse(stream, media_type="application/zip", headers=headers)
+    return StreamingResponse(zipper.pieces(), media_type="application/zip", headers=headers, background=sent)
+
+
+def _pdf(gateway: Gateway, job: RowMapping, pages: Sequence[RowMapping]) -> Response:
+    with ExitStack() as stack:
+        path = _made_pdf(gateway, job, pages, stack)
+        sent = BackgroundTask(stack.pop_all().close)
+    return FileResponse(path, media_type="application/pdf", filename=f"{job['id']}.pdf", background=sent)
+
+
+def _made_pdf(gateway: Gateway, job: RowMapping, pages: Sequence[RowMapping], stack: ExitStack) -> Path:
+    """It is there until `stack` ends."""
+    path = stack.enter_context(gateway.files.unfinished())
+    try:
+        if not JobPdf(gateway, job, pages).write(path):
+            message = "Other jobs' PDFs are being made: please try again."
+            raise ApiError(503, "PDF_LATER", message, headers={"Retry-After": "10"})
+    except PageError as error:
+        raise ApiError(409, "JOB_PDF_IMPOSSIBLE", f"The job cannot be told as a PDF: {error}") from error
+    return path
 
 
 def _check_ready(job: RowMapping) -> None:
@@ -78,88 +126,12 @@ def _gone() -> ApiError:
     return ApiError(410, "JOB_RESULT_GONE", "The result is not on the server any more.")
 
 
-def _wanted(formats: str | None) -> frozenset[str] | None:
+def _names(formats: str | None) -> tuple[str, ...] | None:
+    """None: those that were made with the pages."""
     if formats is None:
         return None
-    names = frozenset(name.strip() for name in formats.split(",") if name.strip())
-    unknown = names - {name for name, form in installed_formats().items() if isinstance(form, PageFormat)}
-    if unknown or not names:
+    names = tuple(dict.fromkeys(name.strip() for name in formats.split(",") if name.strip()))
+    known = {name for name, form in installed_formats().items() if isinstance(form, PageFormat)} | {PDF}
+    if not names or not known.issuperset(names):
         raise invalid(("query", "formats"), "There is no such format.")
     return names
-
-
-class _Buffer:
-    """What the zip's writer writes to; it cannot be sought in, so the zip is made from front to back."""
-
-    def __init__(self) -> None:
-        self.content = bytearray()
-
-    def write(self, data: bytes) -> int:
-        self.content += data
-        return len(data)
-
-    def flush(self) -> None: ...
-
-    def take(self) -> bytes:
-        taken = bytes(self.content)
-        self.content.clear()
-        return taken
-
-
-def zip_of(
-    files: DataFolder, job: RowMapping, pages: Sequence[RowMapping], found: Sequence[tuple[str, str]]
-) -> Iterator[bytes]:
-    """The zip in pieces: `STEM.page.xml` and so on of every page, and report.jsonl."""
-    buffer, stems = _Buffer(), stems_of([page["name"] for page in pages])
-    by_page: dict[str, list[str]] = {}
-    for page_id, kind in found:
-        by_page.setdefault(page_id, []).append(kind)
-    # typeshed wants a file that can be sought in; zipfile does without.
-    stream = cast(IO[bytes], buffer)
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        lines = []
-        for page, stem in zip(pages, stems, strict=True):
-            outputs = {}
-            for kind in sorted(by_page.get(page["id"], ())):
-                form = installed_formats().get(kind)
-                path = files.page_result(job["id"], page["id"], kind)
-                if form is None or not path.is_file():
-                    continue
-                outputs[kind] = f"{stem}{form.suffix}"
-                archive.writestr(outputs[kind], path.read_bytes())
-                if len(buffer.content) > _BUFFER:
-                    yield buffer.take()
-            lines.append(json.dumps(asdict(_record(page, outputs)), separators=(",", ":")))
-        archive.writestr("report.jsonl", "".join(f"{line}\n" for line in lines))
-    yield buffer.take()
-
-
-def _record(page: RowMapping, outputs: dict[str, str]) -> PageRecord:
-    done = page["state"] == PageState.DONE
-    return PageRecord(
-        page=page["name"],
-        source=page["name"],
-        page_index=0,
-        status=PageStatus.DONE if done else PageStatus.FAILED,
-        fingerprint=Fingerprint(
-            size=page["image_bytes"] or 0,
-            modified_ns=0,
-            pipeline=page["engine"] or "",
-            version=page["engine_text"] or "",
-            dpi=0,
-        ),
-        finished=date(page["finished"]) or "",
-        attempts=page["attempts"],
-        engine=page["engine_text"] or "",
-        worker=page["worker"] or "",
-        seconds=page["seconds"] or {},
-        worker_seconds=page["worker_seconds"],
-        energy_joules=page["energy_joules"],
-        lines=page["lines"] or 0,
-        confidence_mean=None if page["quality"] is None else round(page["quality"] / 100, 4),
-        confidence_worst=None if page["worst_line"] is None else round(page["worst_line"] / 100, 4),
-        outputs=outputs,
-        error_class="" if done else (page["failure"] or page["state"]),
-        error=page["error"] or "",
-        page_id=page["id"],
-    )

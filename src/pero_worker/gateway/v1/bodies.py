@@ -1,0 +1,50 @@
+"""What routes that read their requests themselves take, for OpenAPI: files, and the headers of tus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_FORM = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {"file": {"type": "string", "contentMediaType": "application/octet-stream"}},
+}
+_FILE = {"multipart/form-data": {"schema": _FORM}}
+_RAW = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
+_JOB = "/v1/jobs/{job_id}"
+_BODIES: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("put", f"{_JOB}/images/{{image}}/files/image"): {**_FILE, "image/jpeg": _RAW, "image/tiff": _RAW},
+    ("put", f"{_JOB}/images/{{image}}/files/alto"): _FILE,
+    ("put", f"{_JOB}/images/{{image}}/files/page"): _FILE,
+    ("put", f"{_JOB}/files/metadata"): {"application/json": {"schema": {}, "example": {"shelf": 7}}},
+    ("post", f"{_JOB}/result"): _FILE,
+    ("post", f"{_JOB}/artifacts"): _FILE,
+    ("put", "/v1/admin/engines/{name}/{version}/files"): _FILE,
+    ("patch", "/v1/uploads/{upload_id}"): {"application/offset+octet-stream": _RAW},
+}
+_NUMBER = {"type": "string", "pattern": "^[0-9]{1,18}$"}
+_VERSION = ("Tus-Resumable", {"const": "1.0.0"}, "")
+_HEADERS: Mapping[tuple[str, str], tuple[tuple[str, Mapping[str, Any], str], ...]] = {
+    ("post", "/v1/uploads"): (
+        _VERSION,
+        ("Upload-Length", _NUMBER, "Bytes that will come."),
+        (
+            "Upload-Metadata",
+            {"type": "string", "pattern": "^job [A-Za-z0-9+/=]+, ?name [A-Za-z0-9+/=]+$"},
+            "The job's id and the image's name, each in base64.",
+        ),
+    ),
+    ("head", "/v1/uploads/{upload_id}"): (_VERSION,),
+    ("patch", "/v1/uploads/{upload_id}"): (_VERSION, ("Upload-Offset", _NUMBER, "Bytes that are there.")),
+    ("delete", "/v1/uploads/{upload_id}"): (_VERSION,),
+}
+
+
+def describe_request(method: str, path: str, operation: dict[str, Any]) -> None:
+    """Adds what FastAPI cannot see."""
+    if content := _BODIES.get((method, path)):
+        operation["requestBody"] = {"required": True, "content": dict(content)}
+    for name, schema, description in _HEADERS.get((method, path), ()):
+        parameter: dict[str, Any] = {"name": name, "in": "header", "required": True, "schema": dict(schema)}
+        operation.setdefault("parameters", []).append({**parameter, "description": description or "The protocol."})
