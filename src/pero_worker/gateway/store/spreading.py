@@ -28,7 +28,10 @@ def spread_document(connection: Connection, job: RowMapping, page: RowMapping, f
             raise ApiError(409, "IMAGE_NAME_TAKEN", "A page of the document would have the name of another image.")
     rows = [
         {
-            **{name: page[name] for name in ("job", "owner", "backend", "engine", "position", "priority", "state")},
+            **{
+                name: page[name]
+                for name in ("job", "owner", "backend", "engine", "position", "priority", "due", "state")
+            },
             "id": str(uuid.uuid4()),
             "name": name,
             "document": page["id"],
