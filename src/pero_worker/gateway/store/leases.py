@@ -34,7 +34,7 @@ class LeaseTerms:
 def lease_job(
     connection: Connection, worker: str, terms: LeaseTerms, now: float, engine: str | None = None
 ) -> RowMapping | None:
-    """Of the jobs that wait, of the highest priority, the one whose deadline is next, else the oldest, now this worker's;
+    """A job that waits, now this worker's: of the highest priority the one whose deadline is next, else the oldest.
     None: there is none.
 
     First, jobs whose workers failed or fell silent wait again, or have failed for good.
