@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
@@ -63,7 +63,7 @@ async def receive_part(request: Request, target: Path, *, limit: int, field_name
             async for chunk in pieces(request, limit + _OVERHEAD):
                 parser.write(chunk)
             parser.finalize()
-    except MultipartParseError as error:
+    except FormParserError as error:
         raise ApiError(422, "REQUEST_VALIDATION_ERROR", "The multipart body is damaged.") from error
     except OSError as error:
         raise OutputError(f"cannot store an upload: {error.strerror}") from error
