@@ -25,6 +25,13 @@ class Delivery:
     """Whether another worker had it before, of which it is not known how far it got."""
     traceparent: str = ""
     """The place in a trace that came with it, and goes on with what becomes of it (W3C); '' = none."""
+    bytes_beside: int = 0
+    """Of payloads that the message refers to."""
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes, with all that belongs to it."""
+        return len(self.body) + self.bytes_beside
 
 
 class QueueKind(StrEnum):
@@ -69,6 +76,8 @@ class Assignment:
     """False: stop."""
     revision: int = 0
     """A new one asks to try again what failed."""
+    cancelled: frozenset[str] = frozenset()
+    """Jobs of which no page is to be processed, by `wire.tree.job_node`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

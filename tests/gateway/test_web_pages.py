@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -88,10 +89,31 @@ def test_other_keys_jobs_are_not_there(gateway: RunningGateway, roles: Roles) ->
         for path in ("", "/pages/a.jpg", "/pages/a.jpg/scan", "/pages/none.jpg"):
             reply = other.get(f"/web/jobs/{job}{path}")
             assert reply.status_code == 404 and "not yours" in reply.text
-        for action in ("cancel", "retry", "start", "delete"):
+        for action in ("cancel", "retry", "start", "delete", "pages/a.jpg/again"):
             assert other.post(f"/web/jobs/{job}/{action}", headers=OWN).status_code == 404
     with browser(gateway, roles.admin.key) as admin:
-        assert "of the user alone" in admin.get("/web/jobs").text
+        listed = admin.get("/web/jobs").text
+        assert "of the user alone" in listed
+        (stream,) = re.findall('sse-connect="([^"]+)"', listed)
+        before = unescape(stream).replace(re.findall("since=[0-9]+", stream)[0], "since=0")
+        with admin.stream("GET", before, timeout=60) as events:
+            assert any(job in line for line in events.iter_lines()), "what others' jobs do is live, too"
+
+
+def test_reading_again_is_refused_where_it_cannot_be(gateway: RunningGateway, roles: Roles) -> None:
+    """There is one engine, which has read the page; a page without a scan; who may only look; another site."""
+    job = roles.user.create("a.jpg", "never.jpg")
+    roles.user.upload(job, "a.jpg", picture())
+    path = f"/web/jobs/{job}/pages/a.jpg/again"
+    with browser(gateway, roles.user.key) as user:
+        for name, chosen in (("a.jpg", "x"), ("a.jpg", "'; --"), ("a.jpg", ""), ("never.jpg", "x")):
+            reply = user.post(path.replace("a.jpg", name), data={"engine": chosen}, headers=OWN)
+            assert reply.status_code == 409 and "cannot be read again" in reply.text
+        assert user.post(path.replace("a.jpg", "none.jpg"), data={"engine": "x"}, headers=OWN).status_code == 404
+        assert user.post(path, data={"engine": "x"}, headers={"Origin": "http://evil.example"}).status_code == 403
+        assert user.post(path, content=b"x" * 100_000, headers=OWN).status_code == 413
+    with browser(gateway, roles.readonly.key) as reader:
+        assert reader.post(path, data={"engine": "x"}, headers=OWN).status_code == 403
 
 
 def test_roles(gateway: RunningGateway, roles: Roles) -> None:
@@ -133,6 +155,15 @@ def test_foreign_text_is_text(gateway: RunningGateway, roles: Roles) -> None:
         assert "alert(&#34;x" in client.get(paths[2]).text.split('id="lines"')[1]
         missing = client.get(f"/web/jobs/{job}/pages/{quote(EVIL, safe='')}")
         assert missing.status_code == 404 and "<script>alert" not in missing.text
+
+
+def test_errors_are_told_in_the_language_of_the_page(gateway: RunningGateway, roles: Roles) -> None:
+    with browser(gateway, roles.user.key) as client:
+        for path in ("/web/jobs/none", "/web/jobs/..%2f..", "/web/none", "/web/jobs?before=x", "/web/jobs/%00/pages/x"):
+            reply = client.get(path, headers={"Accept-Language": "cs"})
+            assert reply.status_code == 404 and "Taková stránka tu není." in reply.text, path
+        reply = client.put("/web/jobs", headers={**OWN, "Accept-Language": "de"})
+        assert reply.status_code == 405 and "Das ist hier nicht möglich." in reply.text
 
 
 @pytest.mark.parametrize(("language", "title"), [("cs", "Úlohy"), ("de", "Aufträge"), ("en", "Jobs")])

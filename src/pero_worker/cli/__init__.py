@@ -55,6 +55,7 @@ _PANELS: Mapping[str, Mapping[str, LateCommand]] = {
             module="download",
             help="Take results out of an output queue; each page is written once, however often it is delivered.",
         ),
+        "cancel": LateCommand(module="cancel", help="Take back a job's pages that are not done."),
         "status": LateCommand(
             module="status",
             help="What is wrong and what to do; then stages with queues, workers with what they do, who leads.",
@@ -69,6 +70,9 @@ _PANELS: Mapping[str, Mapping[str, LateCommand]] = {
         "set-up": LateCommand(
             module="setup",
             help="Make what RabbitMQ, ZooKeeper, a model store and all clients need to talk by TLS, with passwords.",
+        ),
+        "payloads": LateCommand(
+            module="payloads", help="Images and results in a store beside RabbitMQ, which then carries references."
         ),
         "servers": LateCommand(module="servers", help="The servers registered in ZooKeeper."),
         "stage": LateCommand(module="stage", help="Stages: what is done to pages, with which model."),

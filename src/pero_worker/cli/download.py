@@ -82,18 +82,20 @@ def download_results(
                     on_page=lambda _request: bar.advance(task),
                     warn=warn,
                     keep_failed=keep_failed,
+                    payloads=cluster.payloads,
                 )
         finally:
             writer.close()
             if not quiet:
                 print_downloaded(downloaded, output)
-    if downloaded.failed:
+    if downloaded.failed or downloaded.cancelled:
         raise typer.Exit(ExitCode.SOME_PAGES_FAILED)
 
 
 def print_downloaded(downloaded: DownloadCounts, folder: Path) -> None:
     """What came, on stdout."""
-    more = f", {downloaded.duplicates} delivered before" if downloaded.duplicates else ""
+    more = f", {downloaded.cancelled} cancelled" if downloaded.cancelled else ""
+    more += f", {downloaded.duplicates} delivered before" if downloaded.duplicates else ""
     more += f", {counted(downloaded.refused, 'message')} set aside" if downloaded.refused else ""
     say(f"{counted(downloaded.pages, 'page')} in {folder}, {downloaded.failed} of them failed{more}")
     for name, reason in downloaded.failures:

@@ -127,6 +127,8 @@ def print_summary(summary: Summary, folder: Path) -> None:
         say(f"  and {summary.failed - len(summary.failures)} more")
     for name, wanted, reason in summary.documents_failed:
         say(f"  no {wanted}: {name}: {reason}")
+    if summary.cancelled:
+        say(f"  {counted(summary.cancelled, 'page')} cancelled: run the same command again to have them read")
     if summary.nothing_to_read:
         say(f"  {counted(summary.nothing_to_read, 'page')} without anything to read; the report says why")
     if summary.discovery is not None:

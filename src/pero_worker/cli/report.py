@@ -88,7 +88,7 @@ def _naming(folder: Path, by: ReportBy) -> Callable[[PageRecord], str]:
 
 
 def _counted(records: Iterable[PageRecord]) -> Iterable[PageRecord]:
-    return (record for record in records if record.status is not PageStatus.SKIPPED)
+    return (record for record in records if record.status not in {PageStatus.SKIPPED, PageStatus.CANCELLED})
 
 
 def seconds_of(record: PageRecord) -> float:

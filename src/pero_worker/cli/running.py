@@ -29,5 +29,5 @@ def _leave(summary: Summary) -> None:
         # Not sys.exit: a half-made PDF in a thread would be waited for, and nothing of it is in place yet.
         leave(ExitCode.INTERRUPTED)
     unreadable = summary.discovery is not None and summary.discovery.unreadable.count
-    if summary.failed or summary.documents_failed or unreadable:
+    if summary.failed or summary.cancelled or summary.documents_failed or unreadable:
         raise typer.Exit(ExitCode.SOME_PAGES_FAILED)

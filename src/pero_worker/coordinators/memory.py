@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from pero_worker.clock import SystemClock
 from pero_worker.coordinators.null import NoReports
 from pero_worker.errors import StageError
+from pero_worker.ports import Clock
 from pero_worker.stage import Stage
 from pero_worker.work import Assignment, WorkerStatus
 
@@ -20,12 +23,15 @@ class WorkerReport:
     """What it does."""
     message: str = ""
     """What it says of that."""
+    since: datetime | None = None
+    """When it began to do that."""
 
 
 class MemoryCoordinator(NoReports):
     """`ports.Assignments`, and of `ports.Reports` the status, for one machine. Thread-safe."""
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
+    def __init__(self, stages: Sequence[Stage], clock: Clock | None = None) -> None:
+        self._now = (clock or SystemClock()).now
         self._lock = threading.Lock()
         self._stages = {stage.name: stage for stage in stages}
         self._reports: dict[str, WorkerReport] = {}
@@ -41,7 +47,9 @@ class MemoryCoordinator(NoReports):
 
     def report(self, worker: str, status: WorkerStatus, message: str = "") -> None:
         with self._lock:
-            self._reports[worker] = WorkerReport(status=status, message=message)
+            before = self._reports.get(worker)
+            since = before.since if before and before.status is status else self._now()
+            self._reports[worker] = WorkerReport(status=status, message=message, since=since)
 
     def forget(self, worker: str) -> None:
         with self._lock:

@@ -16,6 +16,7 @@ from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import NoNodeError
 from kazoo.recipe.watchers import DataWatch
 
+from pero_worker.coordinators.cancelled import follow_cancelled
 from pero_worker.coordinators.presence import Presence
 from pero_worker.coordinators.session import CONNECTION_ERRORS, wait_for
 from pero_worker.coordinators.writebehind import WriteBehind
@@ -70,6 +71,7 @@ class ZooKeeperCoordinator:
         """Begins to follow the worker's orders; `changed` is called from kazoo's thread when there are new ones."""
         DataWatch(self._client, self._path("queue"), self._on_queue)
         DataWatch(self._client, self._path("enabled"), self._on_enabled)
+        follow_cancelled(self._client, self._on_cancelled)
         self._changed = changed
 
     # -- ports.Assignments -------------------------------------------------------------------------------------
@@ -146,6 +148,11 @@ class ZooKeeperCoordinator:
         with self._lock:
             enabled = wire.decode_flag(value or b"") and not self._superseded
             self._assignment = replace(self._assignment, enabled=enabled)
+        self._changed()
+
+    def _on_cancelled(self, jobs: frozenset[str]) -> None:
+        with self._lock:
+            self._assignment = replace(self._assignment, cancelled=jobs)
         self._changed()
 
     def _watch_version(self, name: str) -> None:

@@ -86,6 +86,7 @@ class LocalOverview:
                 status=report.status.value,
                 stages=names,
                 message=report.message,
+                since=report.since,
                 facts={"host": host, "pages": self._pages[name]},
             )
             for name, report in sorted(self._coordinator.reports().items())

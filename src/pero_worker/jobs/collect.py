@@ -9,7 +9,7 @@ from shutil import copyfileobj
 from tempfile import TemporaryDirectory
 from typing import IO, Any, overload
 
-from pero_worker.errors import OutputError, PageError
+from pero_worker.errors import JobCancelledError, OutputError, PageError
 from pero_worker.formats import (
     MASTER,
     Document,
@@ -159,7 +159,8 @@ class Collector:
             return None
 
     def failure(self, origin: PageOrigin, error_class: str, error: str, *, page_id: str = "") -> PageRecord:
-        return replace(self._record(origin, PageStatus.FAILED, page_id), error_class=error_class, error=error)
+        status = PageStatus.CANCELLED if error_class == JobCancelledError.failure_class else PageStatus.FAILED
+        return replace(self._record(origin, status, page_id), error_class=error_class, error=error)
 
     def skipped(self, origin: PageOrigin, reason: str) -> PageRecord:
         """The record of a page that there is nothing to read on."""

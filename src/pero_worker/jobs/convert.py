@@ -9,18 +9,17 @@ from pathlib import Path
 
 from pero_worker.errors import NoInputError, PageError
 from pero_worker.formats import DocumentFormat, TextLines
-from pero_worker.jobs.apart import ProcessApart
-from pero_worker.jobs.claims import Claims, in_the_way
-from pero_worker.jobs.collect import Collector
+from pero_worker.jobs.claims import in_the_way
 from pero_worker.jobs.combine import combine_results
 from pero_worker.jobs.finished import documents_in, task_of
-from pero_worker.jobs.listener import MAX_FAILURES_KEPT, RunListener, Summary
+from pero_worker.jobs.listener import RunListener, Summary
 from pero_worker.jobs.notes import LANGUAGE, TEXT_LINES, note
-from pero_worker.jobs.options import RunOptions, collector_for
+from pero_worker.jobs.options import RunOptions
 from pero_worker.jobs.outputs import REPORT_NAME, OutputFolder
 from pero_worker.jobs.plan import PageTask
 from pero_worker.jobs.records import PageRecord, PageStatus, read_report
-from pero_worker.jobs.report import GROUP, Report
+from pero_worker.jobs.report import GROUP
+from pero_worker.jobs.results import Results, opened_results
 from pero_worker.ports import Clock
 
 
@@ -41,46 +40,30 @@ def convert(
         raise NoInputError(f"{results} holds no results: there is no {REPORT_NAME} of a run in it")
     begun = clock.monotonic()
     with closing(OutputFolder(results)) as folder:
-        making = ProcessApart(time_limit=None)
-        collector = replace(collector_for(folder, options, clock, apart=making), text_changed=False)
-        report = Report(folder)
-        claims = Claims(folder, report)
-        current = _Conversion(collector, report, claims, listener, should_stop)
-        finished = False
-        try:
+        with opened_results(folder, options, clock) as written:
+            # What a PDF keeps of its text is asked of who reads it.
+            written.collector = replace(written.collector, text_changed=False)
+            current = _Conversion(written, listener, should_stop)
             current.look_for_others()
             current.convert_pages()
             if not current.summary.interrupted:
                 current.make_documents(options.dpi)
-                finished = True
-                note(folder, LANGUAGE, collector.language, "")
-                if collector.must_rewrite:
+                written.finished = True
+                note(folder, LANGUAGE, written.collector.language, "")
+                if written.collector.must_rewrite:
                     note(folder, TEXT_LINES, options.text_lines, TextLines.KEEP)
-        finally:
-            making.close()
-            claims.close(finished=finished)
-            report.close()
-        if options.combine and finished:
+        if options.combine and written.finished:
             current.summary.documents_failed += combine_results(folder, options)
     current.summary.seconds = clock.monotonic() - begun
     return current.summary
 
 
 class _Conversion:
-    def __init__(
-        self,
-        collector: Collector,
-        report: Report,
-        claims: Claims,
-        listener: RunListener,
-        should_stop: Callable[[], bool],
-    ) -> None:
-        self._collector = collector
-        self._report = report
-        self._claims = claims
+    def __init__(self, written: Results, listener: RunListener, should_stop: Callable[[], bool]) -> None:
+        self._collector, self._report, self._claims = written.collector, written.report, written.claims
         self._listener = listener
         self._should_stop = should_stop
-        self._folder = collector.folder
+        self._folder = written.folder
         self._others: set[tuple[str, str]] = set()
         self.summary = Summary()
 
@@ -158,9 +141,7 @@ class _Conversion:
         self._listener.page_settled(made)
         if made.status is not PageStatus.DONE:
             # The page is as done as before: the report keeps saying so.
-            self.summary.failed += 1
-            if len(self.summary.failures) < MAX_FAILURES_KEPT:
-                self.summary.failures.append(made)
+            self.summary.count(made)
             return
         outputs = {kind: path for kind, path in made.outputs.items() if (task.document.name, kind) not in self._others}
         made = replace(made, outputs=outputs)

@@ -72,6 +72,8 @@ class JobStatus:
     """Pages that were done."""
     failed: int = 0
     """Pages that failed."""
+    cancelled: int = 0
+    """Pages that were not read because their job was cancelled in the cluster."""
     nothing_to_read: int = 0
     """Pages of books that have no picture."""
     workers: int = 0
@@ -186,6 +188,8 @@ class _Follower(NullListener):
                 self.status = replace(self.status, done=self.status.done + 1)
             case PageStatus.FAILED:
                 self.status = replace(self.status, failed=self.status.failed + 1)
+            case PageStatus.CANCELLED:
+                self.status = replace(self.status, cancelled=self.status.cancelled + 1)
             case PageStatus.SKIPPED:
                 self.status = replace(self.status, nothing_to_read=self.status.nothing_to_read + 1)
         if self._on_page is not None:

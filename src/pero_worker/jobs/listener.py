@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pero_worker.inputs.discover import Discovery
-from pero_worker.jobs.records import PageRecord
+from pero_worker.jobs.records import PageRecord, PageStatus
 
 MAX_FAILURES_KEPT = 20
 
@@ -59,6 +59,8 @@ class Summary:
     """Pages that failed."""
     failures: list[PageRecord] = field(default_factory=list)
     """The first 20 of these."""
+    cancelled: int = 0
+    """Pages that were not read because their job was cancelled in the cluster."""
     documents_failed: list[tuple[str, str, str]] = field(default_factory=list)
     """Files of whole documents that could not be made: document, format, reason."""
     discovery: Discovery | None = None
@@ -69,3 +71,17 @@ class Summary:
     """How long it took."""
     interrupted: bool = False
     """It was ended before all pages were settled."""
+
+    def count(self, record: PageRecord) -> None:
+        """Adds a page that is settled."""
+        match record.status:
+            case PageStatus.DONE:
+                self.done += 1
+            case PageStatus.SKIPPED:
+                self.nothing_to_read += 1
+            case PageStatus.CANCELLED:
+                self.cancelled += 1
+            case PageStatus.FAILED:
+                self.failed += 1
+                if self.failed <= MAX_FAILURES_KEPT:
+                    self.failures.append(record)

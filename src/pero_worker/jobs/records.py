@@ -21,6 +21,8 @@ class PageStatus(StrEnum):
     FAILED = "failed"
     SKIPPED = "skipped"
     """There is nothing on it to read, as on a canvas with a film."""
+    CANCELLED = "cancelled"
+    """It was not read: its job was cancelled in the cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,8 @@ GROUP = 16
 """Pages that are synced to the disk together."""
 _KEYS = ("page", "page_id", "request_id")
 """Fields of a record that the index holds as they are."""
+_TO_BE_TRIED = (PageStatus.FAILED, PageStatus.CANCELLED)
+"""Not a set: a foreign line may hold anything, also what has no hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,7 @@ class Known:
     page_id: str
     """What it was called on its way."""
     failed: bool
-    """Whether it failed when it was last tried."""
+    """Whether it failed, or was cancelled, when it was last tried."""
 
 
 class Report:
@@ -96,7 +98,7 @@ class Report:
 
     @property
     def failed(self) -> int:
-        """How many pages failed when they were last tried."""
+        """How many pages failed, or were cancelled, when they were last tried."""
         return int(self._asked("SELECT COUNT(*) FROM page WHERE failed")[0])
 
     def _asked(self, query: str, *values: bytes) -> Any:
@@ -170,7 +172,7 @@ class Report:
     def _note(self, values: Mapping[str, Any], offset: int) -> int:
         """How many records of the page there were before (0 or 1). Of a newer program's only this much is read."""
         page, page_id, request_id = (_key(text) if isinstance(text := values.get(name), str) else b"" for name in _KEYS)
-        failed = values.get("status") == PageStatus.FAILED
+        failed = values.get("status") in _TO_BE_TRIED
         known = self._index.execute("SELECT 1 FROM page WHERE name = ?", (page,)).fetchone() is not None
         row = (page, _key(same_place(_text(page))), page_id, request_id, failed, offset)
         self._index.execute("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?)", row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -11,15 +12,14 @@ from pathlib import Path
 from pero_worker.errors import PageError
 from pero_worker.inputs.discover import Documents
 from pero_worker.jobs.apart import ProcessApart
-from pero_worker.jobs.claims import Claims
-from pero_worker.jobs.collect import Collector
-from pero_worker.jobs.listener import MAX_FAILURES_KEPT, RunListener, Summary
+from pero_worker.jobs.listener import RunListener, Summary
 from pero_worker.jobs.making import DocumentMaking
-from pero_worker.jobs.options import RunOptions, collector_for, note_options
+from pero_worker.jobs.options import RunOptions, note_options
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import OpenedDocument, PageTask, in_turns, open_documents
 from pero_worker.jobs.records import PageRecord, PageStatus
-from pero_worker.jobs.report import GROUP, Report
+from pero_worker.jobs.report import GROUP
+from pero_worker.jobs.results import Results, opened_results
 from pero_worker.jobs.supply import Bring, Supply
 from pero_worker.jobs.workforce import PageOutcome, Workforce
 from pero_worker.ports import Clock
@@ -53,27 +53,19 @@ def run(
     Ctrl-C ends the run within two seconds, and so does `should_stop`: the summary then says interrupted, and what was
     finished stays. StageError: the pipeline cannot be loaded.
     """
-    opening, making = ProcessApart(), ProcessApart(time_limit=None)
-    collector = collector_for(folder, options, clock, apart=making, bring=bring)
-    report = Report(folder)
-    claims = Claims(folder, report)
-    layouts = bring_layout if workforce.wants_layout else None
-    current = _Run(workforce, options, listener, new_id, should_stop, collector, report, claims, opening, layouts)
     begun = clock.monotonic()
-    try:
-        current.recognise(documents)
-        current.finish()
-        note_options(collector)
-    except KeyboardInterrupt:
-        current.abandon()
-    except _Cancelled:
-        current.abandon(wait=True)
-    finally:
-        opening.close()
-        making.close()
-        claims.close(finished=current.finished)
-        report.close(compact=not current.summary.interrupted)
-        current.summary.seconds = clock.monotonic() - begun
+    with opened_results(folder, options, clock, bring=bring) as results, closing(ProcessApart()) as opening:
+        layouts = bring_layout if workforce.wants_layout else None
+        current = _Run(workforce, options, listener, new_id, should_stop, results, opening, layouts)
+        try:
+            current.recognise(documents)
+            current.finish()
+            note_options(results.collector)
+        except KeyboardInterrupt:
+            current.abandon()
+        except _Cancelled:
+            current.abandon(wait=True)
+    current.summary.seconds = clock.monotonic() - begun
     return current.summary
 
 
@@ -95,9 +87,7 @@ class _Run:
         listener: RunListener,
         new_id: Callable[[], str],
         should_stop: Callable[[], bool],
-        collector: Collector,
-        report: Report,
-        claims: Claims,
+        results: Results,
         opening: ProcessApart,
         bring_layout: Bring | None,
     ) -> None:
@@ -106,16 +96,13 @@ class _Run:
         self._listener = listener
         self._new_id = new_id
         self._should_stop = should_stop
-        self._collector = collector
-        self._report = report
-        self._claims = claims
+        self._results = results
+        self._collector, self._report, self._claims = results.collector, results.report, results.claims
         self._opening = opening
         self._bring_layout = bring_layout
-        self.finished = False
-        """Whether every page is settled and in the report."""
         self._expected = 0
         self._open: dict[str, _Open] = {}
-        self._making = DocumentMaking(collector, options.dpi)
+        self._making = DocumentMaking(results.collector, options.dpi)
         self._settled: list[PageRecord] = []
         self._settlements: list[Callable[[], None]] = []
         self._complete: list[_Open] = []
@@ -155,11 +142,12 @@ class _Run:
             self._check_cancelled()
             self._note_failure(self._making.take())
         self._making.close()
-        self.finished = True
+        self._results.finished = True
 
     def abandon(self, *, wait: bool = False) -> None:
         """Files of whole documents that are not yet begun are left to the next run; `wait`: for the one in hand."""
         self.summary.interrupted = True
+        self._results.in_haste = True
         self._commit()
         self._making.abandon(wait=wait)
 
@@ -272,24 +260,14 @@ class _Run:
         self._report.commit()
         settled, self._settled = self._settled, []
         for record in settled:
-            self._count(record)
+            self.summary.count(record)
+            self._listener.page_settled(record)
         settlements, self._settlements = self._settlements, []
         for settle in settlements:
             settle()
         complete, self._complete = self._complete, []
         for document in complete if not self.summary.interrupted else ():
             self._make_documents(document)
-
-    def _count(self, record: PageRecord) -> None:
-        if record.status is PageStatus.DONE:
-            self.summary.done += 1
-        elif record.status is PageStatus.SKIPPED:
-            self.summary.nothing_to_read += 1
-        else:
-            self.summary.failed += 1
-            if self.summary.failed <= MAX_FAILURES_KEPT:
-                self.summary.failures.append(record)
-        self._listener.page_settled(record)
 
     def _settle(self, record: PageRecord, task: PageTask | None = None) -> None:
         self._claims.settled(record)
@@ -298,7 +276,7 @@ class _Run:
         if task is not None:
             document = self._open[task.document.name]
             document.unsettled -= 1
-            if record.status is PageStatus.FAILED:
+            if record.status in {PageStatus.FAILED, PageStatus.CANCELLED}:
                 document.failed.add(record.page)
             if not document.unsettled:
                 del self._open[task.document.name]

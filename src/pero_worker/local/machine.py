@@ -62,7 +62,7 @@ class Machine:
     def __init__(self, stages: Sequence[Stage], settings: LocalSettings, log_file: Path, clock: Clock) -> None:
         """What the processes print goes to `log_file`."""
         self.broker = MemoryBroker((*(stage.name for stage in stages), OUTPUT_QUEUE))
-        self.coordinator = MemoryCoordinator(stages)
+        self.coordinator = MemoryCoordinator(stages, clock)
         self._settings = settings
         self._log_file = log_file.absolute()
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Clears away what is not needed any more: nodes of workers long dead, notes on pages long gone."""
+"""Clears away what is not needed any more: nodes of workers long dead, notes on pages and jobs long gone."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 KEEP_WORKERS = timedelta(days=1)
 """For so long an operator may look at what a dead worker said last."""
 KEEP_SUSPECTS = timedelta(days=7)
+KEEP_CANCELLED = timedelta(days=30)
+"""What is still waiting of a job then would be processed."""
 
 
 def zookeepers_time(client: KazooClient) -> datetime:
@@ -30,11 +32,10 @@ def tidy(client: KazooClient, now: datetime) -> int:
     for worker in read_workers(client):
         if worker.dead and _older(client, TREE.worker(worker.name, "status"), now - KEEP_WORKERS):
             removed += _delete(client, TREE.worker(worker.name))
-    if client.exists(TREE.suspects) is not None:
-        for page in client.get_children(TREE.suspects):
-            path = f"{TREE.suspects}/{page}"
-            if _older(client, path, now - KEEP_SUSPECTS):
-                removed += _delete(client, path)
+    for folder, kept in ((TREE.suspects, KEEP_SUSPECTS), (TREE.cancelled, KEEP_CANCELLED)):
+        for name in client.get_children(folder) if client.exists(folder) is not None else ():
+            if _older(client, f"{folder}/{name}", now - kept):
+                removed += _delete(client, f"{folder}/{name}")
     return removed
 
 

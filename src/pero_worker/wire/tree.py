@@ -6,6 +6,7 @@ folders they lie in, or ignores what it does not know there (docs/wire.md).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -55,9 +56,24 @@ class Tree:
         return f"{self.root}/watchdog/moves"
 
     @property
+    def payloads(self) -> str:
+        """Ours: where payloads lie that do not travel in messages."""
+        return f"{self.root}/payloads"
+
+    @property
+    def payloads_swept(self) -> str:
+        """Ours: written by whoever removes what is old there; its version counts how often."""
+        return f"{self.root}/payloads/swept"
+
+    @property
     def suspects(self) -> str:
         """Ours: pages that may have killed a worker, each with the number of its dead."""
         return f"{self.root}/suspects"
+
+    @property
+    def cancelled(self) -> str:
+        """Ours: jobs of which no page is to be processed any more, by `job_node`."""
+        return f"{self.root}/cancelled"
 
     def servers(self, kind: str) -> str:
         """`kind` is mq, mq_monitoring or ftp: the names of the children are the addresses."""
@@ -85,6 +101,11 @@ class Tree:
 
 TREE = Tree()
 """To have several clusters in one ZooKeeper, give each a root of its own behind the address: HOST/root."""
+
+
+def job_node(job: str) -> str:
+    """The name of a job's node: anything may be a job's name."""
+    return hashlib.sha256(job.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def encode_text(value: str) -> bytes:

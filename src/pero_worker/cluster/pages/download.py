@@ -12,11 +12,12 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cluster.pages.fetching import FetchAhead
 from pero_worker.errors import PageError, RequestError, TransientError
 from pero_worker.jobs.collect import NOT_PROCESSED
-from pero_worker.ports import Clock
+from pero_worker.ports import Clock, Payloads
 from pero_worker.request import Request
 from pero_worker.text import one_line
-from pero_worker.wire.requests import decode_request
+from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.work import Delivery
+from pero_worker.worker.inline import InlinePayloads
 
 _GROUP = 64
 """Pages that are written to the disk together."""
@@ -34,6 +35,8 @@ class Written:
 
     failure: str = ""
     """Why it failed."""
+    cancelled: bool = False
+    """Whether it was not read because its job was cancelled; then that is its failure."""
 
 
 class Layout(Protocol):
@@ -69,18 +72,22 @@ class DownloadCounts:
     """Messages that were set aside."""
     failed: int = 0
     """Pages that had failed."""
+    cancelled: int = 0
+    """Pages that were not read because their job was cancelled."""
     failures: list[tuple[str, str]] = field(default_factory=list)
     """The first of these, each with the reason."""
     stages: dict[str, StageSeconds] = field(default_factory=dict)
     """What each stage took."""
 
-    def add(self, request: Request, failure: str) -> None:
+    def add(self, request: Request, written: Written) -> None:
         """Counts a page that was not here before."""
         self.pages += 1
-        if failure:
+        if written.cancelled:
+            self.cancelled += 1
+        elif written.failure:
             self.failed += 1
             if len(self.failures) < _FAILURES_KEPT:
-                self.failures.append((request.source or request.uuid, failure))
+                self.failures.append((request.source or request.uuid, written.failure))
         for log in request.logs:
             if log.stage in self.stages or len(self.stages) < _STAGES_KEPT:
                 seconds = self.stages.setdefault(log.stage, StageSeconds())
@@ -108,20 +115,25 @@ def download(
     on_page: Callable[[Request], object] = lambda _request: None,
     warn: Callable[[str], object] = lambda _text: None,
     keep_failed: bool = False,
+    payloads: Payloads | None = None,
 ) -> None:
     """Until the queue is empty, or for ever with `keep_running`, or until `stopped`.
 
     A page is acknowledged after it is on the disk: what a crash leaves is delivered again and recognised.
     `keep_failed`: messages of pages that failed go to the dead letters, so that they can be tried again.
-    `warn` is told, once, when RabbitMQ is away. TransientError: it does not come back, without `keep_running`.
+    `warn` is told, once, when RabbitMQ or the payload store is away. TransientError: it does not come back, without
+    `keep_running`.
     """
-    _Download(broker, queue, layout, downloaded, on_page, keep_failed).run(clock, keep_running, stopped, warn)
+    _Download(broker, payloads or InlinePayloads(), queue, layout, downloaded, on_page, keep_failed).run(
+        clock, keep_running, stopped, warn
+    )
 
 
 class _Download:
     def __init__(
         self,
         broker: RabbitBroker,
+        payloads: Payloads,
         queue: str,
         layout: Layout,
         downloaded: DownloadCounts,
@@ -129,6 +141,7 @@ class _Download:
         keep_failed: bool,
     ) -> None:
         self._broker = broker
+        self._payloads = payloads
         self._queue = queue
         self._layout = layout
         self._downloaded = downloaded
@@ -173,10 +186,12 @@ class _Download:
         return self._broker.has_arrivals or (state is not None and state.messages > 0)
 
     def _take(self, delivery: Delivery) -> None:
-        self._ahead.saw(len(delivery.body))
+        self._ahead.saw(delivery.weight)
         try:
-            request = decode_request(delivery.body)
-            written = self._layout.write(request, delivery.body)
+            came = decode_request(delivery.body)
+            # One that was here before may have lost its payloads since: it is known by its id.
+            request = self._payloads.whole(came)
+            written = self._layout.write(request, delivery.body if request is came else encode_request(request))
         except (RequestError, PageError) as error:
             with suppress(TransientError):  # It will come again.
                 self._broker.set_aside(delivery, str(error))
@@ -185,12 +200,16 @@ class _Download:
         except BaseException:
             self._broker.give_back(delivery)
             raise
-        if request.failed and self._keep_failed:
+        if self._is_kept(request):
             self._commit()
             self._finish(delivery, request, written)
         else:
-            self._held.append((replace(delivery, body=b""), replace(request, results=()), written))
+            self._held.append((replace(delivery, body=b""), request.with_results(()), written))
         self._on_page(request)
+
+    def _is_kept(self, request: Request) -> bool:
+        """Whether the message is kept: not that of a cancelled page, which holds nothing to try again."""
+        return self._keep_failed and request.failed and not request.cancelled
 
     def _commit(self) -> None:
         held, self._held = self._held, []
@@ -206,11 +225,12 @@ class _Download:
     def _finish(self, delivery: Delivery, request: Request, written: Written | None) -> None:
         """The page is on the disk."""
         if written is not None:
-            self._downloaded.add(request, written.failure)
+            self._downloaded.add(request, written)
         else:
             self._downloaded.duplicates += 1
         with suppress(TransientError):  # It will come again, and is known then.
-            if request.failed and self._keep_failed:
+            if self._is_kept(request):
                 self._broker.set_aside(delivery, failure_of(request))
             else:
                 self._broker.ack(delivery)
+                self._payloads.release(request.references)

@@ -15,13 +15,13 @@ from types import MappingProxyType
 import numpy as np
 import platformdirs
 
-from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.opening import Cluster
 from pero_worker.cluster.pages.filenames import safe_name
 from pero_worker.cluster.pages.route import check_route, processes
-from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, reads_layouts, request_for
+from pero_worker.cluster.pages.sending import priority_of, reads_layouts, request_for, send_with_retry
 from pero_worker.cluster.registry.stages import read_record
+from pero_worker.coordinators.cancelled import CancelledJob
 from pero_worker.errors import OutputError, PageError, UsageError
 from pero_worker.inputs.bounds import DEFAULT_MAX_PAGES
 from pero_worker.inputs.discover import Documents
@@ -31,8 +31,8 @@ from pero_worker.jobs.plan import PageTask, open_documents
 from pero_worker.jobs.records import PageStatus, read_report
 from pero_worker.jobs.supply import Bring
 from pero_worker.ports import Clock
-from pero_worker.wire.requests import encode_request
 
+CANCELLED_JOB = "the job {0} is cancelled: choose another --job, or take that back with pero-worker cancel {0} --undo"
 _SYNC_EVERY = 200
 _LINE = 33
 """Bytes of an id (`page_id_of`) with its newline."""
@@ -165,11 +165,14 @@ def publish_job(
     with_layouts = processes(cluster.zookeeper, first) and reads_layouts(read_record(cluster.zookeeper, first))
     sending = replace(sending, with_layouts=with_layouts)
     failures = failed_before(sending.failed_in) if sending.failed_in else {}
+    cancelled = CancelledJob(cluster.zookeeper, sending.job)
+    if cancelled.is_cancelled:
+        raise UsageError(CANCELLED_JOB.format(sending.job))
     sent = SentPages(Path(platformdirs.user_state_dir("pero-worker")) / "jobs" / safe_name(sending.job))
     with closing(sent):
         publish(
             documents,
-            cluster.broker,
+            cluster,
             sending,
             sent,
             SystemClock(),
@@ -177,12 +180,13 @@ def publish_job(
             on_document,
             failures,
             bring=(lambda task: bring_layout(bring(task))) if with_layouts else bring,
+            is_cancelled=lambda: cancelled.is_cancelled,
         )
 
 
 def publish(
     documents: Documents,
-    broker: RabbitBroker,
+    cluster: Cluster,
     sending: PublishOptions,
     sent: SentPages,
     clock: Clock,
@@ -190,10 +194,12 @@ def publish(
     on_document: Callable[[int], object] = lambda _documents: None,
     failures: Mapping[str, str] = MappingProxyType({}),
     bring: Bring = lambda task: task,
+    *,
+    is_cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
     """Sends every page of `documents` that was not sent before, or that is in `failures` (its id, and that of the
     request that failed); one image is in memory at a time, brought by `bring` where a list names it. What does not get
-    through is in `published`."""
+    through is in `published`. UsageError: the job is cancelled."""
     with closing(ProcessApart()) as apart:
         opened = open_documents(
             documents, "+".join(sending.stages), "", sending.dpi, apart=apart, max_pages=sending.max_pages
@@ -212,8 +218,10 @@ def publish(
                 if request_id in sent:
                     published.before += 1
                     continue
+                if is_cancelled():
+                    raise UsageError(CANCELLED_JOB.format(sending.job))
                 try:
-                    _send(bring(task), page_id, request_id, broker, sending, published.sent, clock, apart)
+                    _send(bring(task), page_id, request_id, cluster, sending, published.sent, clock, apart)
                 except PageError as error:
                     published.failed.append((task.name, str(error)))
                     continue
@@ -244,7 +252,7 @@ def failed_before(folder: Path) -> dict[str, str]:
 
 def _failed_in(folder: Path) -> Iterator[tuple[str, str]]:
     for record in read_report(folder):
-        if record.status is PageStatus.FAILED and record.page_id:
+        if record.status in {PageStatus.FAILED, PageStatus.CANCELLED} and record.page_id:
             yield record.page_id, record.request_id
 
 
@@ -256,7 +264,7 @@ def _send(
     task: PageTask,
     page_id: str,
     request_id: str,
-    broker: RabbitBroker,
+    cluster: Cluster,
     sending: PublishOptions,
     number: int,
     clock: Clock,
@@ -273,5 +281,4 @@ def _send(
         with_layout=sending.with_layouts,
         priority=priority_of(sending.priority, number),
     )
-    body = encode_request(replace(request, uuid=request_id))
-    publish_with_retry(broker, sending.stages[0], body, request.priority, clock)
+    send_with_retry(cluster.broker, cluster.payloads, replace(request, uuid=request_id), clock)

@@ -55,9 +55,9 @@ class RequestFolders:
             try:
                 if not self._exists(name):
                     self._draft(name, files)
-                    return Written(failure=failure_of(request))
+                    return _written(request)
                 if self._belongs_to(name, request.uuid):
-                    return Written(failure=failure_of(request)) if self._complete(name, files) else None
+                    return _written(request) if self._complete(name, files) else None
             except OSError as error:
                 if not is_name_problem(error):
                     raise OutputError(f"cannot write {self._path / name}: {error.strerror or error}") from error
@@ -186,6 +186,10 @@ class RequestFolders:
         for log_name, log in _log_names(request.logs):
             files.add(safe_name(log_name), log_text(log).encode("utf-8", "replace"))
         return files.content
+
+
+def _written(request: Request) -> Written:
+    return Written(failure=failure_of(request), cancelled=request.cancelled)
 
 
 def _log_names(logs: Sequence[StageLog]) -> Iterator[tuple[str, StageLog]]:

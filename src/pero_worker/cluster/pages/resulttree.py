@@ -16,7 +16,7 @@ from pero_worker.jobs.claims import Claims
 from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.outputs import OutputFolder, ResultPathError
 from pero_worker.jobs.plan import PageOrigin
-from pero_worker.jobs.records import Fingerprint
+from pero_worker.jobs.records import Fingerprint, PageStatus
 from pero_worker.jobs.report import Report
 from pero_worker.ports import Clock
 from pero_worker.request import Request
@@ -53,7 +53,7 @@ class ResultTree:
             raise ResultPathError(record.error)
         self._claims.settled(record)
         self._report.add(replace(record, request_id=request.uuid))
-        return Written(failure=record.error)
+        return Written(failure=record.error, cancelled=record.status is PageStatus.CANCELLED)
 
     def commit(self) -> None:
         """What was written is in place, and survives a power cut."""

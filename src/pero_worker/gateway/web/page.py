@@ -22,6 +22,7 @@ from pero_worker.gateway.store.engines import engine_by_id
 from pero_worker.gateway.store.events import last_event
 from pero_worker.gateway.store.jobs import find_page
 from pero_worker.gateway.store.listing import neighbours, same_scans
+from pero_worker.gateway.web.again import other_engines
 from pero_worker.gateway.web.jobs import job_of
 from pero_worker.gateway.web.lines import pairs, shown_lines, worst_first
 from pero_worker.gateway.web.render import HEADERS, show
@@ -48,11 +49,14 @@ def get_page(visit: Reader, job_id: UUID, name: str, beside: str = "", order: st
         since = last_event(connection)
         owner = None if visit.is_operator else job["owner"]
         others = same_scans(connection, page, owner, _OTHERS) if page["state"] == PageState.DONE else []
+        again = other_engines(connection, page) if visit.may_write and page["state"] not in OPEN_PAGES else []
         engine = engine_by_id(connection, page["engine"]) if page["engine"] else None
     record, fault = _record(gateway, job, page)
+    kept = page["image_uploaded"] and not job["files_gone"]
     values: dict[str, Any] = {
         "job": job,
         "page": page,
+        "again": again if kept else [],
         "engine": engine,
         "since": since,
         "before": before,
@@ -62,7 +66,7 @@ def get_page(visit: Reader, job_id: UUID, name: str, beside: str = "", order: st
         "fault": fault,
         "is_open": page["state"] in OPEN_PAGES,
         "worst": order == "worst",
-        "scan": _scan(job, page, record) if page["image_uploaded"] and not job["files_gone"] else None,
+        "scan": _scan(job, page, record) if kept else None,
         "downloads": _downloads(job, page) if record else [],
     }
     other = next((one for one in others if one["id"] == beside), None)
