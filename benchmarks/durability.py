@@ -31,7 +31,7 @@ TIMED = """
 import atexit, json, os, sys, time
 from pero_worker.jobs.report import Report
 from pero_worker.jobs.claims import Claims
-from pero_worker.cluster.pages.requestfolders import RequestFolders
+from pero_worker.cluster.pages.download import _Download
 spent = {"seconds": 0.0, "commits": 0}
 begun = time.perf_counter()
 def timed(kind, name):
@@ -44,7 +44,7 @@ def timed(kind, name):
             spent["seconds"] += time.perf_counter() - start
             spent["commits"] += 1
     setattr(kind, name, measured)
-timed(Report, "commit"); timed(Claims, "sync"); timed(RequestFolders, "commit")
+timed(Report, "commit"); timed(Claims, "sync"); timed(_Download, "_end_commit")
 def tell():
     spent["all"] = time.perf_counter() - begun
     open(os.environ["TIMES"], "w").write(json.dumps(spent))
