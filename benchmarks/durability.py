@@ -23,7 +23,7 @@ from pero_worker.cluster.settings import cluster_access, options_in, read_settin
 from pero_worker.formats import pagexml
 from pero_worker.page import Line, Page, Region
 from pero_worker.request import Payload, Request, StageLog, StageStatus
-from pero_worker.servers.local import Addresses, LocalServers
+from pero_worker.servers.local import Addresses, LocalServers, ended_by_signal
 from pero_worker.wire.requests import encode_request
 from pero_worker.wire.servers import parse_server
 
@@ -125,4 +125,5 @@ def fill(addresses: Addresses, queue: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ended_by_signal():
+        main()
