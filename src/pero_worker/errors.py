@@ -2,10 +2,12 @@
 
 PeroWorkerError
 ├── TransientError    a server or the model store is away: the page goes back, nothing is counted
-│   └── DeviceError   a GPU is: the same, and a new process takes over
+│   ├── DeviceError   a GPU is: the same, and a new process takes over
+│   └── StoreAwayError  the payload store is: the same, and it is never held against the page
 ├── PageError         this page cannot be done: counted on the page, never blocks the others
 │   └── JobCancelledError   somebody took it back
 ├── StageError        a pipeline or stage cannot be loaded: its pages wait
+│   └── NoFileError   a store has no such file
 ├── RequestError      the message itself is unusable: set aside whole
 │   └── NoQueueError  where it should go is not there
 ├── OutputError       results cannot be written: the run ends
@@ -54,6 +56,10 @@ class DeviceError(TransientError):
     """A GPU failed or is gone, as far as this process can tell: what a process has on a device does not outlive it."""
 
 
+class StoreAwayError(TransientError):
+    """The payload store does not answer, or refuses everything."""
+
+
 class PageError(PeroWorkerError):
     """This page failed. `permanent` errors (undecodable image) are not worth another attempt."""
 
@@ -83,6 +89,10 @@ class StageError(PeroWorkerError):
 
     exit_code = ExitCode.PIPELINE
     failure_class = "stage"
+
+
+class NoFileError(StageError):
+    """A store answers, and has no such file."""
 
 
 class RequestError(PeroWorkerError):

@@ -49,6 +49,8 @@ ENGLISH: Mapping[str, Text] = MappingProxyType(
         "worker_gone.do": "start it again, or forget it: pero-worker workers remove {worker}",
         "worker_stuck": "{status}: {reason}",
         "worker_stuck.do": "it tries again by itself",
+        "cannot_follow": "serves stage {stage}, whose messages hold references, and cannot follow them: its pages fail",
+        "cannot_follow.do": "stop it, or have whole messages go there: pero-worker payloads set --inline {stage}",
         "nonsense": "what stands at {path} makes no sense and counts as unset",
         "nonsense.do": "write it again (a stage's with pero-worker stage add), or remove that node",
         "dead_letters": {"one": "{n} unusable message", "other": "{n} unusable messages"},

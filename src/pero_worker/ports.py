@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from configparser import ConfigParser
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from pero_worker.errors import PeroWorkerError
+from pero_worker.request import Payload, Request
 from pero_worker.stage import Stage
 from pero_worker.work import Assignment, Delivery, EngineInput, EngineOutput, QueueKind, QueueState, WorkerStatus
 
@@ -126,6 +127,27 @@ class ModelStore(Protocol):
 
     def directory(self, stage: Stage) -> Path:
         """The folder with the stage's unpacked files; StageError when the archive is bad, TransientError when away."""
+
+
+class Payloads(Protocol):
+    """What is too large for messages lies in a store beside the broker. TransientError: the store is away."""
+
+    def bring(self, payload: Payload) -> Payload:
+        """With its content; one that lies elsewhere than in the store stays as it is. PageError: it is not there any
+        more, or not what was stored."""
+
+    def pack(self, request: Request, queue: str) -> Request:
+        """As it may travel to `queue`: with references, or with contents where readers take no references. Errors as
+        `bring`."""
+
+    def is_packed(self, request: Request, queue: str) -> bool:
+        """Whether `pack` would change nothing."""
+
+    def whole(self, request: Request) -> Request:
+        """With all contents. A page of which some cannot be had has failed, and keeps the others."""
+
+    def release(self, references: Iterable[str]) -> None:
+        """Nobody needs them any more: they are removed soon, or when they are old."""
 
 
 class Engine(Protocol):

@@ -88,6 +88,8 @@ class Request:
     """Names what the page was published with; '' from a program that does not say."""
     source: str = ""
     """Where its results belong: a relative path without extension; '' from a program that does not say."""
+    superseded: tuple[str, ...] = ()
+    """References of payloads that later ones took the place of: they are removed when the page is done."""
     extra: bytes = field(default=b"", repr=False)
     """Protobuf fields of a newer program, kept byte for byte."""
 
@@ -130,9 +132,20 @@ class Request:
         """How often the present stage has failed on this page and said so."""
         return sum(log.stage == self.stage and log.status != StageStatus.OK for log in self.logs)
 
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Of all payloads that it has, or had."""
+        return (*(payload.reference for payload in self.results if payload.reference), *self.superseded)
+
     def advanced(self, results: tuple[Payload, ...], log: StageLog) -> Request:
         """This request after its stage succeeded."""
-        return replace(self, stages=self.stages[1:], results=results, logs=(*self.logs, log))
+        return replace(self.with_results(results), stages=self.stages[1:], logs=(*self.logs, log))
+
+    def with_results(self, results: tuple[Payload, ...]) -> Request:
+        """This request with other results; references that went are kept in mind."""
+        kept = {payload.reference for payload in results} | {""}
+        gone = tuple(payload.reference for payload in self.results if payload.reference not in kept)
+        return replace(self, results=results, superseded=(*self.superseded, *gone))
 
     def given_up(self, log: StageLog) -> Request:
         """This request after its stage failed for good: it goes to the output queue, the stages not done are kept."""
@@ -159,6 +172,14 @@ class Request:
         log = replace(last, status=StageStatus.FAILED, log=text, failure_class=last.failure_class or "request")
         stages = self.stages if self.stage != last.stage or len(self.stages) < 2 else self.stages[1:]
         return replace(self, stages=stages, logs=(*self.logs[:-1], log))
+
+    def spoilt(self, results: tuple[Payload, ...], reason: str) -> Request:
+        """This request, failed because some of its results cannot be had; `results` are the others."""
+        if not self.logs:
+            return self.with_results(results)
+        text = f"{reason}\n{self.logs[-1].log}".rstrip()
+        log = replace(self.logs[-1], status=StageStatus.FAILED, log=text, failure_class="page")
+        return replace(self.with_results(results), logs=(*self.logs[:-1], log))
 
     def tried_again(self, uuid: str) -> Request:
         """A failed page as a new request `uuid` for the stage that it failed in: what was done before stays done."""

@@ -25,6 +25,13 @@ class Delivery:
     """Whether another worker had it before, of which it is not known how far it got."""
     traceparent: str = ""
     """The place in a trace that came with it, and goes on with what becomes of it (W3C); '' = none."""
+    bytes_beside: int = 0
+    """Of payloads that the message refers to."""
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes, with all that belongs to it."""
+        return len(self.body) + self.bytes_beside
 
 
 class QueueKind(StrEnum):

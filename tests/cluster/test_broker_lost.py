@@ -37,6 +37,7 @@ from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.servers.zookeeper import ZooKeeperServer
 from pero_worker.wire.servers import Server
 from pero_worker.work import QueueKind
+from pero_worker.worker.inline import InlinePayloads
 
 PAGES = 300
 NOW = SystemClock().now()
@@ -104,7 +105,7 @@ def test_after_a_wipe_whoever_notices_makes_the_queues_again(
         with pytest.raises(TransientError, match="stage add unknown"):
             broker.get(("unknown",), "me", 0)
         # A run that waits for its results: they are nowhere any more.
-        run = ClusterWorkforce(broker, ("s1",), "run", SystemClock(), version="", dpi=300)
+        run = ClusterWorkforce(broker, InlinePayloads(), ("s1",), "run", SystemClock(), version="", dpi=300)
         run.start(1, lambda exit_code, pages: None)
         assert run.outcomes(0) == ()
         broker.delete("job.run")

@@ -278,11 +278,13 @@ def test_a_port_of_something_else_is_named(tmp_path: Path) -> None:
 
 @contextmanager
 def web(answer: Callable[[BaseHTTPRequestHandler], None], context: ssl.SSLContext | None = None) -> Iterator[str]:
-    """The address of an HTTP server whose GET is `answer`."""
+    """The address of an HTTP server whose `answer` is one to everything."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             answer(self)
+
+        do_PUT = do_DELETE = do_MKCOL = do_PROPFIND = do_GET
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -16,11 +16,14 @@ pytest.importorskip("pero_ocr")
 shapely = pytest.importorskip("shapely")
 torch = pytest.importorskip("torch")
 
-from pero_worker.engines.pero import compat, speed  # noqa: E402
+from pero_worker.engines.pero import compat, nearby, speed  # noqa: E402
 
 PIPELINE = Path(pero_worker.__file__).parent / "pipelines" / "print-latin"
 page_parser = compat.import_pero()
 original_alpha_shape = page_parser.helpers.alpha_shape
+original_assign = page_parser.helpers.assign_lines_to_regions
+original_filter = page_parser.LayoutEngine.filter_polygons
+original_clusters = page_parser.LayoutEngine.make_clusters
 
 
 def test_rare_methods_are_imported_when_they_are_called() -> None:
@@ -129,6 +132,40 @@ def test_alpha_shapes_are_those_of_pero_ocr(count: int) -> None:
     assert speed.alpha_shape(points, 150.0).equals(original_alpha_shape(points, 150.0))
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_lines_and_regions_are_parted_as_by_pero_ocr(seed: int) -> None:
+    helpers, random_ = page_parser.helpers, np.random.default_rng(seed)
+    lefts, tops = random_.uniform(0, 900, 40), random_.uniform(0, 900, 40)
+    baselines = [
+        np.array([(x, y), (x + width, y + 3)])
+        for x, y, width in zip(lefts, tops, random_.uniform(3, 300, 40), strict=True)
+    ]
+    heights = [[12.0, 5.0]] * len(baselines)
+    outlines = [helpers.baseline_to_textline(line, height) for line, height in zip(baselines, heights, strict=True)]
+    shapes = [shapely.Polygon(random_.uniform(0, 1, (6, 2)) * 250 + random_.uniform(0, 700, 2)) for _ in range(14)]
+    own = [outlines[start : start + 3] for start in range(14)]
+    parted = original_filter(None, list(shapes), own)
+    assert original_filter is not nearby.parted_regions
+    assert len(parted) < len(shapes) or any(a is not b for a, b in zip(parted, shapes, strict=True))
+    ours = nearby.parted_regions(helpers.check_polygon, list(shapes), own)
+    assert len(ours) == len(parted)
+    assert all(shape.equals(other) for shape, other in zip(ours, parted, strict=True))
+    regions = [
+        page_parser.RegionLayout(f"r{number}", np.array(shapely.convex_hull(shape).exterior.coords))
+        for number, shape in enumerate(shapes)
+    ]
+    copies = [page_parser.RegionLayout(region.id, region.polygon) for region in regions]
+    expected = original_assign(baselines, heights, outlines, regions)
+    found = nearby.assign_lines_to_regions(helpers, baselines, heights, outlines, copies)
+    assert sum(len(region.lines) for region in expected) > 5
+    for one, other in zip(found, expected, strict=True):
+        assert [line.id for line in one.lines] == [line.id for line in other.lines]
+        assert all(
+            np.array_equal(a.baseline, b.baseline) and np.array_equal(a.polygon, b.polygon)
+            for a, b in zip(one.lines, other.lines, strict=True)
+        )
+
+
 def test_what_follows_the_last_layer_is_computed_in_float32() -> None:
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Sigmoid()).eval()
     with compat.no_warnings():
@@ -145,3 +182,25 @@ def test_networks_that_end_with_a_layer_or_have_none_compute_in_bfloat16_too(lay
         prepared = speed._prepared(torch.jit.script(torch.nn.Sequential(*layers).eval()), half=True)
     with torch.inference_mode():
         assert prepared(torch.rand(1, 3, 40, 40)).dtype is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("seed", "count", "limit"),
+    [*((seed, 14, 0.3) for seed in range(8)), (9, 60, 0.3), (10, 2, 0.3), (11, 1, 0.3), (12, 30, 2.0)],
+)
+def test_lines_form_the_same_paragraphs_as_in_pero_ocr(seed: int, count: int, limit: float) -> None:
+    helpers, random_ = page_parser.helpers, np.random.default_rng(seed)
+    lefts, tops = random_.uniform(0, 900, count), random_.uniform(40, 900, count)
+    baselines = [
+        np.linspace((x, y), (x + width, y), 4) + random_.uniform(-6, 6, (4, 1)) * (0, 1)
+        for x, y, width in zip(lefts, tops, random_.uniform(20, 400, count), strict=True)
+    ]
+    heights = [[up, 5.0] for up in random_.uniform(6, 30, count)]
+    outlines = [helpers.baseline_to_textline(line, height) for line, height in zip(baselines, heights, strict=True)]
+    separators = random_.uniform(0, 0.1, (500, 700)).astype(np.float32)
+    engine = object.__new__(page_parser.LayoutEngine)
+    engine.paragraph_line_threshold = limit
+    assert original_clusters is not nearby.paragraphs
+    expected = original_clusters(engine, baselines, heights, outlines, separators, 2.0)
+    found = nearby.paragraphs(engine, baselines, heights, outlines, separators, 2.0)
+    assert list(found) == list(expected)

@@ -157,6 +157,15 @@ def test_foreign_text_is_text(gateway: RunningGateway, roles: Roles) -> None:
         assert missing.status_code == 404 and "<script>alert" not in missing.text
 
 
+def test_errors_are_told_in_the_language_of_the_page(gateway: RunningGateway, roles: Roles) -> None:
+    with browser(gateway, roles.user.key) as client:
+        for path in ("/web/jobs/none", "/web/jobs/..%2f..", "/web/none", "/web/jobs?before=x", "/web/jobs/%00/pages/x"):
+            reply = client.get(path, headers={"Accept-Language": "cs"})
+            assert reply.status_code == 404 and "Taková stránka tu není." in reply.text, path
+        reply = client.put("/web/jobs", headers={**OWN, "Accept-Language": "de"})
+        assert reply.status_code == 405 and "Das ist hier nicht möglich." in reply.text
+
+
 @pytest.mark.parametrize(("language", "title"), [("cs", "Úlohy"), ("de", "Aufträge"), ("en", "Jobs")])
 def test_languages(gateway: RunningGateway, roles: Roles, language: str, title: str) -> None:
     with browser(gateway, roles.user.key) as client:

@@ -13,6 +13,7 @@ from pero_worker.request import Payload, Request, StageLog, StageStatus
 from pero_worker.testing import StandingClock
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.work import Delivery
+from pero_worker.worker.inline import InlinePayloads
 from pero_worker.worker.outbox import Outbox
 
 
@@ -57,6 +58,7 @@ class Post:
         self.failed: list[tuple[Delivery, TransientError]] = []
         self.outbox = Outbox(
             self.broker,
+            InlinePayloads(),
             set_aside=self.broker.set_aside,
             arrived=self.arrived.append,
             failed=lambda *told: self.failed.append(told),

@@ -7,9 +7,10 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from pero_worker.engines.boxes import Box
 from pero_worker.engines.paragraphs import blocks_of
 from pero_worker.engines.quads import Piece, Span, parted
-from pero_worker.engines.reading_order import Box, reading_order
+from pero_worker.engines.reading_order import reading_order
 from pero_worker.engines.rules import PrintedRule, rules_in
 from pero_worker.page import Image
 

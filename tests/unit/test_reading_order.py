@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pero_worker.engines.reading_order import Box, reading_order
+from pero_worker.engines.boxes import Box, rows_of
+from pero_worker.engines.columns import Purse, longest_run
+from pero_worker.engines.reading_order import reading_order
 
 HEIGHT = 30.0
 
@@ -125,3 +127,19 @@ def test_a_heading_below_columns_belongs_to_what_follows() -> None:
     left, right = column(100, 480, 5), column(520, 900, 5)
     heading, text = box(100, 280, 300), box(100, 315, 900)
     assert order([*left, *right, heading, text]) == list(range(12))
+
+
+def test_a_page_of_thousands_of_lines_has_its_columns() -> None:
+    boxes = [
+        box(450 * place, 12 * row + place, 450 * place + (200 if row % 4 == 3 else 400) + row % 7, 11)
+        for place in range(6)
+        for row in range(400)
+    ]
+    assert order(boxes) == list(range(2400))
+
+
+def test_boxes_are_looked_at_so_often_and_no_more() -> None:
+    boxes = column(100, 480, 5) + column(520, 900, 5, top=4)
+    rows = rows_of(boxes, range(len(boxes)))
+    assert longest_run(boxes, rows, Purse()) == (0, 5, 500)
+    assert longest_run(boxes, rows, Purse(boxes=9)) is None

@@ -12,6 +12,11 @@ MOST_MESSAGES = 64
 """In hand and on their way, in and out."""
 MOST_BYTES = 32_000_000
 """Of all of them together, as far as sizes can be foreseen."""
+LOOK_SECONDS = 0.25
+"""A message that is worked on for longer does not hold up those that were taken ahead: they go back."""
+_FETCHED_AHEAD_SECONDS = 1.0
+"""Where contents are fetched from a store, one more is in hand when a page takes no longer than this: fetching takes a
+part of such a time, and goes on beside the page before."""
 _MEASURE_SECONDS = 0.05
 """Pages are timed together until they took so long: one alone may have been held up by anything."""
 
@@ -22,18 +27,25 @@ class Ahead:
     def __init__(self) -> None:
         self.messages = 1
         """That may be in hand or on their way."""
+        self.patience = LOOK_SECONDS
+        """Seconds that a message may take before those behind it go back."""
         self._seconds = 0.0
         self._pages = 0
         self._largest = 0
         self._largest_before = 0
 
-    def took(self, seconds: float, size: int) -> None:
-        """One message of `size` bytes was worked on for `seconds`."""
+    def took(self, seconds: float, size: int, *, fetched: bool = False) -> None:
+        """One message of `size` bytes was worked on for `seconds`; `fetched`: contents of it came from elsewhere."""
         self._seconds += seconds
         self._pages += 1
         self._largest = max(self._largest, size)
         if self._seconds >= _MEASURE_SECONDS:
-            by_time = 1 + round(AHEAD_SECONDS * self._pages / self._seconds)
+            mean = self._seconds / self._pages
+            by_time = 1 + round(AHEAD_SECONDS / mean)
+            self.patience = LOOK_SECONDS
+            if fetched and mean <= _FETCHED_AHEAD_SECONDS:
+                by_time = max(by_time, 2)
+                self.patience = max(LOOK_SECONDS, 2 * mean)
             self._allow(min(by_time, MOST_MESSAGES, self._by_size()))
             self._largest_before, self._largest = self._largest, size
             self._seconds, self._pages = 0.0, 0

@@ -7,12 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pero_worker.brokers.ahead import MOST_BYTES, Ahead
+from pero_worker.brokers.ahead import LOOK_SECONDS, MOST_BYTES, Ahead
 from pero_worker.brokers.link import Link
 from pero_worker.work import Delivery
 
-LOOK_SECONDS = 0.25
-"""A message that is worked on for longer does not hold up those that were taken ahead: they go back."""
 _SHORT_MESSAGES = 8
 """With fewer taken ahead, messages take so long that waiting for a confirmation between two costs little; and then a
 page that kills the process finds no other on its way, which would be done again."""
@@ -44,8 +42,8 @@ class Arrivals:
         self._limit = limit
         self._give_back = give_back
         self._waiting: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
-        self._working: tuple[float, int] | None = None
-        """Since when on the message that was taken last, and its size."""
+        self._working: tuple[float, int, bool] | None = None
+        """Since when on the message that was taken last, its weight, and whether something belongs to it elsewhere."""
         self._bytes_added = 0
         self._bytes_returned = 0
         self._bytes_taken = 0
@@ -62,12 +60,12 @@ class Arrivals:
         except queue.Empty:
             return None
         if arrival is not None:
-            self._bytes_taken += len(arrival.delivery.body)
+            self._bytes_taken += arrival.delivery.weight
         return arrival
 
     def begin(self, delivery: Delivery) -> None:
         """Work on the message begins."""
-        self._working = (time.monotonic(), len(delivery.body))
+        self._working = (time.monotonic(), delivery.weight, delivery.bytes_beside > 0)
 
     def end(self) -> int | None:
         """What was begun is done with; how many may be in hand from now on, None: as many as before."""
@@ -75,7 +73,7 @@ class Arrivals:
         if working is None or self._ahead is None:
             return None
         before = self._ahead.messages
-        self._ahead.took(time.monotonic() - working[0], working[1])
+        self._ahead.took(time.monotonic() - working[0], working[1], fetched=working[2])
         return self._ahead.messages if self._ahead.messages != before else None
 
     def is_risky(self, delivery: Delivery) -> bool:
@@ -99,7 +97,7 @@ class Arrivals:
         self._looking = False
 
     def add(self, link: Link, delivery: Delivery) -> None:
-        self._bytes_added += len(delivery.body)
+        self._bytes_added += delivery.weight
         self._waiting.put(Arrival(connection=link.number, delivery=delivery))
         if self._ahead is None or link.intake.most <= 1:
             return
@@ -119,7 +117,7 @@ class Arrivals:
             if arrival is None or arrival.delivery.queue in but:
                 kept.append(arrival)
                 continue
-            self._bytes_returned += len(arrival.delivery.body)
+            self._bytes_returned += arrival.delivery.weight
             self._give_back(link, arrival.delivery)
         for arrival in kept:
             self._waiting.put(arrival)
@@ -134,7 +132,7 @@ class Arrivals:
         if self._waiting.empty():
             return
         working = self._working
-        if working is not None and time.monotonic() - working[0] > LOOK_SECONDS:
+        if working is not None and time.monotonic() - working[0] > ahead.patience:
             self._hold_back(link, ahead)
         else:
             self._look_later(link, ahead)

@@ -11,8 +11,8 @@ from itertools import count
 from typing import Any
 
 from pero_worker.brokers.access import BrokerAccess
-from pero_worker.brokers.ahead import Ahead
-from pero_worker.brokers.arrivals import LOOK_SECONDS, Arrivals
+from pero_worker.brokers.ahead import LOOK_SECONDS, Ahead
+from pero_worker.brokers.arrivals import Arrivals
 from pero_worker.brokers.link import LOST, Link
 from pero_worker.brokers.queues import RabbitQueues
 from pero_worker.brokers.window import Done, Sending
@@ -28,9 +28,18 @@ _MAX_REASON_LENGTH = 4000
 class RabbitBroker(RabbitQueues):
     """Threads may share it; each call blocks the caller alone."""
 
-    def __init__(self, access: BrokerAccess, *, prefetch: int = 1, ahead: Ahead | None = None) -> None:
+    def __init__(
+        self,
+        access: BrokerAccess,
+        *,
+        prefetch: int = 1,
+        ahead: Ahead | None = None,
+        expect: Callable[[str, bytes], int] = lambda _queue, _body: 0,
+    ) -> None:
         """Without servers it waits for `use`. `prefetch`: messages that may be in hand; with `ahead` as many as that
-        says, by how long the caller works on them: then one thread alone may `get`."""
+        says, by how long the caller works on them: then one thread alone may `get`. `expect` is told queue and body of
+        each message when it comes, by the connection's thread, and returns the bytes that belong to it elsewhere."""
+        self._expect = expect
         self._arrivals = Arrivals(ahead, limit=self._limit, give_back=self._give_back_untaken)
         self._held: dict[int, tuple[int, int]] = {}
         """By the number of a delivery: its connection, and its tag there."""
@@ -177,7 +186,8 @@ class RabbitBroker(RabbitQueues):
         self._arrivals.begin_connection()
 
     def _arrive(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool, traceparent: str) -> None:
-        self._arrivals.add(link, self._delivery(link, queue, tag, body, traceparent, redelivered))
+        beside = self._expect(queue, body)
+        self._arrivals.add(link, self._delivery(link, queue, tag, body, traceparent, redelivered, beside))
 
     def _limit(self, link: Link, messages: int) -> None:
         self._connection.limit(link, messages)
@@ -187,10 +197,12 @@ class RabbitBroker(RabbitQueues):
         if connection == link.number:
             link.intake.give_back(tag)
 
-    def _delivery(self, link: Link, queue: str, tag: int, body: bytes, trace: str, again: bool = False) -> Delivery:
+    def _delivery(
+        self, link: Link, queue: str, tag: int, body: bytes, trace: str, again: bool = False, beside: int = 0
+    ) -> Delivery:
         number = next(self._numbers)
         self._held[number] = (link.number, tag)
-        return Delivery(tag=number, queue=queue, body=body, redelivered=again, traceparent=trace)
+        return Delivery(tag=number, queue=queue, body=body, redelivered=again, traceparent=trace, bytes_beside=beside)
 
     def _take(self, link: Link, queue: str) -> tuple[Delivery, dict[str, Any]] | None:
         if (found := link.take(queue)) is None:

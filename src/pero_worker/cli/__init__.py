@@ -71,6 +71,9 @@ _PANELS: Mapping[str, Mapping[str, LateCommand]] = {
             module="setup",
             help="Make what RabbitMQ, ZooKeeper, a model store and all clients need to talk by TLS, with passwords.",
         ),
+        "payloads": LateCommand(
+            module="payloads", help="Images and results in a store beside RabbitMQ, which then carries references."
+        ),
         "servers": LateCommand(module="servers", help="The servers registered in ZooKeeper."),
         "stage": LateCommand(module="stage", help="Stages: what is done to pages, with which model."),
         "worker": LateCommand(module="worker", help="Serve the stages that the watchdog assigns, until told to stop."),

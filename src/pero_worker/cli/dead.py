@@ -9,12 +9,11 @@ from typing import Annotated
 
 import typer
 
-from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cli.access import cluster_command
 from pero_worker.cli.examples import examples
 from pero_worker.cli.listing import print_list
 from pero_worker.cli.say import say, say_lines
-from pero_worker.cluster.opening import open_cluster
+from pero_worker.cluster.opening import Cluster, open_cluster
 from pero_worker.cluster.pages.dead import DeadLetter, dead_letters, read_letter, settle
 from pero_worker.cluster.pages.route import check_output
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
@@ -35,8 +34,8 @@ Queue = Annotated[str, typer.Option("--queue", help="An output queue: the pages 
 @cluster_command
 def list_(connection: ConnectionOptions, limit: Limit = 1000, queue: Queue = DEAD_LETTERS) -> None:
     """List them: number, queue they came from, size, id, reason."""
-    with _opened(connection, queue) as broker:
-        letters = dead_letters(broker, limit, queue)
+    with _opened(connection, queue) as cluster:
+        letters = dead_letters(cluster.broker, limit, queue)
     print_list(
         ("number", "queue", "bytes", "page", "reason"),
         [
@@ -63,8 +62,8 @@ def show(
     queue: Queue = DEAD_LETTERS,
 ) -> None:
     """Print all that is known of one."""
-    with _opened(connection, queue) as broker:
-        letter, body = read_letter(broker, number, max(limit, number), queue)
+    with _opened(connection, queue) as cluster:
+        letter, body = read_letter(cluster.broker, number, max(limit, number), queue)
     if raw:
         sys.stdout.buffer.write(body)
         return
@@ -121,16 +120,23 @@ def _settle(
     def chosen(letter: DeadLetter) -> bool:
         return everything or letter.number in wanted
 
-    with _opened(connection, queue) as broker:
-        done = settle(broker, chosen, again, max(limit, *wanted) if wanted else limit, queue)
+    with _opened(connection, queue) as cluster:
+        done = settle(
+            cluster.broker,
+            chosen,
+            again,
+            max(limit, *wanted) if wanted else limit,
+            queue,
+            payloads=cluster.payloads,
+        )
     if missing := wanted - done:
         raise UsageError(f"there is no message {', '.join(map(str, sorted(missing)))}")
     say(f"{len(done)} {'sent back' if again else 'dropped'}")
 
 
 @contextmanager
-def _opened(connection: ConnectionOptions, queue: str) -> Iterator[RabbitBroker]:
+def _opened(connection: ConnectionOptions, queue: str) -> Iterator[Cluster]:
     with open_cluster(cluster_access(connection)) as cluster:
         if queue != DEAD_LETTERS:
             check_output(cluster, queue)
-        yield cluster.broker
+        yield cluster

@@ -82,6 +82,7 @@ def download_results(
                     on_page=lambda _request: bar.advance(task),
                     warn=warn,
                     keep_failed=keep_failed,
+                    payloads=cluster.payloads,
                 )
         finally:
             writer.close()

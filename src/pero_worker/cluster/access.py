@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pero_worker.brokers.access import BrokerAccess
 from pero_worker.coordinators.access import ZooKeeperAccess
+from pero_worker.stores.location import StoreAccess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,3 +17,5 @@ class ClusterAccess:
     """Its coordinator, where all else is registered."""
     broker: BrokerAccess = field(default_factory=lambda: BrokerAccess(servers=()))
     """RabbitMQ; without servers: those that are registered."""
+    store: StoreAccess = field(default_factory=StoreAccess)
+    """The stores of models and payloads."""

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 import pero_worker
-from pero_worker.cluster.state import ClusterState, Look, Severity
+from pero_worker.cluster.state import PAYLOAD_STORE, ClusterState, Look, Severity
 from pero_worker.errors import TransientError
 
 _MAX_QUEUES = 100
@@ -68,7 +68,8 @@ def families(state: ClusterState) -> Iterator[Metric]:
 def _servers(look: Look) -> Metric:
     up = GaugeMetricFamily("pero_worker_server_up", "Whether the server answers.", labels=["server"])
     away = {name for name, _ in look.away}
-    for name in ("ZooKeeper", "RabbitMQ"):
+    stores = (PAYLOAD_STORE,) if look.payloads.url else ()
+    for name in ("ZooKeeper", "RabbitMQ", *stores):
         up.add_metric([name.lower()], name not in away)
     return up
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from kazoo.client import KazooClient
@@ -13,24 +13,32 @@ from kazoo.recipe.watchers import ChildrenWatch
 from pero_worker.brokers.access import NO_SERVER, BrokerAccess
 from pero_worker.brokers.queues import RabbitQueues
 from pero_worker.brokers.rabbitmq import RabbitBroker
+from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess
+from pero_worker.cluster.payloads.desk import PayloadDesk
+from pero_worker.cluster.registry.payloads import follow_settings, read_settings
 from pero_worker.cluster.registry.queuekinds import registered_kind
 from pero_worker.cluster.registry.servers import MQ, list_servers, parse_names
 from pero_worker.coordinators.session import session
 from pero_worker.errors import TransientError
+from pero_worker.ports import Payloads
+from pero_worker.stores.location import StoreAccess
 from pero_worker.tracing.rabbit import open_rabbit
 from pero_worker.wire.servers import Server
 from pero_worker.wire.tree import TREE
+from pero_worker.worker.inline import InlinePayloads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """Both connections, open."""
+    """The connections, open."""
 
     zookeeper: KazooClient
     """To the coordinator."""
     broker: RabbitBroker
     """To RabbitMQ."""
+    payloads: Payloads = field(default_factory=InlinePayloads)
+    """To what lies beside it."""
 
 
 def broker_access(client: KazooClient, access: BrokerAccess) -> BrokerAccess:
@@ -58,11 +66,16 @@ def follow_servers(client: KazooClient, broker: RabbitBroker) -> None:
 
 @contextmanager
 def open_broker(
-    client: KazooClient, access: BrokerAccess, *, wait: float = 15.0, service: str = "pero-client"
+    client: KazooClient,
+    access: BrokerAccess,
+    *,
+    wait: float = 15.0,
+    service: str = "pero-client",
+    expect: Callable[[str, bytes], int] = lambda _queue, _body: 0,
 ) -> Iterator[RabbitBroker]:
-    """`service` names this program in traces. TransientError: it cannot be reached within `wait` seconds, or none is
-    known."""
-    broker = open_rabbit(broker_access(client, access), service)
+    """`service` names this program in traces; `expect`: as for `RabbitBroker`. TransientError: it cannot be reached
+    within `wait` seconds, or none is known."""
+    broker = open_rabbit(broker_access(client, access), service, expect=expect)
     try:
         if not access.servers:
             follow_servers(client, broker)
@@ -76,5 +89,17 @@ def open_broker(
 @contextmanager
 def open_cluster(access: ClusterAccess, *, wait: float = 15.0, service: str = "pero-client") -> Iterator[Cluster]:
     """TransientError: one of them cannot be reached within `wait` seconds."""
-    with session(access.zookeeper) as client, open_broker(client, access.broker, wait=wait, service=service) as broker:
-        yield Cluster(zookeeper=client, broker=broker)
+    with session(access.zookeeper) as client:
+        payloads = payload_desk(client, access.store)
+        try:
+            with open_broker(client, access.broker, wait=wait, service=service, expect=payloads.expect) as broker:
+                yield Cluster(zookeeper=client, broker=broker, payloads=payloads)
+        finally:
+            payloads.close()
+
+
+def payload_desk(client: KazooClient, access: StoreAccess) -> PayloadDesk:
+    """It follows what stands in ZooKeeper."""
+    desk = PayloadDesk(access, SystemClock(), look_up=lambda: read_settings(client))
+    follow_settings(client, desk.told)
+    return desk

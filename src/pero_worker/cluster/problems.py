@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from itertools import chain
 
+from pero_worker.cluster.payloads.followers import who_cannot_follow
 from pero_worker.cluster.state import Look, Problem, Severity, StageState
 from pero_worker.messages import said
 from pero_worker.wire.tree import TREE
@@ -25,7 +26,7 @@ _CLOCKS_DIFFER_SECONDS = 60.0
 
 def find_problems(look: Look, now: datetime) -> tuple[Problem, ...]:
     """The worst first."""
-    of_all = (_servers(look), _clocks(look, now), _watchdog(look), _stages(look, now), _workers(look))
+    of_all = (_servers(look), _clocks(look, now), _watchdog(look), _stages(look, now), _workers(look), _payloads(look))
     found = [*chain(*of_all), *_nonsense(look), *_letters(look)]
     return tuple(sorted(found, key=lambda problem: -problem.severity))
 
@@ -59,7 +60,7 @@ def _stages(look: Look, now: datetime) -> Iterator[Problem]:
     for stage in look.stages:
         subject = said("stage", name=stage.name)
         waiting = stage.messages or 0
-        if stage.messages is None and not look.away:
+        if stage.messages is None and not any(name == "RabbitMQ" for name, _ in look.away):
             yield Problem(
                 severity=Severity.WARNING,
                 about=subject,
@@ -142,6 +143,17 @@ def _workers(look: Look) -> Iterator[Problem]:
                 about=subject,
                 what=said("worker_stuck", status=worker.status, reason=worker.message.splitlines()[0]),
                 since=worker.since,
+            )
+
+
+def _payloads(look: Look) -> Iterator[Problem]:
+    names = {stage.name for stage in look.stages}
+    for worker, stage in who_cannot_follow(look.payloads, look.workers):
+        if stage in names:
+            yield Problem(
+                severity=Severity.WARNING,
+                about=said("worker", name=worker),
+                what=said("cannot_follow", stage=stage),
             )
 
 

@@ -134,6 +134,7 @@ def cluster_access(options: ConnectionOptions) -> ClusterAccess:
             vhost=options.vhost,
             ca_cert=options.ca_cert,
         ),
+        store=store_access(options),
     )
 
 

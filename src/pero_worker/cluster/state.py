@@ -8,8 +8,12 @@ from datetime import datetime
 from enum import IntEnum
 
 from pero_worker.cluster.registry.moves import MoveNote
+from pero_worker.cluster.registry.payloads import PayloadSettings
 from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.messages import Message
+
+PAYLOAD_STORE = "payload store"
+"""As a server that may be away."""
 
 
 class Severity(IntEnum):
@@ -110,6 +114,8 @@ class Look:
     """Messages that are no pages."""
     away: tuple[tuple[str, str], ...] = ()
     """Servers that do not answer: name and reason."""
+    payloads: PayloadSettings = field(default_factory=PayloadSettings)
+    """Where images and results lie beside RabbitMQ."""
     alarms: tuple[str, ...] = ()
     """RabbitMQ's, as it words them: `low on disk`, `low on memory`."""
 

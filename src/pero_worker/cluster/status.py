@@ -14,12 +14,14 @@ from pero_worker.brokers.alarms import raised_alarms
 from pero_worker.brokers.queues import RabbitQueues
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.opening import broker_access
+from pero_worker.cluster.payloads.watching import StoreWatch
 from pero_worker.cluster.problems import find_problems
 from pero_worker.cluster.queues import listed_queues
 from pero_worker.cluster.registry.moves import read_moves
+from pero_worker.cluster.registry.payloads import read_settings
 from pero_worker.cluster.registry.stages import StageRecord, current_trouble, read_record, stage_names
 from pero_worker.cluster.registry.workers import WorkerState, read_workers
-from pero_worker.cluster.state import ClusterState, Look, StageState
+from pero_worker.cluster.state import PAYLOAD_STORE, ClusterState, Look, StageState
 from pero_worker.coordinators.session import session, wait_for
 from pero_worker.errors import StageError, TransientError
 from pero_worker.wire import tree as wire
@@ -43,10 +45,12 @@ class ClusterWatcher:
         self._stack = ExitStack()
         self._client: KazooClient | None = None
         self._broker: RabbitQueues | None = None
+        self._store = StoreWatch(access.store, patience)
 
     def __enter__(self) -> ClusterWatcher:
         zookeeper = replace(self._access.zookeeper, patience=self._patience)
         self._client = self._stack.enter_context(session(zookeeper))
+        self._stack.callback(self._store.close)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,6 +72,9 @@ class ClusterWatcher:
             alarms = raised_alarms(broker_access(client, self._access.broker))
         except TransientError as error:
             away.append(("RabbitMQ", str(error)))
+        payloads = read_settings(client)
+        if payloads.url and (trouble := self._store.trouble(payloads.url)):
+            away.append((PAYLOAD_STORE, trouble))
         stages = tuple(_stage(record, queues, workers) for record in records)
         others = queues.keys() - {record.name for record in records} - {DEAD_LETTERS}
         look = Look(
@@ -79,6 +86,7 @@ class ClusterWatcher:
             dead_letters=queues.get(DEAD_LETTERS, 0),
             away=tuple(away),
             alarms=alarms,
+            payloads=payloads,
         )
         return ClusterState(look=look, problems=find_problems(look, self._now()))
 

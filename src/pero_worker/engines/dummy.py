@@ -2,9 +2,9 @@
 
 Keys of `[WORKER]` that upstream has too: DUMMY (any text), TIME_SCALE (seconds a byte of the image, default 1),
 TIME_DELTA (d: +-d seconds at random), TIME_DIFF_MIN and TIME_DIFF_MAX (instead of -d and d), FAILTEST (any text, and
-no DUMMY beside it: every page fails). Ours, patterns of image names: FAIL_NAME (the page fails), KILL_NAME (the process
-dies), HANG_NAME (the page never ends); and LINE (text of a line that is added to the page, so that a result tells which
-stages made it).
+no DUMMY beside it: every page fails). Ours, patterns of image names: FAIL_NAME (the page fails), KILL_NAME (the
+process dies), HANG_NAME (the page never ends); NEEDS_IMAGE (any text: the page's image is decoded for it); and LINE
+(text of a line that is added to the page, so that a result tells which stages made it).
 """
 
 from __future__ import annotations
@@ -77,9 +77,11 @@ class DummyEngine:
 
     def _page(self, work: EngineInput) -> Page:
         """What stages before made of it, and a line below."""
-        before = work.page or Page(name=work.name, width=_SIDE, height=_SIDE)
+        height, width = work.image.shape[:2] if work.image is not None else (_SIDE, _SIDE)
+        before = work.page or Page(name=work.name, width=width, height=height)
         top = 20.0 * (len(before.regions) + 1)
-        box = ((10.0, top), (_SIDE - 10.0, top), (_SIDE - 10.0, top + 15), (10.0, top + 15))
+        right = before.width - 10.0
+        box = ((10.0, top), (right, top), (right, top + 15), (10.0, top + 15))
         number = len(before.regions) + 1
         line = Line(
             id=f"l{number}",
@@ -107,6 +109,7 @@ def load(config: ConfigParser, directory: Path, device: str) -> DummyEngine:
         kill=_text(section, "KILL_NAME"),
         hang=_text(section, "HANG_NAME"),
         line=_text(section, "LINE"),
+        needs_image=bool(_text(section, "NEEDS_IMAGE")),
     )
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median, quantiles
 
-from pero_worker.engines.reading_order import Box, Row, reading_order, rows_of
+from pero_worker.engines.boxes import Box, Row, rows_of
+from pero_worker.engines.reading_order import reading_order
 
 _NUMBER = re.compile(r"[\W_]*(\d{1,4}|(?=\D?\d)[\dIlO]{2,4}|[ivxlcIVXLC]{1,7})[\W_]*")
 """Of a page; I, l and O are what 1 and 0 are taken for."""

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pero_worker.engines import ppocr
+from pero_worker.engines.boxes import Box, rows_of
 from pero_worker.engines.paragraphs import blocks_of
 from pero_worker.engines.quads import Piece, Span, line_of, parted, slope, spans_of
-from pero_worker.engines.reading_order import Box, reading_order, rows_of
+from pero_worker.engines.reading_order import reading_order
 from pero_worker.engines.regions import region_of, upright_rules
 from pero_worker.engines.rules import rules_in
 from pero_worker.errors import StageError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pero_worker.engines.reading_order import Box
+from pero_worker.engines.boxes import Box
 from pero_worker.engines.rules import PrintedRule
 from pero_worker.geometry import turned
 from pero_worker.page import Line, Region

@@ -71,6 +71,8 @@ def _strokes(ink: NDArray[np.uint8], least: int) -> list[tuple[Point, Point, boo
     """Upright strokes from their upper to their lower end, and whether they stand free."""
     # A stroke that leans, or is worn, is of pieces: these are joined when they follow each other.
     pieces = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((max(8, least // 3), 1), np.uint8))
+    if not pieces.any():
+        return []
     joined = cv2.morphologyEx(pieces, cv2.MORPH_CLOSE, np.ones((least // 2, 3), np.uint8))
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     strokes = []

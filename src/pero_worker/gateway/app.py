@@ -27,6 +27,8 @@ from pero_worker.gateway.v1.described import describe
 logger = logging.getLogger(__name__)
 _NO_DIALECT = frozenset({"/metrics", "/livez", "/readyz", "/version"})
 """These are ours alone, and errors of theirs are v1's."""
+_FOR_PROGRAMS = frozenset({"HTTP_ERROR", "UNAVAILABLE", "STORAGE_FULL", "INTERNAL_ERROR"})
+"""Codes whose messages the pages have in words of their own."""
 
 
 def make_app(gateway: Gateway) -> FastAPI:
@@ -86,7 +88,7 @@ def error_reply(
 def _told(request: Request, status: int, code: str, message: str, **more: Any) -> Response:
     """An error as whoever asks reads it: people on our pages, programs elsewhere."""
     if request.url.path.startswith("/web"):
-        return web.error_page(request, status, message)
+        return web.error_page(request, status, message if code not in _FOR_PROGRAMS else "")
     return error_reply(request.url.path, status, code, message, **more)
 
 
@@ -108,6 +110,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     details = [
         {"loc": list(one["loc"]), "msg": str(one["msg"])[:500], "type": one["type"]} for one in error.errors()[:100]
     ]
+    if request.url.path.startswith("/web"):  # An address that nobody was given by us.
+        return web.error_page(request, 404, "")
     message = "The request did not pass validation."
     return _told(request, 422, "REQUEST_VALIDATION_ERROR", message, details=details)
 

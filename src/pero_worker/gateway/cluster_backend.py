@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from pero_worker.cluster.opening import Cluster
 from pero_worker.cluster.pages.sending import image_payload
@@ -109,7 +110,8 @@ class ClusterBackend:
         )
         broker, stage = self._cluster.broker, work.stages[0]
         try:
-            broker.publish(stage, encode_request(request), request.priority, work.traceparent)
+            packed = self._cluster.payloads.pack(request, stage)
+            broker.publish(stage, encode_request(packed), request.priority, work.traceparent)
         except RequestError as error:
             if broker.state(stage) is None:
                 self._trouble = f"the cluster has no stage {stage!r}: see pero-worker stage list"
@@ -139,16 +141,24 @@ class ClusterBackend:
         return found
 
     def _outcome(self, delivery: Delivery) -> Sequence[WorkOutcome]:
-        def settle() -> None:
-            with suppress(TransientError):  # It will come again, and is known then.
-                self._cluster.broker.ack(delivery)
-
+        in_hand = replace(delivery, body=b"")
         try:
-            request = decode_request(delivery.body)
+            came = decode_request(delivery.body)
+            request = self._cluster.payloads.whole(came)
         except RequestError as error:
             with suppress(TransientError):
                 self._cluster.broker.set_aside(delivery, str(error))
             return ()
+        except TransientError:
+            self._cluster.broker.give_back(delivery)
+            raise
+        references = came.references
+
+        def settle() -> None:
+            with suppress(TransientError):  # It will come again, and is known then.
+                self._cluster.broker.ack(in_hand)
+                self._cluster.payloads.release(references)
+
         self._sent.discard(request.page_uuid)
         return (WorkOutcome(page=request.page_uuid, request=request, settle=settle),)
 

@@ -82,7 +82,14 @@ class ClusterOverview:
 
     def settle(self, numbers: Set[int], *, again: bool) -> int:
         with open_cluster(self._access, wait=2.0) as cluster:
-            return len(settle(cluster.broker, lambda letter: letter.number in numbers, again, _MAX_LETTERS))
+            done = settle(
+                cluster.broker,
+                lambda letter: letter.number in numbers,
+                again,
+                _MAX_LETTERS,
+                payloads=cluster.payloads,
+            )
+            return len(done)
 
     def close(self) -> None:
         with self._lock:

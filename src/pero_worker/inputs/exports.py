@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import stat
 import zipfile
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from pero_worker.errors import NoInputError, OutputError
@@ -13,6 +14,7 @@ from pero_worker.inputs.books import Book, BookKind, BookPage, Names, Picture, s
 from pero_worker.inputs.naming import may_be_document
 from pero_worker.names import counted
 
+_SAYS_UTF8 = 0x800
 _MAX_FILES = 100_000
 _MAX_BYTES = 50_000_000_000
 _MAX_RATIO = 200
@@ -38,16 +40,29 @@ def unpack_export(archive: Path, scratch: Path) -> Path:
     return target
 
 
-def mets_in(folder: Path) -> Path | None:
-    """The METS of an unpacked archive, the one nearest to its top."""
-    found = [path for path in folder.rglob("*") if path.name.lower() == "mets.xml"]
-    return min(found, key=lambda path: (len(path.parts), path), default=None)
+def mets_in(folder: Path) -> list[Path]:
+    """The METS of an unpacked archive: several, when several documents were exported together; one that lies below
+    another is a part of that."""
+    found = sorted(
+        (path for path in _files(folder) if path.name.lower() == "mets.xml"), key=lambda path: (len(path.parts), path)
+    )
+    homes: list[Path] = []
+    for path in found:
+        if not any(path.is_relative_to(home) for home in homes):
+            homes.append(path.parent)
+    return [path for path in found if path.parent in homes]
+
+
+def _files(folder: Path) -> list[Path]:
+    """Without what macOS adds for itself."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path for path in found if not {"__MACOSX"} & set(path.parts) and not path.name.startswith("._")]
 
 
 def pictures_in(folder: Path, *, source: str) -> Book:
     """The pictures of an unpacked archive without a METS, in the order of their names; PAGE or ALTO lies beside them,
     or in folders that are called so. NoInputError: there are none."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = _files(folder)
     pictures = [path for path in files if may_be_document(path.name) and path.suffix.lower() != ".pdf"]
     if not pictures:
         raise NoInputError(f"{source} is a zip archive without a METS and without pictures")
@@ -74,8 +89,8 @@ def _unpack(archive: Path, target: Path) -> None:
             entries = packed.infolist()
             _check(archive, entries)
             for entry in entries:
-                if not entry.is_dir():
-                    path = target.joinpath(*PurePosixPath(entry.filename).parts)
+                if not entry.is_dir() and not entry.filename.endswith("\\"):
+                    path = target.joinpath(*_parts(entry))
                     path.parent.mkdir(parents=True, exist_ok=True)
                     with packed.open(entry) as source, path.open("xb") as stream:
                         shutil.copyfileobj(source, stream, 1 << 20)
@@ -90,13 +105,22 @@ def _unpack(archive: Path, target: Path) -> None:
         raise NoInputError(f"{archive} cannot be unpacked: {' '.join(str(error).split())[:200]}") from error
 
 
+def _parts(entry: zipfile.ZipInfo) -> tuple[str, ...]:
+    """Of its path: programs of Windows write backslashes, and many write UTF-8 without saying so."""
+    name = entry.filename
+    if not entry.flag_bits & _SAYS_UTF8:
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return PurePosixPath(name.replace("\\", "/")).parts
+
+
 def _check(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
     if len(entries) > _MAX_FILES or sum(entry.file_size for entry in entries) > _MAX_BYTES:
         raise NoInputError(
             f"{archive} holds more than {_MAX_FILES} files or {_MAX_BYTES // 10**9} GB: unpack it by hand"
         )
     for entry in entries:
-        parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
+        parts = _parts(entry)
         outside = not parts or parts[0] == "/" or ".." in parts or ":" in parts[0]
         mode = entry.external_attr >> 16
         if outside or (stat.S_IFMT(mode) not in {0, stat.S_IFREG, stat.S_IFDIR}):

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import shutil
-import zlib
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pero_worker.errors import NoInputError, OutputError, PageError, PeroWorkerError
+from pero_worker.errors import NoInputError, OutputError, PageError
+from pero_worker.inputs.beginnings import is_markup, looks_like_book, plain, start_of
 from pero_worker.inputs.books import (
     Book,
     BookKind,
@@ -28,23 +26,20 @@ from pero_worker.inputs.books import (
 )
 from pero_worker.inputs.discover import is_address
 from pero_worker.inputs.exports import mets_in, pictures_in, unpack_export
+from pero_worker.inputs.iiif.collections import FoundManifest, manifests_of
 from pero_worker.inputs.iiif.presentation import kind_of, members, read_image_description, read_manifest
 from pero_worker.inputs.jsontext import MAX_BYTES, parse_json
 from pero_worker.inputs.mets.pages import MetsOptions, book_of
-from pero_worker.inputs.mets.read import read_mets
-from pero_worker.inputs.web.addresses import without_login
+from pero_worker.inputs.mets.read import read_all_mets
+from pero_worker.inputs.web.addresses import shown, without_login
 from pero_worker.inputs.web.fetch import Fetcher
 
 _ACCEPT = (
     'application/ld+json;profile="http://iiif.io/api/presentation/3/context.json", application/ld+json;q=0.9, '
     "application/json;q=0.9, application/xml;q=0.8, text/xml;q=0.8, */*;q=0.1"
 )
-_MAX_COLLECTION_DEPTH = 5
 _MAX_MANIFESTS = 100_000
 _ZIP = b"PK\x03\x04"
-_GZIP = b"\x1f\x8b\x08"
-_GZIP_WINDOW = 31
-"""What zlib calls gzip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +71,11 @@ class BookOpener:
         if is_address(argument):
             return self._open_address(argument)
         path = Path(argument)
-        head = _start(_head(path))
+        head = start_of(_head(path))
         if head.startswith(_ZIP):
             folder = unpack_export(path, self.scratch)
-            mets = mets_in(folder)
-            if mets is None:
-                return [self._chosen(pictures_in(folder, source=str(path)))]
-            return [self._chosen(self._mets(mets.read_bytes(), str(mets), mets.parent))]
+            found = [book for mets in mets_in(folder) for book in self._mets(mets.read_bytes(), str(mets), mets.parent)]
+            return found or [self._chosen(pictures_in(folder, source=str(path)))]
         if not looks_like_book(head):
             return None
         try:
@@ -95,7 +88,7 @@ class BookOpener:
     def _open_file(self, path: Path) -> Sequence[Book | BookReference]:
         if path.stat().st_size > MAX_BYTES:
             raise NoInputError(f"{path} is larger than {MAX_BYTES // 1_000_000} MB and was not read")
-        return self._books(_plain(path.read_bytes(), str(path)), str(path), path.parent)
+        return self._books(plain(path.read_bytes(), str(path)), str(path), path.parent)
 
     def _open_address(self, address: str) -> Sequence[Book | BookReference | FetchedFile]:
         address = self.fetcher.without_login(address)
@@ -111,10 +104,10 @@ class BookOpener:
         if b"%PDF-" in head:
             name = safe_name(_stem(address)) or "document"
             return [FetchedFile(path=self._kept(entry.path, f"{name}.pdf"), name=name, source=address)]
-        data = _plain(entry.path.read_bytes(), address)
+        data = plain(entry.path.read_bytes(), address)
         if not looks_like_book(data[:1024]):
             return [_single_picture(address, data)]
-        return self._books(data, address, None)
+        return self._books(data, address, None, entry.url)
 
     def _kept(self, download: Path, name: str) -> Path:
         """The download under a name of its own, in the same place as long as its content is the same."""
@@ -131,114 +124,70 @@ class BookOpener:
             raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
         return target
 
-    def _books(self, data: bytes, source: str, home: Path | None) -> Sequence[Book | BookReference]:
-        if _is_markup(data[:1024]):
-            return [self._chosen(self._mets(data, source, home))]
-        try:
-            document = parse_json(data)
-        except ValueError as error:
-            raise NoInputError(f"{source} cannot be used: {error}") from None
+    def _books(self, data: bytes, source: str, home: Path | None, base: str = "") -> Sequence[Book | BookReference]:
+        """`base`: where the document was in the end."""
+        if is_markup(data[:1024]):
+            return self._mets(data, source, home, base)
+        document = _json(data, source)
         kind = kind_of(document)
         if kind == "manifest":
-            return [self._chosen(read_manifest(document, source))]
+            return [self._chosen(read_manifest(document, source, base))]
         if kind == "image":
-            return [read_image_description(document, source)]
+            return [read_image_description(document, source, base)]
         if kind == "collection":
-            return self._collection(document, source)
+            return self._collection(document, source, base)
         raise NoInputError(f"{source} is JSON, but neither a manifest, a collection nor a picture of IIIF")
 
-    def _mets(self, data: bytes, source: str, home: Path | None) -> Book:
-        return book_of(read_mets(data, source), source=source, home=home, options=self.options.mets)
+    def _mets(self, data: bytes, source: str, home: Path | None, base: str = "") -> list[Book]:
+        """An answer of OAI-PMH may hold several."""
+        return [
+            self._chosen(book_of(mets, source=source, home=home, options=self.options.mets, base=base))
+            for mets in read_all_mets(data, source)
+        ]
 
     def _chosen(self, book: Book) -> Book:
         return chosen(book, self.options.pages)
 
-    def _collection(self, document: dict[str, Any], source: str) -> Sequence[BookReference]:
+    def _collection(self, document: dict[str, Any], source: str, base: str) -> Sequence[BookReference]:
         if not self.options.follow_collections:
-            number = sum(1 for _ in members(document, source))
+            number = sum(1 for _ in members(document, base))
             raise NoInputError(
                 f"{source} is a collection of {number} manifests or collections: --follow-collections reads them all"
             )
         names = Names()
         found = []
-        for address, label in self._manifests(document, source):
-            name = names.take(safe_name(label) or safe_name(_stem(address)) or "manifest")
-            found.append(BookReference(name=name, source=without_login(address), load=partial(self._member, address)))
+        for one in manifests_of(document, base or source, self._json_at):
+            name = names.take(safe_name(one.label) or safe_name(_stem(one.id)) or "manifest")
+            load = partial(self._unreadable if one.problem else self._member, one)
+            found.append(BookReference(name=name, source=without_login(one.id), load=load))
             if len(found) > _MAX_MANIFESTS:
                 raise NoInputError(f"{source} leads to more than {_MAX_MANIFESTS} manifests")
         if not found:
             raise NoInputError(f"{source} is a collection without manifests")
         return found
 
-    def _member(self, address: str) -> Book:
-        books = self._open_address(address)
+    def _member(self, found: FoundManifest) -> Book:
+        books = self._open_address(found.id)
         if len(books) != 1 or not isinstance(books[0], Book):
-            raise NoInputError(f"{address} is not a manifest, as its collection says")
+            raise NoInputError(f"{shown(found.id)} is not a manifest, as its collection says")
         return books[0]
 
-    def _manifests(self, document: dict[str, Any], source: str) -> Iterator[tuple[str, str]]:
-        """Address and label of every manifest, each once, whatever loops there are."""
-        seen = {source, document.get("id", document.get("@id"))}
-        waiting = deque([(document, source, 0)])
-        while waiting:
-            collection, address, depth = waiting.popleft()
-            for member in members(collection, address):
-                if member.id in seen:
-                    continue
-                seen.add(member.id)
-                if not member.is_collection:
-                    yield member.id, member.label
-                elif depth < _MAX_COLLECTION_DEPTH:
-                    inner = self._inner_collection(member.id)
-                    if inner is not None:
-                        waiting.append((inner, member.id, depth + 1))
+    def _unreadable(self, found: FoundManifest) -> Book:
+        raise NoInputError(f"the collection {shown(found.id)} cannot be read: {found.problem}")
 
-    def _inner_collection(self, address: str) -> dict[str, Any] | None:
+    def _json_at(self, address: str) -> tuple[Any, str]:
         try:
-            data = self.fetcher.document(address, accept=_ACCEPT).path.read_bytes()
-            inner = parse_json(_plain(data, address))
-        except (PeroWorkerError, ValueError):
-            return None  # The others are read all the same.
-        return inner if kind_of(inner) == "collection" else None
+            entry = self.fetcher.document(address, accept=_ACCEPT)
+        except PageError as error:
+            raise NoInputError(str(error)) from error
+        return _json(plain(entry.path.read_bytes(), shown(address)), shown(address)), entry.url
 
 
-def looks_like_book(head: bytes) -> bool:
-    """By its beginning: JSON or XML, but no web page and no drawing."""
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        head = head.decode("utf-16", "ignore").encode()
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    return text[:1] in {b"{", b"["} or _is_markup(head)
-
-
-def _is_markup(head: bytes) -> bool:
-    if head.startswith((b"\xff\xfe<\0", b"\xfe\xff\0<")):
-        return True
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    return text.startswith(b"<") and not text.startswith((b"<!doctype html", b"<html", b"<svg"))
-
-
-def _start(head: bytes) -> bytes:
-    """The beginning of what is compressed in it, if it is."""
-    if not head.startswith(_GZIP):
-        return head
+def _json(data: bytes, source: str) -> Any:
     try:
-        return zlib.decompressobj(_GZIP_WINDOW).decompress(head, 1024)
-    except zlib.error:
-        return head
-
-
-def _plain(data: bytes, source: str) -> bytes:
-    """`data`, out of its gzip if it lies in one and no server said so. NoInputError: it is damaged, or too large."""
-    if not data.startswith(_GZIP):
-        return data
-    unpacking = zlib.decompressobj(_GZIP_WINDOW)
-    try:
-        plain = unpacking.decompress(data, MAX_BYTES + 1)
-    except zlib.error as error:
-        raise NoInputError(f"{source} cannot be unpacked: {error}") from error
-    if len(plain) > MAX_BYTES or not unpacking.eof:
-        raise NoInputError(f"{source} is cut, or larger than {MAX_BYTES // 1_000_000} MB when unpacked")
-    return plain
+        return parse_json(data)
+    except ValueError as error:
+        raise NoInputError(f"{source} cannot be used: {error}") from None
 
 
 def _head(path: Path) -> bytes:

@@ -9,6 +9,7 @@ from typing import IO
 from PIL import Image as Pillow
 
 from pero_worker.errors import PageError
+from pero_worker.inputs.beginnings import looks_like_book
 from pero_worker.inputs.books import ImageService, Picture
 from pero_worker.inputs.bounds import DEFAULT_MAX_PIXELS
 from pero_worker.inputs.iiif.image import (
@@ -23,7 +24,6 @@ from pero_worker.inputs.iiif.image import (
 from pero_worker.inputs.iiif.services import login_of
 from pero_worker.inputs.images import opened
 from pero_worker.inputs.jsontext import parse_json
-from pero_worker.inputs.opening import looks_like_book
 from pero_worker.inputs.web.fetch import AnswerError, Fetcher
 
 _REFUSED = frozenset({401, 403})

@@ -54,6 +54,7 @@ class TracedBroker(RabbitBroker):
         *,
         prefetch: int = 1,
         ahead: Ahead | None = None,
+        expect: Callable[[str, bytes], int] = lambda _queue, _body: 0,
         clock: Clock | None = None,
         new_id: Callable[[], str] = lambda: token_hex(8),
     ) -> None:
@@ -61,7 +62,7 @@ class TracedBroker(RabbitBroker):
         self._clock = clock or SystemClock()
         self._new_id = new_id
         self._in_hand: OrderedDict[int, _InHand] = OrderedDict()
-        super().__init__(access, prefetch=prefetch, ahead=ahead)
+        super().__init__(access, prefetch=prefetch, ahead=ahead, expect=expect)
 
     def get(self, queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:
         delivery = super().get(queues, consumer, timeout)

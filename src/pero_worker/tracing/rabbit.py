@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.ahead import Ahead
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.tracing import open_sink
 
 
-def open_rabbit(access: BrokerAccess, service: str, instance: str = "", *, ahead: Ahead | None = None) -> RabbitBroker:
-    """A broker that tells traces, where somebody wants them; `service` and `instance` say who does."""
+def open_rabbit(
+    access: BrokerAccess,
+    service: str,
+    instance: str = "",
+    *,
+    ahead: Ahead | None = None,
+    expect: Callable[[str, bytes], int] = lambda _queue, _body: 0,
+) -> RabbitBroker:
+    """A broker that tells traces, where somebody wants them; `service` and `instance` say who does; the rest is as for
+    `RabbitBroker`."""
     sink = open_sink(service, instance)
     if sink is None:
-        return RabbitBroker(access, ahead=ahead)
+        return RabbitBroker(access, ahead=ahead, expect=expect)
     from pero_worker.tracing.broker import TracedBroker  # noqa: PLC0415
 
-    return TracedBroker(access, sink, ahead=ahead)
+    return TracedBroker(access, sink, ahead=ahead, expect=expect)

@@ -10,6 +10,7 @@ from kazoo.client import KazooClient
 from kazoo.recipe.cache import TreeCache, TreeEvent
 
 from pero_worker.cluster.registry import stages, workers
+from pero_worker.cluster.registry.payloads import PayloadSettings, follow_settings
 from pero_worker.cluster.registry.stages import StageRecord
 from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.errors import TransientError
@@ -21,12 +22,16 @@ class Mirror:
 
     def __init__(self, client: KazooClient, changed: Callable[[], None]) -> None:
         self._changed = changed
+        self._closed = False
+        self.payloads = PayloadSettings()
+        """How payloads travel."""
         self._ready = {folder: threading.Event() for folder in (TREE.stages, TREE.workers)}
         self._caches = {folder: TreeCache(client, folder) for folder in self._ready}
         for folder, cache in self._caches.items():
             client.ensure_path(folder)
             cache.listen(lambda event, folder=folder: self._on_event(folder, event))
             cache.start()
+        follow_settings(client, self._payloads_told)
 
     def wait(self, timeout: float) -> None:
         """TransientError: not everything has been read after `timeout` seconds."""
@@ -34,6 +39,7 @@ class Mirror:
             raise TransientError(f"ZooKeeper's tree could not be read in {timeout:.0f} s")
 
     def close(self) -> None:
+        self._closed = True
         for cache in self._caches.values():
             cache.close()
 
@@ -71,6 +77,12 @@ class Mirror:
             if node is not None:
                 found[leaf] = (node.data, node.stat)
         return found
+
+    def _payloads_told(self, settings: PayloadSettings) -> bool:
+        self.payloads = settings
+        if not self._closed:
+            self._changed()
+        return not self._closed
 
     def _on_event(self, folder: str, event: Any) -> None:
         if event.event_type == TreeEvent.INITIALIZED:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from pero_worker.cluster.payloads.followers import follows
+from pero_worker.cluster.registry.payloads import PayloadSettings
 from pero_worker.cluster.registry.stages import StageRecord
 from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.ports import Clock
@@ -76,10 +78,15 @@ class Observer:
         """Whether the last look showed what can hardly be: the watches may have missed something."""
 
     def take_snapshot(
-        self, records: Sequence[StageRecord], states: Sequence[tuple[WorkerState, int]], told: Mapping[str, Command]
+        self,
+        records: Sequence[StageRecord],
+        states: Sequence[tuple[WorkerState, int]],
+        told: Mapping[str, Command],
+        payloads: PayloadSettings | None = None,
     ) -> Snapshot:
         """`states`: workers, each with the last transaction of its node `queue`; `told`: commands that may not have
-        come back through the watches yet."""
+        come back through the watches yet; `payloads`: how they travel, so that nobody is sent where they cannot follow
+        references."""
         now = self._clock.monotonic()
         lengths = self._lengths([record.name for record in records])
         loads = {record.name: _load_seconds(record) for record in records}
@@ -99,6 +106,8 @@ class Observer:
         # Who keeps an older version because the present one cannot be loaded goes on serving the stage.
         for state, view in known:
             by_worker[view.name] -= _loaded(state)
+            if payloads is not None and payloads.url and not follows(state):
+                by_worker[view.name] |= {record.name for record in records if record.name not in payloads.inline}
         workers = [replace(view, refused=frozenset(by_worker[view.name])) for view in workers]
         present = [record for record in records if record.name in lengths]
         self._update_flow(now, present, lengths, workers)

@@ -166,7 +166,7 @@ class Watchdog:
         """One look, one plan, carried out."""
         records, states = mirror.stages(), mirror.workers()
         self._notes.tell_of_nonsense(mirror.no_names(), records, [state for state, _ in states])
-        seen = self._observer.take_snapshot(records, states, self._told)
+        seen = self._observer.take_snapshot(records, states, self._told, mirror.payloads)
         moves = self._rule.decide(self._clock.monotonic(), seen)
         self._record(seen, moves)
         present = {worker.name: worker for worker in seen.workers}
@@ -184,7 +184,7 @@ class Watchdog:
     def take_snapshot(self, mirror: Mirror) -> Snapshot:
         """One look, and nothing else; what the leader wrote down of stages that cannot be loaded counts."""
         records = mirror.stages()
-        seen = self._observer.take_snapshot(records, mirror.workers(), {})
+        seen = self._observer.take_snapshot(records, mirror.workers(), {}, mirror.payloads)
         known = {record.name: current_trouble(record) for record in records}
         return replace(
             seen,

@@ -134,6 +134,7 @@ class ProcessingRequest(_message.Message):
     LOGS_FIELD_NUMBER: _builtins.int
     JOB_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    SUPERSEDED_FIELD_NUMBER: _builtins.int
     uuid: _builtins.str
     page_uuid: _builtins.str
     priority: _builtins.int
@@ -147,6 +148,8 @@ class ProcessingRequest(_message.Message):
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___Data]: ...
     @_builtins.property
     def logs(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageLog]: ...
+    @_builtins.property
+    def superseded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -159,10 +162,11 @@ class ProcessingRequest(_message.Message):
         logs: _abc.Iterable[Global___StageLog] | None = ...,
         job: _builtins.str = ...,
         source: _builtins.str = ...,
+        superseded: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "logs", b"logs", "page_uuid", b"page_uuid", "priority", b"priority", "processing_stages", b"processing_stages", "results", b"results", "source", b"source", "start_time", b"start_time", "uuid", b"uuid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "logs", b"logs", "page_uuid", b"page_uuid", "priority", b"priority", "processing_stages", b"processing_stages", "results", b"results", "source", b"source", "start_time", b"start_time", "superseded", b"superseded", "uuid", b"uuid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

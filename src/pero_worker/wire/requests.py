@@ -50,6 +50,7 @@ def decode_request(body: bytes) -> Request:
         start_time=_time(message.start_time) if message.HasField("start_time") else None,
         job=message.job,
         source=message.source,
+        superseded=tuple(message.superseded),
         extra=_unknown(message),
     )
 
@@ -61,6 +62,7 @@ def encode_request(request: Request) -> bytes:
     message.page_uuid = request.page_uuid
     message.priority = request.priority
     message.job, message.source = request.job, request.source
+    message.superseded.extend(request.superseded)
     if request.start_time is not None:
         _set_time(message.start_time, request.start_time)
     message.processing_stages.extend(request.stages)
@@ -92,6 +94,7 @@ def _check(message: pb.ProcessingRequest) -> None:
         ("stages", len(message.processing_stages), MAX_STAGES),
         ("results", len(message.results), MAX_RESULTS),
         ("logs", len(message.logs), MAX_LOGS),
+        ("superseded results", len(message.superseded), MAX_RESULTS),
     ):
         if number > most:
             raise RequestError(f"request {_named(name)} has {number} {what}; {most} are the most")

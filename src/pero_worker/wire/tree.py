@@ -56,6 +56,16 @@ class Tree:
         return f"{self.root}/watchdog/moves"
 
     @property
+    def payloads(self) -> str:
+        """Ours: where payloads lie that do not travel in messages."""
+        return f"{self.root}/payloads"
+
+    @property
+    def payloads_swept(self) -> str:
+        """Ours: written by whoever removes what is old there; its version counts how often."""
+        return f"{self.root}/payloads/swept"
+
+    @property
     def suspects(self) -> str:
         """Ours: pages that may have killed a worker, each with the number of its dead."""
         return f"{self.root}/suspects"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from pero_worker.errors import RequestError, TransientError
+from pero_worker.errors import RequestError, StoreAwayError, TransientError
 from pero_worker.ports import Broker
 from pero_worker.wire.requests import decode_request
 from pero_worker.work import Delivery
@@ -36,7 +36,7 @@ class GivingBack:
     def give_back(self, delivery: Delivery, error: TransientError) -> None:
         """Uncounted, for `error`; behind the others of its queue where that came too often in a row."""
         with self._lock:
-            returned = self._returns.note(delivery, str(error))
+            returned = self._returns.note(delivery, str(error), blameless=isinstance(error, StoreAwayError))
         if returned.in_a_row % TRIES_IN_A_ROW or not self._move_away(delivery, returned):
             self._broker.give_back(delivery)
 

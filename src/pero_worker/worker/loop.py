@@ -13,13 +13,14 @@ from pero_worker.errors import DeviceError, RequestError, TransientError
 from pero_worker.names import counted
 from pero_worker.ports import Assignments, Broker, ModelStore, Reports, Suspects
 from pero_worker.processes import RECYCLED, end_now
-from pero_worker.request import Request, StageLog, StageStatus
+from pero_worker.request import Payload, Request, StageLog, StageStatus
 from pero_worker.wire.requests import decode_request
 from pero_worker.wire.tree import job_node
 from pero_worker.work import Delivery, WorkerStatus
 from pero_worker.worker.givingback import GivingBack
 from pero_worker.worker.holding import Holding
 from pero_worker.worker.outbox import Outbox
+from pero_worker.worker.payloads import is_image
 from pero_worker.worker.returns import MAX_RETURNS, Returned
 from pero_worker.worker.steps import LoadedStage, PageInHand, StageRunner, attempts_of
 from pero_worker.worker.suspicion import Suspicion
@@ -94,7 +95,9 @@ class Worker:
         self._should_stop: Callable[[], bool] = lambda: False
         self._suspicion = Suspicion(suspects)
         self._giving_back = GivingBack(broker, set_aside=self._set_aside)
-        self._outbox = Outbox(broker, set_aside=self._set_aside, arrived=self._went_well, failed=self._not_sent)
+        self._outbox = Outbox(
+            broker, runner.payloads, set_aside=self._set_aside, arrived=self._went_well, failed=self._not_sent
+        )
         self._trouble: tuple[TransientError, WorkerStatus] | None = None
         """Why the worker should wait before it takes another page."""
         self.handled = 0
@@ -145,6 +148,11 @@ class Worker:
     def busy(self) -> bool:
         """Whether a page is in hand; may be asked from any thread."""
         return self._status is WorkerStatus.PROCESSING or not self._outbox.is_empty
+
+    def wants(self, queue: str, payload: Payload) -> bool:
+        """Whether a page that waits in `queue` is worked on with that payload of it; from any thread."""
+        loaded = self._holding.loaded.get(queue)
+        return loaded is None or loaded.engine.needs_image or not is_image(payload)
 
     def release_page(self) -> None:
         """From another thread that is about to end the process: the page in hand is not to blame for it."""
@@ -238,10 +246,8 @@ class Worker:
                 return self._runner.take_back(page)
             loaded = self._holding.loaded[page.request.stage]
             waiting_in = page.request.stages
-            if loaded.time_limit:
-                with time_limit(loaded.time_limit, partial(self._abandon_page, page, loaded, delivery)):
-                    page.request = self._runner.run(page, loaded)
-            else:
+            self._runner.bring(page, loaded)
+            with time_limit(loaded.time_limit, partial(self._abandon_page, page, loaded, delivery)):
                 page.request = self._runner.run(page, loaded)
             done = page.request.stages != waiting_in and not page.request.failed
             log = page.request.logs[-1]

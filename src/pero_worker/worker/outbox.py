@@ -10,15 +10,19 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from pero_worker.errors import NoQueueError, PeroWorkerError, RequestError, TransientError
-from pero_worker.ports import Broker
+from pero_worker.errors import NoQueueError, PageError, PeroWorkerError, RequestError, TransientError
+from pero_worker.ports import Broker, Payloads
 from pero_worker.request import Request
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.work import Delivery
+from pero_worker.worker.helpers import Helpers
 
+_PACKING = 4
+"""Pages that are packed at a time; another waits."""
 logger = logging.getLogger(__name__)
 
 
@@ -29,6 +33,7 @@ class Outbox:
     def __init__(
         self,
         broker: Broker,
+        payloads: Payloads,
         *,
         set_aside: Callable[[Delivery, str], None],
         arrived: Callable[[Delivery], None],
@@ -37,11 +42,14 @@ class Outbox:
         """`set_aside` puts a message to the dead letters; `arrived` is told of each page that is settled, from any
         thread; `failed` of each that was not, which is still in hand."""
         self._broker = broker
+        self._payloads = payloads
         self._set_aside = set_aside
         self._arrived = arrived
         self._failed = failed
         self._changed = threading.Condition(threading.Lock())
         self._on_way = 0
+        self._packing = 0
+        self._packers = Helpers("packing", _PACKING)
         self._troubles: queue.SimpleQueue[tuple[Delivery, Request, PeroWorkerError]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -52,9 +60,35 @@ class Outbox:
 
     def send(self, delivery: Delivery, request: Request) -> None:
         """Hands the page on; returns before it has arrived."""
-        body = encode_request(request)
+        is_packed = self._payloads.is_packed(request, request.destination)
         with self._changed:
             self._on_way += 1
+            if not is_packed:
+                self._changed.wait_for(lambda: self._packing < _PACKING)
+                self._packing += 1
+        if is_packed:
+            self._begin(delivery, request)
+        else:
+            self._packers.do(partial(self._pack, delivery, request))
+
+    def _pack(self, delivery: Delivery, request: Request) -> None:
+        """By a thread of its own: the next page need not wait for the store."""
+        try:
+            packed = self._payloads.pack(request, request.destination)
+        except (TransientError, PageError) as error:
+            self._see_to(delivery, request, error)
+        except Exception as error:  # whatever it is, the page is given back
+            logger.exception("page %s cannot be handed on", request.source or request.uuid)
+            self._see_to(delivery, request, TransientError(f"{type(error).__name__}: {error}"))
+        else:
+            self._begin(delivery, packed)
+        finally:
+            with self._changed:
+                self._packing -= 1
+                self._changed.notify_all()
+
+    def _begin(self, delivery: Delivery, request: Request) -> None:
+        body = encode_request(request)
         try:
             self._broker.hand_on_soon(
                 delivery, request.destination, body, request.priority, partial(self._told, delivery, request)
@@ -135,8 +169,21 @@ class Outbox:
 
     def _refusal(self, delivery: Delivery, request: Request) -> str:
         """Why the broker does not take the request; '' = it has been handed on."""
+        packed = self._packed(request)
         try:
-            self._broker.hand_on(delivery, request.destination, encode_request(request), request.priority)
+            self._broker.hand_on(delivery, packed.destination, encode_request(packed), packed.priority)
         except RequestError as error:
             return str(error)
         return ""
+
+    def _packed(self, request: Request) -> Request:
+        """What the payload store has lost is left out."""
+        queue = request.destination
+        try:
+            return self._payloads.pack(request, queue)
+        except PageError as error:
+            found = []
+            for payload in request.results:
+                with suppress(PageError):
+                    found.append(self._payloads.bring(payload))
+            return self._payloads.pack(request.spoilt(tuple(found), str(error)), queue)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pero_worker.errors import PageError
 from pero_worker.request import Payload
+from pero_worker.wire.references import parse_reference
 
 if TYPE_CHECKING:
     from pero_worker.inputs.images import PageScan
@@ -46,6 +47,17 @@ def parts_of(results: Iterable[Payload]) -> PageParts:
     return PageParts(image=image, page=page, logits=logits)
 
 
+def is_image(payload: Payload) -> bool:
+    """Whether it is neither PAGE XML nor logits."""
+    return not payload.name.lower().endswith((PAGE_SUFFIX, LOGITS_SUFFIX))
+
+
+def size_of(payload: Payload) -> int:
+    """Bytes, wherever they are; 0 of a file of this machine."""
+    reference = parse_reference(payload.reference)
+    return reference.size if reference is not None else len(payload.content)
+
+
 def page_of(results: Iterable[Payload]) -> Payload | None:
     """The PAGE XML, with or without an image beside it."""
     return next((payload for payload in results if payload.name.lower().endswith(PAGE_SUFFIX)), None)
@@ -63,7 +75,7 @@ def with_results(results: tuple[Payload, ...], page: bytes | None, logits: bytes
             continue
         places = [i for i, payload in enumerate(updated) if payload.name.lower().endswith(suffix)]
         for i in places:
-            updated[i] = replace(updated[i], content=content)
+            updated[i] = replace(updated[i], content=content, reference="")
         if not places:
             updated.append(Payload(name=name, content=content))
     return tuple(updated)

@@ -37,11 +37,12 @@ class Returns:
     def __init__(self) -> None:
         self._found: dict[str, Returned] = {}
 
-    def note(self, delivery: Delivery, reason: str) -> Returned:
-        """It is given back. When nothing goes well it is not this page's fault, and it is not counted."""
+    def note(self, delivery: Delivery, reason: str, *, blameless: bool = False) -> Returned:
+        """It is given back. When nothing goes well it is not this page's fault, and it is not counted; nor where it is
+        known to be `blameless`."""
         key = _key(delivery)
         found = self._found.pop(key, None) or Returned()
-        found.times += found.others_went_well
+        found.times += found.others_went_well and not blameless
         found.in_a_row = 1 if found.others_went_well else found.in_a_row + 1
         found.reason, found.others_went_well = reason, False
         self._found[key] = found

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import pero_worker
 from pero_worker.errors import PageError, TransientError
 from pero_worker.names import counted
-from pero_worker.ports import Clock, Engine
+from pero_worker.ports import Clock, Engine, Payloads
 from pero_worker.request import Payload, Request, StageLog, StageStatus
 from pero_worker.stage import Stage
 from pero_worker.work import EngineInput
 from pero_worker.worker.energy import EnergyMeter, NoMeter
-from pero_worker.worker.payloads import ImageReader, parts_of, with_results
+from pero_worker.worker.inline import InlinePayloads
+from pero_worker.worker.payloads import ImageReader, is_image, parts_of, size_of, with_results
 
 if TYPE_CHECKING:
     from pero_worker.inputs.images import PageScan
@@ -44,6 +45,10 @@ class PageInHand:
     """Workers that died on it without a word."""
     scan: PageScan | None = field(default=None, repr=False)
     """Kept from stage to stage once it has been decoded."""
+    brought: dict[str, Payload] = field(default_factory=dict, repr=False)
+    """Payloads that were fetched, by their references."""
+    problem: PageError | None = None
+    """Why one could not be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,20 @@ class StageRunner:
     """Whether pages that lie sideways or upside down are turned."""
     energy: EnergyMeter = field(default_factory=NoMeter)
     """Counts what a page takes."""
+    payloads: Payloads = field(default_factory=InlinePayloads)
+    """Where contents are that did not come with the message."""
+
+    def bring(self, page: PageInHand, loaded: LoadedStage) -> None:
+        """Has what the stage needs of the page at hand, for `run`: no time of the engine's. TransientError: something
+        is away."""
+        for payload in page.request.results:
+            if not payload.reference or payload.reference in page.brought or not needs(loaded, page, payload):
+                continue
+            try:
+                page.brought[payload.reference] = self.payloads.bring(payload)
+            except PageError as error:
+                page.problem = error
+                return
 
     def run(self, page: PageInHand, loaded: LoadedStage) -> Request:
         """The request after its stage: advanced, to be retried, or given up. TransientError passes through."""
@@ -120,7 +139,9 @@ class StageRunner:
         # Only here, as below: a worker that waits for its first page takes half the memory without what reads pages.
         from pero_worker.formats import pagexml  # noqa: PLC0415
 
-        parts = parts_of(page.request.results)
+        if page.problem is not None:
+            raise page.problem
+        parts = parts_of(page.brought.get(payload.reference, payload) for payload in page.request.results)
         seconds: dict[str, float] = {}
         if engine.needs_image and page.scan is None:
             begun = self.clock.monotonic()
@@ -128,7 +149,7 @@ class StageRunner:
             seconds["read"] = self.clock.monotonic() - begun
         work = EngineInput(
             name=parts.image.name,
-            size=len(parts.image.content),
+            size=size_of(parts.image),
             page=pagexml.read(parts.page.content) if parts.page else None,
             logits=parts.logits.content if parts.logits else None,
         )
@@ -190,6 +211,11 @@ class StageRunner:
             seconds=seconds or {},
             energy_joules=energy,
         )
+
+
+def needs(loaded: LoadedStage, page: PageInHand, payload: Payload) -> bool:
+    """Whether the stage needs the payload's content."""
+    return not is_image(payload) or (loaded.engine.needs_image and page.scan is None)
 
 
 def attempts_of(page: PageInHand) -> int:

@@ -10,17 +10,15 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cli.say import say, warn
 from pero_worker.cli.upstream.common import connection, make_parser, priority_of
 from pero_worker.clock import SystemClock
-from pero_worker.cluster.opening import open_cluster
+from pero_worker.cluster.opening import Cluster, open_cluster
 from pero_worker.cluster.pages.route import check_route
-from pero_worker.cluster.pages.sending import publish_with_retry
+from pero_worker.cluster.pages.sending import send_with_retry
 from pero_worker.cluster.settings import cluster_access
 from pero_worker.names import counted
 from pero_worker.request import Payload, Request
-from pero_worker.wire.requests import encode_request
 
 
 def main(arguments: Sequence[str], randomness: random.Random | None = None) -> None:
@@ -52,13 +50,13 @@ def main(arguments: Sequence[str], randomness: random.Random | None = None) -> N
         cluster.broker.tell_notices(warn)
         check_route(cluster, options.stages, force=options.force)
         with _until_told_to_stop():
-            for _ in _generate(cluster.broker, options, (low, high), randomness or random.SystemRandom()):
+            for _ in _generate(cluster, options, (low, high), randomness or random.SystemRandom()):
                 sent += 1
     say(f"{counted(sent, 'message')} sent")
 
 
 def _generate(
-    broker: RabbitBroker, options: argparse.Namespace, sizes: tuple[int, int], randomness: random.Random
+    cluster: Cluster, options: argparse.Namespace, sizes: tuple[int, int], randomness: random.Random
 ) -> Iterator[None]:
     """Yields after every message that RabbitMQ has confirmed."""
     clock = SystemClock()
@@ -67,7 +65,7 @@ def _generate(
         batch += 1
         for _ in range(options.number):
             request = _request(options, randomness.randbytes(randomness.randint(*sizes)))
-            publish_with_retry(broker, options.stages[0], encode_request(request), options.priority, clock)
+            send_with_retry(cluster.broker, cluster.payloads, request, clock)
             yield
         if batch == options.count:
             return

@@ -16,12 +16,11 @@ from pero_worker.cluster.opening import Cluster, open_cluster
 from pero_worker.cluster.pages.download import DownloadCounts, download
 from pero_worker.cluster.pages.requestfolders import RequestFolders
 from pero_worker.cluster.pages.route import check_output, check_route
-from pero_worker.cluster.pages.sending import publish_with_retry
+from pero_worker.cluster.pages.sending import send_with_retry
 from pero_worker.cluster.settings import cluster_access, read_server_file
 from pero_worker.errors import ExitCode, NoInputError, PageError
 from pero_worker.processes import Lifetime
 from pero_worker.request import Payload, Request
-from pero_worker.wire.requests import encode_request
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -86,7 +85,7 @@ def _upload(cluster: Cluster, options: argparse.Namespace, priority: int) -> int
             start_time=clock.now(),
         )
         try:
-            publish_with_retry(cluster.broker, stages[0], encode_request(request), priority, clock)
+            send_with_retry(cluster.broker, cluster.payloads, request, clock)
         except PageError as error:
             warn(f"{path} is not sent: {error}")
             failed += 1
@@ -114,6 +113,7 @@ def _download(cluster: Cluster, options: argparse.Namespace) -> int:
             downloaded=downloaded,
             warn=warn,
             keep_failed=options.keep_failed,
+            payloads=cluster.payloads,
         )
     finally:
         layout.close()

@@ -9,10 +9,13 @@ from dataclasses import dataclass, replace
 
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.errors import PageError, RequestError, UsageError
+from pero_worker.ports import Payloads
 from pero_worker.request import Request
 from pero_worker.wire.queues import DEAD_LETTERS, ORIGIN, REASON
 from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.work import Delivery
+from pero_worker.worker.inline import InlinePayloads
+from pero_worker.worker.payloads import size_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,7 @@ def settle(
     limit: int,
     queue: str = DEAD_LETTERS,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    payloads: Payloads | None = None,
 ) -> frozenset[int]:
     """Takes the `wanted` letters among the oldest `limit` messages of `queue` out; returns their numbers. They are
     dropped, or tried again: a page that failed in the stage where it did, others in the queue that they came from.
@@ -64,28 +68,43 @@ def settle(
     UsageError: a queue is not there any more; what was done before stays done.
     """
     done = set()
+    payloads = payloads or InlinePayloads()
     with _reading(broker, limit, queue) as letters:
         for letter, delivery in letters:
             if not wanted(letter):
                 continue
             if replay:
-                _replay(broker, letter, delivery, new_id)
+                _replay(broker, payloads, letter, delivery, new_id)
             else:
                 broker.ack(delivery)
+                payloads.release(letter.request.references if letter.request else ())
             done.add(letter.number)
     return frozenset(done)
 
 
-def _replay(broker: RabbitBroker, letter: DeadLetter, delivery: Delivery, new_id: Callable[[], str]) -> None:
+def _replay(
+    broker: RabbitBroker, payloads: Payloads, letter: DeadLetter, delivery: Delivery, new_id: Callable[[], str]
+) -> None:
     body, target = delivery.body, letter.origin
     priority = letter.request.priority if letter.request else 0
     if letter.request is not None and letter.request.failed:
         again = decode_request(body).tried_again(new_id())
         body, target = encode_request(again), again.stage
+    if letter.request is not None and letter.request.references:
+        body = _packed_for(target, body, payloads)
     try:
         broker.hand_on(delivery, target, body, priority)
     except RequestError as error:
         raise UsageError(f"message {letter.number} cannot go back to {target}: {error}") from error
+
+
+def _packed_for(queue: str, body: bytes, payloads: Payloads) -> bytes:
+    """Whoever reads that queue may not follow references."""
+    request = decode_request(body)
+    try:
+        return encode_request(payloads.pack(request, queue))
+    except PageError as error:
+        raise UsageError(f"the page cannot be sent back to {queue}: {error}") from error
 
 
 @contextmanager
@@ -134,6 +153,6 @@ def _letter(number: int, delivery: Delivery, headers: dict[str, object], queue: 
         origin=last.stage if last is not None else origin,
         size=len(delivery.body),
         begins=delivery.body[:40],
-        request=replace(whole, results=()) if whole is not None else None,
-        results=tuple((payload.name, len(payload.content)) for payload in whole.results) if whole is not None else (),
+        request=whole.with_results(()) if whole is not None else None,
+        results=tuple((payload.name, size_of(payload)) for payload in whole.results) if whole is not None else (),
     )

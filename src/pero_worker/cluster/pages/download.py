@@ -13,11 +13,12 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.cluster.pages.fetching import FetchAhead
 from pero_worker.errors import PageError, RequestError, TransientError
 from pero_worker.jobs.collect import NOT_PROCESSED
-from pero_worker.ports import Clock
+from pero_worker.ports import Clock, Payloads
 from pero_worker.request import Request
 from pero_worker.text import one_line
-from pero_worker.wire.requests import decode_request
+from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.work import Delivery
+from pero_worker.worker.inline import InlinePayloads
 
 _GROUP = 64
 """Pages that are written to the disk together."""
@@ -116,20 +117,25 @@ def download(
     on_page: Callable[[Request], object] = lambda _request: None,
     warn: Callable[[str], object] = lambda _text: None,
     keep_failed: bool = False,
+    payloads: Payloads | None = None,
 ) -> None:
     """Until the queue is empty, or for ever with `keep_running`, or until `stopped`.
 
     A page is acknowledged after it is on the disk: what a crash leaves is delivered again and recognised.
     `keep_failed`: messages of pages that failed go to the dead letters, so that they can be tried again.
-    `warn` is told, once, when RabbitMQ is away. TransientError: it does not come back, without `keep_running`.
+    `warn` is told, once, when RabbitMQ or the payload store is away. TransientError: it does not come back, without
+    `keep_running`.
     """
-    _Download(broker, queue, layout, downloaded, on_page, keep_failed).run(clock, keep_running, stopped, warn)
+    _Download(broker, payloads or InlinePayloads(), queue, layout, downloaded, on_page, keep_failed).run(
+        clock, keep_running, stopped, warn
+    )
 
 
 class _Download:
     def __init__(
         self,
         broker: RabbitBroker,
+        payloads: Payloads,
         queue: str,
         layout: Layout,
         downloaded: DownloadCounts,
@@ -137,6 +143,7 @@ class _Download:
         keep_failed: bool,
     ) -> None:
         self._broker = broker
+        self._payloads = payloads
         self._queue = queue
         self._layout = layout
         self._downloaded = downloaded
@@ -190,10 +197,12 @@ class _Download:
         return self._broker.has_arrivals or (state is not None and state.messages > 0)
 
     def _take(self, delivery: Delivery) -> None:
-        self._ahead.saw(len(delivery.body))
+        self._ahead.saw(delivery.weight)
         try:
-            request = decode_request(delivery.body)
-            written = self._layout.write(request, delivery.body)
+            came = decode_request(delivery.body)
+            # One that was here before may have lost its payloads since: it is known by its id.
+            request = self._payloads.whole(came)
+            written = self._layout.write(request, delivery.body if request is came else encode_request(request))
         except (RequestError, PageError) as error:
             with suppress(TransientError):  # It will come again.
                 self._broker.set_aside(delivery, str(error))
@@ -206,7 +215,7 @@ class _Download:
             self._commit()
             self._finish(delivery, request, written)
         else:
-            self._held.append((replace(delivery, body=b""), replace(request, results=()), written))
+            self._held.append((replace(delivery, body=b""), request.with_results(()), written))
         self._on_page(request)
 
     def _is_kept(self, request: Request) -> bool:
@@ -256,3 +265,4 @@ class _Download:
                 self._broker.set_aside(delivery, failure_of(request))
             else:
                 self._broker.ack(delivery)
+                self._payloads.release(request.references)

@@ -15,12 +15,11 @@ from types import MappingProxyType
 import numpy as np
 import platformdirs
 
-from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.opening import Cluster
 from pero_worker.cluster.pages.filenames import safe_name
 from pero_worker.cluster.pages.route import check_route, processes
-from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, reads_layouts, request_for
+from pero_worker.cluster.pages.sending import priority_of, reads_layouts, request_for, send_with_retry
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.coordinators.cancelled import CancelledJob
 from pero_worker.errors import OutputError, PageError, UsageError
@@ -32,7 +31,6 @@ from pero_worker.jobs.plan import PageTask, open_documents
 from pero_worker.jobs.records import PageStatus, read_report
 from pero_worker.jobs.supply import Bring
 from pero_worker.ports import Clock
-from pero_worker.wire.requests import encode_request
 
 CANCELLED_JOB = "the job {0} is cancelled: choose another --job, or take that back with pero-worker cancel {0} --undo"
 _SYNC_EVERY = 200
@@ -174,7 +172,7 @@ def publish_job(
     with closing(sent):
         publish(
             documents,
-            cluster.broker,
+            cluster,
             sending,
             sent,
             SystemClock(),
@@ -188,7 +186,7 @@ def publish_job(
 
 def publish(
     documents: Documents,
-    broker: RabbitBroker,
+    cluster: Cluster,
     sending: PublishOptions,
     sent: SentPages,
     clock: Clock,
@@ -223,7 +221,7 @@ def publish(
                 if is_cancelled():
                     raise UsageError(CANCELLED_JOB.format(sending.job))
                 try:
-                    _send(bring(task), page_id, request_id, broker, sending, published.sent, clock, apart)
+                    _send(bring(task), page_id, request_id, cluster, sending, published.sent, clock, apart)
                 except PageError as error:
                     published.failed.append((task.name, str(error)))
                     continue
@@ -266,7 +264,7 @@ def _send(
     task: PageTask,
     page_id: str,
     request_id: str,
-    broker: RabbitBroker,
+    cluster: Cluster,
     sending: PublishOptions,
     number: int,
     clock: Clock,
@@ -283,5 +281,4 @@ def _send(
         with_layout=sending.with_layouts,
         priority=priority_of(sending.priority, number),
     )
-    body = encode_request(replace(request, uuid=request_id))
-    publish_with_retry(broker, sending.stages[0], body, request.priority, clock)
+    send_with_retry(cluster.broker, cluster.payloads, replace(request, uuid=request_id), clock)

@@ -16,10 +16,12 @@ from pero_worker.inputs.documents import is_pdf, read_page
 from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.beside import layout_of
 from pero_worker.jobs.plan import PageTask
-from pero_worker.ports import Clock
+from pero_worker.ports import Clock, Payloads
 from pero_worker.request import Payload, Request
 from pero_worker.stage import parse_config
+from pero_worker.wire.requests import encode_request
 
+_PATIENCE_SECONDS = 600
 FIRST_PAGES = 16
 """Of every job. They go before the rest of other jobs, so that a small job does not wait behind a large one."""
 
@@ -90,12 +92,29 @@ def _as_png(path: Path, index: int, dpi: int) -> bytes:
     return stream.getvalue()
 
 
+def send_with_retry(broker: RabbitBroker, payloads: Payloads, request: Request, clock: Clock) -> int:
+    """Publishes a request for its stage although RabbitMQ or the payload store goes away for up to ten minutes; bytes
+    of the message. PageError: it is refused."""
+    deadline = clock.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            packed = payloads.pack(request, request.stage)
+            break
+        except TransientError:
+            if clock.monotonic() > deadline:
+                raise
+            clock.sleep(0.5)
+    body = encode_request(packed)
+    publish_with_retry(broker, request.stage, body, request.priority, clock)
+    return len(body)
+
+
 def publish_with_retry(broker: RabbitBroker, queue: str, body: bytes, priority: int, clock: Clock) -> None:
     """Publishes although RabbitMQ goes away for up to ten minutes. PageError: it is refused.
 
     A confirmation that got lost makes the page travel twice; whoever downloads recognises it by its id.
     """
-    deadline = clock.monotonic() + 600
+    deadline = clock.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             broker.publish(queue, body, priority)

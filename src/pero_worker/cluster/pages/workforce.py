@@ -12,7 +12,7 @@ from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.opening import open_cluster
 from pero_worker.cluster.pages.fetching import FetchAhead
 from pero_worker.cluster.pages.route import check_stages
-from pero_worker.cluster.pages.sending import priority_of, publish_with_retry, reads_layouts, request_for
+from pero_worker.cluster.pages.sending import priority_of, reads_layouts, request_for, send_with_retry
 from pero_worker.cluster.registry.queuekinds import default_kind
 from pero_worker.cluster.registry.stages import read_record
 from pero_worker.cluster.registry.workers import read_workers
@@ -24,8 +24,8 @@ from pero_worker.jobs.listener import RunListener
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.plan import PageTask
 from pero_worker.jobs.workforce import DeathListener, PageOutcome, Workforce
-from pero_worker.ports import Clock
-from pero_worker.wire.requests import decode_request, encode_request
+from pero_worker.ports import Clock, Payloads
+from pero_worker.wire.requests import decode_request
 from pero_worker.work import QueueKind
 
 NO_WORKER = "no worker runs: pages wait until one is started (pero-worker worker)"
@@ -54,6 +54,7 @@ def cluster_workforce(
             cancelled = CancelledJob(cluster.zookeeper, folder.job_id)
             yield ClusterWorkforce(
                 cluster.broker,
+                cluster.payloads,
                 stages,
                 folder.job_id,
                 SystemClock(),
@@ -78,6 +79,7 @@ class ClusterWorkforce:
     def __init__(
         self,
         broker: RabbitBroker,
+        payloads: Payloads,
         stages: Sequence[str],
         job: str,
         clock: Clock,
@@ -94,6 +96,7 @@ class ClusterWorkforce:
         self.pipeline = "+".join(stages)
         self.version = version
         self._broker = broker
+        self._payloads = payloads
         self._stages = tuple(stages)
         self._job = job
         self._clock = clock
@@ -132,16 +135,15 @@ class ClusterWorkforce:
             with_layout=self.wants_layout,
             priority=priority_of(self._priority, self._sent),
         )
-        body = encode_request(request)
-        publish_with_retry(self._broker, self._stages[0], body, request.priority, self._clock)
+        size = send_with_retry(self._broker, self._payloads, request, self._clock)
         self._sent += 1
-        self._in_cluster[page_id] = len(body)
+        self._in_cluster[page_id] = size
 
     def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
         try:
             delivery = self._broker.get((self._queue,), f"job-{self._job}", timeout)
             if delivery is not None:
-                self._ahead.saw(len(delivery.body))
+                self._ahead.saw(delivery.weight)
         except TransientError:
             # The connection is made again by itself; pages in the cluster are safe meanwhile.
             if self._is_forgotten():
@@ -155,16 +157,24 @@ class ClusterWorkforce:
 
         in_hand = replace(delivery, body=b"")
 
-        def settle() -> None:
-            with suppress(TransientError):  # It will come again, and is known then.
-                self._broker.ack(in_hand)
-
         try:
-            request = decode_request(delivery.body)
+            came = decode_request(delivery.body)
+            request = self._payloads.whole(came) if came.page_uuid in self._in_cluster else came
         except RequestError as error:
             with suppress(TransientError):
                 self._broker.set_aside(delivery, str(error))
             return ()
+        except TransientError:  # The payload store is away.
+            self._broker.give_back(delivery)
+            self._clock.sleep(timeout)
+            return ()
+        references = came.references
+
+        def settle() -> None:
+            with suppress(TransientError):  # It will come again, and is known then.
+                self._broker.ack(in_hand)
+                self._payloads.release(references)
+
         self._in_cluster.pop(request.page_uuid, None)
         return (PageOutcome(page_id=request.page_uuid, request=request, settle=settle),)
 

@@ -16,7 +16,9 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.access import ClusterAccess
 from pero_worker.cluster.logs.sender import sending_logs
-from pero_worker.cluster.opening import follow_servers, restore_queues
+from pero_worker.cluster.opening import follow_servers, payload_desk, restore_queues
+from pero_worker.cluster.payloads.desk import PayloadDesk
+from pero_worker.cluster.payloads.sweep import Sweeper
 from pero_worker.cluster.registry.servers import FTP, list_names
 from pero_worker.cluster.workers.footprint import check_device, kind_of, memory_for_models, memory_in_use
 from pero_worker.cluster.workers.settings import ClusterWorkerSettings
@@ -72,7 +74,8 @@ def run_worker(
             patience=access.zookeeper.session_timeout,
         )
         joined()
-        broker = open_rabbit(access.broker, "pero-worker", settings.name, ahead=Ahead())
+        payloads = payload_desk(client, store)
+        broker = open_rabbit(access.broker, "pero-worker", settings.name, ahead=Ahead(), expect=payloads.expect)
         if not access.broker.servers:
             follow_servers(client, broker)
         restore_queues(client, broker)
@@ -90,7 +93,10 @@ def run_worker(
             keep=settings.keep,
             pinned_only=not settings.trust_archives,
         )
-        worker = _put_together(settings, broker, coordinator, models, clock)
+        worker = _put_together(settings, broker, coordinator, models, payloads, clock)
+        payloads.wants = worker.wants
+        sweeper = Sweeper(client, payloads)
+        sweeper.start()
 
         def give_back_page() -> None:
             """By closing the connection under it."""
@@ -122,6 +128,8 @@ def run_worker(
                 broker.close()
                 coordinator.close()
                 models.close()
+                sweeper.stop()
+                payloads.close()
     return not lifetime.stop.is_set()
 
 
@@ -135,6 +143,7 @@ def _facts(settings: ClusterWorkerSettings, clock: Clock) -> dict[str, Any]:
         "labels": sorted({kind_of(settings.device), *settings.labels}),
         "memory": _model_memory(settings),
         "engines": [f"{engine.name} {engine.version}" for engine in installed_engines() if engine.available],
+        "payloads": True,
         "version": pero_worker.__version__,
         "started": clock.now().isoformat(timespec="seconds"),
     }
@@ -145,6 +154,7 @@ def _put_together(
     broker: RabbitBroker,
     coordinator: ZooKeeperCoordinator,
     models: ArchiveStore,
+    payloads: PayloadDesk,
     clock: Clock,
 ) -> Worker:
     images = ImageReader(max_pixels=settings.max_pixels)
@@ -162,6 +172,7 @@ def _put_together(
             max_attempts=settings.max_attempts,
             rotate=settings.rotate,
             energy=MachineMeter(settings.device),
+            payloads=payloads,
         ),
         settings=WorkerSettings(device=settings.device, memory_in_use=lambda: memory_in_use(settings.device)),
     )

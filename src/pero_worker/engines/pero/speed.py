@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
+from pero_worker.engines.pero.nearby import look_nearby
 from pero_worker.errors import StageError
 
 Array = NDArray[Any]
@@ -29,14 +30,16 @@ def uses_bfloat16(config: ConfigParser, device: Any) -> bool:
 
 
 def quicken(parser: Any, layout_helpers: Any, *, bfloat16: bool) -> None:
-    """Prepares the networks of a loaded PageParser and replaces a slow helper of its layout engine.
+    """Prepares the networks of a loaded PageParser and replaces slow helpers of its layout engine.
 
     With `bfloat16` networks compute so; their inputs and outputs stay float32.
     """
     layout_helpers.alpha_shape = alpha_shape
     for layout in getattr(parser, "layout_parsers", ()):
-        net: Any = getattr(getattr(layout, "engine", None), "parsenet", None)
+        engine: Any = getattr(layout, "engine", None)
+        net: Any = getattr(engine, "parsenet", None)
         if net is not None:
+            look_nearby(layout_helpers, type(engine))
             net.net = _prepared(net.net, half=bfloat16)
     quicken_recogniser(getattr(parser.ocr, "ocr_engine", None), bfloat16=bfloat16)
 

@@ -7,8 +7,9 @@ from configparser import ConfigParser
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from pero_worker.engines.boxes import Box
 from pero_worker.engines.paragraphs import blocks_of
-from pero_worker.engines.reading_order import Box, reading_order
+from pero_worker.engines.reading_order import reading_order
 from pero_worker.engines.regions import region_of, upright_rules
 from pero_worker.engines.rules import PrintedRule
 from pero_worker.geometry import slope_of, turned

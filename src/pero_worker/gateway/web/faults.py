@@ -12,10 +12,11 @@ from pero_worker.gateway.web.visit import SignInNeeded, guest, own_path
 
 
 def error_page(request: Request, status: int, message: str) -> Response:
-    """For people: what happened, in their language, and a way back."""
+    """For people: what happened, in their language, and a way back. `message` '': the status says all there is."""
     visit = guest(request)
     words = visit.words
     heading = words(f"error.{status}") if words.has(f"error.{status}") else words("error.other")
+    message = message or words(f"error.said_{status}" if words.has(f"error.said_{status}") else "error.said")
     if status in {503, 507}:
         message = f"{message} {words('error.again')}"
     return show(visit, "error.html", status=status, number=status, heading=heading, message=message)

@@ -68,6 +68,10 @@ class Words:
             return Markup('<span lang="en">{}</span>').format(text)
         return text
 
+    def figure(self, text: str) -> str:
+        """A number as a terminal shows it."""
+        return text if self.language == "en" else text.replace(".", ",")
+
     def has(self, key: str) -> bool:
         return key in self.texts
 

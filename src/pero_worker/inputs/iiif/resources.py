@@ -12,7 +12,8 @@ def label_of(resource: dict[str, Any]) -> str:
     """The first label: a text, a list, `{'@value'}` (2), or texts by language (3)."""
     label = resource.get("label")
     if isinstance(label, dict) and "@value" not in label:
-        label = label.get("none") or label.get("@none") or next((texts for texts in label.values() if texts), "")
+        languages = ("none", "@none", *label)
+        label = [text for language in languages for text in as_list(label.get(language))]
     for text in as_list(label):
         value = text.get("@value") if isinstance(text, dict) else text
         if isinstance(value, str | int) and str(value).strip():
@@ -28,16 +29,18 @@ def pixels_of(value: Any) -> int:
 
 
 def type_of(resource: dict[str, Any]) -> str:
-    """'sc:Manifest' and 'Manifest' are both 'manifest'."""
+    """'Manifest', 'sc:Manifest' and 'http://iiif.io/api/presentation/2#Manifest' are all 'manifest'."""
     kind = resource.get("type", resource.get("@type"))
     if isinstance(kind, list):
         kind = kind[0] if kind else ""
-    return str(kind or "").rpartition(":")[2].lower()
+    return re.split("[:#/]", str(kind or ""))[-1].lower()
 
 
 def id_of(resource: dict[str, Any]) -> str:
-    name = resource.get("id", resource.get("@id"))
-    return name if isinstance(name, str) and len(name) <= 10_000 else ""
+    for name in (resource.get("id"), resource.get("@id")):
+        if isinstance(name, str) and 0 < len(name) <= 10_000:
+            return name.strip()
+    return ""
 
 
 def as_list(value: Any) -> list[Any]:

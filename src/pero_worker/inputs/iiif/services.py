@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from pero_worker.inputs.books import ImageService
+from pero_worker.inputs.iiif.image import base_of
 from pero_worker.inputs.iiif.resources import as_list, id_of, label_of, type_of
 
 
 def image_service_of(body: dict[str, Any]) -> ImageService | None:
     """The first of the services of a picture that is one of the Image API."""
     for service in as_list(body.get("service")):
-        if isinstance(service, dict) and id_of(service) and _is_image_service(service):
+        if isinstance(service, dict) and id_of(service) and _is_image_service(service, body):
             return ImageService(id=id_of(service), version=_version(service), login=login_of(service))
     return None
 
@@ -24,7 +25,12 @@ def _version(service: dict[str, Any]) -> int:
     return 3 if "image/3" in texts or texts.startswith("level") else 1 if "image-api/1" in texts else 2
 
 
-def _is_image_service(service: dict[str, Any]) -> bool:
+def service_at(address: str) -> ImageService | None:
+    """The service of a picture that is told of by the address of its description."""
+    return ImageService(id=base_of(address)) if address.endswith("/info.json") else None
+
+
+def _is_image_service(service: dict[str, Any], body: dict[str, Any]) -> bool:
     if type_of(service).startswith("imageservice"):
         return True
     texts = [
@@ -32,7 +38,10 @@ def _is_image_service(service: dict[str, Any]) -> bool:
     ]
     if any("/auth/" in text or "/search/" in text for text in texts):
         return False
-    return any("image" in text or text.startswith("level") for text in texts)
+    if any("image" in text or text.startswith("level") for text in texts):
+        return True
+    # Nothing says what it is, but the picture's address is one of its.
+    return not texts and id_of(body).startswith(f"{id_of(service).rstrip('/')}/")
 
 
 def login_of(service: Any, depth: int = 4) -> str:

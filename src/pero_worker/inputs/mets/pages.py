@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
 
 from pero_worker.errors import NoInputError
-from pero_worker.inputs.books import Book, BookKind, BookPage, ImageService, Names, Picture, safe_name
-from pero_worker.inputs.iiif.image import base_of
+from pero_worker.inputs.books import Book, BookKind, BookPage, Names, Picture, safe_name
+from pero_worker.inputs.mets.places import SERVICE, Surroundings, located
 from pero_worker.inputs.mets.read import Mets, MetsFile, MetsPage
 from pero_worker.inputs.web.addresses import shown
 from pero_worker.names import counted
@@ -20,7 +20,6 @@ _POOR_GROUPS = frozenset({"thumbs", "min", "download", "presentation", "teaser",
 _PICTURES = re.compile(r".*\.(jpe?g|jpe|png|tiff?|jp2|j2k|jpx|j2c|webp|bmp|gif|p[pgb]m)", re.IGNORECASE)
 _OTHERS = re.compile(r".*\.(xml|txt|pdf|html?|json|hocr|epub|mp[34]|wav|ogg|zip|docx?|rtf|csv|md)", re.IGNORECASE)
 _XML = frozenset({"", "text/xml", "application/xml"})
-_SERVICE = "application/vnd.kitodo.iiif"
 _UNREADABLE = {
     "application/vnd.netfpx": "a picture of an IIP server",
     "application/vnd.kitodo.zoomify": "a picture in Zoomify's tiles",
@@ -39,17 +38,18 @@ class MetsOptions:
     """Below which paths may lead, None: the folder of the METS."""
 
 
-def book_of(mets: Mets, *, source: str, home: Path | None, options: MetsOptions) -> Book:
-    """The pages with their pictures. `home`: the folder of the METS, None when it came from the address `source`.
+def book_of(mets: Mets, *, source: str, home: Path | None, options: MetsOptions, base: str = "") -> Book:
+    """The pages with their pictures. `home`: the folder of the METS, None when it came from the address `source`, and
+    from `base` in the end.
 
     NoInputError: there are no pages, or no group of the name asked for.
     """
-    groups = list(dict.fromkeys(file.group for file in mets.files))
+    around = Surroundings(base=base or source, home=home, root=options.root or home)
+    groups = list(dict.fromkeys(name for file in mets.files for name in (file.group, file.section) if name))
     for option, group in (("--mets-group", options.group), ("--mets-layout", options.layout_group)):
         if group and group not in groups:
             raise NoInputError(
-                f"{option} {group}: {source} has no such group; its groups are "
-                f"{', '.join(one or '(without a name)' for one in groups[:30]) or 'none'}"
+                f"{option} {group}: {source} has no such group; its groups are {', '.join(groups[:30]) or 'none'}"
             )
     files: dict[str, MetsFile] = {}
     for file in mets.files:
@@ -58,7 +58,7 @@ def book_of(mets: Mets, *, source: str, home: Path | None, options: MetsOptions)
     if not pages:
         pages = [(MetsPage(id="", label="", files=(file.id,)), [file]) for file in _without_map(mets, options)]
     if mets.others and not any(own for _, own in pages):
-        named = ", ".join(shown(urljoin(source, other) if home is None else other) for other in mets.others[:3])
+        named = ", ".join(shown(urljoin(base or source, other) if home is None else other) for other in mets.others[:3])
         others = counted(len(mets.others), "other")
         raise NoInputError(f"{source} is a METS that points to {others}: name those, as {named}")
     if not pages:
@@ -68,7 +68,7 @@ def book_of(mets: Mets, *, source: str, home: Path | None, options: MetsOptions)
     warnings = list(mets.warnings)
     made = []
     for number, (page, own) in enumerate(pages, 1):
-        made.append(_page(page, own, number, names, used, source, home, options))
+        made.append(_page(page, own, number, names, used, around, options))
         if made[-1].note:
             warnings.append(f"page {number}: {made[-1].note}")
     if not any(page.picture or page.files for page in made):
@@ -93,24 +93,22 @@ def _page(
     number: int,
     names: Names,
     used: dict[str, str],
-    source: str,
-    home: Path | None,
+    around: Surroundings,
     options: MetsOptions,
 ) -> BookPage:
-    chosen, note = _chosen(files, options)
-    base = PurePosixPath(unquote(urlsplit(chosen.places[0]).path)).stem if chosen and chosen.places else ""
+    fitting = _fitting(files, options)
+    first = fitting[0].places[0] if fitting and fitting[0].places else ""
+    base = PurePosixPath(unquote(urlsplit(first).path).replace("\\", "/")).stem
     name = names.take(safe_name(page.id) or safe_name(base) or f"{number:04d}")
-    picture, problem, skipped = None, "", False
-    if chosen is None:
+    picture, problem, note, skipped = None, "", "", False
+    if not fitting:
         problem, skipped = _why_none(page, files, options), True
-    elif not chosen.places:
-        problem = f"the METS does not say where the file {chosen.id!r} lies"
     else:
-        picture, problem = _located(chosen, source, home, options.root or home)
+        picture, problem, note = _best(fitting, around)
         key = str(picture.file or picture.key) if picture else ""
         if picture and used.setdefault(key, name) != name:
             picture, problem, skipped = None, f"its picture is that of page {used[key]}, which is read", True
-    layout, layout_url = _layout(files, source, home, options)
+    layout, layout_url = _layout(files, around, options)
     return BookPage(
         name=name,
         id=page.id,
@@ -126,35 +124,52 @@ def _page(
     )
 
 
-def _layout(files: Sequence[MetsFile], source: str, home: Path | None, options: MetsOptions) -> tuple[Path | None, str]:
+def _best(fitting: Sequence[MetsFile], around: Surroundings) -> tuple[Picture | None, str, str]:
+    """The first that can be read, why there is none, and what was decided."""
+    problem = ""
+    for file in fitting:
+        picture, why = located(file, around)
+        if picture is not None:
+            if problem:
+                return picture, "", f"{problem}; the picture of the group {file.group} was taken"
+            several = sum(other.group == file.group and other.section == file.section for other in fitting)
+            note = f"{several} pictures are in the group {file.group}; the first was taken" if several > 1 else ""
+            return picture, "", note
+        problem = problem or why or f"the METS does not say where the file {file.id!r} lies"
+    return None, problem, ""
+
+
+def _layout(files: Sequence[MetsFile], around: Surroundings, options: MetsOptions) -> tuple[Path | None, str]:
     """File or address. PAGE before ALTO, which says less, and of each the last: every step enters what it made behind
     the others."""
-    wanted = [file for file in reversed(files) if not options.layout_group or file.group == options.layout_group]
+    wanted = [file for file in reversed(files) if not options.layout_group or _is_in(file, options.layout_group)]
     for is_kind in (_is_page, _is_alto):
         for file in filter(is_kind, wanted):
-            picture, _ = _located(file, source, home, options.root or home)
+            picture, _ = located(file, around)
             if picture is not None:
                 return picture.file, picture.url
     return None, ""
 
 
 def _is_page(file: MetsFile) -> bool:
-    return "prima.page" in file.mime or (file.mime in _XML and "PAGE" in file.group.upper())
+    return "prima.page" in file.mime or (file.mime in _XML and "PAGE" in file.group.upper().replace("PAGEFILE", ""))
 
 
 def _is_alto(file: MetsFile) -> bool:
-    return "alto" in file.mime or (file.mime in _XML and re.search("ALTO|FULLTEXT|OCR", file.group.upper()) is not None)
+    named = f"{file.group} {file.section}".upper()
+    return "alto" in file.mime or (file.mime in _XML and re.search("ALTO|FULLTEXT|OCR", named) is not None)
 
 
-def _chosen(files: Sequence[MetsFile], options: MetsOptions) -> tuple[MetsFile | None, str]:
-    fitting = [file for file in files if _is_picture(file) and (not options.group or file.group == options.group)]
+def _fitting(files: Sequence[MetsFile], options: MetsOptions) -> list[MetsFile]:
+    """Pictures of a page, the best first."""
+    fitting = [file for file in files if _is_picture(file) and (not options.group or _is_in(file, options.group))]
     if not options.group:
         fitting = [file for file in fitting if file.group.rpartition("/")[2].lower() not in _POOR_GROUPS]
-    if not fitting:
-        return None, ""
-    best = min(fitting, key=lambda file: _rank(file.group))
-    several = sum(file.group == best.group for file in fitting)
-    return best, f"{several} pictures are in the group {best.group}; the first was taken" if several > 1 else ""
+    return sorted(fitting, key=lambda file: _rank(file.group))
+
+
+def _is_in(file: MetsFile, group: str) -> bool:
+    return group in {file.group, file.section}
 
 
 def _why_none(page: MetsPage, files: Sequence[MetsFile], options: MetsOptions) -> str:
@@ -163,6 +178,8 @@ def _why_none(page: MetsPage, files: Sequence[MetsFile], options: MetsOptions) -
     for file in files:
         if file.mime in _UNREADABLE:
             return f"the page has only {_UNREADABLE[file.mime]}, which is not read"
+    if any(file.mime == "application/pdf" for file in files):
+        return "the page has no picture but a PDF, which is not looked for pages: name the PDF itself"
     if page.files and not files:
         return f"the page's files are not listed in the METS: {', '.join(page.files[:5])}"
     return "the page has no picture"
@@ -179,60 +196,10 @@ def _rank(group: str) -> int:
 
 def _is_picture(file: MetsFile) -> bool:
     """By its type, else by its name; what has neither may be one."""
-    if file.mime:
-        if file.mime.startswith("image/") or file.mime == _SERVICE:
+    if "/" in file.mime:  # What has none is no type, but a word as 'jpeg' or 'unknown'.
+        if file.mime.startswith("image/") or file.mime == SERVICE:
             return True
         if file.mime not in {"application/octet-stream", "binary/octet-stream"}:
             return False
     names = [unquote(urlsplit(place).path) for place in file.places]
     return any(map(_PICTURES.fullmatch, names)) or not any(map(_OTHERS.fullmatch, names))
-
-
-def _located(file: MetsFile, source: str, home: Path | None, root: Path | None) -> tuple[Picture | None, str]:
-    """The picture, or why it cannot be read: a file of this machine goes before an address."""
-    problem = ""
-    for place in _local_first(file):
-        scheme = _scheme(place)
-        if scheme in {"http", "https"} or (home is None and not scheme):
-            address = urljoin(source, place)
-            if file.mime == _SERVICE or address.endswith("/info.json"):
-                return Picture(service=ImageService(id=base_of(address)), written=place), ""
-            return Picture(url=address, written=place), ""
-        if home is None or root is None or scheme not in {"", "file"}:
-            problem = problem or f"{shown(place)[:200]!r} leads to a place that is not followed from there"
-            continue
-        found, why = _file(place, home, root)
-        if found is not None:
-            return Picture(file=found, written=place), ""
-        problem = problem or why
-    return None, problem
-
-
-def _local_first(file: MetsFile) -> Iterator[str]:
-    return iter(sorted(file.places, key=lambda place: _scheme(place) in {"http", "https"}))
-
-
-def _scheme(place: str) -> str:
-    """'' for a path; a drive's letter is no scheme."""
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", place)
-    return found[1].lower() if found else ""
-
-
-def _file(place: str, home: Path, root: Path) -> tuple[Path | None, str]:
-    """The path as it is written, then with its percent signs decoded; only below `root`."""
-    written = re.sub(r"^file:(//(localhost)?(?=/))?", "", place, flags=re.IGNORECASE)
-    outside, allowed = False, root.resolve()
-    for path in dict.fromkeys((written, unquote(written))):
-        if "\0" in path:
-            continue
-        try:
-            found = (home / path).resolve()
-            if not found.is_relative_to(allowed):
-                outside = True
-            elif found.is_file():
-                return found, ""
-        except OSError:
-            continue
-    if outside:
-        return None, f"{place[:200]!r} lies outside {root}: --mets-root names a folder below which paths may lead"
-    return None, f"the file {place[:200]!r} is not there"

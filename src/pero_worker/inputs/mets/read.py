@@ -30,6 +30,8 @@ class MetsFile:
     """Lower case, '' when not told."""
     places: tuple[str, ...]
     """Its FLocats as they are written: paths and addresses."""
+    section: str = ""
+    """`ID` of its group, which is another where several have the same `USE`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +84,30 @@ def parse_xml(data: bytes, source: str) -> Element:
 
 
 def read_mets(data: bytes, source: str) -> Mets:
-    """The first `mets` element anywhere in the document. NoInputError: there is none, or no XML."""
+    """The first `mets` element anywhere in the document. Errors as `read_all_mets`."""
+    return next(read_all_mets(data, source))
+
+
+def read_all_mets(data: bytes, source: str) -> Iterator[Mets]:
+    """Those that a document holds: itself, or the records of an answer of OAI-PMH. NoInputError: there is none, or no
+    XML."""
     root = parse_xml(data, source)
-    mets = root if _tag(root) == "mets" else next((e for e in root.iter() if _tag(e) == "mets"), None)
-    if mets is None:
+    if _tag(root) == "mets":
+        yield _read(root, [])
+        return
+    found = [element for element in root.iter() if _tag(element) == "mets"]
+    found = [mets for mets in found if not any(_tag(above) == "mets" for above in _ancestors(mets))]
+    if not found:
         refused = next((e for e in root.iter() if _tag(e) == "error"), None)
         said = f": it says {' '.join((refused.text or '').split())[:200]!r}" if refused is not None else ""
         raise NoInputError(f"{source} is XML without METS (its root is <{_tag(root)}>){said}")
-    warnings: list[str] = []
+    more = next((e for e in root.iter() if _tag(e) == "resumptionToken" and (e.text or "").strip()), None)
+    for number, mets in enumerate(found):
+        only_some = "there are more records behind its resumptionToken, which are not asked for"
+        yield _read(mets, [only_some] if more is not None and not number else [])
+
+
+def _read(mets: Element, warnings: list[str]) -> Mets:
     files = tuple(
         file for section in _children(mets, "fileSec") for group in _groups(section) for file in _files_of(*group)
     )
@@ -100,7 +118,7 @@ def read_mets(data: bytes, source: str) -> Mets:
         known.add(file.id)
     pages = tuple(_pages(mets, warnings))
     if len(pages) > MAX_PAGES:
-        raise NoInputError(f"{source} has {len(pages)} pages, more than the {MAX_PAGES} that are read")
+        raise NoInputError(f"the METS has {len(pages)} pages, more than the {MAX_PAGES} that are read")
     seen: set[str] = set()
     for number, page in enumerate(pages, 1):
         if not page.id and any(other.id for other in pages[:20]):
@@ -124,14 +142,18 @@ def _groups(parent: Element, above: str = "", depth: int = 0) -> Iterator[tuple[
             yield from _groups(group, name, depth + 1)
 
 
-def _files_of(name: str, group: Element) -> Iterator[MetsFile]:
+def _files_of(name: str, group: Element, depth: int = 0) -> Iterator[MetsFile]:
+    """A file may hold others, made of it."""
     for file in _children(group, "file"):
+        if depth < _MAX_DEPTH:
+            yield from _files_of(name, file, depth + 1)
         locators = [locator for locator in _children(file, "FLocat") if _href(locator)]
         yield MetsFile(
             id=file.get("ID", ""),
             group=name,
             mime=file.get("MIMETYPE", "").strip().lower(),
             places=tuple(_href(locator) for locator in locators),
+            section=group.get("ID", ""),
         )
 
 
@@ -144,21 +166,17 @@ def _href(locator: Element) -> str:
 
 
 def _pages(mets: Element, warnings: list[str]) -> Iterator[MetsPage]:
-    maps = list(_children(mets, "structMap"))
-    for wanted in _MAPS_OF_PAGES:
-        fitting = [found for found in maps if found.get("TYPE", "").lower() == wanted]
-        if fitting:
-            break
-    else:
-        fitting = maps if len(maps) == 1 else []
+    fitting = _maps_of_pages(list(_children(mets, "structMap")))
     if not fitting:
         warnings.append("there is no map of its pages (structMap): the pictures are taken in the order of the files")
         return
     divisions = [division for division in fitting[0].iter() if _tag(division) == "div"]
     pages = [division for division in divisions if "page" in division.get("TYPE", "").lower()]
-    # What is called 'pageSequence' holds pages and is none.
-    outer = {ancestor for page in pages for ancestor in _ancestors(page)}
-    pages = [page for page in pages if page not in outer]
+    # What is called 'pageSequence' holds pages and is none; a 'doublepage' with files is one, not its halves without.
+    with_files = [page for page in pages if _has_files(page)]
+    outer = {ancestor for page in with_files or pages for ancestor in _ancestors(page)}
+    whole = set(with_files) - outer
+    pages = [page for page in pages if page in whole or (page not in outer and whole.isdisjoint(_ancestors(page)))]
     pages = pages or [division for division in divisions if next(_children(division, "div"), None) is None]
     if fitting[0].get("TYPE", "").lower() == "logical" and not any(map(_has_files, pages)):
         warnings.append("its only map (structMap) names no files: the pictures are taken in the order of the files")
@@ -174,6 +192,16 @@ def _pages(mets: Element, warnings: list[str]) -> Iterator[MetsPage]:
             label=(page.get("ORDERLABEL") or page.get("LABEL") or "").strip()[:1000],
             files=tuple(dict.fromkeys(_references(page))),
         )
+
+
+def _maps_of_pages(maps: list[Element]) -> list[Element]:
+    """By type, else by label, else the only one."""
+    for name in ("TYPE", "LABEL"):
+        for wanted in _MAPS_OF_PAGES:
+            fitting = [found for found in maps if found.get(name, "").lower().startswith(wanted)]
+            if fitting:
+                return fitting
+    return maps if len(maps) == 1 else []
 
 
 def _has_files(page: Element) -> bool:
@@ -196,8 +224,16 @@ def _references(page: Element) -> Iterator[str]:
 def _title(mets: Element) -> str:
     if mets.get("LABEL", "").strip():
         return " ".join(mets.get("LABEL", "").split())[:1000]
-    title = next((e for e in mets.iter() if _tag(e) == "title" and (e.text or "").strip()), None)
-    return " ".join((title.text or "").split())[:1000] if title is not None else ""
+    for element in mets.iter():
+        kind = _tag(element)
+        # MODS and Dublin Core; Kitodo's and Goobi's own.
+        is_title = kind == "title" or (kind == "metadata" and element.get("name") == "TitleDocMain")
+        if is_title and (element.text or "").strip():
+            return " ".join((element.text or "").split())[:1000]
+    for division in (e for tree in _children(mets, "structMap") for e in _children(tree, "div")):
+        if division.get("LABEL", "").strip():
+            return " ".join(division.get("LABEL", "").split())[:1000]
+    return ""
 
 
 def _tag(element: Element) -> str:

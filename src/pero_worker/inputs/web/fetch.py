@@ -33,7 +33,7 @@ _LONGEST_DOWNLOAD_SECONDS = 1800.0
 _WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_EXPLANATION_BYTES = 65536
 _MEANINGS = {
-    401: "a login is needed",
+    401: "a login is needed, which --iiif-header or --iiif-cookies gives",
     403: "access is refused",
     404: "there is nothing at that address",
     410: "it was taken away",

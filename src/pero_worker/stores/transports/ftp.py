@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import ftplib
+import io
 import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from pero_worker.errors import StageError
+from pero_worker.errors import NoFileError, StageError
 from pero_worker.stores.location import Location, StoreAccess
 from pero_worker.stores.transports import (
+    FolderEntry,
     ProgressListener,
     away,
     certificate_refused,
     login_refused,
     missing,
+    moved,
     parents,
     unfinished,
 )
@@ -73,9 +78,7 @@ class Ftp:
         path = self._location.path
         temporary = unfinished(path)
         with self._explained(), source.open("rb") as file:
-            for folder in reversed(list(parents(path))):
-                with suppress(ftplib.error_perm):  # it exists
-                    self._ftp.mkd(folder)
+            self._make_parents()
             try:
                 self._ftp.storbinary(f"STOR {temporary}", file, _BLOCK, lambda _block: on_progress(file.tell()))
                 try:
@@ -88,12 +91,68 @@ class Ftp:
                     self._ftp.delete(temporary)
                 raise
 
+    def _make_parents(self) -> None:
+        for folder in reversed(list(parents(self._location.path))):
+            with suppress(ftplib.error_perm):  # it exists
+                self._ftp.mkd(folder)
+
     def remove(self) -> None:
         with self._explained():
             self._ftp.delete(self._location.path)
             with suppress(ftplib.error_perm):  # the first that is not empty
                 for folder in parents(self._location.path):
                     self._ftp.rmd(folder)
+
+    def at(self, path: str) -> Ftp:
+        other = copy.copy(self)
+        other._location = moved(self._location, path)
+        return other
+
+    def read(self, max_bytes: int) -> bytes:
+        content = bytearray()
+
+        def keep(block: bytes) -> None:
+            content.extend(block)
+            if len(content) > max_bytes:
+                raise NoFileError(f"{self._location} is longer than {max_bytes} bytes")
+
+        with self._explained():
+            self._ftp.retrbinary(f"RETR {self._location.path}", keep, _BLOCK)
+        return bytes(content)
+
+    def write(self, content: bytes) -> None:
+        with self._explained():
+            try:
+                self._write(content)
+            except ftplib.error_perm:
+                self._make_parents()
+                self._write(content)
+
+    def _write(self, content: bytes) -> None:
+        self._ftp.storbinary(f"STOR {self._location.path}", io.BytesIO(content), _BLOCK)
+
+    def delete(self) -> None:
+        with self._explained():
+            try:
+                self._ftp.delete(self._location.path)
+            except ftplib.error_perm as error:
+                if not str(error).startswith("550"):
+                    raise
+
+    def delete_folder(self) -> None:
+        with self._explained(), suppress(ftplib.error_perm):
+            self._ftp.rmd(self._location.path)
+
+    def entries(self) -> list[FolderEntry]:
+        with self._explained():
+            try:
+                found = list(self._ftp.mlsd(self._location.path, ["type", "size", "modify"]))
+            except ftplib.error_perm as error:
+                # Some servers say 501 of a folder that is not there.
+                if str(error)[:3] in {"550", "501"}:
+                    return []
+                raise
+        return [_entry(name, facts) for name, facts in found if facts.get("type") in {"file", "dir"}]
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -112,6 +171,16 @@ class Ftp:
                     raise StageError(f"{location}: the server refuses: {' '.join(str(error).split())}") from error
         except ftplib.all_errors as error:
             raise away(location, error) from error
+
+
+def _entry(name: str, facts: dict[str, str]) -> FolderEntry:
+    modified, size = facts.get("modify", "")[:14], facts.get("size", "")
+    return FolderEntry(
+        name=name,
+        is_folder=facts["type"] == "dir",
+        size=int(size) if size.isdigit() else 0,
+        modified=datetime.strptime(modified, "%Y%m%d%H%M%S").replace(tzinfo=UTC) if modified.isdigit() else None,
+    )
 
 
 class _FtpTls(ftplib.FTP_TLS):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from s3fs import S3FileSystem
 
 from pero_worker.stores.location import Location, StoreAccess
-from pero_worker.stores.transports import ProgressListener, away, login_refused, missing
+from pero_worker.stores.transports import FolderEntry, ProgressListener, away, login_refused, missing, moved
 from pero_worker.stores.transports.meter import Meter
 
 _TRIES = 2
@@ -33,6 +34,7 @@ class S3:
                 "retries": {"max_attempts": _TRIES},
             },
             skip_instance_cache=True,
+            use_listings_cache=False,
         )
         self._files.retries = _TRIES
 
@@ -61,6 +63,45 @@ class S3:
             # Deleting is no error in S3 when there is nothing.
             self._files.info(self._object)
             self._files.rm_file(self._object)
+
+    def at(self, path: str) -> S3:
+        other = copy.copy(self)
+        other._location = moved(self._location, path)
+        other._object = f"{self._location.host}/{path}"
+        return other
+
+    def read(self, max_bytes: int) -> bytes:
+        with self._explained():
+            # A part of it, so that a longer one is not read.
+            return bytes(self._files.cat_file(self._object, start=0, end=max_bytes))
+
+    def write(self, content: bytes) -> None:
+        with self._explained():
+            self._files.pipe_file(self._object, content)
+
+    def delete(self) -> None:
+        with self._explained(), suppress(FileNotFoundError):
+            self._files.rm_file(self._object)
+
+    def delete_folder(self) -> None:
+        """There are none."""
+
+    def entries(self) -> list[FolderEntry]:
+        with self._explained():
+            try:
+                found = self._files.ls(self._object, detail=True, refresh=True)
+            except FileNotFoundError:
+                return []
+        return [
+            FolderEntry(
+                name=entry["name"].rstrip("/").rpartition("/")[2],
+                is_folder=entry["type"] == "directory",
+                size=entry["size"] or 0,
+                modified=entry.get("LastModified"),
+            )
+            for entry in found
+            if entry["name"].rstrip("/") != self._object.rstrip("/")
+        ]
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

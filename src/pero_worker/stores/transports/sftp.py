@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,10 +16,20 @@ import paramiko
 
 from pero_worker.errors import StageError, TransientError
 from pero_worker.stores.location import Location, StoreAccess
-from pero_worker.stores.transports import ProgressListener, away, forbidden, login_refused, missing, parents, unfinished
+from pero_worker.stores.transports import (
+    FolderEntry,
+    ProgressListener,
+    away,
+    forbidden,
+    login_refused,
+    missing,
+    moved,
+    parents,
+    unfinished,
+)
 from pero_worker.stores.transports.hostkeys import Remember, UnknownHostError, known_hosts
+from pero_worker.stores.transports.sftpreading import blocks
 
-_REQUESTS_AHEAD = 64
 # Whatever goes wrong is raised as well; paramiko's own account of it is a traceback on the terminal.
 _SILENT = "pero_worker.ssh"
 logging.getLogger(_SILENT).setLevel(logging.CRITICAL + 1)
@@ -76,19 +88,18 @@ class Sftp:
             if about.st_mode is not None and not stat.S_ISREG(about.st_mode):
                 raise missing(self._location)
             on_progress(about.st_size or 0)
-            size = self._files.getfo(
-                path, file, lambda done, _: on_progress(done), max_concurrent_prefetch_requests=_REQUESTS_AHEAD
-            )
-            if size != about.st_size:
-                raise TransientError(f"{self._location} came with {size} bytes instead of {about.st_size}")
+            with self._files.open(path, "rb") as stored:
+                for block in blocks(stored, about.st_size or 0):
+                    file.write(block)
+                    on_progress(file.tell())
+            if file.tell() != about.st_size:
+                raise TransientError(f"{self._location} came with {file.tell()} bytes instead of {about.st_size}")
 
     def upload(self, source: Path, on_progress: ProgressListener) -> None:
         path = self._location.path
         temporary = unfinished(path)
         with self._explained(), source.open("rb") as file:
-            for folder in reversed(list(parents(path))):
-                with suppress(OSError):  # it exists; another reason shows when the file is written
-                    self._files.mkdir(folder)
+            self._make_parents()
             try:
                 self._files.putfo(file, temporary, callback=lambda done, _: on_progress(done))
                 self._rename(temporary, path)
@@ -96,6 +107,11 @@ class Sftp:
                 with suppress(OSError, EOFError, paramiko.SSHException):
                     self._files.remove(temporary)
                 raise
+
+    def _make_parents(self) -> None:
+        for folder in reversed(list(parents(self._location.path))):
+            with suppress(OSError):  # it exists; another reason shows when the file is written
+                self._files.mkdir(folder)
 
     def _rename(self, temporary: str, path: str) -> None:
         try:
@@ -111,6 +127,57 @@ class Sftp:
             with suppress(OSError):  # the first that is not empty
                 for folder in parents(self._location.path):
                     self._files.rmdir(folder)
+
+    def at(self, path: str) -> Sftp:
+        other = copy.copy(self)
+        other._location = moved(self._location, path)
+        return other
+
+    def read(self, max_bytes: int) -> bytes:
+        with self._explained(), self._files.open(self._location.path, "rb") as file:
+            return b"".join(blocks(file, min(file.stat().st_size or 0, max_bytes)))
+
+    def write(self, content: bytes) -> None:
+        with self._explained():
+            try:
+                self._write(content)
+            except FileNotFoundError:
+                self._make_parents()
+                self._write(content)
+
+    def _write(self, content: bytes) -> None:
+        with self._files.open(self._location.path, "wb") as file:
+            file.set_pipelined(True)
+            file.write(content)
+            # Answers to what was written come with this one.
+            file.set_pipelined(False)
+            size = file.stat().st_size
+        if size != len(content):
+            raise OSError(f"{size} of {len(content)} bytes arrived")
+
+    def delete(self) -> None:
+        with self._explained(), suppress(FileNotFoundError):
+            self._files.remove(self._location.path)
+
+    def delete_folder(self) -> None:
+        with self._explained(), suppress(OSError):
+            self._files.rmdir(self._location.path)
+
+    def entries(self) -> list[FolderEntry]:
+        with self._explained():
+            try:
+                found = self._files.listdir_attr(self._location.path)
+            except FileNotFoundError:
+                return []
+        return [
+            FolderEntry(
+                name=about.filename,
+                is_folder=stat.S_ISDIR(about.st_mode or 0),
+                size=about.st_size or 0,
+                modified=datetime.fromtimestamp(about.st_mtime, UTC) if about.st_mtime is not None else None,
+            )
+            for about in found
+        ]
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
