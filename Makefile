@@ -25,7 +25,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo demo-gateway screenshots install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-local bench-engine bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-web bench-away bench-durability chaos fuzz mutants clean
+.PHONY: help demo demo-gateway screenshots install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-confidence bench-local bench-engine bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-web bench-away bench-durability chaos fuzz mutants clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -71,6 +71,9 @@ test-rabbitmq4: $(VENV)/.stamp-test ## the cluster's tests with RabbitMQ 4 of De
 bench-quality: $(VENV)/.stamp-test ## error rates on PAGES (default ../shared/pages)
 	scripts/apt-install.sh tesseract-ocr $(addprefix tesseract-ocr-,eng deu ces fra nld frk)
 	$(BIN)/python benchmarks/quality.py $(PAGES)
+
+bench-confidence: $(VENV)/.stamp-test ## what confidences of lines are worth on PAGES with PAGE XML, and docs/images/reliability.svg
+	$(BIN)/python benchmarks/confidence.py $(PAGES) --svg docs/images/reliability.svg
 
 bench-local: $(VENV)/.stamp-program ## speed of one machine on PAGES
 	$(BIN)/python benchmarks/local.py $(PAGES)
@@ -161,7 +164,7 @@ build/ocrd-venv/.stamp: pyproject.toml
 
 $(VENV)/.stamp-test: pyproject.toml build/ocrd-venv/.stamp | $(BIN)/pip
 	scripts/apt-install.sh --unpack build/prometheus prometheus
-	scripts/apt-install.sh chromium fonts-dejavu-core mupdf-tools poppler-utils postgresql rabbitmq-server systemd zookeeper
+	scripts/apt-install.sh chromium fonts-dejavu-core mmdebstrap mupdf-tools poppler-utils postgresql rabbitmq-server systemd zookeeper
 	@echo 'installing the program and what its tests need: some 2 GB, a few minutes'
 	$(PIP_INSTALL) -e '.[pero,train,rapidocr,servers,gateway,test]'
 	@$(CHECK_ENV)

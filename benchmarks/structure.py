@@ -64,11 +64,11 @@ def compare(truth: Page, found: Page) -> Structure:
     true_lines = [line for line in truth.lines() if len(line.baseline) > 1]
     true_homes = [p for p, region in enumerate(truth.regions) for line in region.lines if len(line.baseline) > 1]
     if true_lines:
-        matched = dict(_matched(lines, true_lines))
-        places = [matched[i] for i in sorted(matched)]
+        pairs = dict(matched(lines, true_lines))
+        places = [pairs[i] for i in sorted(pairs)]
         inverted = sum(a > b for i, a in enumerate(places) for b in places[i + 1 :])
-        regions = {i: true_homes[place] for i, place in matched.items()}
-        members: Mapping[int, object] = matched
+        regions = {i: true_homes[place] for i, place in pairs.items()}
+        members: Mapping[int, object] = pairs
     else:
         regions = dict(_within(lines, [region.polygon for region in truth.regions]))
         members = {i: i for i in regions}
@@ -99,7 +99,8 @@ def _kind(name: str | None) -> str | None:
     return _TYPES.get(name or "", name)
 
 
-def _matched(lines: Sequence[Line], truth: Sequence[Line]) -> Iterator[tuple[int, int]]:
+def matched(lines: Sequence[Line], truth: Sequence[Line]) -> Iterator[tuple[int, int]]:
+    """Which lines are which of the truth, by where they lie; several may be the same one."""
     baselines = [np.array(sorted(line.baseline)) for line in truth]
     for number, line in enumerate(lines):
         if len(line.baseline) < 2:

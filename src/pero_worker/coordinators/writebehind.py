@@ -26,6 +26,8 @@ from pero_worker.wire.tree import TREE
 from pero_worker.work import WorkerStatus
 
 logger = logging.getLogger(__name__)
+_WELL = frozenset({WorkerStatus.IDLE, WorkerStatus.PROCESSING, WorkerStatus.DEAD})
+"""What failed before is over."""
 _MAX_ERROR_LENGTH = 300
 """Characters."""
 _MAX_REASON_LENGTH = 500
@@ -89,6 +91,12 @@ class WriteBehind:
     def report(self, worker: str, status: WorkerStatus, message: str = "") -> None:
         with self._lock:
             self._told.status, self._told.message = status.value, message
+            if message:
+                # Kept while it tries again, so that it is known since when.
+                failing = self._told.facts.get("failing") or {"since": self._clock.now().isoformat(timespec="seconds")}
+                self._told.facts["failing"] = {**failing, "text": message[:_MAX_ERROR_LENGTH]}
+            elif status in _WELL:
+                self._told.facts.pop("failing", None)
         if status is not WorkerStatus.PROCESSING:
             self._statistics.end_run()
             self._urgent.set()

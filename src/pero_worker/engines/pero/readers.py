@@ -32,6 +32,8 @@ PPOCR = "rapidocr"
 _FOREIGN = 0.003
 """A reader is not asked about a page of which more letters than this share are read so far as ones it does not know: it
 would be sure of others."""
+_LEGIBLE = 0.7
+"""Letters of less sure lines do not count there: in a hand that the readers before cannot read, any letter occurs."""
 _DISSENT = 0.1
 """So much of its confidence a reading loses when another reader sees something else altogether."""
 
@@ -134,13 +136,18 @@ def read(readers: Sequence[LineReader], crops: Sequence[Crop]) -> list[Reading]:
     first, *others = readers
     readings = first.read(crops)
     for reader in others:
-        if not reader.knows("".join(letter for reading in readings for letter in reading.text if letter.isalpha())):
+        if not reader.knows(_letters(readings)):
             continue
         limit = reader.unsure
         places = [place for place, own in enumerate(readings) if limit is None or own.confidence < limit]
         for place, other in zip(places, reader.read([crops[place] for place in places]), strict=True):
             readings[place] = _surer(readings[place], other)
     return readings
+
+
+def _letters(readings: Sequence[Reading]) -> str:
+    legible = (reading.text for reading in readings if reading.confidence >= _LEGIBLE)
+    return "".join(letter for text in legible for letter in text if letter.isalpha())
 
 
 def _surer(one: Reading, other: Reading) -> Reading:
