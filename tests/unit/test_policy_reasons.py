@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from test_policy import planned, stage, worker
 
 from pero_worker.stage import Cost
 from pero_worker.watchdog.policy import PlanRule, Tuning, plan
 from pero_worker.watchdog.snapshot import Snapshot, StageView, WorkerView
-from tests.unit.test_policy import planned, stage, worker
 
 
 def reasons(stages: list[StageView], workers: list[WorkerView]) -> list[str]:
