@@ -1,17 +1,17 @@
 #!/bin/bash
-# Builds the container image with buildah, as root and without Docker, on a Debian made by debootstrap, and reads a page in it:
+# Builds the container image with buildah, as root and without Docker, on a Debian made by mmdebstrap, and reads a page in it:
 #   scripts/check-containers.sh FOLDER [BUILD_ARG=VALUE...]
 # pip's own settings (PIP_FIND_LINKS, PIP_CERT ...) hold inside, too. Takes about 10 GB in FOLDER while it works.
 set -euo pipefail
 
 folder=$(realpath -m "${1:?name a folder with 10 GB of room}"); shift
 here=$(dirname "$(dirname "$(realpath "$0")")")
-"$here/scripts/apt-install.sh" buildah debootstrap
+"$here/scripts/apt-install.sh" buildah
 mkdir -p "$folder"
 build=(buildah --storage-driver vfs --root "$folder/storage" --runroot "$folder/run")
 export BUILDAH_ISOLATION=chroot
 
-[[ -e $folder/debian/etc/os-release ]] || debootstrap --variant=minbase bookworm "$folder/debian" >"$folder/debootstrap.log"
+"$here/scripts/debian-root.sh" "$folder/debian"
 base=localhost/debian:bookworm
 if ! "${build[@]}" images -q "$base" >/dev/null 2>&1; then
     container=$("${build[@]}" from scratch)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from pero_worker.engines.pero.int8 import RANGES
 from pero_worker.training import loop
 from pero_worker.training.alphabet import Alphabet
 from pero_worker.training.batches import Loss
@@ -23,6 +24,7 @@ from training import calibrate as calibration
 from training import froc, layout, nets, recogniser
 from training.alphabet import CHARACTERS
 from training.prepare import prepare
+from training.ranges import ranges
 from training.sources import FIGURES
 
 _PIPELINES = Path(__file__).parent.parent / "src" / "pero_worker" / "pipelines"
@@ -139,7 +141,8 @@ def evaluate(given: argparse.Namespace) -> None:
 
 
 def calibrate(given: argparse.Namespace) -> None:
-    """Prints the CONFIDENCE of a recogniser for config.ini: what its probabilities are worth on real lines of `dev`."""
+    """Prints the CONFIDENCE of a recogniser for config.ini: what its probabilities are worth on real lines of `dev`;
+    and its int8_ranges for ocr.json: how great the outputs of its convolutions are."""
     if given.threads:
         torch.set_num_threads(given.threads)
     net, alphabet, height = open_network(given.model)
@@ -147,6 +150,8 @@ def calibrate(given: argparse.Namespace) -> None:
     letters, wrong = sum(line.letters for line in judged), sum(line.wrong for line in judged)
     print(f"{len(judged)} lines, CER {100 * wrong / letters:.2f} %")
     print(f"CONFIDENCE = {calibration.written(calibration.points(judged))}")
+    if hasattr(net, "conv"):
+        print(f'"{RANGES}": {ranges(net, height, given.real)}')
 
 
 def convert_froc(given: argparse.Namespace) -> None:

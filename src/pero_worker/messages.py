@@ -25,8 +25,10 @@ ENGLISH: Mapping[str, Text] = MappingProxyType(
         "server_away.do": "start it, or correct its address; work goes on by itself when it is back",
         "low_on_disk": "it is low on disk and takes no more pages: whoever publishes waits",
         "low_on_disk.do": "make room on its disk",
-        "low_on_memory": "it is {alarm} and takes no more pages: whoever publishes waits",
+        "low_on_memory": "it is low on memory and takes no more pages: whoever publishes waits",
         "low_on_memory.do": "give it memory, or let workers empty its queues",
+        "blocked": "it takes no more pages ({reason}): whoever publishes waits",
+        "blocked.do": "see its log",
         "no_watchdog": "none leads: workers keep what they hold, and nobody serves what is new",
         "no_watchdog.do": "pero-worker watchdog",
         "no_queue": "has no queue: nothing can be sent to it",
@@ -40,6 +42,9 @@ ENGLISH: Mapping[str, Text] = MappingProxyType(
         "no_label": "not served: no worker has the label {label}",
         "no_label.do": "pero-worker worker --label {label}, or change what it needs: "
         "pero-worker stage add {stage} --needs ''",
+        "not_ready": "not served: {waiting}, and its workers cannot begin: {reason}",
+        "not_ready.do": "put that right, or correct the stage: pero-worker stage show {stage}; workers try again by "
+        "themselves",
         "stands_still": "stands still: {waiting}, and none was done",
         "stands_still.do": "look at its workers' logs; pero-worker watchdog --dry-run says what the watchdog thinks",
         "clocks": "this machine's is {seconds:.0f} s or more behind the servers', so ages are wrong, and what stands "

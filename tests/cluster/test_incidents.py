@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,12 +40,12 @@ def screen(cluster: TestCluster, *options: str, expect: int | None = None, **mor
 
 
 @contextmanager
-def worker_process(cluster: TestCluster, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "pero_worker", "worker", "--id", "w1", "--cache", str(tmp_path)]
+def worker_process(cluster: TestCluster, tmp_path: Path, name: str = "w1") -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "pero_worker", "worker", "--id", name, "--cache", str(tmp_path / name)]
     process = subprocess.Popen(command, env=cluster.environment(), start_new_session=True)
     try:
         with cluster.client() as client:
-            until(lambda: read_worker(client, "w1").status == "IDLE")
+            until(lambda: read_worker(client, name).status == "IDLE")
         yield process
     finally:
         os.killpg(process.pid, signal.SIGKILL)
@@ -104,6 +105,38 @@ def test_an_archive_is_missing_in_the_store(cluster: TestCluster, tmp_path: Path
         broker.publish("ocr", page(1, "ocr", "out"))
         until(lambda: "missing.tar" in screen(cluster))
         assert "CRITICAL stage ocr: cannot be loaded" in screen(cluster)
+
+
+def test_the_store_of_a_stage_is_away(cluster: TestCluster, tmp_path: Path) -> None:
+    """No fault of the stage, and its workers try again every other second: since when is told all the same."""
+    away = f"ftp://127.0.0.1:{free_port(0)}/model.tar"
+    cluster.add_stage("ocr", DUMMY, version="1", archive=away, archive_digest="0" * 64)
+    with cluster.broker() as broker, running_worker(cluster, tmp_path), running_watchdog(cluster):
+        broker.publish("ocr", page(1, "ocr", "out"))
+        until(lambda: re.search(r"\(for ([5-9]|[1-9]\d) s\)", screen(cluster)))
+        shown = screen(cluster)
+        assert shown.startswith("CRITICAL stage ocr: not served: 1 page waits, and its workers cannot begin: the store")
+        assert "pero-worker stage show ocr" in shown
+        assert screen(cluster, "--check", expect=2).startswith("CRITICAL: stage ocr")
+
+
+def test_two_workers_are_killed_and_nobody_leads(cluster: TestCluster, tmp_path: Path) -> None:
+    """Pages wait for two stages: what stands still comes first, then who is missing."""
+    for name in ("lay", "ocr"):
+        cluster.add_stage(name, DUMMY)
+    with worker_process(cluster, tmp_path) as one, worker_process(cluster, tmp_path, "w2") as two:
+        with cluster.broker() as broker:
+            for name in ("lay", "ocr"):
+                broker.publish(name, page(1, name, "out"))
+        assert screen(cluster).startswith("CRITICAL watchdog: none leads")
+        for process in (one, two):
+            os.killpg(process.pid, signal.SIGKILL)
+        with cluster.client() as client:
+            until(lambda: read_worker(client, "w1").gone and read_worker(client, "w2").gone)
+        shown = screen(cluster)
+        for name in ("lay", "ocr"):
+            assert f"CRITICAL stage {name}: not served: there is no worker, and 1 page waits (for " in shown
+        assert shown.index("CRITICAL stage ocr") < shown.index("WARNING worker w1") < shown.index("WARNING worker w2")
 
 
 def test_zookeeper_is_down(cluster: TestCluster) -> None:

@@ -25,7 +25,7 @@ from rapidfuzz.distance import Levenshtein
 from strict import faults_of
 
 import pero_worker
-from pero_worker.engines.pero import load, speed
+from pero_worker.engines.pero import load, precision
 from pero_worker.engines.pero.batches import ReadingDesk, as_batch, padded_widths
 from pero_worker.engines.pero.recognition import Recognition
 from pero_worker.engines.pero.smallprint import letter_height
@@ -460,10 +460,10 @@ def test_bfloat16_is_used_where_the_processor_multiplies_it(monkeypatch: pytest.
         "The quick brown fox", "jumps over the lazy dog", size=48
     )  # letters that layout need not look at twice
     pages, names = {}, {}
-    for precision, able in (("float32", True), ("bfloat16", False), ("bfloat16", True)):
-        monkeypatch.setattr(speed, "multiplies_bfloat16", lambda _device, able=able: able)
-        loaded = load(stage(WORKER={"PRECISION": precision}), PIPELINE, "cpu")
-        pages[precision, able], names[precision, able] = run(loaded, image).page, loaded.description
+    for asked, able in (("float32", True), ("bfloat16", False), ("bfloat16", True)):
+        monkeypatch.setattr(precision, "multiplies_bfloat16", lambda _device, able=able: able)
+        loaded = load(stage(WORKER={"PRECISION": asked}), PIPELINE, "cpu")
+        pages[asked, able], names[asked, able] = run(loaded, image).page, loaded.description
     exact, half = pages["float32", True], pages["bfloat16", True]
     assert pages["bfloat16", False] == exact
     assert half != exact
@@ -474,7 +474,7 @@ def test_bfloat16_is_used_where_the_processor_multiplies_it(monkeypatch: pytest.
 
 
 def test_another_precision_is_a_stage_error() -> None:
-    with pytest.raises(StageError, match="PRECISION = float16 is neither float32 nor bfloat16"):
+    with pytest.raises(StageError, match="PRECISION = float16 is not float32, bfloat16 or int8"):
         load(stage(WORKER={"PRECISION": "float16"}), PIPELINE, "cpu")
 
 

@@ -67,6 +67,56 @@ def test_a_queue_that_stands_still(mean: float, idle: float, stands: bool) -> No
     assert problems(stage(mean_seconds=mean, last_page=ago(idle), messages=0)) == ()
 
 
+FAILING = {"labels": ["cpu"], "failing": {"since": ago(28).isoformat(), "text": "the store is away\nmore"}}
+
+
+def test_workers_that_cannot_begin_leave_their_stage_standing_still() -> None:
+    """A store that is away is no fault of the stage; since when is told although they try again and again."""
+    for status in ("CONFIGURATION_FAILED", "CONFIGURING"):
+        stuck = WorkerState(name="w1", status=status, connected=True, stages=("ocr",), since=ago(2), facts=FAILING)
+        (found, *_) = problems(stage(), workers=(stuck,))
+        assert (found.severity, found.subject, found.since) == (Severity.CRITICAL, "stage ocr", ago(28))
+        assert found.text == "not served: 16 pages wait, and its workers cannot begin: the store is away"
+        works = replace(IDLE, name="w2", stages=("ocr",))
+        assert not any(one.subject == "stage ocr" for one in problems(stage(), workers=(stuck, works)))
+        assert not any(one.subject == "stage ocr" for one in problems(stage(messages=0), workers=(stuck,)))
+    for nonsense in (3, {}, {"since": "x", "text": ""}, {"since": "2026-01-01T00:00:00", "text": 7}):
+        odd = WorkerState(name="w1", status="CONFIGURING", stages=("ocr",), facts={"failing": nonsense})
+        assert all(one.since is None for one in problems(stage(), workers=(odd,)))
+
+
+def test_pages_that_nobody_will_fetch_make_a_missing_watchdog_worse() -> None:
+    (found,) = problems(stage(workers=0), leader="")
+    assert (found.severity, found.subject) == (Severity.CRITICAL, "watchdog")
+    (found,) = problems(stage(workers=1, last_page=ago(3)), leader="")
+    assert found.severity is Severity.WARNING
+
+
+def test_pages_have_no_worker_since_the_last_one_went() -> None:
+    """Where no watchdog has noted it."""
+    gone = (
+        WorkerState(name="w1", status="ZK_CONNECTION_FAILED", since=ago(8)),
+        WorkerState(name="w2", status="DEAD", since=ago(80)),
+    )
+    assert problems(stage(workers=0), workers=gone)[0].since == ago(8)
+
+
+@pytest.mark.parametrize(
+    ("alarms", "texts"),
+    [
+        (("low on disk",), ["low on disk"]),
+        (("low on memory",), ["low on memory"]),
+        (("low on memory & disk",), ["low on disk", "low on memory"]),
+        (("low on disk", "low on memory"), ["low on disk", "low on memory"]),
+        (("low on <b>ideas",), ["takes no more pages (low on <b>ideas)"]),
+    ],
+)
+def test_each_alarm_of_rabbitmq_is_told(alarms: tuple[str, ...], texts: list[str]) -> None:
+    found = problems(alarms=alarms)
+    assert len(found) == len(texts)
+    assert all(text in one.text for text, one in zip(texts, found, strict=True))
+
+
 def test_a_killed_worker_is_told_from_one_that_was_stopped() -> None:
     gone = WorkerState(name="w2", status="ZK_CONNECTION_FAILED", since=ago(8))
     stopped = WorkerState(name="w3", status="DEAD", since=ago(8))

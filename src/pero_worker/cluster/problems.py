@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import chain
 
 from pero_worker.cluster.payloads.followers import who_cannot_follow
+from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.cluster.state import Look, Problem, Severity, StageState
 from pero_worker.messages import said
 from pero_worker.wire.tree import TREE
@@ -20,7 +21,8 @@ _STUCK_STATUSES = {
     WorkerStatus.MQ_CONNECTION_FAILED,
     WorkerStatus.PROCESSING_FAILED,
 }
-
+_NOT_READY = {WorkerStatus.CONFIGURATION_FAILED, WorkerStatus.CONFIGURING, WorkerStatus.MQ_CONNECTION_FAILED}
+"""Of a worker that failed and tries again."""
 _CLOCKS_DIFFER_SECONDS = 60.0
 
 
@@ -38,18 +40,18 @@ def _servers(look: Look) -> Iterator[Problem]:
             about=said("name", name=name),
             what=said("server_away", reason=reason),
         )
-    for alarm in look.alarms:
-        yield Problem(
-            severity=Severity.CRITICAL,
-            about=said("name", name="RabbitMQ"),
-            what=said("low_on_disk" if "disk" in alarm else "low_on_memory", alarm=alarm),
-        )
+    alarms = " & ".join(look.alarms)
+    raised = [kind for kind, word in (("low_on_disk", "disk"), ("low_on_memory", "memory")) if word in alarms]
+    for kind in raised or ["blocked"] * bool(alarms):
+        yield Problem(severity=Severity.CRITICAL, about=said("name", name="RabbitMQ"), what=said(kind, reason=alarms))
 
 
 def _watchdog(look: Look) -> Iterator[Problem]:
     if not look.leader and look.stages:
+        idle = any(not worker.dead for worker in look.workers)
+        stand_still = idle and any(one.messages and not one.workers and not one.disabled for one in look.stages)
         yield Problem(
-            severity=Severity.WARNING,
+            severity=Severity.CRITICAL if stand_still else Severity.WARNING,
             about=said("watchdog"),
             what=said("no_watchdog"),
         )
@@ -57,6 +59,7 @@ def _watchdog(look: Look) -> Iterator[Problem]:
 
 def _stages(look: Look, now: datetime) -> Iterator[Problem]:
     there = [worker for worker in look.workers if not worker.dead]
+    left = max((worker.since for worker in look.workers if worker.dead and worker.since), default=None)
     for stage in look.stages:
         subject = said("stage", name=stage.name)
         waiting = stage.messages or 0
@@ -86,7 +89,7 @@ def _stages(look: Look, now: datetime) -> Iterator[Problem]:
                     severity=Severity.CRITICAL,
                     about=subject,
                     what=said("no_worker", waiting=said("pages_wait", n=waiting)),
-                    since=stage.waiting_since,
+                    since=stage.waiting_since or left,
                 )
         elif stage.needs and not any(stage.needs in worker.labels for worker in there):
             yield Problem(
@@ -95,6 +98,16 @@ def _stages(look: Look, now: datetime) -> Iterator[Problem]:
                 what=said("no_label", label=stage.needs, stage=stage.name),
                 since=stage.waiting_since,
             )
+        elif waiting and (failing := _all_fail(stage, there)):
+            since, reason = failing
+            yield Problem(
+                severity=Severity.CRITICAL,
+                about=subject,
+                what=said(
+                    "not_ready", waiting=said("pages_wait", n=waiting), reason=reason.splitlines()[0], stage=stage.name
+                ),
+                since=since,
+            )
         elif waiting and (still := _still_since(stage, now)):
             yield Problem(
                 severity=Severity.CRITICAL,
@@ -102,6 +115,17 @@ def _stages(look: Look, now: datetime) -> Iterator[Problem]:
                 what=said("stands_still", waiting=said("pages_wait", n=waiting)),
                 since=still,
             )
+
+
+def _all_fail(stage: StageState, there: Sequence[WorkerState]) -> tuple[datetime | None, str] | None:
+    """Since when none of the stage's workers gets as far as its pages, and what one of them says of it; None: one does,
+    or it has none."""
+    holders = [worker for worker in there if stage.name in worker.stages]
+    failing = [worker.failing for worker in holders if worker.status in _NOT_READY and worker.failing[1]]
+    if not holders or len(failing) < len(holders):
+        return None
+    moments = [since for since, _ in failing if since]
+    return max(moments, default=None), failing[0][1]
 
 
 def _clocks(look: Look, now: datetime) -> Iterator[Problem]:
@@ -142,7 +166,7 @@ def _workers(look: Look) -> Iterator[Problem]:
                 severity=Severity.WARNING,
                 about=subject,
                 what=said("worker_stuck", status=worker.status, reason=worker.message.splitlines()[0]),
-                since=worker.since,
+                since=worker.failing[0] or worker.since,
             )
 
 

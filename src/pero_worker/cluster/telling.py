@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.cluster.state import Look, Problem
 
 STAGE_HEADINGS = ("stage", "waiting", "workers", "s/page", "pages/s", "left", "version")
@@ -40,10 +41,18 @@ def worker_rows(look: Look, now: datetime) -> list[tuple[str, ...]]:
             str(worker.facts.get("host", "")),
             str(worker.facts.get("pages", "")),
             str(worker.failures or ""),
-            worker.last_error,
+            _error(worker, now),
         )
         for worker in look.workers
     ]
+
+
+def _error(worker: WorkerState, now: datetime) -> str:
+    """What keeps it from its work now, else what failed last."""
+    if worker.message:
+        return worker.message.splitlines()[0]
+    when, text = worker.failed
+    return f"{age(when, now)} ago: {text}" if when and text else text
 
 
 def lead(look: Look) -> str:

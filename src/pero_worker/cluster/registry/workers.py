@@ -65,6 +65,18 @@ class WorkerState:
         return f"{found.get('when', '')} {found.get('text', '')}" if isinstance(found, dict) else ""
 
     @property
+    def failed(self) -> tuple[datetime | None, str]:
+        """Its last failure that did not stop it: when that was, and what; '' = none."""
+        found = self.facts.get("last_error")
+        return _noted(found, "when") if isinstance(found, dict) else (None, "")
+
+    @property
+    def failing(self) -> tuple[datetime | None, str]:
+        """Why it does nothing although it tries, and since when; '' = it works, or has nothing to do."""
+        found = self.facts.get("failing")
+        return _noted(found, "since") if isinstance(found, dict) else (None, "")
+
+    @property
     def labels(self) -> frozenset[str]:
         """What stages may ask of their workers; those of upstream have none."""
         found = self.facts.get("labels")
@@ -87,6 +99,14 @@ class WorkerState:
     @property
     def dead(self) -> bool:
         return self.status in {WorkerStatus.DEAD, ZK_CONNECTION_FAILED}
+
+
+def _noted(found: Mapping[str, Any], time: str) -> tuple[datetime | None, str]:
+    try:
+        moment = datetime.fromisoformat(str(found.get(time)))
+    except ValueError:
+        moment = None
+    return moment if moment and moment.tzinfo else None, str(found.get("text", ""))
 
 
 def worker_names(client: KazooClient) -> tuple[str, ...]:

@@ -16,30 +16,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pero_worker.engines.pero import compat, readers, speed, tidy
-from pero_worker.engines.pero.batches import OutOfMemory, ReadingDesk
+from pero_worker.engines.pero import compat, speed, tidy
+from pero_worker.engines.pero.batches import OutOfMemory
 from pero_worker.engines.pero.calibration import Calibration
 from pero_worker.engines.pero.check import check_config
 from pero_worker.engines.pero.crops import line_grid
-from pero_worker.engines.pero.devices import batch_pixels, device_errors, pages_at_once, width_step
+from pero_worker.engines.pero.devices import device_errors, pages_at_once
 from pero_worker.engines.pero.ink import Ink
+from pero_worker.engines.pero.loading import device_of, load_parser, loading, readers_of
 from pero_worker.engines.pero.logits import load_logits
-from pero_worker.engines.pero.ppocr_reader import PpOcr
-from pero_worker.engines.pero.readers import (
-    SECTIONS,
-    LineReader,
-    Reading,
-    calibration_of,
-    description_of,
-    read,
-    unsure_of,
-)
-from pero_worker.engines.pero.recognition import Recognition
+from pero_worker.engines.pero.precision import Precision, precision_of
+from pero_worker.engines.pero.readers import LineReader, Reading, calibration_of, read
 from pero_worker.engines.pero.smallprint import reduce_less
 from pero_worker.engines.pero.tidy import Tidying
 from pero_worker.engines.pero.words import Frames, Rails, words_of
 from pero_worker.engines.rules import PrintedRule, rules_in
-from pero_worker.errors import PageError, PeroWorkerError, StageError, TransientError
+from pero_worker.errors import PageError, PeroWorkerError, TransientError
 from pero_worker.page import Page, Word
 from pero_worker.work import EngineInput, EngineOutput
 
@@ -47,6 +39,7 @@ page_parser = compat.import_pero()
 
 from pero_worker.engines.pero import convert  # noqa: E402 - imports pero_ocr, which must be repaired before
 from pero_worker.engines.pero.gutters import part_lines  # noqa: E402
+from pero_worker.engines.pero.margins import part_notes  # noqa: E402
 from pero_worker.engines.pero.titles import add_titles  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -70,22 +63,23 @@ class PeroEngine:
 
     def __init__(self, config: ConfigParser, directory: Path, device: str) -> None:
         """StageError: the stage cannot be loaded."""
-        target = _device(device)
+        target = device_of(device)
         if target.type == "cpu":
             torch.set_num_threads(1)
         check_config(config, directory, cpu=target.type == "cpu")
         self._tidying = Tidying.of(config)
-        bfloat16 = speed.uses_bfloat16(config, target)
-        with compat.no_warnings(), _loading(directory):
-            self._parser = _load(config, directory, target)
-            speed.quicken(self._parser, page_parser.helpers, bfloat16=bfloat16)
-            self._readers = _readers(self._parser, config, directory, target, bfloat16=bfloat16)
+        precision = precision_of(config, target)
+        with compat.no_warnings(), loading(directory):
+            self._parser = load_parser(config, directory, target)
+            speed.quicken(self._parser, page_parser.helpers, precision)
+            self._readers = readers_of(self._parser, config, directory, target, precision)
         self._on_cpu = target.type == "cpu"
         self._alone = threading.Lock()
         self.pages_at_once = pages_at_once(target)
         self._calibration = calibration_of(config[tidy.SECTION]) if config.has_section(tidy.SECTION) else Calibration()
         self.doubtful_below = self._calibration(_DOUBTFUL)
-        self.description = "pero-ocr 0.7.0, bfloat16" if bfloat16 else "pero-ocr 0.7.0"
+        exact = precision == Precision()
+        self.description = "pero-ocr 0.7.0" if exact else f"pero-ocr 0.7.0, {precision.name}"
 
     def close(self) -> None:
         self._parser, self._readers = None, []
@@ -160,6 +154,7 @@ class _Run:
                     heights = [sum(line.heights) for line in self.layout.lines_iterator()]
                     rules = rules_in(self.image, float(np.median(heights))) if heights else []
                     part_lines(self.layout, rules)
+                    part_notes(self.layout, self.image)
         if parser.run_line_cropper:
             with self._phase("crop"):
                 self._crop()
@@ -281,62 +276,3 @@ def _cropped_anew(line: Any, image: NDArray[np.uint8]) -> tuple[Rails | None, ND
     except Exception as error:
         logger.debug("line %s has no geometry: %s", line.id, error)
         return None, None
-
-
-def _device(name: str) -> Any:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise StageError(f"there is no device {name}: use cpu or cuda:0") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise StageError(f"torch finds no GPU for device {name}: use cpu, or install torch with CUDA")
-    return device
-
-
-def _readers(parser: Any, config: ConfigParser, directory: Path, device: Any, *, bfloat16: bool) -> list[LineReader]:
-    """The recogniser of the parser, and those that pero-ocr knows nothing of."""
-    if not parser.run_ocr:
-        return []
-    worker = config[tidy.SECTION] if config.has_section(tidy.SECTION) else None
-    calibration = calibration_of(worker) if worker is not None else Calibration()
-    own = parser.ocr.ocr_engine
-    found = [LineReader(own, calibration, desk=_desk(own) if parser.provides_ctc_logits else None)]
-    for section in (config[name] for name in SECTIONS if config.has_section(name)):
-        if section.get(readers.ENGINE) == readers.PPOCR:
-            recogniser: Any = PpOcr.load(str(device))
-            desk = None
-        else:
-            recogniser = page_parser.PytorchEngineLineOCR(str(description_of(section, directory)), device)
-            speed.quicken_recogniser(recogniser, bfloat16=bfloat16)
-            desk = _desk(recogniser)
-        found.append(LineReader(recogniser, calibration_of(section), unsure_of(section), desk=desk))
-    # The others see their lines made smaller, which loses less than making them larger.
-    parser.line_cropper.crop_engine.line_height = max(reader.height for reader in found)
-    return found
-
-
-def _desk(recogniser: Any) -> ReadingDesk:
-    device = recogniser.device
-    return ReadingDesk(forward=Recognition(recogniser), max_pixels=batch_pixels(device), step=width_step(device))
-
-
-@contextmanager
-def _loading(directory: Path) -> Iterator[None]:
-    """Whatever goes wrong in it is a StageError."""
-    try:
-        yield
-    except ImportError as error:
-        raise StageError(
-            f"pero-ocr lacks a package ({error}): install it with: pip install 'pero-worker[pero]'"
-        ) from error
-    except KeyError as error:
-        raise StageError(f"config.ini or the OCR description lacks {error}") from error
-    except Exception as error:  # torch and pero-ocr raise all kinds on damaged files
-        first_line = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise StageError(f"the stage in {directory} cannot be loaded: {first_line}") from error
-
-
-def _load(config: ConfigParser, directory: Path, device: Any) -> Any:
-    if config["PAGE_PARSER"].getboolean("RUN_DECODER", fallback=False):
-        compat.import_decoding()
-    return page_parser.PageParser(config, device=device, config_path=str(directory))

@@ -1,0 +1,48 @@
+"""With how many bits the networks of a stage compute."""
+
+from __future__ import annotations
+
+from configparser import ConfigParser
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pero_worker.engines.pero.int8 import multiplies_int8
+from pero_worker.errors import StageError
+
+_FLOAT32, _BFLOAT16, _INT8 = "float32", "bfloat16", "int8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """What the networks of a stage are allowed, where their device gains by it."""
+
+    bfloat16: bool = False
+    """Whole networks compute so; their inputs and outputs stay float32."""
+    int8: bool = False
+    """Convolutions of recognisers compute so, if the network knows its ranges."""
+
+    @property
+    def name(self) -> str:
+        """For people: the fewest bits."""
+        return _INT8 if self.int8 else _BFLOAT16 if self.bfloat16 else _FLOAT32
+
+
+def precision_of(config: ConfigParser, device: Any) -> Precision:
+    """What `[WORKER] PRECISION` asks for and is faster there; StageError: it is none that is known."""
+    asked = config.get("WORKER", "PRECISION", fallback=_FLOAT32, raw=True).strip().lower()
+    if asked not in {_FLOAT32, _BFLOAT16, _INT8}:
+        raise StageError(f"config.ini: [WORKER] PRECISION = {asked} is not {_FLOAT32}, {_BFLOAT16} or {_INT8}")
+    return Precision(
+        bfloat16=asked != _FLOAT32 and multiplies_bfloat16(device), int8=asked == _INT8 and multiplies_int8(device)
+    )
+
+
+def multiplies_bfloat16(device: Any) -> bool:
+    """Whether the device does so faster than in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    found = torch.cpu.get_capabilities()
+    # Without AMX Intel's multiply half as many at a time: a recogniser takes 1.4 times as long as in float32.
+    return bool(found.get("amx_bf16") or (found.get("avx512_bf16") and "Intel" not in str(found.get("cpu_name"))))
