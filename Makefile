@@ -25,7 +25,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo demo-gateway screenshots install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-confidence bench-local bench-engine bench-start bench-cluster bench-bulk bench-relay bench-watchdog bench-gateway bench-web bench-away bench-durability chaos fuzz mutants clean
+.PHONY: help demo demo-gateway screenshots install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-confidence bench-local bench-engine bench-start bench-cluster bench-bulk bench-growth bench-scale bench-queues bench-relay bench-watchdog bench-gateway bench-web bench-away bench-durability chaos fuzz mutants clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -92,6 +92,15 @@ bench-relay: $(VENV)/.stamp-test ## what a page costs a worker, beside a bare re
 
 bench-watchdog: $(VENV)/.stamp-program ## the watchdog's plans on simulated clusters, beside upstream's rule and fixed splits
 	$(BIN)/python benchmarks/watchdog.py
+
+bench-growth: $(VENV)/.stamp-test ## what a page costs as there is more of everything; ONLY=workers,queue:100000 QUICK=1
+	$(BIN)/python benchmarks/growth.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) --plot docs/images/growth.svg
+
+bench-queues: $(VENV)/.stamp-test ## what a message costs RabbitMQ in classic and quorum queues, on one node and three
+	PYTHONPATH=tests $(BIN)/python benchmarks/queues.py
+
+bench-scale: $(VENV)/.stamp-program ## 1,000 GPU workers and a billion pages: what each part of a cluster has to do then
+	$(BIN)/python benchmarks/scale.py
 
 bench-bulk: $(VENV)/.stamp-test ## time and memory of publishing and downloading 20,000 pages
 	$(BIN)/python benchmarks/bulk.py

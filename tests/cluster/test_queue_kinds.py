@@ -99,7 +99,7 @@ def test_a_worker_serves_quorum_queues_as_it_does_classic_ones(cluster: TestClus
         for number in range(200):
             broker.publish("s1", page(number, "s1", "s2", "out"), priority=number % 2)
     with worker(cluster, tmp_path, "s1", "s2"):
-        until(lambda: waiting(cluster, "out") >= 200)
+        until(lambda: waiting(cluster, "out") >= 200, 120)
     with cluster.client() as client, cluster.broker(prefetch=1000) as broker:
         restore_queues(client, broker)
         found = {}

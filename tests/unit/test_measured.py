@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pero_worker.coordinators.writebehind import next_pause
 from pero_worker.stage import Cost
 from pero_worker.wire.measured import Measured, decode_measured, encode_measured
 
@@ -71,3 +72,11 @@ def test_any_bytes_can_be_read(value: bytes) -> None:
 def test_nothing_takes_longer_than_can_be() -> None:
     value = json.dumps({"kinds": {"cpu": {"seconds": 9e14, "load_seconds": 9e14}}, "onward": {"a": 1e9}}).encode()
     assert decode_measured(value) == Measured(kinds={"cpu": Cost()})
+
+
+def test_what_stays_the_same_is_told_ever_more_rarely() -> None:
+    """Each time wakes the watchdog, and costs ZooKeeper four writes a worker."""
+    pauses = [pause := next_pause(1.0, is_urgent=True)]
+    pauses += [pause := next_pause(pause, is_urgent=False) for _ in range(5)]
+    assert pauses == [1, 2, 4, 8, 8, 8]
+    assert next_pause(pause, is_urgent=True) == 1

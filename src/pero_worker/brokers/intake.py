@@ -169,10 +169,11 @@ class Intake:
         self.channel.basic_get(queue, came)
 
     def _fit(self, queue: str) -> None:
-        """Makes the limits of the queue's consumers what may be in hand."""
+        """Makes the limits of the queue's consumers what may be in hand, as far as none has to end that has some."""
         kept, total = [], 0
+        working = set(self._in_hand.values())
         for consumer in self._consumed.get(queue, ()):
-            if 0 < consumer.messages <= self._messages - total:
+            if consumer.tag in working or consumer.messages <= self._messages - total:
                 kept.append(consumer)
                 total += consumer.messages
         self._keep(queue, kept)

@@ -27,6 +27,8 @@ class RabbitQueues:
             access, prefetch=prefetch, on_arrival=self._arrive, on_connected=self._begin_connection
         )
         self._registered: Registered = lambda _queue: None
+        self._asked_for: set[str] = set()
+        """Queues of which it is known what kind they are."""
 
     def restore_by(self, registered: Registered) -> None:
         """From now on, queues that are missing though they ought to be there are made where that is noticed: those of a
@@ -82,9 +84,11 @@ class RabbitQueues:
             act()
 
     def _some_are_quorum(self, queues: Sequence[str]) -> bool:
-        """As far as it is known: of one of which it is not, RabbitMQ says so."""
+        """As far as it is known, and of each but once: what is not known, or changes, RabbitMQ says."""
+        new = [queue for queue in queues if queue not in self._asked_for]
+        self._asked_for.update(new)
         with suppress(TransientError):
-            return any(self._registered(queue) is QueueKind.QUORUM for queue in queues)
+            return any(self._registered(queue) is QueueKind.QUORUM for queue in new)
         return False
 
     def _restore_some(self, missing: Sequence[str], queues: Sequence[str]) -> bool:

@@ -1,7 +1,8 @@
 """What a worker reports to ZooKeeper: kept here, and written by a thread, the latest state only.
 
 A worker goes on while ZooKeeper is away; what it reports meanwhile is written when ZooKeeper is back. What the watchdog
-acts on is written at once; that pages are being done, and how long they took, once a second: each write wakes it.
+acts on is written at once; that pages are being done, and how long they took, after a second, and while nothing else
+changes ever more rarely: each write wakes it, and a thousand workers of a stage write to the same nodes.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ _MAX_REASON_LENGTH = 500
 _MAX_MESSAGE_LENGTH = 4000
 """Characters."""
 _RETRY_AFTER_SECONDS = 0.2
-_PAGES_EVERY_SECONDS = 1.0
-"""How often it is written down that pages are being done."""
+_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 1.0, 8.0
+"""Between two times that it is written down that pages are being done."""
 _PAUSE_SECONDS = 5.0
 """After an error that nobody foresaw."""
 _CLOSE_TIMEOUT_SECONDS = 5.0
@@ -165,13 +166,15 @@ class WriteBehind:
 
     def _keep_writing(self) -> None:
         next_at = self._clock.monotonic()
+        pause = _FIRST_PAUSE_SECONDS
         while not self._closed.is_set() and not self._silenced:
             self._behind.wait()
             # The first page after a pause is told of at once, those that follow together.
-            self._urgent.wait(max(0.0, next_at - self._clock.monotonic()))
+            is_urgent = self._urgent.wait(max(0.0, next_at - self._clock.monotonic()))
             self._behind.clear()
             self._urgent.clear()
-            next_at = self._clock.monotonic() + _PAGES_EVERY_SECONDS
+            pause = next_pause(pause, is_urgent=is_urgent)
+            next_at = self._clock.monotonic() + pause
             if self._closed.is_set() or not self._client.connected:
                 continue
             try:
@@ -220,3 +223,9 @@ class WriteBehind:
             suspects.end(self._client, page, survived=survived)
             with self._lock:
                 del self._cleared[0]
+
+
+def next_pause(pause: float, *, is_urgent: bool) -> float:
+    """Seconds after which it is written down once more that pages are being done; from the start when something else
+    was."""
+    return _FIRST_PAUSE_SECONDS if is_urgent else min(2 * pause, _LAST_PAUSE_SECONDS)
