@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_policy import planned, stage, worker
+from unit.test_policy import planned, stage, worker
 
 from pero_worker.stage import Cost
 from pero_worker.watchdog.policy import PlanRule, Tuning, plan
