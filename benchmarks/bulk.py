@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pero_worker.servers.local import LocalServers
+from pero_worker.servers.local import LocalServers, ended_by_signal
 
 DUMMY = "[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\n"
 LARGE = 4500
@@ -101,4 +101,5 @@ def run(*command: str) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    main()
+    with ended_by_signal():
+        main()

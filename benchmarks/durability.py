@@ -23,7 +23,7 @@ from pero_worker.cluster.settings import cluster_access, options_in, read_settin
 from pero_worker.formats import pagexml
 from pero_worker.page import Line, Page, Region
 from pero_worker.request import Payload, Request, StageLog, StageStatus
-from pero_worker.servers.local import Addresses, LocalServers
+from pero_worker.servers.local import Addresses, LocalServers, ended_by_signal
 from pero_worker.wire.requests import encode_request
 from pero_worker.wire.servers import parse_server
 
@@ -31,7 +31,7 @@ TIMED = """
 import atexit, json, os, sys, time
 from pero_worker.jobs.report import Report
 from pero_worker.jobs.claims import Claims
-from pero_worker.cluster.pages.requestfolders import RequestFolders
+from pero_worker.cluster.pages.download import _Download
 spent = {"seconds": 0.0, "commits": 0}
 begun = time.perf_counter()
 def timed(kind, name):
@@ -44,7 +44,7 @@ def timed(kind, name):
             spent["seconds"] += time.perf_counter() - start
             spent["commits"] += 1
     setattr(kind, name, measured)
-timed(Report, "commit"); timed(Claims, "sync"); timed(RequestFolders, "commit")
+timed(Report, "commit"); timed(Claims, "sync"); timed(_Download, "_end_commit")
 def tell():
     spent["all"] = time.perf_counter() - begun
     open(os.environ["TIMES"], "w").write(json.dumps(spent))
@@ -125,4 +125,5 @@ def fill(addresses: Addresses, queue: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ended_by_signal():
+        main()

@@ -32,7 +32,7 @@ from pero_worker.cluster.registry.workers import read_workers
 from pero_worker.cluster.settings import cluster_access, options_in, read_settings
 from pero_worker.coordinators.session import session
 from pero_worker.request import Payload, Request
-from pero_worker.servers.local import Addresses, LocalServers
+from pero_worker.servers.local import Addresses, LocalServers, ended_by_signal
 from pero_worker.wire.requests import encode_request
 from pero_worker.wire.servers import parse_server
 from pero_worker.wire.tree import TREE
@@ -252,4 +252,5 @@ def empty(broker: RabbitBroker, queue: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ended_by_signal():
+        main()

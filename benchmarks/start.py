@@ -28,7 +28,7 @@ from pero_worker.cluster.registry.servers import MQ, set_servers
 from pero_worker.cluster.registry.workers import assign, read_workers
 from pero_worker.cluster.settings import cluster_access, options_in, read_settings
 from pero_worker.coordinators.session import session
-from pero_worker.servers.local import LocalServers
+from pero_worker.servers.local import LocalServers, ended_by_signal
 from pero_worker.wire.servers import parse_server
 
 COMMANDS = ("--help", "--version", "pipelines", "engines", *(f"{name} --help" for name in (
@@ -170,4 +170,5 @@ if __name__ == "__main__":
     if "commands" in wanted:
         commands()
     if "idle" in wanted:
-        idle()
+        with ended_by_signal():
+            idle()

@@ -33,6 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
     also when this run is a job in the background."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
+        # As Ctrl-C: what tests began, servers above all, does not go on without them.
+        signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", returncode=128 + signal.SIGTERM))
         os.environ[SERVERS] = tempfile.mkdtemp(prefix="pero-servers-")
         # Where commands would find the cluster that whoever runs the tests has started.
         os.environ["XDG_STATE_HOME"] = str(Path(os.environ[SERVERS]) / "state")

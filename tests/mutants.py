@@ -22,7 +22,7 @@ MODULES = {
     "jobs/outputs.py": ("test_output_folder", "test_report_outputs", "test_confined", "test_result_places"),
     "worker/holding.py": ("test_worker",),
     "models/unpack.py": ("test_unpack", "test_unpack_pipelines"),
-    "watchdog/policy.py": ("test_policy", "test_simulate"),
+    "watchdog/policy.py": ("test_policy", "test_policy_reasons"),
     "watchdog/board.py": ("test_policy", "test_simulate"),
     "worker/steps.py": ("test_worker",),
     "worker/loop.py": ("test_worker",),

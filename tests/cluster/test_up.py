@@ -5,6 +5,7 @@ from __future__ import annotations
 import ftplib
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster.test_workers import until
 
 from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
@@ -131,6 +133,19 @@ def test_servers_of_before_there_was_a_login_get_one(tmp_path: Path, state: str)
         assert [queue["name"] for queue in queues] == ["kept"]
     finally:
         servers.stop(wipe=True)
+
+
+def test_a_start_that_is_broken_off_leaves_no_server_behind(tmp_path: Path, state: str) -> None:
+    folder = tmp_path / "cluster"
+    process = subprocess.Popen([sys.executable, "-m", "pero_worker", "up", "--dir", str(folder)], env={**os.environ})
+    try:
+        until((folder / "rabbitmq/rabbitmq.pid").exists)
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+        assert not [name for name, daemon in LocalServers(folder)._daemons().items() if daemon.pid is not None]
+    finally:
+        process.kill()
+        LocalServers(folder).stop(wipe=True)
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

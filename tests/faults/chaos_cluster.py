@@ -26,6 +26,7 @@ from pero_worker.brokers.access import BrokerAccess
 from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.clock import SystemClock
 from pero_worker.cluster.registry.changes import StageChange, save_stage
+from pero_worker.cluster.registry.payloads import PayloadSettings, save_settings
 from pero_worker.cluster.registry.servers import FTP, MQ, set_servers
 from pero_worker.cluster.status import leader
 from pero_worker.coordinators.access import ZooKeeperAccess
@@ -34,12 +35,16 @@ from pero_worker.errors import ExitCode
 from pero_worker.servers.daemon import Daemon, answers, free_port
 from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.servers.zookeeper import ZooKeeperServer
+from pero_worker.stores.location import StoreAccess
+from pero_worker.stores.objects import ObjectStore
 from pero_worker.wire.servers import Server
 
 WORKERS, WATCHDOGS = 2, 2
 TICK = 250
 """Milliseconds: ZooKeeper then ends a session after 5 s at most."""
 HEARTBEAT = 4
+PAYLOAD_BYTES = 1500
+"""Images and results from this size on lie in the payload store."""
 LONG_PAUSE = 14.0
 """Seconds: longer than RabbitMQ and ZooKeeper wait for a sign of life."""
 ENDING = 120.0
@@ -77,11 +82,14 @@ class ClusterUnderFire:
         self.zookeeper = ZooKeeperServer.on_free_port(self.folder / "zookeeper", tick=TICK)
         self.store = Daemon(name="ftp", folder=self.folder / "ftp")
         self.store_port = free_port()
+        self.payloads = Daemon(name="payloads", folder=self.folder / "payloads")
+        self.payload_port = free_port()
         self.results = self.folder / "results"
         self.versions = 1
         self.rabbit.start()
         self.zookeeper.start()
         self.start_store()
+        self.start_payloads()
         self.syncs = self.folder / "syncs"
         self.amqp, self.zk = Proxy(self.rabbit.port), Proxy(self.zookeeper.port)
         self.dogs = [Proxy(self.zookeeper.port) for _ in range(WATCHDOGS)]
@@ -112,6 +120,7 @@ class ClusterUnderFire:
             "watchdog that leads killed": self.kill_leader,
             "watchdog that leads cut from ZooKeeper": self.cut_leader_off,
             "model store away for 2 s, at a new version": self.stop_store,
+            "payload store away for 2 s": self.stop_payloads,
             "download killed": lambda: self.restart("download"),
             "power cut where results are written": self.cut_power,
             "worker's clock set back by 5 h": lambda: self.set_clock(self.any_worker(), -5),
@@ -126,6 +135,12 @@ class ClusterUnderFire:
         with self.connected() as (client, broker):
             set_servers(client, MQ, [f"127.0.0.1:{self.amqp.port}"])
             set_servers(client, FTP, [f"127.0.0.1:{self.store_port}"])
+            url = f"ftp://127.0.0.1:{self.payload_port}/farm"
+            store = ObjectStore(url, StoreAccess(user="pero", password="pero"))
+            store.prepare()
+            store.close()
+            # Of larger images and results; the others travel in messages beside them.
+            save_settings(client, PayloadSettings(url=url, min_bytes=PAYLOAD_BYTES, outputs=("out",)))
             for name, config in self.pipeline.stages.items():
                 change = StageChange(config=config, archive=f"/{name}.zip", version="1")
                 save_stage(client, broker, name, change, SystemClock().now())
@@ -145,11 +160,12 @@ class ClusterUnderFire:
                 archive.writestr("note.txt", "a model")
                 for path in sorted(self.pipeline.directory.glob("*")):
                     archive.write(path, path.name)
-        options = ["--port", str(self.store_port), "--root", str(root), "--user", "pero"]
-        self.store.start(
-            [sys.executable, "-m", "pero_worker.servers.ftp", *options], {"PERO_WORKER_SERVER_PASSWORD": "pero"}
-        )
-        self.store.wait_until(lambda: answers(self.store_port))
+        start_ftp(self.store, self.store_port, root)
+
+    def start_payloads(self) -> None:
+        root = self.folder / "payloads" / "root"
+        root.mkdir(parents=True, exist_ok=True)
+        start_ftp(self.payloads, self.payload_port, root)
 
     @contextmanager
     def connected(self) -> Iterator[tuple[Any, RabbitBroker]]:
@@ -246,6 +262,7 @@ class ClusterUnderFire:
         for proxy in (self.amqp, self.zk, *self.dogs):
             proxy.close()
         self.store.stop(signal.SIGKILL)
+        self.payloads.stop(signal.SIGKILL)
         self.rabbit.stop(signal.SIGKILL)
         self.zookeeper.stop(signal.SIGKILL)
 
@@ -350,6 +367,11 @@ class ClusterUnderFire:
         time.sleep(2)
         self.start_store()
 
+    def stop_payloads(self) -> None:
+        self.payloads.stop(signal.SIGKILL)
+        time.sleep(2)
+        self.start_payloads()
+
     def cut_power(self) -> None:
         """Where the results are: what was not synced is gone, a half of it by chance."""
         self.members["download"].expected = True
@@ -399,6 +421,12 @@ class ClusterUnderFire:
         if status != ExitCode.OUTPUT:
             self.surprises.append(f"download ended with {status} on a full disk")
         self.start("download")
+
+
+def start_ftp(daemon: Daemon, port: int, root: Path) -> None:
+    options = ["--port", str(port), "--root", str(root), "--user", "pero"]
+    daemon.start([sys.executable, "-m", "pero_worker.servers.ftp", *options], {"PERO_WORKER_SERVER_PASSWORD": "pero"})
+    daemon.wait_until(lambda: answers(port))
 
 
 def children(pid: int) -> list[int]:

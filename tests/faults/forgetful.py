@@ -8,7 +8,11 @@ import os
 import random
 import stat
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from pero_worker.jobs.wholesync import WholeSync
 
 _guard = threading.Lock()
 
@@ -31,18 +35,36 @@ def note_syncs(log: Path) -> None:
                 line = {"file": before.st_ino, "bytes": before.st_size}
             os.write(descriptor, json.dumps(line).encode() + b"\n")
 
+    def sync_all(disk: WholeSync) -> bool:
+        root = Path(f"/proc/self/fd/{disk._descriptor}").resolve()
+        before = list(_state(root))
+        if not real_whole(disk):
+            return False
+        with _guard:
+            for line in before:
+                if "folder" in line:
+                    names = set(line["came"])
+                    line["went"] = sorted(known.get(line["folder"], set()) - names)
+                    known[line["folder"]] = names
+            os.write(descriptor, b"".join(json.dumps(line).encode() + b"\n" for line in before))
+        return True
+
     os.fsync = fsync  # type: ignore[assignment]
+    real_whole, WholeSync.sync = WholeSync.sync, sync_all  # type: ignore[method-assign,assignment]
 
 
 def note_all(root: Path, log: Path) -> None:
     """`log` begins with what is there: it has long reached the disk."""
     with log.open("w") as stream:
-        for folder, folders, files in os.walk(root):
-            line = {"folder": Path(folder).stat().st_ino, "came": [*folders, *files], "went": []}
-            stream.write(json.dumps(line) + "\n")
-            for name in files:
-                found = os.lstat(Path(folder) / name)
-                stream.write(json.dumps({"file": found.st_ino, "bytes": found.st_size}) + "\n")
+        stream.writelines(json.dumps(line) + "\n" for line in _state(root))
+
+
+def _state(root: Path) -> Iterator[dict[str, Any]]:
+    for folder, folders, files in os.walk(root):
+        yield {"folder": Path(folder).stat().st_ino, "came": [*folders, *files], "went": []}
+        for name in files:
+            found = os.lstat(Path(folder) / name)
+            yield {"file": found.st_ino, "bytes": found.st_size}
 
 
 def cut_power(root: Path, log: Path, chance: random.Random) -> int:

@@ -31,6 +31,7 @@ from pero_worker.inputs.discover import discover
 from pero_worker.jobs.options import RunOptions
 from pero_worker.jobs.outputs import OutputFolder
 from pero_worker.jobs.run import run
+from pero_worker.jobs.wholesync import WholeSync
 from pero_worker.jobs.workforce import PageOutcome
 from pero_worker.wire.requests import encode_request
 from pero_worker.work import Delivery, QueueState
@@ -41,8 +42,12 @@ World = dict[str, bytes]
 class Disk:
     """What is on the disk below `root` for sure, by the calls that were made; `root`'s parent is there already."""
 
-    def __init__(self, root: Path, check: Callable[[World], None], patch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, root: Path, check: Callable[[World], None], patch: pytest.MonkeyPatch, *, whole: bool = False
+    ) -> None:
+        """`whole`: it can be synced in one go."""
         self.root = root
+        self.synced_whole = 0
         self._check = check
         self._contents: dict[int, bytes] = {}
         self._names: dict[int, dict[str, int]] = {}
@@ -51,6 +56,7 @@ class Disk:
         for name in ("rename", "replace", "mkdir", "unlink", "rmdir"):
             patch.setattr(os, name, self._watched(getattr(os, name)))
         patch.setattr(os, "fsync", self._fsync)
+        patch.setattr(WholeSync, "sync", lambda _disk: whole and self._sync_all())
         patch.setattr(os, "open", self._opening(os.open))
 
     def _watched(self, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,6 +92,17 @@ class Disk:
             else:
                 self._contents[found.st_ino] = path.read_bytes()
             self.look()
+
+    def _sync_all(self) -> bool:
+        with self._guard:
+            for path in (self.root, *self.root.rglob("*")):
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    self._fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+            self.synced_whole += 1
+        return True
 
     def look(self) -> None:
         """Looks at both worlds."""
@@ -187,14 +204,14 @@ class Broker(MemoryBroker):
         pass
 
 
-@pytest.mark.parametrize("layout", ["tree", "requests"])
-def test_a_download(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("layout", "whole"), [("tree", False), ("requests", False), ("requests", True)])
+def test_a_download(layout: str, whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     promises = Promises()
     pages = [f"p{number}" for number in range(40)]
     broker = Broker(promises, pages)
     with monkeypatch.context() as patch:
         check = promises.check_report if layout == "tree" else promises.check_folders
-        disk = Disk(tmp_path / "deep" / "out", check, patch)
+        disk = Disk(tmp_path / "deep" / "out", check, patch, whole=whole)
         writer: Layout
         if layout == "tree":
             writer = ResultTree(OutputFolder(disk.root), ("page",), SystemClock())
@@ -212,6 +229,7 @@ def test_a_download(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             )
         disk.look()
     assert promises.acknowledged == pages and disk.calls > 40
+    assert (disk.synced_whole > 0) is whole
     assert promises.broken == []
 
 

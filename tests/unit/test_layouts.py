@@ -61,7 +61,7 @@ def test_a_second_delivery_is_recognised(tmp_path: Path) -> None:
     with closing(RequestFolders(tmp_path)) as layout:
         assert layout.write(REQUEST, b"")
         assert not layout.write(REQUEST, b""), "not committed yet"
-        layout.commit()
+        layout.seal()()
         assert not layout.write(REQUEST, b"")
     before = files(tmp_path)
     with closing(RequestFolders(tmp_path)) as again:

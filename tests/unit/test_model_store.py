@@ -8,6 +8,7 @@ import io
 import os
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -69,7 +70,7 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def names(tmp_path: Path) -> list[str]:
-    return sorted(path.name for path in (tmp_path / "cache").glob("*/*") if path.suffix != ".lock")
+    return sorted(path.name for path in (tmp_path / "cache").glob("*/*") if path.suffix not in {".lock", ".sha256"})
 
 
 def test_a_stage_without_archive_is_its_configuration(store: ArchiveStore, tmp_path: Path) -> None:
@@ -197,7 +198,9 @@ def test_what_a_crash_left_is_removed_at_the_next_start(store: ArchiveStore, tmp
     store.close()
     opened(tmp_path)
     assert names(tmp_path) == [finished.name]
-    assert sorted(path.name for path in place.iterdir()) == sorted([finished.name, f"{finished.name}.lock"])
+    assert {path.name for path in place.iterdir()} == {
+        f"{finished.name}{suffix}" for suffix in ("", ".lock", ".sha256")
+    }
 
 
 def test_a_crash_while_making_is_made_good(tmp_path: Path) -> None:
@@ -289,6 +292,50 @@ def test_what_another_user_laid_into_the_cache_is_not_used(
     folder.symlink_to(moved)
     with pytest.raises(StageError, match="belongs to another user"):
         store.directory(stage)
+
+
+@pytest.mark.parametrize("damage", ["other bytes", "gone", "a link", "no digests", "strange digests"])
+def test_what_was_changed_in_the_cache_is_made_again(
+    store: ArchiveStore, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage(name="ocr", version="1", config="x=1", archive=packed(tmp_path / "a.tar.gz", {"m.pt": "weights"}))
+    folder = store.directory(stage)
+    store.close()
+    model, was = folder / "m.pt", (folder / "m.pt").stat()
+    [digests] = folder.parent.glob("*.sha256")
+    match damage:
+        case "other bytes":
+            model.write_text("WEIGHTS")
+            os.utime(model, ns=(was.st_atime_ns, was.st_mtime_ns))
+        case "gone":
+            model.unlink()
+        case "a link":
+            model.unlink()
+            model.symlink_to("/etc/hostname")
+        case "no digests":
+            digests.unlink()
+        case "strange digests":
+            digests.write_text("[" * 100_000)
+    (folder / "notes of a plugin").write_text("may come")
+    with opened_again(tmp_path) as again:
+        assert (again.directory(stage) / "m.pt").read_text() == "weights"
+        assert "is made again" in caplog.text
+        caplog.clear()
+        (folder / "notes of a plugin").write_text("may come")
+        again.directory(stage)
+        assert caplog.text == ""
+    assert [path.suffix for path in sorted(folder.parent.iterdir())] == ["", ".lock", ".sha256"]
+
+
+def test_what_was_changed_in_the_cache_and_is_in_use_is_refused(store: ArchiveStore, tmp_path: Path) -> None:
+    stage = Stage(name="ocr", version="1", config="x=1", archive=packed(tmp_path / "a.tar.gz", {"m.pt": "weights"}))
+    (store.directory(stage) / "m.pt").write_text("WEIGHTS")
+    with opened_again(tmp_path) as again, pytest.raises(StageError, match="not what was unpacked"):
+        again.directory(stage)
+
+
+def opened_again(tmp_path: Path) -> closing[ArchiveStore]:
+    return closing(opened(tmp_path))
 
 
 def test_a_cache_that_cannot_be_written_is_transient(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pero_worker.engines.pero.ink import Ink, snapped
+from pero_worker.engines.pero.ink import Ink, percentiles, snapped
 from pero_worker.engines.pero.words import Frames, Rails, words_of
 from pero_worker.page import Word
 
@@ -165,3 +165,18 @@ def test_a_letter_that_is_told_beyond_its_ink_keeps_its_edges() -> None:
 @pytest.mark.parametrize("crop", [crop_of(), np.zeros((40, 50, 3), np.uint8), np.zeros((1, 4, 3), np.uint8)])
 def test_paper_without_ink_moves_no_edge(crop: np.ndarray) -> None:
     assert Ink.of(crop) is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 40, 1001])
+@pytest.mark.parametrize("levels", [1, 3, 256])
+def test_percentiles_of_bytes_are_those_of_numpy(size: int, levels: int) -> None:
+    grey = np.random.default_rng(size).integers(0, levels, (size, 3), dtype=np.uint8)
+    expected = np.percentile(grey, [0, 2, 50, 75, 100])
+    assert percentiles(grey, (0, 2, 50, 75, 100)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_boxes_of_words_follow_their_line_and_end_with_the_page() -> None:
+    rails = Rails(top=np.array([[0.0, 10], [100, 30], [200, 10]]), bottom=np.array([[0.0, 50], [100, 70], [200, 50]]))
+    first, second = rails.boxes(np.array([[0.0, 0.5], [0.25, 1.5]]), 150, 60)
+    assert first == ((0, 10), (100, 30), (100, 60), (0, 50))
+    assert second == ((50, 20), (150, 10), (150, 50), (50, 60))

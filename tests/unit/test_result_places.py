@@ -75,7 +75,7 @@ def test_downloads_of_folders_share_a_folder_with_all_others(tmp_path: Path) -> 
             with closing(RequestFolders(tmp_path)) as second:
                 assert second.write(replace(REQUEST, uuid="other"), b"")
                 assert second.write(REQUEST, b""), "who is sooner is not known yet"
-            first.commit()
+            first.seal()()
         run.commit()
         assert run.job_id == job
     assert {path.split("/")[0] for path in files(tmp_path)} == {"abc", "other", "a.txt"}
@@ -91,7 +91,7 @@ def test_a_file_and_a_folder_of_the_same_name(first: str, tmp_path: Path) -> Non
     with tree(tmp_path) as results:
         assert results.write(requested(first, "1"), b"")
         assert results.write(requested(second, "2"), b""), "in the same group"
-        results.commit()
+        results.seal()()
         assert results.write(requested("c", "3"), b"")
     with tree(tmp_path) as results:
         assert results.write(requested(f"{first}.page.xml/x", "4"), b""), "in a later one"
@@ -424,7 +424,7 @@ def test_a_result_from_a_cluster_is_not_written_over_somebody_elses_file(tmp_pat
     (tmp_path / "box/a.page.xml").write_text("by hand")
     with tree(tmp_path) as results:
         assert results.write(requested("box/a", "p1"), b"")
-        results.commit()
+        results.seal()()
     assert (tmp_path / "box/a.page.xml").read_text() == "by hand"
     assert (tmp_path / "box/a_p1.page.xml").is_file()
     assert not (tmp_path / ".pero-worker/begun").exists()
@@ -444,5 +444,5 @@ def test_what_a_crashed_download_left_is_written_anew(tmp_path: Path, monkeypatc
     assert (tmp_path / "box/a.page.xml").is_file()
     with tree(tmp_path) as again:
         assert again.write(requested("box/a", "p1"), b"")
-        again.commit()
+        again.seal()()
     assert set(files(tmp_path)) == {"box/a.page.xml", "report.jsonl"}

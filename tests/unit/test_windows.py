@@ -28,6 +28,22 @@ def after(seconds: float, size: int = 1000, pages: int = 1000) -> int:
     return ahead.messages
 
 
+def test_where_contents_are_fetched_one_more_is_in_hand() -> None:
+    """The next page's, while the engine has this one; not where a page takes so long that others could do it."""
+    for seconds, fetched, messages, patience in (
+        (0.5, True, 2, 1.0),
+        (0.5, False, 1, 0.25),
+        (3.0, True, 1, 0.25),
+        (0.01, True, 11, 0.25),
+    ):
+        ahead = Ahead()
+        for _ in range(10):
+            ahead.took(seconds, 1000, fetched=fetched)
+        assert (ahead.messages, ahead.patience) == (messages, patience)
+    ahead.took(0.5, 2 * MOST_BYTES, fetched=True)
+    assert ahead.messages == 1
+
+
 def test_what_is_taken_ahead_is_done_in_a_moment() -> None:
     assert Ahead().messages == 1
     assert after(0.0001) == MOST_MESSAGES

@@ -86,6 +86,9 @@ def gateway(
         float, typer.Option(min=0, help="Seconds that a worker may be silent that leased a job.")
     ] = 300,
     lease_grace: Annotated[float, typer.Option(min=0, help="Seconds after that, before another gets the job.")] = 10,
+    client_timeout: Annotated[
+        float, typer.Option(min=1, help="Give up clients that stop in the middle of a request.", metavar="SECONDS")
+    ] = 60.0,
     instance_timeout: Annotated[
         float, typer.Option(min=1, help="Seconds until pages of another gateway are taken over that fell silent.")
     ] = 30,
@@ -130,6 +133,7 @@ def gateway(
         max_upload=max_upload * 1_000_000,
         lease_seconds=lease_seconds,
         lease_grace=lease_grace,
+        client_timeout=client_timeout,
         instance_timeout=instance_timeout,
         retention_days=retention_days,
         legacy_strict=legacy_strict,

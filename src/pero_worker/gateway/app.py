@@ -21,6 +21,7 @@ from pero_worker.gateway.legacy import user as legacy_user
 from pero_worker.gateway.legacy import worker as legacy_worker
 from pero_worker.gateway.methods import Heads, Methods
 from pero_worker.gateway.middleware import BodyLimit, Paths, RequestLog
+from pero_worker.gateway.patience import BodyPatience
 from pero_worker.gateway.v1 import admin, engines, events, files, jobs, leases, pages, results, uploads, usage, webhooks
 from pero_worker.gateway.v1.described import describe
 
@@ -59,6 +60,7 @@ def make_app(gateway: Gateway) -> FastAPI:
     app.add_exception_handler(OutputError, _output_error)
     app.add_exception_handler(Exception, _bug)
     app.add_middleware(BodyLimit, limit=gateway.settings.max_json)
+    app.add_middleware(BodyPatience, seconds=gateway.settings.client_timeout)
     app.add_middleware(Heads)
     app.add_middleware(Paths)
     app.add_middleware(RequestLog, enabled=gateway.settings.request_log, traces=gateway.traces)

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import unquote
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
@@ -21,6 +22,7 @@ _MAX_HEADER = 16_384
 _MAX_PARTS = 100
 _OVERHEAD = 65_536
 """What boundaries, headers and small fields may add to a file."""
+_EXTENDED_NAME = re.compile(r"""(?i);\s*filename\*\s*=\s*([\w-]{1,40})'[\w-]{0,40}'([^\s;"']+)""")
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]{44}):")
 
 
@@ -63,7 +65,7 @@ async def receive_part(request: Request, target: Path, *, limit: int, field_name
             async for chunk in pieces(request, limit + _OVERHEAD):
                 parser.write(chunk)
             parser.finalize()
-    except MultipartParseError as error:
+    except FormParserError as error:
         raise ApiError(422, "REQUEST_VALIDATION_ERROR", "The multipart body is damaged.") from error
     except OSError as error:
         raise OutputError(f"cannot store an upload: {error.strerror}") from error
@@ -130,6 +132,17 @@ def _check_digest(request: Request, sha256: str) -> None:
         raise ApiError(400, "DIGEST_MISMATCH", "The file is not what Content-Digest says: it was damaged on its way.")
 
 
+def _extended_name(header: bytes) -> str | None:
+    """A name that is only there as RFC 5987 writes it, as older Python clients do with names beyond ASCII."""
+    found = _EXTENDED_NAME.search(header.decode("latin-1"))
+    if found is None:
+        return None
+    try:
+        return unquote(found[2], encoding=found[1], errors="replace")
+    except LookupError:  # There is no such encoding.
+        return None
+
+
 class _FileReader:
     """Callbacks for the multipart parser: one part goes to a file, others are passed over."""
 
@@ -184,12 +197,13 @@ class _FileReader:
         self._part.name = self._part.value = b""
 
     def _headers(self) -> None:
-        _, options = parse_options_header(self._part.headers.get(b"content-disposition", b""))
+        header = self._part.headers.get(b"content-disposition", b"")
+        _, options = parse_options_header(header)
         self._part.wanted = not self.found and options.get(b"name") == self._wanted
         if self._part.wanted:
             self.found = True
             filename = options.get(b"filename")
-            self._filename = filename.decode("utf-8", "replace") if filename is not None else None
+            self._filename = filename.decode("utf-8", "replace") if filename is not None else _extended_name(header)
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if not self._part.wanted:

@@ -27,6 +27,7 @@ from pero_worker.gateway.fetching import PageFetcher
 from pero_worker.gateway.housekeeping import Housekeeper
 from pero_worker.gateway.outbound import Outbound
 from pero_worker.gateway.overview import NoOverview, Overview, Watching
+from pero_worker.gateway.patience import patient_protocol
 from pero_worker.gateway.settings import GatewaySettings
 from pero_worker.gateway.traces import open_traces
 from pero_worker.gateway.webhooks import WebhookSender
@@ -86,6 +87,7 @@ def _run(gateway: Gateway, listener: socket.socket, listening: Callable[[str], N
     settings = gateway.settings
     config = uvicorn.Config(
         make_app(gateway),
+        http=patient_protocol(settings.client_timeout),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -44,6 +44,8 @@ class GatewaySettings:
     """After another gateway's last sign of life, before its pages are taken over."""
     resend_after: float = 3600.0
     """After a page went to a cluster, before it is sent again."""
+    client_timeout: float = 60.0
+    """After the last byte of a request that is not whole, before its client is given up."""
     request_log: bool = True
     """Whether each request is a line of the log."""
     allowed_hosts: frozenset[str] = frozenset()

@@ -12,9 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from pero_worker.jobs.wholesync import WholeSync
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 """What file systems say that cannot sync a folder, and need not."""
+_WORTH_WHOLE = 32
+"""Files; for fewer it is not worth it to have the whole file system written."""
 _SYNCS_AT_ONCE = 16
 """A file system writes what is asked for at the same time in one go."""
 
@@ -30,6 +34,7 @@ class ConfinedFolder:
         make_folders(path)
         self.path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._whole = WholeSync(self._descriptor)
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -121,6 +126,13 @@ class ConfinedFolder:
     def remove_if_empty(self, parts: Sequence[str]) -> None:
         with suppress(OSError), self.opened(parts[:-1]) as folder:
             os.rmdir(parts[-1], dir_fd=folder)
+
+    def sync_all(self, files: Iterable[Sequence[str]], folders: Iterable[Sequence[str]]) -> None:
+        """Returns when the contents of `files`, and the names in `folders`, are on the disk."""
+        wanted = list(files)
+        if len(wanted) < _WORTH_WHOLE or not self._whole.sync():
+            self.sync_files(wanted)
+            self.sync_folders(folders)
 
     def sync_files(self, files: Iterable[Sequence[str]]) -> None:
         """Returns when the contents of `files` are on the disk."""

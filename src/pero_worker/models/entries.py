@@ -1,12 +1,15 @@
 """Cache entries that processes of one machine share: folders that appear whole, and stay while somebody uses them.
 
 Beside the folder KEY lie KEY.lock, held shared by every user and exclusively by whoever makes or removes the entry,
-and KEY.tmp, whatever is being made or removed. The lock file's modification time is the time of the last use.
+KEY.tmp, whatever is being made or removed, and KEY.sha256, what the files were when they were made. The lock file's
+modification time is the time of the last use.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import shutil
 import stat
@@ -51,6 +54,10 @@ class Entry:
         return self.place / f"{self.key}.lock"
 
     @property
+    def _digests(self) -> Path:
+        return self.place / f"{self.key}.sha256"
+
+    @property
     def _temporary(self) -> Path:
         return self.place / f"{self.key}.tmp"
 
@@ -72,6 +79,14 @@ class Entry:
         made = self.folder.lstat()
         return stat.S_ISDIR(made.st_mode) and made.st_uid in {os.geteuid(), 0} and not made.st_mode & stat.S_IWOTH
 
+    def is_as_made(self) -> bool:
+        """Whether every file is what it was when the entry was made; others may have come."""
+        try:
+            made = json.loads(self._digests.read_bytes())
+            return isinstance(made, dict) and made == {name: _digest(self.folder / name) for name in made}
+        except (OSError, ValueError, RecursionError):
+            return False
+
     def remove_unused(self) -> bool:
         """Removes the entry with its lock; False when it is in use."""
         try:
@@ -84,6 +99,7 @@ class Entry:
                 # At once, so that a crash leaves no half of a folder under its name.
                 self.folder.rename(self._temporary)
                 self._drop_temporary()
+            self._digests.unlink(missing_ok=True)
             self._lock_file.unlink(missing_ok=True)
         return True
 
@@ -118,6 +134,10 @@ class Entry:
         self._temporary.mkdir()
         try:
             finished = make(self._temporary)
+            files = (path for path in finished.rglob("*") if path.is_file() and not path.is_symlink())
+            digests = {path.relative_to(finished).as_posix(): _digest(path) for path in files}
+            self._digests.write_text(json.dumps(digests))
+            _flush(self._digests)
             for path in (*finished.rglob("*"), finished):
                 _flush(path)
             finished.rename(self.folder)
@@ -148,6 +168,11 @@ class Entry:
 def entries(cache: Path) -> list[Entry]:
     """All entries in the folders of `cache`, unfinished ones too."""
     return [Entry(place=lock.parent, key=lock.name.removesuffix(".lock")) for lock in sorted(cache.glob("*/*.lock"))]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -72,7 +72,7 @@ class ArchiveStore:
             )
         entry = Entry(place=self._cache / _folder_name(stage.name), key=_key(stage))
         try:
-            hold = entry.hold(lambda folder: self._make(stage, folder))
+            hold = self._held(entry, stage)
             hold.touch(self._clock.now().timestamp())
         except OSError as error:
             raise TransientError(f"cannot write the model cache {self._cache}: {error.strerror}") from error
@@ -91,6 +91,20 @@ class ArchiveStore:
             except TransientError as error:
                 logger.warning("%s", error)
         return entry.folder
+
+    def _held(self, entry: Entry, stage: Stage) -> Hold:
+        """The entry as it was made. What was changed in it since is made again. OSError."""
+        hold = entry.hold(lambda folder: self._make(stage, folder))
+        if not entry.is_private() or entry.is_as_made():
+            return hold
+        hold.release()
+        if not entry.remove_unused():
+            raise StageError(
+                f"{entry.folder} is not what was unpacked there any more, and another worker uses it: stop the workers "
+                "of this machine, and remove it"
+            )
+        logger.warning("%s is not what was unpacked there any more: it is made again", entry.folder)
+        return entry.hold(lambda folder: self._make(stage, folder))
 
     def release(self, stage: str) -> None:
         """The folder of the stage so named is not used here any more."""

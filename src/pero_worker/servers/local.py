@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import sys
+import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,23 @@ from pero_worker.servers.zookeeper import ZooKeeperServer
 
 USER = "pero"
 """Name of the one login, whose password is made up: everybody on the machine can reach the ports."""
+
+
+@contextmanager
+def ended_by_signal() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that what it began is cleaned up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Signals are not for us.
+        return
+
+    def end(_number: int, _frame: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +82,16 @@ class LocalServers:
             raise UsageError("the FTP server for models is not installed: pip install 'pero-worker[servers]'")
         # Pages and models lie in it.
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _alone():
-            return self._start()
+        with _alone(), ended_by_signal():
+            before = [name for name, daemon in self._daemons().items() if daemon.pid is not None]
+            try:
+                return self._start()
+            except BaseException:
+                # What was begun and cannot be used is not left behind.
+                for name, daemon in self._daemons().items():
+                    if name not in before:
+                        daemon.stop(signal.SIGTERM)
+                raise
 
     def _start(self) -> Addresses:
         ports = self._ports()

@@ -144,9 +144,9 @@ class _Planner:
                 return self._move(worker, stage, kept, said("had_no_work"))
         return False
 
-    def _take_in_turn(self, stage: StageLoad) -> bool:
+    def _take_in_turn(self, stage: StageLoad) -> None:
         if stage.holders or not stage.view.waiting:
-            return False
+            return
         donors = [worker for group in self._busy.values() for worker in group[-self._tuning.max_candidates :]]
         donors = [worker for worker in donors if worker.may_hold(stage)]
         for worker in heapq.nsmallest(
@@ -156,8 +156,8 @@ class _Planner:
             beside = set(kept) == set(worker.holds)
             if beside or self._ripe(worker, stage):
                 self._busy[worker.holds].remove(worker)
-                return self._move(worker, stage, kept, said("can_hold_both" if beside else "turn_of_stage"))
-        return False
+                self._move(worker, stage, kept, said("can_hold_both" if beside else "turn_of_stage"))
+                return
 
     def _balance(self) -> None:
         """Workers that have work move from stages that are done early to stages that are done late."""

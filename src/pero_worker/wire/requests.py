@@ -55,6 +55,16 @@ def decode_request(body: bytes) -> Request:
     )
 
 
+def decode_waiting(body: bytes, queue: str) -> Request:
+    """A page that came from the queue of a stage. RequestError: as `decode_request`, or it does not belong there."""
+    request = decode_request(body)
+    if request.stage != queue:
+        raise RequestError(f"the request waits for stage {request.stage!r} but came from queue {queue!r}")
+    if len(request.stages) < 2:
+        raise RequestError(f"the request names no output queue after stage {request.stage!r}")
+    return request
+
+
 def encode_request(request: Request) -> bytes:
     message = pb.ProcessingRequest()
     _add(message, request.extra)

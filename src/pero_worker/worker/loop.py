@@ -14,7 +14,7 @@ from pero_worker.names import counted
 from pero_worker.ports import Assignments, Broker, ModelStore, Reports, Suspects
 from pero_worker.processes import RECYCLED, end_now
 from pero_worker.request import Payload, Request, StageLog, StageStatus
-from pero_worker.wire.requests import decode_request
+from pero_worker.wire.requests import decode_waiting
 from pero_worker.wire.tree import job_node
 from pero_worker.work import Delivery, WorkerStatus
 from pero_worker.worker.givingback import GivingBack
@@ -169,7 +169,7 @@ class Worker:
 
     def _handle(self, delivery: Delivery) -> None:
         try:
-            request = self._checked(delivery)
+            request = decode_waiting(delivery.body, delivery.queue)
         except RequestError as error:
             self._settle(delivery, partial(self._set_aside, delivery, str(error)))
             return
@@ -230,14 +230,6 @@ class Worker:
         self.has_lost_device |= isinstance(error, DeviceError)
         self._giving_back.give_back(delivery, error)
         self._trouble = error, status
-
-    def _checked(self, delivery: Delivery) -> Request:
-        request = decode_request(delivery.body)
-        if request.stage != delivery.queue:
-            raise RequestError(f"the request waits for stage {request.stage!r} but came from queue {delivery.queue!r}")
-        if len(request.stages) < 2:
-            raise RequestError(f"the request names no output queue after stage {request.stage!r}")
-        return request
 
     def _through_held_stages(self, page: PageInHand, delivery: Delivery) -> Request:
         """On from stage to stage without a trip through the broker, as long as the stages are held here."""

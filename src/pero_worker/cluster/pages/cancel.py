@@ -66,6 +66,8 @@ def _take_back(broker: RabbitBroker, delivery: Delivery, job: str, now: datetime
     if request.job != job or len(request.stages) < 2:
         return False
     cancelled = request.taken_back(_HOST, now)
+    # Nobody fetches what was to be read: whoever takes the page out has it removed.
+    cancelled = cancelled.with_results(tuple(payload for payload in cancelled.results if not payload.reference))
     try:
         broker.hand_on(delivery, cancelled.destination, encode_request(cancelled), request.priority)
     except RequestError as error:  # Its output queue is gone.

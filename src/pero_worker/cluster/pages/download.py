@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -46,8 +47,9 @@ class Layout(Protocol):
         """Writes the page's results, whole or not at all; None when they are there already. PageError: there is no
         place for them; OutputError: disk full."""
 
-    def commit(self) -> None:
-        """From here on what was written survives a power cut. OutputError."""
+    def seal(self) -> Callable[[], None]:
+        """Ends the group of what was written. It survives a power cut when what is returned has been called, which
+        another thread may do while the next group is written; that is sealed afterwards. OutputError."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -149,6 +151,8 @@ class _Download:
         self._keep_failed = keep_failed
         self._held: list[tuple[Delivery, Request, Written | None]] = []
         self._ahead = FetchAhead(broker)
+        self._disk = ThreadPoolExecutor(1, "disk")
+        self._on_way_to_disk: tuple[list[tuple[Delivery, Request, Written | None]], Future[None]] | None = None
 
     def run(self, clock: Clock, keep_running: bool, stopped: threading.Event, warn: Callable[[str], object]) -> None:
         away_since: float | None = None
@@ -168,16 +172,23 @@ class _Download:
                 else:
                     away_since = None
         finally:
-            self._commit()
+            try:
+                self._commit()
+            finally:
+                self._disk.shutdown()
 
     def _step(self) -> bool:
         """Takes one page, if there is one; whether there was."""
-        wait = _MOMENT_SECONDS if self._held else 1.0
+        wait = _MOMENT_SECONDS if self._held or self._on_way_to_disk else 1.0
         delivery = self._broker.get((self._queue,), f"download-{self._queue}"[:100], wait)
         if delivery is not None:
             self._take(delivery)
-        if delivery is None or len(self._held) >= _GROUP or len(self._held) >= self._ahead.pages:
-            self._commit()
+        if len(self._held) >= self._ahead.pages:
+            self._commit()  # No more come before these are acknowledged.
+        elif len(self._held) >= _GROUP or (delivery is None and self._held):
+            self._begin_commit()
+        elif delivery is None:
+            self._end_commit()
         return delivery is not None
 
     def _waits(self) -> bool:
@@ -212,15 +223,36 @@ class _Download:
         return self._keep_failed and request.failed and not request.cancelled
 
     def _commit(self) -> None:
+        self._begin_commit()
+        self._end_commit()
+
+    def _begin_commit(self) -> None:
+        """What is held goes to the disk, while the next pages are written."""
+        self._end_commit()
         held, self._held = self._held, []
         try:
-            self._layout.commit()
+            put_in_place = self._layout.seal()
         except BaseException:
-            for delivery, *_ in held:
-                self._broker.give_back(delivery)
+            self._give_back(held)
+            raise
+        self._on_way_to_disk = held, self._disk.submit(put_in_place)
+
+    def _end_commit(self) -> None:
+        """Waits for what is on its way to the disk."""
+        if self._on_way_to_disk is None:
+            return
+        (held, in_place), self._on_way_to_disk = self._on_way_to_disk, None
+        try:
+            in_place.result()
+        except BaseException:
+            self._give_back(held)
             raise
         for delivery, request, written in held:
             self._finish(delivery, request, written)
+
+    def _give_back(self, held: list[tuple[Delivery, Request, Written | None]]) -> None:
+        for delivery, *_ in held:
+            self._broker.give_back(delivery)
 
     def _finish(self, delivery: Delivery, request: Request, written: Written | None) -> None:
         """The page is on the disk."""

@@ -6,9 +6,10 @@ import errno
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -36,6 +37,8 @@ class RequestFolders:
     def __init__(self, folder: Path, *, save_message: bool = False) -> None:
         self._save_message = save_message
         self._drafts: dict[str, list[tuple[str, ...]]] = {}
+        self._sealed: dict[str, list[tuple[str, ...]]] = {}
+        """Drafts that are being put in place."""
         self._own: tuple[str, ...] = _DRAFTS
         self._path = folder
         try:
@@ -49,7 +52,7 @@ class RequestFolders:
         if not request.uuid:
             raise RequestError("the request has no id, so its results have no name")
         for name in self._names(request.uuid):
-            if name in self._drafts:
+            if name in self._drafts or name in self._sealed:
                 return None
             files = self._files(request, name, body)
             try:
@@ -63,22 +66,26 @@ class RequestFolders:
                     raise OutputError(f"cannot write {self._path / name}: {error.strerror or error}") from error
         raise PageError(f"{self._path} has no name left for request {request.uuid}", permanent=True)
 
-    def commit(self) -> None:
-        """What was written is in place, and survives a power cut."""
-        drafts, self._drafts = self._drafts, {}
+    def seal(self) -> Callable[[], None]:
+        """What was written is in place, and survives a power cut, when what is returned was called, in any thread."""
+        self._sealed, self._drafts = self._drafts, {}
+        return partial(self._put_all_in_place, self._sealed)
+
+    def _put_all_in_place(self, drafts: Mapping[str, Sequence[tuple[str, ...]]]) -> None:
         name = ""
         try:
-            self._folder.sync_files(file for draft in drafts.values() for file in draft)
-            self._folder.sync_folders((*self._own, name) for name in drafts)
+            files = (file for draft in drafts.values() for file in draft)
+            self._folder.sync_all(files, ((*self._own, name) for name in drafts))
             for name in drafts:
                 self._put_in_place(name)
             self._folder.sync_folders([()])
         except OSError as error:
             raise OutputError(f"cannot write {self._path / name}: {error.strerror or error}") from error
+        self._sealed = {}
 
     def close(self) -> None:
         try:
-            self.commit()
+            self.seal()()
         finally:
             self._folder.remove_tree(self._own)
             for parts in (_DRAFTS, _DRAFTS[:1]):

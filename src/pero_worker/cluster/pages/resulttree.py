@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,9 +55,10 @@ class ResultTree:
         self._report.add(replace(record, request_id=request.uuid))
         return Written(failure=record.error, cancelled=record.status is PageStatus.CANCELLED)
 
-    def commit(self) -> None:
-        """What was written is in place, and survives a power cut."""
+    def seal(self) -> Callable[[], None]:
+        """What was written is in place, and survives a power cut, at once: few files a page cost little."""
         self._report.commit()
+        return lambda: None
 
     def close(self) -> None:
         try:

@@ -39,6 +39,7 @@ page_parser = compat.import_pero()
 
 from pero_worker.engines.pero import convert  # noqa: E402 - imports pero_ocr, which must be repaired before
 from pero_worker.engines.pero.gutters import part_lines  # noqa: E402
+from pero_worker.engines.pero.margins import part_notes  # noqa: E402
 from pero_worker.engines.pero.titles import add_titles  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -153,6 +154,7 @@ class _Run:
                     heights = [sum(line.heights) for line in self.layout.lines_iterator()]
                     rules = rules_in(self.image, float(np.median(heights))) if heights else []
                     part_lines(self.layout, rules)
+                    part_notes(self.layout, self.image)
         if parser.run_line_cropper:
             with self._phase("crop"):
                 self._crop()

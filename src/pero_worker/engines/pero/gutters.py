@@ -35,7 +35,7 @@ def _parts(line: Any, rules: Sequence[PrintedRule]) -> Iterator[Any]:
         return
     edges = [-np.inf, *cuts, np.inf]
     for number, (left, right) in enumerate(pairwise(edges)):
-        own = _between(baseline, left + _MARGIN * height, right - _MARGIN * height)
+        own = between(baseline, left + _MARGIN * height, right - _MARGIN * height)
         if own[-1, 0] - own[0, 0] < height / 2:
             continue
         part = TextLine(id=f"{line.id}-{number + 1}", baseline=own, heights=list(line.heights))
@@ -54,7 +54,8 @@ def _crossing(baseline: NDArray[np.float64], heights: Sequence[float], rule: Pri
     return place if inside and rule.start[1] <= level - above and level + below <= rule.end[1] else None
 
 
-def _between(baseline: NDArray[np.float64], left: float, right: float) -> NDArray[np.float64]:
+def between(baseline: NDArray[np.float64], left: float, right: float) -> NDArray[np.float64]:
+    """The part of a baseline that runs to the right between two x."""
     left, right = max(left, baseline[0, 0]), min(right, baseline[-1, 0])
     xs = np.array([left, *(x for x in baseline[:, 0] if left < x < right), max(left, right)])
     return np.stack([xs, np.interp(xs, baseline[:, 0], baseline[:, 1])], axis=1)

@@ -89,16 +89,17 @@ class Rails:
     top: Array
     bottom: Array
 
-    def box(self, left: float, right: float, width: int, height: int) -> Polygon:
-        """The four-sided piece between two shares (0..1) of the length, clipped to a page of `width` x `height`."""
-        places = np.clip([left, right], 0, 1) * (len(self.top) - 1)
+    def boxes(self, shares: Array, width: int, height: int) -> list[Polygon]:
+        """The four-sided pieces between two shares (0..1) of the length, (n, 2), clipped to a page of `width` x
+        `height`."""
+        places = np.clip(shares, 0, 1) * (len(self.top) - 1)
         whole = np.arange(len(self.top))
         upper, lower = (
-            np.stack([np.interp(places, whole, edge[:, axis]) for axis in (0, 1)], axis=1)
+            np.stack([np.interp(places, whole, edge[:, axis]) for axis in (0, 1)], axis=2)
             for edge in (self.top, self.bottom)
         )
-        corners = np.clip([upper[0], upper[1], lower[1], lower[0]], 0, (width, height))
-        return tuple((float(x), float(y)) for x, y in corners)
+        corners = np.clip(np.concatenate([upper, lower[:, ::-1]], axis=1), 0, (width, height))
+        return [tuple((x, y) for x, y in piece) for piece in corners.tolist()]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -144,8 +145,7 @@ def words_of(
         middles = [tuple((centre[[first, last - 1]] - span[0]) / length * columns) for first, last in places]
         shares = snapped(shares * columns, middles, advance / length * columns, ink) / columns
     words = []
-    for (first, last), (left, right) in zip(places, shares, strict=True):
-        box = rails.box(left, right, *size)
+    for (first, last), box in zip(places, rails.boxes(shares, *size), strict=True):
         sure = None if spelling.probability is None else calibration(float(spelling.probability[first:last].mean()))
         words.append(Word(text=text[first:last], polygon=box, confidence=sure))
     return tuple(words)

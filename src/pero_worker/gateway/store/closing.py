@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, case, select, update
 from pero_worker.gateway.states import FINAL_JOBS, Backend, Failure, PageState, ProcessingState, finished_state
 from pero_worker.gateway.store.deliveries import add_delivery
 from pero_worker.gateway.store.jobs import CHANGE_JOB, OPEN, find_job, tell_job
-from pero_worker.gateway.store.schema import jobs, pages
+from pero_worker.gateway.store.schema import NEVER, jobs, pages
 
 
 def end_job(connection: Connection, job: RowMapping, state: ProcessingState, now: float) -> None:
@@ -78,6 +78,7 @@ def retry_pages(connection: Connection, job: RowMapping, names: Sequence[str] | 
         "error": None,
         "stage": None,
         "sends": 0,
+        "due": case((pages.c.due <= now, NEVER), else_=pages.c.due),
         "changed": now,
         "finished": None,
     }

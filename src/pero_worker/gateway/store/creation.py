@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert
 
 from pero_worker.gateway.states import Api, Backend, PageState, ProcessingState
 from pero_worker.gateway.store.jobs import ROWS_AT_ONCE, tell_job
-from pero_worker.gateway.store.schema import jobs, pages
+from pero_worker.gateway.store.schema import NEVER, jobs, pages
 
 _NEW_JOB = insert(jobs)
 _NEW_PAGES = insert(pages)
@@ -92,6 +92,7 @@ def create_job(connection: Connection, new: NewJob, now: float) -> str:
             "name": page.name,
             "position": page.position,
             "priority": priority,
+            "due": new.extras.get("deadline") or NEVER,
             "url": page.url,
             "state": (PageState.WAITING if _starts_at_once(new, page, ready) else PageState.CREATED).value,
             "trace": new.trace,

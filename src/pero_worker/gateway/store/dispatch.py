@@ -20,7 +20,7 @@ _OWNERS = select(keys.c.id, keys.c.share).where(exists().where(_WAITS, pages.c.o
 _NEXT = (
     select(pages)
     .where(_WAITS, pages.c.owner == bindparam("owner"))
-    .order_by(pages.c.priority.desc(), pages.c.number)
+    .order_by(pages.c.priority.desc(), pages.c.due, pages.c.number)
     .limit(bindparam("at_most"))
     .with_for_update(skip_locked=True)
 )
@@ -42,7 +42,7 @@ def waiting_owners(connection: Connection, served: Sequence[str]) -> Sequence[tu
 def claim_pages(
     connection: Connection, owner: str, served: Sequence[str], limit: int, instance: str, now: float
 ) -> Sequence[RowMapping]:
-    """Takes an owner's next waiting pages for this gateway; no other gets them."""
+    """Takes an owner's next waiting pages for this gateway, the most urgent first; no other gets them."""
     wanted = {"served": list(served), "owner": owner, "at_most": limit}
     rows = connection.execute(_NEXT, wanted).mappings().all()
     if rows:

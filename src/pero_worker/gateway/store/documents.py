@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 from pero_worker.gateway.states import Failure, PageState, ProcessingState
 from pero_worker.gateway.store.closing import end_job
 from pero_worker.gateway.store.jobs import ROWS_AT_ONCE, find_job, tell_job
-from pero_worker.gateway.store.schema import jobs, pages
+from pero_worker.gateway.store.schema import NEVER, jobs, pages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,7 @@ def _row(job: RowMapping, place: int, page: ListedPage, now: float) -> dict[str,
         "name": page.name,
         "position": place,
         "priority": job["priority"],
+        "due": job["deadline"] or NEVER,
         "url": page.url or None,
         "picture": page.picture,
         "state": (PageState.FAILED if page.problem else PageState.WAITING).value,

@@ -14,7 +14,7 @@ from pero_worker.gateway.store.closing import close_pages, end_job
 from pero_worker.gateway.store.engines import engines_of_name
 from pero_worker.gateway.store.events import append_event
 from pero_worker.gateway.store.jobs import find_job
-from pero_worker.gateway.store.schema import jobs, pages
+from pero_worker.gateway.store.schema import NEVER, jobs, pages
 
 _MAX_AMOUNT = 1e12
 
@@ -34,7 +34,8 @@ class LeaseTerms:
 def lease_job(
     connection: Connection, worker: str, terms: LeaseTerms, now: float, engine: str | None = None
 ) -> RowMapping | None:
-    """The oldest job that waits, of the highest priority, now this worker's; None: there is none.
+    """A job that waits, now this worker's: of the highest priority the one whose deadline is next, else the oldest.
+    None: there is none.
 
     First, jobs whose workers failed or fell silent wait again, or have failed for good.
     """
@@ -50,7 +51,11 @@ def lease_job(
     )
     if engine is not None:
         query = query.where(jobs.c.engine.in_(engines_of_name(connection, engine)))
-    query = query.order_by(jobs.c.priority.desc(), jobs.c.number).limit(1).with_for_update(skip_locked=True)
+    query = (
+        query.order_by(jobs.c.priority.desc(), func.coalesce(jobs.c.deadline, NEVER), jobs.c.number)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
     job = connection.execute(query).scalar()
     if job is None:
         return None

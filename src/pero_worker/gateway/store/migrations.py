@@ -25,7 +25,14 @@ _DEADLINES_AND_COSTS = (
     "CREATE TABLE rates (owner VARCHAR(36) NOT NULL PRIMARY KEY, tokens FLOAT NOT NULL, filled FLOAT NOT NULL)",
 )
 _LISTED_PICTURES = ("ALTER TABLE pages ADD COLUMN picture JSON",)
-STEPS: Sequence[Sequence[str]] = ((), _DEADLINES_AND_COSTS, _LISTED_PICTURES)
+_DUE_PAGES = (
+    "ALTER TABLE pages ADD COLUMN due FLOAT NOT NULL DEFAULT 1e18",
+    "UPDATE pages SET due = (SELECT deadline FROM jobs WHERE jobs.id = pages.job) "
+    "WHERE job IN (SELECT id FROM jobs WHERE deadline IS NOT NULL)",
+    "DROP INDEX pages_to_do",
+    "CREATE INDEX pages_in_turn ON pages (backend, state, owner, priority DESC, due, number)",
+)
+STEPS: Sequence[Sequence[str]] = ((), _DEADLINES_AND_COSTS, _LISTED_PICTURES, _DUE_PAGES)
 """Statements that lead to version 1, 2 and so on; SQLite and PostgreSQL take all of them. A database of 0.1.0 that does
 not say its version has version 1."""
 VERSION = len(STEPS)

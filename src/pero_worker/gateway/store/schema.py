@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text, text
 from sqlalchemy import UniqueConstraint as Unique
 
 metadata = MetaData()
+NEVER = 1e18
+"""A time after all others, where null would not be in order."""
 _Number = BigInteger().with_variant(Integer, "sqlite")
 """SQLite counts up by itself only in columns of type INTEGER."""
 
@@ -156,9 +158,10 @@ pages = Table(
     Column("sends", Integer, nullable=False, default=0),
     Column("energy_joules", Float),
     Column("picture", JSON),
+    Column("due", Float, nullable=False, default=NEVER),
     Unique("job", "name"),
     Index("pages_of_job", "job", "position", "number"),
-    Index("pages_to_do", "backend", "state", "owner", "priority", "number"),
+    Index("pages_in_turn", "backend", "state", "owner", text("priority DESC"), "due", "number"),
     Index("pages_sent", "state", "sent_by"),
     Index("pages_of_owner", "owner", "finished"),
     sqlite_autoincrement=True,
@@ -166,7 +169,7 @@ pages = Table(
 """`document` is the page whose file holds this one, too, as its page `frame` (from 0) of `frames`; `trace` is the id of
 the HTTP request that brought the image; `sent_by` the gateway that gave the page to workers; `stage` the last that did
 something to it; `sends` how often the cluster lost it; `energy_joules` what was measured, null when nothing was;
-`picture` where a document says that the scan is."""
+`picture` where a document says that the scan is; `due` the deadline of its job, `NEVER` when it has none."""
 
 results = Table(
     "results",

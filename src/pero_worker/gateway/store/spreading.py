@@ -11,6 +11,8 @@ from pero_worker.gateway.errors import ApiError
 from pero_worker.gateway.store.jobs import ROWS_AT_ONCE
 from pero_worker.gateway.store.schema import jobs, pages
 
+_INHERITED = ("job", "owner", "backend", "engine", "position", "priority", "due", "state")
+
 
 def spread_document(connection: Connection, job: RowMapping, page: RowMapping, frames: int, now: float) -> None:
     """The scan of `page` is a document of `frames` pages: each becomes a page of the job, called `STEM_0002.EXT` etc.
@@ -28,7 +30,7 @@ def spread_document(connection: Connection, job: RowMapping, page: RowMapping, f
             raise ApiError(409, "IMAGE_NAME_TAKEN", "A page of the document would have the name of another image.")
     rows = [
         {
-            **{name: page[name] for name in ("job", "owner", "backend", "engine", "position", "priority", "state")},
+            **{name: page[name] for name in _INHERITED},
             "id": str(uuid.uuid4()),
             "name": name,
             "document": page["id"],

@@ -131,7 +131,7 @@ class JobDefinition(Model):
     priority: Annotated[int, Field(ge=-1, le=1)] = 0
     labels: Annotated[dict[Label, Label] | None, Field(max_length=50)] = None
     webhook: Webhook | None = None
-    deadline: Annotated[Time | None, Field(description="Pages that are not done then have failed.")] = None
+    deadline: Annotated[Time | None, Field(description="Sooner is first; pages that are not done then fail.")] = None
     expires_after_days: Annotated[float | None, Field(gt=0, le=3650)] = None
 
     @model_validator(mode="after")
