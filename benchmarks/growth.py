@@ -128,7 +128,6 @@ def plot(found: Mapping[str, Sequence[Row]], file: Path) -> None:
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "growth"
     mpl.rcParams["svg.fonttype"] = "none"
-    mpl.rcParams["svg.fonttype"] = "none"
     figure, panels = pyplot.subplots(2, len(found), figsize=(3.2 * len(found), 5.4), squeeze=False)
     for column, (name, rows) in enumerate(found.items()):
         for panel, value in zip(panels[:, column], (CPU, MEMORY), strict=True):
