@@ -25,7 +25,7 @@ CHECK_ENV = $(BIN)/python -c 'import cv2' 2>/dev/null || scripts/apt-install.sh 
 	$(BIN)/python -c 'import cv2, sys, torch; sys.exit("torch is a CUDA build: see TORCH in the Makefile" if torch.version.cuda else 0)' \
 	&& echo "size of the environment: $$(du -s -BMB $(VENV))"
 
-.PHONY: help demo demo-gateway screenshots install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-confidence bench-local bench-engine bench-start bench-cluster bench-bulk bench-growth bench-scale bench-queues bench-relay bench-watchdog bench-gateway bench-web bench-away bench-durability chaos fuzz mutants clean
+.PHONY: help demo demo-gateway screenshots install test unit docs licences acceptance bundle check-bundle check-containers check-upgrade test-rabbitmq4 lint bench-quality bench-confidence bench-local bench-engine bench-start bench-cluster bench-bulk bench-growth bench-scale bench-queues bench-relay bench-payload bench-watchdog bench-gateway bench-web bench-away bench-durability chaos fuzz mutants clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -89,6 +89,9 @@ bench-cluster bench-farm: $(VENV)/.stamp-test ## how long a page waits in a clus
 
 bench-relay: $(VENV)/.stamp-test ## what a page costs a worker, beside a bare relay
 	$(BIN)/python benchmarks/relay.py
+
+bench-payload: $(VENV)/.stamp-test ## what RabbitMQ carries and keeps with images in a payload store, beside the inline form
+	$(BIN)/python benchmarks/payload.py
 
 bench-watchdog: $(VENV)/.stamp-program ## the watchdog's plans on simulated clusters, beside upstream's rule and fixed splits
 	$(BIN)/python benchmarks/watchdog.py

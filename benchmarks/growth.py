@@ -81,18 +81,18 @@ DIMENSIONS = {
         cpu=0,
         memory=0,
     ),
-    "watched": Dimension(
-        title="workers that a watchdog watches; each tells once a second what it does",
-        measure=more_watched,
-        quick=100,
-        cpu=0,
-        memory=1,
-    ),
     "size": Dimension(title="bytes of a page, one worker", measure=larger_pages, quick=10 * MB, cpu=1, memory=1),
     "documents": Dimension(
         title="documents of a run on one machine: found, planned, written down",
         measure=more_documents,
         quick=10_000,
+        cpu=0,
+        memory=1,
+    ),
+    "watched": Dimension(
+        title="workers that a watchdog watches; each tells once a second what it does",
+        measure=more_watched,
+        quick=100,
         cpu=0,
         memory=1,
     ),
@@ -127,6 +127,7 @@ def show(dimension: Dimension, rows: Sequence[Row]) -> None:
 def plot(found: Mapping[str, Sequence[Row]], file: Path) -> None:
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "growth"
+    mpl.rcParams["svg.fonttype"] = "none"
     figure, panels = pyplot.subplots(2, len(found), figsize=(3.2 * len(found), 5.4), squeeze=False)
     for column, (name, rows) in enumerate(found.items()):
         for panel, value in zip(panels[:, column], (CPU, MEMORY), strict=True):

@@ -45,6 +45,9 @@ ENGLISH: Mapping[str, Text] = MappingProxyType(
         "not_ready": "not served: {waiting}, and its workers cannot begin: {reason}",
         "not_ready.do": "put that right, or correct the stage: pero-worker stage show {stage}; workers try again by "
         "themselves",
+        "not_held": "not served: {waiting}, and no worker has been able to load it",
+        "not_held.do": "look at its workers' logs, and whether its archive can be fetched: "
+        "pero-worker stage show {stage}",
         "stands_still": "stands still: {waiting}, and none was done",
         "stands_still.do": "look at its workers' logs; pero-worker watchdog --dry-run says what the watchdog thinks",
         "clocks": "this machine's is {seconds:.0f} s or more behind the servers', so ages are wrong, and what stands "

@@ -83,7 +83,7 @@ def test_a_version_that_nobody_can_load_says_why_as_long_as_it_is_so(cluster: Te
     cluster.add_stage("ocr", BAD, version="2")
     with cluster.broker() as broker, running_worker(cluster, tmp_path), running_watchdog(cluster):
         broker.publish("ocr", page(1, "ocr", "out"))
-        until(lambda: "stage ocr: cannot be loaded" in screen(cluster))
+        until(lambda: "stage ocr: cannot be loaded" in screen(cluster), 120)
         with cluster.client() as client:
             # Also when no worker holds it any more.
             until(lambda: not read_worker(client, "w1").stages)
@@ -95,7 +95,7 @@ def test_a_version_that_nobody_can_load_says_why_as_long_as_it_is_so(cluster: Te
         )  # fmt: skip
         assert "RUN_LINE_CROPPER" in planned.stdout + planned.stderr, "a dry run says what the leader does"
         cluster.add_stage("ocr", DUMMY, version="3")
-        until(lambda: "cannot be loaded" not in screen(cluster))
+        until(lambda: "cannot be loaded" not in screen(cluster), 120)
 
 
 def test_an_archive_is_missing_in_the_store(cluster: TestCluster, tmp_path: Path) -> None:
@@ -118,6 +118,21 @@ def test_the_store_of_a_stage_is_away(cluster: TestCluster, tmp_path: Path) -> N
         assert shown.startswith("CRITICAL stage ocr: not served: 1 page waits, and its workers cannot begin: the store")
         assert "pero-worker stage show ocr" in shown
         assert screen(cluster, "--check", expect=2).startswith("CRITICAL: stage ocr")
+
+
+def test_the_store_of_one_stage_is_away_while_another_is_served(cluster: TestCluster, tmp_path: Path) -> None:
+    """The worker is well, and idle: its pages wait all the same."""
+    away = f"ftp://127.0.0.1:{free_port(0)}/model.tar"
+    cluster.add_stage("lay", DUMMY)
+    cluster.add_stage("out")
+    with cluster.broker() as broker, running_worker(cluster, tmp_path), running_watchdog(cluster):
+        broker.publish("lay", page(1, "lay", "out"))
+        until(lambda: (state := broker.state("out")) and state.messages)
+        cluster.add_stage("ocr", DUMMY, version="1", archive=away, archive_digest="0" * 64)
+        broker.publish("ocr", page(2, "ocr", "out"))
+        told = "CRITICAL stage ocr: not served: 1 page waits, and"
+        until(lambda: screen(cluster).startswith(told), 120)
+        assert screen(cluster, "--check", expect=2).startswith("CRITICAL: stage ocr: not served")
 
 
 def test_two_workers_are_killed_and_nobody_leads(cluster: TestCluster, tmp_path: Path) -> None:

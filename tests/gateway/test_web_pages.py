@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -155,6 +156,33 @@ def test_foreign_text_is_text(gateway: RunningGateway, roles: Roles) -> None:
         assert "alert(&#34;x" in client.get(paths[2]).text.split('id="lines"')[1]
         missing = client.get(f"/web/jobs/{job}/pages/{quote(EVIL, safe='')}")
         assert missing.status_code == 404 and "<script>alert" not in missing.text
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /web/jobs HTTP/1.0",
+        b"GET /web/jobs HTTP/1.0\r\nHost: evil.example",
+        b"GET /web/jobs HTTP/1.1\r\nHost: a\r\nX-Forwarded-Host: evil.example\r\nX-Forwarded-Prefix: //evil.example",
+        b"GET /web/sign-in?next=//evil.example/ HTTP/1.0",
+        b"GET /web/sign-in?next=https:evil.example HTTP/1.0",
+        b"GET /web/sign-in?next=/web/../..//evil.example HTTP/1.0",
+        b"GET //evil.example/web/jobs HTTP/1.0",
+        b"GET /web/jobs?lang=%00&before=-1 HTTP/1.0",
+        b"GET /web/jobs HTTP/1.0\r\nAccept-Language: " + b"cs;q=0.9," * 3000,
+        b"GET /web/jobs HTTP/1.0\r\ntraceparent: " + b"9" * 5000,
+    ],
+)
+def test_odd_requests_lead_nowhere_else(gateway: RunningGateway, head: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.port), 30) as connection:
+        connection.sendall(head + b"\r\nConnection: close\r\n\r\n")
+        reply = b""
+        while part := connection.recv(65536):
+            reply += part
+    status = int(reply.split()[1])
+    assert status in {200, 303, 400, 404}
+    assert not re.search(rb"(?i)(location: [^\r]*evil|(href|action|src)=.(https?:|//)[^\r]*evil)", reply)
+    assert "Traceback" not in gateway.log()
 
 
 def test_errors_are_told_in_the_language_of_the_page(gateway: RunningGateway, roles: Roles) -> None:

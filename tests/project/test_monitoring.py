@@ -112,3 +112,22 @@ def test_alerts_and_dashboard_ask_only_for_what_is_told(text: str) -> None:
     expressions = [rule["expr"] for rule in rules] + [t["expr"] for panel in panels for t in panel["targets"]]
     asked = {name for expression in expressions for name in re.findall(r"pero_worker_\w+", expression)}
     assert asked and asked <= told
+
+
+ODD_NAMES = ("..", 'a"b', "a\\b", "a\nb", "ž\u202e", "{}", "x" * 255, "", "a b", "<b>", "o'c", "\x00")
+
+
+def test_names_and_numbers_of_strangers_stay_labels_and_values() -> None:
+    look = Look(
+        stages=tuple(StageState(name=name, messages=2**63, mean_seconds=float("inf")) for name in ODD_NAMES),
+        workers=tuple(
+            WorkerState(name=name, status=name, facts={"pages": 10**400, "failures": 10**400}) for name in ODD_NAMES
+        ),
+        outputs=dict.fromkeys(ODD_NAMES, 3),
+        leader=ODD_NAMES[1],
+    )
+    exposed = text_of(lambda: ClusterState(look=look, problems=find_problems(look, NOW)))
+    found = samples(exposed)
+    assert {name[1] for name in found if name[0] == "pero_worker_stage_waiting_pages"} == set(ODD_NAMES)
+    checked = subprocess.run([PROMTOOL, "check", "metrics"], input=exposed, text=True, capture_output=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")

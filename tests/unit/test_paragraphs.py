@@ -126,6 +126,23 @@ def test_marginalia_do_not_come_between_the_lines() -> None:
     assert page.blocks() == [("paragraph", body), ("marginalia", left), ("marginalia", right)]
 
 
+def test_marginalia_beside_a_margin_that_leans() -> None:
+    page = Drawn()
+    body = [page.line(300 - 2 * row, PITCH * row, 900) for row in range(20)]
+    early = [page.line(120, PITCH * row - 5, 300 - 2 * row) for row in (2, 3)]
+    late = [page.line(60, PITCH * row - 5, 300 - 2 * row) for row in (15, 16, 17)]
+    assert page.blocks() == [("paragraph", body), ("marginalia", early), ("marginalia", late)]
+
+
+def test_short_lines_of_columns_are_no_marginalia() -> None:
+    page = Drawn()
+    for column in range(4):
+        for row in range(12):
+            start = 140 if row % 3 == 2 and column == 3 else 0
+            page.line(220 * column + start, PITCH * row + 20 * (column % 2), 220 * column + 200)
+    assert not [kind for kind, _ in page.blocks() if kind == "marginalia"]
+
+
 def test_numbers_of_lines_stay_with_their_lines() -> None:
     page = Drawn()
     body = page.lines(200, 900, 0, 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -282,6 +283,29 @@ def test_a_document_that_kills_its_reader_costs_itself_alone(tmp_path: Path) -> 
             apart.call(_die, tmp_path / "gone")
     finally:
         apart.close()
+
+
+def _complain(fail: bool) -> str:
+    os.write(2, b"\nTIFFReadDirectory: Warning, odd\x1b[31m tag\nand more\n")
+    warnings.warn("of Python", stacklevel=1)
+    if fail:
+        raise PageError("the picture is damaged", permanent=True)
+    return "read"
+
+
+def test_what_libraries_say_is_told_with_the_failure_and_not_on_the_screen(capfd: pytest.CaptureFixture[str]) -> None:
+    apart = ProcessApart()
+    try:
+        for _ in range(2):
+            assert apart.call(_complain, False) == "read"
+            with pytest.raises(PageError) as raised:
+                apart.call(_complain, True)
+            assert raised.value.permanent
+            assert str(raised.value).startswith("the picture is damaged (TIFFReadDirectory: Warning, odd")
+            assert "\x1b" not in str(raised.value) and "and more" not in str(raised.value)
+    finally:
+        apart.close()
+    assert capfd.readouterr().err == ""
 
 
 def _sleep(_: int) -> None:

@@ -85,6 +85,23 @@ def test_workers_that_cannot_begin_leave_their_stage_standing_still() -> None:
         assert all(one.since is None for one in problems(stage(), workers=(odd,)))
 
 
+def test_a_stage_that_idle_workers_were_told_of_and_do_not_hold() -> None:
+    """Its store is away, and another of their stages is served: nothing else on the screen would say so."""
+    told = replace(IDLE, stages=("lay", "ocr"), facts={"stages": ["lay"]})
+    (found,) = problems(stage(waiting_since=ago(9)), workers=(told,))
+    assert found.severity is Severity.CRITICAL and found.since == ago(9)
+    assert found.text == "not served: 16 pages wait, and no worker has been able to load it"
+    for other in (
+        replace(told, status="CONFIGURING"),
+        replace(told, status="PROCESSING"),
+        replace(told, facts={"stages": ["lay", "ocr"]}),
+        replace(told, facts={"stages": 3}),
+        replace(told, facts={}),
+    ):
+        assert problems(stage(last_page=ago(3)), workers=(told, other)) == ()
+    assert problems(stage(messages=0), workers=(told,)) == ()
+
+
 def test_pages_that_nobody_will_fetch_make_a_missing_watchdog_worse() -> None:
     (found,) = problems(stage(workers=0), leader="")
     assert (found.severity, found.subject) == (Severity.CRITICAL, "watchdog")

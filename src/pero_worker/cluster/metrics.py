@@ -118,9 +118,8 @@ def _workers(look: Look) -> Iterator[Metric]:
         if worker.dead and not worker.gone:
             continue
         up.add_metric([worker.name], not worker.gone)
-        done = worker.facts.get("pages")
-        pages.add_metric([worker.name], done if isinstance(done, int) and done >= 0 else 0)
-        failures.add_metric([worker.name], max(worker.failures, 0))
+        pages.add_metric([worker.name], worker.pages)
+        failures.add_metric([worker.name], worker.failures)
     yield from (by_status, up, pages, failures)
 
 

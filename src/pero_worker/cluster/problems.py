@@ -108,6 +108,13 @@ def _stages(look: Look, now: datetime) -> Iterator[Problem]:
                 ),
                 since=since,
             )
+        elif waiting and _nobody_has_loaded(stage, there):
+            yield Problem(
+                severity=Severity.CRITICAL,
+                about=subject,
+                what=said("not_held", waiting=said("pages_wait", n=waiting), stage=stage.name),
+                since=stage.waiting_since or stage.last_page,
+            )
         elif waiting and (still := _still_since(stage, now)):
             yield Problem(
                 severity=Severity.CRITICAL,
@@ -126,6 +133,18 @@ def _all_fail(stage: StageState, there: Sequence[WorkerState]) -> tuple[datetime
         return None
     moments = [since for since, _ in failing if since]
     return max(moments, default=None), failing[0][1]
+
+
+def _nobody_has_loaded(stage: StageState, there: Sequence[WorkerState]) -> bool:
+    """Whether workers were told to hold the stage, and have nothing to do, and do not hold it: a store is away, while
+    their other stages are served."""
+    holders = [worker for worker in there if stage.name in worker.stages]
+    return bool(holders) and all(
+        worker.status == WorkerStatus.IDLE
+        and isinstance(held := worker.facts.get("stages"), list)
+        and stage.name not in held
+        for worker in holders
+    )
 
 
 def _clocks(look: Look, now: datetime) -> Iterator[Problem]:

@@ -6,12 +6,13 @@ By geometry, and by what little of the text tells a number from a word. All boxe
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median, quantiles
 
-from pero_worker.engines.boxes import Box, Row, rows_of
+from pero_worker.engines.boxes import Box, Row, hull_of, rows_of
 from pero_worker.engines.reading_order import reading_order
 
 _NUMBER = re.compile(r"[\W_]*(\d{1,4}|(?=\D?\d)[\dIlO]{2,4}|[ivxlcIVXLC]{1,7})[\W_]*")
@@ -145,17 +146,23 @@ def _marginal(boxes: Sequence[Box], texts: Sequence[str], indices: Sequence[int]
     if len(indices) < 4:
         return set()
     usual = quantiles([boxes[i].width for i in indices], n=5)[-1]
-    wide = [boxes[i] for i in indices if boxes[i].width >= _WIDE * usual]
+    wide = sorted((boxes[i] for i in indices if boxes[i].width >= _WIDE * usual), key=lambda box: box.middle)
     if len(wide) < 4:
         return set()
+    middles = [box.middle for box in wide]
     lefts, rights = quantiles([b.left for b in wide], n=10), quantiles([b.right for b in wide], n=10)
     top, bottom = min(box.top for box in wide), max(box.bottom for box in wide)
     found = set()
     for i in indices:
         box = boxes[i]
-        beside = box.right < lefts[0] + 0.5 * box.height or box.left > rights[-1] - 0.5 * box.height
         words = sum(character.isalpha() for character in texts[i]) >= 3
-        if beside and words and box.width < _NARROW * usual and top - box.height < box.middle < bottom + box.height:
+        if not words or box.width >= _NARROW * usual or not top - box.height < box.middle < bottom + box.height:
+            continue
+        # Pages are skewed and curved: what counts is where the lines beside it begin and end.
+        left, right = _margins(wide, bisect_left(middles, box.middle), 4)
+        # With columns those near it are of several: outside of one is not yet outside of all.
+        before = box.right < min(left + 0.5 * box.height, lefts[0] + 2 * box.height)
+        if before or box.left > max(right - 0.5 * box.height, rights[-1] - 2 * box.height):
             found.add(i)
     return found
 
@@ -224,13 +231,7 @@ def _paragraphs(
 
 
 def _kind(
-    first: int,
-    last: int,
-    heights: Sequence[float],
-    centred: Sequence[bool],
-    tables: Sequence[bool],
-    body: float,
-    text: str,
+    first: int, last: int, heights: list[float], centred: list[bool], tables: list[bool], body: float, text: str
 ) -> str:
     if tables[first]:
         return "table"
@@ -264,12 +265,12 @@ def _tables(rows: Sequence[Row]) -> list[bool]:
     return found
 
 
-def _margins(hulls: Sequence[Box], place: int) -> tuple[float, float]:
-    """Where the lines near this one begin and end: pages are curved."""
+def _margins(hulls: Sequence[Box], place: int, part: int = 5) -> tuple[float, float]:
+    """Where the lines near this one begin and end, but for one `part` of them: pages are curved."""
     first = max(0, min(place - _NEIGHBOURS, len(hulls) - 2 * _NEIGHBOURS - 1))
     near = hulls[first : first + 2 * _NEIGHBOURS + 1]
     lefts, rights = sorted(hull.left for hull in near), sorted(hull.right for hull in near)
-    return lefts[len(near) // 5], rights[-1 - len(near) // 5]
+    return lefts[len(near) // part], rights[-1 - len(near) // part]
 
 
 def _is_centred(hull: Box, left: float, right: float) -> bool:
@@ -294,10 +295,4 @@ def _middle(boxes: Sequence[Box], row: Row) -> float:
 
 
 def _hull(boxes: Sequence[Box], row: Row) -> Box:
-    own = [boxes[i] for i in row]
-    return Box(
-        left=min(b.left for b in own),
-        top=min(b.top for b in own),
-        right=max(b.right for b in own),
-        bottom=max(b.bottom for b in own),
-    )
+    return hull_of(boxes[i] for i in row)

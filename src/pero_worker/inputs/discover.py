@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-import glob
 import os
-import re
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from pero_worker.errors import NoInputError
+from pero_worker.inputs.arguments import expanded, is_address, natural
 from pero_worker.inputs.books import Book, BookReference, FetchedFile, Names
 from pero_worker.inputs.naming import SourceDocument, may_be_document, named, portable, unique
 from pero_worker.names import same_place
@@ -168,7 +166,7 @@ def discover(
         if open_book and is_address(argument):
             books += open_book(argument, alone) or ()
             continue
-        for path in _expand(argument, search.exclude):
+        for path in expanded(argument, search.exclude):
             if path.is_dir():
                 search.take_folder(path.resolve(), alone=alone)
             elif search.is_input(path, named=str(path) == argument):
@@ -237,11 +235,11 @@ class _Search:
             here = Path(base)
             self._look_at(here)
             shown = (name for name in folders if not name.startswith(".") and here / name != self.exclude)
-            folders[:] = sorted(shown, key=_natural)
+            folders[:] = sorted(shown, key=natural)
             for name in folders:
                 if (here / name).is_symlink():
                     self.found.links.add(here / name)
-            yield here, sorted((name for name in files if not name.startswith(".")), key=_natural)
+            yield here, sorted((name for name in files if not name.startswith(".")), key=natural)
 
     def _cannot_read(self, error: OSError) -> None:
         self.found.unreadable.add(f"{error.filename}: {error.strerror}")
@@ -262,50 +260,3 @@ def _nothing(paths: Sequence[str], found: Discovery) -> str:
     if found.no_images.count:
         return f"no images or PDFs in {', '.join(paths)}: {', '.join(found.no_images.names)} are of other kinds"
     return f"no images or PDFs in {', '.join(paths)}"
-
-
-def is_address(argument: str) -> bool:
-    return argument.lower().startswith(("http://", "https://"))
-
-
-def _expand(argument: str, exclude: Path | None) -> list[Path]:
-    if not argument:
-        raise NoInputError("an empty path was given: is a variable not set?")
-    path = Path(argument)
-    if os.path.lexists(path):
-        if problem := _problem(path):
-            raise NoInputError(f"{argument} is a link that leads nowhere: {problem}")
-        return [path]
-    if glob.has_magic(argument):
-        matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True), key=_natural)]
-        if exclude:
-            # A pattern that leads into the results alone means them.
-            outside = [match for match in matches if not match.resolve().is_relative_to(exclude)]
-            matches = outside or matches
-        if matches:
-            # A pattern's folders stand for themselves only when no file matches: '**' matches both.
-            return [match for match in matches if match.is_file()] or matches
-        raise NoInputError(f"nothing matches the pattern {argument}")
-    if argument == "-":
-        raise NoInputError("standard input is not read: pages are read more than once, so save it as a file")
-    problem = _problem(path)
-    raise NoInputError(f"{argument} cannot be read: {problem}" if problem else f"{argument} does not exist")
-
-
-def _problem(path: Path) -> str:
-    """Why nothing can be known of the path; '' when it is there, or simply is not."""
-    try:
-        path.stat()
-    except FileNotFoundError:
-        return "it is not there" if path.is_symlink() else ""
-    except ValueError:
-        return ""
-    except OSError as error:  # a folder on the way may not be read, links go in circles
-        return "" if error.errno == errno.ENAMETOOLONG else error.strerror or str(error)
-    return ""
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    """Sorts page2 before page10."""
-    pieces = re.split(r"([0-9]+)", name)
-    return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece.lower()) for piece in pieces if piece]

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pero_worker.errors import NoInputError, OutputError, PageError
+from pero_worker.inputs.arguments import is_address
 from pero_worker.inputs.beginnings import is_markup, looks_like_book, plain, start_of
 from pero_worker.inputs.books import (
     Book,
@@ -24,7 +25,6 @@ from pero_worker.inputs.books import (
     chosen,
     safe_name,
 )
-from pero_worker.inputs.discover import is_address
 from pero_worker.inputs.exports import mets_in, pictures_in, unpack_export
 from pero_worker.inputs.iiif.collections import FoundManifest, manifests_of
 from pero_worker.inputs.iiif.presentation import kind_of, members, read_image_description, read_manifest

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from tempfile import TemporaryFile
 from typing import Any, ParamSpec, TypeVar
 
 from pero_worker.errors import ExitCode, PageError, PeroWorkerError
 from pero_worker.processes import Lifetime, OnSignal, without_main
+from pero_worker.text import one_line
 
 _TRIES = 2
 _JOIN_SECONDS = 1.0
+_STDERR = 2
+_MAX_SAID_BYTES = 2000
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -96,15 +102,44 @@ def _serve(connection: Connection) -> None:
             function, args, kwargs = connection.recv()
         except (EOFError, OSError):
             return
+        said: list[str] = []
         try:
-            answer: tuple[bool, object] = (True, function(*args, **kwargs))
+            with _messages_of_libraries(said):
+                answer: tuple[bool, object] = (True, function(*args, **kwargs))
         except PeroWorkerError as error:
-            answer = (False, error)
+            answer = (False, _with_words(error, said))
         except MemoryError:
             answer = (False, PageError("the file needs more memory than there is", permanent=True))
         except Exception as error:  # libraries have many kinds
-            answer = (False, PageError(f"the file cannot be opened: {type(error).__name__}: {error}", permanent=True))
+            text = f"the file cannot be opened: {type(error).__name__}: {error}"
+            answer = (False, PageError(_with(text, said), permanent=True))
         connection.send(answer)
+
+
+@contextmanager
+def _messages_of_libraries(said: list[str]) -> Iterator[None]:
+    """What libraries in C write to standard error meanwhile, which is the user's terminal, goes to `said`: this process
+    has one thread, and nothing else to say."""
+    with TemporaryFile() as caught, os.fdopen(os.dup(_STDERR), "wb") as terminal:
+        os.dup2(caught.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(terminal.fileno(), _STDERR)
+            caught.seek(0)
+            said += caught.read(_MAX_SAID_BYTES).decode("utf-8", "replace").splitlines()
+
+
+def _with_words(error: PeroWorkerError, said: Sequence[str]) -> PeroWorkerError:
+    if isinstance(error, PageError) and type(error) is PageError:
+        return PageError(_with(str(error), said), permanent=error.permanent)
+    return error
+
+
+def _with(text: str, said: Sequence[str]) -> str:
+    """A reason, and what a library said before it."""
+    first = next((one_line(line).strip() for line in said if line.strip()), "")
+    return f"{text} ({first})" if first and first not in text else text
 
 
 def _told(status: int) -> str:

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from pero_worker.errors import UsageError
+from pero_worker.inputs.arguments import is_address
 from pero_worker.inputs.books import Book, BookReference, FetchedFile
-from pero_worker.inputs.discover import Documents, is_address
+from pero_worker.inputs.discover import Documents
 from pero_worker.inputs.opening import BookOpener, BookOptions
 from pero_worker.inputs.pictures import PictureBringer, PictureOptions
 from pero_worker.inputs.web.cache import WebCache

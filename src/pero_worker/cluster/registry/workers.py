@@ -18,8 +18,8 @@ from pero_worker.work import WorkerStatus
 
 ZK_CONNECTION_FAILED = "ZK_CONNECTION_FAILED"
 """Never written: a worker that is not connected and did not say it is dead."""
-
-
+_MAX_COUNT = 2**53
+"""More is no count, and no number of Prometheus."""
 LEAVES = ("status", "queue", "stages", "enabled", "unlock_time", "message", "info", "status/connected")
 
 
@@ -53,8 +53,12 @@ class WorkerState:
     @property
     def failures(self) -> int:
         """Failed tries since it started."""
-        found = self.facts.get("failures", 0)
-        return found if isinstance(found, int) else 0
+        return _count(self.facts.get("failures"))
+
+    @property
+    def pages(self) -> int:
+        """Done since it started."""
+        return _count(self.facts.get("pages"))
 
     @property
     def last_error(self) -> str:
@@ -99,6 +103,11 @@ class WorkerState:
     @property
     def dead(self) -> bool:
         return self.status in {WorkerStatus.DEAD, ZK_CONNECTION_FAILED}
+
+
+def _count(found: object) -> int:
+    """0 for what is none: anybody may have written it."""
+    return found if isinstance(found, int) and 0 <= found <= _MAX_COUNT else 0
 
 
 def _noted(found: Mapping[str, Any], time: str) -> tuple[datetime | None, str]:
