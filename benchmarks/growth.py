@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,18 +82,18 @@ DIMENSIONS = {
         cpu=0,
         memory=0,
     ),
-    "watched": Dimension(
-        title="workers that a watchdog watches; each tells once a second what it does",
-        measure=more_watched,
-        quick=100,
-        cpu=0,
-        memory=1,
-    ),
     "size": Dimension(title="bytes of a page, one worker", measure=larger_pages, quick=10 * MB, cpu=1, memory=1),
     "documents": Dimension(
         title="documents of a run on one machine: found, planned, written down",
         measure=more_documents,
         quick=10_000,
+        cpu=0,
+        memory=1,
+    ),
+    "watched": Dimension(
+        title="workers that a watchdog watches; each tells once a second what it does",
+        measure=more_watched,
+        quick=100,
         cpu=0,
         memory=1,
     ),
@@ -127,6 +128,7 @@ def show(dimension: Dimension, rows: Sequence[Row]) -> None:
 def plot(found: Mapping[str, Sequence[Row]], file: Path) -> None:
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "growth"
+    mpl.rcParams["svg.fonttype"] = "none"
     figure, panels = pyplot.subplots(2, len(found), figsize=(3.2 * len(found), 5.4), squeeze=False)
     for column, (name, rows) in enumerate(found.items()):
         for panel, value in zip(panels[:, column], (CPU, MEMORY), strict=True):
@@ -165,6 +167,7 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="less of everything: two minutes on a quiet machine")
     options.add_argument("--plot", type=Path, help="an SVG of what was measured")
     given = options.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # The servers go, however this ends.
     wanted = dict(part.partition(":")[::2] for part in given.only.split(","))
     if unknown := set(wanted) - set(DIMENSIONS):
         sys.exit(f"there is no {', '.join(sorted(unknown))}: choose from {', '.join(DIMENSIONS)}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -97,7 +96,9 @@ def run_here(folder: Path) -> RunCost:
     with closing(OutputFolder(folder / "out")) as output:
         summary = run(documents, Idle(), output, RunOptions(formats=("text",)), NullListener(), SystemClock())
     seconds, cpu = time.perf_counter() - begun, time.process_time() - spent
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    # Not `ru_maxrss`, which goes on from that of the program that started this one.
+    [peak] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    memory = int(peak.split()[1]) / 1000
     return RunCost(rate=summary.failed / seconds, cpu_ms=1000 * cpu / summary.failed, memory_mb=memory)
 
 

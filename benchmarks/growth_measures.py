@@ -26,6 +26,15 @@ KB, MB = 1000, 1_000_000
 SIZES = (10 * KB, 100 * KB, MB, 10 * MB, 50 * MB)
 BYTES_A_SIZE = 200 * MB
 WATCHED_SECONDS = 10
+WORKER_NODES = {
+    "": b"",
+    "status": b"PROCESSING",
+    "queue": b"watched0",
+    "enabled": b"true",
+    "stages": b'["watched0"]',
+    "unlock_time": b"",
+    "info": b"{}",
+}
 SEEN = 2000
 """Pages that a worker does while the others wait in its queue."""
 
@@ -194,20 +203,21 @@ def larger_pages(bench: Bench, most: int) -> Iterator[Row]:
 
 
 def more_watched(bench: Bench, most: int) -> Iterator[Row]:
-    """Nodes in ZooKeeper as workers have them, which change as those of busy workers do."""
+    """Nodes in ZooKeeper as workers have them, which change as those of busy workers do. They stay, as they are many:
+    no other measure comes after this one."""
     client = bench.client
     for number in range(20):
         bench.stage(f"watched{number}")
     known: list[str] = []
+    client.ensure_path(TREE.workers)
     with running(bench.environment, "watchdog") as watchdog:
         for count in amounts(1, min(most, 1000), 10):
             for name in [f"busy{number:04}" for number in range(len(known), count)]:
                 known.append(name)
-                for leaf, value in (("status", b"PROCESSING"), ("queue", b"watched0"), ("enabled", b"true")):
-                    client.create(TREE.worker(name, leaf), value, makepath=True)
-                for leaf, value in (("stages", b'["watched0"]'), ("unlock_time", b""), ("info", b"{}")):
-                    client.create(TREE.worker(name, leaf), value)
-                client.create(TREE.worker(name, "status/connected"), b"true", ephemeral=True)
+                for leaf, value in WORKER_NODES.items():
+                    client.create_async(TREE.worker(name, leaf), value)
+                client.create_async(TREE.worker(name, "status/connected"), b"true", ephemeral=True)
+            client.sync(TREE.workers)  # One after the other: these are there, too.
             time.sleep(2)  # The watchdog has seen them all, whatever it costs.
             spent = cpu_seconds(watchdog.pid)
             begun = time.perf_counter()
@@ -215,13 +225,7 @@ def more_watched(bench: Bench, most: int) -> Iterator[Row]:
                 for number, name in enumerate(known):
                     due = begun + second + number / count
                     time.sleep(max(0.0, due - time.perf_counter()))
-                    facts = {
-                        "kind": "cuda",
-                        "memory": 8 * 10**9,
-                        "stages": ["watched0"],
-                        "pages": 20 * second,
-                        "pid": 1,
-                    }
+                    facts = {"kind": "cuda", "memory": 10**10, "stages": ["watched0"], "pages": 20 * second}
                     client.set_async(TREE.worker(name, "info"), json.dumps(facts).encode())
             seconds = time.perf_counter() - begun
             cpu = 1000 * (cpu_seconds(watchdog.pid) - spent) / (count * WATCHED_SECONDS)
@@ -231,8 +235,6 @@ def more_watched(bench: Bench, most: int) -> Iterator[Row]:
                 cpu_ms=cpu,
                 memory_mb=memory_mb(watchdog.pid),
             )
-    for name in known:
-        client.delete(TREE.worker(name), recursive=True)
 
 
 def more_documents(_bench: Bench, most: int) -> Iterator[Row]:

@@ -21,13 +21,17 @@ fi
 
 arguments=(--build-arg "BASE=$base")
 for word in "$@"; do arguments+=(--build-arg "$word"); done
-inside=()
+# As a file: buildah's --env is for the image that comes out, not for the steps on the way.
+inside=(-v "$folder/pip.conf:/etc/pip.conf:ro")
+echo "[global]" >"$folder/pip.conf"
 if [[ -n ${PIP_FIND_LINKS:-} ]]; then
-    inside+=(-v "$PIP_FIND_LINKS:/mnt/wheels:ro" --env PIP_FIND_LINKS=/mnt/wheels)
+    inside+=(-v "$(realpath "$PIP_FIND_LINKS"):/mnt/wheels:ro")
+    echo "find-links = /mnt/wheels" >>"$folder/pip.conf"
     arguments+=(--build-arg TORCH_INDEX=)
 fi
 if [[ -n ${PIP_CERT:-} ]]; then
-    inside+=(-v "$(realpath "$PIP_CERT"):/mnt/authorities.pem:ro" --env PIP_CERT=/mnt/authorities.pem)
+    inside+=(-v "$(realpath "$PIP_CERT"):/mnt/authorities.pem:ro")
+    echo "cert = /mnt/authorities.pem" >>"$folder/pip.conf"
 fi
 
 "${build[@]}" bud --format docker "${arguments[@]}" "${inside[@]}" -f "$here/packaging/Containerfile" -t pero-worker "$here"

@@ -150,7 +150,7 @@ def test_a_limit_that_changes_loses_and_repeats_nothing(cluster: TestCluster, ki
         for number in range(300):
             publisher.publish("s1", str(number).encode())
         if kind is QueueKind.CLASSIC:
-            broker._connection.limit_by_consumer()  # As RabbitMQ from 4.3 on wants it of all.
+            broker._connection.limit_by_consumer()  # As with RabbitMQ 4.
         got: list[bytes] = []
         again = 0
         for number in range(300):

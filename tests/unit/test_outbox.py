@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from pero_worker.brokers.memory import MemoryBroker
-from pero_worker.errors import PeroWorkerError, RequestError, TransientError
+from pero_worker.errors import PageError, PeroWorkerError, RequestError, StoreAwayError, TransientError
 from pero_worker.request import Payload, Request, StageLog, StageStatus
 from pero_worker.testing import StandingClock
 from pero_worker.wire.requests import decode_request, encode_request
@@ -137,3 +138,77 @@ def test_the_last_page_waits_for_those_before_it() -> None:
     sender.join(30)
     assert not sender.is_alive() and post.outbox.is_empty
     assert [post.out().failed, post.out().failed] == [False, True]
+
+
+class Boundary(InlinePayloads):
+    """A queue that takes no references; what `gone` names is in the store no more."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.gone: set[str] = set()
+
+    def is_packed(self, request: Request, queue: str) -> bool:
+        return not any(payload.reference for payload in request.results)
+
+    def bring(self, payload: Payload) -> Payload:
+        if self.away:
+            raise StoreAwayError("the payload store is away")
+        if payload.name in self.gone:
+            raise PageError("it is not in the payload store any more", permanent=True)
+        return replace(payload, content=payload.content or b"brought", reference="")
+
+    def pack(self, request: Request, queue: str) -> Request:
+        return request.with_results(tuple(map(self.bring, request.results)))
+
+
+def by_reference(request: Request) -> Request:
+    results = (Payload(name="a.png", reference="one"), Payload(name="a.xml", reference="two"))
+    return replace(request, results=results)
+
+
+def packing() -> tuple[Post, Boundary]:
+    post, boundary = Post(), Boundary()
+    post.outbox._payloads = boundary
+    return post, boundary
+
+
+def until_late(post: Post) -> None:
+    for _ in range(3000):
+        if post.broker.late:
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("nothing was sent")
+
+
+def test_contents_are_put_in_beside_the_next_page() -> None:
+    post, _ = packing()
+    delivery, request = post.take("out")
+    post.outbox.send(delivery, by_reference(request))
+    until_late(post)
+    post.broker.let()
+    assert post.outbox.drain(30)
+    out = post.out()
+    assert [payload.content for payload in out.results] == [b"brought", b"brought"]
+    assert out.superseded == ("one", "two") and post.arrived == [delivery]
+
+
+def test_a_page_is_in_hand_still_when_the_store_is_away() -> None:
+    post, boundary = packing()
+    boundary.away = True
+    delivery, request = post.take("out")
+    post.outbox.send(delivery, by_reference(request))
+    assert post.outbox.drain(30)
+    ((failed, error),) = post.failed
+    assert failed == delivery and isinstance(error, StoreAwayError) and post.arrived == []
+
+
+def test_a_page_that_lost_a_result_fails_and_keeps_the_others() -> None:
+    post, boundary = packing()
+    boundary.gone = {"a.xml"}
+    delivery, request = post.take("out")
+    post.outbox.send(delivery, by_reference(request))
+    assert post.outbox.drain(30)
+    out = post.out()
+    assert out.failed and "not in the payload store" in out.logs[-1].log
+    assert [payload.name for payload in out.results] == ["a.png"]
+    assert set(out.superseded) == {"one", "two"}

@@ -25,7 +25,9 @@ from pero_worker.stores.transports.webdav import entries_in
 from pero_worker.testing import StandingClock
 from pero_worker.wire.references import PayloadReference, parse_reference
 from pero_worker.wire.requests import decode_request, encode_request
+from pero_worker.work import Delivery
 from pero_worker.worker.helpers import Helpers
+from pero_worker.worker.returns import MAX_RETURNS, Returns
 
 IMAGE = b"an image " * 1000
 CLOCK = StandingClock()
@@ -327,3 +329,13 @@ def test_a_folder_as_webdav_lists_it() -> None:
     assert file.modified is not None and file.modified.hour == 20
     with pytest.raises(StageError, match="does not list folders"):
         entries_in(b"Index of /", "http://h/p/")
+
+
+def test_a_store_that_is_away_is_never_held_against_a_page() -> None:
+    """However often the page is given back while others go well."""
+    returns, page_, other = Returns(), Delivery(tag=1, queue="s1", body=b"a"), Delivery(tag=2, queue="s1", body=b"b")
+    for blameless, expected in ((True, 0), (False, 2 * MAX_RETURNS)):
+        for _ in range(2 * MAX_RETURNS):
+            found = returns.note(page_, "away", blameless=blameless)
+            returns.went_well(other)
+        assert found.times == expected

@@ -24,7 +24,8 @@ from pero_worker.request import Payload, Request, StageStatus
 from pero_worker.stage import Stage
 from pero_worker.testing import StandingClock
 from pero_worker.wire.requests import decode_request, encode_request
-from pero_worker.work import Delivery, EngineInput, EngineOutput, WorkerStatus
+from pero_worker.wire.tree import job_node
+from pero_worker.work import Assignment, Delivery, EngineInput, EngineOutput, WorkerStatus
 from pero_worker.worker import holding
 from pero_worker.worker.loop import Worker, WorkerSettings
 from pero_worker.worker.payloads import ImageReader
@@ -145,6 +146,40 @@ def test_a_page_goes_straight_through_all_held_stages(monkeypatch: pytest.Monkey
     assert bench.coordinator.timed == ["layout", "ocr"]
     assert bench.coordinator.reports()["worker"].status is WorkerStatus.DEAD
     assert all(engine.closed for engine in bench.engines.values())
+
+
+def test_a_job_that_is_cancelled_while_its_page_is_in_hand_goes_through_no_further_stage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(monkeypatch, layout=recognise, ocr=recognise)
+    cancelled: set[str] = set()
+
+    def process(work: EngineInput) -> EngineOutput:
+        cancelled.add(job_node("box"))
+        return recognise(work)
+
+    bench.engines["layout"].act = process
+    assignment = Assignment(stages=("layout", "ocr"))
+    monkeypatch.setattr(
+        bench.coordinator, "assignment", lambda _worker: replace(assignment, cancelled=frozenset(cancelled))
+    )
+    for job in ("box", "other", ""):
+        request = Request(
+            uuid=job,
+            page_uuid=job,
+            stages=("layout", "ocr", "out"),
+            results=(Payload(name="a", content=b"1"),),
+            job=job,
+        )
+        bench.broker.publish("layout", encode_request(request))
+    bench.run()
+    ended = {(result := bench.result()).job: result for _ in range(3)}
+    assert [log.stage for log in ended["box"].logs] == ["layout", "ocr"]
+    assert ended["box"].cancelled and ended["box"].failed and ended["box"].results == ()
+    assert ended["box"].stages == ("out",)
+    for job in ("other", ""):
+        assert not ended[job].failed and len(ended[job].results) == 3
+    assert len(bench.engines["ocr"].seen) == 2
 
 
 def test_a_failing_page_is_tried_three_times_then_given_up_with_all_logs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,9 +32,9 @@ from pero_worker.wire.servers import AMQP_PORT, AMQP_TLS_PORT, Server
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_WITHOUT_LIMITS_OF_CHANNELS = (4, 3)
-"""From this version on, RabbitMQ takes a limit over all consumers of a channel (`global_qos`) for one of each that
-begins later, unless its configuration permits the old way."""
+_WITHOUT_LIMITS_OF_CHANNELS = (4, 0)
+"""From 4.3 on, and before where its configuration forbids `global_qos`, RabbitMQ takes a limit over all consumers of a
+channel for one of each that begins later, and says nothing: those that began would keep theirs for ever."""
 _NOT_IMPLEMENTED = 540
 _FIRST_PAUSE_SECONDS = 0.1
 _STABLE_AFTER_SECONDS = 10.0

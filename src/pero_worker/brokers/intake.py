@@ -30,7 +30,7 @@ class Intake:
     """On an open channel of its own.
 
     How many messages may be in hand is said of all queues together; `by_consumer`, of each: quorum queues know nothing
-    else, nor does RabbitMQ from 4.3 on. Then a consumer keeps the limit that it began with, and a higher one needs
+    else, nor, for certain, does RabbitMQ 4. Then a consumer keeps the limit that it began with, and a higher one needs
     another consumer beside it. One that has messages in hand is not ended without need: what a quorum queue gave to a
     consumer that was ended is stuck when the node that it was connected to dies, until that is back.
     """

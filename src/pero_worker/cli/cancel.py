@@ -42,6 +42,8 @@ def cancel(
             taken, whole = cancel_job(cluster, job, SystemClock(), lambda: bar.advance(task))
     if not quiet:
         say(f"job {job} is cancelled: {counted(taken, 'page')} taken back")
+        if not taken and whole:
+            say("  none waited to be processed; if that is not its name, take it back with --undo")
         if not whole:
             say("  others stand behind many pages of other jobs: workers take them back when it is their turn")
 

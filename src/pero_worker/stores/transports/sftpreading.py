@@ -19,42 +19,49 @@ _BLOCK = 32_768
 
 
 def blocks(file: SFTPFile, size: int) -> Iterator[bytes]:
-    """The first `size` bytes of `file`, in order; fewer when it ends before."""
-    client: Any = file.sftp
+    """The first `size` bytes of `file`, in order. EOFError: it ends before."""
     asked: deque[_Answer] = deque()
     offset = 0
     while offset < size or asked:
         while offset < size and len(asked) < _REQUESTS_AHEAD:
-            answer = _Answer()
-            client._async_request(answer, CMD_READ, file.handle, int64(offset), min(_BLOCK, size - offset))
-            answer.wanted = min(_BLOCK, size - offset)
-            offset += answer.wanted
-            asked.append(answer)
+            asked.append(_Answer(file, offset, min(_BLOCK, size - offset)))
+            offset += asked[-1].wanted
         first = asked.popleft()
-        while not first.has_come:
-            client._read_response()
-        if first.status is not None:
-            client._convert_status(first.status)
-        yield first.content
-        if len(first.content) < first.wanted:
-            # It ends here, or a server gives less at a time than it is asked for: what was not read is missed.
-            while asked and not asked[-1].has_come:
-                client._read_response()
-            return
+        content = first.content()
+        yield content
+        # A server may give less at a time than it is asked for.
+        got = len(content)
+        while got < first.wanted:
+            content = _Answer(file, first.offset + got, first.wanted - got).content()
+            got += len(content)
+            yield content
 
 
 class _Answer:
     """What paramiko takes for a file that waits for data."""
 
-    def __init__(self) -> None:
-        self.content = b""
-        self.wanted = 0
-        self.has_come = False
-        self.status: Any = None
+    def __init__(self, file: SFTPFile, offset: int, wanted: int) -> None:
+        self._client: Any = file.sftp
+        self.offset = offset
+        self.wanted = wanted
+        self._content = b""
+        self._status: Any = None
+        self._has_come = False
+        self._client._async_request(self, CMD_READ, file.handle, int64(offset), wanted)
+
+    def content(self) -> bytes:
+        """Waits for it; at least one byte."""
+        while not self._has_come:
+            self._client._read_response()
+        if self._status is not None:
+            self._client._convert_status(self._status)
+        if not self._content:
+            raise EOFError("the server sends nothing")
+        return self._content
 
     def _async_response(self, kind: int, message: Any, _number: int) -> None:
         if kind == CMD_DATA:
-            self.content = message.get_string()
+            self._content = message.get_string()
         elif kind == CMD_STATUS:
-            self.status = message
-        self.has_come = True
+            self._status = message
+        self._has_come = True
