@@ -61,11 +61,10 @@ class SharedBuckets:
 
 
 def spent(tokens: float, filled: float, limit: int, now: float) -> tuple[bool, float]:
-    """Pure: takes a token from a bucket that held `tokens` at the time `filled`; returns whether it could, and what is
-    left.
+    """Pure: takes a token from a bucket that held `tokens` at the time `filled`.
 
-    Clocks differ and go back, so the latest time at which the bucket was looked at counts; otherwise one gateway would
-    refill what another had already refilled.
+    Returns whether there was one, and how many are left. Clocks differ and go back, so the latest time at which the
+    bucket was looked at counts; otherwise one gateway would refill what another had already refilled.
     """
     present = min(float(limit), tokens + max(0.0, now - filled) * limit / 60)
     return (True, present - 1) if present >= 1 else (False, present)
