@@ -17,9 +17,17 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
+from sqlalchemy import Connection, select
 
+from pero_worker.gateway.states import Api, Backend
+from pero_worker.gateway.store.creation import NewJob, NewPage, create_job
+from pero_worker.gateway.store.database import Database
+from pero_worker.gateway.store.schema import keys
+
+MAX_UPLOAD_MB, MAX_STREAMS_MB = 64, 100
 PROGRAM = (sys.executable, "-m", "pero_worker")
 CONFIG = "[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\nLINE = one line\n"
 
@@ -98,7 +106,25 @@ async def load(url: str, key: str, pid: int, clients: int, pages: int, scan: byt
     timed.show()
 
 
-async def upload_only(url: str, key: str, pid: int, pages: int, scan: bytes) -> None:
+async def requests_alone(url: str, key: str, pid: int, count: int) -> None:
+    """What the requests around a page cost, each by itself."""
+    async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, timeout=600) as client:
+        body = {"images": [{"name": "a.jpg", "order": 0}]}
+        job = (await client.post("/v1/jobs", json=body)).json()["data"]["id"]
+        asks: dict[str, Callable[[], Awaitable[httpx.Response]]] = {
+            "submit": lambda: client.post("/v1/jobs", json=body),
+            "status": lambda: client.get(f"/v1/jobs/{job}"),
+        }
+        told = []
+        for name, ask in asks.items():
+            cpu = cpu_seconds(pid)
+            for _ in range(count):
+                (await ask()).raise_for_status()
+            told.append(f"{name} {1000 * (cpu_seconds(pid) - cpu) / count:.1f}")
+    print(f"requests alone: {', '.join(told)} ms CPU")
+
+
+async def upload_only(url: str, key: str, pid: int, pages: int, scan: bytes, *, form: bool) -> None:
     """What taking a page costs, without polls and results."""
     async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, timeout=600) as client:
         body = {"images": [{"name": f"{number}.jpg", "order": number} for number in range(pages + 1)]}
@@ -106,8 +132,11 @@ async def upload_only(url: str, key: str, pid: int, pages: int, scan: bytes) -> 
         cpu = cpu_seconds(pid)
         for number in range(pages):
             path = f"/v1/jobs/{job}/images/{number}.jpg/files/image"
-            (await client.put(path, content=scan, headers={"Content-Type": "image/jpeg"})).raise_for_status()
-        print(f"taking a page of {len(scan) / 1e6:.0f} MB: {1000 * (cpu_seconds(pid) - cpu) / pages:.1f} ms CPU")
+            raw = {"content": scan, "headers": {"Content-Type": "image/jpeg"}}
+            more: dict[str, Any] = {"files": {"file": ("a.jpg", scan)}} if form else raw
+            (await client.put(path, **more)).raise_for_status()
+        how, used = "a form" if form else "a raw body", 1000 * (cpu_seconds(pid) - cpu) / pages
+        print(f"taking a page of {len(scan) / 1e6:.0f} MB as {how}: {used:.1f} ms CPU")
         await client.delete(f"/v1/jobs/{job}")
 
 
@@ -125,7 +154,10 @@ async def big_upload(url: str, key: str, pid: int) -> None:
         content = pieces(200_000_000, jpeg(10_000))
         reply = await client.put(path, content=content, headers={"Content-Type": "image/jpeg"})
         reply.raise_for_status()
-        print(f"an upload of 200 MB: {memory(pid, 'VmHWM') - before:.0f} MB more memory at its peak")
+        more = memory(pid, "VmHWM") - before
+        print(f"an upload of 200 MB: {more:.0f} MB more memory at its peak")
+        if more > MAX_UPLOAD_MB:
+            raise SystemExit(f"an upload may take {MAX_UPLOAD_MB} MB")
 
 
 async def streams(url: str, key: str, pid: int, count: int) -> None:
@@ -141,9 +173,51 @@ async def streams(url: str, key: str, pid: int, count: int) -> None:
         cpu = cpu_seconds(pid)
         await asyncio.sleep(10)
         used = cpu_seconds(pid) - cpu
-        print(f"{count} idle event streams: {memory(pid) - before:.0f} MB, {100 * used / 10:.1f} % of a core")
+        more = memory(pid) - before
+        print(f"{count} idle event streams: {more:.0f} MB, {100 * used / 10:.1f} % of a core")
+        if more > MAX_STREAMS_MB:
+            raise SystemExit(f"{count} streams may take {MAX_STREAMS_MB} MB")
         for stream, _ in opened:
             await stream.__aexit__(None, None, None)
+
+
+def fill(database: str, jobs: int, pages: int) -> str:
+    """Jobs of a page each and one of many, straight into the database; the id of the long one."""
+    store = Database(database)
+    with store.read() as connection:
+        owner = connection.execute(select(keys.c.id)).scalar_one()
+
+    def made(connection: Connection, count: int) -> str:
+        own = [NewPage(name=f"{number}.jpg", position=number) for number in range(count)]
+        return create_job(
+            connection, NewJob(api=Api.V1, owner=owner, engine=None, backend=Backend.LEASE, pages=own), 1.0
+        )
+
+    with store.write() as connection:
+        for _ in range(jobs):
+            made(connection, 1)
+        long = made(connection, pages)
+    store.close()
+    return long
+
+
+async def many(url: str, key: str, pid: int, database: str) -> None:
+    """10,000 jobs of a page, and one of 10,000 pages, listed from the first to the last."""
+    long = fill(database, 10_000, 10_000)
+    async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, timeout=600) as client:
+        for name, path in (("jobs", "/v1/jobs"), ("pages", f"/v1/jobs/{long}/pages")):
+            cursor: int | None = 0
+            took: list[float] = []
+            found, before, cpu = 0, memory(pid), cpu_seconds(pid)
+            while cursor is not None:
+                query = {"limit": 500, **({"cursor": cursor} if cursor else {})}
+                begun = time.perf_counter()
+                data = (await client.get(path, params=query)).raise_for_status().json()["data"]
+                took.append(1000 * (time.perf_counter() - begun))
+                found, cursor = found + len(data["items"]), data.get("next")
+            used, more = cpu_seconds(pid) - cpu, memory(pid) - before
+            ends = f"first {took[0]:.0f} ms, last {took[-1]:.0f} ms"
+            print(f"{found} {name} in lists of 500: {ends}, {used:.2f} s CPU in all, {more:.0f} MB more memory")
 
 
 def main() -> None:
@@ -166,11 +240,14 @@ def main() -> None:
                 [*PROGRAM, "keys", "add", "load", *where], check=True, capture_output=True, text=True
             ).stdout.strip()
             scan = jpeg(1_000_000)
-            asyncio.run(upload_only(url, key, process.pid, 50, scan))
+            asyncio.run(requests_alone(url, key, process.pid, 200))
+            for form in (False, True):
+                asyncio.run(upload_only(url, key, process.pid, 100, scan, form=form))
             for clients in map(int, given.clients.split(",")):
                 asyncio.run(load(url, key, process.pid, clients, given.pages, scan))
             asyncio.run(big_upload(url, key, process.pid))
             asyncio.run(streams(url, key, process.pid, 1000))
+            asyncio.run(many(url, key, process.pid, given.database or f"sqlite:///{home / 'data/gateway.sqlite'}"))
         finally:
             process.terminate()
             process.wait()

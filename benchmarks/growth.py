@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -166,6 +167,7 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="less of everything: two minutes on a quiet machine")
     options.add_argument("--plot", type=Path, help="an SVG of what was measured")
     given = options.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # The servers go, however this ends.
     wanted = dict(part.partition(":")[::2] for part in given.only.split(","))
     if unknown := set(wanted) - set(DIMENSIONS):
         sys.exit(f"there is no {', '.join(sorted(unknown))}: choose from {', '.join(DIMENSIONS)}")
