@@ -222,8 +222,8 @@ class _Planner:
         return stage.backlog > max(worker.load(stage), stage.view.seconds(worker.view.kind))
 
     def _lends(self, worker: PlannedWorker, lender: StageLoad, stage: StageLoad) -> bool:
-        """Returns whether the worker's own stage can do without it: for good, or for so long that what the worker does in
-        the time it would have been idle is worth the way there and back."""
+        """Returns whether the worker's own stage can do without it: for good, or for so long that what the worker does
+        in the time it would have been idle is worth the way there and back."""
         deadline = stage.drain * stage.weight / lender.weight
         part, others = worker.parts[lender.name], self._board.others(worker, lender.name)
         if deadline == inf:
