@@ -1,6 +1,6 @@
-"""pero-worker: scans into text with PERO OCR, on one machine or on many.
+"""pero-worker: turns scans into text with PERO OCR, on one machine or on many.
 
-What programs use is here; names are loaded when they are asked for, so that importing the package costs nothing.
+The public names are listed here and loaded on first use, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HOMES = {
         "UsageError",
     ),
 }
-"""Modules of this package to what is public of them."""
+"""The package's modules, each with its public names."""
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Pages into text from Python, on this machine."""
+"""Reads pages from Python, on this machine."""
 
 from __future__ import annotations
 
@@ -39,17 +39,19 @@ Paths = str | Path | Iterable[str | Path]
 
 
 class Reader:
-    """A pipeline, loaded into this process: reads one page after the other.
+    """A pipeline that is loaded into this process and reads one page at a time.
 
     >>> with Reader("print-latin") as reader:
     ...     pages = [reader.read(path) for path in ("1.jpg", "2.jpg")]
 
-    For many pages `ocr` is faster: it uses all processors. Threads may share a reader; they take turns.
+    For many pages, `ocr` is faster: it uses all processors. Threads may share a reader; they take turns.
     """
 
     def __init__(self, pipeline: str | Path = DEFAULT_PIPELINE, *, device: str = "auto", trust: bool = False) -> None:
-        """`pipeline`: a bundled one, or a folder or archive with a config.ini; `device`: auto, cpu, cuda or cuda:N.
-        `trust`: that archive, now and later: it is a program. StageError: it cannot be loaded, or is not trusted.
+        """Loads `pipeline`: the name of a bundled one, or a folder or archive with a config.ini.
+
+        `device` is auto, cpu, cuda or cuda:N. `trust` allows an archive, which is a program, to run, now and later.
+        Raises `StageError` if the pipeline cannot be loaded or is not trusted.
         """
         found = load_pipeline(str(pipeline), cache=pipeline_cache(), judge=judge_by(TrustedArchives(), word=trust))
         place = choose_devices(device, 1, 1)[0]
@@ -63,10 +65,11 @@ class Reader:
             raise
 
     def read(self, path: str | Path, *, index: int = 0, dpi: int = 300, max_pixels: int = DEFAULT_MAX_PIXELS) -> Page:
-        """Page `index` (from 0) of the image or PDF at `path`, with its text.
+        """Returns page `index` (from 0) of the image or PDF at `path`, with its text.
 
-        `dpi`: resolution at which a PDF page is read that is not a scan. PageError: there is no such page, it is
-        broken, or larger than `max_pixels`, or an engine failed on it. UsageError: the reader is closed.
+        `dpi` is the resolution at which a PDF page that is not a scan is read. Raises `PageError` if the page does not
+        exist, is broken or larger than `max_pixels`, or if an engine failed on it, and `UsageError` if the reader is
+        closed.
         """
         file = Path(path)
         image = Payload(name=file.name, reference=file_reference(file, index, dpi))
@@ -78,7 +81,7 @@ class Reader:
         return page if page is not None else Page(name=file.name, width=1, height=1)
 
     def close(self) -> None:
-        """Gives the engines up."""
+        """Closes the engines."""
         with self._turn:
             while self._stages:
                 self._stages.pop().engine.close()
@@ -91,7 +94,8 @@ class Reader:
 
 
 class _Kept:
-    """The reader that `read` used last: loading one takes seconds. Threads take turns, for one may want another."""
+    """Keeps the reader that `read` used last, because loading one takes seconds. Threads take turns, as another one may
+    want a different reader."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -121,7 +125,7 @@ def read(
     trust: bool = False,
     dpi: int = 300,
 ) -> Page:
-    """Page `index` (from 0) of the image or PDF at `path`, with its text.
+    """Returns page `index` (from 0) of the image or PDF at `path`, with its text.
 
     >>> page = pero_worker.read("scan.jpg")
     >>> print("\\n".join(line.text or "" for line in page.lines()))
@@ -133,7 +137,8 @@ def read(
 
 
 def read_page_xml(path: str | Path) -> Page:
-    """A result, or the PAGE XML of another program. PageError: the file cannot be read, or is no PAGE XML."""
+    """Reads a result, or PAGE XML from another program. Raises `PageError` if the file cannot be read or is not PAGE
+    XML."""
     try:
         return pagexml.read(Path(path).read_bytes())
     except OSError as error:
@@ -156,18 +161,18 @@ def ocr(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     on_page: Callable[[PageRecord], object] | None = None,
 ) -> Summary:
-    """Reads files, folders and patterns into `output`, as `pero-worker ocr` does; the same call again goes on.
+    """Reads files, folders and patterns into `output`, as `pero-worker ocr` does; the same call resumes an earlier run.
 
     >>> summary = pero_worker.ocr("scans/", "text/", formats=["page", "pdf"])
     >>> summary.done, summary.failed
 
-    `jobs`: worker processes, one per core or GPU unless given. `dpi`, `text_lines`, `combine`: see `RunOptions`;
-    `trust`: see `Reader`. `time_limit`: seconds that a page may take, 0: no limit. `on_page` is called in this thread
-    with the record of every page that is settled.
+    `jobs` is the number of worker processes, by default one per core or GPU. See `RunOptions` for `dpi`, `text_lines`
+    and `combine`, and `Reader` for `trust`. `time_limit` is the number of seconds that a page may take; 0 means no
+    limit. `on_page` is called in this thread with the record of every page that is settled.
 
-    Pages that fail are in the summary. NoInputError: there is nothing to read. UsageError: a format or device that is
-    not there, or another run writes to `output`. StageError: the pipeline cannot be loaded. OutputError: results
-    cannot be written. KeyboardInterrupt: Ctrl-C; what was finished stays.
+    Pages that fail are listed in the summary. Raises `NoInputError` if there is nothing to read, `UsageError` if a
+    format or device does not exist or another run writes to `output`, `StageError` if the pipeline cannot be loaded,
+    `OutputError` if results cannot be written, and `KeyboardInterrupt` on Ctrl-C; finished pages are kept.
     """
     settings = LocalSettings(dpi=dpi, device=device, jobs=jobs, max_pixels=max_pixels, time_limit=time_limit)
     request = job_request(
@@ -195,14 +200,16 @@ def submit(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     on_page: Callable[[PageRecord], object] | None = None,
 ) -> Job:
-    """`ocr` in a thread of its own: a job to be watched, waited for or cancelled before the program ends."""
+    """Runs `ocr` in a thread of its own. Returns the job, to be watched, waited for or cancelled before the program
+    ends."""
     settings = LocalSettings(dpi=dpi, device=device, jobs=jobs, max_pixels=max_pixels, time_limit=time_limit)
     options = run_options(formats, dpi, text_lines, combine=combine)
     return Job(job_request(paths, output, options, _local(pipeline, settings, trust)), on_page)
 
 
 def run_options(formats: str | Sequence[str], dpi: int, text_lines: str, *, combine: bool) -> RunOptions:
-    """UsageError: there is no such format or treatment of lines, or nothing to combine."""
+    """Returns the options of a run. Raises `UsageError` if a format or treatment of lines does not exist, or if there
+    is nothing to combine."""
     wanted = parse_formats(formats if isinstance(formats, str) else ",".join(formats))
     if text_lines not in set(TextLines):
         raise UsageError(f"text_lines must be one of {', '.join(TextLines)}, not {text_lines!r}")
@@ -212,7 +219,7 @@ def run_options(formats: str | Sequence[str], dpi: int, text_lines: str, *, comb
 
 
 def job_request(paths: Paths, output: str | Path, options: RunOptions, workforce: OpenWorkforce) -> JobRequest:
-    """Addresses among the paths are fetched."""
+    """Returns the job's request. Addresses among the paths are fetched."""
     names = [str(name) for name in ([paths] if isinstance(paths, str | Path) else paths)]
     return JobRequest(
         paths=names,

@@ -1,15 +1,15 @@
-"""One exception tree; the class of an error decides what happens to the page.
+"""One exception tree; an error's class decides what happens to the page.
 
 PeroWorkerError
-├── TransientError    a server or the model store is away: the page goes back, nothing is counted
-│   ├── DeviceError   a GPU is: the same, and a new process takes over
-│   └── StoreAwayError  the payload store is: the same, and it is never held against the page
-├── PageError         this page cannot be done: counted on the page, never blocks the others
-│   └── JobCancelledError   somebody took it back
+├── TransientError    a server or the model store is away: the page goes back, and nothing is counted
+│   ├── DeviceError   a GPU is unavailable: the same, and a new process takes over
+│   └── StoreAwayError  the payload store is away: the same, and never counted against the page
+├── PageError         this page cannot be done: counted against the page, never blocks others
+│   └── JobCancelledError   its job was cancelled
 ├── StageError        a pipeline or stage cannot be loaded: its pages wait
 │   └── NoFileError   a store has no such file
 ├── RequestError      the message itself is unusable: set aside whole
-│   └── NoQueueError  where it should go is not there
+│   └── NoQueueError  the queue that it should go to does not exist
 ├── OutputError       results cannot be written: the run ends
 └── UsageError        the command line asks for something impossible
 """
@@ -36,9 +36,9 @@ class ExitCode(IntEnum):
 
 
 class PeroWorkerError(Exception):
-    """Base of every error this program raises on purpose.
+    """Base class of every error that this program raises on purpose.
 
-    The message is one sentence for the operator that names the remedy; it is shown without a traceback.
+    The message is one sentence for the operator and names the remedy; it is shown without a traceback.
     """
 
     exit_code = ExitCode.BUG
@@ -46,14 +46,14 @@ class PeroWorkerError(Exception):
 
 
 class TransientError(PeroWorkerError):
-    """Something is away for the moment; the same may go well later."""
+    """Something is unavailable for the moment; a later attempt may succeed."""
 
     exit_code = ExitCode.UNAVAILABLE
     failure_class = "transient"
 
 
 class DeviceError(TransientError):
-    """A GPU failed or is gone, as far as this process can tell: what a process has on a device does not outlive it."""
+    """A GPU failed or is gone, at least for this process, which loses whatever it holds on the device."""
 
 
 class StoreAwayError(TransientError):
@@ -92,7 +92,7 @@ class StageError(PeroWorkerError):
 
 
 class NoFileError(StageError):
-    """A store answers, and has no such file."""
+    """A store answers, but has no such file."""
 
 
 class RequestError(PeroWorkerError):
@@ -127,7 +127,8 @@ class NoInputError(UsageError):
 
 
 def joined(failures: Sequence[PeroWorkerError]) -> PeroWorkerError:
-    """What several servers said, in one error: transient if one of them may do better later, else as the last one's."""
+    """Returns one error with what several servers said: transient if one of them may do better later, otherwise of the
+    last one's class."""
     text = "; ".join(str(failure) for failure in failures)
     if any(isinstance(failure, TransientError) for failure in failures):
         return TransientError(text)

@@ -1,7 +1,5 @@
-"""What is said to people where they may read another language: each sentence has a name, and its values.
-
-The English is here, for terminals, logs and JSON; the gateway's pages have the same names in other languages.
-"""
+"""Messages for people who may read another language: each sentence has a name and values. The English texts, for
+terminals, logs and JSON, are here; the gateway's pages have the same names in other languages."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 Text = str | Mapping[str, str]
-"""A template, or several by the form that the number `n` takes: `one`, `other`."""
+"""A template, or one for each plural form (`one`, `other`) that the number `n` takes."""
 
 _MAX_DEPTH = 3
 _MAX_VALUES = 10
@@ -103,15 +101,15 @@ ENGLISH: Mapping[str, Text] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A sentence, or a part of one."""
+    """A sentence, or part of one."""
 
     kind: str
-    """Its name in the catalogues."""
+    """The message's name in the catalogues."""
     values: Mapping[str, Any] = field(default_factory=dict)
-    """What stands in it: texts, numbers, other messages."""
+    """The values in the sentence: texts, numbers, other messages."""
 
     def __str__(self) -> str:
-        """In English."""
+        """Returns the message in English."""
         values = {name: str(value) if isinstance(value, Message) else value for name, value in self.values.items()}
         text = ENGLISH[self.kind]
         return (text if isinstance(text, str) else text["one" if self.values.get("n") == 1 else "other"]).format(
@@ -125,12 +123,12 @@ class Message:
 
 
 def said(kind: str, /, **values: object) -> Message:
-    """The message `kind` with its values."""
+    """Returns the message `kind` with its values."""
     return Message(kind=kind, values=values)
 
 
 def to_plain(message: Message) -> dict[str, Any]:
-    """For JSON."""
+    """Returns the message as JSON data."""
     return {"kind": message.kind, "values": {name: _plain(value) for name, value in message.values.items()}}
 
 
@@ -142,7 +140,7 @@ def _plain(value: object) -> object:
 
 
 def from_plain(found: Any, depth: int = 0) -> Message | None:
-    """What somebody wrote as `to_plain` does; None: it cannot be said."""
+    """Parses the output of `to_plain`; None if it is no valid message."""
     if not isinstance(found, dict) or depth >= _MAX_DEPTH:
         return None
     kind, given = found.get("kind"), found.get("values")

@@ -1,4 +1,4 @@
-"""Words for names and messages."""
+"""Helpers for names and messages."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import hashlib
 import unicodedata
 
 _MARK = 12
-"""Hexadecimal digits that tell shortened names apart."""
+"""Hexadecimal digits that keep shortened names distinct."""
 
 
 def bounded_name(name: str, max_bytes: int) -> str:
-    """`name`, which is part of a path, in at most `max_bytes` bytes of UTF-8; a long one ends with a digest."""
+    """Returns `name`, which is part of a path, in at most `max_bytes` bytes of UTF-8; a long one is cut and ends with a
+    digest."""
     encoded = name.encode()
     if len(encoded) <= max_bytes:
         return name
@@ -19,10 +20,11 @@ def bounded_name(name: str, max_bytes: int) -> str:
 
 
 def same_place(name: str) -> str:
-    """Alike for names that a file system may take as one: it may ignore case, or how accents are composed."""
+    """Returns the same key for names that a file system may treat as one: it may ignore case, or how accents are
+    composed."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 page`, `2 pages`."""
+    """Returns the number with its noun: `1 page`, `2 pages`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,4 +1,4 @@
-"""How a process of this program ends: when asked to, with its parent, or by force."""
+"""How a process of this program ends: on request, with its parent, or by force."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from typing import NoReturn
 from pero_worker.errors import ExitCode
 
 RECYCLED = 75
-"""Exit status of a worker process that wants to be started anew (EX_TEMPFAIL)."""
+"""Exit status of a worker process that wants to be restarted (EX_TEMPFAIL)."""
 DEFAULT_GRACE_SECONDS = 4.0
 _POLL_SECONDS = 0.2
-"""Seconds after which it is noticed that the parent is gone."""
+"""Seconds between checks for a stop or for a parent that is gone."""
 
 
 class OnSignal(Enum):
     """What SIGTERM and Ctrl-C do."""
 
     STOP = auto()
-    """They set `Lifetime.stop`, and the program ends after what it has in hand."""
+    """They set `Lifetime.stop`; the program ends after the work in hand."""
     INTERRUPT = auto()
-    """The same, and they raise KeyboardInterrupt in the main thread."""
+    """As STOP, and they raise KeyboardInterrupt in the main thread."""
     LEAVE_TO_PARENT = auto()
-    """Ctrl-C reaches the parent, too, and is its business; SIGTERM ends the process at once."""
+    """Ctrl-C is ignored, as it reaches the parent too, which handles it; SIGTERM ends the process at once."""
 
 
 class Lifetime:
-    """When this process ends: `stop` asks it to, and what does not listen in time is ended by force.
+    """When this process ends: `stop` asks it to, and whatever does not react in time is ended by force.
 
     Nothing happens before `begin`.
     """
@@ -48,12 +48,15 @@ class Lifetime:
         on_signal: OnSignal = OnSignal.STOP,
         with_parent: bool = False,
     ) -> None:
-        """`grace`: seconds after `stop` until the process is ended with `status`, whatever holds it up: a server that
-        does not answer, or a model that is being loaded; None = never by force. `with_parent`: the end of the parent
-        process is a reason to stop, too, however deep in an engine this one is."""
+        """Sets how the process ends.
+
+        `grace` is the number of seconds after `stop` until the process is ended with `status`, whatever holds it up: a
+        server that does not answer, or a model that is being loaded; None means never by force. `with_parent` makes the
+        end of the parent process a reason to stop too, however deep in an engine this process is.
+        """
         self.stop = threading.Event()
         self.hurry = threading.Event()
-        """Set when it is asked a second time, by the same signal."""
+        """Set when the process is asked to stop a second time, by the same signal."""
         self._heard: set[int] = set()
         self._busy: Callable[[], bool] = lambda: False
         self._grace = grace
@@ -62,7 +65,7 @@ class Lifetime:
         self._with_parent = with_parent
 
     def begin(self) -> None:
-        """Heeds signals and the parent from now on; from the main thread."""
+        """Starts to heed signals and the parent; call it from the main thread."""
         if self._on_signal is OnSignal.LEAVE_TO_PARENT:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         else:
@@ -81,10 +84,11 @@ class Lifetime:
         busy: Callable[[], bool] = lambda: False,
         busy_seconds: float = 0.0,
     ) -> Iterator[None]:
-        """Around what should end soon after `stop`: `told` is called then; if the block is not left within `seconds`,
-        `late` is, and the process ends. Both are called from another thread.
+        """Guards a block that should end soon after `stop`.
 
-        While it is `busy` with what it has in hand it may take `busy_seconds` more, unless it is asked to `hurry`.
+        `told` is called on `stop`; if the block is not left within `seconds`, `late` is called and the process ends.
+        Both are called from another thread. While `busy` says that work is in hand, the block may take `busy_seconds`
+        more, unless the process is asked to `hurry`.
         """
         left = threading.Event()
 
@@ -93,7 +97,7 @@ class Lifetime:
                 if left.is_set():
                     return
             limit = time.monotonic() + busy_seconds
-            # The watch over the whole process, see `begin`, is as patient.
+            # The watch over the whole process, see `begin`, is just as patient.
             self._busy = lambda: busy() and not self.hurry.is_set() and time.monotonic() < limit
             told()
             if not _in_time(left, seconds, self._busy):
@@ -129,7 +133,7 @@ class Lifetime:
 
 
 def _in_time(done: threading.Event, seconds: float, busy: Callable[[], bool]) -> bool:
-    """Whether it was done within `seconds`, those in which it was busy not counted."""
+    """Returns whether `done` was set within `seconds`, not counting those in which it was busy."""
     deadline = time.monotonic() + seconds
     while not done.wait(max(0.0, min(_POLL_SECONDS, deadline - time.monotonic()))):
         if busy():
@@ -140,12 +144,12 @@ def _in_time(done: threading.Event, seconds: float, busy: Callable[[], bool]) ->
 
 
 def end_now(status: int) -> NoReturn:
-    """Ends the process whatever its threads, its atexit functions or a hanging engine are doing."""
+    """Ends the process, whatever its threads, atexit functions or a hanging engine are doing."""
     os._exit(status)
 
 
 def leave(status: int) -> NoReturn:
-    """`end_now` after what was printed has been written."""
+    """Flushes the output, then ends the process as `end_now` does."""
     sys.stdout.flush()
     sys.stderr.flush()
     end_now(status)
@@ -153,8 +157,8 @@ def leave(status: int) -> NoReturn:
 
 @contextmanager
 def without_main() -> Iterator[None]:
-    """Processes that are spawned meanwhile do not run the program that starts them: a script of a user of ours need not
-    ask whether it is `__main__`."""
+    """Keeps processes that are spawned in the block from running the program that starts them, so that a user's script
+    need not check whether it is `__main__`."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

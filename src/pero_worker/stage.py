@@ -11,7 +11,7 @@ from typing import Any
 from pero_worker.errors import StageError
 
 MAX_VALUE_LENGTH = 1_000_000
-"""Characters of a value in config.ini, when all that it names is put in."""
+"""Longest value in config.ini, in characters, after interpolation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,49 +19,49 @@ class Stage:
     """One processing stage."""
 
     name: str
-    """Of its queue, too."""
+    """The stage's name, also that of its queue."""
     config: str
     """The text of its config.ini."""
     version: str
-    """Any text that changes when the stage does."""
+    """The stage's version: any text that changes when the stage does."""
     archive: str = ""
-    """URL of its model archive, or the path on the model store's servers; '': none."""
+    """URL of the model archive, or its path on the model store's servers; '' if there is none."""
     directory: Path | None = None
-    """The unpacked model files, when they are on this machine already."""
+    """Folder with the unpacked model files, if they are already on this machine."""
     archive_digest: str = ""
-    """SHA-256 of the archive in hexadecimal; '': any."""
+    """SHA-256 of the archive in hexadecimal; '' if any archive is accepted."""
 
     def parsed(self) -> ConfigParser:
-        """The configuration; raises StageError when it is not an ini file."""
+        """Returns the parsed configuration. Raises `StageError` if it is not an ini file."""
         return parse_config(self.config, self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a stage costs a worker of one kind; None = it has not been measured."""
+    """What a stage costs a worker of one kind; None if it has not been measured."""
 
     seconds: float | None = None
-    """Of one page."""
+    """Time for one page."""
     load_seconds: float | None = None
-    """Of loading the stage."""
+    """Time to load the stage."""
     memory: int | None = None
-    """Bytes that it takes while it is loaded."""
+    """Memory in bytes that the loaded stage takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:
-    """Which workers may serve a stage, and for whom they do. A new fact of this kind is a field here."""
+    """Which workers may serve a stage, and on whose behalf. A new property of this kind becomes a field here."""
 
     needs: str = ""
-    """The label that a worker must have; '' = any worker may."""
+    """The label that a worker must have; '' if any worker may serve the stage."""
     owner: str = ""
-    """Whose stage it is."""
+    """The owner of the stage."""
     share: float = 1.0
-    """The owner's part of the cluster, beside other owners' parts."""
+    """The owner's part of the cluster, relative to other owners' parts."""
 
 
 class _Pieces(list[str]):
-    """Of a value that is put together from others."""
+    """Pieces of a value that is interpolated from others, with a bound on their total length."""
 
     def __init__(self, option: str, section: str) -> None:
         super().__init__()
@@ -76,7 +76,8 @@ class _Pieces(list[str]):
 
 
 class _BoundedInterpolation(BasicInterpolation):
-    """As usual, but a few bytes that name each other do not become gigabytes."""
+    """The usual interpolation, but bounded, so that a few bytes of values that name each other do not grow to
+    gigabytes."""
 
     def before_get(self, parser: Any, section: str, option: str, value: str, defaults: Any) -> str:
         pieces = _Pieces(option, section)

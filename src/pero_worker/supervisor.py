@@ -13,7 +13,8 @@ from multiprocessing.process import BaseProcess
 from pero_worker.ports import Clock
 from pero_worker.processes import RECYCLED, without_main
 
-# One torch, BLAS and OpenMP thread a process: on the same cores, processes beat threads by far (docs/benchmarks.md).
+# One torch, BLAS and OpenMP thread per process: on the same cores, processes are far faster than threads
+# (docs/benchmarks.md).
 _ONE_THREAD: Mapping[str, str] = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -25,34 +26,34 @@ _KILL_TIMEOUT_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackOff:
-    """How long a process that died is put off."""
+    """How long to wait before a process that died is replaced."""
 
     first: float = 0.5
-    """Seconds after the first death; each further one doubles them."""
+    """Seconds to wait after the first death; doubled after each further one."""
     max: float = 30.0
-    """Seconds at most."""
+    """Longest wait, in seconds."""
     stable_after: float = 20.0
-    """Seconds: a process that lived so long was not broken from the beginning."""
+    """Seconds after which a process is considered stable: its death starts the waits from the first one again."""
 
 
 NO_BACK_OFF = BackOff(first=0.0, max=0.0)
 
 
 class Place:
-    """One process after the other."""
+    """A slot for one process at a time."""
 
     def __init__(self, back_off: BackOff) -> None:
         self.process: BaseProcess | None = None
         self.begun = 0.0
-        """When the process was started."""
+        """When the process was started, on the monotonic clock."""
         self.due = 0.0
-        """When the next one is to be started."""
+        """When the next process is due to start, on the monotonic clock."""
         self.abandoned = False
         self._back_off = back_off
         self._pause = back_off.first
 
     def put_off(self, status: int, now: float) -> None:
-        """A process that dies again and again is started ever later."""
+        """Sets when the next process starts; one that keeps dying is started later and later."""
         if now - self.begun > self._back_off.stable_after:
             self._pause = self._back_off.first
         self.due = now
@@ -62,7 +63,7 @@ class Place:
 
 
 class Supervisor:
-    """A process for each of `number` places, numbered from 0, until `stop`."""
+    """Keeps a process running in each of `number` places, numbered from 0, until `stop`."""
 
     def __init__(
         self,
@@ -73,8 +74,11 @@ class Supervisor:
         clock: Clock,
         back_off: BackOff = NO_BACK_OFF,
     ) -> None:
-        """`start` starts the process of a place. `on_death` gets the place and the exit status of a process that
-        ended by itself, and returns whether to replace it."""
+        """Starts nothing yet; `check` does.
+
+        `start` starts the process of a place. `on_death` gets the place and the exit status of a process that ended by
+        itself, and returns whether to replace it.
+        """
         self._places = [Place(back_off) for _ in range(number)]
         self._start = start
         self._on_death = on_death
@@ -82,7 +86,7 @@ class Supervisor:
 
     @property
     def running(self) -> bool:
-        """Whether a process lives, or will be started."""
+        """Whether a process is alive or will be started."""
         return not all(place.abandoned for place in self._places)
 
     @property
@@ -90,12 +94,12 @@ class Supervisor:
         return tuple(place.process.pid for place in self._places if place.process and place.process.pid)
 
     def check(self) -> None:
-        """Notices the dead, and starts what is due. What `on_death` raises passes."""
+        """Handles processes that died, and starts those that are due. Whatever `on_death` raises is passed on."""
         for number, place in enumerate(self._places):
             if place.process is not None and not place.process.is_alive():
                 status = place.process.exitcode or 0
                 place.process.close()
-                # First of all: whatever `on_death` raises, `stop` must find living processes only.
+                # First of all: whatever `on_death` raises, `stop` must find only living processes.
                 place.process = None
                 place.put_off(status, self._clock.monotonic())
                 place.abandoned = True
@@ -105,11 +109,11 @@ class Supervisor:
                 place.begun = self._clock.monotonic()
 
     def wait(self, timeout: float) -> None:
-        """Until a process ends, for `timeout` seconds at most."""
+        """Waits until a process ends, for at most `timeout` seconds."""
         wait([place.process.sentinel for place in self._places if place.process is not None], timeout)
 
     def stop(self, grace: float) -> None:
-        """Ends the processes: they are asked to, and killed if they still live `grace` seconds later."""
+        """Ends the processes: they are asked to stop, and killed if still alive `grace` seconds later."""
         living = [place.process for place in self._places if place.process is not None]
         for process in living:
             process.terminate()
@@ -125,8 +129,8 @@ class Supervisor:
 
 
 def spawn(target: Callable[..., None], *arguments: object, name: str, device: str) -> BaseProcess:
-    """A started process that uses one thread on a CPU, and as many as it likes beside a GPU."""
-    # Not a daemon: engines may start processes of their own, which daemons are not allowed to.
+    """Starts a process. It uses one thread on a CPU, and as many as it likes next to a GPU."""
+    # Not a daemon: engines may start processes of their own, which daemons are not allowed to do.
     process = multiprocessing.get_context("spawn").Process(target=target, args=arguments, name=name, daemon=False)
     with _single_threaded(device), without_main():
         process.start()
@@ -135,7 +139,7 @@ def spawn(target: Callable[..., None], *arguments: object, name: str, device: st
 
 @contextlib.contextmanager
 def _single_threaded(device: str) -> Iterator[None]:
-    """What starts meanwhile uses one thread."""
+    """Makes processes that are started in the block use one thread."""
     values = _ONE_THREAD if device == "cpu" else {}
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)

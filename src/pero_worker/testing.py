@@ -1,5 +1,5 @@
-"""For the tests of people who write engines and formats, and for our own: time that stands still, a broker in memory,
-an engine that fails when it is told to, and a page through an engine as a worker takes it."""
+"""Tools for testing engines and formats, which our own tests use too: a clock that stands still, a broker in memory, an
+engine that fails on demand, and a way to run a page through engines as a worker does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["FaultyEngine", "MemoryBroker", "StandingClock", "run_engine"]
 
 
 class StandingClock:
-    """A `ports.Clock` that stands still until told. `seconds` is how far it has gone since `start`."""
+    """A `ports.Clock` that moves only when told to. `seconds` is how far it has advanced since `start`."""
 
     def __init__(self, start: datetime = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) -> None:
         self.start = start
@@ -40,20 +40,20 @@ class StandingClock:
 
 @dataclass(slots=True, kw_only=True)
 class FaultyEngine:
-    """An `Engine` that raises one of `faults` after the other, and then gives `page` out, or nothing new."""
+    """An `Engine` that raises `faults`, one per call, and then returns `page`, or nothing new."""
 
     faults: list[BaseException] = field(default_factory=list)
-    """What it still raises; for instance PageError, TransientError, or an error that engines must not raise."""
+    """Errors still to be raised, such as PageError, TransientError, or an error that engines must not raise."""
     page: Page | None = None
-    """What it makes of every page."""
+    """Result for every page."""
     needs_image: bool = False
-    """Whether it wants the image."""
+    """Whether the engine wants the image."""
     description: str = "faulty 1.0"
-    """Name and version."""
+    """The engine's name and version."""
     seen: list[EngineInput] = field(default_factory=list)
-    """What it was given."""
+    """Inputs received so far."""
     closed: bool = False
-    """Whether it was given up."""
+    """Whether the engine has been closed."""
 
     def process(self, work: EngineInput) -> EngineOutput:
         self.seen.append(work)
@@ -68,11 +68,12 @@ class FaultyEngine:
 def run_engine(
     path: str | Path, *engines: Engine, page: Page | None = None, index: int = 0, dpi: int = 300
 ) -> Page | None:
-    """What a worker makes of page `index` of the file at `path` with these engines, one after the other.
+    """Returns what a worker makes of page `index` of the file at `path` with these engines, one after the other.
 
-    `page`: what stages before found. None: no engine found anything. Results go through PAGE XML as they do on their
-    way between stages, so that what cannot be written is found here. PageError: an engine failed, whatever it raised;
-    its text names the reason. TransientError: an engine raised it, and the page would be tried again.
+    `page` is what earlier stages found. The result is None if no engine found anything. Results go through PAGE XML, as
+    they do between stages, so that anything that cannot be written shows up here. Raises `PageError` if an engine
+    failed, whatever it raised (the text names the reason), and `TransientError` if an engine raised one; a worker would
+    then try the page again.
     """
     file = Path(path)
     stages = [

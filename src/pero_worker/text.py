@@ -1,20 +1,21 @@
-"""Text of others, made fit to be shown: on a terminal, in a log, in a report."""
+"""Makes text from outside fit to be shown on a terminal, in a log or in a report."""
 
 from __future__ import annotations
 
 import unicodedata
 
 MAX_LINE_LENGTH = 16_000
-"""Characters; what is longer is cut off."""
+"""Longest text in characters; the rest is cut off."""
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _BREAKING = {"Cc", "Cs", "Zl", "Zp", "Cf"}
 _HARMLESS = {"\u00ad", "\u200c", "\u200d"}
-"""Soft hyphen and joiners, which words and emoji need; other format characters turn the direction or hide."""
+"""Soft hyphen and joiners, which words and emoji need; other format characters change the direction of writing, or are
+invisible."""
 
 
 def one_line(text: str) -> str:
-    """`text` without a say over a terminal: control characters, line breaks of all kinds, what turns the direction of
-    writing, and broken surrogates are written out."""
+    """Returns `text` without anything that could control a terminal: control characters, line breaks of all kinds,
+    characters that change the direction of writing, and broken surrogates are escaped."""
     cut = text if len(text) <= MAX_LINE_LENGTH else f"{text[:MAX_LINE_LENGTH]} ... ({len(text)} characters)"
     if cut.isprintable():
         return cut
@@ -22,7 +23,7 @@ def one_line(text: str) -> str:
 
 
 def clean_lines(text: str) -> str:
-    """As `one_line`, but line breaks and tabs stay: for texts of several lines."""
+    """As `one_line`, but keeps line breaks and tabs, for texts of several lines."""
     return "\n".join("\t".join(map(one_line, line.split("\t"))) for line in text.split("\n"))
 
 

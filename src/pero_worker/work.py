@@ -1,4 +1,4 @@
-"""Records that pass between the rooms while pages are processed; `ports.py` says which room takes and returns them."""
+"""Records that pass between packages while pages are processed; `ports.py` says which one takes and returns them."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ from pero_worker.page import Image, Page
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A message in hand."""
+    """A message that was received and not yet settled."""
 
     tag: int
-    """The broker's own number for it."""
+    """The broker's own number for the message."""
     queue: str
-    """The queue that it came from."""
+    """The queue that the message came from."""
     body: bytes
-    """As it came."""
+    """The message's bytes, unchanged."""
     attempts: int = 0
-    """Earlier deliveries during which the worker died without a word, where the broker counts them."""
+    """Earlier deliveries during which the worker died without a word, if the broker counts them."""
     redelivered: bool = False
-    """Whether another worker had it before, of which it is not known how far it got."""
+    """Whether another worker had the message before; how far it got is not known."""
     traceparent: str = ""
-    """The place in a trace that came with it, and goes on with what becomes of it (W3C); '' = none."""
+    """The place in a trace that came with the message and is passed on with its outcome (W3C); '' = none."""
     bytes_beside: int = 0
-    """Of payloads that the message refers to."""
+    """Size of the payloads that the message refers to."""
 
     @property
     def weight(self) -> int:
-        """Bytes that it takes, with all that belongs to it."""
+        """Bytes that the message takes, with everything that belongs to it."""
         return len(self.body) + self.bytes_beside
 
 
 class QueueKind(StrEnum):
-    """How a broker of several nodes keeps a queue."""
+    """How a broker with several nodes keeps a queue."""
 
     CLASSIC = "classic"
-    """On one node, as upstream declares it."""
+    """The queue is kept on one node, as upstream declares it."""
     QUORUM = "quorum"
-    """On several nodes, the majority of which must be there."""
+    """The queue is kept on several nodes, of which the majority must be up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueState:
-    """What a broker knows of a queue at this moment."""
+    """What a broker knows about a queue at this moment."""
 
     messages: int
-    """Those that are ready; not those in hand."""
+    """Number of messages that are ready, without those in hand."""
     consumers: int
-    """Who take messages from it."""
+    """Number of consumers that take messages from the queue."""
 
 
 class WorkerStatus(StrEnum):
-    """Names of the statuses a worker reports (upstream's words)."""
+    """Names of the statuses that a worker reports (upstream's words)."""
 
     STARTING = "STARTING"
     CONFIGURING = "CONFIGURING"
@@ -73,11 +73,11 @@ class Assignment:
     stages: tuple[str, ...] = ()
     """The stages to hold."""
     enabled: bool = True
-    """False: stop."""
+    """False: the worker should stop."""
     revision: int = 0
-    """A new one asks to try again what failed."""
+    """A new number asks the worker to try again what failed."""
     cancelled: frozenset[str] = frozenset()
-    """Jobs of which no page is to be processed, by `wire.tree.job_node`."""
+    """Jobs whose pages must not be processed, named as by `wire.tree.job_node`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +89,11 @@ class EngineInput:
     size: int
     """Length of the encoded image in bytes."""
     image: Image | None = None
-    """None only for engines with needs_image = False."""
+    """The decoded image; None only for engines with needs_image = False."""
     page: Page | None = None
-    """The layout or text that the stages before found, if any."""
+    """The layout or text that earlier stages found, if any."""
     logits: bytes | None = None
-    """What the stages before left, as pero-ocr writes it."""
+    """Logits that earlier stages left, as pero-ocr writes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,15 +101,15 @@ class EngineOutput:
     """What an engine made of a page; None = nothing new."""
 
     page: Page | None = None
-    """What is on it; None: nothing new."""
+    """What is on the page; None: nothing new."""
     logits: bytes | None = None
-    """pero-ocr's file of logits; None: nothing new."""
+    """Logits as pero-ocr writes them to a file; None: nothing new."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """How long each phase took, by its name."""
 
 
 class Rotate(StrEnum):
-    """What becomes of pages whose text lies sideways or upside down."""
+    """What happens to pages whose text lies sideways or upside down."""
 
     AUTO = "auto"
     """They are turned for the engine."""

@@ -1,8 +1,8 @@
-"""Cache entries that processes of one machine share: folders that appear whole, and stay while somebody uses them.
+"""Cache entries that the processes of one machine share: folders that appear whole and stay as long as they are used.
 
-Beside the folder KEY lie KEY.lock, held shared by every user and exclusively by whoever makes or removes the entry,
-KEY.tmp, whatever is being made or removed, and KEY.sha256, what the files were when they were made. The lock file's
-modification time is the time of the last use.
+Next to the folder KEY are KEY.lock, which every user holds shared and whoever creates or removes the entry holds
+exclusively; KEY.tmp, which is being created or removed; and KEY.sha256, with the digests of the files at creation. The
+modification time of the lock file is the time of the last use.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Hold:
     """Keeps an entry's folder from being removed until it is released, or the process ends."""
 
     entry: Entry
-    """Whose folder is kept."""
+    """The entry whose folder is kept."""
     lock: BinaryIO
     """The open lock file."""
 
@@ -38,12 +38,12 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A folder of the cache. All methods raise OSError when the disk does not play along."""
+    """A folder of the cache. All methods raise OSError if the disk fails them."""
 
     place: Path
-    """The folder that it lies in."""
+    """The folder that holds the entry."""
     key: str
-    """Its name there."""
+    """The entry's name in that folder."""
 
     @property
     def folder(self) -> Path:
@@ -62,7 +62,8 @@ class Entry:
         return self.place / f"{self.key}.tmp"
 
     def hold(self, make: Callable[[Path], Path]) -> Hold:
-        """Waits for whoever makes the entry, or has `make` do it in an empty folder and return the finished one."""
+        """Waits while another process makes the entry; otherwise has `make` fill an empty folder and return the
+        finished one."""
         self.place.mkdir(parents=True, exist_ok=True)
         while True:
             lock = self._locked(fcntl.LOCK_SH)
@@ -72,15 +73,15 @@ class Entry:
             with self._locked(fcntl.LOCK_EX):
                 if not self.folder.is_dir():
                     self._make(make)
-            # Between the locks somebody may clean: look again.
+            # Another process may clean up between the two locks, so look again.
 
     def is_private(self) -> bool:
-        """Whether nobody but this user (and root) has made the folder, or can change it."""
+        """Whether nobody but this user (or root) made the folder or can change it."""
         made = self.folder.lstat()
         return stat.S_ISDIR(made.st_mode) and made.st_uid in {os.geteuid(), 0} and not made.st_mode & stat.S_IWOTH
 
     def is_as_made(self) -> bool:
-        """Whether every file is what it was when the entry was made; others may have come."""
+        """Whether every file is still what it was when the entry was made; files may have been added."""
         try:
             made = json.loads(self._digests.read_bytes())
             return isinstance(made, dict) and made == {name: _digest(self.folder / name) for name in made}
@@ -96,7 +97,7 @@ class Entry:
         with lock:
             self._drop_temporary()
             if self.folder.is_dir():
-                # At once, so that a crash leaves no half of a folder under its name.
+                # Rename first, so that a crash does not leave half of a folder under its name.
                 self.folder.rename(self._temporary)
                 self._drop_temporary()
             self._digests.unlink(missing_ok=True)
@@ -104,7 +105,7 @@ class Entry:
         return True
 
     def remove_leftovers(self) -> None:
-        """Removes what a crash left of an entry in the making; nothing while somebody makes it."""
+        """Removes what a crash left of a half-made entry; does nothing while a process is making it."""
         if not self.folder.is_dir():
             self.remove_unused()
             return
@@ -116,17 +117,17 @@ class Entry:
                 return
 
     def size(self) -> int:
-        """Bytes of the entry's files."""
+        """Total size of the entry's files, in bytes."""
         try:
             return sum(path.lstat().st_size for path in self.folder.rglob("*"))
-        except FileNotFoundError:  # another cleaner is at it
+        except FileNotFoundError:  # another process is removing files
             return 0
 
     def last_use(self) -> float:
-        """Seconds since the epoch."""
+        """Time of the last use, in seconds since the epoch."""
         try:
             return self._lock_file.stat().st_mtime
-        except FileNotFoundError:  # another cleaner was here
+        except FileNotFoundError:  # another process removed the file
             return 0.0
 
     def _make(self, make: Callable[[Path], Path]) -> None:
@@ -149,7 +150,7 @@ class Entry:
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _locked(self, kind: int) -> BinaryIO:
-        """BlockingIOError: with LOCK_NB, when somebody else has it."""
+        """Locks the file. Raises BlockingIOError, with LOCK_NB, if another process holds the lock."""
         while True:
             lock = self._lock_file.open("ab")
             try:
@@ -161,12 +162,12 @@ class Entry:
             except BaseException:
                 lock.close()
                 raise
-            # A cleaner removed the file while we waited for it.
+            # Another process removed the file while this one waited for it.
             lock.close()
 
 
 def entries(cache: Path) -> list[Entry]:
-    """All entries in the folders of `cache`, unfinished ones too."""
+    """Returns all entries in the folders of `cache`, including unfinished ones."""
     return [Entry(place=lock.parent, key=lock.name.removesuffix(".lock")) for lock in sorted(cache.glob("*/*.lock"))]
 
 
@@ -176,12 +177,12 @@ def _digest(path: Path) -> str:
 
 
 def _flush(path: Path) -> None:
-    # A machine that loses power must not leave empty files in a finished entry: they would be believed for ever.
+    # A power cut must not leave empty files in a finished entry: they would be trusted from then on.
     if path.is_symlink() or not (path.is_file() or path.is_dir()):
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        with suppress(OSError) if path.is_dir() else nullcontext():  # Some file systems sync no folders.
+        with suppress(OSError) if path.is_dir() else nullcontext():  # Some file systems cannot sync folders.
             os.fsync(descriptor)
     finally:
         os.close(descriptor)

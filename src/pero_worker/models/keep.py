@@ -1,4 +1,4 @@
-"""What stays of the models that were fetched; apart from the store, for programs that only start workers."""
+"""Which downloaded models are kept; separate from the store, for programs that only start workers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """What stays of what is not in use."""
+    """Limits on the entries that are kept while not in use."""
 
     age: timedelta | None = None
-    """Entries used within this time; None: any."""
+    """Entries used within this time are kept; None: of any age."""
     bytes: int | None = None
-    """The most recently used, up to so much in all; None: any."""
+    """The most recently used entries are kept, up to this total size; None: no limit."""

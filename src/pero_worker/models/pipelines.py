@@ -1,4 +1,4 @@
-"""Pipelines: what `--pipeline` names, as stages in their order."""
+"""Pipelines: resolves what `--pipeline` names to stages in their order."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ class Pipeline:
     """What `--pipeline` names."""
 
     name: str
-    """How it is called."""
+    """The pipeline's name."""
     stages: tuple[Stage, ...]
-    """In the order a page goes through them; each has its `directory` on this machine."""
+    """The stages in the order that a page goes through them; each has its `directory` on this machine."""
     description: str = ""
-    """What it is for, in a line."""
+    """What the pipeline is for, in one line."""
 
     @property
     def version(self) -> str:
-        """Changes when any of the stages does."""
+        """A version that changes whenever any of the stages does."""
         return "+".join(stage.version for stage in self.stages)
 
 
 def load_pipeline(name_or_path: str, *, cache: Path, judge: Judge | None = None) -> Pipeline:
-    """A bundled name, a folder, a config.ini, or an archive (unpacked below `cache`, once).
+    """Loads a bundled pipeline, a folder, a config.ini, or an archive (unpacked below `cache`, once).
 
-    A folder is a pipeline when it holds config.ini (one stage, named after the folder) or pipeline.toml with
-    `stages = ["layout", "ocr"]`, each a folder with a config.ini. `judge` may refuse an archive before it is unpacked.
-    StageError: none of these, refused, or unusable.
+    A folder is a pipeline if it holds config.ini (one stage, named after the folder) or pipeline.toml with `stages =
+    ["layout", "ocr"]`, each a folder with a config.ini. `judge` may refuse an archive before it is unpacked. Raises
+    `StageError` if `name` is none of these, is refused, or is unusable.
     """
     bundled = _BUNDLED / name_or_path
     path = Path(name_or_path)
@@ -66,7 +66,7 @@ def load_pipeline(name_or_path: str, *, cache: Path, judge: Judge | None = None)
 
 
 def pipeline_cache() -> Path:
-    """Where this user's archives are unpacked."""
+    """Returns the folder where this user's archives are unpacked."""
     return Path(platformdirs.user_cache_dir("pero-worker")) / "pipelines"
 
 
@@ -75,8 +75,8 @@ def bundled_pipelines() -> tuple[Pipeline, ...]:
 
 
 def content_folder(unpacked: Path) -> Path:
-    """Where an archive's files begin: many archives hold one folder with everything in it."""
-    # What macOS adds to its zips does not count.
+    """Returns the folder where an archive's files begin: many archives hold a single folder with everything in it."""
+    # macOS adds these to its zips; they do not count.
     entries = [entry for entry in unpacked.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
     if len(entries) == 1 and entries[0].is_dir() and not (unpacked / _CONFIG).exists():
         return entries[0]
@@ -133,7 +133,7 @@ def _stage(folder: Path, name: str) -> Stage:
 
 
 def _version(folder: Path) -> str:
-    """Changes whenever a file does that the results may depend on."""
+    """Returns a version that changes whenever a file that may affect the results does."""
     digest = hashlib.sha256()
     try:
         for path in _model_files(folder):

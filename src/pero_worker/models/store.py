@@ -1,4 +1,5 @@
-"""The machine's model store: archives fetched once, unpacked safely, shared by all workers, cleaned by age and size."""
+"""The machine's model store: archives are downloaded once, unpacked safely, shared by all workers, and removed by age
+and size."""
 
 from __future__ import annotations
 
@@ -24,15 +25,15 @@ from pero_worker.stores.remote import fetch
 logger = logging.getLogger(__name__)
 _CONFIG = "config.ini"
 _ONCE = "-once-"
-"""In the key of an entry without a version: it serves one worker once."""
+"""Marks the key of an entry without a version, which serves one worker once."""
 
 
 class ArchiveStore:
-    """`ports.ModelStore` for archives on servers. One thread uses it; other processes share the folder `cache`.
+    """`ports.ModelStore` for archives on servers. Used from one thread; other processes share the folder `cache`.
 
-    `servers` are asked anew for every archive. A folder is kept for this store until the same stage is asked for
-    again, `release`, `close`, or the end of the process; then `keep` decides, at the start of a store and whenever an
-    archive came.
+    `servers` is called again for every archive. A folder is held for this store until the same stage is asked for
+    again, `release`, `close`, or the end of the process; after that `keep` decides, at the start of a store and after
+    each new archive.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class ArchiveStore:
         keep: Keep | None = None,
         pinned_only: bool = False,
     ) -> None:
-        """`pinned_only`: archives without a SHA-256 are refused."""
+        """Opens the store; nothing is downloaded yet. `pinned_only` refuses archives without a SHA-256."""
         self._cache = cache
         self._servers = servers
         self._access = access
@@ -59,9 +60,10 @@ class ArchiveStore:
         self.clean(self._keep)
 
     def directory(self, stage: Stage) -> Path:
-        """The folder with the stage's files and its config.ini, the same until the stage changes.
+        """Returns the folder with the stage's files and its config.ini; it stays the same until the stage changes.
 
-        StageError: the archive is missing, refused or damaged; TransientError: the servers are away, or the disk full.
+        Raises `StageError` if the archive is missing, refused or damaged, and `TransientError` if the servers are away
+        or the disk is full.
         """
         if stage.directory is not None:
             return stage.directory
@@ -93,7 +95,7 @@ class ArchiveStore:
         return entry.folder
 
     def _held(self, entry: Entry, stage: Stage) -> Hold:
-        """The entry as it was made. What was changed in it since is made again. OSError."""
+        """Holds the entry as it was made; one that was changed since is rebuilt. Raises OSError if the disk fails."""
         hold = entry.hold(lambda folder: self._make(stage, folder))
         if not entry.is_private() or entry.is_as_made():
             return hold
@@ -107,7 +109,7 @@ class ArchiveStore:
         return entry.hold(lambda folder: self._make(stage, folder))
 
     def release(self, stage: str) -> None:
-        """The folder of the stage so named is not used here any more."""
+        """Releases the folder of the stage named `stage`, which is no longer used here."""
         hold = self._holds.pop(stage, None)
         if hold is None:
             return
@@ -122,9 +124,9 @@ class ArchiveStore:
             self.release(stage)
 
     def clean(self, keep: Keep) -> tuple[str, ...]:
-        """Removes leftovers of crashes and what `keep` does not want. Returns the names of the entries that went.
+        """Removes leftovers of crashes and whatever `keep` does not cover. Returns the names of the removed entries.
 
-        TransientError: the disk does not let it.
+        Raises `TransientError` if the disk does not allow it.
         """
         removed: list[str] = []
         self._guarded(lambda: self._clean(keep, removed))
@@ -184,13 +186,13 @@ class ArchiveStore:
 
 
 def _content(unpacked: Path, config: str) -> Path:
-    """The single folder of an archive counts as its top, unless the configuration's paths begin with its name."""
+    """Returns an archive's single folder as its top, unless the configuration's paths begin with that folder's name."""
     top = content_folder(unpacked)
     return unpacked if f"{top.name}/" in config else top
 
 
 def _key(stage: Stage) -> str:
-    """Different whenever the folder's content may be."""
+    """Returns a key that differs whenever the folder's content may differ."""
     parts = (stage.name, stage.version, stage.archive, stage.archive_digest.lower(), stage.config)
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
     # Upstream never reuses an archive without a version.

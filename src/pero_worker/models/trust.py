@@ -1,4 +1,4 @@
-"""Which model archives this user has said they trust: an archive's network and configuration are a program."""
+"""Model archives that this user has said they trust: an archive's network and configuration are a program."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_BYTES = 1 << 20
 
 Judge = Callable[[str, str], None]
-"""Is given an archive's name and SHA-256 in hexadecimal, and raises StageError unless it may be used."""
+"""Takes an archive's name and its SHA-256 in hexadecimal; raises `StageError` unless the archive may be used."""
 
 
 class TrustedArchives:
-    """SHA-256 digests in a file of this user's, one a line with the archive's name behind it."""
+    """SHA-256 digests in a file of this user's, one per line, each followed by the archive's name."""
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file or Path(platformdirs.user_config_dir("pero-worker")) / "trusted-archives"
@@ -33,7 +33,7 @@ class TrustedArchives:
         return any(line[:64] == digest for line in lines)
 
     def add(self, digest: str, name: str) -> None:
-        """OutputError: it cannot be remembered."""
+        """Adds an archive. Raises `OutputError` if it cannot be recorded."""
         if digest in self:
             return
         readable = "".join(character if character.isprintable() else "?" for character in name)
@@ -49,7 +49,8 @@ class TrustedArchives:
 
 
 def judge_by(trusted: TrustedArchives, *, word: bool) -> Judge:
-    """Lets through what is trusted already, and anything else by the user's `word`, which is remembered."""
+    """Returns a judge that accepts trusted archives, and with `word`, the user's own, any other, which is then
+    remembered."""
 
     def judge(name: str, digest: str) -> None:
         if word:
@@ -64,5 +65,5 @@ def judge_by(trusted: TrustedArchives, *, word: bool) -> Judge:
 
 
 def is_digest(text: str) -> bool:
-    """Whether it is a SHA-256 in hexadecimal."""
+    """Whether `text` is a SHA-256 in hexadecimal."""
     return _DIGEST.fullmatch(text.lower()) is not None

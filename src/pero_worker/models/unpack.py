@@ -1,4 +1,4 @@
-"""Unpacks model archives that anybody may have made: nothing outside the target, no links, bounded size."""
+"""Unpacks model archives from untrusted sources: nothing outside the target, no links, bounded size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pero_worker.errors import StageError
 
 _BLOCK = 1 << 20
 _MAX_READ_BYTES = 4 * _BLOCK
-"""A tar header may claim any size, and tarfile reads headers whole: no single read may be longer than this."""
+"""Longest single read: a tar header may claim any size, and tarfile reads headers whole."""
 _DECOMPRESSORS: dict[bytes, Callable[[IO[bytes]], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
     b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream),
     b"BZh": bz2.BZ2File,
@@ -36,12 +36,12 @@ _DAMAGED = (
     lzma.LZMAError,
     zlib.error,
     EOFError,
-    IndexError,  # an entry of a zip without a name
+    IndexError,  # a zip entry without a name
     OSError,
     ValueError,
     OverflowError,
     struct.error,
-    RuntimeError,  # an encrypted zip, or a compression that is not known
+    RuntimeError,  # an encrypted zip, or an unknown compression method
 )
 
 
@@ -50,11 +50,11 @@ class Limits:
     """Bounds on what an archive may unpack to."""
 
     files: int = 10_000
-    """Files and folders."""
+    """Most files and folders."""
     bytes: int = 20_000_000_000
-    """Of all files together."""
+    """Most bytes of all files together."""
     ratio: int = 200
-    """Most bytes out of one byte of the archive, beyond the first 100 MB; weights hardly shrink, bombs do."""
+    """Most bytes per byte of the archive, beyond the first 100 MB; weights hardly compress, bombs do."""
 
     def bytes_of(self, archive: Path) -> int:
         return min(self.bytes, 100_000_000 + self.ratio * archive.stat().st_size)
@@ -64,11 +64,11 @@ class Limits:
 class _Member:
     name: str
     stream: IO[bytes] | None
-    """None: a folder."""
+    """The content; None for a folder."""
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the file begins like one; it may still be damaged."""
+    """Whether the file begins like an archive; it may still be damaged."""
     if not path.is_file():
         return False
     if _is_zip(path):
@@ -82,7 +82,7 @@ def is_archive(path: Path) -> bool:
 
 
 def _umask() -> int:
-    """What the user wants nobody else to have. Linux tells it without changing it, which other threads would notice."""
+    """Returns the umask. Linux shows it in /proc; reading it by setting it would affect other threads."""
     try:
         status = Path("/proc/self/status").read_text("ascii", "replace")
     except OSError:
@@ -92,7 +92,7 @@ def _umask() -> int:
 
 
 def _is_zip(path: Path) -> bool:
-    """By how it begins: a tar may end with a zip, as networks are."""
+    """Whether the file is a zip, judged by its beginning: a tar may end with a zip, as networks are zips."""
     with path.open("rb") as stream:
         return stream.read(4) in {b"PK\x03\x04", b"PK\x05\x06"}
 
@@ -100,7 +100,7 @@ def _is_zip(path: Path) -> bool:
 def unpack(archive: Path, target: Path, limits: Limits | None = None) -> None:
     """Unpacks a tar (any compression) or zip into the new folder `target`, which appears whole or not at all.
 
-    StageError: not an archive, damaged, or it holds what a model archive has no business to hold.
+    Raises `StageError` if it is not an archive, is damaged, or holds what does not belong in a model archive.
     """
     limits = limits or Limits()
     try:
@@ -114,7 +114,7 @@ def unpack(archive: Path, target: Path, limits: Limits | None = None) -> None:
         try:
             unfinished.rename(target)
         except OSError:
-            if not target.is_dir():  # else another process was faster, with the same content
+            if not target.is_dir():  # another process was faster, with the same content
                 raise
     except _DAMAGED as error:
         raise StageError(f"the archive {archive.name} cannot be unpacked: {error}") from error
