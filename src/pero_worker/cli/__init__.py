@@ -1,4 +1,4 @@
-"""The command line: parsing and printing only, one module a command."""
+"""The command line: only parses and prints, with one module per command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pero_worker.cli.say import say, warn
 from pero_worker.errors import ExitCode, PeroWorkerError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""Errors of a disk that takes no more."""
+"""Errors of a disk that cannot be written any further."""
 _PANELS: Mapping[str, Mapping[str, LateCommand]] = {
     "On one machine": {
         "ocr": LateCommand(module="ocr", help="Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."),
@@ -89,7 +89,7 @@ _PANELS: Mapping[str, Mapping[str, LateCommand]] = {
         "jobs": LateCommand(module="jobs", help="Jobs of a gateway: list, show, cancel, retry."),
     },
 }
-"""In the order of the list in `--help`."""
+"""The commands, in the order in which `--help` lists them."""
 COMMANDS: Mapping[str, LateCommand] = {
     name: replace(command, panel=panel) for panel, commands in _PANELS.items() for name, command in commands.items()
 }
@@ -131,8 +131,8 @@ def _program(
 
 
 def main() -> None:
-    """The program; an error of ours is one line on stderr and an exit status of the README's table."""
-    # Without a handler Python prints what libraries warn of; the terminal is for what the user can act on.
+    """Runs the program. A `PeroWorkerError` becomes one line on stderr and an exit status from the README's table."""
+    # Without a handler Python prints libraries' warnings; the terminal is for what the user can act on.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         app()

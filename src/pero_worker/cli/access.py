@@ -1,4 +1,4 @@
-"""Options that every command of a cluster has, in one place."""
+"""The options that all commands of a cluster share."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ _DEFAULTS: dict[str, Any] = {"user": "", "ca_cert": "", "vhost": "", "open_nodes
 
 
 def cluster_command(function: Callable[..., None], sections: Sequence[str] = _SECTIONS) -> Callable[..., None]:
-    """Gives a command the options above; it receives them as `connection: ConnectionOptions`, its first parameter.
+    """Adds the options above to a command, which receives them as `connection: ConnectionOptions`, its first parameter.
 
-    `sections`: of an ini file, the first that is there is read.
+    `sections` are those of an ini file to look for; the first that exists is read.
     """
 
     @wraps(function)
@@ -96,13 +96,14 @@ def cluster_command(function: Callable[..., None], sections: Sequence[str] = _SE
 
 
 def configured(context: typer.Context, *sections: str) -> dict[str, str]:
-    """What else stands in the command's configuration file, if it has one; `sections` as for `cluster_command`."""
+    """Returns the other settings in the command's configuration file, if it has one; `sections` as for
+    `cluster_command`."""
     path = context.params.get("config_file")
     return read_settings(Path(path), *sections) if path else {}
 
 
 def connection_to(zookeeper: str) -> ConnectionOptions:
-    """For a command that has but one option of these: the rest is as the environment says."""
+    """Returns the options for a command that offers only one of them; the rest comes from the environment."""
     return connection_options(ConnectionOptions(zookeeper=zookeeper), *_SECTIONS)
 
 
@@ -114,7 +115,7 @@ def _options(
     sections: Sequence[str] = _SECTIONS,
     **plain: str,
 ) -> ConnectionOptions:
-    """Flags, then the environment, then the file."""
+    """Combines the options: flags first, then the environment, then the file."""
     flags = ConnectionOptions(
         zookeeper=",".join(zookeeper or ()),
         password=read_password(password_file) if password_file else "",

@@ -1,4 +1,4 @@
-"""`pero-worker cancel`: takes a published job back."""
+"""`pero-worker cancel`: cancels a published job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pero-worker convert`: more formats out of the results that are there."""
+"""`pero-worker convert`: writes existing results in more formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pero-worker dead`: messages that no worker could use."""
+"""`pero-worker dead`: handles messages that no worker could use."""
 
 from __future__ import annotations
 

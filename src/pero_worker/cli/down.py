@@ -1,4 +1,4 @@
-"""`pero-worker down`: ends what `pero-worker up` started."""
+"""`pero-worker down`: stops what `pero-worker up` started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pero-worker download`: results out of a cluster."""
+"""`pero-worker download`: collects results from a cluster."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def download_results(
 
 
 def print_downloaded(downloaded: DownloadCounts, folder: Path) -> None:
-    """What came, on stdout."""
+    """Prints on stdout what was collected."""
     more = f", {downloaded.cancelled} cancelled" if downloaded.cancelled else ""
     more += f", {downloaded.duplicates} delivered before" if downloaded.duplicates else ""
     more += f", {counted(downloaded.refused, 'message')} set aside" if downloaded.refused else ""

@@ -1,4 +1,4 @@
-"""`pero-worker engines`: what can run here."""
+"""`pero-worker engines`: lists the engines that can run here."""
 
 from __future__ import annotations
 

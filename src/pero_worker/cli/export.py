@@ -1,4 +1,4 @@
-"""`pero-worker export`: results for other programs."""
+"""`pero-worker export`: writes results for other programs."""
 
 from __future__ import annotations
 

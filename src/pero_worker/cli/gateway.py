@@ -1,4 +1,4 @@
-"""`pero-worker gateway`: the HTTP server that clients of PERO and DocAPI know how to speak to."""
+"""`pero-worker gateway`: the HTTP server for clients of PERO and DocAPI."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def gateway(
 
 
 def _engines(said: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """UsageError: not NAME=STAGE,STAGE."""
+    """Parses the engines. Raises `UsageError` if one is not NAME=STAGE,STAGE."""
     engines = {}
     for one in said:
         name, _, stages = one.partition("=")
@@ -177,7 +177,7 @@ def _engines(said: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def needs_extra() -> None:
-    """UsageError: the packages that the gateway needs are not installed."""
+    """Raises `UsageError` if the packages that the gateway needs are not installed."""
     try:
         import fastapi  # noqa: F401
         import sqlalchemy  # noqa: F401

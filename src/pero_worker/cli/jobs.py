@@ -1,4 +1,4 @@
-"""`pero-worker jobs`: a gateway's jobs from the terminal, in the words of its API."""
+"""`pero-worker jobs`: manages a gateway's jobs from the terminal, in the words of its API."""
 
 from __future__ import annotations
 

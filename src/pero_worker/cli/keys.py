@@ -1,4 +1,4 @@
-"""`pero-worker keys`: who may speak to the gateway."""
+"""`pero-worker keys`: manages who may use the gateway."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ Nothing is on stderr when all is well.
 5 pipeline unusable; 6 server unreachable; 7 cannot write.
 """
 _SCRIPTS = frozenset({"", "latin", "fraktur", "latn", "latf", "antiqua"})
-"""That the bundled pipelines read."""
+"""Scripts that the bundled pipelines read."""
 
 
 def kitodo(
@@ -138,7 +138,7 @@ def _folders(alto: str, ocr: str, page: str, text: str, pdf: str) -> dict[str, R
 
 
 def _run(request: JobRequest, who: str) -> Summary:
-    """Nothing is placed unless all pages are done: Kitodo would close the task."""
+    """Runs the job. Nothing is put in place unless all pages are done: Kitodo would close the task."""
     summary = run_job(request, NullListener(), SystemClock())
     if summary.interrupted:
         leave(ExitCode.INTERRUPTED)

@@ -1,4 +1,4 @@
-"""`pero-worker log`: what all workers log, collected in one place."""
+"""`pero-worker log`: collects the logs of all workers in one place."""
 
 from __future__ import annotations
 
@@ -133,6 +133,6 @@ def _broker(connection: ConnectionOptions, prefetch: int) -> RabbitBroker:
     access = cluster_access(connection)
     if access.broker.servers:
         return RabbitBroker(access.broker, prefetch=prefetch)
-    # Where RabbitMQ is stands in ZooKeeper, which is not needed any more then.
+    # RabbitMQ's address is in ZooKeeper, which is not needed after that.
     with session(access.zookeeper) as client:
         return RabbitBroker(broker_access(client, access.broker), prefetch=prefetch)

@@ -1,4 +1,5 @@
-"""`pero-worker mets` and `pero-worker ocrd-zip`: results into the METS they came from, workspaces into archives."""
+"""`pero-worker mets` and `pero-worker ocrd-zip`: enters results into the METS that they came from, and packs
+workspaces."""
 
 from __future__ import annotations
 

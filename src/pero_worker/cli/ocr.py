@@ -1,4 +1,4 @@
-"""`pero-worker ocr`: scans into text on this machine."""
+"""`pero-worker ocr`: turns scans into text on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pero-worker payloads`: images and results that lie in a store beside the broker."""
+"""`pero-worker payloads`: manages images and results in a store next to the broker."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def clean(
 
 
 def _all_stores(client: KazooClient, connection: ConnectionOptions) -> Iterator[ObjectStore]:
-    """One that is away is named, and the others follow."""
+    """Yields the stores; one that is away is reported, and its error is raised after the others."""
     urls = read_settings(client).stores.values()
     if not urls:
         raise UsageError("this cluster has no payload store: see pero-worker payloads set")

@@ -1,4 +1,4 @@
-"""`pero-worker pipelines`: what is bundled."""
+"""`pero-worker pipelines`: lists the bundled pipelines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that state what energy and workers cost, the same for reports and for the gateway."""
+"""Options for the cost of energy and workers, the same for reports and for the gateway."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Currency = Annotated[
 
 
 def prices_of(watts: float | None, kwh: float | None, second: float | None, currency: str) -> Prices:
-    """UsageError: the currency's name is none."""
+    """Returns the prices. Raises `UsageError` if the currency's name is unusable."""
     if len(currency) > 20 or not currency.isprintable():
         raise UsageError("--currency: write a name of up to 20 characters, as EUR")
     return Prices(watts=watts, per_kwh=kwh, per_worker_second=second, currency=currency)

@@ -1,4 +1,4 @@
-"""`pero-worker publish`: pages into a cluster."""
+"""`pero-worker publish`: sends pages into a cluster."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def publish_pages(
 
 
 def print_published(published: PublishCounts, job: str) -> None:
-    """What was sent, on stdout."""
+    """Prints on stdout what was sent."""
     before = f", {published.before} sent before" if published.before else ""
     before += f", {published.again} that failed sent again" if published.again else ""
     say(f"{counted(published.pages, 'page')} sent as job {job}{before}, {len(published.failed)} not sent")

@@ -1,4 +1,4 @@
-"""`pero-worker queues`: how many pages wait where."""
+"""`pero-worker queues`: shows how many pages wait in each queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pero-worker watchdog replay`: a recorded day again, to see what other priorities would have done."""
+"""`pero-worker watchdog replay`: replays a recorded day to see what other priorities would have done."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _changed(scenario: Scenario, changes: Mapping[str, int]) -> Scenario:
 
 
 def _show(outcomes: Mapping[str, SimulationResult], pages: int) -> None:
-    """A row for every way through the stages, and the sums."""
+    """Prints a row for each way through the stages, and the totals."""
     console = Console()
     for title, outcome in outcomes.items():
         table = Table(

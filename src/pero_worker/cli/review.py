@@ -1,4 +1,4 @@
-"""`pero-worker review`: what to look at first."""
+"""`pero-worker review`: shows what to check first."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def review_command(
 
 
 def _free(target: Path) -> None:
-    """A file of ours may be made anew, others are not written over."""
+    """Checks that `target` can be written: a file of ours may be replaced, others are not overwritten."""
     try:
         if target.is_symlink() or (target.exists() and not target.is_file()):
             raise UsageError(f"{target} is no file of ours: name another one with --output")
@@ -104,7 +104,7 @@ def _pictures(found: Review) -> dict[int, bytes]:
 
 
 def _cut(source: str, index: int, lines: list[UnsureLine]) -> Iterator[tuple[int, bytes]]:
-    """The pictures of lines of one page, by `id` of the line; none when its file is away."""
+    """Yields the pictures of one page's lines, by `id` of the line; none if the page's file is gone."""
     try:
         image = read_page(Path(source), index, dpi=lines[0].record.fingerprint.dpi).image
     except (PageError, OSError):

@@ -1,4 +1,4 @@
-"""`pero-worker servers`: where workers find RabbitMQ and the model store."""
+"""`pero-worker servers`: manages where workers find RabbitMQ and the model store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pero-worker set-up`: certificates, passwords and configurations of a new cluster."""
+"""`pero-worker set-up`: creates certificates, passwords and configurations for a new cluster."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ Keep {folder / "ca.key"} where no server runs."""
 
 
 def _program() -> Path:
-    """The command as it is installed here, and so, probably, on the other machines."""
+    """Returns the command's path on this machine, which is probably the same on the other machines."""
     return Path(sys.executable).absolute().with_name("pero-worker")
 
 

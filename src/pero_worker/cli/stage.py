@@ -1,4 +1,4 @@
-"""`pero-worker stage`: the stages of a cluster and its output queues."""
+"""`pero-worker stage`: manages a cluster's stages and output queues."""
 
 from __future__ import annotations
 

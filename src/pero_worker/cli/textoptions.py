@@ -1,4 +1,4 @@
-"""Options of commands that write text and PDF."""
+"""Options shared by commands that write text and PDF."""
 
 from __future__ import annotations
 

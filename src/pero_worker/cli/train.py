@@ -1,4 +1,4 @@
-"""`pero-worker train`: a recogniser for one's own pages."""
+"""`pero-worker train`: tunes a recogniser to the user's own pages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Ctrl-C keeps what was learnt: the same command goes on. Some 200 lines halve the
 130 interrupted.
 """
 _GRACE_SECONDS = 60.0
-"""A step and the writing of its state take this long at most, on a slow machine."""
+"""Longest time for a step and the writing of its state, on a slow machine."""
 
 
 def train(

@@ -1,4 +1,4 @@
-"""`pero-worker up`: the servers of a cluster on this machine, from Debian's packages."""
+"""`pero-worker up`: runs the servers of a cluster on this machine, from Debian's packages."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def up(folder: Folder = None) -> None:
 
 
 def folder_of(folder: Path | None) -> Path:
-    """Where the servers keep everything, unless somebody says so."""
+    """Returns the folder where the servers keep everything; `folder` if one is given."""
     return folder or Path(platformdirs.user_data_dir("pero-worker")) / "cluster"
 
 

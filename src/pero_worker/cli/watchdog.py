@@ -40,7 +40,7 @@ Start it on two machines: one leads, the other takes over when it goes.
 """
 
 _INTERVAL_SECONDS = 0.25
-"""Between two looks at queues whose workers say nothing new."""
+"""Seconds between two looks at queues whose workers report nothing new."""
 
 app = typer.Typer(invoke_without_command=True, epilog=EPILOG)
 
@@ -66,7 +66,7 @@ app.command("replay", epilog=replay.EPILOG)(replay.replay)
 
 
 def run_watchdog(access: ClusterAccess, *, dry_run: bool, record: Path | None = None) -> None:
-    """Until SIGTERM or Ctrl-C, or for one plan."""
+    """Runs until SIGTERM or Ctrl-C, or for a single plan."""
     lifetime = Lifetime()
     lifetime.begin()
     clock = SystemClock()

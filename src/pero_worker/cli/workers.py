@@ -1,4 +1,4 @@
-"""`pero-worker workers`: the workers of a cluster, and commands to them."""
+"""`pero-worker workers`: lists the workers of a cluster and controls them."""
 
 from __future__ import annotations
 
