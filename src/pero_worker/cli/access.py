@@ -27,35 +27,38 @@ _OPTIONS: dict[str, Any] = {
             "-z",
             "--zookeeper",
             envvar="PERO_WORKER_ZOOKEEPER",
-            help="HOST[:PORT], several times or with commas; HOST/ROOT: a cluster of its own. [up's, or 127.0.0.1]",
+            help="HOST[:PORT], repeated or separated by commas; HOST/ROOT: a cluster of its own. [up's, or 127.0.0.1]",
             rich_help_panel=_PANEL,
         ),
     ],
     "user": Annotated[
-        str, typer.Option(envvar="PERO_WORKER_USER", help="For ZooKeeper, RabbitMQ and store.", rich_help_panel=_PANEL)
+        str,
+        typer.Option(envvar="PERO_WORKER_USER", help="Login at ZooKeeper, RabbitMQ, store.", rich_help_panel=_PANEL),
     ],
     "password_file": Annotated[
         Path | None,
         typer.Option(
             envvar="PERO_WORKER_PASSWORD_FILE",
-            help="Holds the password (or set PERO_WORKER_PASSWORD).",
+            help="File with the password (or set PERO_WORKER_PASSWORD).",
             rich_help_panel=_PANEL,
         ),
     ],
     "ca_cert": Annotated[
         str,
-        typer.Option(envvar="PERO_WORKER_CA_CERT", help="PEM file of the authority: use TLS.", rich_help_panel=_PANEL),
+        typer.Option(envvar="PERO_WORKER_CA_CERT", help="PEM file of the CA: use TLS.", rich_help_panel=_PANEL),
     ],
     "vhost": Annotated[
         str,
-        typer.Option(envvar="PERO_WORKER_VHOST", help="Of RabbitMQ. [pero, or else /]", rich_help_panel=_PANEL),
+        typer.Option(
+            envvar="PERO_WORKER_VHOST", help="RabbitMQ's virtual host. [pero, or else /]", rich_help_panel=_PANEL
+        ),
     ],
     "open_nodes": Annotated[
         bool,
         typer.Option(
             "--open-nodes",
             envvar="PERO_WORKER_OPEN_NODES",
-            help="With a login: let everybody use the ZooKeeper nodes made, for parts that do not log in.",
+            help="With a login: let everybody use the created ZooKeeper nodes, for programs that do not log in.",
             rich_help_panel=_PANEL,
         ),
     ],
@@ -64,7 +67,7 @@ _OPTIONS: dict[str, Any] = {
         typer.Option(
             "--config-file",
             envvar="PERO_WORKER_CONFIG",
-            help="TOML, or upstream's worker.ini, for what is not said here.",
+            help="TOML, or upstream's worker.ini, for options not given here.",
             rich_help_panel=_PANEL,
         ),
     ],

@@ -43,11 +43,11 @@ def convert_command(
     language: LanguageOption = "",
     blank_text: BlankTextOption = "",
     dpi: Annotated[
-        int, typer.Option(min=36, max=2400, help="For PDFs: resolution of images that do not tell theirs.")
+        int, typer.Option(min=36, max=2400, help="For PDFs: resolution of images that do not state theirs.")
     ] = 300,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
-    """Make more formats of the results that are there, in seconds."""
+    """Write existing results in more formats, in seconds."""
     from pero_worker.cli.progress import Progress
     from pero_worker.clock import SystemClock
     from pero_worker.jobs.combine import check

@@ -57,23 +57,23 @@ _SCRIPTS = frozenset({"", "latin", "fraktur", "latn", "latf", "antiqua"})
 
 def kitodo(
     target: Annotated[Path, typer.Argument(help="Folder of the process, or its METS.", metavar="DIRECTORY|METS")],
-    img_subdir: Annotated[str, typer.Option(help="Pictures, below DIRECTORY.", metavar="DIR")] = "images",
-    ocr_subdir: Annotated[str, typer.Option(help="ALTO, below DIRECTORY.", metavar="DIR")] = "ocr/alto",
+    img_subdir: Annotated[str, typer.Option(help="Folder of the pictures, below DIRECTORY.", metavar="DIR")] = "images",
+    ocr_subdir: Annotated[str, typer.Option(help="Folder for ALTO, below DIRECTORY.", metavar="DIR")] = "ocr/alto",
     alto: Annotated[str, typer.Option(help="Version of ALTO: 4 or 2.")] = "4",
-    page_subdir: Annotated[str, typer.Option(help="PAGE XML, below DIRECTORY.", metavar="DIR")] = "",
-    text_subdir: Annotated[str, typer.Option(help="Text, below DIRECTORY.", metavar="DIR")] = "",
-    pdf_subdir: Annotated[str, typer.Option(help="A searchable PDF a picture, below DIRECTORY.", metavar="DIR")] = "",
+    page_subdir: Annotated[str, typer.Option(help="Folder for PAGE XML, below DIRECTORY.", metavar="DIR")] = "",
+    text_subdir: Annotated[str, typer.Option(help="Folder for text, below DIRECTORY.", metavar="DIR")] = "",
+    pdf_subdir: Annotated[str, typer.Option(help="Folder for a PDF per picture, below DIRECTORY.", metavar="DIR")] = "",
     img_grp: Annotated[str, typer.Option(help="METS: group of the pictures.", metavar="USE")] = "",
     ocr_grp: Annotated[str, typer.Option(help="METS: new group, for ALTO.", metavar="USE")] = "FULLTEXT",
-    url_prefix: Annotated[str, typer.Option(help="METS: enter addresses that begin so.")] = "",
+    url_prefix: Annotated[str, typer.Option(help="METS: enter addresses that begin with this.")] = "",
     pages: Annotated[str, typer.Option(help="METS: numbers, ids and ranges of them.")] = "",
     mets_root: Annotated[Path | None, typer.Option(help="METS: paths may lead to files below this folder.")] = None,
     allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="METS: addresses of private networks may be asked.")
+        bool, typer.Option("--allow-private", help="METS: files may be fetched from private networks.")
     ] = False,
-    proc_id: Annotated[str, typer.Option(help="Of the process; shown in the message.")] = "",
-    task_id: Annotated[str, typer.Option(help="Of the task; shown in the message.")] = "",
-    lang: Annotated[str, typer.Option(help="Taken, and not needed.")] = "",
+    proc_id: Annotated[str, typer.Option(help="Id of the process; shown in the message.")] = "",
+    task_id: Annotated[str, typer.Option(help="Id of the task; shown in the message.")] = "",
+    lang: Annotated[str, typer.Option(help="Accepted but not needed.")] = "",
     script: Annotated[str, typer.Option(help="Latin or Fraktur; others need a pipeline of your own.")] = "",
     pipeline: Annotated[str, typer.Option("-p", "--pipeline", help="As for pero-worker ocr.")] = "",
     workflow: Annotated[str, typer.Option(help="The same as --pipeline.")] = "",
@@ -82,12 +82,12 @@ def kitodo(
     cluster: Annotated[str, typer.Option(help="As for pero-worker ocr.", metavar="HOST[:PORT]")] = "",
     stages: Annotated[str, typer.Option(help="As for pero-worker ocr.", metavar="NAMES")] = "",
     work_dir: Annotated[
-        Path | None, typer.Option(help="For what is unfinished.", show_default="this user's state")
+        Path | None, typer.Option(help="Folder for unfinished work.", show_default="this user's state")
     ] = None,
-    no_validate: Annotated[bool, typer.Option("--no-validate", help="Taken, and not needed.")] = False,
-    run_async: Annotated[bool, typer.Option("--async", help="Not there: the task is closed by its status.")] = False,
+    no_validate: Annotated[bool, typer.Option("--no-validate", help="Accepted but not needed.")] = False,
+    run_async: Annotated[bool, typer.Option("--async", help="Not supported: the exit status closes the task.")] = False,
 ) -> None:
-    """Read the pictures of a process of Kitodo.Production; for a task's script."""
+    """Read the pictures of a process in Kitodo.Production; for the script of a task."""
     if run_async:
         raise UsageError("--async is not there: let Kitodo wait for the command, and close the task by its status")
     wanted = pipeline or workflow or "print-latin"

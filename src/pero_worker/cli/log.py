@@ -59,9 +59,9 @@ def daemon(
     ] = None,
     keep: Annotated[int | None, typer.Option(min=0, help="Files to keep; 0 = all.", show_default="0")] = None,
     queue: QueueName = "",
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Log what happens.")] = False,
 ) -> None:
-    """Write what workers log to files pero_TIME.log, until told to stop."""
+    """Write the workers' logs to files pero_TIME.log, until told to stop."""
     log_to_stderr(logging.INFO if verbose else logging.WARNING)
     values = configured(context, *_SECTIONS)
     folder = output_dir or _folder(values)
@@ -82,10 +82,10 @@ def follow(
     connection: ConnectionOptions,
     context: typer.Context,
     output_dir: Folder = None,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Earlier lines to begin with, with -o.")] = 10,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="With -o: earlier lines to start with.")] = 10,
     queue: QueueName = "",
 ) -> None:
-    """Print log lines as they come, until told to stop."""
+    """Print log lines as they arrive, until told to stop."""
     values = configured(context, *_SECTIONS)
     lifetime = Lifetime()
     lifetime.begin()

@@ -60,7 +60,7 @@ def publish_pages(
         ),
     ],
     stages: Annotated[
-        list[str], typer.Option("-s", "--stages", help="In their order, the output queue last.", metavar="NAMES")
+        list[str], typer.Option("-s", "--stages", help="Stages in order, the output queue last.", metavar="NAMES")
     ],
     job: Annotated[str, typer.Option("-j", "--job", help="Name on every page.", show_default="random")] = "",
     priority: Annotated[
@@ -72,27 +72,29 @@ def publish_pages(
     dpi: Annotated[int, typer.Option(min=36, max=2400, help="Resolution for PDF pages that are not scans.")] = 300,
     max_pages: Annotated[int, typer.Option(min=1, help="Refuse longer documents.")] = DEFAULT_MAX_PAGES,
     pages: Annotated[
-        str, typer.Option(help="Of IIIF and METS, by number or id: 1-5,8,20- or PHYS_0003..PHYS_0007.")
+        str, typer.Option(help="Pages of IIIF and METS, by number or id: 1-5,8,20- or PHYS_0003..PHYS_0007.")
     ] = "",
     mets_group: Annotated[
-        str, typer.Option(help="Group of the pictures of a METS.", show_default="the best there is", metavar="USE")
+        str, typer.Option(help="Group of pictures in a METS.", show_default="the best available", metavar="USE")
     ] = "",
     follow_collections: Annotated[
         bool, typer.Option("--follow-collections", help="Send all manifests of a IIIF collection.")
     ] = False,
     wait: Annotated[
-        bool, typer.Option("-w", "--wait", help="Follow the job to its end; results go to --output.")
+        bool, typer.Option("-w", "--wait", help="Follow the job to its end and write results to --output.")
     ] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="With --wait.", metavar="DIR")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="With --wait: folder for the results.", metavar="DIR")
+    ] = None,
     formats: Annotated[str, typer.Option("-f", "--formats", help=f"With --wait: {formats_help()}.")] = "page,alto,text",
     retry_failed: Annotated[
         Path | None,
         typer.Option(
-            help="Also send again what failed in this download; the same paths, stages and --job.", metavar="DIR"
+            help="Send failed pages of this download again; needs the same paths, stages and --job.", metavar="DIR"
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Other programs serve stages that have no model here.")
+        bool, typer.Option("--force", help="Other programs serve the stages without a model here.")
     ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:

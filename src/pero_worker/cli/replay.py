@@ -33,11 +33,11 @@ The trace is what `pero-worker watchdog --record FILE` wrote. The policy decides
 
 
 def replay(
-    trace: Annotated[Path, typer.Argument(help="What watchdog --record wrote.", metavar="FILE")],
+    trace: Annotated[Path, typer.Argument(help="File that watchdog --record wrote.", metavar="FILE")],
     priority: Annotated[
-        list[str] | None, typer.Option(help="Another priority; -1 disables the stage.", metavar="STAGE=N")
+        list[str] | None, typer.Option(help="Changed priority; -1 disables the stage.", metavar="STAGE=N")
     ] = None,
-    seed: Annotated[int, typer.Option(help="For the times that pages take.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for the times that pages take.")] = 0,
 ) -> None:
     """Run a recorded trace through the policy, as it was and with other priorities."""
     frames = list(read_trace(trace))

@@ -36,15 +36,15 @@ class ReportBy(StrEnum):
 
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Folders with a report.jsonl.", metavar="FOLDER...")],
-    cost: Annotated[bool, typer.Option("--cost", help="Energy and money, and how each is known.")] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="Show energy and money, and how each is known.")] = False,
     by: Annotated[ReportBy, typer.Option(help="What a row is.")] = ReportBy.FOLDER,
-    as_csv: Annotated[bool, typer.Option("--csv", help="For spreadsheets, on standard output.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV for spreadsheets.")] = False,
     watts: Watts = None,
     price_per_kwh: PricePerKwh = None,
     price_per_worker_second: PricePerWorkerSecond = None,
     currency: Currency = "",
 ) -> None:
-    """Sum up what became of the pages in result folders, and what they cost."""
+    """Sum up the outcome of the pages in result folders, and their cost."""
     prices = prices_of(watts, price_per_kwh, price_per_worker_second, currency)
     rows = _rows(folders, by, prices, cost=cost)
     headings: tuple[str, ...] = (by.value, "pages", "failed", "worker_seconds")

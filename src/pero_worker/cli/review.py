@@ -42,7 +42,7 @@ def review_command(
     lines: Annotated[int, typer.Option(min=1, max=10_000, help="Lines to show, at most.")] = 200,
     pages: Annotated[int, typer.Option(min=1, max=10_000, help="Pages to list, at most.")] = 50,
 ) -> None:
-    """List the worst pages and lines, and show each line's picture beside its text in a page for the browser."""
+    """List the worst pages and lines, and show each line's picture next to its text in a page for the browser."""
     target = output or folder / "review.html"
     _free(target)
     found = review(folder, pages=pages, lines=lines)

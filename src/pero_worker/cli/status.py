@@ -50,13 +50,13 @@ _COLOURS = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow"}
 
 def status(
     connection: ConnectionOptions,
-    watch: Annotated[bool, typer.Option("-w", "--watch", help="Keep showing it, until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    watch: Annotated[bool, typer.Option("-w", "--watch", help="Keep the display updated until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="One line, and the exit status that monitoring programs expect.")
+        bool, typer.Option("--check", help="Print one line, with the exit status that monitoring programs expect.")
     ] = False,
 ) -> None:
-    """What is wrong and what to do; then stages with queues, workers with what they do, who leads."""
+    """Show problems with their remedies, then stages and queues, workers and what they do, and who leads."""
     clock = SystemClock()
     watcher = ClusterWatcher(cluster_access(connection), clock.now)
     if check:

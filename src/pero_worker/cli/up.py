@@ -17,7 +17,8 @@ from pero_worker.servers.local import LocalServers
 from pero_worker.servers.own import remember
 
 Folder = Annotated[
-    Path | None, typer.Option("--dir", help="Where they keep everything.", show_default="in the user's data folder")
+    Path | None,
+    typer.Option("--dir", help="Folder for all of the servers' data.", show_default="in the user's data folder"),
 ]
 EPILOG = """
 [bold]Example[/bold]

@@ -50,11 +50,13 @@ app = typer.Typer(invoke_without_command=True, epilog=EPILOG)
 def watchdog(
     connection: ConnectionOptions,
     context: typer.Context,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print one plan and why, change nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print one plan and its reasons without changing anything.")
+    ] = False,
     record: Annotated[
-        Path | None, typer.Option(help="Append what is seen and decided to this file.", metavar="FILE")
+        Path | None, typer.Option(help="Append observations and decisions to this file.", metavar="FILE")
     ] = None,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Log what happens.")] = False,
 ) -> None:
     """Assign workers to stages, until told to stop."""
     if context.invoked_subcommand is None:
