@@ -1,1 +1,1 @@
-"""What people do with a cluster of workers: set it up, look at it, send pages in and take results out."""
+"""What people do with a cluster of workers: set it up, monitor it, send pages in and fetch results."""

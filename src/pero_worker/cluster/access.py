@@ -1,4 +1,4 @@
-"""How to reach the servers of a cluster: records alone, see `opening.py`."""
+"""How to reach the servers of a cluster. Records only; `opening.py` makes the connections."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class ClusterAccess:
     """How to reach a cluster."""
 
     zookeeper: ZooKeeperAccess = field(default_factory=ZooKeeperAccess)
-    """Its coordinator, where all else is registered."""
+    """The coordinator, where everything else is registered."""
     broker: BrokerAccess = field(default_factory=lambda: BrokerAccess(servers=()))
-    """RabbitMQ; without servers: those that are registered."""
+    """RabbitMQ; without servers, the registered ones are used."""
     store: StoreAccess = field(default_factory=StoreAccess)
     """The stores of models and payloads."""

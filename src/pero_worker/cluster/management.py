@@ -1,4 +1,4 @@
-"""RabbitMQ's management interface: users, virtual hosts, who may enter which, and what queues there are."""
+"""RabbitMQ's management interface: users, virtual hosts, permissions and the list of queues."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class User:
     """A user of RabbitMQ."""
 
     name: str
-    """How they log in."""
+    """The name they log in with."""
     tags: tuple[str, ...] = ()
-    """What they may do in the management interface."""
+    """Roles in the management interface, such as `administrator`."""
     vhosts: tuple[str, ...] = ()
     """Virtual hosts that they may use."""
 
@@ -40,21 +40,21 @@ class ManagementAccess:
     """How to reach RabbitMQ's management interface."""
 
     servers: tuple[Server, ...]
-    """Where it is."""
+    """The servers that offer it."""
     user: str
-    """An administrator."""
+    """The name of an administrator."""
     password: str = field(repr=False)
-    """Of the user."""
+    """The administrator's password."""
     ca_cert: str = ""
     """PEM file of the authority that signed the servers' certificates; '': plain HTTP, on loopback only."""
     timeout: float = 10.0
-    """Seconds, for every answer."""
+    """Timeout of each request, in seconds."""
 
 
 class Management:
-    """Changes go to every server, questions to the first that answers.
+    """Sends changes to every server, and questions to each in turn until one answers.
 
-    TransientError: a server is away or refuses the login; UsageError: it refuses what was asked.
+    Raises `TransientError` if a server is away or refuses the login, `UsageError` if it refuses the request.
     """
 
     def __init__(self, access: ManagementAccess) -> None:
@@ -78,7 +78,7 @@ class Management:
         return tuple(User(name=str(found["name"]), tags=_tags(found)) for found in self._ask("users") or ())
 
     def user(self, name: str) -> User | None:
-        """None: there is no such user."""
+        """Returns the user with their virtual hosts; None if there is no such user."""
         found = self._ask(_path("users", name))
         if found is None:
             return None
@@ -86,17 +86,17 @@ class Management:
         return User(name=name, tags=_tags(found), vhosts=tuple(str(one["vhost"]) for one in granted))
 
     def vhosts(self) -> tuple[tuple[str, str], ...]:
-        """Names and descriptions."""
+        """Returns the names and descriptions of all virtual hosts."""
         return tuple((str(one["name"]), str(one.get("description") or "")) for one in self._ask("vhosts") or ())
 
     def queue_names(self) -> tuple[str, ...]:
-        """Of all virtual hosts that the user may see, each once."""
+        """Returns the queues of all virtual hosts that the user may see, each name once."""
         return tuple(sorted({str(one["name"]) for one in self._ask("queues?columns=name") or ()}))
 
     # -- changes -----------------------------------------------------------------------------------------------
 
     def set_user(self, name: str, password: str = "", tags: Sequence[str] = ()) -> None:
-        """A new user, or another password or other tags of one; what is empty stays as it is."""
+        """Creates a user, or changes the password or tags of an existing one; whatever is empty stays as it is."""
         if unknown := set(tags) - set(TAGS):
             raise UsageError(f"{', '.join(sorted(unknown))}: RabbitMQ's tags are {', '.join(TAGS)}")
         found = self._ask(_path("users", name))
@@ -127,7 +127,7 @@ class Management:
     # -- the inside --------------------------------------------------------------------------------------------
 
     def _ask(self, path: str) -> Any:
-        """What the answer holds, None when nothing of that name is there."""
+        """Returns the decoded answer; None if nothing of that name exists."""
         failures: list[PeroWorkerError] = []
         for server in self._servers:
             try:
@@ -186,7 +186,7 @@ class _NotFound(UsageError):
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A login is for the server that was named and for no other."""
+    """Follows no redirects: the login is meant for the named server alone."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
@@ -211,6 +211,6 @@ def _path(*parts: str) -> str:
 
 
 def _tags(user: Mapping[str, Any]) -> tuple[str, ...]:
-    """Old servers send one text, newer ones a list."""
+    """Returns the user's tags, which old servers send as one string and newer ones as a list."""
     tags = user.get("tags") or ()
     return tuple(tag.strip() for tag in tags.split(",") if tag.strip()) if isinstance(tags, str) else tuple(tags)

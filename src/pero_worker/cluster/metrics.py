@@ -1,4 +1,4 @@
-"""A cluster in Prometheus' words: everything from one look at it, so that no worker need be scraped."""
+"""Prometheus metrics of a whole cluster, all from one look at it, so that no worker need be scraped."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from pero_worker.cluster.state import PAYLOAD_STORE, ClusterState, Look, Severit
 from pero_worker.errors import TransientError
 
 _MAX_QUEUES = 100
-"""Output queues with a series of their own; what is beyond is counted together."""
+"""Output queues with a series of their own; the rest are counted together."""
 _JOB_QUEUE = "job."
-"""How the queues of single jobs begin: one label for all of them."""
+"""Prefix of the queues of single jobs, which share one label."""
 
 
 class ClusterCollector(Collector):
-    """Asks `look` at each scrape. A cluster that cannot be seen is a metric, too, not an error of the scrape."""
+    """Calls `look` at each scrape. A cluster that cannot be reached shows up as a metric, not as a failed scrape."""
 
     def __init__(self, look: Callable[[], ClusterState]) -> None:
         self._look = look
 
     def describe(self) -> list[Metric]:
-        """Nothing: the registry need not look at the cluster to take this in."""
+        """Returns nothing, so that the registry need not look at the cluster on registration."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -43,14 +43,14 @@ class ClusterCollector(Collector):
 
 
 def exposition(look: Callable[[], ClusterState]) -> bytes:
-    """The text that Prometheus reads."""
+    """Returns the metrics in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(ClusterCollector(look))
     return generate_latest(registry)
 
 
 def families(state: ClusterState) -> Iterator[Metric]:
-    """All metrics of a cluster that was seen."""
+    """Yields all metrics of the given state."""
     look = state.look
     yield _servers(look)
     yield from _stages(look)

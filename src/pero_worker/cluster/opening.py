@@ -1,4 +1,4 @@
-"""Opening connections to a cluster: ZooKeeper is named by the user, the other servers stand in ZooKeeper."""
+"""Opens connections to a cluster: the user names ZooKeeper, and the other servers are registered there."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ from pero_worker.worker.inline import InlinePayloads
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """The connections, open."""
+    """Open connections to a cluster."""
 
     zookeeper: KazooClient
-    """To the coordinator."""
+    """Connection to the coordinator."""
     broker: RabbitBroker
-    """To RabbitMQ."""
+    """Connection to RabbitMQ."""
     payloads: Payloads = field(default_factory=InlinePayloads)
-    """To what lies beside it."""
+    """Access to payloads that are kept outside RabbitMQ."""
 
 
 def broker_access(client: KazooClient, access: BrokerAccess) -> BrokerAccess:
-    """With the servers that are registered, unless some are named. TransientError: there is none."""
+    """Returns `access` with the registered servers, unless it names its own. Raises `TransientError` if there are
+    none."""
     servers: tuple[Server, ...] = access.servers or list_servers(client, MQ)
     if not servers:
         raise TransientError(f"no RabbitMQ server is known: {NO_SERVER}")
@@ -50,12 +51,12 @@ def broker_access(client: KazooClient, access: BrokerAccess) -> BrokerAccess:
 
 
 def restore_queues(client: KazooClient, broker: RabbitQueues) -> None:
-    """Has `broker` make queues of known stages where they are missing, as those of a RabbitMQ that lost them."""
+    """Has `broker` recreate missing queues of known stages, for example after RabbitMQ has lost them."""
     broker.restore_by(partial(registered_kind, client))
 
 
 def follow_servers(client: KazooClient, broker: RabbitBroker) -> None:
-    """Has `broker` connect to the servers that are registered when it connects, also those to come."""
+    """Has `broker` use whichever servers are registered when it connects, including ones added later."""
 
     def look(names: list[str]) -> None:
         broker.use(parse_names(names, MQ))
@@ -73,8 +74,10 @@ def open_broker(
     service: str = "pero-client",
     expect: Callable[[str, bytes], int] = lambda _queue, _body: 0,
 ) -> Iterator[RabbitBroker]:
-    """`service` names this program in traces; `expect`: as for `RabbitBroker`. TransientError: it cannot be reached
-    within `wait` seconds, or none is known."""
+    """Opens a connection to RabbitMQ. `service` names this program in traces; `expect` is as for `RabbitBroker`.
+
+    Raises `TransientError` if no server is known, or if RabbitMQ cannot be reached within `wait` seconds.
+    """
     broker = open_rabbit(broker_access(client, access), service, expect=expect)
     try:
         if not access.servers:
@@ -88,7 +91,7 @@ def open_broker(
 
 @contextmanager
 def open_cluster(access: ClusterAccess, *, wait: float = 15.0, service: str = "pero-client") -> Iterator[Cluster]:
-    """TransientError: one of them cannot be reached within `wait` seconds."""
+    """Opens all connections. Raises `TransientError` if a server cannot be reached within `wait` seconds."""
     with session(access.zookeeper) as client:
         payloads = payload_desk(client, access.store)
         try:
@@ -99,7 +102,7 @@ def open_cluster(access: ClusterAccess, *, wait: float = 15.0, service: str = "p
 
 
 def payload_desk(client: KazooClient, access: StoreAccess) -> PayloadDesk:
-    """It follows what stands in ZooKeeper."""
+    """Returns a desk that follows the payload settings in ZooKeeper."""
     desk = PayloadDesk(access, SystemClock(), look_up=lambda: read_settings(client))
     follow_settings(client, desk.told)
     return desk

@@ -1,4 +1,4 @@
-"""What is wrong with a cluster, since when, and what to do about it: pure, from one look at it."""
+"""What is wrong with a cluster, since when, and what to do about it. Pure, from one look at the cluster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pero_worker.wire.tree import TREE
 from pero_worker.work import WorkerStatus
 
 _STILL_AFTER_SECONDS = 60.0
-"""A queue of which no page was done for so long stands still, unless its pages take longer."""
+"""A queue stands still if none of its pages was done for this long, or for longer if its pages take longer."""
 _STILL_AFTER_PAGES = 10
 _STUCK_STATUSES = {
     WorkerStatus.CONFIGURATION_FAILED,
@@ -22,12 +22,12 @@ _STUCK_STATUSES = {
     WorkerStatus.PROCESSING_FAILED,
 }
 _NOT_READY = {WorkerStatus.CONFIGURATION_FAILED, WorkerStatus.CONFIGURING, WorkerStatus.MQ_CONNECTION_FAILED}
-"""Of a worker that failed and tries again."""
+"""Statuses of a worker that failed and is trying again."""
 _CLOCKS_DIFFER_SECONDS = 60.0
 
 
 def find_problems(look: Look, now: datetime) -> tuple[Problem, ...]:
-    """The worst first."""
+    """Returns all problems, the worst first."""
     of_all = (_servers(look), _clocks(look, now), _watchdog(look), _stages(look, now), _workers(look), _payloads(look))
     found = [*chain(*of_all), *_nonsense(look), *_letters(look)]
     return tuple(sorted(found, key=lambda problem: -problem.severity))
@@ -125,8 +125,8 @@ def _stages(look: Look, now: datetime) -> Iterator[Problem]:
 
 
 def _all_fail(stage: StageState, there: Sequence[WorkerState]) -> tuple[datetime | None, str] | None:
-    """Since when none of the stage's workers gets as far as its pages, and what one of them says of it; None: one does,
-    or it has none."""
+    """Returns since when none of the stage's workers has been ready for pages, and the reason one of them gives. None
+    if one of them is ready, or if the stage has no workers."""
     holders = [worker for worker in there if stage.name in worker.stages]
     failing = [worker.failing for worker in holders if worker.status in _NOT_READY and worker.failing[1]]
     if not holders or len(failing) < len(holders):
@@ -136,7 +136,7 @@ def _all_fail(stage: StageState, there: Sequence[WorkerState]) -> tuple[datetime
 
 
 def _nobody_has_loaded(stage: StageState, there: Sequence[WorkerState]) -> bool:
-    """Whether workers were told to hold the stage, and have nothing to do, and do not hold it: a store is away, while
+    """Returns whether workers were assigned the stage but are idle without having loaded it: its store is away, while
     their other stages are served."""
     holders = [worker for worker in there if stage.name in worker.stages]
     return bool(holders) and all(
@@ -148,7 +148,7 @@ def _nobody_has_loaded(stage: StageState, there: Sequence[WorkerState]) -> bool:
 
 
 def _clocks(look: Look, now: datetime) -> Iterator[Problem]:
-    """What has happened in the future shows that somebody's clock is wrong."""
+    """Times in the future show that some machine's clock is wrong."""
     moments = [moment for stage in look.stages for moment in (stage.last_page, stage.waiting_since) if moment]
     moments += [worker.since for worker in look.workers if worker.since]
     ahead = max(((moment - now).total_seconds() for moment in moments), default=0.0)
@@ -161,7 +161,7 @@ def _clocks(look: Look, now: datetime) -> Iterator[Problem]:
 
 
 def _still_since(stage: StageState, now: datetime) -> datetime | None:
-    """None: it moves, or has just begun."""
+    """Returns since when the stage has stood still; None if it is moving or has only just started."""
     known = [moment for moment in (stage.last_page, stage.waiting_since) if moment]
     if not known:
         return None

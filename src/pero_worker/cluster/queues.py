@@ -1,4 +1,4 @@
-"""How many pages wait where."""
+"""How many pages wait in each queue."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from pero_worker.errors import TransientError, UsageError
 from pero_worker.wire.queues import DEAD_LETTERS, LOG_QUEUE
 
 _USUAL = ("out", LOG_QUEUE, DEAD_LETTERS)
-"""Queues of no stage that are looked for where RabbitMQ does not tell which there are."""
+"""Queues that belong to no stage, checked where RabbitMQ does not list its queues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueLength:
-    """A queue and what is in it."""
+    """A queue and how much is in it."""
 
     name: str
-    """Of the queue."""
+    """Name of the queue."""
     messages: int
-    """That wait in it."""
+    """Messages that wait in it."""
     consumers: int
-    """That take them out."""
+    """Consumers that read from it."""
 
 
 def queue_lengths(cluster: Cluster, access: ClusterAccess, names: Sequence[str] = ()) -> tuple[QueueLength, ...]:
-    """The stages' queues, `names`, then all others if RabbitMQ's web interface is registered and lets this user in,
-    else the usual ones. Those that are not there are left out."""
+    """Returns the stages' queues, `names`, then all others if RabbitMQ's web interface is registered and lets this user
+    in, otherwise the usual ones. Queues that do not exist are left out."""
     others = listed_queues(cluster.zookeeper, access.broker) or _USUAL
     found = []
     for name in dict.fromkeys((*stage_names(cluster.zookeeper), *names, *others)):
@@ -45,7 +45,8 @@ def queue_lengths(cluster: Cluster, access: ClusterAccess, names: Sequence[str] 
 
 
 def listed_queues(client: KazooClient, access: BrokerAccess, timeout: float = 10.0) -> tuple[str, ...]:
-    """All that RabbitMQ has; empty where its web interface is not registered, is away, or does not let this user in."""
+    """Returns all of RabbitMQ's queues; empty if its web interface is not registered, is away, or does not let this
+    user in."""
     servers = list_servers(client, MONITORING)
     try:
         management = ManagementAccess(

@@ -1,4 +1,4 @@
-"""Where the servers are and who we are: from flags, the environment, a configuration file, in this order."""
+"""Where the servers are and how to log in: from flags, the environment and a configuration file, in this order."""
 
 from __future__ import annotations
 
@@ -21,47 +21,48 @@ from pero_worker.stores.location import StoreAccess
 from pero_worker.wire.servers import ZOOKEEPER_PORT, parse_server
 
 DEFAULT_ZOOKEEPER = "127.0.0.1:2181"
-# What upstream's programs take when nothing is said: RabbitMQ lets guest in over loopback only.
+# The defaults of upstream's programs; RabbitMQ lets guest in over loopback only.
 _BROKER_LOGIN = ("guest", "guest")
 _STORE_LOGIN = ("pero", "pero")
 
 
 def _known_as(variable: str, key: str, *, secret: bool = False) -> Any:
-    """A setting that is empty where nobody says it; its names in the environment ('' = none) and in a file."""
+    """A setting that is empty by default, with its names in the environment ('' = none) and in a file."""
     return field(default="", repr=not secret, metadata={"variable": variable, "key": key})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
-    """Where the servers are, and who we are, as far as somebody said it. One user and password serve ZooKeeper,
-    RabbitMQ and the model store."""
+    """Where the servers are and how to log in, with unset options empty. ZooKeeper, RabbitMQ and the model store share
+    one user and password."""
 
     zookeeper: str = _known_as("PERO_WORKER_ZOOKEEPER", "zookeeper_servers")
-    """Its servers, parted by commas or spaces."""
+    """ZooKeeper servers, separated by commas or spaces."""
     user: str = _known_as("PERO_WORKER_USER", "username")
-    """Name of the login; '': none."""
+    """User name; '': no login."""
     password: str = _known_as("PERO_WORKER_PASSWORD", "password", secret=True)
-    """Of the login."""
+    """The user's password."""
     ca_cert: str = _known_as("PERO_WORKER_CA_CERT", "ca_cert")
-    """PEM file of the authority of the servers' certificates; '': no TLS."""
+    """PEM file of the authority that signed the servers' certificates; '': no TLS."""
     vhost: str = _known_as("PERO_WORKER_VHOST", "vhost")
-    """Of RabbitMQ; '': the usual ones are tried."""
+    """Virtual host in RabbitMQ; '': the usual ones are tried."""
     brokers: str = _known_as("", "broker_servers")
-    """RabbitMQ servers, parted by commas or spaces; '': those that are registered in ZooKeeper."""
+    """RabbitMQ servers, separated by commas or spaces; '': those registered in ZooKeeper."""
     known_hosts: str = _known_as("PERO_WORKER_KNOWN_HOSTS", "known_hosts")
-    """File of the SFTP servers' keys."""
+    """File with the SFTP servers' host keys."""
     open_nodes: str = _known_as("PERO_WORKER_OPEN_NODES", "open_nodes")
-    """Yes or no: as `ZooKeeperAccess.open_nodes`."""
+    """Yes or no, as in `ZooKeeperAccess.open_nodes`."""
 
     def over(self, other: ConnectionOptions) -> ConnectionOptions:
-        """This, and where it says nothing, `other`."""
+        """Returns these options, with the empty ones taken from `other`."""
         return ConnectionOptions(
             **{one.name: getattr(self, one.name) or getattr(other, one.name) for one in fields(self)}
         )
 
 
 def options_in_environment(environment: Mapping[str, str] = os.environ) -> ConnectionOptions:
-    """What the variables say. UsageError: the file of PERO_WORKER_PASSWORD_FILE cannot be read."""
+    """Returns the options set in the environment. Raises `UsageError` if the file named by PERO_WORKER_PASSWORD_FILE
+    cannot be read."""
     found = ConnectionOptions(
         **{one.name: environment.get(one.metadata["variable"], "") for one in fields(ConnectionOptions)}
     )
@@ -70,7 +71,7 @@ def options_in_environment(environment: Mapping[str, str] = os.environ) -> Conne
 
 
 def options_in(values: Mapping[str, str]) -> ConnectionOptions:
-    """The part of a configuration that says where the servers are."""
+    """Returns the connection options of a configuration."""
     return ConnectionOptions(**{one.name: values.get(one.metadata["key"], "") for one in fields(ConnectionOptions)})
 
 
@@ -80,8 +81,8 @@ def connection_options(
     config_file: Path | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> ConnectionOptions:
-    """`options`, then what the environment says, then the file, which PERO_WORKER_CONFIG may name; `sections` as for
-    `read_settings`. UsageError: a file cannot be read."""
+    """Merges `options`, the environment and the configuration file, which PERO_WORKER_CONFIG may name; earlier ones
+    win. `sections` are as for `read_settings`. Raises `UsageError` if a file cannot be read."""
     merged = options.over(options_in_environment(environment))
     named = environment.get("PERO_WORKER_CONFIG", "")
     file = config_file or (Path(named) if named else None)
@@ -89,7 +90,7 @@ def connection_options(
 
 
 def with_own_login(options: ConnectionOptions) -> ConnectionOptions:
-    """With the login, and where no address is said, the address, of what `pero-worker up` started for this user."""
+    """Adds the login, and the address if none is given, of the servers that `pero-worker up` started for this user."""
     if options.user or options.password or options.ca_cert:
         return options
     for file in client_files():
@@ -100,14 +101,14 @@ def with_own_login(options: ConnectionOptions) -> ConnectionOptions:
 
 
 def _leads_to(zookeeper: str, own: str) -> bool:
-    """Whether an address, perhaps with a root behind it, is that of a server on this machine."""
+    """Returns whether an address, possibly followed by a root node, is that of this user's server on this machine."""
     port = parse_server(own).port
     given = [parse_server(text.partition("/")[0]).with_port(ZOOKEEPER_PORT) for text in split_servers([zookeeper])]
     return any(server.host in _LOOPBACK and server.port == port for server in given)
 
 
 def read_password(file: Path) -> str:
-    """Without the line's end. UsageError: the file cannot be read."""
+    """Returns the password without its line ending. Raises `UsageError` if the file cannot be read."""
     try:
         return file.read_text("utf-8").strip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -115,7 +116,7 @@ def read_password(file: Path) -> str:
 
 
 def cluster_access(options: ConnectionOptions) -> ClusterAccess:
-    """UsageError: an address that cannot be, or a certificate that is not there."""
+    """Turns options into access records. Raises `UsageError` if an address is invalid or the certificate is missing."""
     if options.ca_cert and not Path(options.ca_cert).is_file():
         raise UsageError(f"there is no certificate {options.ca_cert}")
     user, password = (options.user, options.password) if options.user else _BROKER_LOGIN
@@ -150,12 +151,12 @@ _FILE_KEYS = ("ca_cert", "known_hosts")
 
 
 def split_servers(values: Sequence[str]) -> tuple[str, ...]:
-    """Addresses may be given one by one, or several in one text."""
+    """Splits addresses, given one by one or several in one string."""
     return tuple(part for value in values for part in re.split(r"[\s,]+", value) if part)
 
 
 def read_server_file(path: Path) -> tuple[str, ...]:
-    """One address a line, as upstream's `-l FILE`."""
+    """Reads a file with one address per line, like upstream's `-l FILE`."""
     try:
         return split_servers([path.read_text("utf-8")])
     except (OSError, UnicodeDecodeError) as error:
@@ -163,10 +164,10 @@ def read_server_file(path: Path) -> tuple[str, ...]:
 
 
 def read_settings(path: Path, *sections: str) -> dict[str, str]:
-    """A TOML file, or upstream's ini file, of which the first of `sections` that is there counts.
+    """Reads a TOML file, or upstream's ini file, of which the first existing section of `sections` counts.
 
-    In TOML the values may stand at the top, or in a table named like the section in lower case; files that it names lie
-    beside it unless their paths say otherwise, so that the folder can be moved.
+    In TOML the values may be at the top level, or in a table named like the section in lower case. Files named in it
+    are relative to its folder, so that the folder can be moved.
     """
     try:
         text = path.read_text("utf-8-sig")
@@ -190,7 +191,7 @@ def read_settings(path: Path, *sections: str) -> dict[str, str]:
 
 
 def flag(text: str) -> bool:
-    """Whether a setting of yes or no, in the environment or a file, says yes."""
+    """Returns whether a yes-or-no setting, from the environment or a file, means yes."""
     return text.strip().lower() in {"1", "true", "yes", "on"}
 
 

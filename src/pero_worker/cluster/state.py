@@ -13,11 +13,11 @@ from pero_worker.cluster.registry.workers import WorkerState
 from pero_worker.messages import Message
 
 PAYLOAD_STORE = "payload store"
-"""As a server that may be away."""
+"""The payload store's name among the servers that may be away."""
 
 
 class Severity(IntEnum):
-    """Also the exit status of `pero-worker status --check`, as monitoring programs expect it."""
+    """How bad a problem is. Also the exit status of `pero-worker status --check`, as monitoring programs expect it."""
 
     OK = 0
     WARNING = 1
@@ -30,17 +30,17 @@ class Problem:
     """Something that a person should look at."""
 
     severity: Severity
-    """CRITICAL: pages stand still, or will soon."""
+    """CRITICAL: pages stand still, or soon will."""
     about: Message
-    """What it is about: `stage ocr`, `worker w1`, `RabbitMQ`."""
+    """The subject: `stage ocr`, `worker w1`, `RabbitMQ`."""
     what: Message
     """What is wrong, in a sentence; its remedy says what to do."""
     since: datetime | None = None
-    """When it began, in UTC, where that is known."""
+    """When it began, in UTC, if known."""
 
     @property
     def subject(self) -> str:
-        """In English, as the next two."""
+        """The subject in English, like the next two properties."""
         return str(self.about)
 
     @property
@@ -57,67 +57,67 @@ class StageState:
     """A stage with its queue."""
 
     name: str
-    """Of both."""
+    """Name of the stage and of its queue."""
     messages: int | None
-    """That wait; None: the queue is missing, or RabbitMQ is away."""
+    """Messages waiting in the queue; None: the queue is missing, or RabbitMQ is away."""
     workers: int = 0
-    """That hold it and are there."""
+    """Live workers that hold the stage."""
     mean_seconds: float | None = None
-    """Of a page; None: not measured."""
+    """Mean duration of a page, in seconds; None: not measured."""
     version: str = ""
-    """Which the stage's configuration names."""
+    """The stage's version."""
     disabled: bool = False
     """Whether workers are kept away from it."""
     priority: int = 0
-    """0 is usual; higher is served sooner."""
+    """0 is the default; stages with a higher priority are served sooner."""
     needs: str = ""
     """The label that its workers must have; '': none."""
     owner: str = ""
-    """Whose it is; '': nobody's."""
+    """The stage's owner; '': none."""
     trouble: str = ""
-    """Why workers cannot load it, as the watchdog wrote it down; '': they can."""
+    """Why workers cannot load it, as recorded by the watchdog; '': they can."""
     trouble_since: datetime | None = None
-    """Since when."""
+    """When the trouble began."""
     unreadable: tuple[str, ...] = ()
-    """Its nodes in ZooKeeper whose values make no sense, and count as unset."""
+    """Its nodes in ZooKeeper whose values make no sense; they count as unset."""
     last_page: datetime | None = None
-    """When a page of it was done last."""
+    """When a page was last done in this stage."""
     waiting_since: datetime | None = None
-    """Since when its pages have waited while nobody served it."""
+    """When its pages began to wait while no worker served them."""
 
     @property
     def rate(self) -> float | None:
-        """Pages a second that its workers can do; None: nobody serves it, or nothing is measured."""
+        """Pages per second that its workers can do; None: nobody serves it, or nothing has been measured."""
         return self.workers / self.mean_seconds if self.workers and self.mean_seconds else None
 
     @property
     def seconds_left(self) -> float | None:
-        """Until its queue is empty, at that rate."""
+        """Seconds until its queue is empty, at that rate."""
         return self.messages / self.rate if self.messages is not None and self.rate else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What was seen; what could not be seen is empty, and `away` says why."""
+    """What was seen. Anything that could not be seen is empty, and `away` says why."""
 
     stages: tuple[StageState, ...] = ()
-    """Those with a configuration, by name."""
+    """Stages with a configuration, by name."""
     outputs: Mapping[str, int] = field(default_factory=dict)
-    """Other queues in which something waits, as results: name -> messages."""
+    """Other queues with messages in them, such as results: name -> messages."""
     workers: tuple[WorkerState, ...] = ()
-    """By name, dead ones too."""
+    """All workers by name, including dead ones."""
     leader: str = ""
-    """The watchdog that leads; '': none."""
+    """The leading watchdog; '': none."""
     moves: tuple[MoveNote, ...] = ()
-    """What it did last, the newest last."""
+    """The watchdog's latest decisions, the newest last."""
     dead_letters: int = 0
-    """Messages that are no pages."""
+    """Messages in the dead-letter queue."""
     away: tuple[tuple[str, str], ...] = ()
     """Servers that do not answer: name and reason."""
     payloads: PayloadSettings = field(default_factory=PayloadSettings)
-    """Where images and results lie beside RabbitMQ."""
+    """Where images and results are kept outside RabbitMQ."""
     alarms: tuple[str, ...] = ()
-    """RabbitMQ's, as it words them: `low on disk`, `low on memory`."""
+    """RabbitMQ's alarms, in its own words: `low on disk`, `low on memory`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +127,9 @@ class ClusterState:
     look: Look
     """What was seen."""
     problems: tuple[Problem, ...]
-    """The worst first."""
+    """Problems, the worst first."""
 
     @property
     def severity(self) -> Severity:
-        """Of the worst problem."""
+        """Severity of the worst problem."""
         return max((problem.severity for problem in self.problems), default=Severity.OK)

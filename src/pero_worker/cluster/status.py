@@ -1,4 +1,4 @@
-"""The state of the whole cluster in one look. What cannot be seen is left out, and said."""
+"""The state of the whole cluster at a glance. What cannot be seen is left out, and reported as such."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from pero_worker.wire.queues import DEAD_LETTERS, LOG_QUEUE
 from pero_worker.wire.tree import TREE
 
 PATIENCE_SECONDS = 2.0
-"""How long a server may take to be seen."""
+"""How long to wait for a server before it counts as away."""
 
 
 class ClusterWatcher:
-    """Looks at a cluster again and again over the same connections; use it in a `with`.
+    """Looks at a cluster repeatedly over the same connections. Use it in a `with` statement.
 
-    TransientError on entry: ZooKeeper cannot be reached, without which nothing is known.
+    Entering it raises `TransientError` if ZooKeeper cannot be reached, since nothing is known without it.
     """
 
     def __init__(self, access: ClusterAccess, now: Callable[[], datetime], patience: float = PATIENCE_SECONDS) -> None:
@@ -57,7 +57,7 @@ class ClusterWatcher:
         self._stack.close()
 
     def look(self) -> ClusterState:
-        """TransientError: ZooKeeper is away."""
+        """Returns the present state of the cluster. Raises `TransientError` if ZooKeeper is away."""
         if self._client is None:
             raise TransientError("the cluster is not being watched yet")
         client = self._client
@@ -98,14 +98,14 @@ class ClusterWatcher:
         return self._broker
 
     def _queues(self, client: KazooClient, broker: RabbitQueues, stages: Sequence[str]) -> Mapping[str, int]:
-        """Messages that wait, for every queue that is there and known: of the stages, and what RabbitMQ's web interface
-        lists where it is registered."""
+        """Returns the messages waiting in every existing queue that is known: those of the stages, the usual ones, and
+        whatever RabbitMQ's web interface lists if it is registered."""
         known = (*stages, *listed_queues(client, self._access.broker, self._patience), "out", LOG_QUEUE, DEAD_LETTERS)
         return broker.lengths(tuple(dict.fromkeys(known)))
 
 
 def _records(client: KazooClient) -> list[StageRecord]:
-    """Of all stages that have a configuration; one that is removed meanwhile is left out."""
+    """Returns the records of all stages that have a configuration; stages removed in the meantime are left out."""
     records = []
     for name in stage_names(client):
         try:
@@ -136,7 +136,7 @@ def _stage(record: StageRecord, queues: Mapping[str, int], workers: Sequence[Wor
 
 
 def leader(client: KazooClient) -> str:
-    """The name of the watchdog that leads, '' when there is none of ours."""
+    """Returns the name of the leading watchdog; '' if there is none, or if it does not give a name."""
     try:
         candidates = wait_for(client, lambda: client.get_children_async(TREE.election))
         if not candidates:

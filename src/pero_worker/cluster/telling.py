@@ -1,4 +1,4 @@
-"""What a look at a cluster says to people: the same cells and words on a terminal and on a web page. Pure."""
+"""The state of a cluster in words for people: the same cells and phrases on a terminal and on a web page. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WORKER_HEADINGS = ("worker", "status", "since", "stage", "host", "pages", "faile
 
 
 def stage_rows(look: Look) -> list[tuple[str, ...]]:
-    """Cells under `STAGE_HEADINGS`: stages, then other queues in which something waits."""
+    """Returns the cells under `STAGE_HEADINGS`: stages first, then other queues with messages in them."""
     rows: list[tuple[str, ...]] = []
     for stage in look.stages:
         left = "" if stage.seconds_left is None else str(timedelta(seconds=round(stage.seconds_left)))
@@ -31,7 +31,7 @@ def stage_rows(look: Look) -> list[tuple[str, ...]]:
 
 
 def worker_rows(look: Look, now: datetime) -> list[tuple[str, ...]]:
-    """Cells under `WORKER_HEADINGS`."""
+    """Returns the cells under `WORKER_HEADINGS`."""
     return [
         (
             worker.name,
@@ -48,7 +48,7 @@ def worker_rows(look: Look, now: datetime) -> list[tuple[str, ...]]:
 
 
 def _error(worker: WorkerState, now: datetime) -> str:
-    """What keeps it from its work now, else what failed last."""
+    """Returns what keeps the worker from its work now, otherwise what failed last."""
     if worker.message:
         return worker.message.splitlines()[0]
     when, text = worker.failed
@@ -56,12 +56,12 @@ def _error(worker: WorkerState, now: datetime) -> str:
 
 
 def lead(look: Look) -> str:
-    """Who plans."""
+    """Returns a line that names the leading watchdog."""
     return f"watchdog: {look.leader}" if look.leader else "watchdog: none leads"
 
 
 def moves(look: Look, now: datetime, number: int) -> list[str]:
-    """What the watchdog did last and why, the newest first: `12 s ago: w1 holds ocr, as ...`."""
+    """Returns the watchdog's latest decisions and their reasons, the newest first: `12 s ago: w1 holds ocr: ...`."""
     return [
         f"{age(move.when, now)} ago: {move.worker} holds {', '.join(move.stages) or 'nothing'}: {move.reason}"
         for move in reversed(look.moves[-number:])
@@ -69,12 +69,12 @@ def moves(look: Look, now: datetime, number: int) -> list[str]:
 
 
 def since(problem: Problem, now: datetime) -> str:
-    """` (for 3 min)`; '' where nobody knows."""
+    """Returns ` (for 3 min)`; '' if the start is unknown."""
     return f" (for {age(problem.since, now)})" if problem.since else ""
 
 
 def age(moment: datetime | None, now: datetime) -> str:
-    """In the largest unit that says it: `12 s`, `3 min`, `5 h`, `2 d`."""
+    """Returns the age in the largest unit that expresses it: `12 s`, `3 min`, `5 h`, `2 d`."""
     if moment is None:
         return ""
     seconds = max(0, round((now - moment).total_seconds()))
