@@ -1,4 +1,4 @@
-"""scripts/config_manager.py of the seed: servers and stages."""
+"""scripts/config_manager.py of the seed: manages servers and stages."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
         parser.add_argument(f"--update-{kind}-servers", action="store_true", help=f"register the {kind} servers")
     options = parser.parse_args(arguments)
     mq_servers = [*options.mq_servers, *(read_server_file(options.mq_list) if options.mq_list else ())]
-    # The seed's user is for the model store alone.
+    # The seed's user is for the model store only.
     login, where = connection(options), connection(argparse.Namespace(**{**vars(options), "user": "", "password": ""}))
     access = cluster_access(replace(where, brokers=",".join(mq_servers)))
     with session(access.zookeeper) as client:

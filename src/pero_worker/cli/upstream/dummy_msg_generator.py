@@ -1,4 +1,4 @@
-"""scripts/dummy_msg_generator.py: pages of random bytes, to try a cluster with."""
+"""scripts/dummy_msg_generator.py: sends pages of random bytes, to try out a cluster."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str], randomness: random.Random | None = None) -> N
 def _generate(
     cluster: Cluster, options: argparse.Namespace, sizes: tuple[int, int], randomness: random.Random
 ) -> Iterator[None]:
-    """Yields after every message that RabbitMQ has confirmed."""
+    """Sends the messages; yields after each one that RabbitMQ has confirmed."""
     clock = SystemClock()
     batch = 0
     while True:
@@ -86,7 +86,7 @@ def _request(options: argparse.Namespace, content: bytes) -> Request:
 
 @contextmanager
 def _until_told_to_stop() -> Iterator[None]:
-    """SIGTERM and Ctrl-C end what is done meanwhile, wherever it is; that is no failure."""
+    """Lets SIGTERM and Ctrl-C end the block at any point; this does not count as a failure."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

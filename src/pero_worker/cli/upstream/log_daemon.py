@@ -1,4 +1,4 @@
-"""log_daemon.py of the newest upstream: the workers' log lines, from RabbitMQ into files."""
+"""log_daemon.py of the newest upstream: writes the workers' log lines from RabbitMQ to files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scripts/mq_server_config_manager.py of the newest upstream: users and virtual hosts of RabbitMQ."""
+"""scripts/mq_server_config_manager.py of the newest upstream: manages users and virtual hosts of RabbitMQ."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ def _add(management: Management, options: argparse.Namespace) -> None:
     if given_password and not password:
         raise UsageError("an empty password lets nobody in: leave it out, and one is made up")
     if not password and management.user(name) is None:
-        # Hexadecimal: one that began with a dash could not be typed behind an option.
+        # Hexadecimal, because a password that began with a dash could not be typed after an option.
         password = secrets.token_hex(16)
-        # Before it is sent: should one of several servers fail, the others have it already.
+        # Print it before it is sent: if one of several servers fails, the others already have it.
         say(f"Password of {name}: {password}")
     management.set_user(name, password, options.tags)
     if options.virtual_host_access:
@@ -93,7 +93,7 @@ def _add(management: Management, options: argparse.Namespace) -> None:
 
 
 def _remove(management: Management, options: argparse.Namespace) -> None:
-    """With -v only the user's access to it, not the user."""
+    """Removes a user; with -v only the user's access to that virtual host."""
     if options.add_virtual_host:
         management.remove_vhost(options.add_virtual_host)
     if options.virtual_host_access:

@@ -1,4 +1,4 @@
-"""scripts/publisher.py: uploads images, downloads results."""
+"""scripts/publisher.py: uploads images and downloads results."""
 
 from __future__ import annotations
 

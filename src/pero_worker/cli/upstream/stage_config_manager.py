@@ -1,4 +1,4 @@
-"""scripts/stage_config_manager.py of the newest upstream: stages, output queues and their model archives."""
+"""scripts/stage_config_manager.py of the newest upstream: manages stages, output queues and their model archives."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _save(client: KazooClient, access: ClusterAccess, store: StoreAccess, options: argparse.Namespace) -> None:
-    # What cannot be read is found before anything is uploaded.
+    # Find unreadable files before anything is uploaded.
     config = read_config(options.config) if options.config else None
     digest = None
     if options.file:
@@ -80,7 +80,8 @@ def _save(client: KazooClient, access: ClusterAccess, store: StoreAccess, option
 
 
 def _delete(client: KazooClient, access: ClusterAccess, store: StoreAccess, options: argparse.Namespace) -> None:
-    """The archive last: no stage ever names one that is gone, and -d -r PATH alone is what is left if it fails."""
+    """Deletes the archive last: no stage ever names one that is gone, and if it fails, -d -r PATH alone remains to be
+    run."""
     doomed = options.remote_path or ""
     if options.name:
         if not options.keep_config and options.name in stage_names(client):

@@ -1,4 +1,4 @@
-"""scripts/stats.py: how long downloaded pages took."""
+"""scripts/stats.py: shows how long downloaded pages took."""
 
 from __future__ import annotations
 

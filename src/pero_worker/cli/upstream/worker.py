@@ -21,7 +21,8 @@ from pero_worker.wire.queues import LOG_QUEUE
 
 
 def main(arguments: Sequence[str], *, first_release: bool = False) -> int:
-    """`first_release`: user and password are for the model store alone, as there was no other login then."""
+    """Runs a worker. `first_release`: user and password are for the model store only, as there was no other login
+    then."""
     parser = make_parser("Processes pages of the stage that the watchdog assigns.")
     add_login(parser, "the model store" if first_release else "ZooKeeper, RabbitMQ and the model store")
     parser.add_argument("-i", "--id", default="", help="name of the worker [random]")
