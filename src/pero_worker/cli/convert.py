@@ -26,10 +26,10 @@ EPILOG = """
 
   pero-worker convert out/ --formats text --text-lines join --combine
 
-Pages are not read again: all formats are made of their PAGE XML. Files that are no results of a run are never written
-over. Run the same command again and it goes on where it stopped.
+Pages are not read again: all formats are made from their PAGE XML. Files that are not results of a run are never
+overwritten. Run the same command again and it resumes where it stopped.
 
-[bold]Exit status[/bold]  0 all done; 2 wrong usage; 3 some files could not be made; 4 no results there; 7 cannot write;
+[bold]Exit status[/bold]  0 all done; 2 wrong usage; 3 some files could not be made; 4 no results; 7 cannot write;
 130 interrupted.
 """
 

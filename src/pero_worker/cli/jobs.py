@@ -164,7 +164,7 @@ def _id(job: str) -> str:
     try:
         return str(uuid.UUID(job))
     except ValueError:
-        raise UsageError(f"{job!r} is no job's id: see pero-worker jobs list") from None
+        raise UsageError(f"{job!r} is not a job id: see pero-worker jobs list") from None
 
 
 @contextmanager

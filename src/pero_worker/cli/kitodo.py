@@ -46,7 +46,7 @@ EPILOG = """
   pero-worker kitodo (metaFile) --img-grp LOCAL --ocr-grp FULLTEXT --pages 1-20
 
 Kitodo runs the line without a shell: no quotes, no pipes. Status 0 closes the task; any other leaves it open.
-Nothing is on stderr when all is well.
+Nothing is written to stderr on success.
 
 [bold]Exit status[/bold]  0 all done; 2 wrong usage; 3 some pages failed, and nothing was written; 4 no pictures;
 5 pipeline unusable; 6 server unreachable; 7 cannot write.
@@ -89,7 +89,7 @@ def kitodo(
 ) -> None:
     """Read the pictures of a process in Kitodo.Production; for the script of a task."""
     if run_async:
-        raise UsageError("--async is not there: let Kitodo wait for the command, and close the task by its status")
+        raise UsageError("--async is not supported: let Kitodo wait for the command, whose status closes the task")
     wanted = pipeline or workflow or "print-latin"
     if script.strip().lower() not in _SCRIPTS and wanted in {known.name for known in bundled_pipelines()}:
         raise UsageError(f"--script {script}: no bundled pipeline reads it; name one of your own with --pipeline")

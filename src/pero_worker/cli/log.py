@@ -40,8 +40,8 @@ _EPILOG_FOLLOW = """
 
   pero-worker log follow -z zoo1.example.org
 
-With -o it reads the daemon's files, like tail -f, and disturbs nobody. Without -o it takes the lines off the queue
-itself, for a cluster without a daemon: they are printed here and kept nowhere. While a daemon runs that is refused.
+With -o it reads the daemon's files, like tail -f, without side effects. Without -o it takes the lines off the queue
+itself, for a cluster without a daemon: they are printed here but not kept. While a daemon runs, this is refused.
 """
 
 app = typer.Typer(help="The workers' log lines, from RabbitMQ's queue `log`.", no_args_is_help=True)
@@ -125,7 +125,7 @@ def _number(values: dict[str, str], key: str, default: float) -> float:
     except ValueError:
         number = -1
     if not 0 <= number < float("inf"):
-        raise UsageError(f"{key} = {text} in the configuration is no number from 0 on")
+        raise UsageError(f"{key} = {text} in the configuration is not a number of at least 0")
     return number
 
 

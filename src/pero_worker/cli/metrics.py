@@ -25,7 +25,7 @@ EPILOG = """[bold]Examples[/bold]
 
   pero-worker metrics --listen 127.0.0.1:9150      (for Prometheus to scrape)
 
-Rules and a dashboard lie in the project's folder monitoring/.
+Rules and a dashboard are in the project's folder monitoring/.
 """
 
 

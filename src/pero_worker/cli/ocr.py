@@ -41,7 +41,7 @@ EPILOG = """
 
   pero-worker ocr mets.xml -o out --mets-group OCR-D-IMG
 
-Run the same command again and it goes on where it stopped. OUT/report.jsonl says what became of every page.
+Run the same command again and it resumes where it stopped. OUT/report.jsonl has a line for every page.
 
 [bold]Exit status[/bold]  0 all done; 2 wrong usage; 3 some pages failed; 4 no input; 5 pipeline unusable;
 6 server unreachable; 7 cannot write; 130 interrupted.

@@ -99,7 +99,7 @@ def set_(
         with _opened(wanted.url, connection) as store:
             store.prepare()
         save_settings(client, wanted)
-    say(f"what has {wanted.min_bytes // 1000} kB or more goes to {wanted.url} from now on")
+    say(f"contents of {wanted.min_bytes // 1000} kB or more go to {wanted.url} from now on")
 
 
 @app.command(epilog=examples("pero-worker payloads off"))
@@ -108,7 +108,7 @@ def off(connection: ConnectionOptions) -> None:
     """Send everything in messages again. The store keeps its contents until their pages are done, or they are old."""
     with session(cluster_access(connection).zookeeper) as client:
         save_settings(client, replace(read_settings(client), url=""))
-    say("all travels in messages from now on")
+    say("everything travels in messages from now on")
 
 
 @app.command(epilog=examples("pero-worker payloads show", "pero-worker payloads show --json"))
@@ -122,7 +122,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(asdict(settings)))
         return
-    say(f"store     {settings.url or '- (all travels in messages)'}")
+    say(f"store     {settings.url or '- (everything travels in messages)'}")
     say(f"from      {settings.min_bytes // 1000} kB")
     say(f"kept      {settings.keep_days:g} days at most")
     say(f"inline    {' '.join(settings.inline) or '-'}")

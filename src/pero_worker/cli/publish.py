@@ -46,7 +46,8 @@ EPILOG = """
 
   pero-worker publish scans/ --stages ocr,out --job box7 --retry-failed results/
 
-The same --job again sends only what was not sent before. pero-worker ocr --cluster sends, waits and downloads in one.
+The same --job again sends only what was not sent before. pero-worker ocr --cluster sends, waits and downloads in one
+step.
 """
 
 

@@ -28,7 +28,7 @@ EPILOG = """
 
   pero-worker watchdog replay trace.jsonl --priority ocr_fast=5 --priority ocr_old=-1
 
-The trace is what `pero-worker watchdog --record FILE` wrote. The policy decides anew, on simulated workers.
+The trace is what `pero-worker watchdog --record FILE` wrote. The policy decides again, with simulated workers.
 """
 
 

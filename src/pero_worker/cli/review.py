@@ -22,13 +22,13 @@ from pero_worker.text import one_line
 EPILOG = """
 [bold]Examples[/bold]
 
-  pero-worker review out/                          (lists the worst, and makes out/review.html)
+  pero-worker review out/                          (lists the worst, and writes out/review.html)
 
   pero-worker review out/ --lines 1000 -o worst.html
 
 The page for the browser is one file with the pictures in it; it fetches nothing and can be passed on.
 
-[bold]Exit status[/bold]  0 done; 2 wrong usage; 7 no report there, or cannot write.
+[bold]Exit status[/bold]  0 done; 2 wrong usage; 7 no report, or cannot write.
 """
 _LISTED = 10
 _LONGEST = 70
@@ -67,7 +67,7 @@ def _free(target: Path) -> None:
     """Checks that `target` can be written: a file of ours may be replaced, others are not overwritten."""
     try:
         if target.is_symlink() or (target.exists() and not target.is_file()):
-            raise UsageError(f"{target} is no file of ours: name another one with --output")
+            raise UsageError(f"{target} is not a regular file: name another one with --output")
         if target.is_file():
             with target.open("rb") as stream:
                 if reviewpage.MARK.encode() not in stream.read(200):

@@ -67,7 +67,7 @@ def add(
 ) -> None:
     """Create a stage or change its settings; without options, create an output queue."""
     if sha256 and not (is_digest(sha256) and remote_path):
-        raise UsageError("--sha256 needs 64 hexadecimal digits, and --remote-path beside it")
+        raise UsageError("--sha256 needs 64 hexadecimal digits and --remote-path")
     change = StageChange(
         config=read_config(config) if config else None,
         archive=remote_path,
@@ -82,7 +82,7 @@ def add(
     with open_cluster(cluster_access(connection)) as cluster:
         save_stage(cluster.zookeeper, cluster.broker, name, change, SystemClock().now())
         is_output = not is_stage(cluster.zookeeper, name)
-    say(f"output queue {name} is there" if is_output else f"stage {name} is saved")
+    say(f"output queue {name} exists" if is_output else f"stage {name} is saved")
 
 
 @app.command(

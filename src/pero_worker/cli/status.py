@@ -31,7 +31,7 @@ EPILOG = """[bold]Examples[/bold]
 
   pero-worker status --watch
 
-  pero-worker status --check          (for monitoring: one line; 0 well, 1 warning, 2 critical, 3 unknown)
+  pero-worker status --check          (for monitoring: one line; 0 fine, 1 warning, 2 critical, 3 unknown)
 
   pero-worker status --json | jq .problems
 """

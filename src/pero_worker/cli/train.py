@@ -25,7 +25,7 @@ EPILOG = """
 
   pero-worker stage upload ocr my-hand
 
-Ctrl-C keeps what was learnt: the same command goes on. Some 200 lines halve the errors on one hand or one old face.
+Ctrl-C keeps what was learnt: the same command resumes. Some 200 lines halve the errors on one hand or old typeface.
 
 [bold]Exit status[/bold]  0 done; 2 wrong usage; 4 no pages with text; 5 pipeline unusable; 7 cannot write;
 130 interrupted.

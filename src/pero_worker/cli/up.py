@@ -27,7 +27,7 @@ EPILOG = """
 
   pero-worker up
 
-They listen on 127.0.0.1 only and let nobody in but you: your commands find them, and the password, by themselves.
+They listen on 127.0.0.1 only and let only you in: your commands find them, and the password, by themselves.
 For several machines, or several users of this one: pero-worker set-up.
 """
 

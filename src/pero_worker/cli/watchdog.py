@@ -36,7 +36,7 @@ EPILOG = """
 
   pero-worker watchdog --record trace.jsonl     (then: pero-worker watchdog replay trace.jsonl)
 
-Start it on two machines: one leads, the other takes over when it goes.
+Start it on two machines: one leads, the other takes over if that one fails.
 """
 
 _INTERVAL_SECONDS = 0.25

@@ -32,8 +32,8 @@ EPILOG = """
 
 In a configuration file, section WORKER or at the top of TOML: worker_id, cache_dir, log_queue.
 
-SIGTERM and Ctrl-C end it after the page in hand; a page that takes longer than --grace goes back to its queue, and the
-same signal a second time gives it back at once.
+SIGTERM and Ctrl-C end it after the page in hand; a page that takes longer than --grace is returned to its queue. A
+second signal of the same kind returns it at once.
 """
 
 

@@ -27,16 +27,14 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         description=f"{description} pero-worker with the flags of DCGM/pero-worker.", allow_abbrev=False
     )
     parser.add_argument("-z", "--zookeeper", nargs="+", metavar="SERVER", help="HOST[:PORT] [127.0.0.1:2181]")
-    parser.add_argument("-l", "--zookeeper-list", metavar="FILE", type=Path, help="the same in a file, one a line")
+    parser.add_argument("-l", "--zookeeper-list", metavar="FILE", type=Path, help="file with the same, one per line")
     return parser
 
 
 def add_login(parser: argparse.ArgumentParser, use: str) -> None:
-    parser.add_argument("-u", "--user", "--username", default="", metavar="USER", help=f"for {use}")
-    parser.add_argument("-p", "--password", default="", metavar="PASSWORD", help=f"for {use}")
-    parser.add_argument(
-        "-e", "--ca-cert", default="", metavar="PEM", help="authority of the servers' certificates: TLS"
-    )
+    parser.add_argument("-u", "--user", "--username", default="", metavar="USER", help=f"user name for {use}")
+    parser.add_argument("-p", "--password", default="", metavar="PASSWORD", help=f"password for {use}")
+    parser.add_argument("-e", "--ca-cert", default="", metavar="PEM", help="CA of the servers' certificates: use TLS")
 
 
 def connection(options: argparse.Namespace, *sections: str) -> ConnectionOptions:

@@ -23,10 +23,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("-s", "--status", action="store_true", help="show the workers")
     parser.add_argument("-q", "--queues", action="store_true", help="show stages with their queues")
     parser.add_argument(
-        "-i", "--switch", nargs=2, metavar=("WORKER", "QUEUE"), help="have a worker serve another stage ('' = none)"
+        "-i", "--switch", nargs=2, metavar=("WORKER", "QUEUE"), help="assign another stage to a worker ('' = none)"
     )
     parser.add_argument(
-        "-d", "--shutdown", nargs="+", default=[], metavar="WORKER", help="have workers end after the page in hand"
+        "-d", "--shutdown", nargs="+", default=[], metavar="WORKER", help="make workers end after the page in hand"
     )
     parser.add_argument("-r", "--remove", nargs="+", default=[], metavar="WORKER", help="forget workers that are gone")
     options = parser.parse_args(arguments)

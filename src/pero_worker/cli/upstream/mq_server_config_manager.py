@@ -19,15 +19,19 @@ def main(arguments: Sequence[str]) -> None:
     parser = make_parser("Adds and removes users and virtual hosts of RabbitMQ, through its management interface.")
     add_login(parser, "ZooKeeper, and RabbitMQ without --mq-user")
     parser.add_argument("--mq-user", default="", metavar="USER", help="administrator of RabbitMQ")
-    parser.add_argument("--mq-password", default="", metavar="PASSWORD", help="of --mq-user")
+    parser.add_argument("--mq-password", default="", metavar="PASSWORD", help="password of --mq-user")
     parser.add_argument("-d", "--delete", action="store_true", help="remove what -a, -v and -o name instead")
     parser.add_argument(
-        "-a", "--add-user", nargs="+", metavar=("USER", "PASSWORD"), help="add or change; a new password is made up"
+        "-a",
+        "--add-user",
+        nargs="+",
+        metavar=("USER", "PASSWORD"),
+        help="add or change a user; an omitted password of a new one is generated",
     )
-    parser.add_argument("-t", "--tags", nargs="+", default=[], metavar="TAG", help=f"of -a: {', '.join(TAGS)}")
-    parser.add_argument("-v", "--virtual-host-access", metavar="VHOST", help="that the user of -a may use")
+    parser.add_argument("-t", "--tags", nargs="+", default=[], metavar="TAG", help=f"tags of -a: {', '.join(TAGS)}")
+    parser.add_argument("-v", "--virtual-host-access", metavar="VHOST", help="virtual host that the user of -a may use")
     parser.add_argument("-o", "--add-virtual-host", metavar="VHOST", help="add a virtual host")
-    parser.add_argument("-r", "--virtual-host-description", default="", metavar="TEXT", help="of -o")
+    parser.add_argument("-r", "--virtual-host-description", default="", metavar="TEXT", help="description of -o")
     parser.add_argument("-s", "--list-users", action="store_true", help="list the users and their tags")
     parser.add_argument("-i", "--list-virtual-hosts", action="store_true", help="list the virtual hosts")
     parser.add_argument(

@@ -27,14 +27,16 @@ from pero_worker.stores.location import StoreAccess
 def main(arguments: Sequence[str]) -> None:
     parser = make_parser("Creates, changes, shows and removes stages.")
     add_login(parser, "ZooKeeper, RabbitMQ and the model store")
-    parser.add_argument("-n", "--name", metavar="STAGE", help="of the stage or output queue")
+    parser.add_argument("-n", "--name", metavar="STAGE", help="name of the stage or output queue")
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="config.ini of the stage")
-    parser.add_argument("-r", "--remote-path", metavar="PATH", help="of the model archive in the store")
+    parser.add_argument("-r", "--remote-path", metavar="PATH", help="path of the model archive in the store")
     parser.add_argument("-f", "--file", type=Path, metavar="FILE", help="archive to upload to --remote-path")
-    parser.add_argument("-v", "--version", metavar="VERSION", help="of config and archive; now = the time [now]")
-    parser.add_argument("--keep-version", action="store_true", help="workers go on with what they have")
+    parser.add_argument(
+        "-v", "--version", metavar="VERSION", help="version of config and archive; now = the time [now]"
+    )
+    parser.add_argument("--keep-version", action="store_true", help="workers keep what they have")
     parser.add_argument("-a", "--administrative-priority", type=int, metavar="N", help="0 or more; -1 disables")
-    parser.add_argument("-s", "--show", metavar="STAGE", help="print what is known of a stage")
+    parser.add_argument("-s", "--show", metavar="STAGE", help="print what is known about a stage")
     parser.add_argument("-i", "--list", action="store_true", help="list the stages")
     parser.add_argument(
         "-d", "--delete", action="store_true", help="delete instead: queue, configuration, archive in the store"

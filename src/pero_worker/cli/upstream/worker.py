@@ -30,7 +30,7 @@ def main(arguments: Sequence[str], *, first_release: bool = False) -> int:
         "-b", "--broker-servers", nargs="+", default=[], metavar="SERVER", help="instead of ZooKeeper's"
     )
     parser.add_argument("-f", "--ftp-servers", nargs="+", default=[], metavar="SERVER", help="instead of ZooKeeper's")
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="with a section [WORKER]")
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="file with a section [WORKER]")
     parser.add_argument("--tmp-directory", "--cache-directory", type=Path, dest="cache", metavar="DIR")
     parser.add_argument("-q", "--log-queue", default="", help="queue for log lines [log]")
     parser.add_argument("--disable-remote-logging", action="store_true")
