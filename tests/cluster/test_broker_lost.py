@@ -104,7 +104,7 @@ def test_after_a_wipe_whoever_notices_makes_the_queues_again(
         assert set(broker.lengths(["alone", "s1", "s2"])) == {"alone", "s1", "s2"}
         with pytest.raises(TransientError, match="stage add unknown"):
             broker.get(("unknown",), "me", 0)
-        # A run that waits for its results is told to start again: they are gone.
+        # A run that waits for its results says that it must be started again: they are gone.
         run = ClusterWorkforce(broker, InlinePayloads(), ("s1",), "run", SystemClock(), version="", dpi=300)
         run.start(1, lambda exit_code, pages: None)
         assert run.outcomes(0) == ()

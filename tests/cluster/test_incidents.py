@@ -121,7 +121,7 @@ def test_the_store_of_a_stage_is_away(cluster: TestCluster, tmp_path: Path) -> N
 
 
 def test_the_store_of_one_stage_is_away_while_another_is_served(cluster: TestCluster, tmp_path: Path) -> None:
-    """The worker is healthy and idle, and yet its pages wait."""
+    """The worker is healthy and idle, yet pages are waiting for it."""
     away = f"ftp://127.0.0.1:{free_port(0)}/model.tar"
     cluster.add_stage("lay", DUMMY)
     cluster.add_stage("out")

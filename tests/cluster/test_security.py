@@ -422,7 +422,7 @@ def test_a_worker_keeps_its_password_to_itself(
 
 
 def values(client: KazooClient, path: str) -> list[bytes]:
-    """Yields all values below `path`; a node may disappear meanwhile."""
+    """Returns all values below `path`; a node may disappear meanwhile."""
     try:
         found, names = [client.get(path)[0]], client.get_children(path)
     except NoNodeError:

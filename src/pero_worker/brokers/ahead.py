@@ -11,7 +11,7 @@ AHEAD_SECONDS = 0.1
 MOST_MESSAGES = 64
 """Messages in hand and on their way, in and out."""
 MOST_BYTES = 32_000_000
-"""Size of all of them together, as far as it can be foreseen."""
+"""Bytes of all of them together, foreseen from the sizes of earlier messages."""
 LOOK_SECONDS = 0.25
 """If a message takes longer than this, those taken ahead go back rather than wait for it."""
 _FETCHED_AHEAD_SECONDS = 1.0

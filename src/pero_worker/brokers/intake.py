@@ -170,8 +170,8 @@ class Intake:
         self.channel.basic_get(queue, came)
 
     def _fit(self, queue: str) -> None:
-        """Makes the limits of the queue's consumers add up to what may be in hand, as far as that can be done without
-        ending one that has messages in hand."""
+        """Makes the limits of the queue's consumers add up to what may be in hand, without ending a consumer that has
+        messages in hand: because of those, the sum may stay higher."""
         kept, total = [], 0
         working = set(self._in_hand.values())
         for consumer in self._consumed.get(queue, ()):
