@@ -15,7 +15,7 @@ MAX_VERSIONS = 10
 """How many are kept; the oldest are dropped first."""
 _MAX_NODE_BYTES = 500_000
 _MAX_JSON_BYTES = 20_000_000
-"""Greatest size of the unpacked JSON."""
+"""Maximum size of the unpacked JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from pero_worker.stage import Cost
 from pero_worker.wire.tree import MAX_SECONDS
 
 LARGEST = 100_000
-"""Greatest size of the node in bytes, which also bounds the names in it."""
+"""Maximum size of the node in bytes, which also bounds the names in it."""
 _MAX_MEMORY_BYTES = 1e15
 
 

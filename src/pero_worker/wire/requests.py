@@ -20,7 +20,7 @@ from pero_worker.wire import message_pb2 as pb
 from pero_worker.wire.queues import is_queue_name
 
 MAX_STAGES = 256
-"""Most stages of a request: each of them takes a worker some time, whatever its model does."""
+"""Maximum number of stages in a request: each of them takes a worker some time, whatever its model does."""
 MAX_RESULTS = 1000
 MAX_LOGS = 2000
 """A page with the most stages, each tried three times, has 768."""

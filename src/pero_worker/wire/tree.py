@@ -23,11 +23,11 @@ MAX_SECONDS = 1e7
 """About four months: nothing that is measured takes longer."""
 MAX_INFO_BYTES = 200_000
 _MAX_SHORT_BYTES = 128
-"""Greatest size of a value that is a single number or time."""
+"""Maximum size of a value that is a single number or time."""
 _MAX_DIGITS = 19
 """A whole number has fewer characters than this."""
 _MAX_NAMES = 1000
-"""Most names in a list of stages."""
+"""Maximum number of names in a list of stages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,11 +28,12 @@ _STEP = 32
 MARGIN = 32
 """Black pixels before a line, and at least as many after it; networks are trained with them."""
 _LEAST_LINES = 2
-"""Fewest lines in a batch, if need be with an empty one: libraries multiply and round a single row differently."""
+"""Minimum number of lines in a batch, with an empty one if need be: libraries multiply and round a single row
+differently."""
 _IN_FLIGHT = 2
 """Batches in flight: one that is being computed and one that is being put together."""
 MIN_PIXELS = 960
-"""Least limit on the total width of a batch's lines, in pixels: no device gains from smaller batches."""
+"""Lowest limit on the total width of a batch's lines, in pixels: no device gains from smaller batches."""
 
 
 class Forward(Protocol):
@@ -97,10 +98,10 @@ class ReadingDesk:
     forward: Forward
     """Reads a batch. Only one thread at a time begins one."""
     max_pixels: int
-    """Greatest total width of a batch's lines in pixels, without their margins; a wider line is read alone. Halved when
+    """Maximum total width of a batch's lines in pixels, without their margins; a wider line is read alone. Halved when
     the device runs out of memory."""
     step: int = _STEP
-    """Pixels between one padded width and the next: the more, the more lines of several pages are read together."""
+    """Pixels between one padded width and the next: the larger, the more lines of several pages are read together."""
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _turn: threading.Lock = field(default_factory=threading.Lock)
     _room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_IN_FLIGHT))

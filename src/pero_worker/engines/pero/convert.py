@@ -15,7 +15,7 @@ from pero_worker.page import Line, Page, Point, Polygon, Region, Word
 Array = NDArray[Any]
 
 _LOWEST_LINE = 1.0
-"""Least height of a line, in pixels; the cropper would magnify a lower one without bounds."""
+"""Minimum height of a line, in pixels; the cropper would magnify a lower one without bounds."""
 
 
 def to_layout(page: Page) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 WIDEST_CROP = 32_000
-"""Greatest width of a crop, in pixels: OpenCV cannot map a wider image, and pero-ocr reads such a line as empty."""
+"""Maximum width of a crop, in pixels: OpenCV cannot map a wider image, and pero-ocr reads such a line as empty."""
 
 
 def line_grid(cropper: Any, line: Any) -> Any:

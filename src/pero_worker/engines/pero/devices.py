@@ -16,7 +16,7 @@ PIXELS_ON_CPU = 3840
 STEP_ON_GPU = 128
 """Pixels between two widths of batches: lines of several pages then share about 30 shapes."""
 MAX_PIXELS = 245_760
-"""Greatest total width of a batch's lines on any device, in pixels: 512 lines of 480 pixels."""
+"""Maximum total width of a batch's lines on any device, in pixels: 512 lines of 480 pixels."""
 _BYTES_A_PIXEL = 80_000
 """Device memory per pixel of a line's width while a network reads it; batches that turn out to need more are halved."""
 _SHARE = 0.25

@@ -48,7 +48,7 @@ _DOUBTFUL = 0.9
 """Mean probability of letters below which a page may lie sideways or upside down."""
 
 MIN_SIDE = 16
-"""Least side of a page, in pixels. Layout reduces a page up to eight times: a narrower one would vanish, and has no
+"""Minimum side of a page, in pixels. Layout reduces a page up to eight times: a narrower one would vanish, and has no
 text."""
 
 
@@ -58,7 +58,7 @@ class PeroEngine:
     needs_image = True
     description: str
     doubtful_below: float
-    """Confidence of a page that may lie sideways or upside down."""
+    """Confidence below which a page may lie sideways or upside down."""
     pages_at_once: int
     """How many threads with a page each keep the device busy; more may call, too."""
 

@@ -16,9 +16,9 @@ _MIDDLE = (0.12, 0.88)
 """First and last row of a crop that are looked at, as shares of its height: beyond them are parts of other lines."""
 _LEAST_CONTRAST = 25
 _GAP = 0.09
-"""Least width of the blank between two words, as a share of the line's height."""
+"""Minimum width of the blank between two words, as a share of the line's height."""
 _END = 0.5
-"""Least width of the blank that ends the outermost word at either end of a line, in advances."""
+"""Minimum width of the blank that ends the outermost word at either end of a line, in advances."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -20,7 +20,7 @@ _CUT_OFF = frozenset({"aten::relu", "aten::relu_"})
 _LEVELS = 255
 _LARGEST_WEIGHT = 127
 _MOST = 64
-"""Greatest number of convolutions in a network."""
+"""Maximum number of convolutions in a network."""
 
 
 def multiplies_int8(device: Any) -> bool:
@@ -100,7 +100,7 @@ def _packed(convolution: Any) -> Any:
     weights, bias = weights.detach().float(), bias.detach().float()
     scales = (weights.abs().amax((1, 2, 3)) / _LARGEST_WEIGHT).clamp_min(1e-12).double()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch has another form of the same for compilers, and none that is simpler
+        warnings.simplefilter("ignore")  # the only other form that torch has is meant for compilers
         rounded = torch.quantize_per_channel(
             weights, scales, torch.zeros(len(scales), dtype=torch.long), 0, torch.qint8
         )

@@ -24,17 +24,17 @@ Array = NDArray[Any]
 
 # All lengths are in heights of the page's usual line.
 _OUTSIDE, _INSIDE = 2.5, 6.0
-"""How far at least a note reaches beyond the text, and the text from there to its other side."""
+"""Minimum reach of a note beyond the text, and of the text from there to its other side."""
 _NEAR = 9.0
 """How far above and below a line others show where the text begins."""
 _FEWEST = 3
-"""How many of them there must be at least."""
+"""Minimum number of these lines."""
 _ALIGNED, _FLUSH = 0.7, 1.2
 """How far from each other they may begin, and how far from this line's end they may end."""
 _NEXT = 2.2
-"""Greatest distance from one line of a note to the next."""
+"""Maximum distance from one line of a note to the next."""
 _BLANK, _BLANK_OF_TWO = 0.15, 0.35
-"""Least width of the blank between note and text, and the same for a note of only two lines."""
+"""Minimum width of the blank between note and text, and the same for a note of only two lines."""
 _BEFORE, _BEHIND = 0.1, 0.5
 """How far before or after the place where other lines begin the text may begin."""
 _MOST = 0.7

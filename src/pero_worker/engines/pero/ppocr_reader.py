@@ -20,9 +20,9 @@ Array = NDArray[Any]
 _HEIGHT = 48
 """Height of the lines that the network takes, in pixels."""
 _NARROWEST = 16
-"""Least width of these lines, in pixels."""
+"""Minimum width of these lines, in pixels."""
 _WIDEST = 4000
-"""Greatest width of a crop that is read at once, in pixels; a wider one is read in pieces, because memory use grows
+"""Maximum width of a crop that is read at once, in pixels; a wider one is read in pieces, because memory use grows
 with the width."""
 _PUNCTUATION = "‘’‚“”„†‡•…–—"
 _LAST_LETTER = "ž"

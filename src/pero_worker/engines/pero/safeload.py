@@ -21,10 +21,10 @@ import torch
 from pero_worker.errors import StageError
 
 MAX_SOURCE_BYTES = 32 << 20
-"""Greatest size of all source in a TorchScript file; recognisers have about 50 kB."""
+"""Maximum size of all source in a TorchScript file; recognisers have about 50 kB."""
 MAX_VOCABULARY_BYTES = 64 << 20
 MAX_RATIO = 100
-"""Greatest ratio of unpacked to packed size."""
+"""Maximum ratio of unpacked to packed size."""
 _DEBUG_SUFFIX = ".debug_pkl"
 """Members that say where in the author's files the source was; nobody needs them."""
 _FILE_OPERATORS = frozenset({"from_file", "save", "load_tensor"})

@@ -16,17 +16,17 @@ import numpy as np
 from pero_worker.page import Image
 
 _PART = 3000
-"""Greatest side of the part in the middle of the page that is looked at, in pixels."""
+"""Maximum side of the part in the middle of the page that is looked at, in pixels."""
 _BLOCK, _DARKER = 31, 15
 """Side of the square around a pixel, in pixels, and how many grey levels darker than it ink is."""
 _HEIGHTS = (3, 150)
-"""Least and greatest height of a letter, in pixels."""
+"""Minimum and maximum height of a letter, in pixels."""
 _FLAT = 4.0
 """Anything wider than this many times its height is not a letter."""
 _SOLID = 0.15
 """Nor is anything with less ink than this share of its box, such as a frame or a scratch."""
 _FEWEST = 50
-"""Fewest letters that show their usual height."""
+"""Minimum number of letters that show their usual height."""
 _ASCENDER = 1.5
 """Ratio of the height of ascenders to that of ordinary letters: 1.2 to 1.9, measured on 80 pages of five centuries."""
 _TOO_LOW, _TOO_LOW_FOR_COLUMNS = 7.0, 9.0

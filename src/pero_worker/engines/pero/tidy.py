@@ -80,7 +80,7 @@ def without_false_lines(page: Page, least: float = 0.0) -> Page:
     """Drops lines read as nothing, as specks or with less than the `least` confidence, lines found twice, and regions
     that are then empty.
 
-    If most of a page is read with less confidence, it is hard to read or lies wrong, and keeps such lines.
+    If most of a page is read with less confidence, it is hard to read or lies the wrong way, and keeps such lines.
     """
     lines = list(page.lines())
     if _mostly_unsure(lines, least):
