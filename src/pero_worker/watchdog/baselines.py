@@ -1,4 +1,4 @@
-"""What the policy is measured against in the simulator: upstream's rule, and the best fixed split."""
+"""Rules that the simulator compares the policy with: upstream's, and the best fixed split."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pero_worker.watchdog.snapshot import Move, Snapshot
 PAGES_A_TURN = 10
 MIN_TURN_SECONDS = 10.0
 _UNMEASURED_SECONDS = 100.0
-"""Assumed of a page of a stage without an average."""
+"""Time assumed for a page of a stage that has no average yet."""
 
 
 class UpstreamRule:
-    """The newest upstream watchdog's rule: a round every ten seconds; workers that load
-    are not counted; an average that settles at twice the truth; a free worker is sent anew in every round, and serves
-    its queue until that is empty."""
+    """The rule of the newest upstream watchdog: a round every ten seconds; workers that are loading are not counted;
+    the average settles at twice the true value; a free worker is sent again in every round, and serves its queue until
+    that is empty."""
 
     interval, looks_on_events, worker_stops_when_idle = 10.0, False, True
 
@@ -27,14 +27,14 @@ class UpstreamRule:
 
     def decide(self, now: float, seen: Snapshot) -> Sequence[Move]:
         stages = {stage.name: stage for stage in seen.stages}
-        # Its average is (mean + old / 2): twice the mean before long.
+        # Upstream's average is (mean + old / 2), which soon converges to twice the mean.
         mean = {
             name: next((2 * cost.seconds for cost in stage.costs.values() if cost.seconds), _UNMEASURED_SECONDS)
             for name, stage in stages.items()
         }
         present = [worker for worker in seen.workers if not worker.loading]
         on = Counter(worker.holds[0] for worker in present if worker.holds)
-        # RabbitMQ's management counts pages in hand, too.
+        # RabbitMQ's management API also counts pages in hand.
         messages = {name: stage.waiting for name, stage in stages.items()}
         for worker in present:
             if worker.busy and worker.holds:
@@ -76,7 +76,7 @@ class UpstreamRule:
 
 
 class FixedSplit:
-    """So many workers on each stage for good."""
+    """Keeps a fixed number of workers on each stage."""
 
     interval, looks_on_events, worker_stops_when_idle = 1.0, False, False
 
@@ -84,7 +84,7 @@ class FixedSplit:
         self._split = split
 
     def decide(self, now: float, seen: Snapshot) -> Sequence[Move]:
-        """A worker without a stage takes the place that is free."""
+        """Sends workers without a stage to the places that are free."""
         on = Counter(worker.holds[0] for worker in seen.workers if worker.holds)
         places = [name for name, count in self._split.items() for _ in range(count - on[name])]
         free = [worker for worker in seen.workers if not worker.holds]
@@ -95,7 +95,7 @@ class FixedSplit:
 
 
 def splits(stages: Sequence[str], workers: int) -> Iterator[dict[str, int]]:
-    """All ways to put at least one worker on every stage."""
+    """Yields all ways to put at least one worker on every stage."""
     if len(stages) == 1:
         yield {stages[0]: workers}
         return

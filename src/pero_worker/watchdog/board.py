@@ -1,4 +1,4 @@
-"""The state a plan is worked out on: what is left to do in each stage, and who does it, after the moves so far."""
+"""The state that the planner works on: what is left to do in each stage, and who does it, after the moves so far."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass, field
 from pero_worker.watchdog.snapshot import Snapshot, StageView, WorkerView
 
 _FLOW_SECONDS = 60.0
-"""Time over which pages that wait are seen as a flow."""
+"""Time over which the pages that wait in a stage are taken to flow on from it."""
 NEVER = float("inf")
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class StageLoad:
-    """What is left to do in a stage, and what does it."""
+    """What is left to do in a stage, and how fast it gets done."""
 
     view: StageView
-    """As it stands."""
+    """The stage as the snapshot shows it."""
     pages: float
-    """Waiting here, or sure to come from the stages before."""
+    """Pages that wait here, or are sure to come from the stages before."""
     inflow: float
-    """Pages a second that come now."""
+    """Pages per second that arrive now."""
     weight: float
-    """By priority."""
+    """Weight of its need: 1 plus its priority."""
     capacity: float = 0.0
-    """Pages a second of all its holders, those that are loading it included."""
+    """Pages per second that all its holders can do, including those that are still loading it."""
     holders: int = 0
-    """Workers that hold it."""
+    """Number of workers that hold it."""
 
     @property
     def name(self) -> str:
@@ -39,37 +39,37 @@ class StageLoad:
 
     @property
     def drain(self) -> float:
-        """Seconds until all its pages are done, as things stand."""
+        """Seconds until all its pages are done at its present capacity."""
         return _seconds(self.pages, self.capacity)
 
     @property
     def backlog(self) -> float:
-        """Seconds until the pages that wait here already are done, as things stand."""
+        """Seconds until the pages that already wait here are done at its present capacity."""
         return _seconds(self.view.waiting, self.capacity)
 
     @property
     def use(self) -> float:
-        """The part of its capacity that what comes now takes."""
+        """The share of its capacity that its inflow takes."""
         return self.inflow / self.capacity if self.capacity > 0 else 0.0
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class PlannedWorker:
-    """A worker, and what it holds by the plan so far."""
+    """A worker, and what it holds according to the plan so far."""
 
     view: WorkerView
-    """As it stands."""
+    """The worker as the snapshot shows it."""
     holds: tuple[str, ...] = ()
-    """Names of stages."""
+    """Names of the stages that it holds."""
     parts: dict[str, float] = field(default_factory=dict)
-    """For each stage that it holds, the pages a second that it contributes to it."""
+    """Pages per second that it contributes to each stage it holds."""
 
     def speed(self, stage: StageLoad) -> float:
-        """Pages a second when it does nothing else."""
+        """Returns how many pages of the stage it does per second when it does nothing else."""
         return 1.0 / stage.view.seconds(self.view.kind)
 
     def load(self, stage: StageLoad) -> float:
-        """Seconds it needs to load the stage."""
+        """Returns how many seconds it needs to load the stage."""
         return stage.view.load_seconds(self.view.kind)
 
     def may_hold(self, stage: StageLoad) -> bool:
@@ -78,7 +78,7 @@ class PlannedWorker:
 
 
 class Board:
-    """Stages that may be served, and workers with what they may go on holding."""
+    """The stages that may be served, and the workers with the stages that they may keep."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.stages = {
@@ -100,7 +100,7 @@ class Board:
         return name in self.stages and worker.may_hold(self.stages[name])
 
     def give(self, worker: PlannedWorker, holds: tuple[str, ...]) -> None:
-        """The worker holds `holds` from now on. Its time goes to them in proportion to the work that is left."""
+        """Has the worker hold `holds` from now on; its time is split among them in proportion to the work left."""
         self._count(worker, -1)
         worker.holds = holds
         work = {name: self.stages[name].pages / worker.speed(self.stages[name]) for name in holds}
@@ -118,21 +118,22 @@ class Board:
             self.held_by_owner[stage.owner] += sign / len(worker.parts)
 
     def fit(self, worker: PlannedWorker, stage: StageLoad) -> tuple[float, float]:
-        """How well the stage suits the worker: beside what suits its kind best, then beside other kinds."""
+        """Returns how well the stage suits the worker: compared with the stage that suits its kind best, then compared
+        with how it suits other kinds."""
         kind = worker.view.kind
         if kind not in self._best:
             self._best[kind] = max(_beside_others(stage, kind) for stage in self.stages.values())
         beside = _beside_others(stage, kind)
         return beside / self._best[kind], beside
 
-    # -- what would be if --------------------------------------------------------------------------------------
+    # -- what if -----------------------------------------------------------------------------------------------
 
     def has_no_work(self, worker: PlannedWorker) -> bool:
-        """It could do something else at once: nothing waits in the stages that it holds."""
+        """Returns whether it could do something else at once: nothing waits in the stages that it holds."""
         return not worker.view.busy and not any(self.stages[name].view.waiting for name in worker.holds)
 
     def kept(self, worker: PlannedWorker, stage: StageLoad) -> tuple[str, ...]:
-        """What the worker can go on holding beside the stage: what has most work left stays."""
+        """Returns what the worker can keep along with the stage; the stages with the most work left are kept first."""
         if worker.view.memory is None:
             return ()
         kind = worker.view.kind
@@ -145,36 +146,39 @@ class Board:
         return tuple(kept)
 
     def done_with(self, worker: PlannedWorker, stage: StageLoad) -> float:
-        """Seconds until the stage is done if the worker loads it and helps."""
+        """Returns the seconds until the stage is done if the worker loads it and helps."""
         speed = worker.speed(stage)
         return (stage.pages + speed * worker.load(stage)) / (stage.capacity + speed)
 
     def done_without(self, worker: PlannedWorker, name: str) -> float:
-        """Seconds until stage `name` is done if the worker leaves it."""
+        """Returns the seconds until stage `name` is done if the worker leaves it."""
         stage = self.stages[name]
         return _seconds(stage.pages, self.others(worker, name))
 
     def others(self, worker: PlannedWorker, name: str) -> float:
-        """Pages a second that stage `name` can do without the worker."""
+        """Returns how many pages per second stage `name` can do without the worker."""
         stage = self.stages[name]
         return stage.capacity - worker.parts[name] if stage.holders > 1 else 0.0
 
     def may_give(self, lender: StageLoad, stage: StageLoad) -> bool:
-        """Whether a worker that has work may be taken from the one for the other for all that their owners can say.
-        An owner's last worker is not: it would come back in turn, and loading would be all that it does."""
+        """Returns whether the shares of the owners allow a worker that has work to move from `lender` to `stage`.
+
+        An owner's last worker stays while `lender` has pages left: it would be sent back in turn, and would do nothing
+        but load.
+        """
         one, other = lender.owner, stage.owner
         held = self.held_by_owner[one]
         return one == other or (held - 1 >= self.fair[one] and (held > 1 or not lender.pages))
 
     def is_due(self, lender: StageLoad, stage: StageLoad) -> bool:
-        """Whether the other's owner has less than their share, and this one's more."""
+        """Returns whether the owner of `stage` has less than their share of workers, and the owner of `lender` more."""
         one, other = lender.owner, stage.owner
         return one != other and self.may_give(lender, stage) and self.held_by_owner[other] + 1 <= self.fair[other]
 
-    # -- how it is now -----------------------------------------------------------------------------------------
+    # -- the present -------------------------------------------------------------------------------------------
 
     def _look_ahead(self, ordered: Iterable[StageLoad], workers: Iterable[WorkerView]) -> None:
-        """Adds to each stage the pages that the stages before it will hand on."""
+        """Adds to each stage the pages that the stages before it will pass on."""
         in_hand = dict.fromkeys(self.stages, 0.0)
         for worker in workers:
             for name in worker.holds if worker.busy else ():
@@ -185,7 +189,7 @@ class Board:
                 after.pages += share * (stage.pages + in_hand[stage.name])
 
     def _follow_the_flow(self, ordered: Iterable[StageLoad]) -> None:
-        """Adds to each stage's inflow what the stages before it hand on now."""
+        """Adds to each stage's inflow what the stages before it pass on now."""
         for stage in ordered:
             for after, share in self._after(stage):
                 after.inflow += share * min(stage.capacity, stage.inflow + stage.view.waiting / _FLOW_SECONDS)
@@ -196,7 +200,7 @@ class Board:
                 yield self.stages[name], share
 
     def _fair_shares(self) -> dict[str, float]:
-        """Workers that are each owner's part: by share, and no more than they have pages."""
+        """Returns how many workers each owner is due: in proportion to their share, and at most one per page."""
         pages = dict.fromkeys(self.held_by_owner, 0.0)
         share = dict.fromkeys(self.held_by_owner, 0.0)
         for stage in self.stages.values():
@@ -218,7 +222,7 @@ class Board:
 
 
 def _beside_others(stage: StageLoad, kind: str) -> float:
-    """How many times as fast as the slowest kind of worker."""
+    """Returns how many times as fast as the slowest kind of worker this kind does the stage."""
     slowest = max((cost.seconds for cost in stage.view.costs.values() if cost.seconds is not None), default=0.0)
     return slowest / stage.view.seconds(kind) if slowest else 1.0
 
@@ -230,14 +234,14 @@ def _seconds(pages: float, capacity: float) -> float:
 
 
 def _upstream_first(stages: Mapping[str, StageLoad]) -> list[StageLoad]:
-    """Stages after all that hand pages on to them; where they go round in circles, in the given order."""
+    """Returns the stages, each after all that feed it; those in or behind a cycle come last, in the given order."""
     before = dict.fromkeys(stages, 0)
     for stage in stages.values():
         for name in stage.view.onward:
             if name in before and name != stage.name:
                 before[name] += 1
     ready = [name for name, count in before.items() if not count]
-    for name in ready:  # grows on the way
+    for name in ready:  # grows during the loop
         for after in stages[name].view.onward:
             if after in before and after != name:
                 before[after] -= 1

@@ -1,4 +1,4 @@
-"""Estimates from what was seen: how many pages a second come into a stage from outside. Pure: times are passed in."""
+"""Estimates, from what was seen, how many pages per second enter a stage from outside. Pure: times are passed in."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import exp
 
 _FAST_SECONDS, _SLOW_SECONDS = 60.0, 600.0
-"""A rate is believed when both the last minute and the last ten show it: a batch published at once must not be mistaken
-for a steady rate, and one that has ended is soon forgotten."""
+"""A rate is believed when both the last minute and the last ten show it, so that a batch published at once is not
+mistaken for a steady rate, and a rate that has ended is soon forgotten."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class _Seen:
 
 
 class Flow:
-    """One for a cluster. `seen` is called every now and then with what there is."""
+    """The flow of pages into a cluster. `seen` is called every now and then with the current figures."""
 
     def __init__(self) -> None:
         self._stages: dict[str, _Seen] = {}
@@ -33,8 +33,8 @@ class Flow:
         working: Mapping[str, float],
         onward: Mapping[str, Mapping[str, float]],
     ) -> None:
-        """`now` in seconds; `waiting` pages by stage; `working`: pages a second that its workers are doing at this
-        moment, by stage; `onward`: see `StageView`."""
+        """Updates the estimates. `now` is in seconds; `waiting`: pages that wait, by stage; `working`: pages per second
+        that its workers are doing at this moment, by stage; `onward`: see `StageView`."""
         done: dict[str, float] = {}
         for name in waiting:
             old = self._stages.get(name)
@@ -51,19 +51,19 @@ class Flow:
             span = now - old.at
             if span <= 0:
                 continue
-            # What came is what is there more, and what went; what the stages before sent is not from outside.
+            # Arrivals are the growth of the queue and the pages done, less those that earlier stages passed on.
             rate = (pages - old.waiting + done[name] - fed.get(name, 0.0)) / span
             old.fast += (rate - old.fast) * (1 - exp(-span / _FAST_SECONDS))
             old.slow += (rate - old.slow) * (1 - exp(-span / _SLOW_SECONDS))
             old.at, old.waiting = now, pages
 
     def arrivals(self, stage: str) -> float:
-        """Pages a second from outside."""
+        """Returns how many pages per second come from outside."""
         seen = self._stages.get(stage)
         return max(0.0, min(seen.fast, seen.slow)) if seen else 0.0
 
     def unserved(self, now: float, stage: str, waits: bool) -> float:
-        """Seconds since the stage began to wait for a worker; `waits`: whether it does."""
+        """Returns the seconds since the stage began to wait for a worker; `waits`: whether it is waiting now."""
         if not waits:
             self._since.pop(stage, None)
             return 0.0

@@ -1,4 +1,4 @@
-"""Clears away what is not needed any more: nodes of workers long dead, notes on pages and jobs long gone."""
+"""Clears away what is no longer needed: nodes of workers long dead, notes on pages and jobs long gone."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pero_worker.wire.tree import TREE
 logger = logging.getLogger(__name__)
 
 KEEP_WORKERS = timedelta(days=1)
-"""For so long an operator may look at what a dead worker said last."""
+"""How long an operator can still see what a dead worker last reported."""
 KEEP_SUSPECTS = timedelta(days=7)
 KEEP_CANCELLED = timedelta(days=30)
-"""What is still waiting of a job then would be processed."""
+"""Pages of a cancelled job that still wait after this time would be processed."""
 
 
 def zookeepers_time(client: KazooClient) -> datetime:
-    """By the clock that dates the nodes: that of this machine may be wrong by days."""
+    """Returns the time by the clock that dates the nodes: the clock of this machine may be off by days."""
     client.ensure_path(TREE.suspects)
     return datetime.fromtimestamp(client.set(TREE.suspects, b"").last_modified, UTC)
 
 
 def tidy(client: KazooClient, now: datetime) -> int:
-    """Removes what is older than that, `now` by ZooKeeper's clock; how many nodes went."""
+    """Removes what is older than that at `now`, by ZooKeeper's clock; returns the number of nodes removed."""
     removed = 0
     for worker in read_workers(client):
         if worker.dead and _older(client, TREE.worker(worker.name, "status"), now - KEEP_WORKERS):
@@ -48,6 +48,6 @@ def _delete(client: KazooClient, path: str) -> bool:
     try:
         client.delete(path, recursive=True)
     except (NoNodeError, NotEmptyError):
-        return False  # Somebody came in between: it lives.
+        return False  # It changed in the meantime, so it is in use.
     logger.info("removed %s", path)
     return True

@@ -1,4 +1,4 @@
-"""What a cluster finds out about its stages while it works: averages that forget."""
+"""What a cluster learns about its stages while it works, as moving averages."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pero_worker.stage import Cost
 from pero_worker.watchdog.scenario import Scenario
 
 _OLD_SHARE = 0.9
-"""The part of an average that stays when a new value comes in."""
+"""The weight of the old average when a new value comes in."""
 
 
 class Learned:
-    """Seconds of pages and loads by stage and kind of worker, and where pages go next."""
+    """How long pages and loads take, by stage and kind of worker, and where pages go next."""
 
     def __init__(self) -> None:
         self._costs: dict[str, dict[str, Cost]] = defaultdict(dict)
@@ -22,7 +22,7 @@ class Learned:
 
     @classmethod
     def beforehand(cls, scenario: Scenario) -> Learned:
-        """The truth about the scenario."""
+        """Returns one that knows the true figures of the scenario from the start."""
         known = cls()
         for stage in scenario.stages:
             for worker in scenario.workers:
@@ -40,7 +40,7 @@ class Learned:
         return known
 
     def page(self, stage: str, kind: str, seconds: float, after: str) -> None:
-        """A page of `stage` took `seconds` and goes on to `after` ('' = it is done)."""
+        """Notes that a page of `stage` took `seconds` and goes on to `after` ('' when it is done)."""
         old = self._costs[stage].get(kind, Cost())
         self._costs[stage][kind] = replace(old, seconds=_average(old.seconds, seconds))
         onward = self._onward[stage]

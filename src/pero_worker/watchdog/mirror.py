@@ -1,4 +1,4 @@
-"""What stands in ZooKeeper about stages and workers, kept up to date by watches: looking at it costs no traffic."""
+"""A copy of what ZooKeeper holds about stages and workers, kept current by watches: reading it causes no traffic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pero_worker.wire.tree import TREE, is_name
 
 
 class Mirror:
-    """`changed` is called, from a thread of kazoo's, whenever something is different."""
+    """Calls `changed`, from one of kazoo's threads, whenever something changes."""
 
     def __init__(self, client: KazooClient, changed: Callable[[], None]) -> None:
         self._changed = changed
@@ -34,7 +34,7 @@ class Mirror:
         follow_settings(client, self._payloads_told)
 
     def wait(self, timeout: float) -> None:
-        """TransientError: not everything has been read after `timeout` seconds."""
+        """Waits until everything has been read. Raises `TransientError` if that takes longer than `timeout` seconds."""
         if not all(ready.wait(timeout) for ready in self._ready.values()):
             raise TransientError(f"ZooKeeper's tree could not be read in {timeout:.0f} s")
 
@@ -44,14 +44,15 @@ class Mirror:
             cache.close()
 
     def stages(self) -> list[StageRecord]:
-        """Those with a configuration."""
+        """Returns the stages that have a configuration."""
         found = (
             stages.record_from(name, self._leaves(TREE.stage(name), stages.LEAVES)) for name in self._names(TREE.stages)
         )
         return [record for record in found if record.config]
 
     def workers(self) -> list[tuple[WorkerState, int]]:
-        """Each with the transaction that changed its node `queue` last: it grows also when the node is made anew."""
+        """Returns each worker with the last transaction that changed its `queue` node; it grows even when the node is
+        recreated."""
         result: list[tuple[WorkerState, int]] = []
         for name in self._names(TREE.workers):
             found = self._leaves(TREE.worker(name), workers.LEAVES)
@@ -60,7 +61,7 @@ class Mirror:
         return result
 
     def no_names(self) -> list[str]:
-        """What lies among stages and workers and can be none: paths."""
+        """Returns the paths of nodes among stages and workers that cannot be either, by their names."""
         return [f"{folder}/{name}" for folder in self._caches for name in self._children(folder) if not is_name(name)]
 
     def _names(self, folder: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the watchdog that leads writes down: for people, for the next that leads, and for upstream's."""
+"""What the leading watchdog writes down: for people, for the next leader, and for upstream's watchdogs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Notes:
-    """In ZooKeeper and in the log."""
+    """Writes notes to ZooKeeper and to the log."""
 
     def __init__(self, client: KazooClient, clock: Clock) -> None:
         self._client = client
@@ -38,7 +38,7 @@ class Notes:
     def tell_of_nonsense(
         self, no_names: Sequence[str], records: Sequence[StageRecord], states: Sequence[WorkerState]
     ) -> None:
-        """Once, by the nodes' paths."""
+        """Warns once about each node whose value makes no sense, by its path."""
         found = {*no_names}
         found.update(TREE.stage(record.name, leaf) for record in records for leaf in record.unreadable)
         found.update(TREE.worker(state.name, leaf) for state in states for leaf in state.unreadable)
@@ -47,7 +47,7 @@ class Notes:
         self._nonsense = found
 
     def note_moves(self, sent: Sequence[Move]) -> None:
-        """For people; what cannot be written down does not keep a worker waiting."""
+        """Writes down the moves for people; no worker is kept waiting if that fails."""
         if not sent:
             return
         now = self._clock.now()
@@ -59,7 +59,7 @@ class Notes:
             write_moves(self._client, tuple(self._last_moves))
 
     def note_waiting(self, records: Sequence[StageRecord], seen: Snapshot, moves: Sequence[Move]) -> None:
-        """Since when pages wait for a stage that nobody serves: for the next watchdog, and for upstream's."""
+        """Notes since when pages have waited for a stage that nobody serves, for the next leader and for upstream's."""
         holds = {worker.name: worker.holds for worker in seen.workers} | {move.worker: move.stages for move in moves}
         served = {name for stages in holds.values() for name in stages}
         since = {record.name: record.waiting_since for record in records}
@@ -70,7 +70,7 @@ class Notes:
                 self._client.set(TREE.stage(stage.name, "waiting_since"), wire.encode_time(wanted))
 
     def note_troubles(self, records: Sequence[StageRecord], seen: Snapshot) -> None:
-        """Why stages cannot be loaded: for people, also when no worker holds them any more."""
+        """Notes why stages cannot be loaded: for people, even when no worker holds them any more."""
         known = {record.name: record for record in records}
         for stage in seen.stages:
             record = known[stage.name]
@@ -82,7 +82,7 @@ class Notes:
             write_trouble(self._client, stage.name, trouble)
 
     def warn(self, seen: Snapshot) -> None:
-        """Warns once why a stage is left alone."""
+        """Warns once why no worker is sent to a stage."""
         for stage in seen.stages:
             if stage.quarantine and stage.trouble != self._warned.get(stage.name, ""):
                 logger.warning("nobody is sent to stage %s: %s", stage.name, one_line(stage.quarantine))
@@ -92,8 +92,8 @@ class Notes:
 
 
 def waiting_since(noted: datetime | None, waits: bool, now: datetime) -> datetime | None:
-    """What to note of a stage. A moment to come was noted by a clock that is or was wrong: it begins anew, or the stage
-    would get no turn until then."""
+    """Returns what to note for a stage. A time in the future was noted by a clock that is or was wrong: it is replaced
+    by `now`, or the stage would get no turn until then."""
     if not waits:
         return None
     return now if noted is None or noted > now else noted

@@ -1,4 +1,4 @@
-"""Puts together what the policy sees: nodes of ZooKeeper, lengths of queues, and what was seen before."""
+"""Puts together what the policy sees, from nodes in ZooKeeper, queue lengths, and what was seen before."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _AVAILABLE = {
     WorkerStatus.PROCESSING_FAILED,
 }
 _RETRY_SECONDS = 15.0
-"""A worker that could not load a stage is sent there again after so long: what it lacked may be there now."""
+"""A worker that could not load a stage may be sent there again after this time: what it lacked may exist by then."""
 _UPSTREAM_RETRY_SECONDS = 5.0
-"""One of upstream's, which does not say whether the model store was only away."""
+"""The same for upstream's workers, which do not say whether the model store was only unavailable."""
 _COMMAND_SECONDS = 10.0
-"""A command comes back through the watches within this time, or something is wrong with them."""
+"""A command shows up in the watches within this time, or something is wrong with them."""
 _MIN_LOADING_SECONDS, _LOADING_IN_LOADS = 60.0, 10.0
-"""A worker that says that it is loading is believed for so long, or for so many times as long as it usually takes."""
+"""A worker that says it is loading is believed for this long or this many usual loading times, whichever is longer."""
 _IDLE_SECONDS = 30.0
-"""A worker takes pages that wait for it within this time, or something is wrong with it."""
+"""A worker takes a waiting page within this time, or something is wrong with it."""
 _GIVEN_UP_SECONDS = 10.0
-"""One of upstream's that met garbage gives up; so long after that it is told to go on."""
+"""One of upstream's workers that received garbage gives up; it is told to go on after this time."""
 _HOPELESS_AFTER_SECONDS = 120.0
-"""One that has been told again and again for so long counts as not being there, until it does something."""
+"""A worker that does nothing for this much longer, however often it is told to, counts as absent until it acts."""
 _MAX_REASON_LENGTH = 1000
-"""Characters of why a worker could not load a stage."""
+"""Most characters that are kept of the reason why a worker could not load a stage."""
 _SETTLED_AFTER_SECONDS = 2.0
-"""A worker that got a new command reports its old status for a while."""
+"""A worker may still report its old status for this long after a new command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,21 +51,21 @@ class Command:
     """The last command to a worker."""
 
     stages: tuple[str, ...]
-    """To hold from then on."""
+    """Stages that it should hold from then on."""
     version: int
-    """Of its node `queue`: the transaction, as a node that is made anew begins its own count again."""
+    """The transaction that changed its `queue` node: the node's own count starts again when it is recreated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Quiet:
-    """A worker that has not done anything since."""
+    """What a worker was doing when it last changed, and since when nothing has changed."""
 
     doing: tuple[object, ...]
     since: float
 
 
 class Observer:
-    """`lengths` returns how many messages wait in each queue that exists."""
+    """Takes snapshots of the cluster. `lengths` returns how many messages wait in each queue that exists."""
 
     def __init__(self, lengths: Callable[[Sequence[str]], Mapping[str, int]], clock: Clock) -> None:
         self._lengths = lengths
@@ -75,7 +75,7 @@ class Observer:
         self._since: dict[str, tuple[tuple[str, ...], float]] = {}
         self._quiet: dict[str, _Quiet] = {}
         self.behind = False
-        """Whether the last look showed what can hardly be: the watches may have missed something."""
+        """Whether the last look showed something that can hardly be true: the watches may have missed a change."""
 
     def take_snapshot(
         self,
@@ -84,9 +84,11 @@ class Observer:
         told: Mapping[str, Command],
         payloads: PayloadSettings | None = None,
     ) -> Snapshot:
-        """`states`: workers, each with the last transaction of its node `queue`; `told`: commands that may not have
-        come back through the watches yet; `payloads`: how they travel, so that nobody is sent where they cannot follow
-        references."""
+        """Returns what the policy sees now.
+
+        `states`: workers, each with the last transaction of its `queue` node; `told`: commands that may not have shown
+        up in the watches yet; `payloads`: how they travel, so that no worker is sent where it cannot follow references.
+        """
         now = self._clock.monotonic()
         lengths = self._lengths([record.name for record in records])
         loads = {record.name: _load_seconds(record) for record in records}
@@ -103,7 +105,7 @@ class Observer:
         for name, who in refused.items():
             for worker in who:
                 by_worker[worker].add(name)
-        # Who keeps an older version because the present one cannot be loaded goes on serving the stage.
+        # A worker that keeps an older version because the present one cannot be loaded goes on serving the stage.
         for state, view in known:
             by_worker[view.name] -= _loaded(state)
             if payloads is not None and payloads.url and not follows(state):
@@ -116,7 +118,7 @@ class Observer:
         return Snapshot(stages=tuple(stages), workers=tuple(workers))
 
     def _quarantines(self, refused: Mapping[str, dict[str, str]], workers: Sequence[WorkerView]) -> dict[str, str]:
-        """Why no worker should be sent to a stage, for stages that some worker could not load."""
+        """Returns why no worker should be sent to a stage, for the stages that some worker could not load."""
         names = {view.name for view in workers}
         holders: dict[str, set[str]] = defaultdict(set)
         for view in workers:
@@ -132,7 +134,7 @@ class Observer:
         lengths: Mapping[str, int],
         now: float,
     ) -> dict[str, dict[str, str]]:
-        """By stage, the workers that should not be sent there now, with their reasons."""
+        """Returns for each stage the workers that should not be sent there now, with the reasons."""
         patience = {view.name: _RETRY_SECONDS if state.facts else _UPSTREAM_RETRY_SECONDS for state, view in known}
         has_work = {view.name: {name for name in view.holds if view.busy or lengths.get(name)} for _, view in known}
         return {
@@ -155,11 +157,11 @@ class Observer:
         loads: Mapping[str, float],
         now: float,
     ) -> WorkerView | None:
-        """None for a worker that cannot be commanded."""
+        """Returns the worker as the policy sees it; None if it cannot be commanded."""
         if state.dead or not state.enabled or state.status not in _AVAILABLE:
             return None
         ours = told.get(state.name)
-        # Its last command may not have come back through the watch yet.
+        # Its last command may not have shown up in the watches yet.
         fresh = ours is not None and ours.version > version
         holds = ours.stages if ours is not None and fresh else state.stages
         if self._since.get(state.name, ((), 0.0))[0] != holds or state.name not in self._since:
@@ -186,7 +188,7 @@ class Observer:
     def _quiet_for(
         self, state: WorkerState, holds: tuple[str, ...], fresh: bool, lengths: Mapping[str, int], now: float
     ) -> float:
-        """Seconds for which the worker has done nothing although there is something to do; below 0: it does."""
+        """Returns for how many seconds the worker has done nothing although it should; negative if all is well."""
         loads = state.status == WorkerStatus.CONFIGURING or fresh
         rests = state.status in {WorkerStatus.IDLE, WorkerStatus.PROCESSING_FAILED}
         gave_up = state.status == WorkerStatus.PROCESSING_FAILED and not state.facts
@@ -210,7 +212,7 @@ class Observer:
                 if name not in versions:
                     continue
                 if version is None:
-                    # Upstream's do not say which version it is: the present one if they began after it was there.
+                    # Upstream's do not say which version: it is the present one if they started after that appeared.
                     self._refusals.note_loaded(name, versions[name], now - view.serving)
                 elif version == versions[name]:
                     self._refusals.note_loaded(name, versions[name])
@@ -242,7 +244,7 @@ class Observer:
 
 
 def _outcome(state: WorkerState, view: WorkerView) -> tuple[Mapping[str, str | None], Mapping[str, str]]:
-    """The stages that the worker has loaded, with their versions, and those that it could not, with the reasons."""
+    """Returns the stages that the worker has loaded, with their versions, and those that it could not, with reasons."""
     facts = state.facts
     if facts:
         versions, refused = facts.get("versions"), facts.get("refused")
@@ -250,7 +252,7 @@ def _outcome(state: WorkerState, view: WorkerView) -> tuple[Mapping[str, str | N
             {name: str(one) for name, one in versions.items()} if isinstance(versions, dict) else {},
             {name: str(why)[:_MAX_REASON_LENGTH] for name, why in refused.items()} if isinstance(refused, dict) else {},
         )
-    # Upstream's workers say it by their status, which for a moment is still that of the previous stage.
+    # Upstream's workers report it by their status, which for a moment still refers to the previous stage.
     if not state.stage or view.serving < _SETTLED_AFTER_SECONDS:
         return {}, {}
     if state.status == WorkerStatus.CONFIGURATION_FAILED:
@@ -259,13 +261,13 @@ def _outcome(state: WorkerState, view: WorkerView) -> tuple[Mapping[str, str | N
 
 
 def _loaded(state: WorkerState) -> set[str]:
-    """What a worker of ours holds, in whatever version."""
+    """Returns the stages that one of our workers holds, in whatever version."""
     found = state.facts.get("stages")
     return {name for name in found if isinstance(name, str)} if isinstance(found, list) else set()
 
 
 def _allowed(state: WorkerState, fresh: bool, holds: Sequence[str], loads: Mapping[str, float]) -> float:
-    """Seconds for which a worker may do nothing."""
+    """Returns for how many seconds a worker may do nothing."""
     if fresh:
         return _COMMAND_SECONDS
     if state.status == WorkerStatus.CONFIGURING:
@@ -275,14 +277,14 @@ def _allowed(state: WorkerState, fresh: bool, holds: Sequence[str], loads: Mappi
 
 
 def _load_seconds(record: StageRecord) -> float:
-    """Of the slowest kind of worker."""
+    """Returns how many seconds the slowest kind of worker needs to load the stage."""
     return max((cost.load_seconds or 0.0 for cost in record.measured.kinds.values()), default=0.0)
 
 
 def _view(record: StageRecord) -> StageView:
     costs = dict(record.measured.kinds)
     if record.mean_seconds is not None and not any(cost.seconds for cost in costs.values()):
-        # Upstream's workers measure no more than this.
+        # This is all that upstream's workers measure.
         costs[""] = Cost(seconds=record.mean_seconds)
     return StageView(
         name=record.name,

@@ -1,17 +1,17 @@
 """The plan: which worker should hold which stages. Pure: no I/O, no clock, no randomness.
 
-Stages are looked at in the order of their need: the time until their pages are done, as things stand, times their
-priority; stages of owners that have less than their share of the workers come first. The neediest gets
+Stages are considered in order of need: the time until their pages are done, as things stand, times their priority;
+stages of owners that have less than their share of the workers come first. The neediest stage gets
 
 1. a worker that holds nothing;
-2. a worker that has no work, if its own stages can lend it (`_lends`); with enough memory it goes on holding them;
-3. if nobody serves the stage: a worker that has work, at once where its memory holds both, else when the stage has
-   waited, and the worker has served, for many times what loading takes.
+2. a worker that has no work, if its own stages can spare it (`_lends`); with enough memory it keeps them loaded;
+3. if nobody serves the stage: a worker that has work, at once if it has memory for both, otherwise once the stage has
+   waited, and the worker has served, for many times as long as loading takes.
 
-Then workers that have work go from stages that are done early without them to stages that are done late with them, and
-from owners with too much to owners with too little; and workers that have none go where most of them are used.
+Then workers that have work move from stages that are done early without them to stages that are done late even with
+them, and from owners with too many to owners with too few; and workers that have none move to the stages used most.
 
-Loading is the price of each move: one is made only for a backlog that takes longer than loading the stage.
+Each move costs the time to load: a move is made only for a backlog that takes longer than loading the stage.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ class Tuning:
     """How bold the plan is."""
 
     turn_in_loads: float = 10.0
-    """A worker that came in turn to a stage that nobody served stays for so many times the loading; see `_ripe`."""
+    """A worker sent in turn to a stage nobody served stays this many times as long as loading takes; see `_ripe`."""
     patience_in_loads: float = 2.0
-    """A stage waits for so many times the loading before it gets a turn; see `_ripe`."""
+    """A stage waits this many times as long as loading takes before it gets a turn; see `_ripe`."""
     gain_per_second_away: float = 2.0
-    """Seconds of work that a worker must do elsewhere for each second of loading on the ways there and back."""
+    """Seconds of work that a worker must do elsewhere for each second it spends loading on the way there and back."""
     min_improvement: float = 0.2
-    """By what part of the time a stage must be done sooner to be given a worker that has work."""
+    """The fraction of its time by which a stage must be done sooner to be given a worker that has work."""
     min_use: float = 0.4
-    """A stage that is used less gets no worker before there is a backlog."""
+    """A stage whose use is below this gets no worker before there is a backlog."""
     max_candidates: int = 8
-    """Candidates looked at for one stage."""
+    """Most candidates that are considered for one stage."""
 
 
 TUNING = Tuning()
 
 
 def plan(snapshot: Snapshot, tuning: Tuning = TUNING) -> tuple[Move, ...]:
-    """The moves that are worth making now, with their reasons; none when all is well."""
+    """Returns the moves that are worth making now, with their reasons; none when all is well."""
     return _Planner(Board(snapshot), tuning).run()
 
 
@@ -60,7 +60,7 @@ class PlanRule:
     looks_on_events, worker_stops_when_idle = True, False
 
     def __init__(self, tuning: Tuning = TUNING, *, interval: float = 1.0) -> None:
-        """`interval`: seconds between two looks at which nothing has happened."""
+        """`interval`: seconds between two looks when nothing happens."""
         self.interval = interval
         self._tuning = tuning
 
@@ -69,7 +69,7 @@ class PlanRule:
 
 
 class _Planner:
-    """`_free`: workers that hold nothing, by kind; `_idle`, `_busy`: without and with work, by what they hold."""
+    """`_free`: workers that hold nothing, by kind; `_idle`, `_busy`: those without and with work, by what they hold."""
 
     def __init__(self, board: Board, tuning: Tuning) -> None:
         self._board = board
@@ -106,13 +106,13 @@ class _Planner:
             need, number = heapq.heappop(needy)
             stage = stages[number]
             if need < (now := self._need(stage)) or self._take_free(stage) or self._take_idle(stage):
-                # It needs less than it did: others may come first.
+                # Its need has become smaller, so others may come first.
                 heapq.heappush(needy, (max(now, self._need(stage)), number))
             else:
                 self._take_in_turn(stage)
 
     def _need(self, stage: StageLoad) -> tuple[bool, bool, float]:
-        """The smaller, the needier."""
+        """Returns a sort key: the smaller, the needier."""
         owner = stage.owner
         sated = self._board.held_by_owner[owner] >= self._board.fair[owner]
         if stage.holders:
@@ -122,7 +122,7 @@ class _Planner:
     # -- which workers could help ------------------------------------------------------------------------------
 
     def _take_free(self, stage: StageLoad) -> bool:
-        """A worker that holds nothing has nothing to lose: a page that no other has in hand is enough."""
+        """Sends a worker that holds nothing. It has nothing to lose: one page more than there are holders is enough."""
         if stage.pages <= stage.holders:
             return False
         found = (next((w for w in group if w.may_hold(stage)), None) for group in self._free.values())
@@ -160,7 +160,7 @@ class _Planner:
                 return
 
     def _balance(self) -> None:
-        """Workers that have work move from stages that are done early to stages that are done late."""
+        """Moves workers that have work from stages that are done early to stages that are done late."""
         stages = list(self._board.stages.values())
         late = [(-stage.weight * stage.drain, number) for number, stage in enumerate(stages) if stage.holders]
         heapq.heapify(late)
@@ -186,7 +186,7 @@ class _Planner:
     def _balancing(
         self, stage: StageLoad, early: Sequence[tuple[float, tuple[str, ...]]]
     ) -> tuple[PlannedWorker | None, tuple[str, ...]]:
-        """A worker that should go to the stage, of those whose stages are done earliest without them."""
+        """Returns a worker that should move to the stage, from those whose stages are done earliest without them."""
         shorter = 1 - self._tuning.min_improvement
         for loss, holds in heapq.nsmallest(self._tuning.max_candidates, early):
             worker, lender = self._busy[holds][-1], self._board.stages[holds[0]]
@@ -199,7 +199,7 @@ class _Planner:
         return None, ()
 
     def _settle(self) -> None:
-        """Workers without work move from the stage that is used least to the one that is used most."""
+        """Moves workers without work from the least used stages to the most used."""
         used = sorted(self._board.stages.values(), key=lambda stage: (-stage.use, stage.name))
         groups = sorted((holds for holds, group in self._idle.items() if group and len(holds) == 1), key=self._use)
         for holds, stage in zip(groups, used, strict=False):
@@ -216,18 +216,18 @@ class _Planner:
     # -- what it would cost ------------------------------------------------------------------------------------
 
     def _pays(self, worker: PlannedWorker, stage: StageLoad) -> bool:
-        """Whether the pages that wait here take longer than loading the stage, and there is one for the worker."""
+        """Returns whether the pages waiting here take longer than loading the stage, and one is left for the worker."""
         if not stage.holders:
             return stage.view.waiting > 0
         return stage.backlog > max(worker.load(stage), stage.view.seconds(worker.view.kind))
 
     def _lends(self, worker: PlannedWorker, lender: StageLoad, stage: StageLoad) -> bool:
-        """Whether the worker's own stage can do without it: either for good, or for so long that what the worker does
-        in the time that it would have been idle is worth the way there and back."""
+        """Returns whether the worker's own stage can do without it: for good, or for so long that what the worker does
+        in the time it would have been idle is worth the way there and back."""
         deadline = stage.drain * stage.weight / lender.weight
         part, others = worker.parts[lender.name], self._board.others(worker, lender.name)
         if deadline == inf:
-            # Nobody serves the stage. Even a stage that needs all of the worker's time gives what it does not use now.
+            # Nobody serves the stage. Even a stage that needs all of the worker's time gives up what it is not using.
             return True
         if not part or (self._board.done_without(worker, lender.name) <= deadline and lender.inflow <= others):
             return True
@@ -236,25 +236,25 @@ class _Planner:
         return away * (1 - needed) > self._tuning.gain_per_second_away * (worker.load(stage) + worker.load(lender))
 
     def _ripe(self, worker: PlannedWorker, stage: StageLoad) -> bool:
-        """Whether it is time for a turn: then at most a tenth of the worker's time goes into loading."""
+        """Returns whether it is time for a turn, so that at most a tenth of the worker's time goes into loading."""
         load = worker.load(stage)
         has_waited = stage.view.unserved * stage.weight >= self._tuning.patience_in_loads * load
         return has_waited and worker.view.serving >= self._tuning.turn_in_loads * load
 
     def _loss(self, worker: PlannedWorker) -> float:
-        """Seconds until all the worker's stages are done without it."""
+        """Returns the seconds until all the worker's stages are done without it."""
         return max(self._board.done_without(worker, name) for name in worker.holds)
 
     def _left(self, worker: PlannedWorker) -> float:
-        """Seconds until the worker's stages are done as things stand: if all wait for their last worker, who has least
-        to do gives it."""
+        """Returns the seconds until the worker's stages are done, as things stand. When every donor is the last worker
+        of its stage, the one with the least to do is taken."""
         return max(self._board.stages[name].drain for name in worker.holds)
 
     def _use(self, holds: tuple[str, ...]) -> float:
         return max(self._board.stages[name].use for name in holds)
 
     def _move(self, worker: PlannedWorker, stage: StageLoad, kept: tuple[str, ...], why: Message) -> bool:
-        """`kept`: what the worker goes on holding beside the stage."""
+        """Plans a move to the stage; `kept`: the stages that the worker keeps along with it."""
         drain, unserved = said("done_in", seconds=stage.drain), said("served_by_nobody", seconds=stage.view.unserved)
         doing, pages = drain if stage.holders else unserved, said("pages", n=round(stage.pages))
         then = said("stage_then", stage=stage.name, pages=pages, doing=doing, load=worker.load(stage))

@@ -1,7 +1,7 @@
-"""A recorded day as a scenario: the pages that must have come, the workers that were there, what stages cost.
+"""Turns a recorded day into a scenario: the pages that must have arrived, the workers present, the costs of stages.
 
-A trace shows how many pages waited and who was busy, not which page was which: how many were done is worked out from
-the time that a page takes on the average. Counts are right within a few per cent.
+A trace shows how many pages waited and which workers were busy, not which page was which: how many were done is worked
+out from the average time of a page. Counts are right to within a few per cent.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from pero_worker.watchdog.scenario import Scenario, StageModel, WorkerModel
 from pero_worker.watchdog.snapshot import UNKNOWN_LOAD_SECONDS, UNKNOWN_PAGE_SECONDS, Snapshot, StageView, WorkerView
 
 _DOUBT_SHARE = 0.05
-"""Part of the pages from stages before that may be a mistake of the estimate, and no pages from outside."""
+"""Share of the pages passed on by earlier stages that may be an error of the estimate, not pages from outside."""
 MAX_PATH_LENGTH = 32
 
 Frames = Sequence[tuple[float, Snapshot]]
 
 
 def scenario_from(frames: Frames) -> Scenario:
-    """`frames`: (seconds, what was seen then), in the order of time. The first is time 0 of the scenario; what waited
-    or was in hand then comes at 0. Everything is known beforehand; a worker stays from when it is first seen until it
-    is last seen. It ends at the latest an hour after twice the time of the trace: pages of a stage that was disabled
-    or in quarantine at the end wait for ever."""
+    """Returns the scenario behind a trace.
+
+    `frames`: (seconds, what was seen then), in order of time. The first is time 0 of the scenario; pages that waited or
+    were in hand then arrive at 0. Everything is known beforehand; a worker stays from when it is first seen until it is
+    last seen. The scenario ends at the latest an hour after twice the length of the trace: pages of a stage that was
+    disabled or in quarantine at the end wait forever.
+    """
     if not frames:
         return Scenario(stages=(), workers=(), pages=())
     start, end = frames[0][0], frames[-1][0]
@@ -42,11 +45,11 @@ def scenario_from(frames: Frames) -> Scenario:
 # -- what stages and workers are like ----------------------------------------------------------------------------
 
 Costs = Mapping[str, Mapping[str, Cost]]
-"""By stage and kind of worker."""
+"""Costs by stage and kind of worker."""
 
 
 def _mean_costs(frames: Frames) -> Costs:
-    """Of all that were measured: at any one time a figure is that of the last few pages."""
+    """Returns the means of all figures in the trace, as each of them covers only the last few pages."""
     found: dict[tuple[str, str], list[Cost]] = defaultdict(list)
     for _, seen in frames:
         for stage in seen.stages:
@@ -74,7 +77,7 @@ def _seconds(costs: Costs, name: str, kind: str) -> float:
 
 
 def _stage_model(stage: StageView, costs: Mapping[str, Cost]) -> StageModel:
-    """With the figures of the kind of worker that stands first; `_workers` says how others differ."""
+    """Returns a model with the figures of the first kind of worker; `_workers` says how the others differ."""
     first = next(iter(costs.values()), Cost())
     return StageModel(
         name=stage.name,
@@ -114,7 +117,7 @@ def _workers(frames: Frames, stages: Iterable[str], costs: Costs) -> tuple[Worke
 
 
 def _arrivals(frames: Frames, stages: Mapping[str, StageView], costs: Costs) -> Iterable[tuple[float, str, int]]:
-    """(seconds, stage, pages from outside), in the order of time."""
+    """Yields (seconds, stage, pages from outside), in order of time."""
     hands = PagesInHand(costs)
     there, done, fed = (dict.fromkeys(stages, 0.0) for _ in range(3))
     came = dict.fromkeys(stages, 0)
@@ -122,7 +125,7 @@ def _arrivals(frames: Frames, stages: Mapping[str, StageView], costs: Costs) -> 
     for when, seen in frames:
         in_hand, now = hands.look(seen)
         for name in {*speeds, *now} & stages.keys():
-            # A worker that was busy at one end only was busy for half of the time.
+            # A worker that was busy at only one end of the interval counts as busy for half of it.
             pages = (when - before) * (speeds.get(name, 0.0) + now.get(name, 0.0)) / 2
             done[name] += pages
             for after, share in stages[name].onward.items():
@@ -131,7 +134,7 @@ def _arrivals(frames: Frames, stages: Mapping[str, StageView], costs: Costs) -> 
         for stage in seen.stages:
             there[stage.name] = stage.waiting + in_hand.get(stage.name, 0.0)
         for name in stages:
-            # All that must have been there, but for what the stages before sent: it can only grow.
+            # All pages that must have arrived, less those that earlier stages passed on: this can only grow.
             new = int(there[name] + done[name] - (1 + _DOUBT_SHARE) * fed[name] - came[name])
             if new > 0:
                 came[name] += new
@@ -140,7 +143,7 @@ def _arrivals(frames: Frames, stages: Mapping[str, StageView], costs: Costs) -> 
 
 
 class PagesInHand:
-    """What busy workers are working on. One that gets a new command finishes its page first."""
+    """The pages that busy workers have in hand. A worker that gets a new command finishes its page first."""
 
     def __init__(self, costs: Costs) -> None:
         self._costs = costs
@@ -148,7 +151,7 @@ class PagesInHand:
         self._waiting: dict[str, int] = {}
 
     def look(self, seen: Snapshot) -> tuple[dict[str, float], dict[str, float]]:
-        """Pages in hand, and pages a second that are being done, by stage."""
+        """Returns the pages in hand, and the pages per second that are being done, by stage."""
         in_hand: dict[str, float] = defaultdict(float)
         speeds: dict[str, float] = defaultdict(float)
         waiting = {stage.name: stage.waiting for stage in seen.stages}
@@ -168,7 +171,7 @@ class PagesInHand:
         return in_hand, speeds
 
     def _at_one_of(self, holds: tuple[str, ...], before: tuple[str, ...], shorter: Collection[str]) -> tuple[str, ...]:
-        """Which of its stages a worker is working on: those whose queues become shorter, else the same as before."""
+        """Returns the stages a worker is working on: those whose queues get shorter, otherwise the same as before."""
         if len(holds) == 1:
             return holds
         taken = tuple(name for name in holds if name in shorter) or tuple(name for name in before if name in holds)
@@ -176,7 +179,7 @@ class PagesInHand:
 
 
 class PathChooser:
-    """Hands out paths so that the shares of pages that go on come out as they were measured."""
+    """Hands out paths so that the shares of pages that go on to each stage match those measured."""
 
     def __init__(self, stages: Mapping[str, StageView]) -> None:
         self._stages = stages
@@ -189,7 +192,7 @@ class PathChooser:
         return tuple(path)
 
     def _after(self, name: str) -> str:
-        """'' when the page is done: the way that is furthest behind its share."""
+        """Returns the next stage, the one furthest behind its share; '' when the page is done."""
         shares = {after: share for after, share in self._stages[name].onward.items() if after in self._stages}
         shares[""] = max(0.0, 1 - sum(shares.values()))
         gone = self._gone[name]

@@ -1,4 +1,4 @@
-"""Remembers which workers could not load which stage, so that they are not sent there again and again. Pure."""
+"""Remembers which workers could not load which stages, so that they are not sent there again and again. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 MAX_FORGET_AFTER_SECONDS = 600.0
-"""A worker that has other work is sent to such a stage ever more rarely, but at least so often."""
+"""A worker that has other work is sent to such a stage less and less often, but at least once in this time."""
 _MIN_REFUSALS = 2
-"""If this many workers failed to load a stage and none holds it, quarantine it."""
+"""A stage that this many workers failed to load, and none holds, is quarantined."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,14 +22,14 @@ class _Refusal:
 
 
 class Refusals:
-    """Times are in seconds, by the caller's clock."""
+    """The failures to load stages, by stage and worker. Times are in seconds, by the caller's clock."""
 
     def __init__(self) -> None:
         self._found: dict[str, dict[str, _Refusal]] = {}
         self._good: dict[str, str] = {}
 
     def note(self, worker: str, stage: str, version: str, reason: str, now: float) -> None:
-        """The worker could not load this version of the stage."""
+        """Notes that the worker could not load this version of the stage."""
         known = self._found.setdefault(stage, {}).get(worker)
         if known is None or known.version != version:
             self._found[stage][worker] = _Refusal(version=version, reason=reason, at=now)
@@ -39,7 +39,7 @@ class Refusals:
             known.at, known.tries, known.forgotten = now, known.tries + 1, False
 
     def note_loaded(self, stage: str, version: str, since: float = math.inf) -> None:
-        """Some worker has loaded it; what others found after `since` counts more."""
+        """Notes that some worker has loaded it; failures of others at or after `since` take precedence."""
         found = self._found.get(stage, {}).values()
         if not any(refusal.version == version and refusal.at >= since for refusal in found):
             self._good[stage] = version
@@ -47,7 +47,7 @@ class Refusals:
     def of_stage(
         self, stage: str, version: str, now: float, patience: Mapping[str, float], busy: Collection[str] = ()
     ) -> dict[str, str]:
-        """The workers that should not be sent there now, with their reasons; another version is another stage.
+        """Returns the workers that should not be sent there now, with the reasons; another version is another stage.
 
         `patience`: seconds after which each worker that is present may try again; those that are `busy` elsewhere wait
         twice as long each time.
@@ -69,7 +69,7 @@ class Refusals:
         return refused
 
     def trouble(self, stage: str, version: str) -> str:
-        """Why this version has not been loaded by anybody yet; '' = it has been, or nobody has tried."""
+        """Returns why nobody has loaded this version yet; '' if somebody has, or nobody has tried."""
         if self._good.get(stage) == version:
             return ""
         found = [refusal for refusal in self._found.get(stage, {}).values() if refusal.version == version]
@@ -81,9 +81,9 @@ _NO_REASON = "it cannot be loaded"
 
 
 def quarantine(refused: dict[str, str], workers: Collection[str], holders: Collection[str]) -> str:
-    """Why no worker should be sent to a stage that `refused` could not load; '' = one may.
+    """Returns why no worker should be sent to a stage that `refused` could not load; '' if one may be sent.
 
-    `workers`: all that could be sent; `holders`: those that have loaded it.
+    `workers`: all workers that could be sent; `holders`: those that have loaded it.
     """
     present = [worker for worker in refused if worker in workers]
     if holders or not present or len(present) < min(_MIN_REFUSALS, len(workers)):

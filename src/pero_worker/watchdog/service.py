@@ -1,4 +1,4 @@
-"""The watchdog: one leader looks at queues and workers, has its rule decide, and commands the workers.
+"""The watchdog: one leader looks at queues and workers, lets its rule decide, and commands the workers.
 
 Workers' reports wake it through ZooKeeper's watches; queues are asked for their exact lengths a few times a second.
 """
@@ -34,22 +34,22 @@ logger = logging.getLogger(__name__)
 _TIDY_INTERVAL_SECONDS = 3600.0
 _DEBOUNCE_SECONDS = 0.01
 _PAUSE_SECONDS = 1.0
-"""After a look that failed."""
+"""Pause after a failed look."""
 _MIN_TURN_SECONDS = 10.0
 _TURN_IN_LOADS = 10.0
-"""Upstream's watchdog should leave a worker where it was sent for this many times as long as loading takes."""
+"""Upstream's watchdog should leave a worker where it was sent this many times as long as loading takes."""
 _WAKE_TIMEOUT_SECONDS = 2.0
-"""How long a worker may take to begin what it was commanded."""
+"""How long a worker may take to start on what it was commanded to do."""
 _PATIENCE_SECONDS = 10.0
-"""Between two commands to a worker that does nothing."""
+"""Time between two commands to a worker that does nothing."""
 _REFRESH_SECONDS = 30.0
-"""What is known is read anew when it can hardly be true, but not more often than so."""
+"""What is known is read again when it can hardly be true, but not more often than this."""
 _REST_FACTOR = 10
-"""After a look, wait this many times as long as it took: with many queues there are fewer looks."""
+"""The pause after a look is this many times as long as the look took: with many queues there are fewer looks."""
 
 
 class LeadLostError(TransientError):
-    """Another watchdog may lead: no more commands must be sent."""
+    """Another watchdog may lead: no more commands may be sent."""
 
 
 class Watchdog:
@@ -64,8 +64,8 @@ class Watchdog:
         *,
         record: Callable[[Snapshot, Sequence[Move]], None] = lambda _seen, _moves: None,
     ) -> None:
-        """`lengths`: as for `Observer`; `record` is told what was seen and decided. When a look takes long, there are
-        fewer than the rule wants."""
+        """`lengths`: as for `Observer`; `record` is called with what was seen and decided. When looks take long, there
+        are fewer of them than the rule wants."""
         self._client = client
         self._clock = clock
         self._rule = rule
@@ -79,7 +79,7 @@ class Watchdog:
         self._notes = Notes(client, clock)
 
     def run(self, name: str, stopped: threading.Event) -> None:
-        """Waits for the lead, leads until it is lost, and again, until `stopped`."""
+        """Waits for the lead, leads until it is lost, and starts over, until `stopped` is set."""
         self._client.ensure_path(TREE.election)
         while not stopped.is_set():
             election = self._client.Election(TREE.election, name)
@@ -89,7 +89,7 @@ class Watchdog:
                 election.run(self._lead, name, election, stopped)
             except OutputError:
                 raise
-            except Exception as error:  # of kazoo's, or of a value that nobody thought of
+            except Exception as error:  # kazoo's, or caused by a value that nobody thought of
                 logger.warning("the lead is lost: %s", one_line(str(error)) or type(error).__name__)
                 stopped.wait(_PAUSE_SECONDS)
             finally:
@@ -99,7 +99,7 @@ class Watchdog:
         lost = threading.Event()
 
         def listen(state: str) -> None:
-            # Already a suspended connection: another watchdog may lead before this one hears that its session ended.
+            # A suspended connection is enough: another watchdog may lead before this one hears its session ended.
             if state != KazooState.CONNECTED:
                 lost.set()
                 self._news.set()
@@ -119,14 +119,14 @@ class Watchdog:
                     self.round(mirror)
                     pause = max(self._rule.interval, _REST_FACTOR * (self._clock.monotonic() - begun))
                     if self._observer.behind and self._clock.monotonic() >= next_refresh:
-                        # A watch that was lost would leave this watchdog waiting for what has long happened.
+                        # After a lost watch, this watchdog would wait for something that happened long ago.
                         logger.info("reading ZooKeeper anew")
                         next_refresh = self._clock.monotonic() + _REFRESH_SECONDS
                         self._told.clear()
                         mirror.close()
                         mirror = self._mirror()
                     if self._clock.monotonic() >= next_tidying:
-                        # First: what cannot be cleared away must not be tried at every look.
+                        # Set first, so that a failure to tidy up is not repeated at every look.
                         next_tidying = self._clock.monotonic() + _TIDY_INTERVAL_SECONDS
                         tidy(self._client, zookeepers_time(self._client))
                 except LeadLostError:
@@ -137,14 +137,14 @@ class Watchdog:
                     stopped.wait(_PAUSE_SECONDS)
                 except OutputError:
                     raise
-                except Exception as error:  # no value of a stranger's may end every watchdog
+                except Exception as error:  # no foreign value may bring down every watchdog
                     logger.debug("a round failed", exc_info=True)
                     self._complain(f"a round failed with {type(error).__name__}: {one_line(str(error))}")
                     stopped.wait(_PAUSE_SECONDS)
                 else:
                     self._complain("")
                 self._news.wait(pause)
-                # What changes together is looked at together.
+                # Changes that come together are looked at together.
                 stopped.wait(_DEBOUNCE_SECONDS)
                 self._news.clear()
         finally:
@@ -155,7 +155,7 @@ class Watchdog:
         return Mirror(self._client, self._news.set if self._rule.looks_on_events else lambda: None)
 
     def _complain(self, trouble: str) -> None:
-        """Once, however long it lasts."""
+        """Logs a problem once, however long it lasts, and once when it is over."""
         if trouble and trouble != self._trouble:
             logger.warning("no commands can be sent: %s", trouble)
         elif self._trouble and not trouble:
@@ -163,7 +163,7 @@ class Watchdog:
         self._trouble = trouble
 
     def round(self, mirror: Mirror) -> Snapshot:
-        """One look, one plan, carried out."""
+        """Takes one look, makes one plan and carries it out."""
         records, states = mirror.stages(), mirror.workers()
         self._notes.tell_of_nonsense(mirror.no_names(), records, [state for state, _ in states])
         seen = self._observer.take_snapshot(records, states, self._told, mirror.payloads)
@@ -182,7 +182,7 @@ class Watchdog:
         return seen
 
     def take_snapshot(self, mirror: Mirror) -> Snapshot:
-        """One look, and nothing else; what the leader wrote down of stages that cannot be loaded counts."""
+        """Takes one look and does nothing else; stages that the leader noted as impossible to load are quarantined."""
         records = mirror.stages()
         seen = self._observer.take_snapshot(records, mirror.workers(), {}, mirror.payloads)
         known = {record.name: current_trouble(record) for record in records}
@@ -196,8 +196,8 @@ class Watchdog:
         )
 
     def _wake(self, seen: Snapshot) -> Iterator[Move]:
-        """Workers that sleep although there is work for them, or that have been doing nothing for too long, are sent
-        to their stages again."""
+        """Sends workers to their stages again that sleep although there is work for them, or that have done nothing for
+        too long."""
         waiting = {stage.name for stage in seen.stages if stage.waiting and not stage.disabled}
         now = self._clock.monotonic()
         for worker in seen.workers:
@@ -213,7 +213,7 @@ class Watchdog:
             yield Move(worker=worker.name, stages=worker.holds, why=(why,))
 
     def _send_command(self, move: Move, worker: WorkerView, stages: Mapping[str, StageView]) -> None:
-        """All of it or nothing, and nothing when another watchdog may lead."""
+        """Sends all of a command or nothing. Raises `LeadLostError` if another watchdog may lead."""
         until = self._clock.now() + timedelta(seconds=self._turn(move, stages))
         transaction = self._client.transaction()
         transaction.check(self._place, 0)
@@ -231,13 +231,13 @@ class Watchdog:
         logger.info("worker %s holds %s: %s", move.worker, ", ".join(move.stages) or "nothing", move.reason)
 
     def _turn(self, move: Move, stages: Mapping[str, StageView]) -> float:
-        """Seconds for which upstream's watchdog, if it should follow, leaves the worker there."""
+        """Returns for how many seconds upstream's watchdog, should it take over, leaves the worker there."""
         load = stages[move.stages[0]].load_seconds("") if move.stages else 0.0
         return max(_MIN_TURN_SECONDS, _TURN_IN_LOADS * load)
 
 
 def _cancel_when(stopped: threading.Event, over: threading.Event, election: Any) -> None:
-    """Ends the wait for the lead; from a thread of its own, until it is `over`."""
+    """Ends the wait for the lead when `stopped` is set; runs in a thread of its own until `over` is set."""
     while not over.is_set():
         if stopped.wait(1.0):
             election.cancel()

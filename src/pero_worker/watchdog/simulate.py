@@ -1,8 +1,8 @@
-"""A cluster on a fake clock: pages, workers and failures by a seed, driven by the very policy of the service.
+"""A cluster on a fake clock, with its randomness from a seed, driven by the same policy as the service.
 
     outcome = Simulation(scenario, PlanRule(), seed=1).run()
 
-The rule sees what the service sees (a `Snapshot`, estimates included), never the truth of the scenario.
+The rule sees what the service sees (a `Snapshot`, including estimates), never the true figures of the scenario.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pero_worker.watchdog.scenario import PageOut, Scenario, SimulationResult, W
 from pero_worker.watchdog.snapshot import UNKNOWN_PAGE_SECONDS, Rule, Snapshot, StageView, WorkerView
 
 _DEBOUNCE_SECONDS = 0.05
-"""From an event to the look at what it changed."""
+"""Time between an event and the look at what it changed."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -28,37 +28,37 @@ class _Page:
     came: float
     path: tuple[str, ...]
     queued: float
-    """When it came into the queue that it is in."""
+    """When it entered its present queue."""
     at: int = 0
-    """Its place on the path."""
+    """Its position on the path."""
 
     @property
     def stage(self) -> str:
-        """'' when it is out."""
+        """The stage it is at; '' when it is out."""
         return self.path[self.at] if self.at < len(self.path) else ""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class _SimulatedWorker:
-    """A worker as it is at this moment."""
+    """The present state of a worker."""
 
     model: WorkerModel
     holds: tuple[str, ...] = ()
     loaded: set[str] = field(default_factory=set)
     page: _Page | None = None
     loading: float | None = None
-    """Since when; None = it is not."""
+    """Since when it has been loading; None: it is not."""
     alive: bool = False
     stopped: bool = False
-    """It has become idle, and waits for a command: see `Rule.worker_stops_when_idle`."""
+    """Whether it has become idle and waits for a command, see `Rule.worker_stops_when_idle`."""
     told: float = 0.0
-    """When it was commanded to hold them."""
+    """When it was commanded to hold its present stages."""
     epoch: int = 0
     """How often it has died."""
 
 
 class Simulation:
-    """`record` is given each snapshot that the rule sees, with its time in seconds."""
+    """One run of a scenario. `record` is called with each snapshot that the rule sees, and its time in seconds."""
 
     def __init__(
         self, scenario: Scenario, rule: Rule, *, seed: int = 0, record: Callable[[float, Snapshot], None] | None = None
@@ -129,7 +129,7 @@ class Simulation:
             self._serve(name)
 
     def _serve(self, stage: str) -> None:
-        """Idle workers that hold the stage take its pages; if some are left, the rule may want to know."""
+        """Has idle workers that hold the stage take its pages; if some are left, the rule may want to know."""
         queue = self._queues[stage]
         for worker in self._workers.values():
             if not queue:
@@ -140,7 +140,7 @@ class Simulation:
             self._news()
 
     def _take(self, worker: _SimulatedWorker) -> None:
-        """The oldest page of the stages that the worker holds."""
+        """Has the worker take the oldest page of the stages that it holds."""
         if worker.page or worker.loading is not None or worker.stopped or not worker.alive or not worker.holds:
             return
         waiting = [name for name in worker.holds if self._queues[name]]
@@ -250,7 +250,7 @@ class Simulation:
             self._take(worker)
 
     def _take_snapshot(self) -> Snapshot:
-        """What the service would see now."""
+        """Returns what the service would see now."""
         working: dict[str, float] = {}
         held: set[str] = set()
         for worker in self._workers.values():

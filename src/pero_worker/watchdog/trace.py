@@ -1,4 +1,4 @@
-"""What a watchdog saw and decided, in a file: one JSON object a line, for `pero-worker watchdog replay`.
+"""What a watchdog saw and decided, in a file: one JSON object per line, for `pero-worker watchdog replay`.
 
 {"time": 12.5, "stages": [{"name": "ocr", "waiting": 3, ...}], "workers": [...], "moves": [...]}
 """
@@ -19,11 +19,11 @@ from pero_worker.watchdog.snapshot import Move, Snapshot, StageView, WorkerView
 
 MAX_LINE_LENGTH = 50_000_000
 _INTERVAL_SECONDS = 1.0
-"""Seconds between two frames without a move."""
+"""Least time between two frames without a move."""
 
 
 class Recorder:
-    """Appends to `path`. OutputError: it cannot be written."""
+    """Appends frames to `path`. Raises `OutputError` if it cannot be written."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path, self._clock = path, clock
@@ -59,9 +59,9 @@ def _told(move: Move) -> dict[str, Any]:
 
 
 def read_trace(path: Path) -> Iterator[tuple[float, Snapshot]]:
-    """Times in seconds, and what was seen then. A last line that was cut off is left out.
+    """Yields times in seconds with what was seen then. A last line that was cut off is left out.
 
-    UsageError: there is no such file, or a line is not a frame.
+    Raises `UsageError` if there is no such file, or a line is not a frame.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -98,12 +98,12 @@ def _worker(found: dict[str, Any]) -> WorkerView:
 
 
 def _known(record: type, found: dict[str, Any]) -> dict[str, Any]:
-    """What a newer version may have added is left out."""
+    """Returns the fields that `record` has, without those that a newer version may have added."""
     return {one.name: found[one.name] for one in fields(record) if one.name in found}
 
 
 def _without_times(seen: Snapshot) -> Snapshot:
-    """What changes from look to look although nothing happens."""
+    """Returns the snapshot without the values that change from look to look although nothing happens."""
     return Snapshot(
         stages=tuple(replace(stage, arrivals=0.0, unserved=0.0) for stage in seen.stages),
         workers=tuple(replace(worker, serving=0.0) for worker in seen.workers),
