@@ -1,4 +1,4 @@
-"""Removes old payloads that nobody removed: their pages were lost on the way, or done twice.
+"""Removes old payloads that nobody else removed: their pages were lost on the way, or done twice.
 
 Age is measured by the store's own clock, as the clock of the machine that cleans up may be wrong by days.
 """
