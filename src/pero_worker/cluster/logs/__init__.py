@@ -1,1 +1,1 @@
-"""Log lines by way of RabbitMQ: sent by workers, written to files by the log daemon, followed on a terminal."""
+"""Log lines through RabbitMQ: sent by workers, written to files by the log daemon, followed on a terminal."""

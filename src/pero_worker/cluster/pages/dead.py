@@ -23,7 +23,7 @@ class DeadLetter:
     """A message that no worker could use, or a page that failed. Its body is not kept, as there may be thousands."""
 
     number: int
-    """Position in the queue, from 1 for the oldest."""
+    """Number of the letter, counted from 1 for the oldest."""
     reason: str
     """Why it was set aside, or why the page failed."""
     origin: str

@@ -49,7 +49,8 @@ class Layout(Protocol):
 
     def seal(self) -> Callable[[], None]:
         """Closes the current group of written pages. They survive a power cut once the returned function has run, which
-        another thread may call while the next group is written; that group is sealed later. Raises `OutputError`."""
+        another thread may call while the next group is written; that group is sealed afterwards. Raises
+        `OutputError`."""
 
 
 @dataclass(slots=True, kw_only=True)

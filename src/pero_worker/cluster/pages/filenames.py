@@ -18,7 +18,7 @@ _MAX_PATH_BYTES = 1000
 
 
 class FileNames(Generic[T]):
-    """Contents by file name. A name that is taken, even in other case, gets a number."""
+    """Contents by file name. A name that is taken, ignoring case, gets a number."""
 
     def __init__(self) -> None:
         self.content: dict[str, T] = {}

@@ -53,7 +53,7 @@ def request_for(
     with_layout: bool = False,
 ) -> Request:
     """Builds the request for a page. A file that is one page is sent unchanged; a page of a document is sent as a PNG,
-    rendered in `apart`. With `with_layout`, the layout that lies next to it is included. Raises `PageError` if the page
+    made in `apart`. With `with_layout`, the layout that lies next to it is included. Raises `PageError` if the page
     cannot be read."""
     layout = layout_of(task) if with_layout else None
     image = _payload(task, dpi, apart)
@@ -75,7 +75,7 @@ def _payload(task: PageTask, dpi: int, apart: ProcessApart) -> Payload:
 
 def image_payload(path: Path, frame: int, name: str, *, whole_file: bool, dpi: int, apart: ProcessApart) -> Payload:
     """Returns page `frame` (from 0) of a file: the file unchanged if that is all of it and it is not a PDF, otherwise
-    as a PNG, rendered in `apart`. Raises `PageError` if it cannot be read."""
+    as a PNG, made in `apart`. Raises `PageError` if it cannot be read."""
     try:
         if whole_file and not is_pdf((content := path.read_bytes())[:1024]):
             return Payload(name=name, content=content)

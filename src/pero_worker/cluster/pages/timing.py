@@ -23,7 +23,7 @@ class Interval:
 
     @property
     def seconds(self) -> float:
-        """Duration in seconds; negative if two machines' clocks differ by more than that."""
+        """Duration in seconds; negative if two machines' clocks differ by more than it took."""
         return (self.end - self.start).total_seconds()
 
 

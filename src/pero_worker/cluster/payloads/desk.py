@@ -43,7 +43,7 @@ class PayloadDesk:
         """`look_up` reads the settings afresh; `wants` says whether the consumer of a queue will need a given
         payload."""
         self.settings = PayloadSettings()
-        """As they were told last."""
+        """The latest settings."""
         self.wants = wants
         self._access = access
         self._clock = clock
@@ -110,7 +110,7 @@ class PayloadDesk:
         return not any(payload.reference.startswith(SCHEME) for payload in request.results)
 
     def expect(self, queue: str, body: bytes) -> int:
-        """Starts to fetch what a message that is soon to be processed refers to, and returns its size in bytes. Never
+        """Starts to fetch what a message that will soon be processed refers to, and returns its size in bytes. Never
         waits."""
         if _MARK not in body:
             return 0

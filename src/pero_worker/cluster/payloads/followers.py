@@ -1,4 +1,5 @@
-"""Which workers can follow references and which cannot: upstream's, and our own earlier versions. Pure."""
+"""Which workers can follow references and which cannot: those of other programs and of our own earlier versions.
+Pure."""
 
 from __future__ import annotations
 

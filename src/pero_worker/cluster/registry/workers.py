@@ -133,7 +133,7 @@ def read_worker(client: KazooClient, name: str) -> WorkerState:
 def state_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> WorkerState:
     """Builds the state from those of the worker's nodes `LEAVES` that exist: value and stat of each."""
     values = {leaf: value for leaf, (value, _) in found.items()}
-    # Upstream's workers never have a node `connected`; their status is all there is.
+    # Workers of upstream's first release never have a node `connected`; their status is all there is.
     once_connected = "status" in found and found["status"][1].cversion > 0
     status = wire.decode_text(values.get("status", b""))
     connected = "status/connected" in values
