@@ -1,4 +1,4 @@
-"""Calls that a file may crash, made in a process apart: it costs the file, not the run."""
+"""Makes calls that a bad file may crash in a separate process, so that a crash costs the file and not the run."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 
 class ProcessApart:
-    """One process for one call at a time; it starts with the first, and again when it died."""
+    """A separate process that makes one call at a time; it starts with the first call, and again after it has died."""
 
     def __init__(self, *, time_limit: float | None = 600.0) -> None:
-        """`time_limit`: seconds that a call may take; None: no limit."""
+        """`time_limit`: seconds that a call may take; None for no limit."""
         self._time_limit = time_limit
         self._lock = threading.Lock()
         self._process: BaseProcess | None = None
@@ -36,9 +36,9 @@ class ProcessApart:
         self._closed = False
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`function`, of a module, with arguments that can be pickled. What it raises of ours is raised here.
+        """Calls `function`, of a module, with arguments that can be pickled; errors of ours that it raises are raised.
 
-        PageError: its process died twice of it, or it took too long.
+        Raises `PageError` if the call killed its process twice or took too long.
         """
         with self._lock:
             for _ in range(_TRIES):
@@ -53,7 +53,7 @@ class ProcessApart:
         raise PageError(f"the file makes the program that opens it end ({_told(status)})", permanent=True)
 
     def close(self) -> None:
-        """Ends the process, also in the middle of a call of another thread, which then fails."""
+        """Ends the process, even in the middle of another thread's call, which then fails."""
         self._closed = True
         if self._process is not None and self._process.is_alive():
             self._process.kill()
@@ -73,7 +73,7 @@ class ProcessApart:
         if self._process is None or self._connection is None:
             context = get_context("spawn")
             self._connection, theirs = context.Pipe()
-            # Not a daemon: it ends with us all the same, and may be told to do anything.
+            # A daemon: it ends with this process.
             self._process = context.Process(target=_serve, args=(theirs,), name="apart", daemon=True)
             with without_main():
                 self._process.start()
@@ -81,7 +81,7 @@ class ProcessApart:
         return self._connection
 
     def _end(self) -> int:
-        """Ends the process; its exit status."""
+        """Ends the process and returns its exit status."""
         process, connection = self._process, self._connection
         self._process = self._connection = None
         if connection is not None:
@@ -110,7 +110,7 @@ def _serve(connection: Connection) -> None:
             answer = (False, _with_words(error, said))
         except MemoryError:
             answer = (False, PageError("the file needs more memory than there is", permanent=True))
-        except Exception as error:  # libraries have many kinds
+        except Exception as error:  # libraries raise all kinds of errors
             text = f"the file cannot be opened: {type(error).__name__}: {error}"
             answer = (False, PageError(_with(text, said), permanent=True))
         connection.send(answer)
@@ -118,8 +118,8 @@ def _serve(connection: Connection) -> None:
 
 @contextmanager
 def _messages_of_libraries(said: list[str]) -> Iterator[None]:
-    """What libraries in C write to standard error meanwhile, which is the user's terminal, goes to `said`: this process
-    has one thread, and nothing else to say."""
+    """Adds to `said` what C libraries meanwhile write to standard error, which is the user's terminal: this process has
+    one thread and nothing else to say."""
     with TemporaryFile() as caught, os.fdopen(os.dup(_STDERR), "wb") as terminal:
         os.dup2(caught.fileno(), _STDERR)
         try:
@@ -137,7 +137,7 @@ def _with_words(error: PeroWorkerError, said: Sequence[str]) -> PeroWorkerError:
 
 
 def _with(text: str, said: Sequence[str]) -> str:
-    """A reason, and what a library said before it."""
+    """Returns a reason with the first line that a library wrote before it."""
     first = next((one_line(line).strip() for line in said if line.strip()), "")
     return f"{text} ({first})" if first and first not in text else text
 

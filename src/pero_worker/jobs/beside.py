@@ -1,4 +1,4 @@
-"""Layouts that lie beside images, as other programs leave them: for pipelines that only read text."""
+"""Layouts that other programs left next to the images, for pipelines that only read text."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def layout_of(task: PageTask) -> Payload | None:
-    """PAGE XML (2010 to 2019) or ALTO of a page, as PAGE XML; None: there is none.
+    """Returns the PAGE XML (2010 to 2019) or ALTO of a page as PAGE XML, or None if there is none.
 
-    What a METS says to be the page's goes first. Looked for are `p1.xml`, `p1.page.xml`, `page/p1.xml`, `p1.alto.xml`
-    and `alto/p1.xml` for the image p1. PageError: it is there and cannot be used.
+    A layout that a METS names for the page takes precedence. For the image p1, `p1.xml`, `p1.page.xml`, `page/p1.xml`,
+    `p1.alto.xml` and `alto/p1.xml` are tried next. Raises `PageError` if a layout exists but cannot be used.
     """
     listed = task.layout or (task.listed.layout if task.listed else None)
     for path in (*([listed] if listed else []), *_places(task.path.parent, Path(task.image_name).stem)):
@@ -47,7 +47,7 @@ def layout_of(task: PageTask) -> Payload | None:
 
 
 def _layout(page: Page) -> Page:
-    """Without its text, which is to be read."""
+    """Returns the page without its text, which is yet to be read."""
     regions = (
         replace(region, lines=tuple(replace(line, text=None, words=()) for line in region.lines))
         for region in page.regions

@@ -23,7 +23,7 @@ from pero_worker.ports import Clock
 
 _ACCEPT_LAYOUT = "application/vnd.prima.page+xml, application/alto+xml, application/xml, text/xml, */*;q=0.1"
 MAX_WARNINGS = 20
-"""Of one book, that are shown."""
+"""Most warnings that are shown for one book."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,36 +31,36 @@ class BookSettings:
     """How lists of pictures are read."""
 
     reading: BookOptions = field(default_factory=BookOptions)
-    """Which pages, which pictures."""
+    """Which pages and which pictures are read."""
     pictures: PictureOptions = field(default_factory=PictureOptions)
-    """How pictures are asked for."""
+    """How pictures are requested."""
     fetching: FetchOptions = field(default_factory=FetchOptions)
-    """How servers are asked."""
+    """How requests are made to servers."""
     cache: Path = field(default_factory=lambda: Path(platformdirs.user_cache_dir("pero-worker")) / "web")
     """Folder for downloads."""
     max_cache_bytes: int = 20_000_000_000
-    """Of that folder."""
+    """Maximum size of that folder, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """How a job opens books, and has their pictures brought."""
+    """How a job opens books and fetches their pictures."""
 
     open: Callable[[str, bool], Sequence[Book | BookReference | FetchedFile] | None] | None = None
-    """As `discover` calls it; None: books are not opened."""
+    """Opens a book, as `discover` calls it; None if books are not opened."""
     bring: Callable[[PageTask], PageTask] = lambda task: task
-    """The task with its picture on this machine. PageError: it cannot be had."""
+    """Returns the task with its picture on this machine. Raises `PageError` if it cannot be fetched."""
     bring_layout: Callable[[PageTask], PageTask] = lambda task: task
-    """The task with its lines on this machine. PageError: they cannot be had."""
+    """Returns the task with its lines on this machine. Raises `PageError` if they cannot be fetched."""
 
 
 def named_hosts(paths: Iterable[str]) -> frozenset[str]:
-    """The hosts of the addresses among `paths`: the user named them, so they may be asked."""
+    """Returns the hosts of the addresses among `paths`: the user named them, so they may be contacted."""
     return frozenset(host for path in paths if is_address(path) and (host := urlsplit(path).hostname))
 
 
 def check_pages(documents: Documents, pages: str) -> None:
-    """UsageError: `--pages` is given, and one of the documents has no pages to choose from."""
+    """Raises `UsageError` if `--pages` is given and one of the documents has no pages to choose from."""
     if pages and (document := documents.whole):
         raise UsageError(
             f"--pages chooses pages of IIIF manifests and METS; {document.address or document.path} is neither, and is "
@@ -70,7 +70,7 @@ def check_pages(documents: Documents, pages: str) -> None:
 
 @contextmanager
 def opened_books(settings: BookSettings | None, clock: Clock) -> Iterator[Books]:
-    """For one job. UsageError: the settings cannot be used."""
+    """Opens what one job needs to read books. Raises `UsageError` if the settings cannot be used."""
     if settings is None:
         yield Books()
         return

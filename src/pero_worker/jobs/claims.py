@@ -1,4 +1,4 @@
-"""Which files of an output folder are results of ours: only those are replaced, and none of them is an input."""
+"""Which files in an output folder are results of ours: only those are replaced, and none of them is an input."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _BEGUN = "begun"
 
 
 class Claims:
-    """Remembers the files that a run is about to write: the report knows them only afterwards, and what a crash leaves
-    must not be taken for somebody else's. Of a run that ends in order next to nothing is kept."""
+    """Remembers the files that a run is about to write: the report lists them only afterwards, and what a crash leaves
+    behind must not be mistaken for foreign files. After a run that ends in order, almost nothing is kept."""
 
     def __init__(self, folder: OutputFolder, report: Report) -> None:
-        """OutputError: it cannot be written."""
+        """Raises `OutputError` if the note of these files cannot be written."""
         self._folder = folder
         self._report = report
         self._path = folder.root / STATE / _BEGUN
@@ -40,29 +40,29 @@ class Claims:
             raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
 
     def begin(self, name: str, kinds: Iterable[PageFormat | DocumentFormat]) -> None:
-        """From now on these files of a page or document are ours."""
+        """Marks these files of a page or document as ours from now on."""
         self._write(json.dumps([name, *(kind.suffix for kind in kinds)]))
 
     def begin_lasting(self, name: str, kind: PageFormat | DocumentFormat) -> None:
-        """As `begin`, of a file of which the report of no page tells: the note of it stays."""
+        """Does the same as `begin` for a file that no page's record lists: the note of it stays."""
         self.begin(name, [kind])
         self._kept.add(f"{name}{kind.suffix}")
 
     def begin_document(self, planned: OpenedDocument, kind: DocumentFormat) -> None:
-        """A file of the whole document is about to be made, of which the report of its pages may not tell."""
+        """Marks a file of the whole document, about to be made, that the records of its pages may not list."""
         target = f"{planned.document.name}{kind.suffix}"
         if not any(target in self._report.outputs(task.name).values() for task in planned.pages):
             self.begin_lasting(planned.document.name, kind)
 
     def settled(self, record: PageRecord) -> None:
-        """The report is about to tell of the page. If it failed and has files of an earlier run, they stay ours."""
+        """Notes that the page is about to be reported. If it failed, its files from an earlier run stay ours."""
         if record.status is PageStatus.DONE:
             self._kept.difference_update(record.outputs.values())
         else:
             self._kept.update(self._report.outputs(record.page).values())
 
     def sync(self) -> None:
-        """From here on what was begun is ours after a power cut, too: before any of it is in place."""
+        """Makes what was begun ours even after a power cut; to be called before any of it is in place."""
         if not self._unsynced:
             return
         try:
@@ -72,15 +72,15 @@ class Claims:
         self._unsynced = False
 
     def taken(self, task: PageTask, kinds: Iterable[PageFormat]) -> Path | None:
-        """A file in the place of a result of the page that is none of ours."""
+        """Returns a file that is in the place of one of the page's results and is not ours, or None."""
         return self.foreign(task.name, kinds, (task,))
 
     def taken_document(self, planned: OpenedDocument, kinds: Iterable[DocumentFormat]) -> Path | None:
-        """A file in the place of a result of the whole document that is none of ours."""
+        """Returns a file that is in the place of a result of the whole document and is not ours, or None."""
         return self.foreign(planned.document.name, kinds, planned.pages)
 
     def close(self, *, finished: bool) -> None:
-        """`finished`: the report tells of every page begun."""
+        """Closes the note. `finished`: the report covers every page that was begun."""
         self._stream.close()
         if finished and self._kept:
             lines = [json.dumps([path, ""]).encode() + b"\n" for path in sorted(self._kept)]
@@ -91,7 +91,7 @@ class Claims:
     def foreign(
         self, name: str, kinds: Iterable[PageFormat | DocumentFormat], pages: Iterable[PageTask] = ()
     ) -> Path | None:
-        """A file in the place of a result called `name` that neither a note nor the report of `pages` tells of."""
+        """Returns a file in the place of a result called `name` that neither a note nor a record of `pages` lists."""
         for kind in kinds:
             target = self._folder.path(name, kind.suffix)
             relative = f"{name}{kind.suffix}"
@@ -111,7 +111,7 @@ class Claims:
 
 
 class Results(Container[object]):
-    """Paths of results: of millions, only what tells them apart is kept."""
+    """Paths of results: as there may be millions, only a short hash of each is kept."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._marks = np.unique(np.fromiter(map(_mark, paths), np.uint64))
@@ -127,7 +127,7 @@ def _mark(path: object) -> np.uint64:
 
 
 def results_of(folder: Path) -> Results:
-    """The results in an output folder, resolved, and its report."""
+    """Returns the results in an output folder, as resolved paths, and its report."""
     root = folder.resolve()
     return Results(root / path for path in chain((REPORT_NAME,), _begun(folder), _reported(folder)))
 
@@ -146,19 +146,19 @@ def _reported(folder: Path) -> Iterator[str]:
 
 
 def _begun(folder: Path) -> Iterator[str]:
-    """Files, relative to the folder, that a run was about to write which did not end in order."""
+    """Yields the files, relative to the folder, that a run was about to write when it ended out of order."""
     try:
         with (folder / STATE / _BEGUN).open("rb") as stream:
             for line in stream:
                 try:
                     name, *suffixes = json.loads(line)
                 except (ValueError, TypeError, RecursionError):
-                    continue  # Torn: nothing of it had been written.
+                    continue  # A torn line: none of its files had been written.
                 yield from (f"{name}{suffix}" for suffix in suffixes)
     except OSError:
         return
 
 
 def in_the_way(path: Path) -> str:
-    """Why a result is not written over what somebody else put there."""
+    """Says why a result is not written over a file that is not ours."""
     return f"{path} is there already and no result of ours: move it"

@@ -1,4 +1,4 @@
-"""From a page's finished request to files and a line in the report."""
+"""Turns a page's finished request into files and a line in the report."""
 
 from __future__ import annotations
 
@@ -37,54 +37,54 @@ NOT_PROCESSED = "no stage has processed this page: is an output queue among its 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
-    """Writes results, and tells what became of a page."""
+    """Writes results and records what became of a page."""
 
     folder: OutputFolder
-    """Where results go."""
+    """The folder that results are written to."""
     formats: tuple[str, ...]
-    """Names of those that are wanted."""
+    """Names of the formats that are wanted."""
     clock: Clock
-    """Tells results when they were made."""
+    """Gives the time at which results were made."""
     creator: str
-    """Program and version, for results."""
+    """Program and version that results name."""
     keep: Callable[[PageOrigin, Request], Mapping[str, str]] = lambda _origin, _request: {}
-    """Writes what came of a page that has no PAGE XML; names to paths, as `PageRecord.outputs`."""
+    """Writes the results of a page that has no PAGE XML; returns names to paths, as in `PageRecord.outputs`."""
     apart: ProcessApart | None = None
-    """Makes files of whole documents, None: this process does."""
+    """Separate process that makes the files of whole documents; None if this process makes them."""
     text: TextPolicy = TextPolicy.REDO
-    """What becomes of text that PDFs have."""
+    """What becomes of text that PDFs already have."""
     blank_text: str = ""
-    """What files of pages without text hold that would be empty."""
+    """Content of files that would otherwise be empty, of pages without text."""
     language: str = ""
-    """Of the text, for whole documents; '': not known."""
+    """Language of the text, for whole documents; '' if not known."""
     language_changed: bool = False
-    """Whether an earlier run was told of another."""
+    """Whether an earlier run was given another language."""
     text_lines: TextLines = TextLines.KEEP
     """What becomes of line ends in text files."""
     lines_changed: bool = False
-    """Whether an earlier run may have written them otherwise."""
+    """Whether an earlier run may have treated line ends differently."""
     text_changed: bool = False
-    """Whether an earlier run may have made something else of it."""
+    """Whether an earlier run may have treated the text of PDFs differently."""
     bring: Callable[[PageTask], PageTask] = lambda task: task
-    """Has the picture of a page on this machine. PageError: it cannot be had."""
+    """Returns the task with its picture on this machine. Raises `PageError` if it cannot be fetched."""
 
     @property
     def page_formats(self) -> tuple[PageFormat, ...]:
-        """The formats that are one file a page."""
+        """The formats with one file per page."""
         return page_formats(self.formats)
 
     @property
     def document_formats(self) -> tuple[DocumentFormat, ...]:
-        """The formats that are one file a document."""
+        """The formats with one file per document."""
         return document_formats(self.formats)
 
     @property
     def must_rewrite(self) -> bool:
-        """Whether files of pages that are done are to be made anew."""
+        """Whether the files of pages that are done have to be rewritten."""
         return self.lines_changed and any(kind.write_joined for kind in self.page_formats)
 
     def collect(self, origin: PageOrigin, request: Request, page_id: str = "") -> PageRecord:
-        """Writes the page's files and returns its record; a result that cannot be read is a failure of its page."""
+        """Writes the page's files and returns its record; a result that cannot be read makes its page fail."""
         try:
             return self._collect(origin, request, page_id)
         except PageError as error:
@@ -110,7 +110,7 @@ class Collector:
         content = page_of(request.results)
         page = pagexml.read(content.content) if content else None
         if page is not None:
-            # A page out of a PDF went through a cluster as a PNG.
+            # A page from a PDF went through the cluster as a PNG.
             page = replace(page, name=origin.image_name)
         outputs = self._write(origin, page) if page else self.keep(origin, request)
         if last is None:
@@ -138,7 +138,7 @@ class Collector:
         )
 
     def converted(self, origin: PageOrigin, known: PageRecord) -> PageRecord | None:
-        """Writes what is wanted now out of what an earlier run found on the page; None: that is not there any more."""
+        """Writes what is wanted now from what an earlier run found on the page; returns None if that is gone."""
         page = self._found_before(known)
         if page is None:
             return None
@@ -163,7 +163,7 @@ class Collector:
         return replace(self._record(origin, status, page_id), error_class=error_class, error=error)
 
     def skipped(self, origin: PageOrigin, reason: str) -> PageRecord:
-        """The record of a page that there is nothing to read on."""
+        """Returns the record of a page that has nothing to read on it."""
         return replace(self._record(origin, PageStatus.SKIPPED, ""), error=_printable(reason))
 
     def _record(self, origin: PageOrigin, status: PageStatus, page_id: str) -> PageRecord:
@@ -182,11 +182,11 @@ class Collector:
         )
 
     def has_master(self, page: str) -> bool:
-        """Whether files of whole documents can be made with the page so named."""
+        """Whether files of whole documents can be made with the page of this name."""
         return self.folder.is_whole(self.folder.relative(self._master(page)))
 
     def stale_formats(self, planned: OpenedDocument) -> tuple[DocumentFormat, ...]:
-        """Those of which the document's file is missing or older than a page of it."""
+        """Returns the formats in which the document's file is missing or older than one of its pages."""
         return tuple(wanted for wanted in self.document_formats if self._is_stale(planned, wanted))
 
     def _is_stale(self, planned: OpenedDocument, wanted: DocumentFormat) -> bool:
@@ -202,9 +202,9 @@ class Collector:
         return any(master.is_file() and master.stat().st_mtime_ns > made for master in masters)
 
     def make_document(self, planned: OpenedDocument, wanted: DocumentFormat, failed: Set[str], dpi: int) -> None:
-        """Makes the document's file out of the pages' PAGE XML, without what `failed` pages (their names) hold.
+        """Makes the document's file from the pages' PAGE XML, without the content of the pages named in `failed`.
 
-        PageError: the document cannot be told in this format. OutputError: it cannot be written.
+        Raises `PageError` if this format cannot hold the document, and `OutputError` if it cannot be written.
         """
         pages = _Masters([None if task.name in failed else task.name for task in planned.pages], self._read_master)
         if not any(page is not None for page in pages):
@@ -270,7 +270,7 @@ def _write_document(document: Document, name: str, target: Path) -> None:
 
 
 class _Masters(Sequence[Page | None]):
-    """The pages of a document, read when they are asked for: a book may have 20,000."""
+    """The pages of a document, read on demand: a book may have 20,000."""
 
     def __init__(self, names: Sequence[str | None], read: Callable[[str], Page | None]) -> None:
         self._names = names
@@ -301,5 +301,5 @@ def _spent(request: Request) -> dict[str, Any]:
 
 
 def _printable(text: str) -> str:
-    """File names that are not UTF-8 are shown with replacement marks."""
+    """Returns the text with replacement marks for what is not UTF-8 in a file name."""
     return text.encode("utf-8", "replace").decode()

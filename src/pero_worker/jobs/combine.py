@@ -1,4 +1,4 @@
-"""One text and one PDF of all pages of a document, and of a folder."""
+"""Combines all pages of a document, and of a folder, into one text and one PDF."""
 
 from __future__ import annotations
 
@@ -25,35 +25,36 @@ from pero_worker.page import Page
 
 TEXT, PDF = "text", "pdf"
 ALL = "all"
-"""What files of a folder are called."""
+"""Name of the files that combine a folder."""
 Failures = list[tuple[str, str, str]]
-"""Name, format, reason."""
+"""Name, format and reason for each file that could not be made."""
 _Part = tuple[Path, Sequence[Path | None]]
-"""A file, and where the PAGE XML of each of its pages lies."""
+"""A file, and the path of the PAGE XML of each of its pages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Combiner:
-    """Makes files of several pages out of the pages' PAGE XML."""
+    """Makes files of several pages from the pages' PAGE XML."""
 
     folder: OutputFolder
-    """Where results are."""
+    """The folder that holds the results."""
     formats: Sequence[str]
-    """Of these, text and PDF are made."""
+    """Names of the wanted formats; of these, text and PDF are made."""
     lines: TextLines
-    """What becomes of line ends."""
+    """What becomes of line ends in text files."""
     text: TextPolicy
-    """What becomes of text that PDFs have."""
+    """What becomes of text that PDFs already have."""
     language: str
-    """Of the text; '': not known."""
+    """Language of the text; '' if not known."""
     dpi: int
-    """Resolution of images that do not tell theirs."""
+    """Resolution of images that do not state their own, in dpi."""
     apart: ProcessApart
-    """Makes PDFs."""
+    """Separate process that makes PDFs."""
 
     def combine(self, documents: Iterable[FinishedDocument], claims: Claims) -> Failures:
-        """Makes anew the text of each document of several pages, and `all` of each folder of several documents; what
-        could not be made. A file that is none of ours is left alone. OutputError: nothing can be written."""
+        """Rebuilds the text of each document of several pages, and `all` of each folder of several documents; returns
+        what could not be made. A file that is not ours is left alone. Raises `OutputError` if nothing can be written.
+        """
         failures: Failures = []
         for place, own in groupby(documents, key=lambda document: folder_of(document.name)):
             together = tuple(own)
@@ -115,7 +116,7 @@ class Combiner:
 
 
 def combine_results(folder: OutputFolder, options: RunOptions) -> Failures:
-    """All that the report of a folder tells of. Errors as of `Combiner.combine`."""
+    """Combines everything that the report of a folder lists. Raises the errors of `Combiner.combine`."""
     apart = ProcessApart(time_limit=None)
     report = Report(folder)
     claims = Claims(folder, report)
@@ -140,13 +141,16 @@ def combine_results(folder: OutputFolder, options: RunOptions) -> Failures:
 
 
 def check(formats: Sequence[str]) -> None:
-    """UsageError: nothing of `formats` can be combined."""
+    """Raises `UsageError` if none of `formats` can be combined."""
     if not {TEXT, PDF} & set(formats):
         raise UsageError("combining makes one text and one PDF: name text, pdf or both among the formats")
 
 
 def write_combined(parts: Sequence[_Part], target: Path, name: str, dpi: int, text: TextPolicy, language: str) -> None:
-    """One searchable PDF of files and the PAGE XML of their pages; for a process apart. Errors as of `write_parts`."""
+    """Writes one searchable PDF from files and the PAGE XML of their pages, in a separate process.
+
+    Raises the errors of `write_parts`.
+    """
     from pero_worker.formats.bookpdf import write_parts  # noqa: PLC0415 - a run that makes no PDF does not wait for it
 
     with target.open("wb") as stream:

@@ -1,4 +1,4 @@
-"""Files below one folder: no link leads out of it, and what was synced survives a power cut."""
+"""Files below one folder: no link leads out of it, and whatever was synced survives a power cut."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from pero_worker.jobs.wholesync import WholeSync
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
-"""What file systems say that cannot sync a folder, and need not."""
+"""Errors from file systems that cannot sync a folder and need not."""
 _WORTH_WHOLE = 32
-"""Files; for fewer it is not worth it to have the whole file system written."""
+"""Fewest files for which it is worth syncing the whole file system."""
 _SYNCS_AT_ONCE = 16
-"""A file system writes what is asked for at the same time in one go."""
+"""Most syncs at a time: a file system handles simultaneous requests in one go."""
 
 
 class ConfinedFolder:
     """A folder that is held open: whatever becomes of its name, what is done through it is done inside.
 
-    Paths are given as parts. OSError with ENOTDIR or ELOOP: one of them is a link, or no folder.
+    Paths are given as parts. Raises `OSError` with ENOTDIR or ELOOP if one of them is a link or not a folder.
     """
 
     def __init__(self, path: Path) -> None:
-        """Makes it if it is not there. `path` itself may be a link: the user named it."""
+        """Creates the folder if it does not exist. `path` itself may be a link: the user named it."""
         make_folders(path)
         self.path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -41,7 +41,7 @@ class ConfinedFolder:
 
     @contextmanager
     def opened(self, parts: Sequence[str], *, create: bool = False) -> Iterator[int]:
-        """The descriptor of the folder below; `create`: it is made if it is not there, and synced into its parent."""
+        """Yields the descriptor of the folder below; `create`: makes it if missing, and syncs it into its parent."""
         descriptor = os.dup(self._descriptor)
         try:
             for part in parts:
@@ -53,13 +53,13 @@ class ConfinedFolder:
             os.close(descriptor)
 
     def create(self, parts: Sequence[str]) -> IO[bytes]:
-        """A new file to write to. FileExistsError: something has that name."""
+        """Opens a new file for writing. Raises `FileExistsError` if the name is taken."""
         with self.opened(parts[:-1]) as folder:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             return os.fdopen(os.open(parts[-1], flags, 0o666, dir_fd=folder), "wb")
 
     def open_own(self, parts: Sequence[str], mode: str) -> IO[bytes]:
-        """A file to read and append to; it is made, for good, if it is not there, and never through a link."""
+        """Opens a file to read and append to, never through a link; a missing one is created, durably."""
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_APPEND if "a" in mode else 0)
         with self.opened(parts[:-1], create=True) as folder:
             try:
@@ -70,7 +70,7 @@ class ConfinedFolder:
         return _ordinary(descriptor, mode)
 
     def open_to_read(self, parts: Sequence[str]) -> IO[bytes]:
-        """An ordinary file."""
+        """Opens an ordinary file for reading."""
         if not parts or ".." in parts or "/" in parts:
             raise OSError(errno.EINVAL, "it is outside the folder")
         with self.opened(parts[:-1]) as folder:
@@ -78,7 +78,7 @@ class ConfinedFolder:
             return _ordinary(os.open(parts[-1], flags, dir_fd=folder), "rb")
 
     def locked(self, parts: Sequence[str]) -> IO[bytes] | None:
-        """A file that is locked for as long as it is open; None: somebody else has it."""
+        """Opens a file that is locked for as long as it is open; returns None if someone else holds it."""
         file = self.open_own(parts, "rb+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,17 +90,20 @@ class ConfinedFolder:
                 raise
             return None
         if not os.path.samestat(there, os.fstat(file.fileno())):
-            file.close()  # Removed by who had it, and made anew.
+            file.close()  # Its holder removed it, and it was created again.
             return None
         return file
 
     def move(self, source: Sequence[str], target: Sequence[str]) -> None:
-        """Gives a file or folder another name; a file that has it goes."""
+        """Renames a file or folder; a file that has the new name is replaced."""
         with self.opened(source[:-1]) as before, self.opened(target[:-1]) as after:
             os.rename(source[-1], target[-1], src_dir_fd=before, dst_dir_fd=after)
 
     def is_folder(self, parts: Sequence[str]) -> bool:
-        """Also when it is a link: nothing can be put in its place. OSError: a folder on the way cannot be used."""
+        """Whether a folder has this name, so that no file can be put in its place; a link to one does not count.
+
+        Raises `OSError` if a folder on the way cannot be used.
+        """
         with self.opened(parts[:-1]) as folder:
             try:
                 return stat.S_ISDIR(os.stat(parts[-1], dir_fd=folder, follow_symlinks=False).st_mode)
@@ -108,12 +111,12 @@ class ConfinedFolder:
                 return False
 
     def remove(self, parts: Sequence[str]) -> None:
-        """Removes a file, if it is there."""
+        """Removes a file if it exists."""
         with suppress(FileNotFoundError), self.opened(parts[:-1]) as folder:
             os.unlink(parts[-1], dir_fd=folder)
 
     def remove_tree(self, parts: Sequence[str]) -> None:
-        """Removes a folder with all that is in it, as far as that can be done; links are removed, not followed."""
+        """Removes a folder and as much of its contents as possible; links are removed, not followed."""
         with suppress(OSError), self.opened(parts) as folder:
             for name in os.listdir(folder):  # noqa: PTH208 - Path knows no descriptors
                 try:
@@ -128,18 +131,18 @@ class ConfinedFolder:
             os.rmdir(parts[-1], dir_fd=folder)
 
     def sync_all(self, files: Iterable[Sequence[str]], folders: Iterable[Sequence[str]]) -> None:
-        """Returns when the contents of `files`, and the names in `folders`, are on the disk."""
+        """Returns once the contents of `files` and the names in `folders` are on disk."""
         wanted = list(files)
         if len(wanted) < _WORTH_WHOLE or not self._whole.sync():
             self.sync_files(wanted)
             self.sync_folders(folders)
 
     def sync_files(self, files: Iterable[Sequence[str]]) -> None:
-        """Returns when the contents of `files` are on the disk."""
+        """Returns once the contents of `files` are on disk."""
         _at_once(self._sync_file, list(files))
 
     def sync_folders(self, folders: Iterable[Sequence[str]]) -> None:
-        """Returns when the names in `folders` are on the disk."""
+        """Returns once the names in `folders` are on disk."""
         _at_once(self._sync_folder, list(folders))
 
     def _sync_folder(self, parts: Sequence[str]) -> None:
@@ -164,7 +167,7 @@ def _at_once(sync: Callable[[Sequence[str]], None], wanted: Sequence[Sequence[st
 
 
 def make_folders(path: Path) -> None:
-    """Makes the folder and those above it, as far as they are not there; each survives a power cut."""
+    """Creates the folder and any missing ones above it; each survives a power cut."""
     missing = []
     while not path.is_dir():
         missing.append(path)
@@ -177,7 +180,7 @@ def make_folders(path: Path) -> None:
 
 
 def sync_folder_at(path: Path) -> None:
-    """As `sync_folder`."""
+    """Does the same as `sync_folder`, for a path."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sync_folder(descriptor)
@@ -186,7 +189,7 @@ def sync_folder_at(path: Path) -> None:
 
 
 def sync_folder(descriptor: int) -> None:
-    """Returns when the names in the open folder are on the disk."""
+    """Returns once the names in the open folder are on disk."""
     try:
         os.fsync(descriptor)
     except OSError as error:

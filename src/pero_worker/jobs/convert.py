@@ -1,4 +1,4 @@
-"""More formats out of the results that are there, without reading a page again."""
+"""Makes more formats from existing results, without reading a page again."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ def convert(
     *,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Summary:
-    """Writes the formats of `options` for every page that a run in `results` has done, and for their documents.
+    """Writes the formats in `options` for every page that a run in `results` has done, and for their documents.
 
-    What is there already stays as it is; files that are none of ours are left alone, and told of as failures.
-    NoInputError: there are no results. UsageError: a run is writing to the folder. OutputError: it cannot be written.
+    Existing results stay as they are; files that are not ours are left alone and reported as failures.
+    Raises `NoInputError` if there are no results, `UsageError` if a run is writing to the folder, and `OutputError` if
+    it cannot be written.
     """
     if not (results / REPORT_NAME).is_file():
         raise NoInputError(f"{results} holds no results: there is no {REPORT_NAME} of a run in it")
     begun = clock.monotonic()
     with closing(OutputFolder(results)) as folder:
         with opened_results(folder, options, clock) as written:
-            # What a PDF keeps of its text is asked of who reads it.
+            # How much of its text a PDF keeps is an option of the run that reads it.
             written.collector = replace(written.collector, text_changed=False)
             current = _Conversion(written, listener, should_stop)
             current.look_for_others()
@@ -68,7 +69,7 @@ class _Conversion:
         self.summary = Summary()
 
     def look_for_others(self) -> None:
-        """Files in the places of those of whole documents that are not ours: before the report tells of any."""
+        """Notes foreign files in the places of whole documents' files, before the report lists any of these."""
         kinds = self._collector.document_formats
         for document in documents_in(read_report(self._folder.root)) if kinds else ():
             for kind in kinds:
@@ -78,7 +79,7 @@ class _Conversion:
                     self._not_made(document.name, kind, in_the_way(taken))
 
     def convert_pages(self) -> None:
-        """Every page that lacks a file; in groups, as a run writes them."""
+        """Converts every page that lacks a file, in groups, as a run writes them."""
         expected, waiting = 0, 0
         for record in self._done():
             if self._should_stop():
@@ -97,7 +98,7 @@ class _Conversion:
         self._commit()
 
     def make_documents(self, dpi: int) -> None:
-        """The files of whole documents that are missing or older than a page."""
+        """Makes the files of whole documents that are missing or older than a page."""
         kinds = self._collector.document_formats
         if not kinds:
             return
@@ -140,7 +141,7 @@ class _Conversion:
             )
         self._listener.page_settled(made)
         if made.status is not PageStatus.DONE:
-            # The page is as done as before: the report keeps saying so.
+            # The page itself is still done, and the report keeps saying so.
             self.summary.count(made)
             return
         outputs = {kind: path for kind, path in made.outputs.items() if (task.document.name, kind) not in self._others}

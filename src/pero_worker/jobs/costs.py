@@ -9,7 +9,7 @@ _JOULES_PER_KWH = 3_600_000.0
 
 
 class Basis(StrEnum):
-    """How energy is known."""
+    """How an energy figure is known."""
 
     MEASURED = "measured"
     """Meters of the workers' machines counted all of it."""
@@ -17,37 +17,37 @@ class Basis(StrEnum):
     """Workers' seconds times the watts that an operator stated."""
     MIXED = "measured and modelled"
     UNKNOWN = "unknown"
-    """It was not measured, at least not for all pages, and nobody stated watts."""
+    """It was not measured, at least not for all pages, and no watts were stated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """What an operator states; None: nothing."""
+    """What an operator states; None where nothing is stated."""
 
     watts: float | None = None
-    """Drawn by a busy worker, with its part of the machine: the model where nothing was measured."""
+    """Watts drawn by a busy worker, including its share of the machine: the model where nothing was measured."""
     per_kwh: float | None = None
-    """Money for a kilowatt hour."""
+    """Price of a kilowatt hour."""
     per_worker_second: float | None = None
-    """Money for a second of a worker: machines, rooms, people."""
+    """Price of a worker's second: machines, rooms, people."""
     currency: str = ""
-    """What the money is called."""
+    """Name of the currency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """What some pages took."""
+    """What a number of pages used."""
 
     pages: int = 0
-    """Done and failed."""
+    """Pages, done and failed."""
     failed: int = 0
-    """Of the pages."""
+    """Pages that failed."""
     seconds: float = 0.0
-    """Of workers, failed attempts as well."""
+    """Workers' seconds, including failed attempts."""
     joules: float = 0.0
-    """What was measured."""
+    """Energy that was measured, in joules."""
     unmeasured_seconds: float = 0.0
-    """Of pages whose energy nobody measured."""
+    """Workers' seconds on pages whose energy was not measured."""
 
     def __add__(self, other: Use) -> Use:
         return Use(
@@ -61,18 +61,18 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expense:
-    """What it comes to; None: it is not known."""
+    """What the use costs; None where it is not known."""
 
     joules: float | None
-    """Energy."""
+    """Energy, in joules."""
     basis: Basis
-    """Of the joules; and of the money, if energy has a price."""
+    """How the joules are known, and the money too if energy has a price."""
     money: float | None
-    """In the currency of the prices."""
+    """Cost in the currency of the prices."""
 
 
 def use_of(seconds: float, joules: float | None, *, failed: bool = False) -> Use:
-    """Of one page; `joules` None: nobody measured it. What took no time took nothing."""
+    """Returns the use of one page; `joules` is None if it was not measured. A page that took no time used nothing."""
     return Use(
         pages=1,
         failed=int(failed),
@@ -83,7 +83,7 @@ def use_of(seconds: float, joules: float | None, *, failed: bool = False) -> Use
 
 
 def cost_of(use: Use, prices: Prices) -> Expense:
-    """Nothing is made up: what is not measured, modelled or priced is None."""
+    """Returns the cost of a use. Nothing is made up: what is not measured, modelled or priced is None."""
     joules, basis = _energy(use, prices.watts)
     return Expense(joules=joules, basis=basis, money=_money(use.seconds, joules, prices))
 
@@ -101,7 +101,7 @@ def _money(seconds: float, joules: float | None, prices: Prices) -> float | None
     parts = []
     if prices.per_kwh is not None:
         if joules is None:
-            return None  # Half the costs would look like all of them.
+            return None  # Half the cost would look like all of it.
         parts.append(joules / _JOULES_PER_KWH * prices.per_kwh)
     if prices.per_worker_second is not None:
         parts.append(seconds * prices.per_worker_second)

@@ -1,4 +1,4 @@
-"""Results of a run for other programs: a IIIF manifest with text, a zip for eScriptorium."""
+"""Exports the results of a run to other programs: a IIIF manifest with text, a zip for eScriptorium."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _FOLDER = "iiif"
 
 def write_iiif(results: Path, book: Book, base_url: str, picture_url: str) -> int:
     """Writes `iiif/manifest.json` (Presentation 3), `iiif/manifest-2.json` and annotations into `results`, the folder
-    that is found at `base_url`; pictures of this machine are at `picture_url`. How many pages have text.
+    served at `base_url`; pictures on this machine are served at `picture_url`. Returns how many pages have text.
 
-    NoInputError: the run did none of the book's pages. OutputError: it cannot be written.
+    Raises `NoInputError` if the run did none of the book's pages, and `OutputError` if it cannot be written.
     """
     base = base_url.rstrip("/")
     records = {record.page: record for record in read_report(results) if record.status is PageStatus.DONE}
@@ -61,7 +61,7 @@ def write_iiif(results: Path, book: Book, base_url: str, picture_url: str) -> in
 
 
 def _without_login(picture: Picture) -> Picture:
-    """As everybody may know it."""
+    """Returns the picture without logins in its addresses, fit to be published."""
     service = picture.service and replace(picture.service, id=without_login(picture.service.id))
     return replace(picture, url=without_login(picture.url), service=service)
 
@@ -96,9 +96,10 @@ def _write(folder: ConfinedFolder, parts: tuple[str, ...], value: Mapping[str, A
 
 
 def zip_for_escriptorium(results: Path, target: Path, clock: Clock, creator: str) -> int:
-    """PAGE XML of all pages that were read, flat, each called as its picture is; how many.
+    """Packs the PAGE XML of all pages that were read, without folders, each named after its picture; returns how many.
 
-    UsageError: `target` is there. NoInputError: nothing was read. OutputError: it cannot be written.
+    Raises `UsageError` if `target` exists, `NoInputError` if nothing was read, and `OutputError` if it cannot be
+    written.
     """
     if target.exists():
         raise UsageError(f"{target} is there already: remove it, or name another file")

@@ -1,4 +1,4 @@
-"""What a finished run left, document by document, as its report tells."""
+"""What a finished run left behind, document by document, according to its report."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _DIGITS = re.compile(r"([0-9]+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedDocument:
-    """A document of which an earlier run has settled pages."""
+    """A document with pages that an earlier run has settled."""
 
     name: str
     """Path of its results in the output folder, without a suffix."""
     records: Sequence[PageRecord]
-    """Of its pages, in their order."""
+    """Records of its pages, in page order."""
 
     @property
     def is_one_file(self) -> bool:
-        """Whether one file holds all of its pages, and not each page a file of its own, as in a book."""
+        """Whether one file holds all of its pages, rather than each page being a file of its own, as in a book."""
         first = self.records[0]
         alone = len(self.records) == 1 and first.page == self.name
         return alone or all(r.source == first.source and r.page != self.name for r in self.records)
 
     def opened(self) -> OpenedDocument:
-        """As if it had been opened to be read; a page that no report tells of has no results."""
+        """Returns the document as if it had been opened to be read; a page that is in no report has no results."""
         first = self.records[0]
         names = [record.page for record in self.records]
         if self.is_one_file and first.page != self.name:
@@ -50,24 +50,24 @@ class FinishedDocument:
 
     @property
     def done(self) -> Mapping[str, PageRecord]:
-        """The pages that are done, by their names."""
+        """The pages that are done, by name."""
         return {record.page: record for record in self.records if record.status is PageStatus.DONE}
 
 
 def master_path(folder: OutputFolder, record: PageRecord) -> Path | None:
-    """Where the PAGE XML of a page lies that other formats are made from; None: it is not there any more."""
+    """Returns the path of a page's PAGE XML, from which other formats are made; None if it is gone."""
     path = folder.path(record.page, MASTER.suffix, hidden=MASTER.name not in record.outputs)
     return path if folder.is_whole(folder.relative(path)) else None
 
 
 def task_of(record: PageRecord) -> PageTask:
-    """The page as it was planned, as far as results depend on it."""
+    """Returns the page as it was planned, in everything that results depend on."""
     own = SourceDocument(path=Path(record.source), name=document_of(record))
     return PageTask(name=record.page, document=own, index=record.page_index, fingerprint=record.fingerprint)
 
 
 def document_of(record: PageRecord) -> str:
-    """The name of the document that a page belongs to; of an older report, as far as the page's name tells."""
+    """Returns the name of the document that a page belongs to; in older reports, only the page's name tells it."""
     if record.document:
         return record.document
     numbered = _NUMBERED.fullmatch(record.page)
@@ -75,7 +75,7 @@ def document_of(record: PageRecord) -> str:
 
 
 def documents_in(records: Iterable[PageRecord]) -> Iterator[FinishedDocument]:
-    """Folder by folder, in the order of their names, numbers by their value."""
+    """Yields the documents folder by folder, sorted by name, with numbers compared by value."""
 
     def place(record: PageRecord) -> tuple[Any, ...]:
         name = document_of(record)
@@ -87,7 +87,7 @@ def documents_in(records: Iterable[PageRecord]) -> Iterator[FinishedDocument]:
 
 
 def folder_of(name: str) -> str:
-    """Of results so called, with slashes; '' is the output folder itself."""
+    """Returns the folder of the results with this name, with slashes; '' is the output folder itself."""
     parent = PurePosixPath(name).parent.as_posix()
     return "" if parent == "." else parent
 

@@ -1,4 +1,4 @@
-"""A job: files and folders on their way to results in an output folder. Commands, Python and servers start it here."""
+"""A job turns files and folders into results in an output folder. Commands, Python and servers start it here."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from pero_worker.ports import Clock
 
 
 class OpenWorkforce(Protocol):
-    """Who does the pages of a job: this machine (`local/workforce.py`) or a cluster (`cluster/pages/workforce.py`)."""
+    """Opens what does the pages of a job: this machine (`local/workforce.py`) or a cluster
+    (`cluster/pages/workforce.py`)."""
 
     def __call__(self, folder: OutputFolder, listener: RunListener) -> AbstractContextManager[Workforce]:
-        """For the job whose results go to `folder`."""
+        """Opens the workforce for the job whose results are written to `folder`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,34 +39,34 @@ class JobRequest:
     paths: Sequence[str]
     """Files, folders (searched through) and patterns."""
     output: Path
-    """Folder for the results; an earlier run of the same job is gone on with."""
+    """Folder for the results; an earlier run of the same job is resumed."""
     options: RunOptions
-    """What is made of them."""
+    """What is made of the documents."""
     workforce: OpenWorkforce
-    """Who does it."""
+    """Opens the workforce that does it."""
     books: BookSettings | None = None
-    """How lists of pictures are read, of files and addresses; None: they are not, and nothing is fetched."""
+    """How lists of pictures, in files and at addresses, are read; None if they are not, and nothing is fetched."""
 
 
 class JobState(StrEnum):
-    """Whether a job goes on, and how it ended."""
+    """Whether a job is running, and how it ended."""
 
     RUNNING = "running"
     DONE = "done"
     """Every page is settled; some may have failed."""
     CANCELLED = "cancelled"
     FAILED = "failed"
-    """It could not go on: `Job.wait` raises the reason."""
+    """It could not continue: `Job.wait` raises the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """How far a job is."""
+    """How far a job has got."""
 
     state: JobState = JobState.RUNNING
-    """Whether it goes on."""
+    """Whether it is running, and how it ended."""
     expected: int = 0
-    """Pages to do, as far as documents are opened; one that is not counts as a page."""
+    """Pages to do in the documents opened so far; an unopened one counts as one page."""
     finished_before: int = 0
     """Pages that an earlier run of the job had done."""
     done: int = 0
@@ -77,7 +78,7 @@ class JobStatus:
     nothing_to_read: int = 0
     """Pages of books that have no picture."""
     workers: int = 0
-    """Who work on it; 0: not known."""
+    """Number of workers on the job; 0 if not known."""
     notices: tuple[str, ...] = ()
     """What its owner should know."""
 
@@ -89,8 +90,8 @@ def run_job(
     *,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Summary:
-    """From paths to results. NoInputError: there is nothing to read; UsageError: another run writes to the folder;
-    other errors as `run`."""
+    """Runs a job from its paths to its results. Raises `NoInputError` if there is nothing to read, `UsageError` if
+    another run is writing to the folder, and the errors of `run`."""
     with opened_books(request.books, clock) as books:
         found = discover(request.paths, exclude=request.output, open_book=books.open, results_of=results_of)
         for warning in found.documents.warnings(MAX_WARNINGS):
@@ -120,10 +121,10 @@ def run_job(
 
 
 class Job:
-    """A job that runs in a thread of its own."""
+    """A job that runs in its own thread."""
 
     def __init__(self, request: JobRequest, on_page: Callable[[PageRecord], object] | None = None) -> None:
-        """Begins at once. `on_page` is called for every page that is settled, from the job's thread."""
+        """Starts at once. `on_page` is called for every page that is settled, from the job's thread."""
         self.output = request.output
         self._follower = _Follower(on_page)
         self._cancelled = threading.Event()
@@ -133,22 +134,23 @@ class Job:
         self._thread.start()
 
     def status(self) -> JobStatus:
-        """How far it is now."""
+        """Returns how far the job has got."""
         return self._follower.status
 
     def results(self) -> Iterator[PageRecord]:
-        """The records of the pages that are settled by now, those of earlier runs of the job included.
+        """Yields the records of the pages settled so far, including those of earlier runs of the job.
 
-        OutputError: there is no report yet.
+        Raises `OutputError` if there is no report yet.
         """
         return read_report(self.output)
 
     def cancel(self) -> None:
-        """Asks it to end; the same job can be gone on with later. `wait` tells when it has ended."""
+        """Asks the job to end; the same job can be resumed later. `wait` returns once it has ended."""
         self._cancelled.set()
 
     def wait(self, timeout: float | None = None) -> Summary:
-        """What it came to. TimeoutError: it goes on after `timeout` seconds. Any error of `run_job`."""
+        """Waits for the job and returns its summary. Raises `TimeoutError` if it is still running after `timeout`
+        seconds, and any error of `run_job`."""
         self._thread.join(timeout)
         if self._thread.is_alive():
             raise TimeoutError(f"the job goes on after {timeout} s")
@@ -167,7 +169,7 @@ class Job:
 
 
 class _Follower(NullListener):
-    """Keeps the status of a job as it is told of it."""
+    """Keeps the status of a job up to date from what the run reports."""
 
     def __init__(self, on_page: Callable[[PageRecord], object] | None) -> None:
         self._on_page = on_page

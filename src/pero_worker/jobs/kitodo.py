@@ -1,4 +1,4 @@
-"""A process of Kitodo.Production: pictures of its folder in, results by the same base names out."""
+"""A process in Kitodo.Production: pictures from its folder in, results with the same base names out."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pero_worker.jobs.mets import replace_file
 from pero_worker.jobs.records import PageStatus, read_report
 
 ENDINGS = {"alto": ".xml", "alto2": ".xml", "page": ".xml", "text": ".txt", "hocr": ".html", "pdf": ".pdf"}
-"""Of results, by their format, as Kitodo's folders are set up."""
+"""File name endings of results, by format, as Kitodo's folders are set up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultFolder:
-    """Where one kind of result goes."""
+    """Where results of one format are placed."""
 
     format: str
     """One of `ENDINGS`."""
     folder: str
-    """Below the process's folder."""
+    """Path of the folder, below the process's folder."""
 
 
 def check_folder(name: str) -> tuple[str, ...]:
-    """Its parts. UsageError: it leads out of the process's folder."""
+    """Returns the parts of the folder's path. Raises `UsageError` if it leads out of the process's folder."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise UsageError(f"the folder {name!r} must lie below that of the process: no '/' before it, and no '..'")
@@ -35,7 +35,8 @@ def check_folder(name: str) -> tuple[str, ...]:
 
 
 def pictures_of(process: Path, folder: str) -> list[str]:
-    """The pictures that lie in the folder itself. NoInputError: there are none. UsageError: two have one base name."""
+    """Returns the pictures in the folder itself. Raises `NoInputError` if there are none, and `UsageError` if two share
+    a base name."""
     images = process.joinpath(*check_folder(folder))
     if not images.is_dir():
         hint = "; was a variable not replaced?" if "(" in str(images) or "{" in str(images) else ""
@@ -54,8 +55,10 @@ def pictures_of(process: Path, folder: str) -> list[str]:
 
 
 def place_results(results: Path, process: Path, folders: Mapping[str, ResultFolder]) -> int:
-    """Copies the results of the run in `results` to their folders, each whole or not at all; how many pages.
-    OutputError: they cannot be written."""
+    """Copies the results of the run in `results` to their folders, each whole or not at all; returns how many pages.
+
+    Raises `OutputError` if they cannot be written.
+    """
     pages = 0
     try:
         target = ConfinedFolder(process)

@@ -1,4 +1,4 @@
-"""What a run tells: while it goes on, to a listener, and at its end, as a summary."""
+"""What a run reports: to a listener while it is running, and as a summary at its end."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ MAX_FAILURES_KEPT = 20
 
 
 class RunListener(Protocol):
-    """Is told what happens; prints it, or not."""
+    """Is notified of what happens; may print it or not."""
 
     def notice(self, text: str) -> None:
-        """Something that the user should know; the run goes on."""
+        """Called for something that the user should know; the run goes on."""
 
     def started(self, workers: int) -> None:
-        """0: not known."""
+        """Called when the workers are started; `workers` is 0 if their number is not known."""
 
     def expects(self, pages: int, finished_before: int) -> None:
-        """As far as documents are opened; one that is not counts as a page to do."""
+        """Called with the pages to do in the documents opened so far; an unopened one counts as one page."""
 
     def page_settled(self, record: PageRecord) -> None: ...
 
@@ -32,7 +32,7 @@ class RunListener(Protocol):
 
 
 class NullListener:
-    """Listens and says nothing; a base for those who want to know of some things only."""
+    """Ignores everything; a base for listeners that need only some of the events."""
 
     def notice(self, text: str) -> None: ...
 
@@ -49,7 +49,7 @@ class NullListener:
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """What a run came to."""
+    """The outcome of a run."""
 
     done: int = 0
     """Pages that were done."""
@@ -58,22 +58,22 @@ class Summary:
     failed: int = 0
     """Pages that failed."""
     failures: list[PageRecord] = field(default_factory=list)
-    """The first 20 of these."""
+    """Records of the first 20 pages that failed."""
     cancelled: int = 0
     """Pages that were not read because their job was cancelled in the cluster."""
     documents_failed: list[tuple[str, str, str]] = field(default_factory=list)
     """Files of whole documents that could not be made: document, format, reason."""
     discovery: Discovery | None = None
-    """What was found, and what was passed over."""
+    """What was found, and what was skipped."""
     nothing_to_read: int = 0
     """Pages of books that have no picture."""
     seconds: float = 0.0
-    """How long it took."""
+    """How long the run took, in seconds."""
     interrupted: bool = False
-    """It was ended before all pages were settled."""
+    """Whether the run was ended before all pages were settled."""
 
     def count(self, record: PageRecord) -> None:
-        """Adds a page that is settled."""
+        """Counts a page that is settled."""
         match record.status:
             case PageStatus.DONE:
                 self.done += 1

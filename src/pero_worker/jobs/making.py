@@ -1,4 +1,4 @@
-"""Files of whole documents are made one after another, beside the pages that are still on their way."""
+"""Makes files of whole documents one after another, while other pages are still on their way."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pero_worker.jobs.collect import Collector
 from pero_worker.jobs.plan import OpenedDocument
 
 _MAX_WAITING = 100
-"""Documents; pages are held up by more."""
+"""Most files that may wait; more of them hold up the pages."""
 
 
 class DocumentMaking:
-    """The files that are to be made, oldest first; its length is how many are not yet taken."""
+    """The files to be made, oldest first; its length is the number not yet taken."""
 
     def __init__(self, collector: Collector, dpi: int) -> None:
-        """`dpi`: of images that do not tell theirs."""
+        """`dpi`: resolution of images that do not state their own."""
         self._collector = collector
         self._dpi = dpi
         self._thread = ThreadPoolExecutor(1, "documents")
@@ -35,16 +35,16 @@ class DocumentMaking:
 
     @property
     def is_full(self) -> bool:
-        """Whether so many wait that pages should wait, too."""
+        """Whether so many are waiting that pages should wait too."""
         return len(self._waiting) > _MAX_WAITING
 
     def begin(self, planned: OpenedDocument, wanted: DocumentFormat, failed: Set[str]) -> None:
-        """`failed`: the names of the pages that the file has to do without."""
+        """Queues a file to be made; `failed`: names of the pages that it has to do without."""
         future = self._thread.submit(self._collector.make_document, planned, wanted, failed, self._dpi)
         self._waiting.append((planned.document.name, wanted.name, future))
 
     def take(self) -> tuple[str, str, str] | None:
-        """Waits for the oldest file; document, format and reason if it could not be made."""
+        """Waits for the oldest file; returns document, format and reason if it could not be made."""
         name, wanted, future = self._waiting.popleft()
         try:
             future.result()
@@ -53,9 +53,9 @@ class DocumentMaking:
         return None
 
     def abandon(self, *, wait: bool) -> None:
-        """What is not yet begun is left to the next run; `wait`: for the one in hand."""
+        """Leaves what has not been started to the next run; `wait`: waits for the file in hand."""
         self._thread.shutdown(wait=wait, cancel_futures=True)
 
     def close(self) -> None:
-        """After the last one is taken."""
+        """Ends the thread; to be called after the last file is taken."""
         self._thread.shutdown()

@@ -1,4 +1,4 @@
-"""Results of a run into the METS that its pages came from, and a workspace into an OCRD-ZIP."""
+"""Enters results of a run into the METS that its pages came from, and packs a workspace into an OCRD-ZIP."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ PAGE_MIME = "application/vnd.prima.page+xml"
 ALTO_MIME = "application/alto+xml"
 _STATE = ".pero-worker"
 _PROFILE = "https://ocr-d.github.io/bagit-profile.json"
-"""What OCR-D/core asks for; the specification has another address, which core refuses."""
+"""The address that OCR-D/core requires; the specification has another one, which core refuses."""
 _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetsOutput:
-    """How results are entered."""
+    """How results are entered into a METS."""
 
     group: str = "OCR-D-OCR-PERO"
-    """Of PAGE XML; '': none is written."""
+    """File group of the PAGE XML; '' if none is written."""
     alto_group: str = "OCR-D-OCR-PERO-ALTO"
-    """Of ALTO; '': none is written."""
+    """File group of the ALTO; '' if none is written."""
     url_prefix: str = ""
-    """Before paths, which become addresses."""
+    """Prefix for paths, which makes addresses of them."""
     overwrite: bool = False
-    """Replaces groups of these names."""
+    """Whether existing groups of these names are replaced."""
     pictures: MetsOptions = field(default_factory=MetsOptions)
-    """As the run read the METS."""
+    """How the run read the METS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +58,10 @@ class _Result:
 
 
 def enter_results(results: Path, mets: Path, output: MetsOutput, clock: Clock, creator: str) -> int:
-    """Writes PAGE and ALTO of the run in `results` beside `mets`, and enters them; how many pages there are.
+    """Writes PAGE and ALTO of the run in `results` next to `mets`, and enters them; returns the number of pages.
 
-    NoInputError: the METS cannot be read, or the run did none of its pages. UsageError: a group is there already.
-    OutputError: it cannot be written; the METS is then as it was.
+    Raises `NoInputError` if the METS cannot be read or the run did none of its pages, `UsageError` if a group exists
+    already, and `OutputError` if it cannot be written; the METS is then as it was.
     """
     groups = [check_group(name) for name in (output.group, output.alto_group) if name]
     if not groups:
@@ -107,7 +107,7 @@ def _results(results: Path, mets: Path, data: bytes, output: MetsOutput) -> Iter
 
 
 def master_of(results: Path, record: PageRecord) -> Page:
-    """The page as the run left it. NoInputError: it kept no PAGE XML, or that cannot be read."""
+    """Returns the page as the run left it. Raises `NoInputError` if it kept no PAGE XML or that cannot be read."""
     named = record.outputs.get("page")
     name = f"{record.page}.page.xml"
     for path in ([results / named] if named else []) + [results / name, results / _STATE / "pages" / name]:
@@ -164,7 +164,7 @@ def _parameters(found: Sequence[_Result]) -> dict[str, str]:
 
 
 def _write(mets: Path, files: dict[str, bytes], changed: bytes) -> None:
-    """Files first, the METS last; each whole or not at all."""
+    """Writes the files first and the METS last, each whole or not at all."""
     try:
         folder = ConfinedFolder(mets.parent)
         try:
@@ -178,7 +178,7 @@ def _write(mets: Path, files: dict[str, bytes], changed: bytes) -> None:
 
 
 def replace_file(folder: ConfinedFolder, parts: tuple[str, ...], content: bytes) -> None:
-    """Whole or not at all, and on the disk. OSError: it cannot be written, or a link is on the way."""
+    """Writes a file whole or not at all, and syncs it. Raises `OSError` if that fails or a link is on the way."""
     draft = (*parts[:-1], f".{parts[-1]}.part")
     with folder.opened(parts[:-1], create=True):
         folder.remove(draft)
@@ -193,9 +193,10 @@ def replace_file(folder: ConfinedFolder, parts: tuple[str, ...], content: bytes)
 
 
 def zip_workspace(mets: Path, target: Path, identifier: str, clock: Clock) -> int:
-    """The METS and all files of this machine that it names as an OCRD-ZIP (BagIt); how many files there are.
+    """Packs the METS and all files on this machine that it names into an OCRD-ZIP (BagIt); returns how many files.
 
-    NoInputError: the METS cannot be read. UsageError: a path leads out of its folder. OutputError: the disk is full.
+    Raises `NoInputError` if the METS cannot be read, `UsageError` if a path leads out of its folder, and `OutputError`
+    if the disk is full.
     """
     if target.exists():
         raise UsageError(f"{target} is there already: remove it, or name another file")

@@ -1,4 +1,4 @@
-"""What an earlier run was told, where its results depend on it and its report does not say so."""
+"""Notes the options of a run that its results depend on and its report does not record, for the next run."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ LANGUAGE = "language"
 
 
 def noted(folder: OutputFolder, name: str, default: str) -> str:
-    """What the last run noted under this name."""
+    """Returns what the last run noted under this name, or else `default`."""
     path = folder.root / STATE / name
     return path.read_text("utf-8", "replace") if path.is_file() else default
 
 
 def language_of(folder: OutputFolder, wanted: str) -> str:
-    """The language that is `wanted`, else that of the last run."""
+    """Returns the language that is `wanted`, or else that of the last run."""
     return wanted or noted(folder, LANGUAGE, "")
 
 
 def note(folder: OutputFolder, name: str, value: str, default: str) -> None:
-    """For the next run. OutputError: it cannot be written."""
+    """Notes a value for the next run. Raises `OutputError` if it cannot be written."""
     if noted(folder, name, default) != value:
         folder.write_with(folder.root / STATE / name, lambda stream: stream.write(value.encode()))

@@ -1,4 +1,4 @@
-"""What is wanted of a run, and what makes results of it."""
+"""What is wanted of a run, and the collector that makes its results."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class RunOptions:
     """What is made of the documents."""
 
     formats: tuple[str, ...]
-    """Names of the results' formats."""
+    """Names of the result formats."""
     dpi: int = 300
-    """Resolution at which PDF pages are read that are not scans, and of images that do not tell theirs."""
+    """Resolution at which PDF pages that are not scans are read, and of images that do not state their own."""
     text: TextPolicy = TextPolicy.REDO
-    """What becomes of text that PDFs have, in their searchable PDFs."""
+    """What becomes of text that PDFs already have, in the searchable PDFs made from them."""
     language: str = ""
-    """Of the text, as BCP 47 writes it ('de', 'cs-CZ'), for PDF and TEI; '': not known."""
+    """Language of the text, as a BCP 47 tag ('de', 'cs-CZ'), for PDF and TEI; '' if not known."""
     blank_text: str = ""
     """What text files of pages without text hold: some programs refuse to import empty files."""
     text_lines: TextLines = TextLines.KEEP
     """What becomes of line ends in text files."""
     combine: bool = False
-    """Whether text and PDF of several pages and documents are made, too: see `combine.py`."""
+    """Whether text and PDF files of several pages and documents are made as well: see `combine.py`."""
     max_pages: int = DEFAULT_MAX_PAGES
-    """Longer documents are refused."""
+    """Most pages that a document may have; longer ones are refused."""
 
 
 def collector_for(
@@ -45,7 +45,8 @@ def collector_for(
     apart: ProcessApart,
     bring: Bring = lambda task: task,
 ) -> Collector:
-    """Makes what `options` want, knowing what an earlier run in `folder` was told; documents are made in `apart`."""
+    """Returns a collector for `options` that knows the options of an earlier run in `folder`; it makes whole documents
+    in `apart`."""
     return Collector(
         folder=folder,
         formats=options.formats,
@@ -64,7 +65,7 @@ def collector_for(
 
 
 def note_options(collector: Collector) -> None:
-    """For the next run: what all files in the folder are made with now."""
+    """Notes for the next run the options that all files in the folder are now made with."""
     note(collector.folder, TEXT_POLICY, collector.text, TextPolicy.REDO)
     note(collector.folder, TEXT_LINES, collector.text_lines, TextLines.KEEP)
     note(collector.folder, LANGUAGE, collector.language, "")

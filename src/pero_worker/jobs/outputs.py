@@ -1,4 +1,4 @@
-"""The folder the user named: every file in it appears whole or not at all, and nothing is written outside."""
+"""The folder that the user named: every file in it appears whole or not at all, and nothing is written outside it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAME_PROBLEMS = {
     errno.EINVAL: "the file system does not take this name",
     errno.EILSEQ: "the file system does not take this name",
 }
-"""These are the fault of one result's name: the others can be written."""
+"""Errors that are due to the name of one result: the others can be written."""
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -43,11 +43,12 @@ class OutputFolder:
     """Paths and atomic writes below `root`; one run at a time owns it.
 
     `.pero-worker/` inside holds what is not a result: unfinished files, the log of the worker processes,
-    and PAGE XML when it is not among the formats asked for (it is what other formats are made from).
+    and PAGE XML when it is not among the formats asked for (other formats are made from it).
     """
 
     def __init__(self, root: Path) -> None:
-        """UsageError: another run owns it, and is not disturbed. OutputError: it cannot be written to."""
+        """Raises `UsageError` if another run owns the folder (it is not disturbed), and `OutputError` if the folder
+        cannot be written to."""
         self.root = root
         self._state = root / _STATE
         self._counter = 0
@@ -81,7 +82,7 @@ class OutputFolder:
 
     @property
     def job_id(self) -> str:
-        """The name of this folder's job in a cluster, the same from run to run."""
+        """The name of this folder's job in a cluster, which stays the same from run to run."""
         target = self._state / "job"
         try:
             with self._here.open_own((_STATE, "job"), "rb+") as file:
@@ -96,7 +97,7 @@ class OutputFolder:
 
     @property
     def index(self) -> Path:
-        """Of the report, while a run lasts."""
+        """Path of the report's index, which exists while a run lasts."""
         return self._state / "report.sqlite"
 
     @property
@@ -104,15 +105,15 @@ class OutputFolder:
         return self.root / REPORT_NAME
 
     def open_report(self) -> IO[bytes]:
-        """To read, and to append to. OSError."""
+        """Opens the report to read and append to. Raises `OSError` if that fails."""
         return self._here.open_own((REPORT_NAME,), "ab+")
 
     def open_note(self, name: str) -> IO[bytes]:
-        """A file of ours that is no result, to append to. OSError."""
+        """Opens a file of ours that is not a result, to append to. Raises `OSError` if that fails."""
         return self._here.open_own((_STATE, name), "ab+")
 
     def is_whole(self, relative: str, *, empty: bool = False) -> bool:
-        """Whether a file is there, not torn (a power cut leaves zeros at the end), and not empty unless it may be."""
+        """Whether a file exists, is not torn (a power cut leaves zeros at the end), and is not empty unless `empty`."""
         try:
             with self._here.open_to_read(PurePosixPath(relative).parts) as file:
                 size = file.seek(0, os.SEEK_END)
@@ -122,7 +123,7 @@ class OutputFolder:
             return False
 
     def path(self, name: str, suffix: str, *, hidden: bool = False) -> Path:
-        """Where the result `name` + `suffix` lies; `name` is a relative posix path without extension."""
+        """Returns the path of the result `name` + `suffix`; `name` is a relative POSIX path without an extension."""
         parts = PurePosixPath(name).parts
         if not parts or parts[0] == "/" or ".." in parts:
             raise OutputError(f"refusing to write {name!r}: it points outside the output folder")
@@ -130,7 +131,7 @@ class OutputFolder:
         return base.joinpath(*parts[:-1], parts[-1] + suffix)
 
     def fits(self, target: Path) -> bool:
-        """Whether `target` can be written, as far as its name and its folder go."""
+        """Whether the name and the folder of `target` allow it to be written."""
         try:
             self._place(self._parts(target))
         except (OSError, ResultPathError):
@@ -138,7 +139,10 @@ class OutputFolder:
         return os.access(target.parent, os.W_OK | os.X_OK)
 
     def write(self, target: Path, content: bytes) -> None:
-        """`content` is in place, and survives a power cut, after the next `commit`. Errors as of `write_with`."""
+        """Writes `content`; after the next `commit` it is in place and survives a power cut.
+
+        Raises the errors of `write_with`.
+        """
         parts = self._parts(target)
         draft = self._fill(target, parts, lambda stream: stream.write(content))
         with self._guard:
@@ -147,8 +151,8 @@ class OutputFolder:
             self._here.remove(replaced)
 
     def write_with(self, target: Path, fill: Callable[[IO[bytes]], object]) -> None:
-        """Creates `target` with what `fill` writes, at once. ResultPathError: there is no place for it; OutputError:
-        the disk is full, or nothing can be written at all."""
+        """Creates `target` with what `fill` writes, at once. Raises `ResultPathError` if there is no place for it, and
+        `OutputError` if the disk is full or nothing can be written at all."""
         parts = self._parts(target)
         draft = self._fill(target, parts, fill)
         try:
@@ -161,8 +165,8 @@ class OutputFolder:
             self._discard(draft)
 
     def commit(self) -> None:
-        """Puts in place what was written, for good. OutputError: as `write_with`; then nothing of it is in place, or
-        some of it."""
+        """Puts what was written in place, durably. Raises `OutputError` as `write_with` does; then none of it is in
+        place, or some of it."""
         with self._guard:
             drafts, self._drafts = self._drafts, {}
         target: tuple[str, ...] = ()
@@ -180,7 +184,7 @@ class OutputFolder:
         return path.relative_to(self.root).as_posix()
 
     def close(self) -> None:
-        """What was written and not committed goes."""
+        """Closes the folder; what was written and not committed is discarded."""
         self._here.remove_tree(_UNFINISHED)
         self._release()
 
@@ -201,7 +205,7 @@ class OutputFolder:
         return target.relative_to(self.root).parts
 
     def _fill(self, target: Path, parts: tuple[str, ...], fill: Callable[[IO[bytes]], object]) -> tuple[str, ...]:
-        """The draft of `target`, written."""
+        """Writes the draft of `target` and returns its parts."""
         with self._guard:
             self._counter += 1
             draft = (*_UNFINISHED, f"{os.getpid()}-{self._counter}")
@@ -219,7 +223,7 @@ class OutputFolder:
         return draft
 
     def _place(self, parts: tuple[str, ...]) -> None:
-        """Makes the folders on the way to a result."""
+        """Creates the folders on the way to a result."""
         with self._guard:
             taken = [parts[:end] for end in range(1, len(parts)) if parts[:end] in self._drafts]
         if taken:
@@ -241,12 +245,12 @@ class OutputFolder:
 
 
 def is_name_problem(error: OSError) -> bool:
-    """Whether it is the fault of one name: others can be written."""
+    """Whether the error is due to one name: others can be written."""
     return error.errno in _NAME_PROBLEMS
 
 
 def _filled(stream: IO[bytes], fill: Callable[[IO[bytes]], object]) -> None:
-    """OSError: `stream` takes no more. PageError: what is to be read for it cannot be."""
+    """Fills the stream. Raises `OSError` if it takes no more, and `PageError` if what goes into it cannot be read."""
     try:
         fill(stream)
     except OSError as error:

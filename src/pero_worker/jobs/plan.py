@@ -1,4 +1,4 @@
-"""Which pages there are, and which of them an earlier run has done already."""
+"""Which pages there are, and which of them an earlier run has already done."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from pero_worker.jobs.apart import ProcessApart
 from pero_worker.jobs.records import Fingerprint
 
 _TURNS = 4
-"""Documents whose pages alternate."""
+"""Number of documents whose pages alternate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageOrigin:
-    """Where a page is from, as its results tell."""
+    """Where a page comes from, as its results say."""
 
     name: str
     """Path of the page's results in the output folder, without a suffix."""
     document: str
-    """The same of the document it belongs to."""
+    """The same path for the document that the page belongs to."""
     image_name: str
-    """File name that results call the image by."""
+    """File name that results use for the image."""
     source: str
     """The file that holds the page."""
     index: int
@@ -38,11 +38,11 @@ class PageOrigin:
     fingerprint: Fingerprint
     """What the results depend on."""
     source_id: str = ""
-    """Of the IIIF canvas or the METS division that the page is."""
+    """ID of the IIIF canvas or the METS division that the page is."""
     label: str = ""
     """What the page is called there."""
     note: str = ""
-    """What was decided about it."""
+    """What was decided about the page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +58,15 @@ class PageTask:
     fingerprint: Fingerprint
     """What the results depend on."""
     listed: BookPage | None = None
-    """As a book lists it."""
+    """The page as a book lists it; None if no book does."""
     file: Path | None = None
-    """A file of its own, when a book lists it; None: it is to be fetched."""
+    """The page's own file, if a book lists the page; None if it has yet to be fetched."""
     layout: Path | None = None
-    """A file with its lines that was fetched; None: there is none, or it was not asked for."""
+    """A fetched file with its lines; None if there is none or it was not asked for."""
 
     @property
     def path(self) -> Path:
-        """The file that holds it on this machine."""
+        """The file on this machine that holds the page."""
         return self.file or self.document.path
 
     @property
@@ -76,7 +76,7 @@ class PageTask:
 
     @property
     def picture(self) -> Picture | None:
-        """Where its picture is, when a book lists it."""
+        """Where its picture is, if a book lists the page."""
         return self.listed.picture if self.listed else None
 
     @property
@@ -86,12 +86,12 @@ class PageTask:
 
     @property
     def is_layout_remote(self) -> bool:
-        """Whether its lines have to be fetched, for those who want them."""
+        """Whether its lines have to be fetched, if they are wanted."""
         return self.layout is None and self.listed is not None and bool(self.listed.layout_url)
 
     @property
     def problem(self) -> str:
-        """Why it cannot be done, as far as its book tells."""
+        """Why it cannot be done, according to its book; '' if the book names no problem."""
         return self.listed.problem if self.listed else ""
 
     @property
@@ -120,12 +120,12 @@ class PageTask:
 
     @property
     def is_whole_file(self) -> bool:
-        """Whether a file is this one page."""
+        """Whether the page is a whole file."""
         return self.listed is not None or self.name == self.document.name
 
     @property
     def image_name(self) -> str:
-        """The file name that results call the image by; pages of one file are told apart by number."""
+        """The file name that results use for the image; pages of one file are told apart by number."""
         if self.listed is not None and (self.picture is None or self.picture.file is None):
             return f"{self.listed.name}.jpg"
         safe = self.path.name.encode("utf-8", "replace").decode()
@@ -140,11 +140,11 @@ class OpenedDocument:
     """A document and its pages."""
 
     document: SourceDocument
-    """The file."""
+    """The document."""
     pages: tuple[PageTask, ...]
-    """In their order; one to report on when the document cannot be opened."""
+    """Its pages in order; a single one to report on if the document cannot be opened."""
     error: str = ""
-    """Why it cannot be opened."""
+    """Why the document cannot be opened; '' if it can."""
 
 
 def open_documents(
@@ -156,7 +156,7 @@ def open_documents(
     apart: ProcessApart,
     max_pages: int = DEFAULT_MAX_PAGES,
 ) -> Iterator[OpenedDocument]:
-    """Opens one document after the other, far enough to count its pages; in `apart` what a bad file may crash."""
+    """Opens one document after another, far enough to count its pages; in `apart` if a bad file may cause a crash."""
     for document in documents:
         if document.book is not None:
             yield _open_book(document, pipeline, version, dpi)
@@ -182,7 +182,7 @@ def open_documents(
 
 
 def in_turns(queues: Iterable[Iterable[PageTask]]) -> Iterator[PageTask]:
-    """One page of each in turn, of a few at a time: a document of many pages does not hold up those behind it."""
+    """Yields one page of each in turn, from a few at a time: a long document does not hold up those behind it."""
     waiting = iter(queues)
     begun: deque[deque[PageTask]] = deque()
     while True:
@@ -224,7 +224,8 @@ def _open_book(document: SourceDocument, pipeline: str, version: str, dpi: int) 
 
 
 def _fingerprint(picture: Picture | None, nothing: Fingerprint) -> Fingerprint:
-    """Of a file as of others; of an address by the address itself: to ask for each would take an hour."""
+    """Returns the fingerprint of a picture: of a file as for any other, of an address from the address alone, because
+    asking for each would take an hour."""
     if picture is None:
         return nothing
     if picture.file is None:

@@ -20,25 +20,25 @@ class PageStatus(StrEnum):
     DONE = "done"
     FAILED = "failed"
     SKIPPED = "skipped"
-    """There is nothing on it to read, as on a canvas with a film."""
+    """There is nothing to read on it, as on a canvas with a film."""
     CANCELLED = "cancelled"
     """It was not read: its job was cancelled in the cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """What a result depends on; when one of it changes, the page is done again."""
+    """What a result depends on; when any of it changes, the page is done again."""
 
     size: int
-    """Of the file that holds the page, in bytes."""
+    """Size of the file that holds the page, in bytes."""
     modified_ns: int
-    """When that file was changed, in nanoseconds since 1970."""
+    """When that file was last modified, in nanoseconds since 1970."""
     pipeline: str
-    """Name of what was done to the page."""
+    """Name of the pipeline that did the page."""
     version: str
-    """Of the pipeline."""
+    """Version of the pipeline."""
     dpi: int
-    """Resolution at which PDF pages are read that are not scans."""
+    """Resolution at which PDF pages that are not scans are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class PageRecord:
     page_index: int
     """Its place in the file, from 0."""
     status: PageStatus
-    """Whether it is done."""
+    """What became of the page."""
     fingerprint: Fingerprint
     """What the result depends on."""
     finished: str
@@ -60,57 +60,57 @@ class PageRecord:
     attempts: int = 1
     """How often it was tried."""
     engine: str = ""
-    """Name and version of the engine that came last."""
+    """Name and version of the last engine that did the page."""
     worker: str = ""
-    """Who did it."""
+    """The worker that did the page."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Phases, and 'total', to the seconds that they took."""
+    """Phases, and 'total', mapped to the seconds that they took."""
     worker_seconds: float = 0.0
-    """Of workers, over all stages and attempts; 0: not said."""
+    """Workers' seconds over all stages and attempts; 0 if not stated."""
     energy_joules: float | None = None
-    """What meters of the workers' machines counted for the page; None: nobody measured it."""
+    """Joules that meters on the workers' machines counted for the page; None if it was not measured."""
     lines: int = 0
     """How many lines were found."""
     confidence_mean: float | None = None
-    """Over the lines, 0..1."""
+    """Mean confidence of the lines, 0..1."""
     confidence_worst: float | None = None
-    """Of the worst line, 0..1."""
+    """Confidence of the worst line, 0..1."""
     orientation: float = 0.0
     """Degrees, clockwise, by which the page was turned to be read."""
     outputs: Mapping[str, str] = field(default_factory=dict)
-    """Formats to paths, relative to the output folder."""
+    """Formats mapped to paths relative to the output folder."""
     error_class: str = ""
     """What kind of failure it was: see `errors.py`."""
     error: str = ""
     """Why it failed, in a sentence."""
     page_id: str = ""
-    """What it was called on its way."""
+    """ID of the page while it was being processed."""
     request_id: str = ""
-    """Of the message that brought it."""
+    """ID of the message that brought it."""
     source_id: str = ""
-    """Of the IIIF canvas or the METS division that the page is."""
+    """ID of the IIIF canvas or the METS division that the page is."""
     label: str = ""
     """What the page is called there."""
     note: str = ""
     """What was decided about it that its owner may not expect."""
     document: str = ""
-    """Path of the results of the whole document, without a suffix; older reports do not tell it."""
+    """Path of the results of the whole document, without a suffix; missing from older reports."""
 
 
 def line_of(values: dict[str, Any]) -> bytes:
-    """One of the report, with its end."""
+    """Returns a line of the report, with its line end."""
     return json.dumps(_finite(values), separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
 def _finite(value: Any) -> Any:
-    """JSON knows no other numbers."""
+    """Replaces numbers that are not finite with None: JSON does not have them."""
     if isinstance(value, dict):
         return {name: _finite(part) for name, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def object_in(line: bytes) -> dict[str, Any] | None:
-    """What a line says, whoever wrote it; None: nothing that can be read."""
+    """Returns the object on a line, whoever wrote it; None if it cannot be read."""
     try:
         values = json.loads(line)
     except (ValueError, RecursionError):
@@ -119,7 +119,7 @@ def object_in(line: bytes) -> dict[str, Any] | None:
 
 
 def parsed(line: bytes) -> PageRecord | None:
-    """A record of an earlier run; a line that is torn or from another program counts as a page not done."""
+    """Returns a record of an earlier run; None for a torn line or one from another program: its page is not done."""
     values = object_in(line) or {}
     try:
         values["fingerprint"] = Fingerprint(**values["fingerprint"])
@@ -131,7 +131,7 @@ def parsed(line: bytes) -> PageRecord | None:
 
 
 def _is_sound(record: PageRecord) -> bool:
-    """Whether what is read again is of the kind that it should be: anybody may have written the line."""
+    """Whether the values that are used again have the right types: anyone may have written the line."""
     fingerprint = record.fingerprint
     texts = (record.page, record.page_id, record.request_id, fingerprint.pipeline, fingerprint.version)
     numbers = (record.lines, fingerprint.size, fingerprint.modified_ns, fingerprint.dpi)
@@ -144,9 +144,9 @@ def _is_sound(record: PageRecord) -> bool:
 
 
 def read_report(folder: str | Path) -> Iterator[PageRecord]:
-    """The latest record of every page in the output folder `folder`, while a run is writing it, too.
+    """Yields the latest record of every page in the output folder `folder`, even while a run is writing to it.
 
-    OutputError: there is no report, or it cannot be read.
+    Raises `OutputError` if there is no report or it cannot be read.
     """
     path = Path(folder) / REPORT_NAME
     try:

@@ -15,30 +15,30 @@ from pero_worker.jobs.records import Fingerprint, PageRecord, PageStatus, line_o
 from pero_worker.names import same_place
 
 GROUP = 16
-"""Pages that are synced to the disk together."""
+"""Number of pages that are synced to disk together."""
 _KEYS = ("page", "page_id", "request_id")
-"""Fields of a record that the index holds as they are."""
+"""Fields of a record that the index holds unchanged."""
 _TO_BE_TRIED = (PageStatus.FAILED, PageStatus.CANCELLED)
-"""Not a set: a foreign line may hold anything, also what has no hash."""
+"""Not a set, because a foreign line may hold anything, even a value that cannot be hashed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the index holds of a page."""
+    """What the index holds about a page."""
 
     name: str
     """Path of the page's results, without a suffix."""
     page_id: str
-    """What it was called on its way."""
+    """ID of the page while it was being processed."""
     failed: bool
-    """Whether it failed, or was cancelled, when it was last tried."""
+    """Whether the page failed or was cancelled when it was last tried."""
 
 
 class Report:
-    """The latest record of every page; appended page by page, made compact at the end.
+    """The latest record of every page; appended page by page, compacted at the end.
 
-    What `add` takes counts from the next `commit` on, when the page's files are in place and on the disk.
-    Only an index is held beside the file, in SQLite, and made anew from the file each time: a report may have
+    What `add` takes counts from the next `commit` on, when the page's files are in place and on disk.
+    Apart from the file there is only an index, in SQLite, which is rebuilt from the file each time: a report may have
     millions of lines. Lines that a newer program wrote are kept as they are.
     """
 
@@ -58,7 +58,7 @@ class Report:
             raise self._unwritable(error) from error
 
     def finished(self, page: str, fingerprint: Fingerprint, formats: tuple[str, ...]) -> bool:
-        """Whether an earlier run left everything that is asked for now, and nothing of it is empty or torn."""
+        """Whether an earlier run left everything that is asked for now, none of it empty or torn."""
         record = self.record(page)
         return (
             record is not None
@@ -71,12 +71,12 @@ class Report:
         )
 
     def outputs(self, page: str) -> Mapping[str, str]:
-        """The files of the page so called that an earlier run left: formats to paths."""
+        """Returns the files that an earlier run left for the page of this name, as formats to paths."""
         record = self.record(page)
         return record.outputs if record else {}
 
     def record(self, page: str) -> PageRecord | None:
-        """The latest of the page so called. None also as long as it is not committed."""
+        """Returns the latest record of the page of this name; None if there is none or it is not committed yet."""
         found = self._asked("SELECT offset FROM page WHERE name = ?", _key(page))
         if found is None:
             return None
@@ -84,11 +84,11 @@ class Report:
         return parsed(self._lines.readline())
 
     def holder(self, name: str) -> Known | None:
-        """The page that has the name, or one that differs from it in nothing but case."""
+        """Returns the page that has the name, or one whose name differs only in case."""
         return self._known("folded = ?", _key(same_place(name)))
 
     def delivered(self, page_id: str, request_id: str) -> Known | None:
-        """The page that this message brought; older reports do not say which message it was."""
+        """Returns the page that this message brought; older reports do not say which message it was."""
         return self._known("id = ? AND request IN (?, x'')", _key(page_id), _key(request_id))
 
     def _known(self, where: str, *values: bytes) -> Known | None:
@@ -98,11 +98,11 @@ class Report:
 
     @property
     def failed(self) -> int:
-        """How many pages failed, or were cancelled, when they were last tried."""
+        """How many pages failed or were cancelled when they were last tried."""
         return int(self._asked("SELECT COUNT(*) FROM page WHERE failed")[0])
 
     def _asked(self, query: str, *values: bytes) -> Any:
-        """The first row. OutputError: the index cannot be read, as on a disk that is full."""
+        """Returns the first row. Raises `OutputError` if the index cannot be read, as on a full disk."""
         try:
             return self._index.execute(query, values).fetchone()
         except sqlite3.Error as error:
@@ -119,7 +119,7 @@ class Report:
         self._end += len(line)
 
     def commit(self) -> None:
-        """From here on what was added survives a power cut, and the files it speaks of."""
+        """Makes what was added, and the files that it lists, survive a power cut."""
         pending, self._pending = self._pending, []
         try:
             self._folder.commit()
@@ -135,13 +135,13 @@ class Report:
             raise
 
     def close(self, *, compact: bool = True) -> None:
-        """Keeps one line a page, unless `compact` is False: a long report takes seconds to copy."""
+        """Keeps one line per page, unless `compact` is False: a long report takes seconds to copy."""
         try:
             self.commit()
             if compact and self._superseded and self._is_whole:
                 self._folder.write_with(self._folder.report, lambda stream: stream.writelines(self._latest()))
         finally:
-            # What could not be written before, for want of room, is tried once more.
+            # What could not be written before, for lack of space, is tried once more.
             try:
                 self._lines.close()
             except OSError as error:
@@ -151,7 +151,7 @@ class Report:
                 self._folder.index.unlink(missing_ok=True)
 
     def _read(self) -> int:
-        """Fills the index; the number of lines that do not count any more, or never did."""
+        """Fills the index; returns the number of lines that no longer count, or never did."""
         superseded, offset, line = 0, 0, b"\n"
         self._lines.seek(0)
         for line in self._lines:
@@ -170,7 +170,10 @@ class Report:
         return superseded
 
     def _note(self, values: Mapping[str, Any], offset: int) -> int:
-        """How many records of the page there were before (0 or 1). Of a newer program's only this much is read."""
+        """Indexes a record and returns how many of its page there were before (0 or 1).
+
+        Of a newer program's record, only this much is read.
+        """
         page, page_id, request_id = (_key(text) if isinstance(text := values.get(name), str) else b"" for name in _KEYS)
         failed = values.get("status") in _TO_BE_TRIED
         known = self._index.execute("SELECT 1 FROM page WHERE name = ?", (page,)).fetchone() is not None
@@ -190,7 +193,7 @@ class Report:
 
 def _new_index(path: Path) -> sqlite3.Connection:
     path.unlink(missing_ok=True)
-    # Not worth a report of its own: a crash costs nothing but making it anew.
+    # Not worth protecting: after a crash it only has to be rebuilt.
     index = sqlite3.connect(path, isolation_level=None)
     index.execute("PRAGMA journal_mode = OFF")
     index.execute("PRAGMA synchronous = OFF")
@@ -201,12 +204,12 @@ def _new_index(path: Path) -> sqlite3.Connection:
     index.execute("CREATE INDEX page_id ON page (id, request)")
     index.execute("CREATE INDEX page_folded ON page (folded)")
     index.execute("CREATE TABLE foreign_line (offset INTEGER)")
-    index.execute("BEGIN")  # Never committed: what does not fit the cache goes to the file by itself.
+    index.execute("BEGIN")  # Never committed: SQLite writes what does not fit its cache to the file anyway.
     return index
 
 
 def _key(text: str) -> bytes:
-    """Names come over the wire: SQLite takes no lone surrogates."""
+    """Encodes a name, which may come over the wire: SQLite takes no lone surrogates."""
     return text.encode("utf-8", "surrogatepass")
 
 

@@ -1,4 +1,4 @@
-"""A folder of results while they are written: by a run, or by a conversion of what is there."""
+"""A folder of results while they are being written, by a run or by a conversion of existing results."""
 
 from __future__ import annotations
 
@@ -18,27 +18,30 @@ from pero_worker.ports import Clock
 
 @dataclass(slots=True, kw_only=True)
 class Results:
-    """What belongs together while results are written."""
+    """What belongs together while results are being written."""
 
     folder: OutputFolder
-    """Where they lie."""
+    """The folder that they are in."""
     collector: Collector
-    """Makes files of what was found."""
+    """Makes files from what was found."""
     report: Report
-    """Tells what became of each page, also in earlier runs."""
+    """Says what became of each page, in earlier runs too."""
     claims: Claims
     """Which files are ours."""
     finished: bool = False
     """Whether every page is settled and in the report."""
     in_haste: bool = False
-    """Whether somebody waits for the end: what only takes time is left to the next run."""
+    """Whether someone is waiting for the end: what only takes time is left to the next run."""
 
 
 @contextmanager
 def opened_results(
     folder: OutputFolder, options: RunOptions, clock: Clock, *, bring: Bring = lambda task: task
 ) -> Iterator[Results]:
-    """Afterwards the report and the note of what is ours are closed. OutputError: they cannot be written."""
+    """Opens the results in a folder; afterwards the report and the note of what is ours are closed.
+
+    Raises `OutputError` if they cannot be written.
+    """
     making = ProcessApart(time_limit=None)
     collector = collector_for(folder, options, clock, apart=making, bring=bring)
     report = Report(folder)

@@ -1,4 +1,4 @@
-"""The lines and pages of an output folder that are read least surely."""
+"""Finds the lines and pages of an output folder that were read with the least confidence."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnsureLine:
-    """A line and the page that it stands on."""
+    """A line and the page that it is on."""
 
     record: PageRecord
-    """Of its page."""
+    """Record of its page."""
     line: Line
-    """As it was read."""
+    """The line as it was read."""
     size: tuple[int, int]
-    """Width and height of the page that its coordinates are of."""
+    """Width and height of the page that its coordinates refer to."""
     confidence: float
-    """How likely a letter of it is right."""
+    """How likely it is that a letter of the line is right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,17 +37,17 @@ class Review:
     """What to look at first."""
 
     pages: Sequence[PageRecord]
-    """The least sure ones, the worst first."""
+    """The least certain pages, worst first."""
     lines: Sequence[UnsureLine]
-    """The least sure ones of all pages, the worst first."""
+    """The least certain lines of all pages, worst first."""
     done: int
-    """Pages that were read."""
+    """Number of pages that were read."""
     unreadable: Sequence[str]
     """Pages whose PAGE XML is missing or damaged."""
 
 
 def review(folder: Path, *, pages: int, lines: int) -> Review:
-    """At most so many pages and lines. OutputError: there is no report in the folder."""
+    """Returns at most so many pages and lines. Raises `OutputError` if there is no report in the folder."""
     worst_pages: list[tuple[float, int, PageRecord]] = []
     worst_lines: list[tuple[float, int, UnsureLine]] = []
     unreadable: list[str] = []
@@ -75,7 +75,7 @@ def review(folder: Path, *, pages: int, lines: int) -> Review:
 
 
 def by_page(lines: Sequence[UnsureLine]) -> dict[tuple[str, int], list[UnsureLine]]:
-    """Lines by the file and the place in it that they come from, so that a page is opened once."""
+    """Groups lines by the file and the place in it that they come from, so that a page is opened only once."""
     found = defaultdict(list)
     for line in lines:
         found[line.record.source, line.record.page_index].append(line)

@@ -26,11 +26,11 @@ from pero_worker.ports import Clock
 
 _POLL_SECONDS = 0.1
 _LOOK_AHEAD = 256
-"""Pages; as many processes are started as there are pages for."""
+"""Pages looked for in advance: no more processes are started than there are pages for."""
 
 
 class _Cancelled(Exception):
-    """Somebody asked the run to end."""
+    """The run was asked to end."""
 
 
 def run(
@@ -48,10 +48,10 @@ def run(
 ) -> Summary:
     """Has `workforce` do every page that an earlier run has not done.
 
-    Pages are written down in groups: when nothing more comes for a moment, at the latest after `GROUP` pages.
+    Pages are recorded in groups: when nothing more arrives for a moment, at the latest after `GROUP` pages.
 
-    Ctrl-C ends the run within two seconds, and so does `should_stop`: the summary then says interrupted, and what was
-    finished stays. StageError: the pipeline cannot be loaded.
+    Ctrl-C ends the run within two seconds, and so does `should_stop`: the summary is then marked as interrupted, and
+    what was finished stays. Raises `StageError` if the pipeline cannot be loaded.
     """
     begun = clock.monotonic()
     with opened_results(folder, options, clock, bring=bring) as results, closing(ProcessApart()) as opening:
@@ -71,7 +71,7 @@ def run(
 
 @dataclass(slots=True, kw_only=True)
 class _Open:
-    """A document of which pages are on their way; `failed` are the names of those that failed."""
+    """A document with pages on their way; `failed` holds the names of those that failed."""
 
     planned: OpenedDocument
     unsettled: int
@@ -109,7 +109,7 @@ class _Run:
         self.summary = Summary()
 
     def recognise(self, documents: Documents) -> None:
-        """Opens documents as workers want more: a run may have millions of pages."""
+        """Opens documents as workers want more pages: a run may have millions."""
         self._expected = len(documents)
         tasks = self._missing(documents)
         first = tuple(islice(tasks, _LOOK_AHEAD))
@@ -145,7 +145,7 @@ class _Run:
         self._results.finished = True
 
     def abandon(self, *, wait: bool = False) -> None:
-        """Files of whole documents that are not yet begun are left to the next run; `wait`: for the one in hand."""
+        """Leaves files of whole documents not yet started to the next run; `wait`: waits for the one in hand."""
         self.summary.interrupted = True
         self._results.in_haste = True
         self._commit()
@@ -167,7 +167,7 @@ class _Run:
         return in_turns(self._missing_of(planned) for planned in opened)
 
     def _missing_of(self, planned: OpenedDocument) -> Sequence[PageTask]:
-        """The pages of a document that are to be done."""
+        """Returns the pages of a document that are still to be done."""
         if planned.error:
             self._settle(self._collector.failure(planned.pages[0].origin, PageError.failure_class, planned.error))
             return ()
@@ -194,7 +194,7 @@ class _Run:
         return self._free(missing, taken)
 
     def _free(self, pages: Sequence[PageTask], of_all: Path | None) -> Sequence[PageTask]:
-        """Those of `pages` in whose results' places nobody else's files are; the others have failed."""
+        """Returns those of `pages` with no foreign files in the places of their results; the others have failed."""
         kinds = self._collector.page_formats
         free = []
         for page in pages:
@@ -210,20 +210,20 @@ class _Run:
         return free
 
     def _converted(self, page: PageTask) -> PageRecord | None:
-        """A page that was read before and lacks nothing but a format need not be read again."""
+        """Returns the record of a page that was read before and lacks only a format: it need not be read again."""
         known = self._report.record(page.name)
         if known is None or known.status is not PageStatus.DONE or known.fingerprint != page.fingerprint:
             return None
         return self._collector.converted(page.origin, known)
 
     def _refused(self, page: PageTask) -> PageRecord:
-        """Of a page that its book has no picture of, or none that may be read."""
+        """Returns the record of a page for which its book has no picture, or none that may be read."""
         if page.listed is not None and page.listed.skipped:
             return self._collector.skipped(page.origin, page.problem)
         return self._collector.failure(page.origin, PageError.failure_class, page.problem)
 
     def _is_finished(self, page: PageTask, *, stale: bool) -> bool:
-        """`stale`: a file of the whole document is to be made, out of the pages' masters."""
+        """`stale`: a file of the whole document is to be made from the pages' masters."""
         formats = tuple(kind.name for kind in self._collector.page_formats)
         whole = not stale or self._collector.has_master(page.name)
         return (
@@ -255,7 +255,7 @@ class _Run:
         self._settlements.append(outcome.settle)
 
     def _commit(self) -> None:
-        """What was taken is on the disk: nobody else needs to know of it, and documents that are complete are made."""
+        """Writes what was taken to disk: nobody else needs to know of it. Makes the documents that are complete."""
         self._claims.sync()
         self._report.commit()
         settled, self._settled = self._settled, []

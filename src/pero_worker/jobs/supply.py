@@ -1,4 +1,4 @@
-"""Pages on their way to those who do them: pictures of other machines are brought ahead, a few at a time."""
+"""Pages on their way to the workforce: pictures on other machines are fetched ahead, a few at a time."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pero_worker.errors import PageError
 from pero_worker.jobs.plan import PageTask
 
 Bring = Callable[[PageTask], PageTask]
-"""The task with its picture on this machine. PageError: it cannot be had."""
+"""Returns the task with its picture on this machine. Raises `PageError` if it cannot be fetched."""
 _AHEAD = 8
-"""Pages that are fetched or wait to be handed in."""
+"""Most pages that are being fetched or waiting to be handed in."""
 _THREADS = 4
 
 
 class Supply:
-    """Hands out tasks that can be done now: those of this machine at once, others when their picture has come."""
+    """Hands out tasks that can be done now: those of this machine at once, others once their picture has arrived."""
 
     def __init__(self, tasks: Iterator[PageTask], bring: Bring, bring_layout: Bring | None = None) -> None:
-        """`bring_layout` None: lines that lie elsewhere are not asked for."""
+        """`bring_layout` is None if lines on other machines are not fetched."""
         self._tasks = tasks
         self._bring = bring
         self._bring_layout = bring_layout
@@ -33,7 +33,7 @@ class Supply:
         return self._more or bool(self._coming)
 
     def take(self) -> tuple[PageTask, PageError | None] | None:
-        """A task, and why it cannot be done; None: there is none at the moment."""
+        """Returns a task and why it cannot be done, if so; None if there is no task at the moment."""
         while self._more and len(self._coming) < _AHEAD:
             task = next(self._tasks, None)
             if task is None:
@@ -55,5 +55,5 @@ class Supply:
         return self._bring_layout(task) if self._bring_layout else task
 
     def close(self) -> None:
-        """What is being fetched comes to its end, for the next run."""
+        """Ends the supply; what is being fetched is still completed, for the next run."""
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Many files to the disk in one go: Linux writes a whole file system several times as fast as its files one by one."""
+"""Syncs many files in one go: Linux writes a whole file system several times as fast as its files one by one."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 _KINDS = frozenset({"ext3", "ext4", "xfs", "btrfs"})
-"""Of file systems on disks of this machine. Others may take it and do nothing."""
+"""Kinds of file systems on disks of this machine. Others may accept the call and do nothing."""
 _PATIENCE_SECONDS = 1.0
-"""If it takes longer, somebody else writes a lot to the same disk, and would be waited for again and again."""
+"""If it takes longer, someone else is writing a lot to the same disk, and every sync would wait for that."""
 _MOUNTS = Path("/proc/self/mountinfo")
 _OLDEST_KERNEL = (5, 8)
-"""Earlier ones say that all went well when it did not."""
+"""Earlier kernels report success even after a failure."""
 
 
 class WholeSync:
-    """Syncs the file system of an open folder, where that is worth it and can be relied on.
+    """Syncs the file system of an open folder, where that is worthwhile and reliable.
 
-    What was written after the folder was opened, and could not be, is said by the call.
+    The call fails if anything written after the folder was opened could not be stored.
     """
 
     def __init__(self, descriptor: int, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -29,7 +29,7 @@ class WholeSync:
         self._call = _syncfs() if _kind_of(descriptor) in _KINDS else None
 
     def sync(self) -> bool:
-        """Whether it was done; else the files must be synced one by one. OSError: it failed."""
+        """Returns whether it was done; if not, the files must be synced one by one. Raises `OSError` if it failed."""
         if self._call is None:
             return False
         begun = self._monotonic()
@@ -50,7 +50,7 @@ def _syncfs() -> Callable[[int], int] | None:
 
 
 def _kind_of(descriptor: int) -> str:
-    """The file system's name; '' when it is not known."""
+    """Returns the kind of the folder's file system; '' if it is not known."""
     device = os.fstat(descriptor).st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
     try:

@@ -1,4 +1,4 @@
-"""Who does the pages of a run: processes of this machine (`local/workforce.py`), or a cluster
+"""What does the pages of a run: processes on this machine (`local/workforce.py`) or a cluster
 (`cluster/pages/workforce.py`)."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pero_worker.request import Request
 
 class DeathListener(Protocol):
     def __call__(self, exit_code: int, pages: int) -> None:
-        """A worker process ended by itself and gave `pages` pages back."""
+        """Called when a worker process has ended by itself and given `pages` pages back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,19 +21,19 @@ class PageOutcome:
     """What became of a page: its finished request, or what went wrong."""
 
     page_id: str
-    """What it was handed in as."""
+    """ID under which the page was handed in."""
     request: Request | None = None
-    """With its results; None: something went wrong."""
+    """The request with its results; None if something went wrong."""
     error_class: str = ""
     """What kind of failure it was: see `errors.py`."""
     error: str = ""
     """Why, in a sentence."""
     settle: Callable[[], None] = lambda: None
-    """Called when it is written down: from then on nobody else knows of it."""
+    """Called once the outcome is recorded: from then on nobody else knows of the page."""
 
 
 class Workforce(Protocol):
-    """Takes pages in and gives outcomes out; each page handed in comes out once."""
+    """Takes pages and returns outcomes; each page handed in comes out once."""
 
     @property
     def pipeline(self) -> str:
@@ -41,23 +41,23 @@ class Workforce(Protocol):
 
     @property
     def version(self) -> str:
-        """Of the pipeline: pages are done again when it changes."""
+        """Version of the pipeline: pages are done again when it changes."""
 
     @property
     def wants_layout(self) -> bool:
-        """Whether pages come with their lines, where there are any."""
+        """Whether pages are to come with their lines, where there are any."""
 
     def start(self, pages: int, on_death: DeathListener) -> int:
-        """Before the first page of `pages`; how many workers there are, 0 = not known."""
+        """Called before the first of `pages` pages; returns how many workers there are, 0 if not known."""
 
     def wants_more(self) -> bool:
         """Whether another page may be handed in now: waiting pages cost memory."""
 
     def hand_in(self, page_id: str, task: PageTask) -> None:
-        """PageError: the page cannot even be sent."""
+        """Hands in a page. Raises `PageError` if it cannot even be sent."""
 
     def outcomes(self, timeout: float) -> Sequence[PageOutcome]:
-        """Those that came within `timeout` seconds. StageError: the pipeline cannot be loaded."""
+        """Returns those that came within `timeout` seconds. Raises `StageError` if the pipeline cannot be loaded."""
 
     def stop(self, finished: bool) -> None:
-        """`finished`: no page is left."""
+        """Stops the workers. `finished`: no page is left."""
