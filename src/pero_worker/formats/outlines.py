@@ -70,7 +70,7 @@ def _around(own: Pixels, inside: Sequence[Pixels], page: Page, *, upright: bool)
 
 
 def _with_a_fourth(triangle: Pixels) -> Pixels:
-    """Returns a triangle with a fourth point, as some readers reject triangles; unchanged if its edge has no room."""
+    """Returns a triangle with a fourth point, as some readers reject triangles; unchanged if it has no room."""
     (ax, ay), (bx, by), _ = triangle
     middle = (ax + bx) // 2, (ay + by) // 2
     return (triangle[0], middle, *triangle[1:]) if middle not in triangle else triangle

@@ -66,7 +66,7 @@ def _refused(reason: str) -> PageError:
 
 
 def _tag(element: Element) -> str:
-    """The name without its namespace; '' for comments and processing instructions."""
+    """Returns the name without its namespace; '' for comments and processing instructions."""
     return etree.QName(element).localname if isinstance(element.tag, str) else ""
 
 

@@ -65,7 +65,7 @@ class Structure:
 
 
 def mark_as_artifact(pdf: pikepdf.Pdf, sheet: pikepdf.Page) -> None:
-    """Marks everything a page draws except its text layer, such as a scan under its words, as no part of the text."""
+    """Marks everything a page draws except its text layer, such as a scan under its words, as not part of the text."""
     there = sheet.obj.Contents
     *layer, drawing = there if isinstance(there, Array) else [there]
     begin, end = (pdf.make_indirect(pikepdf.Stream(pdf, text)) for text in (b"/Artifact BMC\n", b"\nEMC\n"))

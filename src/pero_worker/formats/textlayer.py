@@ -109,13 +109,13 @@ def compressed(pdf: pikepdf.Pdf, data: bytes) -> pikepdf.Object:
 def text_parts(
     page: Page, place: Placement, *, skip: Callable[[Word], bool] = lambda _: False
 ) -> Iterator[tuple[Role | None, bytes]]:
-    """Yields the regions of `page`, without words to `skip`: the role of each (None: no part of the text, such as a
-    page number), and operators that show its words."""
+    """Yields the regions of `page`, without words to `skip`: the role of each (None: not part of the text, such as
+    a page number), and operators that show its words."""
     for region in page.regions:
         shown = []
         for line, following in zip_longest(region.lines, region.lines[1:]):
             words = words_of(line)
-            # Programs that go by tags know no lines, only what stands between words.
+            # Programs that go by tags do not see lines, only what stands between words.
             goes_on = following is not None and not is_parted(line.text or "", following.text or "")
             for number, word in enumerate(words, 1):
                 last = number == len(words) and not goes_on
