@@ -424,7 +424,7 @@ def test_commands(cluster: TestCluster, tmp_path: Path) -> None:
     store = Store(url)
     (tmp_path / "payloads").mkdir()
     cluster.add_stage("s1", STAGE.format("s1"))
-    assert "- (all travels in messages)" in program(cluster, store, "payloads", "show")
+    assert "- (everything travels in messages)" in program(cluster, store, "payloads", "show")
     assert "has no payload store" in program(cluster, store, "payloads", "list", expect=2)
     assert "a login here" in program(cluster, store, "payloads", "set", "sftp://u:p@h/f", expect=2)
     assert "name the store" in program(cluster, store, "payloads", "set", "--keep-days", "3", expect=2)
