@@ -1,4 +1,4 @@
-"""Where RabbitMQ is; without the library that speaks to it, for programs that only start others."""
+"""Where RabbitMQ is. Does not import the client library, for programs that only start others."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ class BrokerAccess:
     """Where RabbitMQ is and how to log in."""
 
     servers: tuple[Server, ...]
-    """Tried in turn."""
+    """Servers of the cluster, tried in random order."""
     user: str = "guest"
-    """Name of the login."""
+    """User to log in as."""
     password: str = field(default="guest", repr=False)
-    """Its password."""
+    """Password of the user."""
     vhost: str = ""
-    """'' = the first of upstream's two that this user may enter."""
+    """Virtual host; '' = the first of upstream's two that this user may access."""
     ca_cert: str = ""
     """PEM file of the authority that signed the servers' certificates; '' = no TLS."""
     heartbeat: int = 60
-    """Seconds; a server that wants to hear of its clients more often is obeyed."""
+    """Heartbeat interval in seconds; a shorter one that the server asks for takes precedence."""
     patience: float = 60.0
-    """Seconds a call waits for an answer."""
+    """Seconds that a call waits for an answer."""
     reconnection: float = 3.0
-    """Seconds a call waits for a lost connection to return before it fails."""
+    """Seconds that a call waits for a lost connection to return before it fails."""
     max_pause: float = 2.0
-    """Seconds between two attempts to connect, at most."""
+    """Maximum number of seconds between two attempts to connect."""

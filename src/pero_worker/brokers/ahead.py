@@ -1,32 +1,32 @@
 """How many messages a worker takes ahead: enough never to wait for the next, no more than is fair. Pure.
 
-What one worker has taken, another cannot do: so it is no more than takes a moment. Large messages are fewer, as each is
-held in memory.
+What one worker has taken, another cannot do, so it takes no more than it can do in a moment. It takes fewer messages if
+they are large, as each is held in memory.
 """
 
 from __future__ import annotations
 
 AHEAD_SECONDS = 0.1
-"""What is taken ahead is done within about this time."""
+"""Messages taken ahead should be done within about this time."""
 MOST_MESSAGES = 64
-"""In hand and on their way, in and out."""
+"""Messages in hand and on their way, in and out."""
 MOST_BYTES = 32_000_000
-"""Of all of them together, as far as sizes can be foreseen."""
+"""Size of all of them together, as far as it can be foreseen."""
 LOOK_SECONDS = 0.25
-"""A message that is worked on for longer does not hold up those that were taken ahead: they go back."""
+"""If a message takes longer than this, those taken ahead go back rather than wait for it."""
 _FETCHED_AHEAD_SECONDS = 1.0
-"""Where contents are fetched from a store, one more is in hand when a page takes no longer than this: fetching takes a
-part of such a time, and goes on beside the page before."""
+"""If contents are fetched from a store, one more message is taken ahead when a page takes no longer than this: fetching
+takes part of such a time, and is done while the page before is processed."""
 _MEASURE_SECONDS = 0.05
-"""Pages are timed together until they took so long: one alone may have been held up by anything."""
+"""Pages are timed together until they add up to this time: a single one may have been held up by anything."""
 
 
 class Ahead:
-    """By what the messages before took."""
+    """Decides how many messages to take ahead by how long the previous ones took."""
 
     def __init__(self) -> None:
         self.messages = 1
-        """That may be in hand or on their way."""
+        """Messages that may be in hand or on their way."""
         self.patience = LOOK_SECONDS
         """Seconds that a message may take before those behind it go back."""
         self._seconds = 0.0
@@ -35,7 +35,7 @@ class Ahead:
         self._largest_before = 0
 
     def took(self, seconds: float, size: int, *, fetched: bool = False) -> None:
-        """One message of `size` bytes was worked on for `seconds`; `fetched`: contents of it came from elsewhere."""
+        """Notes that a message of `size` bytes took `seconds`; `fetched`: some of its contents came from elsewhere."""
         self._seconds += seconds
         self._pages += 1
         self._largest = max(self._largest, size)
@@ -53,13 +53,14 @@ class Ahead:
             self.messages = self._by_size()
 
     def hold_back(self) -> None:
-        """What is in hand takes longer, or is larger, than was foreseen."""
+        """Takes nothing ahead for now: what is in hand takes longer, or is larger, than was foreseen."""
         self.messages = 1
 
     def _by_size(self) -> int:
         return max(1, MOST_BYTES // max(self._largest, self._largest_before, 1))
 
     def _allow(self, wanted: int) -> None:
-        """Down at once, up when it can be doubled: not every breath is worth a word to the broker."""
+        """Lowers the number at once, but raises it only when it can be doubled: the broker need not hear of every small
+        change."""
         if wanted < self.messages or wanted >= 2 * self.messages or wanted == MOST_MESSAGES:
             self.messages = wanted

@@ -1,6 +1,6 @@
-"""Whether RabbitMQ has stopped taking messages, for want of disk or memory.
+"""Whether RabbitMQ has stopped taking messages because it is short of disk space or memory.
 
-It says so only to connections that publish; from then on it reads nothing more from them. So this asks on a connection
+It says so only to connections that publish, and from then on reads nothing more from them. So this asks on a connection
 of its own, with a message that no queue gets.
 """
 
@@ -18,11 +18,12 @@ from pero_worker.brokers.link import explain
 from pero_worker.errors import TransientError
 
 _ANSWER_SECONDS = 0.3
-"""RabbitMQ tells of an alarm at once."""
+"""Seconds to wait for an alarm, which RabbitMQ reports at once."""
 
 
 def raised_alarms(access: BrokerAccess) -> tuple[str, ...]:
-    """Reasons as RabbitMQ words them (`low on disk`); empty: it takes messages. TransientError: it is away."""
+    """Returns the reasons as RabbitMQ words them (`low on disk`), none if it takes messages. Raises `TransientError` if
+    it is unavailable."""
     reasons: list[str] = []
 
     def blocked(_: Any, frame: Any) -> None:
@@ -37,7 +38,7 @@ def raised_alarms(access: BrokerAccess) -> tuple[str, ...]:
         raise TransientError(f"RabbitMQ cannot be asked for alarms: {explain(error)}") from error
     with suppress(AMQPError, OSError):
         if reasons:
-            # It reads nothing any more, not even a good-bye.
+            # RabbitMQ reads nothing more, not even a request to close.
             connection._impl._transport.abort()
         else:
             connection.close()

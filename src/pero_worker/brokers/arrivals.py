@@ -1,4 +1,5 @@
-"""Messages that came from RabbitMQ and wait to be taken: how many that may be, and when they go back to the others."""
+"""Messages that came from RabbitMQ and wait to be taken: how many there may be, and when they go back for other workers
+to take."""
 
 from __future__ import annotations
 
@@ -12,22 +13,22 @@ from pero_worker.brokers.link import Link
 from pero_worker.work import Delivery
 
 _SHORT_MESSAGES = 8
-"""With fewer taken ahead, messages take so long that waiting for a confirmation between two costs little; and then a
-page that kills the process finds no other on its way, which would be done again."""
+"""If fewer are taken ahead, messages take so long that waiting for a confirmation between two of them costs little; and
+no other page is on its way, to be done again, when a page kills the process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """A message that came."""
+    """A message that has arrived."""
 
     connection: int
-    """The number of the connection that it came over."""
+    """Number of the connection that it came over."""
     delivery: Delivery
     """The message."""
 
 
 class Arrivals:
-    """The connection's thread adds, another one takes."""
+    """A queue of messages: the connection's thread adds them, another one takes them."""
 
     def __init__(
         self,
@@ -36,26 +37,26 @@ class Arrivals:
         limit: Callable[[Link, int], None],
         give_back: Callable[[Link, Delivery], None],
     ) -> None:
-        """`ahead` None: somebody else says how many may come. `limit` tells the broker how many may be in hand;
-        `give_back` is called, by the connection's thread, with a message that nobody has taken."""
+        """`ahead` decides how many messages may come, None if the caller does; `limit` tells the broker how many may be
+        in hand; `give_back` is called by the connection's thread with a message that was not taken."""
         self._ahead = ahead
         self._limit = limit
         self._give_back = give_back
         self._waiting: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
         self._working: tuple[float, int, bool] | None = None
-        """Since when on the message that was taken last, its weight, and whether something belongs to it elsewhere."""
+        """When work began on the last message taken, its weight, and whether some of its contents are elsewhere."""
         self._bytes_added = 0
         self._bytes_returned = 0
         self._bytes_taken = 0
-        """Each is counted by one thread."""
+        """Each of these counters is written by one thread only."""
         self._looking = False
 
     # -- by the thread that takes --------------------------------------------------------------------------------
 
     def take(self, timeout: float) -> Arrival | None:
-        """The next one; None: there was none in `timeout` seconds, or somebody called `wake`."""
+        """Returns the next message; None if there was none within `timeout` seconds or `wake` was called."""
         try:
-            # Most of the time there is something.
+            # Usually a message is waiting already.
             arrival = self._waiting.get(timeout=timeout)
         except queue.Empty:
             return None
@@ -64,11 +65,11 @@ class Arrivals:
         return arrival
 
     def begin(self, delivery: Delivery) -> None:
-        """Work on the message begins."""
+        """Notes that work on the message begins."""
         self._working = (time.monotonic(), delivery.weight, delivery.bytes_beside > 0)
 
     def end(self) -> int | None:
-        """What was begun is done with; how many may be in hand from now on, None: as many as before."""
+        """Notes that this work has ended. Returns how many may be in hand from now on, None for as many as before."""
         working, self._working = self._working, None
         if working is None or self._ahead is None:
             return None
@@ -77,7 +78,7 @@ class Arrivals:
         return self._ahead.messages if self._ahead.messages != before else None
 
     def is_risky(self, delivery: Delivery) -> bool:
-        """Whether it may well kill this process, or takes so long that a moment more does not matter."""
+        """Whether the message may well kill this process, or takes so long that a moment more does not matter."""
         return delivery.redelivered or (self._ahead is not None and self._ahead.messages < _SHORT_MESSAGES)
 
     # -- by any ----------------------------------------------------------------------------------------------------
@@ -87,13 +88,13 @@ class Arrivals:
         return self._waiting.empty()
 
     def wake(self) -> None:
-        """Ends the wait of the thread that takes."""
+        """Wakes the thread that is waiting to take."""
         self._waiting.put(None)
 
     # -- by the connection's thread --------------------------------------------------------------------------------
 
     def begin_connection(self) -> None:
-        """What was asked of the connection before this one is not done any more."""
+        """Forgets the timer of the previous connection, which will not fire any more."""
         self._looking = False
 
     def add(self, link: Link, delivery: Delivery) -> None:
@@ -107,7 +108,7 @@ class Arrivals:
             self._look_later(link, self._ahead)
 
     def return_all(self, link: Link, but: Sequence[str] = ()) -> None:
-        """Gives back what nobody has taken yet, but what came from the queues `but`."""
+        """Gives back what has not been taken yet, except what came from the queues `but`."""
         kept: list[Arrival | None] = []
         while True:
             try:
@@ -127,7 +128,7 @@ class Arrivals:
         link.later(LOOK_SECONDS, lambda: self._look(link, ahead))
 
     def _look(self, link: Link, ahead: Ahead) -> None:
-        """From time to time while messages were taken ahead."""
+        """Checks, from time to time while messages wait, whether the one in hand takes too long."""
         self._looking = False
         if self._waiting.empty():
             return
@@ -138,7 +139,7 @@ class Arrivals:
             self._look_later(link, ahead)
 
     def _hold_back(self, link: Link, ahead: Ahead) -> None:
-        """Lets others have what was taken ahead."""
+        """Leaves what was taken ahead to other workers."""
         ahead.hold_back()
         self._limit(link, ahead.messages)
         self.return_all(link)

@@ -1,7 +1,7 @@
-"""A connection to RabbitMQ that is made again whenever it is lost.
+"""A connection to RabbitMQ that is restored whenever it is lost.
 
-A thread of its own keeps it: heartbeats are answered while an engine works for an hour, and a lost connection is made
-again with growing pauses. Whoever calls is another thread, and waits for that one.
+A thread of its own maintains it: heartbeats are answered while an engine works for an hour, and a lost connection is
+restored, with growing pauses between attempts. Callers are other threads, and wait for this one.
 """
 
 from __future__ import annotations
@@ -33,24 +33,25 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _WITHOUT_LIMITS_OF_CHANNELS = (4, 0)
-"""From 4.3 on, and before where its configuration forbids `global_qos`, RabbitMQ takes a limit over all consumers of a
-channel for one of each that begins later, and says nothing: those that began would keep theirs for ever."""
+"""From this version on, and before if its configuration forbids `global_qos`, RabbitMQ silently takes a limit on all
+consumers of a channel as one for each consumer that starts later: those already running would keep theirs forever."""
 _NOT_IMPLEMENTED = 540
 _FIRST_PAUSE_SECONDS = 0.1
 _STABLE_AFTER_SECONDS = 10.0
-"""After a connection that was lost sooner, the pauses go on growing."""
+"""If a connection is lost sooner than this, the pauses keep growing."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 12}
-"""Seconds: a machine that lost its power and is back says at once that it knows nothing of the connection."""
+"""Seconds, and a number of probes. A machine that is back after a power cut answers a probe at once by resetting the
+connection that it no longer knows."""
 _CLOSE_TIMEOUT_SECONDS = 3.0
-"""`close` does not wait longer for a server that does not answer."""
+"""How long `close` waits at most for a server that does not answer."""
 _SOCKET_TIMEOUT_SECONDS = 10
 _STACK_TIMEOUT_SECONDS = 15
 _LOOK_SECONDS = 1.0
-"""Seconds after which whoever waits for an answer looks why there is none."""
+"""How often a caller that waits for an answer checks why there is none."""
 
 
 class Connection:
-    """One connection at a time. Threads may share it; each call blocks the caller alone."""
+    """One connection at a time. Threads may share it; a call blocks only its caller."""
 
     def __init__(
         self,
@@ -60,8 +61,9 @@ class Connection:
         on_arrival: Callable[[Link, str, int, bytes, bool, str], None],
         on_connected: Callable[[], None],
     ) -> None:
-        """Without servers it waits for `use`. From its own thread it calls `on_arrival` with a message: link, queue,
-        tag, body, and whether it was delivered before; and `on_connected` before the first of each connection."""
+        """Without servers it waits for `use`. From its own thread it calls `on_arrival` with each message (link, queue,
+        tag, body, whether it was delivered before, traceparent), and `on_connected` before the first message of each
+        connection."""
         self._access = access
         self._prefetch = prefetch
         self._on_arrival = on_arrival
@@ -73,7 +75,7 @@ class Connection:
         self._notice: Callable[[str], object] = logger.warning
         self._told_blocked = False
         self.link: Link | None = None
-        """The present one; None while the connection is lost."""
+        """The current link; None while the connection is lost."""
         self._thread = threading.Thread(target=self._keep_connected, name="rabbitmq", daemon=True)
         self._thread.start()
 
@@ -82,36 +84,38 @@ class Connection:
         return self._ready.is_set()
 
     def wait_connected(self, timeout: float) -> None:
-        """TransientError with the reason when there is no connection after `timeout` seconds."""
+        """Raises `TransientError` with the reason if there is no connection after `timeout` seconds."""
         if not self._ready.wait(timeout):
             raise TransientError(f"{self._where()} cannot be used: {self._reason}")
 
     def fetch_ahead(self, messages: int) -> None:
-        """So many may be in hand, or on their way to us, at a time; also over connections to come."""
+        """Sets how many messages may be in hand or on their way to us at a time, on this and later connections."""
         self._prefetch = messages
         link = self.link
         if link is not None:
             link.post(lambda link: link.intake.fetch_ahead(messages), lambda _lost: None)
 
     def limit(self, link: Link, messages: int) -> None:
-        """`fetch_ahead`, at once, for messages that take longer than was foreseen; by the connection's thread."""
+        """Like `fetch_ahead`, but at once, for messages that take longer than was foreseen; from the connection's
+        thread."""
         self._prefetch = messages
         link.intake.hold_back(messages)
 
     def limit_by_consumer(self) -> None:
-        """For queues of a kind that knows no limit over all consumers of a channel: each has its own from now on."""
-        # In this order, and the other in the connection's thread: one of the two sees what the other did.
+        """Gives each consumer a limit of its own from now on: some kinds of queue know no limit on all consumers of a
+        channel."""
+        # The connection's thread uses the opposite order, so that one of the two always sees what the other did.
         self._by_consumer = True
         link = self.link
         if link is not None:
             link.post(lambda link: link.intake.limit_by_consumer(), lambda _lost: None)
 
     def use(self, servers: tuple[Server, ...]) -> None:
-        """Where RabbitMQ is from now on; an existing connection stays."""
+        """Sets where RabbitMQ is from now on; an existing connection stays."""
         self._access = replace(self._access, servers=servers)
 
     def close(self) -> None:
-        """Messages in hand return to their queues."""
+        """Closes the connection; messages in hand return to their queues."""
         self._closing.set()
         link = self.link
         if link is not None:
@@ -119,8 +123,8 @@ class Connection:
         self._thread.join(_CLOSE_TIMEOUT_SECONDS)
 
     def call(self, action: Callable[[Link], T], wait: float | None = None) -> T:
-        """What `action` comes to, carried out by the connection's thread. TransientError: there is no connection after
-        `wait` seconds, or no answer."""
+        """Returns the result of `action`, which the connection's thread runs. Raises `TransientError` if there is no
+        connection after `wait` seconds, or no answer."""
         self.wait_connected(self._access.reconnection if wait is None else wait)
         link = self.link
         if link is None:
@@ -133,21 +137,21 @@ class Connection:
                     return future.result(_LOOK_SECONDS)
                 except FutureTimeoutError:
                     self._tell_if_blocked(link)
-                    # What was not begun is not carried out later. What was begun comes to an end, good or bad: were it
-                    # begun anew, RabbitMQ would have it twice.
+                    # An action that has not started is cancelled. One that has started is waited for, whatever its
+                    # outcome: if it were started again, RabbitMQ would get it twice.
                     if time.monotonic() > deadline and future.cancel():
                         raise TransientError(f"{self._where()} does not answer") from None
         except CancelledError:
             raise TransientError(f"the connection to RabbitMQ was lost: {self._reason}") from None
 
     def tell_if_blocked(self) -> None:
-        """Has it told, once, when RabbitMQ takes no messages."""
+        """Reports, once, when RabbitMQ takes no messages."""
         link = self.link
         if link is not None and (link.blocked or self._told_blocked):
             self._tell_if_blocked(link)
 
     def tell_notices(self, notice: Callable[[str], object]) -> None:
-        """Has `notice` called, from the thread that waits, when RabbitMQ takes no messages; else it is logged."""
+        """Has `notice` called, from the waiting thread, when RabbitMQ takes no messages, instead of logging that."""
         self._notice = notice
 
     def _tell_if_blocked(self, link: Link) -> None:
@@ -166,11 +170,11 @@ class Connection:
                 self._use(self._connect(number))
             except Exception as error:  # pika raises more than its own errors when a connection breaks
                 self._reason = explain(error)
-                # So it ends a connection with a limit over all consumers where a quorum queue is consumed.
+                # This is how RabbitMQ ends a connection that limits all consumers together and consumes a quorum queue.
                 self._by_consumer |= getattr(error, "reply_code", 0) == _NOT_IMPLEMENTED
                 if time.monotonic() - begun > _STABLE_AFTER_SECONDS:
                     pause = _FIRST_PAUSE_SECONDS
-            # Many clients that lost the same server do not return at the same moment.
+            # Clients that lost the same server should not all return at the same moment.
             self._closing.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311
             pause = min(2 * pause, self._access.max_pause)
 
@@ -207,15 +211,15 @@ class Connection:
 
 
 def _version(connection: BlockingConnection) -> tuple[int, ...]:
-    """Of the server; () when it does not say."""
+    """Returns the server's version; () if it does not say."""
     properties = connection._impl.server_properties or {}
     found = re.match(r"(\d{1,4})\.(\d{1,4})", str(properties.get("version", "")))
     return tuple(map(int, found.groups())) if found else ()
 
 
 def open_connection(access: BrokerAccess) -> BlockingConnection:
-    """To any of the servers, in the first virtual host that lets this user in. What went wrong last is raised: an error
-    of pika's, OSError, or TransientError when no server is known."""
+    """Connects to any of the servers, in the first virtual host that lets this user in. Raises what went wrong last: an
+    error of pika's, `OSError`, or `TransientError` if no server is known."""
     problems: list[Exception] = [TransientError(f"no server is registered: {NO_SERVER}")]
     for server in random.sample(access.servers, len(access.servers)):
         for vhost in [access.vhost] if access.vhost else reversed(wire.DEFAULT_VHOSTS):
@@ -243,7 +247,7 @@ def _parameters(access: BrokerAccess, server: Server, vhost: str) -> pika.Connec
         tcp_options=_KEEPALIVE,
         socket_timeout=_SOCKET_TIMEOUT_SECONDS,
         stack_timeout=_STACK_TIMEOUT_SECONDS,
-        # A connection that is given up under an alarm leaves its message with RabbitMQ, and another would follow.
+        # A connection given up during an alarm leaves its message with RabbitMQ, and the next would send it again.
         blocked_connection_timeout=None,
         client_properties={"connection_name": "pero-worker"},
     )

@@ -1,4 +1,4 @@
-"""Queues over a connection: what is in them, how they are made and removed. By the thread of the connection only."""
+"""Queues over a connection: counts what is in them, creates and removes them. For the connection's thread only."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pero_worker.work import QueueKind, QueueState
 
 _NOT_FOUND, _OTHER_ARGUMENTS = 404, 406
 _ON_A_NODE_THAT_IS_DOWN = ("down or inaccessible", "process is stopped")
-"""RabbitMQ says of such a queue that it is not found, too."""
+"""RabbitMQ reports such a queue as not found, too."""
 
 
 class QueueDesk:
-    """Of one connection."""
+    """Manages queues over one connection."""
 
     def __init__(self, open_channel: Callable[[], BlockingChannel]) -> None:
         self._open_channel = open_channel
@@ -26,7 +26,7 @@ class QueueDesk:
         self._asking = open_channel()
 
     def state(self, queue: str) -> QueueState | None:
-        """None: there is no such queue. TransientError: it is on a node that is down."""
+        """Returns None if there is no such queue. Raises `TransientError` if it is on a node that is down."""
         if not self._asking.is_open:
             self._asking = self._open_channel()
         try:
@@ -41,7 +41,7 @@ class QueueDesk:
 
     def declare(self, queue: str, expires: int, kind: QueueKind) -> None:
         """As in `ports.Queues`."""
-        # Whatever arguments an existing queue has, they are left alone: a second declaration could be refused.
+        # An existing queue is left alone, whatever its arguments: a second declaration could be refused.
         if self.state(queue) is None:
             self._declare(queue, wire.arguments_of(kind, expires))
 
@@ -49,7 +49,7 @@ class QueueDesk:
         """As in `ports.Queues`."""
         if self._is_or_becomes(queue, kind):
             return
-        # RabbitMQ removes a classic queue on condition that nothing would be lost, and no other.
+        # Only a classic queue can be removed on the condition that nothing would be lost.
         if kind is QueueKind.CLASSIC or not self._is_or_becomes(queue, QueueKind.CLASSIC):
             raise UsageError(
                 f"the queue {queue} is of another kind, which RabbitMQ cannot change into {kind}: when it is empty and "
@@ -65,11 +65,11 @@ class QueueDesk:
         self._declare(queue, wire.arguments_of(kind))
 
     def delete(self, queue: str) -> None:
-        """With all that is in it."""
+        """Deletes the queue with everything in it."""
         self._temporary(lambda channel: channel.queue_delete(queue))
 
     def _is_or_becomes(self, queue: str, kind: QueueKind) -> bool:
-        """Whether there is a queue of that kind now; False: there is one of another."""
+        """Creates the queue if needed; returns whether it is of that kind, False if it is of another."""
         try:
             self._declare(queue, wire.arguments_of(kind))
         except amqp.ChannelClosedByBroker as error:
@@ -82,7 +82,7 @@ class QueueDesk:
         self._temporary(lambda channel: channel.queue_declare(queue, durable=True, arguments=arguments))
 
     def _temporary(self, action: Callable[[BlockingChannel], object]) -> None:
-        """On a channel of its own: what RabbitMQ refuses closes the channel."""
+        """Runs `action` on a channel of its own: when RabbitMQ refuses something, it closes the channel."""
         channel = self._open_channel()
         try:
             action(channel)

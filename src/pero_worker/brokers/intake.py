@@ -1,6 +1,6 @@
 """Messages that come over a connection, and their acknowledgements. Nothing here waits.
 
-By the thread of the connection only.
+For the connection's thread only.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _TAG_BYTES = 200
 class _Consumer:
     tag: str
     messages: int
-    """That may be in its hand, where each has a limit of its own."""
+    """Messages that may be in its hands, if each consumer has a limit of its own."""
 
 
 class Intake:
-    """On an open channel of its own.
+    """Receives messages on an open channel of its own.
 
-    How many messages may be in hand is said of all queues together; `by_consumer`, of each: quorum queues know nothing
-    else, nor, for certain, does RabbitMQ 4. Then a consumer keeps the limit that it began with, and a higher one needs
-    another consumer beside it. One that has messages in hand is not ended without need: what a quorum queue gave to a
-    consumer that was ended is stuck when the node that it was connected to dies, until that is back.
+    The limit on messages in hand applies to all queues together or, with `by_consumer`, to each: quorum queues support
+    nothing else, nor can RabbitMQ 4 be relied on to. In that case a consumer keeps the limit that it started with, and
+    raising it takes another consumer next to it. A consumer with messages in hand is not ended needlessly: what a
+    quorum queue gave to an ended consumer is stuck if the node that it was connected to dies, until that is back.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class Intake:
         *,
         by_consumer: bool = False,
     ) -> None:
-        """`number`: of the connection; `arrive` is called with queue, tag, body, whether somebody had it before, and
-        its place in a trace."""
+        """`number` is that of the connection; `arrive` is called with queue, tag, body, whether the message was
+        delivered before, and its place in a trace."""
         self.channel = channel
         self._number = number
         self._arrive = arrive
@@ -52,14 +52,14 @@ class Intake:
         self._messages = 1
         self._consumed: dict[str, tuple[_Consumer, ...]] = {}
         self._name = ""
-        """Of whoever consumes, for people."""
+        """Name of the consumer, for people."""
         self._tags = count(1)
         self._in_hand: dict[int, str] = {}
-        """In the order in which they came, with the tags of their consumers."""
+        """Delivery tags in the order in which they came, with the tags of their consumers."""
         channel.add_on_cancel_callback(self._cancelled)
 
     def fetch_ahead(self, messages: int) -> None:
-        """So many may be in hand or on their way at a time."""
+        """Sets how many messages may be in hand or on their way at a time."""
         self._messages = messages
         if not self._by_consumer:
             self.channel.basic_qos(prefetch_count=messages, global_qos=True)
@@ -68,23 +68,23 @@ class Intake:
             self._fit(queue)
 
     def limit_by_consumer(self) -> None:
-        """From now on: see above."""
+        """Switches to `by_consumer`, as described above."""
         if not self._by_consumer:
             self._by_consumer = True
             self.channel.basic_qos(prefetch_count=0, global_qos=True)
-            for queue in self.consumed:  # Those that began have no limit of their own.
+            for queue in self.consumed:  # Those already running have no limit of their own.
                 self.end(queue)
                 self._fit(queue)
 
     def hold_back(self, messages: int) -> None:
-        """As `fetch_ahead`, while a message takes longer than was foreseen; `let_go` follows."""
+        """Like `fetch_ahead`, while a message takes longer than was foreseen; to be followed by `let_go`."""
         self._messages = messages
         if not self._by_consumer:
             self.fetch_ahead(messages)
 
     def let_go(self) -> None:
-        """After messages that nobody had taken went back: where each queue has a limit of its own, they would return at
-        once, so that nothing comes until it is asked for again."""
+        """Ends consumers after messages that were not taken went back. If each has a limit of its own, the messages
+        would return at once otherwise; now none come until they are asked for again."""
         if self._by_consumer:
             working = set(self._in_hand.values())
             for queue, consumers in self._consumed.items():
@@ -92,20 +92,20 @@ class Intake:
 
     @property
     def most(self) -> int:
-        """That may be in hand."""
+        """Number of messages that may be in hand."""
         return self._messages * (len(self._consumed) if self._by_consumer else 1)
 
     def takes_turns(self, queues: int) -> bool:
-        """Whether of so many queues, all of them consumed, more would come than may be in hand."""
+        """Whether more messages than may be in hand would come if this many queues were all consumed."""
         return self._by_consumer and self._messages == 1 and queues > 1
 
     @property
     def consumed(self) -> frozenset[str]:
-        """Queues whose messages come; may be asked from any thread."""
+        """Queues that are consumed; may be read from any thread."""
         return frozenset(self._consumed)
 
     def begin(self, queue: str, consumer: str) -> None:
-        """`consumer`: whose name RabbitMQ shows."""
+        """Starts consuming the queue; `consumer` is the name that RabbitMQ shows."""
         self._name = consumer
         if self._by_consumer:
             self._fit(queue)
@@ -113,11 +113,11 @@ class Intake:
             self._consume(queue, 0)
 
     def end(self, queue: str) -> None:
-        """What is still on its way from `queue` goes back by itself."""
+        """Stops consuming the queue; what is still on its way from it goes back by itself."""
         self._keep(queue, [])
 
     def take(self, queue: str, found: Callable[[tuple[int, dict[str, Any], bytes] | None], None]) -> None:
-        """One message: tag, headers, body; None: there is none. The queue is there."""
+        """Calls `found` with one message (tag, headers, body), or None if there is none. The queue must exist."""
 
         def got(method: Any, properties: Any, body: bytes) -> None:
             self._in_hand[method.delivery_tag] = ""
@@ -126,7 +126,8 @@ class Intake:
         self._get(queue, got, lambda: found(None))
 
     def deliver_one(self, queue: str, done: Callable[[bool], None]) -> None:
-        """As if it was consumed, and whether there was one. The queue is there."""
+        """Delivers one message as if it had been consumed, and calls `done` with whether there was one. The queue must
+        exist."""
 
         def got(method: Any, properties: Any, body: bytes) -> None:
             self._in_hand[method.delivery_tag] = ""
@@ -137,7 +138,7 @@ class Intake:
         self._get(queue, got, lambda: done(False))
 
     def acknowledge(self, tags: list[int]) -> None:
-        """Those that came first with one word."""
+        """Acknowledges messages; those that came first with a single command."""
         done = set(tags)
         first: list[int] = []
         for tag in self._in_hand:
@@ -169,7 +170,8 @@ class Intake:
         self.channel.basic_get(queue, came)
 
     def _fit(self, queue: str) -> None:
-        """Makes the limits of the queue's consumers what may be in hand, as far as none has to end that has some."""
+        """Makes the limits of the queue's consumers add up to what may be in hand, as far as that can be done without
+        ending one that has messages in hand."""
         kept, total = [], 0
         working = set(self._in_hand.values())
         for consumer in self._consumed.get(queue, ()):
@@ -182,7 +184,7 @@ class Intake:
             self._consume(queue, self._messages - total)
 
     def _consume(self, queue: str, messages: int) -> None:
-        # AMQP has 255 bytes for it; it is unique on the connection, and tells people who it is.
+        # AMQP allows 255 bytes for it; it is unique on the connection, and shows people whose it is.
         tag = f"{self._number}.{next(self._tags)}.{self._name}".encode()[:_TAG_BYTES].decode("utf-8", "ignore")
         self.channel.basic_consume(queue, partial(self._received, queue), consumer_tag=tag)
         consumers = (*self._consumed.get(queue, ()), _Consumer(tag=tag, messages=messages))
@@ -194,7 +196,7 @@ class Intake:
         others = {name: consumers for name, consumers in self._consumed.items() if name != queue}
         self._consumed = {**others, queue: tuple(kept)} if kept else others
         for consumer in ended:
-            # pika's own would give back what is still on its way, also where another consumer of the queue goes on.
+            # pika's own method would give back what is still on its way, even if another consumer of the queue goes on.
             reply = (spec.Basic.CancelOk, {"consumer_tag": consumer.tag})
             self.channel._rpc(spec.Basic.Cancel(consumer_tag=consumer.tag), self.channel._on_cancelok, [reply])
 
@@ -206,7 +208,7 @@ class Intake:
         self._arrive(queue, method.delivery_tag, body, method.redelivered, traceparent_of(properties.headers))
 
     def _cancelled(self, method: Any) -> None:
-        """RabbitMQ ends a consumer when its queue is deleted, or when the queue's node goes down."""
+        """Forgets a consumer that RabbitMQ ended because its queue was deleted or the queue's node went down."""
         ended = method.method.consumer_tag
         left = {name: tuple(one for one in all_ if one.tag != ended) for name, all_ in self._consumed.items()}
         self._consumed = {name: consumers for name, consumers in left.items() if consumers}

@@ -30,7 +30,7 @@ LOST = "the connection was lost while the page was in hand: RabbitMQ gives it to
 
 
 class Link:
-    """One connection, used by the broker's own thread only; `run` and `interrupt` may be called by all."""
+    """One connection, used by the broker's own thread only; `run`, `post` and `interrupt` may be called from any."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Link:
         *,
         by_consumer: bool = False,
     ) -> None:
-        """`by_consumer`: RabbitMQ limits what is in hand for each queue alone."""
+        """`by_consumer`: RabbitMQ limits what is in hand for each consumer separately."""
         self.number = number
         self._connection = connection
         self._arrive = arrive
@@ -50,19 +50,19 @@ class Link:
         self._ended = False
         self._posted: deque[tuple[Callable[[Link], None], Callable[[PeroWorkerError], None]]] = deque()
         self._posting = False
-        """Whether the connection's thread has been told of them."""
+        """Whether the connection's thread has been told that actions are posted."""
         self.blocked = ""
-        """Why RabbitMQ takes no messages, in its words; '' when it does. May be read from any thread."""
-        # The blocking connection itself would tell only after the call that waits.
+        """Why RabbitMQ takes no messages, in its words; '' if it does. May be read from any thread."""
+        # The blocking connection itself would report it only after the call that waits.
         connection._impl.add_on_connection_blocked_callback(self._block)
         connection._impl.add_on_connection_unblocked_callback(self._unblock)
         hasten(connection)
-        # Blocking channels poll after each acknowledgement and wait for each confirmation: many messages at once pass
-        # those that pika has beneath.
+        # Blocking channels poll after each acknowledgement and wait for each confirmation. The plain channels beneath
+        # them do not, so many messages can pass at once.
         self.intake = Intake(_plain_channel(connection), number, partial(arrive, self), by_consumer=by_consumer)
         self.intake.fetch_ahead(prefetch)
         self._turn = ""
-        """The queue whose turn was last, of those that take turns."""
+        """Among queues that take turns, the one whose turn was last."""
         self._window = Window(self._open_for, self.intake.acknowledge)
         self._window.opened(_plain_channel(connection))
         self._publishing = self._confirming_channel()
@@ -88,8 +88,8 @@ class Link:
         return future
 
     def post(self, action: Callable[[Link], None], lost: Callable[[PeroWorkerError], None]) -> None:
-        """Has `action`, which must not wait, carried out by the connection's thread, and waits for nothing; `lost` is
-        called instead when the connection is no more."""
+        """Has the connection's thread run `action`, which must not wait, and returns at once; `lost` is called instead
+        if the connection is gone."""
         with self._lock:
             ended = self._ended
             if not ended:
@@ -100,19 +100,19 @@ class Link:
         if ended:
             lost(TransientError(LOST))
             return
-        with suppress(AttributeError, OSError):  # of a connection that ends: `end` tells
+        with suppress(AttributeError, OSError):  # the connection is ending: `end` calls `lost`
             self._connection._impl.ioloop.add_callback_threadsafe(self._perform_posted)
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
-        """Has `action`, which must not wait, called by the connection's thread; from there only."""
+        """Has the connection's thread run `action`, which must not wait, later; to be called from that thread only."""
         self._connection._impl.ioloop.call_later(seconds, action)
 
     def flush(self) -> None:
-        """Returns when what was said is on its way; from the connection's thread, and not from within `post`."""
+        """Returns when all output is on its way; from the connection's thread, but not from within `post`."""
         self._connection._flush_output()
 
     def send(self, sending: Sending) -> None:
-        """Begins to publish; from the connection's thread only."""
+        """Starts publishing; from the connection's thread only."""
         self._window.send(sending)
 
     def interrupt(self) -> None:
@@ -149,7 +149,7 @@ class Link:
             future.set_exception(TransientError(f"the connection to RabbitMQ was lost: {explain(error)}"))
         except amqp.AMQPError as error:
             future.set_exception(TransientError(f"RabbitMQ refused: {explain(error)}"))
-        except Exception as error:  # the caller's thread is the place to hear of it
+        except Exception as error:  # it belongs in the caller's thread
             future.set_exception(error)
         else:
             future.set_result(result)
@@ -159,13 +159,13 @@ class Link:
             raise lost
 
     def _perform_posted(self) -> None:
-        # First the flag: what is posted from now on wakes this thread again.
+        # The flag is cleared first: what is posted from now on wakes this thread again.
         self._posting = False
         while self._posted and not self._ended:
             self._posted.popleft()[0](self)
 
     def _open_for(self, opened: Callable[[Channel], None]) -> None:
-        """From within pika's loop, where nothing can be waited for."""
+        """Opens a channel from within pika's loop, where nothing may wait."""
         with suppress(amqp.AMQPError):
             self._connection.add_callback_threadsafe(lambda: opened(_plain_channel(self._connection)))
 
@@ -180,9 +180,9 @@ class Link:
         return self.intake.consumed == frozenset(queues)
 
     def consume(self, queues: tuple[str, ...], consumer: str) -> tuple[bool, list[str]]:
-        """Has messages of exactly `queues` delivered; whether one that was served is not any more, and which are
-        missing: they are left out, and asked for again the next time. So are those on a node that is down, unless no
-        other is there: TransientError."""
+        """Has messages of exactly `queues` delivered. Returns whether a queue that was served no longer is, and which
+        queues are missing: they are left out, and asked for again the next time. So are those on a node that is down;
+        if there are no others, raises `TransientError`."""
         dropped = self.intake.consumed.difference(queues)
         for name in dropped:
             self.intake.end(name)
@@ -206,8 +206,8 @@ class Link:
         return bool(dropped), missing
 
     def _take_turn(self, queues: tuple[str, ...]) -> bool:
-        """Has one message delivered of the next queue that has one; whether there was one. Were all consumed, one of
-        each would be in hand, and wait for pages that take long."""
+        """Has one message delivered from the next queue that has one; returns whether there was one. If all were
+        consumed, one of each would be in hand and wait for pages that take long."""
         first = 1 + (queues.index(self._turn) if self._turn in queues else -1)
         for name in (*queues[first:], *queues[:first]):
             with suppress(TransientError):
@@ -218,7 +218,7 @@ class Link:
         return False
 
     def _get(self, begin: Callable[[Callable[[T], None]], None]) -> T:
-        """What RabbitMQ answers to a question for one message."""
+        """Returns RabbitMQ's answer to a request for one message."""
         answers: list[T] = []
         begin(answers.append)
         self._connection._flush_output(lambda: bool(answers) or self.intake.channel.is_closed)
@@ -254,7 +254,7 @@ class Link:
 
 
 class _Closed:
-    """What pika's blocking connection asks when it closes: plain channels are closed with it, not before."""
+    """Tells pika's blocking connection, when it closes, to leave plain channels alone: they close with it."""
 
     is_open = False
 
@@ -268,7 +268,7 @@ def _plain_channel(connection: BlockingConnection) -> Channel:
 
 
 def explain(error: BaseException) -> str:
-    """pika's errors hide the reason in their arguments, sometimes in an error within."""
+    """Returns the reason for an error: pika's errors hide it in their arguments, sometimes in an error within."""
     if isinstance(error, amqp.ProbableAuthenticationError):
         return "user or password is wrong"
     if isinstance(error, amqp.ProbableAccessDeniedError):

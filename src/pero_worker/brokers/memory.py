@@ -1,4 +1,4 @@
-"""A broker in this process's memory: one machine without servers, and tests of whatever needs a broker."""
+"""A broker in this process's memory: for a single machine without servers, and for tests that need a broker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pero_worker.work import Delivery
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class _Message:
     rank: tuple[int, int]
-    """The smallest comes first: priority, turned round, and the order of coming."""
+    """Sort key, smallest first: the negated priority, and the order of arrival."""
     body: bytes
     attempts: int = 0
     """Deliveries during which the worker died."""
@@ -26,15 +26,15 @@ class SetAside:
     """A message that could not be used."""
 
     queue: str
-    """The queue that it came from."""
+    """Queue that it came from."""
     body: bytes
-    """As it came."""
+    """Body of the message, as it came."""
     reason: str
     """Why it could not be used."""
 
 
 class MemoryBroker:
-    """`ports.Broker` with priorities. Thread-safe; bodies are held in memory, so publishers bound themselves."""
+    """`ports.Broker` with priorities. Thread-safe; bodies are held in memory, so publishers must limit themselves."""
 
     def __init__(self, queues: Sequence[str]) -> None:
         self._changed = threading.Condition()
@@ -95,7 +95,7 @@ class MemoryBroker:
                 self._set_aside.append(SetAside(queue=held[1], body=held[2].body, reason=reason))
 
     def release(self, consumer: str) -> int:
-        """Takes back what a dead consumer held and charges an attempt to each message; returns how many."""
+        """Takes back the messages that a dead consumer held and charges each an attempt; returns their number."""
         with self._changed:
             lost = [tag for tag, held in self._in_hand.items() if held[0] == consumer]
             for tag in lost:
@@ -104,13 +104,13 @@ class MemoryBroker:
             return len(lost)
 
     def take_set_aside(self) -> list[SetAside]:
-        """What was set aside since the last call."""
+        """Returns what was set aside since the last call."""
         with self._changed:
             found, self._set_aside = self._set_aside, []
             return found
 
     def length(self, queue: str) -> int:
-        """Messages that wait in `queue`, those in hand not counted."""
+        """Number of messages waiting in `queue`, not counting those in hand."""
         with self._changed:
             return len(self._queues[queue])
 

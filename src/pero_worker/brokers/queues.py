@@ -15,11 +15,12 @@ from pero_worker.work import QueueKind, QueueState
 
 logger = logging.getLogger(__name__)
 Registered = Callable[[str], QueueKind | None]
-"""What kind of queue there ought to be by a name; None: none that is known. TransientError: it is not known now."""
+"""Returns the kind of the queue that should exist under a name, None if none is known. Raises `TransientError` if that
+cannot be found out now."""
 
 
 class RabbitQueues:
-    """On a connection of its own, which consumes nothing."""
+    """Manages queues on a connection of its own, which consumes nothing."""
 
     def __init__(self, access: BrokerAccess, *, prefetch: int = 1) -> None:
         """Without servers it waits for `use`."""
@@ -28,11 +29,10 @@ class RabbitQueues:
         )
         self._registered: Registered = lambda _queue: None
         self._asked_for: set[str] = set()
-        """Queues of which it is known what kind they are."""
+        """Queues whose kind was asked for."""
 
     def restore_by(self, registered: Registered) -> None:
-        """From now on, queues that are missing though they ought to be there are made where that is noticed: those of a
-        RabbitMQ that lost them all."""
+        """From now on, creates queues that should exist when they are found missing, as when RabbitMQ lost them all."""
         self._registered = registered
 
     def declare(self, queue: str, expires: int = 0, kind: QueueKind = QueueKind.CLASSIC) -> None:
@@ -44,11 +44,12 @@ class RabbitQueues:
         self._connection.call(lambda link: link.queues.convert(queue, kind))
 
     def state(self, queue: str) -> QueueState | None:
-        """Exact numbers; None when there is no such queue. TransientError: it is on a node that is down."""
+        """Returns exact numbers; None if there is no such queue. Raises `TransientError` if it is on a node that is
+        down."""
         return self._connection.call(lambda link: link.queues.state(queue))
 
     def restored(self, queue: str) -> QueueState | None:
-        """`state`, after a queue that is missing though it ought to be there was made."""
+        """Returns the `state` of a queue, after creating it if it should exist but is missing."""
         state = self.state(queue)
         kind = None if state is not None else self._registered(queue)
         if kind is None:
@@ -58,7 +59,7 @@ class RabbitQueues:
         return self.state(queue)
 
     def lengths(self, queues: Sequence[str]) -> dict[str, int]:
-        """Messages that are ready, in each queue that exists; one that is on a node that is down is left out."""
+        """Returns the number of messages ready in each queue that exists, leaving out those on a node that is down."""
 
         def ask(link: Link) -> dict[str, int | None]:
             found: dict[str, int | None] = {}
@@ -75,7 +76,7 @@ class RabbitQueues:
         return {name: messages for name, messages in found.items() if messages is not None}
 
     def _into(self, queue: str, act: Callable[[], None]) -> None:
-        """Publishes with `act`, once more where the queue was missing and could be made."""
+        """Publishes with `act`, once more if the queue was missing and could be created."""
         try:
             act()
         except NoQueueError:
@@ -84,7 +85,8 @@ class RabbitQueues:
             act()
 
     def _some_are_quorum(self, queues: Sequence[str]) -> bool:
-        """As far as it is known, and of each but once: what is not known, or changes, RabbitMQ says."""
+        """Whether some queues are known to be quorum queues. Each is asked about only once: RabbitMQ reports kinds that
+        are unknown or change."""
         new = [queue for queue in queues if queue not in self._asked_for]
         self._asked_for.update(new)
         with suppress(TransientError):
@@ -92,8 +94,8 @@ class RabbitQueues:
         return False
 
     def _restore_some(self, missing: Sequence[str], queues: Sequence[str]) -> bool:
-        """Makes those that are `missing` of `queues`, as far as they ought to be there; whether there was one.
-        TransientError: there is none of all."""
+        """Creates those `missing` from `queues` that should exist; returns whether there were any. Raises
+        `TransientError` if none of `queues` exists then."""
         found = [name for name in missing if self.restored(name) is not None]
         if missing and not found and len(missing) == len(queues):
             name = missing[-1]
@@ -108,23 +110,23 @@ class RabbitQueues:
         return self._connection.connected
 
     def wait_connected(self, timeout: float) -> None:
-        """TransientError with the reason when there is no connection after `timeout` seconds."""
+        """Raises `TransientError` with the reason if there is no connection after `timeout` seconds."""
         self._connection.wait_connected(timeout)
 
     def use(self, servers: tuple[Server, ...]) -> None:
-        """Where RabbitMQ is from now on; an existing connection stays."""
+        """Sets where RabbitMQ is from now on; an existing connection stays."""
         self._connection.use(servers)
 
     def tell_notices(self, notice: Callable[[str], object]) -> None:
-        """Has `notice` called when RabbitMQ takes no messages and somebody waits for that; else it is logged."""
+        """Has `notice` called when RabbitMQ takes no messages and a caller waits for that, instead of logging it."""
         self._connection.tell_notices(notice)
 
     def close(self) -> None:
-        """Messages in hand return to their queues."""
+        """Closes the connection; messages in hand return to their queues."""
         self._connection.close()
 
     def _arrive(self, link: Link, queue: str, tag: int, body: bytes, redelivered: bool, traceparent: str) -> None:
-        """What a broker does with messages; none come here."""
+        """For brokers that receive messages; none come here."""
 
     def _begin_connection(self) -> None:
-        """What a broker does with messages; none come here."""
+        """For brokers that receive messages; none come here."""

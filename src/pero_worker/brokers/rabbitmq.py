@@ -1,4 +1,4 @@
-"""RabbitMQ as a `ports.Broker`: messages, over the connection that `connection.py` keeps."""
+"""RabbitMQ as a `ports.Broker`: messages, over the connection that `connection.py` maintains."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from pero_worker.work import Delivery
 
 logger = logging.getLogger(__name__)
 _MAX_REASON_LENGTH = 4000
-"""Characters of why a message was set aside."""
+"""Characters kept of the reason why a message was set aside."""
 
 
 class RabbitBroker(RabbitQueues):
-    """Threads may share it; each call blocks the caller alone."""
+    """Threads may share it; a call blocks only its caller."""
 
     def __init__(
         self,
@@ -36,21 +36,22 @@ class RabbitBroker(RabbitQueues):
         ahead: Ahead | None = None,
         expect: Callable[[str, bytes], int] = lambda _queue, _body: 0,
     ) -> None:
-        """Without servers it waits for `use`. `prefetch`: messages that may be in hand; with `ahead` as many as that
-        says, by how long the caller works on them: then one thread alone may `get`. `expect` is told queue and body of
-        each message when it comes, by the connection's thread, and returns the bytes that belong to it elsewhere."""
+        """Without servers it waits for `use`. `prefetch` is the number of messages that may be in hand; with `ahead`,
+        that decides the number by how long the caller works on them, and only one thread may `get`. `expect` is called
+        by the connection's thread with queue and body of each message that arrives, and returns the bytes that belong
+        to it elsewhere."""
         self._expect = expect
         self._arrivals = Arrivals(ahead, limit=self._limit, give_back=self._give_back_untaken)
         self._held: dict[int, tuple[int, int]] = {}
-        """By the number of a delivery: its connection, and its tag there."""
+        """Connection and tag of each delivery, by its number."""
         self._numbers = count(1)
         self._on_way = 0
-        """Of those that `hand_on_soon` began with."""
+        """Messages that `hand_on_soon` has started and that are not settled yet."""
         self._settled = threading.Condition(threading.Lock())
         super().__init__(access, prefetch=prefetch)
 
     def get(self, queues: Sequence[str], consumer: str, timeout: float) -> Delivery | None:
-        """TransientError when RabbitMQ is away, or one of the queues."""
+        """Raises `TransientError` if RabbitMQ, or one of the queues, is unavailable."""
         allowed = self._arrivals.end()
         if allowed is not None:
             self.fetch_ahead(allowed)
@@ -69,7 +70,8 @@ class RabbitBroker(RabbitQueues):
         return None
 
     def publish(self, queue: str, body: bytes, priority: int = 0, traceparent: str = "") -> None:
-        """Waits for the broker's confirmation. RequestError: no such queue, or too large; TransientError: try again."""
+        """Publishes a message and waits for the broker's confirmation. Raises `RequestError` if there is no such queue
+        or the message is too large, `TransientError` if another attempt may succeed."""
         headers = wire.headers_of(traceparent)
         self._into(queue, lambda: self._connection.call(lambda link: link.publish(queue, body, priority, headers)))
 
@@ -81,7 +83,8 @@ class RabbitBroker(RabbitQueues):
         self._into(queue, lambda: self._acknowledge_after(publish_first, delivery))
 
     def hand_on_soon(self, delivery: Delivery, queue: str, body: bytes, priority: int, done: Done) -> None:
-        """`done` is called by the connection's thread: it must be quick, and ask nothing of the broker."""
+        """Like `hand_on`, without waiting. `done` is called by the connection's thread: it must be quick and must not
+        call the broker."""
 
         def finished(error: PeroWorkerError | None) -> None:
             if error is None:
@@ -108,14 +111,14 @@ class RabbitBroker(RabbitQueues):
         self._post(begin, finished)
 
     def publish_soon(self, queue: str, body: bytes, priority: int, done: Done) -> None:
-        """`publish` without waiting; of `done` the same holds as in `hand_on_soon`."""
+        """Like `publish`, without waiting; the rules for `done` are those of `hand_on_soon`."""
         self._post(lambda link: link.send(Sending(queue=queue, body=body, priority=priority, done=done)), done)
 
     def ack(self, delivery: Delivery) -> None:
         self._acknowledge_after(lambda _link: None, delivery)
 
     def give_back(self, delivery: Delivery) -> None:
-        """A lost connection gave it back already."""
+        """Gives the message back; a lost connection has done so already."""
         try:
             self._settle(delivery, lambda link, tag: link.intake.give_back(tag))
         except TransientError as error:
@@ -133,11 +136,12 @@ class RabbitBroker(RabbitQueues):
         self._acknowledge_after(publish_first, delivery)
 
     def fetch_ahead(self, messages: int) -> None:
-        """So many may be in hand, or on their way to us, at a time; also over connections to come."""
+        """Sets how many messages may be in hand or on their way to us at a time, on this and later connections."""
         self._connection.fetch_ahead(messages)
 
     def take(self, queue: str) -> tuple[Delivery, dict[str, Any]] | None:
-        """One message and its headers without waiting; None when the queue is empty. RequestError: no such queue."""
+        """Returns one message and its headers without waiting, None if the queue is empty. Raises `RequestError` if
+        there is no such queue."""
         return self._connection.call(lambda link: self._take(link, queue))
 
     @property
@@ -150,7 +154,7 @@ class RabbitBroker(RabbitQueues):
         self._arrivals.wake()
 
     def close(self) -> None:
-        """Messages in hand return to their queues."""
+        """Closes the connection; messages in hand return to their queues."""
         self.wake()
         super().close()
 
@@ -171,10 +175,10 @@ class RabbitBroker(RabbitQueues):
             self._connection.call(consume, wait=timeout)
 
     def _wait_until_settled(self) -> None:
-        """Returns when what is on its way has arrived, and RabbitMQ has been told what that answers."""
+        """Returns when everything on its way has arrived and what it answers has been acknowledged."""
         while not self._settled_within(LOOK_SECONDS):
             self._connection.tell_if_blocked()
-        with suppress(TransientError):  # A connection that is lost has settled everything.
+        with suppress(TransientError):  # A lost connection has settled everything.
             self._connection.call(lambda link: link.flush())
 
     def _settled_within(self, seconds: float) -> bool:
@@ -241,7 +245,7 @@ class RabbitBroker(RabbitQueues):
         self._connection.call(run)
 
     def _tag(self, link: Link, delivery: Delivery) -> int:
-        """The delivery's tag on this connection: one that came over an earlier connection is not ours any more."""
+        """Returns the delivery's tag on this connection: one that came over an earlier connection is no longer ours."""
         connection, tag = self._held.get(delivery.tag, (0, 0))
         if connection != link.number:
             raise TransientError(LOST)

@@ -1,8 +1,8 @@
-"""How pika's connections read and write their sockets, made fit for many messages.
+"""Makes pika's connections read and write their sockets efficiently when there are many messages.
 
-pika reads 4096 bytes at a time, which has it copy each frame of a large message over and over, and writes each frame
-by itself, three a message. Both are settled on the connection's transport, which pika keeps to itself: where a pika has
-other names for them, connections are as slow as pika makes them.
+pika reads 4096 bytes at a time, so that it copies each frame of a large message over and over, and writes each frame
+by itself, three per message. Both can be changed on the connection's transport, which is private to pika: with a
+version of pika that uses other names, connections stay as slow as pika makes them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pika.adapters.blocking_connection import BlockingConnection
 
 logger = logging.getLogger(__name__)
 _RECEIVE_BYTES = 32_768
-"""More would have pika copy the rest of it for each small message within; less, each frame of a large one."""
+"""With more, pika would copy the rest of it for each small message within; with less, each frame of a large one."""
 _TOGETHER_BYTES = 65_536
-"""What is smaller is written together with what follows, up to so much."""
+"""Small pieces are written together with those that follow, up to this size."""
 
 
 def hasten(connection: BlockingConnection) -> None:
-    """A connection that is open; once."""
+    """Speeds up an open connection; to be called once for each."""
     transport: Any = getattr(connection._impl, "_transport", None)
     produce, buffers = getattr(transport, "_produce", None), getattr(transport, "_tx_buffers", None)
     if not hasattr(transport, "_MAX_RECV_BYTES") or produce is None or not isinstance(buffers, deque):
@@ -37,7 +37,7 @@ def hasten(connection: BlockingConnection) -> None:
 
 
 def join(buffers: deque[bytes]) -> None:
-    """Makes few of many, in place: what follows one another and is small becomes one."""
+    """Joins small buffers that follow one another, in place."""
     if len(buffers) < 2:
         return
     parts: list[bytes] = []

@@ -1,6 +1,6 @@
 """Messages on their way to RabbitMQ, several at once: each is done when it is confirmed. Nothing here waits.
 
-By the thread of the connection only. What a message answers is acknowledged after its confirmation, never before.
+For the connection's thread only. What a message answers is acknowledged after its confirmation, never before.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pero_worker.errors import NoQueueError, PeroWorkerError, RequestError, Tran
 from pero_worker.wire import queues as wire
 
 Done = Callable[[PeroWorkerError | None], None]
-"""Called with what became of a message: None = the broker has it for good."""
+"""Called with the error that a message met, or None once the broker has it for good."""
 
 LARGE_BYTES = 4_000_000
-"""Such a message goes when no other is on its way: one that RabbitMQ refuses for its size closes the channel, and what
-became of the others would not be known."""
+"""A larger message goes alone: if RabbitMQ refuses it for its size, it closes the channel, and what became of others on
+their way would be unknown."""
 REFUSED_BY_SIZE = frozenset({406, 501})
 
 
@@ -33,34 +33,34 @@ class Sending:
     """A message on its way."""
 
     queue: str
-    """Where it goes."""
+    """Queue that it goes to."""
     body: bytes
-    """As it is sent."""
+    """Body of the message, as it is sent."""
     priority: int = 0
-    """Messages with a higher one go first."""
+    """Priority; messages with a higher one are delivered first."""
     traceparent: str = ""
-    """Its place in a trace; '' = none."""
+    """Place of the message in a trace; '' = none."""
     answers: int = 0
     """Tag of the delivery that is acknowledged once this is confirmed; 0 = none."""
     done: Done
-    """Called when it is confirmed, or came back."""
+    """Called when it is confirmed or has come back."""
     refusal: PeroWorkerError | None = None
-    """Why it came back."""
+    """Why it came back, if it did."""
 
 
 class Window:
-    """On a channel of its own, which is opened again when RabbitMQ closes it."""
+    """Sends messages on a channel of its own, which is opened again when RabbitMQ closes it."""
 
     def __init__(
         self, open_channel: Callable[[Callable[[Channel], None]], object], acknowledge: Callable[[list[int]], None]
     ) -> None:
-        """`open_channel` calls back when the channel is open; `acknowledge` is given tags of deliveries."""
+        """`open_channel` calls back when the channel is open; `acknowledge` is called with tags of deliveries."""
         self._open_channel = open_channel
         self._acknowledge = acknowledge
         self._channel: Channel | None = None
         self._waiting: deque[Sending] = deque()
         self._on_way: dict[int, Sending] = {}
-        """By their numbers on the channel, from 1, in order."""
+        """Messages on their way by their numbers on the channel, from 1, in order."""
         self._sent = 0
         self._alone = False
         self._properties: dict[int, pika.BasicProperties] = {}
@@ -70,7 +70,7 @@ class Window:
         self._go_on()
 
     def opened(self, channel: Channel) -> None:
-        """From now on this channel is used."""
+        """Uses this channel from now on."""
         self._channel = channel
         self._sent = 0
         self._alone = False
@@ -80,7 +80,7 @@ class Window:
         self._go_on()
 
     def fail(self, error: PeroWorkerError) -> None:
-        """The connection is lost: whether those on their way have arrived is not known."""
+        """Fails all messages because the connection is lost: whether those on their way arrived is unknown."""
         self._channel = None
         lost = [*self._on_way.values(), *self._waiting]
         self._on_way.clear()
@@ -122,7 +122,8 @@ class Window:
             self._go_on()
 
     def _returned(self, _channel: Channel, method: Any, _properties: object, body: bytes) -> None:
-        """What no queue gets comes back before it is confirmed, in order, and does not say which it is."""
+        """Notes that a message came back. Those that no queue gets come back before they are confirmed, in order, and
+        do not say which they are."""
         for sending in self._on_way.values():
             if sending.queue == method.routing_key and not sending.refusal and sending.body == body:
                 sending.refusal = NoQueueError(f"there is no queue {sending.queue!r}")
@@ -139,12 +140,12 @@ class Window:
 
 
 def wire_properties(priority: int, headers: dict[str, str] | None = None) -> pika.BasicProperties:
-    """Of a message, as upstream sets them."""
+    """Returns the properties of a message, as upstream sets them."""
     return pika.BasicProperties(delivery_mode=wire.PERSISTENT, priority=wire.priority(priority), headers=headers)
 
 
 def refused(reason: amqp.ChannelClosedByBroker, body: bytes, *, certain: bool = True) -> PeroWorkerError:
-    """What a channel that RabbitMQ closed means for a message; `certain`: it was this one that it closed for."""
+    """Returns the error for a message when RabbitMQ closed its channel; `certain`: this message was the cause."""
     if certain and reason.reply_code in REFUSED_BY_SIZE:
         return RequestError(
             f"RabbitMQ refuses a message of {len(body)} bytes ({reason.reply_text}): set max_message_size = "

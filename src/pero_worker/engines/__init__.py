@@ -1,4 +1,4 @@
-"""Engines recognise pages; they are plugins of the entry-point group `pero_worker.engines`."""
+"""Engines recognise pages; they are plugins in the entry-point group `pero_worker.engines`."""
 
 from pero_worker.engines.registry import EngineInfo, installed_engines, load_engine
 

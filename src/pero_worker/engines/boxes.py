@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 _NEIGHBOURS = 4
-"""So many of the last rows a box may still belong to: rows of a skewed page overlap."""
+"""How many of the last rows a box may still belong to: the rows of a skewed page overlap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Box:
 
 
 def hull_of(boxes: Iterable[Box]) -> Box:
-    """The box around all of them, one at least."""
+    """Returns the box around all of them; there must be at least one."""
     own = list(boxes)
     return Box(
         left=min(box.left for box in own),
@@ -48,7 +48,10 @@ Row = list[int]
 
 
 def rows_of(boxes: Sequence[Box], indices: Sequence[int]) -> list[Row]:
-    """Boxes beside each other make a row; each is compared with its nearest neighbour, for rows that are curved."""
+    """Groups boxes that stand beside each other into rows.
+
+    Each box is compared with its nearest neighbour in a row, because rows may be curved.
+    """
     rows: list[Row] = []
     for index in sorted(indices, key=lambda i: boxes[i].middle):
         box = boxes[index]
@@ -66,7 +69,7 @@ def rows_of(boxes: Sequence[Box], indices: Sequence[int]) -> list[Row]:
 
 
 def _gap(a: Box, b: Box) -> float:
-    """Pixels between two boxes, measured horizontally; negative when they overlap."""
+    """Returns the horizontal distance of two boxes in pixels; negative when they overlap."""
     return max(a.left, b.left) - min(a.right, b.right)
 
 
@@ -76,5 +79,5 @@ def beside(a: Box, b: Box) -> bool:
 
 
 def in_rows(rows: Sequence[Row]) -> list[int]:
-    """All indices, row by row."""
+    """Returns all indices, row by row."""
     return [index for row in rows for index in row]

@@ -1,7 +1,7 @@
 """Columns: the longest run of rows that a gutter divides.
 
 A gutter is an x at which no box of the run stands, with text on both sides. A `Purse` bounds how often boxes are looked
-at: on a ledger, or a page of tiny print, there are thousands of them, and as many gaps.
+at: a ledger or a page of tiny print has thousands of them, and as many gaps.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from pero_worker.engines.boxes import Box, Row, in_rows
 
 _MIN_ROWS = 4
 _SIDE = 0.2
-"""A side of a gutter is a column when its boxes are this wide, as a share of both together: a column of prices or page
-numbers is not one, it belongs to the rows it stands in."""
+"""Least width of a column, as a share of both sides of the gutter together: prices or page numbers below each other are
+not a column, but belong to the rows they stand in."""
 _APART = 0.5
-"""How much nearer to the text beyond a run its outermost row must be to belong there, in heights of the row."""
+"""How much nearer a run's outermost row must be to the text beyond the run to belong there, in heights of the row."""
 _ALIGNED, _FILLED = 0.8, 0.6
-"""Of a table's rows so many have cells on both sides of a gutter; of text, so much of a line is not blank."""
+"""Share of a table's rows that have cells on both sides of a gutter, and share of a line of text that is not blank."""
 _AT_ONCE = 256
-"""Gutters that are compared with all boxes at a time."""
+"""How many gutters are compared with all boxes at a time."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Purse:
-    """How many boxes may still be looked at for one page."""
+    """A budget for looking at the boxes of one page."""
 
     boxes: int = 1_500_000
-    """Some three seconds' worth."""
+    """How many may still be looked at; the default takes about three seconds."""
 
     def pays(self, boxes: int) -> bool:
-        """Whether so many could still be looked at."""
+        """Spends `boxes` and returns whether that many were left."""
         self.boxes -= boxes
         return self.boxes >= 0
 
 
 def longest_run(boxes: Sequence[Box], rows: Sequence[Row], purse: Purse) -> tuple[int, int, float] | None:
-    """First row, row after the last, and x of the gutter of the longest run of rows that a gutter divides."""
+    """Returns the first row, the row after the last and the gutter's x of the longest run that a gutter divides."""
     best: tuple[int, int, float] | None = None
     for start, end, gutter in _runs(boxes, rows, sorted(_gutters(boxes, rows))):
-        # What is trimmed grows no longer: none of those that follow is longer than what was found, and of equal ones
-        # the first is taken.
+        # Trimming only shortens a run, so none that follows can be longer than the best; of equal ones the first is
+        # taken.
         if best is not None and (end - start, -gutter) <= (best[1] - best[0], -best[2]):
             break
         if not purse.pays(sum(map(len, rows[start:end]))):
@@ -58,7 +58,7 @@ def longest_run(boxes: Sequence[Box], rows: Sequence[Row], purse: Purse) -> tupl
 
 
 def _gutters(boxes: Sequence[Box], rows: Sequence[Row]) -> set[float]:
-    """Middles of the gaps in rows, and between rows that follow each other: columns may be half a line apart."""
+    """Returns the middles of gaps in rows, and in each two successive rows: columns may be half a line apart."""
     found = set()
     for place in range(len(rows)):
         near = sorted(in_rows(rows[place : place + 2]), key=lambda i: boxes[i].left)
@@ -69,14 +69,14 @@ def _gutters(boxes: Sequence[Box], rows: Sequence[Row]) -> set[float]:
 
 
 def _runs(boxes: Sequence[Box], rows: Sequence[Row], gutters: Sequence[float]) -> Iterator[tuple[int, int, float]]:
-    """First row, row after the last, and gutter of all runs that could be columns, from the longest to the shortest."""
+    """Yields the first row, the row after the last and the gutter of all runs that could be columns, longest first."""
     indices = in_rows(rows)
     home = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
     left, right = (np.array([getattr(boxes[i], side) for i in indices]) for side in ("left", "right"))
     found = []
     for place in range(0, len(gutters), _AT_ONCE):
         own = np.array(gutters[place : place + _AT_ONCE])
-        # Each box shuts the gutters between its ends: one more from its left end on, one less from its right.
+        # Each box shuts the gutters between its ends: +1 from its left end on, -1 from its right end on.
         shut = np.zeros((len(rows) + 2, len(own) + 1), np.int32)
         first = np.searchsorted(own, left, side="right")
         np.add.at(shut, (home + 1, first), 1)
@@ -93,7 +93,7 @@ def _runs(boxes: Sequence[Box], rows: Sequence[Row], gutters: Sequence[float]) -
 
 
 def _trimmed(boxes: Sequence[Box], rows: Sequence[Row], first: int, last: int) -> tuple[int, int]:
-    """The run without outermost lone boxes that stand nearer to the text beyond it, as a heading of that text does."""
+    """Trims lone boxes at both ends that stand nearer to the text beyond the run, as a heading of that text does."""
     while 0 < first < last - 1 and _leaves(boxes, rows[first], rows[first - 1], rows[first + 1]):
         first += 1
     while first < last - 1 < len(rows) - 1 and _leaves(boxes, rows[last - 1], rows[last], rows[last - 2]):
@@ -107,7 +107,7 @@ def _leaves(boxes: Sequence[Box], row: Row, beyond: Row, within: Row) -> bool:
 
 
 def _distance(boxes: Sequence[Box], one: Row, other: Row) -> float:
-    """Pixels between two rows, measured vertically; negative when they overlap."""
+    """Returns the vertical distance of two rows in pixels; negative when they overlap."""
     a, b = ((min(boxes[i].top for i in row), max(boxes[i].bottom for i in row)) for row in (one, other))
     return max(a[0], b[0]) - min(a[1], b[1])
 
@@ -126,7 +126,7 @@ def _divided(boxes: Sequence[Box], rows: Sequence[Row], gutter: float) -> bool:
 
 
 def _are_cells(left: Sequence[Sequence[Box]], right: Sequence[Sequence[Box]]) -> bool:
-    """Whether rows go on over the gutter, and consist of short pieces that stand below each other: a table's do."""
+    """Whether rows continue across the gutter and consist of short pieces aligned below each other, as in a table."""
     both = [(a, b) for a, b in zip(left, right, strict=True) if a and b]
     if len(both) < _ALIGNED * len(left):
         return False

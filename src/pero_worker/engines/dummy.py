@@ -1,10 +1,10 @@
-"""An engine that only takes time: for load tests, and for tests of what goes wrong.
+"""An engine that only takes time, for load tests and for tests of failures.
 
-Keys of `[WORKER]` that upstream has too: DUMMY (any text), TIME_SCALE (seconds a byte of the image, default 1),
-TIME_DELTA (d: +-d seconds at random), TIME_DIFF_MIN and TIME_DIFF_MAX (instead of -d and d), FAILTEST (any text, and
-no DUMMY beside it: every page fails). Ours, patterns of image names: FAIL_NAME (the page fails), KILL_NAME (the
+Keys of `[WORKER]` that upstream has too: DUMMY (any text), TIME_SCALE (seconds per byte of the image, default 1),
+TIME_DELTA (d: +-d seconds at random), TIME_DIFF_MIN and TIME_DIFF_MAX (instead of -d and d), FAILTEST (any text: every
+page fails, unless DUMMY is set too). Ours are patterns of image names: FAIL_NAME (the page fails), KILL_NAME (the
 process dies), HANG_NAME (the page never ends); NEEDS_IMAGE (any text: the page's image is decoded for it); and LINE
-(text of a line that is added to the page, so that a result tells which stages made it).
+(text of a line that is added to the page, so that a result shows which stages made it).
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from pero_worker.work import EngineInput, EngineOutput
 
 logger = logging.getLogger(__name__)
 _SIDE = 1000
-"""Pixels, of a page that no stage has measured."""
+"""Width and height of a page that no stage has measured, in pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DummyEngine:
-    """`ports.Engine`; results are left unchanged, unless there is a `line` to add."""
+    """A `ports.Engine` that leaves results unchanged, unless there is a `line` to add."""
 
     clock: Clock
-    """What it waits with."""
+    """The clock that it waits by."""
     chance: random.Random
-    """Draws how long it waits."""
+    """Draws the random part of the wait."""
     scale: float = 1.0
-    """Seconds for each byte of the page's image, beside the others."""
+    """Seconds to wait per byte of the page's image, in addition to the random part."""
     least: float = 0.0
-    """Seconds that it waits at least."""
+    """Lower bound of the random part, in seconds."""
     most: float = 0.0
-    """Seconds that it waits at most."""
+    """Upper bound of the random part, in seconds."""
     fail: str = ""
     """Pages whose names match this pattern fail."""
     kill: str = ""
@@ -52,11 +52,11 @@ class DummyEngine:
     hang: str = ""
     """Pages whose names match this pattern are never done."""
     line: str = ""
-    """Text of a line to add; '': results are left unchanged."""
+    """Text of a line to add; '' leaves results unchanged."""
     needs_image: bool = False
-    """As `ports.Engine` says."""
+    """See `ports.Engine`."""
     description: str = "dummy"
-    """As `ports.Engine` says."""
+    """See `ports.Engine`."""
 
     def process(self, work: EngineInput) -> EngineOutput:
         if self.kill and fnmatchcase(work.name, self.kill):
@@ -68,15 +68,15 @@ class DummyEngine:
             raise PageError(f"the dummy engine was told to fail on {work.name}")
         duration = work.size * self.scale + self.chance.uniform(self.least, self.most)
         if duration > 0:
-            # Not for nothing: even a sleep of 0 s lets all other programs go first.
+            # Only then, because even a sleep of 0 s lets all other programs go first.
             self.clock.sleep(duration)
         return EngineOutput(page=self._page(work) if self.line else None)
 
     def close(self) -> None:
-        """Nothing to give up."""
+        """Does nothing: there is nothing to release."""
 
     def _page(self, work: EngineInput) -> Page:
-        """What stages before made of it, and a line below."""
+        """Returns the page as earlier stages left it, with a line added at the bottom."""
         height, width = work.image.shape[:2] if work.image is not None else (_SIDE, _SIDE)
         before = work.page or Page(name=work.name, width=width, height=height)
         top = 20.0 * (len(before.regions) + 1)
@@ -95,7 +95,7 @@ class DummyEngine:
 
 
 def load(config: ConfigParser, directory: Path, device: str) -> DummyEngine:
-    """StageError: a duration is no number."""
+    """Loads the engine. Raises `StageError` if a duration is not a number."""
     section = config["WORKER"]
     delta = _number(section, "TIME_DELTA", 0.0)
     return DummyEngine(
@@ -104,7 +104,7 @@ def load(config: ConfigParser, directory: Path, device: str) -> DummyEngine:
         scale=_number(section, "TIME_SCALE", 1.0),
         least=_number(section, "TIME_DIFF_MIN", -delta),
         most=_number(section, "TIME_DIFF_MAX", delta),
-        # Upstream asks for DUMMY first.
+        # As in upstream, DUMMY takes precedence.
         fail="*" if _text(section, "FAILTEST") and not _text(section, "DUMMY") else _text(section, "FAIL_NAME"),
         kill=_text(section, "KILL_NAME"),
         hang=_text(section, "HANG_NAME"),
@@ -114,7 +114,7 @@ def load(config: ConfigParser, directory: Path, device: str) -> DummyEngine:
 
 
 def _text(section: SectionProxy, key: str) -> str:
-    # Raw: a pattern of names may hold a per cent sign.
+    # Raw, because a pattern of names may hold a per cent sign.
     return section.get(key, "", raw=True).strip()
 
 

@@ -1,6 +1,7 @@
-"""From lines to what people call them: running heads, headings, paragraphs, marginalia, footnotes, tables.
+"""Groups lines into running heads, headings, paragraphs, marginalia, footnotes and tables.
 
-By geometry, and by what little of the text tells a number from a word. All boxes are on the page turned upright.
+It goes by geometry, and by a few hints from the text, such as whether it is a number. All boxes are on the page turned
+upright.
 """
 
 from __future__ import annotations
@@ -16,47 +17,47 @@ from pero_worker.engines.boxes import Box, Row, hull_of, rows_of
 from pero_worker.engines.reading_order import reading_order
 
 _NUMBER = re.compile(r"[\W_]*(\d{1,4}|(?=\D?\d)[\dIlO]{2,4}|[ivxlcIVXLC]{1,7})[\W_]*")
-"""Of a page; I, l and O are what 1 and 0 are taken for."""
+"""A page number; 1 and 0 are often misread as I, l and O."""
 _SIGNATURE = re.compile(
     r"(\W{0,3}[A-Za-z]{1,2}|[*†)(]{1,4}) ?[.,]?([0-9z]{1,2}|[ivxj]{1,4})?[.,]?|[A-Za-z]{1,2}\W{0,2}"
 )
-"""A mark for the binder: B 3, * 4, Aa ij."""
+"""A signature mark, for the binder: B 3, * 4, Aa ij."""
 _NOTE = re.compile(r"\W{0,2}(\d{1,3}|[a-z]|\*{1,3}|†)\s?[).\s]")
 _SPREAD = 1.35
 """A paragraph begins where lines are further apart than usual by this factor."""
 _OTHER_SIZE = 1.4
 _INDENT = 0.7
-"""Of a paragraph's first line, in heights of a line."""
+"""Least indent of a paragraph's first line, in line heights."""
 _HANGING = 0.45
-"""Where more lines than this share are indented, it is the first line of an entry that is not."""
+"""Where more than this share of the lines is indented, the first line of an entry is the one that is not."""
 _JUSTIFIED = 0.55
-"""Where more lines than this share reach the margin, a line that does not ends a paragraph."""
+"""Where more than this share of the lines reaches the margin, a line that does not ends a paragraph."""
 _WIDE = 0.6
-"""Of the usual width: such a line belongs to the body of the page."""
+"""Least width of a line in the body of the page, as a share of the usual width."""
 _NARROW = 0.4
-"""Of the usual width: only a line narrower than this stands in the margin."""
+"""Only a line narrower than this share of the usual width stands in the margin."""
 _SHORT = 0.12
-"""A line ends early when this share of the width is left blank."""
+"""A line ends early when more than this share of the width is left blank."""
 _NEIGHBOURS = 4
-"""Lines above and below that tell where the margins are."""
+"""How many lines above and below show where the margins are."""
 _SMALL = 0.88
-"""Footnotes are set smaller than the body by this factor."""
+"""Greatest height of a footnote's lines, as a share of the body's."""
 _HEAD_WIDTH = 0.8
-"""A running head is shorter than the text below it."""
+"""A running head is narrower than this share of the row below it."""
 _MAX_HEADING_ROWS = 4
 _MIN_TABLE_ROWS, _MIN_CELLS = 3, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """`lines` (their indices, in reading order) that make a paragraph, or whatever else `kind` says."""
+    """A paragraph, or whatever else `kind` says: the indices of its `lines`, in reading order."""
 
     kind: str
     lines: list[int]
 
 
 def blocks_of(boxes: Sequence[Box], texts: Sequence[str], rules: Sequence[Box] = ()) -> list[Block]:
-    """Every line once, in blocks in reading order: the page's head, its body, its margins, its foot."""
+    """Returns every line once, in blocks in reading order: the page's head, its body, its margins, its foot."""
     if not boxes:
         return []
     height = median(box.height for box in boxes)
@@ -80,7 +81,7 @@ def _renumbered(groups: Sequence[list[Row]], names: Sequence[int]) -> list[list[
 
 
 def _head(boxes: Sequence[Box], texts: Sequence[str], rows: Sequence[Row]) -> list[Block]:
-    """The first row, when it is a page number or stands apart from the text in the size of the text."""
+    """Returns the first row if it has a page number, or stands apart from the text but is set in the same size."""
     if len(rows) < 4 or len(rows[0]) > 4:
         return []
     numbers = [i for i in rows[0] if _NUMBER.fullmatch(texts[i])]
@@ -104,7 +105,7 @@ def _head(boxes: Sequence[Box], texts: Sequence[str], rows: Sequence[Row]) -> li
 
 
 def _runs_on(boxes: Sequence[Box], texts: Sequence[str], rows: Sequence[Row]) -> bool:
-    """Whether the first row is short, no part of a sentence, and the text below it goes on from the page before."""
+    """Whether the first row is short and not part of a sentence, and the text below it continues the previous page."""
     first, following = (_hull(boxes, row) for row in rows[:2])
     text, below = (" ".join(texts[i] for i in row).strip() for row in rows[:2])
     short = first.width < _HEAD_WIDTH * following.width and first.left > following.left + first.height
@@ -113,7 +114,7 @@ def _runs_on(boxes: Sequence[Box], texts: Sequence[str], rows: Sequence[Row]) ->
 
 
 def _foot(boxes: Sequence[Box], texts: Sequence[str], rows: Sequence[Row], height: float) -> list[Block]:
-    """Of the last row: a page number alone, a mark for the binder, or a catch-word at the right end."""
+    """Returns what the last row holds: a page number alone, a signature mark, or a catch-word at the right end."""
     in_table = 1 < len(rows[-1]) <= len(rows[-2]) if len(rows) > 1 else False
     if len(rows) < 4 or len(rows[-1]) > 3 or in_table:
         return []
@@ -142,7 +143,7 @@ def _foot(boxes: Sequence[Box], texts: Sequence[str], rows: Sequence[Row], heigh
 
 
 def _marginal(boxes: Sequence[Box], texts: Sequence[str], indices: Sequence[int]) -> set[int]:
-    """Lines beside the body of the page that are words, not numbers of lines or prices."""
+    """Returns the lines beside the body of the page that are words rather than line numbers or prices."""
     if len(indices) < 4:
         return set()
     usual = quantiles([boxes[i].width for i in indices], n=5)[-1]
@@ -158,9 +159,9 @@ def _marginal(boxes: Sequence[Box], texts: Sequence[str], indices: Sequence[int]
         words = sum(character.isalpha() for character in texts[i]) >= 3
         if not words or box.width >= _NARROW * usual or not top - box.height < box.middle < bottom + box.height:
             continue
-        # Pages are skewed and curved: what counts is where the lines beside it begin and end.
+        # Pages are skewed and curved, so what counts is where the lines beside it begin and end.
         left, right = _margins(wide, bisect_left(middles, box.middle), 4)
-        # With columns those near it are of several: outside of one is not yet outside of all.
+        # On a page with columns, those lines belong to several: outside one column is not outside all of them.
         before = box.right < min(left + 0.5 * box.height, lefts[0] + 2 * box.height)
         if before or box.left > max(right - 0.5 * box.height, rights[-1] - 2 * box.height):
             found.add(i)
@@ -168,7 +169,7 @@ def _marginal(boxes: Sequence[Box], texts: Sequence[str], indices: Sequence[int]
 
 
 def _marginalia(boxes: Sequence[Box], indices: set[int]) -> Iterator[Block]:
-    """Those of the left margin, then those of the right, each parted where there is a gap."""
+    """Yields the notes of the left margin, then those of the right, split where there is a gap."""
     if not indices:
         return
     middle = median((boxes[i].left + boxes[i].right) / 2 for i in range(len(boxes)))
@@ -241,7 +242,7 @@ def _kind(
 
 
 def _name_footnotes(boxes: Sequence[Box], texts: Sequence[str], blocks: list[Block], body: float) -> None:
-    """The last paragraphs that are set smaller than the body, from one with a mark on."""
+    """Makes footnotes of the last paragraphs set smaller than the body, if one of them begins with a mark."""
     place = len(blocks)
     while place > 1 and blocks[place - 1].kind == "paragraph":
         if median(boxes[i].height for i in blocks[place - 1].lines) > _SMALL * body:
@@ -252,7 +253,7 @@ def _name_footnotes(boxes: Sequence[Box], texts: Sequence[str], blocks: list[Blo
 
 
 def _tables(rows: Sequence[Row]) -> list[bool]:
-    """Whether each row is one of three or more that follow each other and have three cells or more."""
+    """Returns, for each row, whether it is one of three or more in succession with three or more cells."""
     cells = [len(row) >= _MIN_CELLS for row in rows]
     found = [False] * len(rows)
     start = 0
@@ -266,7 +267,10 @@ def _tables(rows: Sequence[Row]) -> list[bool]:
 
 
 def _margins(hulls: Sequence[Box], place: int, part: int = 5) -> tuple[float, float]:
-    """Where the lines near this one begin and end, but for one `part` of them: pages are curved."""
+    """Returns where the lines near this one begin and end.
+
+    One in `part` of them may reach farther on either side, because pages are curved.
+    """
     first = max(0, min(place - _NEIGHBOURS, len(hulls) - 2 * _NEIGHBOURS - 1))
     near = hulls[first : first + 2 * _NEIGHBOURS + 1]
     lefts, rights = sorted(hull.left for hull in near), sorted(hull.right for hull in near)
@@ -284,7 +288,7 @@ def _is_between(rule: Box, above: Box, below: Box) -> bool:
 
 
 def _pitch(boxes: Sequence[Box], rows: Sequence[Row]) -> float:
-    """The usual distance of a row from the next."""
+    """Returns the usual distance from one row to the next."""
     middles = [_middle(boxes, row) for row in rows]
     steps = [b - a for a, b in pairwise(middles) if b > a]
     return median(steps) if steps else 0.0

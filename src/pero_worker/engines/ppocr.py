@@ -1,4 +1,4 @@
-"""The weights of PP-OCR inside the wheel of rapidocr 3.10.0: where they are, and that they are those."""
+"""Finds and verifies the PP-OCR weights inside the wheel of rapidocr 3.10.0."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pero_worker.errors import StageError
 
-# The classifier turns good lines upside down: it is named only because the package would fetch it otherwise, and never
-# used.
+# The classifier turns good lines upside down and is never used; it is named here only because the package would fetch
+# it otherwise.
 MODELS = {
     "Det": ("PP-OCRv6_det_small.onnx", "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f"),
     "Rec": ("PP-OCRv6_rec_small.onnx", "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884"),
@@ -18,7 +18,10 @@ MODELS = {
 
 
 def model(part: str) -> Path:
-    """The file of "Det", "Rec" or "Cls"; StageError: rapidocr is not installed, or its weights are others."""
+    """Returns the file of "Det", "Rec" or "Cls".
+
+    Raises `StageError` if rapidocr is not installed or its weights are different ones.
+    """
     found = find_spec("rapidocr")
     if found is None or not found.submodule_search_locations:
         raise StageError("rapidocr is not installed: pip install 'pero-worker[rapidocr]'")

@@ -1,4 +1,4 @@
-"""Text lines out of the quadrilaterals that a text detector gives."""
+"""Builds text lines from the quadrilaterals that a text detector finds."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pero_worker.page import Line, Point, Word
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A word on its line: its `text`, and between which shares 0..1 of the line's length (`start`, `end`) it stands,
-    read with `confidence`."""
+    """A word on its line: `text`, read with `confidence`, from `start` to `end` as shares (0..1) of the line's
+    length."""
 
     text: str
     start: float
@@ -28,8 +28,8 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """`text` in one quadrilateral, read with `confidence`; `corners`, shape (4, 2), run clockwise from the corner above
-    its first letter, and `spans` are its words, if they are known."""
+    """The `text` in one quadrilateral, read with `confidence`; `corners`, shape (4, 2), run clockwise from the corner
+    above its first letter, and `spans` are its words, if they are known."""
 
     corners: NDArray[np.float64]
     text: str
@@ -42,7 +42,7 @@ class Piece:
         return float(np.linalg.norm(a - d) + np.linalg.norm(b - c)) / 2
 
     def point(self, along: float, down: float) -> Point:
-        """The place at these shares of the length and of the height, in pixels."""
+        """Returns the point at these shares of the length and the height, in pixels."""
         a, b, c, d = self.corners
         top, bottom = a + (b - a) * along, d + (c - d) * along
         x, y = top + (bottom - top) * down
@@ -50,15 +50,16 @@ class Piece:
 
 
 def slope(pieces: Sequence[Piece]) -> float:
-    """The angle by which lines fall to the right, in radians: the median of the long ones, 0 when there are none."""
+    """Returns the angle by which lines fall to the right, in radians: the median of long ones, 0 if there are none."""
     edges = [piece.corners[2] - piece.corners[3] for piece in pieces]
     return slope_of((float(x), float(y), piece.height) for piece, (x, y) in zip(pieces, edges, strict=True))
 
 
 def spans_of(text: str, columns: Sequence[int], confidences: Sequence[float], length: float) -> tuple[Span, ...]:
-    """Words by the columns (of `length`) in which their letters were recognised; () when these do not fit the text.
+    """Locates words by the columns (out of `length`) in which their letters were recognised.
 
-    `columns` has an entry a letter, `confidences` one a character, spaces included.
+    `columns` has an entry per letter, `confidences` one per character, spaces included. Returns () if these do not fit
+    the text.
     """
     if len(columns) != len("".join(text.split())) or len(confidences) != len(text) or length <= 0:
         return ()
@@ -80,7 +81,7 @@ def spans_of(text: str, columns: Sequence[int], confidences: Sequence[float], le
 
 
 def parted(piece: Piece, rules: Sequence[PrintedRule]) -> list[Piece]:
-    """The piece, or its parts on both sides of an upright rule in a gutter that runs through it between two words."""
+    """Splits the piece wherever an upright rule in a gutter runs through it between two words."""
     for rule in rules:
         if not (rule.is_upright and rule.stands_free) or len(piece.spans) < 2:
             continue
@@ -112,7 +113,7 @@ def _part(piece: Piece, spans: Sequence[Span], start: float, end: float) -> Piec
 
 
 def line_of(name: str, pieces: Sequence[Piece]) -> Line:
-    """One line of pieces that stand beside each other, from left to right; at least one."""
+    """Makes one line of the pieces, at least one, that stand beside each other from left to right."""
     height = max(piece.height for piece in pieces)
     letters = [max(1, len(piece.text)) for piece in pieces]
     confidence = sum(piece.confidence * n for piece, n in zip(pieces, letters, strict=True)) / sum(letters)

@@ -1,4 +1,4 @@
-"""RapidOCR (PP-OCR weights on ONNX Runtime): offline, one thread, without its classifier of line directions."""
+"""RapidOCR (PP-OCR weights on ONNX Runtime): offline, on one thread, without its line-direction classifier."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ from pero_worker.work import EngineInput, EngineOutput
 
 _MIN_SIDE = 16
 _ROTATED = 1.5
-"""Boxes this much higher than wide are read from top to bottom, turned by a quarter."""
+"""Boxes at least this many times as high as wide are read from top to bottom, after a quarter turn."""
 _SAME_SIZE = 2.0
-"""Text in one row is one line, unless one piece is this much higher than another (a logo, an initial)."""
+"""Text in one row is one line, unless one piece is this many times as high as the next (a logo, an initial)."""
 
 
 def load(config: ConfigParser, directory: Path, device: str) -> RapidOcrEngine:
-    """StageError: rapidocr is not installed, or its weights are not those of the pinned release."""
+    """Loads the engine.
+
+    Raises `StageError` if rapidocr is not installed or its weights are not those of the pinned release.
+    """
     try:
         import rapidocr  # noqa: PLC0415 - ONNX Runtime costs a second
         from rapidocr.utils import download_file, process_img  # noqa: PLC0415
@@ -57,18 +60,18 @@ def load(config: ConfigParser, directory: Path, device: str) -> RapidOcrEngine:
 
     impossible = (process_img.ResizeImgError, detector.ResizeImgError)
     reader = rapidocr.RapidOCR(params=parameters)
-    # Its word boxes are whole pixels, their scores out of step with them: we take the columns of the letters instead.
+    # Its word boxes are in whole pixels and out of step with their scores, so we use the columns of the letters.
     reader.calc_word_boxes = lambda images, boxes, recognised: recognised.word_results
     paragraphs = config.getboolean("WORKER", "FIND_PARAGRAPHS", raw=True, fallback=False)
     return RapidOcrEngine(reader, impossible, find_paragraphs=paragraphs)
 
 
 class RapidOcrEngine:
-    """`ports.Engine`: layout and text in one."""
+    """A `ports.Engine` for layout and text in one."""
 
     needs_image = True
     doubtful_below = 0.85
-    """It is sure of nearly everything that stands upright, and less of the rest."""
+    """It is surer than this of nearly everything that stands upright, and less sure of the rest."""
 
     def __init__(self, reader: Any, impossible: tuple[type[Exception], ...], *, find_paragraphs: bool = False) -> None:
         self._find_paragraphs = find_paragraphs
@@ -84,7 +87,7 @@ class RapidOcrEngine:
         if min(width, height) < _MIN_SIDE:
             return EngineOutput(page=empty)
         try:
-            # The flags on every call: those of an earlier one would stay set.
+            # The flags are given on every call, because those of an earlier one would stay set.
             found = self._reader(image, use_det=True, use_cls=False, use_rec=True, return_word_box=True)
         except self._impossible:  # a picture of extreme shape has no text
             return EngineOutput(page=empty)
@@ -114,7 +117,7 @@ def _pieces(found: Any) -> list[Piece]:
 
 
 def _as_read(quad: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The corners from where reading begins: rapidocr turns high boxes to the left before it reads them."""
+    """Returns the corners from where reading begins: rapidocr turns tall boxes to the left before it reads them."""
     width = max(np.linalg.norm(quad[0] - quad[1]), np.linalg.norm(quad[2] - quad[3]))
     height = max(np.linalg.norm(quad[0] - quad[3]), np.linalg.norm(quad[1] - quad[2]))
     return np.roll(quad, -1, axis=0) if height >= _ROTATED * width else quad
@@ -126,7 +129,7 @@ def _spans(text: str, info: Any) -> tuple[Span, ...]:
 
 
 def _straight(pieces: list[Piece]) -> list[Box]:
-    """The pieces' boxes on the page turned upright."""
+    """Returns the pieces' boxes on the page turned upright."""
     angle = -slope(pieces)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return [_box_around(piece.corners @ turn.T) for piece in pieces]
@@ -168,7 +171,7 @@ def _regions(pieces: list[Piece]) -> tuple[Region, ...]:
 
 
 def _parts(row: list[Piece]) -> list[list[Piece]]:
-    """The lines in a row: text of about one size is one line, however wide the blank in it."""
+    """Returns the lines in a row: text of about the same size is one line, however wide its gaps."""
     parts = [row[:1]]
     for piece in row[1:]:
         last = parts[-1][-1]

@@ -9,21 +9,22 @@ from pero_worker.engines.boxes import Box, Row, beside, hull_of, in_rows, rows_o
 from pero_worker.engines.columns import Purse, longest_run
 
 _OVERHANG = 0.5
-"""By how much a box is shortened at each end when columns are looked for, in its heights."""
+"""How much a box is shortened at each end when looking for columns, in heights of the box."""
 _WHOLE = 0.85
-"""A level rule divides what it spans by this share."""
+"""A level rule divides a part of the page if it spans at least this share of its width."""
 _TITLE, _TITLE_WIDTH = 2.5, 0.5
-"""A title is this many times as high as its surroundings, and as wide as this share of them at least."""
+"""A title is at least this many times as high as its surroundings, and as wide as this share of them."""
 _MIN_EAR = 3
-"""Lines beside it that are read apart from it."""
+"""Fewest lines beside a title that are read apart from it."""
 
 
 def reading_order(boxes: Sequence[Box], rules: Sequence[Box] = ()) -> list[list[Row]]:
-    """Every index once, in groups of rows: groups and rows in their order, a row from left to right.
+    """Returns every index once, in groups of rows; groups and rows are in reading order, each row from left to right.
 
     A run of four or more rows with a common empty gutter and two wide sides is read column by column, also within
-    columns; each column is a group of its own. What lies above a level rule across all of a part is read before what
-    lies below. Everything else is read row by row. `rules`: boxes of printed rules, upright and level ones.
+    columns; each column is a group of its own. What lies above a level rule across a whole part of the page is read
+    before what lies below it. Everything else is read row by row. `rules` are the boxes of printed rules, both upright
+    and level.
     """
     level = [rule for rule in rules if rule.width > rule.height]
     return [rows for rows in _Order(boxes).groups(range(len(boxes)), level) if rows]
@@ -38,7 +39,7 @@ class _Order:
         self.purse = Purse()
 
     def groups(self, indices: Sequence[int], rules: Sequence[Box]) -> Iterator[list[Row]]:
-        """Of these boxes, which `rules` may divide."""
+        """Yields the groups of these boxes, which `rules` may divide."""
         divided = _by_rule(self.boxes, indices, rules)
         if divided is not None:
             above, below, others = divided
@@ -63,7 +64,7 @@ class _Order:
 
 
 def _shortened(box: Box) -> Box:
-    """Detectors take a line a little too long: a few pixels over the gutter must not end a column."""
+    """Shortens a box: detectors make lines a little too long, and a few pixels in the gutter must not end a column."""
     cut = min(_OVERHANG * box.height, box.width / 3)
     return Box(left=box.left + cut, top=box.top, right=box.right - cut, bottom=box.bottom)
 
@@ -71,8 +72,8 @@ def _shortened(box: Box) -> Box:
 def _by_rule(
     boxes: Sequence[Box], indices: Sequence[int], rules: Sequence[Box]
 ) -> tuple[list[int], list[int], list[Box]] | None:
-    """What is above and below a rule that runs under or over all of these boxes, and through none; and the rules but
-    for that one."""
+    """Returns the boxes above and below a rule that runs between them across the whole part, and the other rules; None
+    if there is no such rule."""
     if not indices or not rules:
         return None
     left, right = min(boxes[i].left for i in indices), max(boxes[i].right for i in indices)
@@ -89,8 +90,10 @@ def _by_rule(
 
 
 def _ears(boxes: Sequence[Box], indices: Sequence[int]) -> list[list[int]] | None:
-    """Where small print stands beside a title in very large type, as in the head of a newspaper: what is above, to the
-    left, between, to the right, below. None where there is no such thing."""
+    """Splits boxes where small print stands beside a title in very large type, as in the head of a newspaper.
+
+    Returns what is above, to the left, between, to the right and below; None if there is no such title.
+    """
     if not indices:
         return None
     usual = median(boxes[i].height for i in indices)
@@ -120,7 +123,8 @@ def _ears(boxes: Sequence[Box], indices: Sequence[int]) -> list[list[int]] | Non
 
 
 def _beside_title(boxes: Sequence[Box], side: Sequence[int], between: Sequence[int], title: Box) -> list[int]:
-    """Those at a side of a title that stand beside it, or go on above and below where nothing is between the sides."""
+    """Returns those boxes at one side of a title that stand beside it, or continue above or below where there is
+    nothing between the sides."""
     top, bottom = title.top, title.bottom
     found: list[int] = []
     waiting = sorted(side, key=lambda i: abs(boxes[i].middle - title.middle))

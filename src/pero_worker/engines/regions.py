@@ -1,4 +1,4 @@
-"""Regions around lines, alike for all engines."""
+"""Regions around lines, the same for all engines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pero_worker.page import Line, Region
 
 
 def region_of(number: int, kind: str, lines: Sequence[Line]) -> Region:
-    """A region with the box around its lines as its outline."""
+    """Returns a region whose outline is the box around its lines."""
     points = [point for line in lines for point in (*line.polygon, *line.baseline)] or [(0.0, 0.0)]
     left, right = min(x for x, _ in points), max(x for x, _ in points)
     top, bottom = min(y for _, y in points), max(y for _, y in points)
@@ -20,7 +20,7 @@ def region_of(number: int, kind: str, lines: Sequence[Line]) -> Region:
 
 
 def upright_rules(rules: Iterable[PrintedRule], angle: float) -> list[Box]:
-    """The boxes of rules on the page turned by `angle` in radians."""
+    """Returns the boxes of the rules on the page turned by `angle`, in radians."""
     boxes = []
     for rule in rules:
         (ax, ay), (bx, by) = turned(rule.start, angle), turned(rule.end, angle)

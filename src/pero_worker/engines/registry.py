@@ -1,4 +1,4 @@
-"""Finds engines by entry point; the bundled ones are found in the same way."""
+"""Finds engines by entry point, the bundled ones included."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pero_worker.ports import Engine, EngineFactory
 from pero_worker.stage import Stage
 
 GROUP = "pero_worker.engines"
-# The package that names the version, and modules that must be there for the engine to run (looked for, not imported);
-# plugins of others are taken at their word.
+# The package that gives the version, and the modules without which the engine cannot run (looked for, not imported);
+# third-party plugins are taken at their word.
 _NEEDS = {
     "pero": ("pero-ocr", ("pero_ocr", "torch")),
     "rapidocr": ("rapidocr", ("rapidocr", "onnxruntime")),
@@ -23,28 +23,28 @@ _NEEDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
-    """An engine that is installed."""
+    """An installed engine."""
 
     name: str
-    """As `--engine` and ENGINE take it."""
+    """Its name, as `--engine` and ENGINE take it."""
     version: str
-    """Of the package that does the work."""
+    """Version of the package that does the work."""
     available: bool
-    """It can be used here."""
+    """Whether it can be used here."""
     note: str = ""
-    """The remedy when it is not available."""
+    """The remedy if it is not available."""
 
 
 def engine_name(config: ConfigParser) -> str:
-    """Which engine a config.ini asks for: `[WORKER] DUMMY` or FAILTEST as upstream, `[WORKER] ENGINE` of ours, else
-    pero."""
+    """Returns the engine that a config.ini asks for: dummy if it has upstream's `[WORKER] DUMMY` or FAILTEST, else our
+    `[WORKER] ENGINE`, else pero."""
     if any(config.get("WORKER", key, fallback="", raw=True).strip() for key in ("DUMMY", "FAILTEST")):
         return "dummy"
     return config.get("WORKER", "ENGINE", fallback="", raw=True).strip() or "pero"
 
 
 def needs_layout(config: ConfigParser) -> bool:
-    """Whether a stage reads lines that it does not look for itself."""
+    """Whether a stage reads lines but does not find them itself."""
     if engine_name(config) != "pero" or not config.has_section("PAGE_PARSER"):
         return False
     steps = config["PAGE_PARSER"]
@@ -56,7 +56,7 @@ def needs_layout(config: ConfigParser) -> bool:
 
 
 def load_engine(stage: Stage, directory: Path, device: str) -> Engine:
-    """Loads `stage` from its unpacked files; StageError when that is impossible."""
+    """Loads `stage` from its unpacked files. Raises `StageError` if that is impossible."""
     config = stage.parsed()
     name = engine_name(config)
     found = _plugins().get(name)

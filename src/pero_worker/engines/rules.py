@@ -11,42 +11,43 @@ from numpy.typing import NDArray
 from pero_worker.page import Image, Point
 
 _SIDE = 1600
-"""Pixels of the longer side at which a page is looked at."""
+"""Longer side of the page when rules are looked for, in pixels; larger pages are reduced to it."""
 _LEAST = 40
-"""Pixels there; a shorter stroke may be a letter's."""
+"""Least length of a rule on the reduced page, in pixels; a shorter stroke may belong to a letter."""
 _IN_LINES = 3.0
-"""A rule is this many times as long as a line of text is high: letters of a title are no rules."""
+"""A rule is at least this many times as long as a line of text is high, so that no letter of a title is taken for
+one."""
 _THICKEST = 10
-"""Pixels there; what is thicker is a bar, an edge of the page or a picture."""
+"""Greatest thickness on the reduced page, in pixels; anything thicker is a bar, an edge of the page or a picture."""
 _BESIDE = (3, 4, 5, 6)
-"""Pixels there, from a stroke to where it must be white."""
+"""Distances from a stroke at which the reduced page must be white, in pixels."""
 _MOST_INK = 0.06
-"""Share of ink there."""
+"""Greatest share of ink at these distances."""
 _BLOCK, _DARKER = 31, 12
-"""Ink is this much darker than its surroundings of so many pixels."""
+"""Side of the square around a pixel, in pixels, and how many grey levels darker than it ink is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrintedRule:
-    """From the left or upper `start` to the `end`, in pixels of the page."""
+    """A rule from its left or upper `start` to its `end`, in pixels of the page."""
 
     start: Point
     end: Point
     stands_free: bool = True
-    """White on both sides, as in a gutter; a streak of a scanner runs through letters."""
+    """Whether it has white on both sides, as in a gutter; a scanner's streak runs through letters."""
 
     @property
     def is_upright(self) -> bool:
         return abs(self.end[1] - self.start[1]) > abs(self.end[0] - self.start[0])
 
     def across(self, level: float) -> float:
-        """The x of an upright rule at this y."""
+        """Returns the x of an upright rule at this y."""
         (ax, ay), (bx, by) = self.start, self.end
         return ax + (bx - ax) * (level - ay) / (by - ay)
 
 
 def rules_in(image: Image, line_height: float) -> list[PrintedRule]:
-    """The rules of a page whose lines of text are `line_height` pixels high."""
+    """Finds the rules of a page whose lines of text are `line_height` pixels high."""
     scale = min(1.0, _SIDE / max(image.shape[:2]))
     grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     if scale < 1.0:
@@ -68,8 +69,8 @@ def rules_in(image: Image, line_height: float) -> list[PrintedRule]:
 
 
 def _strokes(ink: NDArray[np.uint8], least: int) -> list[tuple[Point, Point, bool]]:
-    """Upright strokes from their upper to their lower end, and whether they stand free."""
-    # A stroke that leans, or is worn, is of pieces: these are joined when they follow each other.
+    """Returns upright strokes from their upper to their lower end, and whether they stand free."""
+    # A stroke that leans or is worn is in pieces, which are joined when they follow each other.
     pieces = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((max(8, least // 3), 1), np.uint8))
     if not pieces.any():
         return []
@@ -88,7 +89,8 @@ def _strokes(ink: NDArray[np.uint8], least: int) -> list[tuple[Point, Point, boo
 
 
 def _stands_free(ink: NDArray[np.uint8], middles: NDArray[np.float64], half: float) -> bool:
-    """Whether there is hardly ink beside a stroke `half` pixels to either side of its `middles`, one a row."""
+    """Whether there is hardly any ink beside a stroke that reaches `half` pixels to each side of its `middles`, one per
+    row."""
     rows = np.arange(len(middles))
     for side in (-1, 1):
         beside = [

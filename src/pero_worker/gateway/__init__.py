@@ -1,1 +1,1 @@
-"""The HTTP gateway: the PERO API as old clients know it, and DocAPI's v1 with what we add, over one database."""
+"""The HTTP gateway: the PERO API as old clients know it, and DocAPI's v1 with our additions, on one database."""

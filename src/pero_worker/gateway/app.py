@@ -1,4 +1,4 @@
-"""The web application: routes put together, and every error said in the dialect of its path."""
+"""The web application: assembles the routes, and reports every error in the dialect of its path."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from pero_worker.gateway.v1.described import describe
 
 logger = logging.getLogger(__name__)
 _NO_DIALECT = frozenset({"/metrics", "/livez", "/readyz", "/version"})
-"""These are ours alone, and errors of theirs are v1's."""
+"""Paths that only we have; their errors are reported as v1's are."""
 _FOR_PROGRAMS = frozenset({"HTTP_ERROR", "UNAVAILABLE", "STORAGE_FULL", "INTERNAL_ERROR"})
-"""Codes whose messages the pages have in words of their own."""
+"""Codes whose messages the web pages replace with words of their own."""
 
 
 def make_app(gateway: Gateway) -> FastAPI:
-    """An ASGI application over an open gateway."""
+    """Returns an ASGI application on top of an open gateway."""
     app = FastAPI(
         title="pero-worker gateway",
         version=pero_worker.__version__,
@@ -45,7 +45,7 @@ def make_app(gateway: Gateway) -> FastAPI:
     )
     app.state.gateway = gateway
     app.state.hub = events.EventHub(gateway)
-    # Routes are tried in this order: what happens to every page comes first.
+    # Routes are tried in this order: those used for every page come first.
     told = (jobs, files, pages, results, uploads, events, usage, webhooks, engines, admin)
     rooms = (leases, *told, health, metrics, browse, *web.ROOMS, legacy_user, legacy_worker)
     for room in rooms:
@@ -76,7 +76,7 @@ def error_reply(
     details: object = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """An error in the dialect that `path` belongs to; always JSON."""
+    """Returns an error in the dialect that `path` belongs to, always as JSON."""
     if path.startswith("/v1") or path in _NO_DIALECT:
         body: dict[str, Any] = {"status": status, "code": code, "detail": message}
         if details is not None:
@@ -88,7 +88,7 @@ def error_reply(
 
 
 def _told(request: Request, status: int, code: str, message: str, **more: Any) -> Response:
-    """An error as whoever asks reads it: people on our pages, programs elsewhere."""
+    """Returns an error in the form the client expects: HTML on our web pages, JSON elsewhere."""
     if request.url.path.startswith("/web"):
         return web.error_page(request, status, message if code not in _FOR_PROGRAMS else "")
     return error_reply(request.url.path, status, code, message, **more)
@@ -112,7 +112,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     details = [
         {"loc": list(one["loc"]), "msg": str(one["msg"])[:500], "type": one["type"]} for one in error.errors()[:100]
     ]
-    if request.url.path.startswith("/web"):  # An address that nobody was given by us.
+    if request.url.path.startswith("/web"):  # An address that we never gave out.
         return web.error_page(request, 404, "")
     message = "The request did not pass validation."
     return _told(request, 422, "REQUEST_VALIDATION_ERROR", message, details=details)

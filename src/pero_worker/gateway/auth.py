@@ -1,4 +1,4 @@
-"""Who asks: the key of a request, and whether its role may."""
+"""Authentication: the key of a request, and whether its role is allowed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def gateway_of(request: Request) -> Gateway:
 
 
 def require(*roles: Role) -> Callable[..., Key]:
-    """A dependency of v1's routes: the key, if its role is one of these or admin."""
+    """Returns a dependency for v1's routes: the key, if its role is one of these or admin."""
     allowed = {*roles, Role.ADMIN}
 
     def key_of(
@@ -47,7 +47,7 @@ def require(*roles: Role) -> Callable[..., Key]:
 
 
 def _key_of_browser(request: Request, gateway: Gateway) -> Key | None:
-    """ApiError 403: the request comes from a page of another site."""
+    """Returns the key of a browser's session; raises `ApiError` 403 if a page of another site makes the request."""
     found = session_key(request, gateway)
     if found is not None and not is_own_site(request):
         raise ApiError(403, "ORIGIN_FORBIDDEN", "The request comes from another site's page.")
@@ -55,7 +55,10 @@ def _key_of_browser(request: Request, gateway: Gateway) -> Key | None:
 
 
 def known_key(gateway: Gateway, text: str | None) -> Key:
-    """ApiError 401 or 403: no key, none of ours, or none that counts any more."""
+    """Returns the key with this text.
+
+    Raises `ApiError` 401 if there is no text or we have no such key, and 403 if the key is no longer active.
+    """
     if not text:
         raise _unauthorised(gateway, "API_KEY_MISSING", "There is no API key in the request.")
     key = gateway.key_of(text) if len(text) <= MAX_KEY_LENGTH else None

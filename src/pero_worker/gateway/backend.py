@@ -1,4 +1,4 @@
-"""What the gateway wants of whoever does the pages."""
+"""What the gateway requires of whoever processes the pages."""
 
 from __future__ import annotations
 
@@ -12,51 +12,55 @@ from pero_worker.request import Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A page to do: its image is page `frame` (from 0) of the file at `path`, all of it with `whole_file`; `stages` are
-    those of its engine, `source` names it in workers' logs."""
+    """A page to process."""
 
     page: str
-    """Its id."""
+    """The id of the page."""
     job: str
     """The id of its job."""
     path: Path
+    """The file that holds the page's image."""
     name: str
-    """The page's, in its job."""
+    """The page's name in its job."""
     stages: tuple[str, ...]
+    """The stages of the page's engine."""
     source: str
+    """The page's name in the logs of workers."""
     frame: int = 0
+    """The page's place in the file, counted from 0."""
     whole_file: bool = True
+    """Whether the file holds this page alone."""
     priority: int = 0
-    """Pages with a higher one go first."""
+    """Pages with a higher priority go first."""
     traceparent: str = ""
-    """Its place in a trace; '' = none."""
+    """The page's place in a trace; '' if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkOutcome:
-    """A finished request, or what went wrong outside of any worker; `settle` is called when it is written down."""
+    """A finished request, or what went wrong outside any worker; `settle` is called once it has been recorded."""
 
     page: str
     """The id of the page."""
     request: Request | None = None
-    """As the last worker left it."""
+    """The request as the last worker left it."""
     error: str = ""
-    """What went wrong."""
+    """What went wrong, if there is no request."""
     settle: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedEngine:
-    """An engine that the backend can do."""
+    """An engine that the backend can run."""
 
     name: str
-    """As clients ask for it."""
+    """The name by which clients ask for it."""
     version: str
-    """Of its pipeline or its stages."""
+    """The version of its pipeline or its stages."""
     stages: tuple[str, ...]
-    """That its pages go through."""
+    """The stages that its pages go through."""
     description: str = ""
-    """For people."""
+    """A description for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,43 +68,46 @@ class Lost:
     """Pages that a carrier has lost."""
 
     before: float
-    """Those that were sent before this time, in seconds since 1970, and have not come back."""
+    """When the lost pages were sent: before this time, in seconds since 1970, and they have not come back."""
     all_gone: bool
-    """Everything that was there is gone: nothing is at fault but the carrier."""
+    """Whether everything is gone, so that only the carrier is at fault."""
 
 
 class PageBackend(Protocol):
-    """Called from one thread but for `trouble`."""
+    """Processes pages. All methods except `trouble` are called from one thread."""
 
     carried: bool
-    """Whether what was sent survives this gateway."""
+    """Whether pages that were sent survive the end of this gateway."""
 
     def start(self) -> Sequence[ServedEngine]:
-        """Which engines there are. StageError: one of them cannot be used."""
+        """Starts, and returns the engines it serves; raises `StageError` if one of them cannot be used."""
 
     def room(self) -> int:
-        """How many more pages it takes now."""
+        """Returns how many more pages it accepts now."""
 
     def send(self, work: Work) -> None:
-        """TransientError: not now. PageError: never."""
+        """Sends a page to be processed; raises `TransientError` if that must wait, and `PageError` if it can never
+        be."""
 
     def outcomes(self, timeout: float) -> Sequence[WorkOutcome]:
-        """Those that came within `timeout` seconds, at least one if any came."""
+        """Returns the outcomes that arrive within `timeout` seconds: at least one, if any arrive."""
 
     def sent(self) -> Sequence[str]:
-        """Pages that were sent and have not come back."""
+        """Returns the pages that were sent and have not come back."""
 
     def drop(self, pages: Sequence[str]) -> None:
-        """Nobody waits for these any more: they were cancelled, or another gateway has taken their results."""
+        """Forgets pages that nobody waits for: they were cancelled, or another gateway has taken their results."""
 
     def lost(self) -> Lost | None:
-        """Which pages that were sent are nowhere any more, so that they wait again; None: none, as far as one can tell.
-        TransientError: it cannot be told now."""
+        """Returns which pages were sent but have vanished, so that they can be requeued; None if none seem to be lost.
+
+        Raises `TransientError` if this cannot be determined now.
+        """
 
     def begin_anew(self) -> None:
-        """What was lost waits again: the carrier is made ready for it."""
+        """Makes the carrier ready again; what was lost has been requeued."""
 
     def trouble(self) -> str:
-        """Why pages are not being done at present, '' when they are."""
+        """Returns why pages are not being processed at present, or '' if they are."""
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""What a gateway does beside its requests: one thread that takes step after step until it is told to stop."""
+"""Work that a gateway does besides answering requests: a thread repeats a step until it is told to stop."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ logger = logging.getLogger(__name__)
 
 
 class Background:
-    """Survives whatever a step meets: a server that is away is told as a warning, a bug with its traceback."""
+    """Survives whatever happens in a step: an unreachable server is logged as a warning, a bug with its traceback."""
 
     def __init__(
         self, name: str, step: Callable[[], bool], stopping: threading.Event, *, pause: float, patience: float = 2.0
     ) -> None:
-        """`step` returns whether there is more to do at once; else the next one waits for `pause` seconds, or for
-        `stopping`. `patience`: seconds that `stop` waits for the step in hand."""
+        """`step` returns whether there is more to do at once; if not, the next step waits for `pause` seconds or for
+        `stopping`. `patience`: seconds that `stop` waits for the current step."""
         self._name = name
         self._step = step
         self._stopping = stopping
@@ -30,7 +30,7 @@ class Background:
         self._thread.start()
 
     def stop(self) -> None:
-        """The caller has told the gateway to stop."""
+        """Waits for the current step to end; the caller has already set `stopping`."""
         if self._thread.is_alive():
             self._thread.join(self._patience)
 

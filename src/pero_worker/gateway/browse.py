@@ -1,4 +1,4 @@
-"""Pages for people: what this is, and the API as a list; nothing is loaded from elsewhere."""
+"""Pages for browsers: redirects to the start page, and a list of the API; nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a job's results lie in its zip: `STEM.page.xml` and so on of every page, and `report.jsonl`."""
+"""The layout of a job's results in its zip: `STEM.page.xml` and so on for every page, and `report.jsonl`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BROKEN = (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, KeyErro
 
 
 def stems_of(names: Sequence[str]) -> list[str]:
-    """Names without their extension, or with it where two would be the same."""
+    """Returns the names without their extensions, keeping the extension where two would otherwise be the same."""
     stems = [PurePosixPath(name).stem or name for name in names]
     counts = Counter(stems)
     taken = {*names}
@@ -28,13 +28,13 @@ def stems_of(names: Sequence[str]) -> list[str]:
 
 
 def member_of(archive: Path, stem: str, kind: str) -> bytes | None:
-    """A page's result in a zip that somebody made; None: it is not there, is damaged or far too large."""
+    """Returns a page's result from a foreign zip; None if it is missing, damaged or far too large."""
     form = installed_formats().get(kind)
     return None if form is None else _read(archive, f"{stem}{form.suffix}")
 
 
 def report_of(archive: Path) -> dict[str, dict[str, Any]]:
-    """The lines of the report in a zip that somebody made, by page; none when there is no report to be read."""
+    """Returns the lines of the report in a foreign zip, by page; {} if there is no readable report."""
     lines: dict[str, dict[str, Any]] = {}
     for line in (_read(archive, REPORT) or b"").splitlines():
         try:

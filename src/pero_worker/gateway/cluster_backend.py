@@ -1,4 +1,4 @@
-"""A cluster as the gateway's backend: pages go to their stages' queues, results come back through one of our own."""
+"""A cluster as the gateway's backend: pages go to the queues of their stages, and results come back through our own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.work import Delivery, WorkerStatus
 
 RESULTS_QUEUE = "gateway.results"
-"""All gateways of a cluster share it: whoever takes a result writes it down."""
+"""All gateways of a cluster share this queue: whichever takes a result records it."""
 _LEAST_AHEAD, _MOST_AHEAD = 16, 200
 _AHEAD_OF_A_WORKER = 4
 _LOOK_SECONDS = 5.0
@@ -30,7 +30,7 @@ _DPI = 300
 
 
 class ClusterBackend:
-    """`PageBackend` of an open cluster. `engines` maps names to stages; none: each stage is one."""
+    """The `PageBackend` of an open cluster. `engines` maps names to stages; if empty, each stage is an engine."""
 
     carried = True
 
@@ -49,7 +49,7 @@ class ClusterBackend:
 
     def start(self) -> Sequence[ServedEngine]:
         client = self._cluster.zookeeper
-        # A queue for results that is not there is no reason to make it: what was sent to it before is lost.
+        # A missing result queue is not declared here: it shows `lost` that the pages sent before are gone.
         engines = self._engines or {name: (name,) for name in stage_names(client) if read_record(client, name).config}
         served = []
         for name, stages in engines.items():
@@ -59,11 +59,12 @@ class ClusterBackend:
         return served
 
     def room(self) -> int:
-        """A few pages for each worker: more would let a small job wait behind those of a large one."""
+        """Allows a few pages per worker: with more, a small job would wait behind those of a large one."""
         return max(0, self._ahead - len(self._sent))
 
     def lost(self) -> Lost | None:
-        """A broker without our queue is a new one. One that kept the queues and lost the pages is silent."""
+        """Detects a broker that is new, as it lacks our queue, and one that kept its queues but lost the pages: it is
+        silent."""
         if self._clock.monotonic() - self._looked < _LOOK_SECONDS:
             return None
         self._looked, now = self._clock.monotonic(), self._clock.now().timestamp()
@@ -72,7 +73,7 @@ class ClusterBackend:
             return Lost(before=now, all_gone=True)
         try:
             workers = [worker for worker in read_workers(self._cluster.zookeeper) if not worker.dead]
-        except TransientError:  # Pages go through the broker all the same.
+        except TransientError:  # Pages still go through the broker.
             return None
         self._ahead = min(_MOST_AHEAD, max(_LEAST_AHEAD, _AHEAD_OF_A_WORKER * len(workers)))
         idle = all(worker.status == WorkerStatus.IDLE for worker in workers)
@@ -133,7 +134,7 @@ class ClusterBackend:
                     break
                 found.extend(self._outcome(delivery))
         except TransientError as error:
-            # The connection is made again by itself.
+            # The connection is re-established by itself.
             self._trouble = str(error)
             self._clock.sleep(timeout)
         else:
@@ -155,7 +156,7 @@ class ClusterBackend:
         references = came.references
 
         def settle() -> None:
-            with suppress(TransientError):  # It will come again, and is known then.
+            with suppress(TransientError):  # It will be delivered again, and recognised then.
                 self._cluster.broker.ack(in_hand)
                 self._cluster.payloads.release(references)
 
@@ -172,5 +173,5 @@ class ClusterBackend:
         return self._trouble
 
     def close(self) -> None:
-        """The cluster is closed by whoever opened it."""
+        """Leaves the cluster open: whoever opened it closes it."""
         self._reading.close()

@@ -1,4 +1,4 @@
-"""What all routes and threads of one gateway share."""
+"""What all routes and threads of a gateway share."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ from pero_worker.jobs.apart import ProcessApart
 
 _APART_SECONDS = 120.0
 _WHOLE_PDFS = 2
-"""PDFs of jobs that are made at a time."""
+"""How many PDFs of whole jobs are made at a time."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Gateway:
-    """One process's settings, database and folder; time and randomness as they are given."""
+    """One process's settings, database and folder; time and randomness are passed in."""
 
     settings: GatewaySettings
-    """As it was started."""
+    """The settings that the process was started with."""
     database: Database
-    """Jobs, pages, keys and events."""
+    """The database of jobs, pages, keys and events."""
     files: DataFolder
-    """Uploads and results."""
+    """The folder of uploads and results."""
     server_secret: str
-    """What keys are hashed with."""
+    """The secret that keys are hashed with."""
     now: Callable[[], float] = time.time
-    """Seconds since 1970."""
+    """Returns the time in seconds since 1970."""
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
-    """For keys and ids."""
+    """The source of randomness for keys and ids."""
     trouble: Callable[[], str] = lambda: ""
-    """Why pages are not being done at present."""
+    """Returns why pages are not being processed at present, or ''."""
     watching: Watching = field(default_factory=lambda: Watching(NoOverview()))
-    """What is seen of whoever does the pages."""
+    """The view of whoever processes the pages."""
     apart: ProcessApart
-    """Opens files that may crash it."""
+    """The separate process that opens files which may crash it."""
     whole_pdfs: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(_WHOLE_PDFS))
-    """Taken by whoever makes the PDF of a job."""
+    """Held while the PDF of a whole job is made."""
     limiter: RateLimiter
-    """How many requests a key may make."""
+    """Limits how many requests each key may make."""
     traces: PageTraces | None = None
-    """Who is told where pages' time goes; None: nobody."""
+    """Records where the pages' time goes; None if nobody wants to know."""
     stopping: threading.Event = field(default_factory=threading.Event)
-    """Set when the process is to end."""
+    """Set when the process should end."""
 
     def key_of(self, text: str) -> Key | None:
-        """The key whose text this is; notes that it was used."""
+        """Returns the key with this text, if there is one, and records that it was used."""
         with self.database.read() as connection:
             key = find_key(connection, text, self.server_secret)
         now = self.now()
@@ -66,7 +66,8 @@ class Gateway:
 
 
 def open_gateway(settings: GatewaySettings) -> Gateway:
-    """Makes what is not there yet. OutputError: the data folder cannot be written to."""
+    """Opens a gateway, creating what does not exist yet; raises `OutputError` if the data folder cannot be written
+    to."""
     files = DataFolder(root=settings.data.absolute())
     files.create()
     database = Database(settings.database_url)

@@ -1,4 +1,4 @@
-"""The thread between the database and the workers: sends what waits, in fair order, and writes down what comes back."""
+"""The thread between the database and the workers: sends waiting pages in fair order, and records what comes back."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Sent:
 
 
 class Dispatcher:
-    """One of a gateway. `instance` names this process among those that share the database."""
+    """The dispatcher of a gateway. `instance` names this process among those that share the database."""
 
     def __init__(
         self, gateway: Gateway, backend: PageBackend, clock: Clock, instance: str, *, default_engine: bool = True
@@ -51,15 +51,18 @@ class Dispatcher:
         self._engines: dict[str, tuple[str, ...]] = {}
         self._last_beat = float("-inf")
         self._unwritten: deque[WorkOutcome] = deque()
-        """What came back and is not written down yet."""
+        """Outcomes that came back and are not recorded yet."""
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
     def start(self) -> None:
-        """StageError: an engine cannot be used. TransientError: no database."""
+        """Starts the backend and the thread.
+
+        Raises `StageError` if an engine cannot be used, and `TransientError` if the database does not answer.
+        """
         now = self._gateway.now()
         served = self._backend.start()
         with self._gateway.database.write() as connection:
-            if self._gateway.settings.uses_sqlite:  # Nobody else is there: what others had sent waits again.
+            if self._gateway.settings.uses_sqlite:  # We are alone: requeue what others had sent.
                 dispatch.take_over(connection, float("inf"), carried=self._backend.carried, now=now)
             dispatch.beat(connection, self._instance, now)
             for number, engine in enumerate(served):
@@ -77,7 +80,7 @@ class Dispatcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread and the workers; pages in their hands wait again for the next start."""
+        """Stops the thread and the workers; pages in their hands are requeued for the next start."""
         self._gateway.stopping.set()
         if self._thread.is_alive():
             self._thread.join(10)
@@ -138,12 +141,12 @@ class Dispatcher:
             return
         with self._gateway.database.write() as connection:
             rows = dispatch.send_again(connection, lost.before, self._gateway.now(), blamed=not lost.all_gone)
-        # Only now: whoever finds the carrier ready does not look for lost pages.
+        # Only now: a gateway that finds the carrier ready does not look for lost pages.
         self._backend.begin_anew()
         self._after_loss(rows)
 
     def _after_loss(self, lost: Sequence[RowMapping]) -> None:
-        """Those that are lost again and again are given up: who knows what they do to the cluster."""
+        """Gives up pages that are lost again and again: who knows what they do to the cluster."""
         again = len(lost)
         for page in lost:
             if page["sends"] >= self._gateway.settings.max_attempts:
@@ -171,7 +174,7 @@ class Dispatcher:
     def _claim(
         self, waiting: Sequence[tuple[str, float]], served: Sequence[str], room: int
     ) -> list[tuple[RowMapping, _Sent]]:
-        """In one transaction, a page at a time from whose turn it is."""
+        """Claims pages in one transaction, one at a time from the key whose turn it is."""
         shares = dict(waiting)
         claimed: list[tuple[RowMapping, _Sent]] = []
         with self._gateway.database.write() as connection:
@@ -235,14 +238,14 @@ class Dispatcher:
     def _ending(self, outcome: WorkOutcome, row: RowMapping) -> Ending:
         try:
             return ending_of(outcome, row["name"], row["formats"] or DEFAULT_FORMATS, self._clock)
-        except Exception:  # A page that meets a bug must not come back for ever.
+        except Exception:  # A page that triggers a bug must not come back for ever.
             logger.exception("page %s: its result could not be read", outcome.page)
             return failure_ending(outcome.page, Failure.PROCESSING_FAILED, "the result could not be read")
 
     def _finish(self, page: str, job: str, ending: Ending) -> None:
         first = settle_page(self._gateway, job, ending.end, ending.contents)
         self._fair.settle(page, ending.end.worker_seconds)
-        if not first:  # Another gateway was quicker, or the page was cancelled meanwhile.
+        if not first:  # Another gateway was quicker, or the page was cancelled in the meantime.
             return
         told = replace(ending.end, seconds={})
         logger.info(

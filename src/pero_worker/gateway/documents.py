@@ -1,4 +1,5 @@
-"""Jobs whose pages a IIIF manifest or a METS lists: that is fetched and read, its pictures later, one by one."""
+"""Jobs whose pages are listed in a IIIF manifest or a METS: this is fetched and read first, the images later, one by
+one."""
 
 from __future__ import annotations
 
@@ -31,13 +32,15 @@ _MAX_CACHE = 2_000_000_000
 
 
 class Library:
-    """Libraries' servers, as the gateway asks them: https alone, and no private address, but for hosts that the
-    operator allows. Several threads."""
+    """Access to libraries' servers: https only, and no private addresses, except for hosts that the operator allows.
+
+    May be used from several threads.
+    """
 
     def __init__(self, settings: GatewaySettings) -> None:
         folder = settings.data.absolute() / "web"
         rules = AddressRules(named=settings.allowed_hosts, plain=False)
-        # A proxy would connect where nobody has looked.
+        # A proxy would connect to addresses that nobody has checked.
         options = FetchOptions(
             rules=rules, max_bytes=settings.max_upload, max_document_bytes=settings.max_json, proxies=False
         )
@@ -46,14 +49,17 @@ class Library:
         self._bringer = PictureBringer(fetcher=self._fetcher, options=PictureOptions())
 
     def book(self, url: str) -> Book:
-        """NoInputError, PageError: it cannot be had, or is neither a manifest nor a METS."""
+        """Fetches and reads a document.
+
+        Raises `NoInputError` or `PageError` if it cannot be fetched, or is neither a manifest nor a METS.
+        """
         found = self._opener.open(url, True)
         if not found or not isinstance(found[0], Book):
             raise NoInputError("it is neither a IIIF manifest nor a METS; of a collection name the manifests")
         return found[0]
 
     def picture(self, picture: Mapping[str, Any]) -> Path:
-        """A file of the cache. PageError: it cannot be had."""
+        """Fetches an image and returns its file in the cache; raises `PageError` if it cannot be fetched."""
         return self._bringer.bring(_picture_from(picture))
 
     def close(self) -> None:
@@ -61,14 +67,14 @@ class Library:
 
 
 class DocumentReader:
-    """Of two gateways both may fetch a document; the first fills the job."""
+    """Reads documents and fills their jobs. Two gateways may both fetch a document; the first one fills the job."""
 
     def __init__(self, gateway: Gateway, library: Library) -> None:
         self._gateway = gateway
         self._library = library
 
     def read_some(self) -> bool:
-        """Whether there was a document to read."""
+        """Reads some documents, and returns whether there were any."""
         with self._gateway.database.read() as connection:
             found = unread_documents(connection, _AT_ONCE)
         for job in found:

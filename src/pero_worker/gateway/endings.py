@@ -1,4 +1,4 @@
-"""What a worker's finished request means for its page: how it ended, and the contents of its results. Pure."""
+"""Pure: what a worker's finished request means for its page: how it ended, and the contents of its results."""
 
 from __future__ import annotations
 
@@ -23,33 +23,34 @@ _MAX_ERROR = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageEnd:
-    """What became of a page: `failure` None when it is done. Quality is percent, times seconds."""
+    """What became of a page. Quality is in percent, times are in seconds."""
 
     page: str
-    """Its id."""
+    """The id of the page."""
     failure: Failure | None = None
+    """What kind of failure it was; None if the page is done."""
     error: str = ""
-    """Why it failed, in a sentence."""
+    """Why the page failed, in a sentence."""
     attempts: int = 1
-    """How often it was tried."""
+    """How many times the page was tried."""
     quality: float | None = None
-    """How likely a letter is right, over the page."""
+    """How likely a letter is to be right, over the whole page."""
     worst_line: float | None = None
-    """How likely a letter is right, in the worst line."""
+    """How likely a letter is to be right, in the worst line."""
     lines: int = 0
-    """How many were found."""
+    """How many lines were found."""
     engine_text: str = ""
-    """Name and version of the engine that came last."""
+    """Names and versions of the stages that succeeded; if none did, the engine of the last stage."""
     worker: str = ""
-    """Who did it."""
+    """The worker that processed the page."""
     stage: str = ""
-    """The one that it ended in."""
+    """The stage that the page ended in."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Of each phase."""
+    """The duration of each phase."""
     worker_seconds: float = 0.0
-    """Of all attempts and stages."""
+    """The time workers spent on all attempts and stages."""
     energy_joules: float | None = None
-    """What meters counted; None: nobody measured it."""
+    """The energy that meters counted; None if nobody measured it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +59,11 @@ class Ending:
 
     end: PageEnd
     contents: Mapping[str, bytes]
-    """Names of formats to files."""
+    """The contents of each result, by the name of its format."""
 
 
 def ending_of(outcome: WorkOutcome, image_name: str, formats: Sequence[str], clock: Clock) -> Ending:
-    """What the outcome means. A result that cannot be read is a failure of its page."""
+    """Returns how the page ended; a result that cannot be read is a failure of its page."""
     request = outcome.request
     if request is None:
         return _failed(outcome.page, Failure.PROCESSING_FAILED, outcome.error, request)
@@ -86,12 +87,12 @@ def ending_of(outcome: WorkOutcome, image_name: str, formats: Sequence[str], clo
 
 
 def failure_ending(page: str, failure: Failure, error: str) -> Ending:
-    """A page that never came to a worker."""
+    """Returns the end of a page that never reached a worker."""
     return _failed(page, failure, error, None)
 
 
 def _failure_of(request: Request) -> Failure:
-    """A page given up at its first attempt has an image that no attempt can read."""
+    """Returns what kind of failure it was: an image given up at the first attempt is one that no attempt can read."""
     last = request.logs[-1]
     permanent = last.attempt == 1 and last.failure_class == PageError.failure_class
     return Failure.INVALID_FILE if permanent else Failure.PROCESSING_FAILED

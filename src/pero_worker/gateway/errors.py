@@ -1,4 +1,4 @@
-"""What a route refuses, in a form that both dialects can say."""
+"""Errors of routes, in a form that both dialects can express."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pero_worker.errors import PeroWorkerError
 
 
 class ApiError(PeroWorkerError):
-    """An answer with a status of 400 or more: `code` is a word for v1's programs, the message a sentence for people.
+    """An answer with a status of 400 or more: `code` is for v1's programs, and the message is a sentence for people.
 
-    `details` goes with it in v1; `headers` are sent along.
+    `details` are included in v1; `headers` are sent along.
     """
 
     failure_class = "request"
@@ -32,6 +32,6 @@ class ApiError(PeroWorkerError):
 
 
 def invalid(location: tuple[str | int, ...], message: str, kind: str = "value_error") -> ApiError:
-    """A 422 that says where in the request the trouble is."""
+    """Returns a 422 that says where in the request the problem is."""
     details = [{"loc": list(location), "msg": message, "type": kind}]
     return ApiError(422, "REQUEST_VALIDATION_ERROR", message, details=details)

@@ -1,4 +1,4 @@
-"""Whose page is next: start-time fair queueing over keys, in seconds of workers' time. Pure."""
+"""Pure: whose page is next, by start-time fair queueing over keys, in seconds of worker time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ _WEIGHT_OF_NEWS = 0.1
 
 
 class FairShare:
-    """Every key has a clock that runs on with the worker-seconds it used, slower the larger its share; the key whose
-    clock is behind is next. A key that had nothing to do does not save time up."""
+    """Gives every key a clock that advances with the worker seconds it uses, more slowly the larger its share; the key
+    whose clock is furthest behind is next. A key that was idle does not save up time."""
 
     def __init__(self) -> None:
         self._used: dict[str, float] = {}
@@ -19,7 +19,7 @@ class FairShare:
         self._charged: dict[str, tuple[str, float, float]] = {}
 
     def next(self, waiting: Sequence[tuple[str, float]]) -> str:
-        """One of these (key, share), which must not be empty."""
+        """Returns whose turn it is among these (key, share) pairs, of which there must be at least one."""
         for owner, _ in waiting:
             self._used[owner] = max(self._used.get(owner, 0.0), self._now)
         chosen = min(waiting, key=lambda one: self._used[one[0]])[0]
@@ -27,12 +27,13 @@ class FairShare:
         return chosen
 
     def charge(self, page: str, owner: str, share: float) -> None:
-        """The page goes to a worker; what it will take is guessed."""
+        """Charges the key for a page that goes to a worker, by a guess of how long it will take."""
         self._charged[page] = (owner, share, self._guess)
         self._used[owner] = self._used.get(owner, self._now) + self._guess / max(share, 0.001)
 
     def settle(self, page: str, seconds: float | None) -> None:
-        """The page is done and took `seconds`; None: it was not done, nothing is charged for it."""
+        """Replaces the guess with the `seconds` that the page took; None if it was not done, so that nothing is
+        charged."""
         found = self._charged.pop(page, None)
         if found is None:
             return
@@ -42,6 +43,6 @@ class FairShare:
             self._guess += _WEIGHT_OF_NEWS * (seconds - self._guess)
 
     def forget(self, waiting: Sequence[tuple[str, float]]) -> None:
-        """Keys without pages whose clocks are behind need not be remembered."""
+        """Forgets keys that have no pages and whose clocks are behind."""
         named = {owner for owner, _ in waiting} | {owner for owner, _, _ in self._charged.values()}
         self._used = {owner: used for owner, used in self._used.items() if owner in named or used > self._now}

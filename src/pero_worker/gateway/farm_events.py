@@ -1,4 +1,4 @@
-"""What happens to stages and workers, for the log of events: administrators follow it."""
+"""Records what happens to stages and workers in the event log, which administrators can follow."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pero_worker.gateway.store.events import append_event
 
 POLL_SECONDS = 5.0
 _NOBODY = ""
-"""Whose events these are, and of which job."""
+"""The owner and the job of these events: there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Farm:
-    """What is worth an event when it changes."""
+    """The state of the farm whose changes are worth an event."""
 
     stages: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """By name: version, whether it is disabled, and what is wrong with it."""
+    """Stages by name: version, whether the stage is disabled, and what is wrong with it."""
     workers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """By name: whether it is there, and the stages it is to hold. Not whether it is at work."""
+    """Workers by name: whether the worker is present, and the stages it should hold; not whether it is busy."""
 
 
 def farm_of(look: Look) -> Farm:
@@ -40,7 +40,7 @@ def farm_of(look: Look) -> Farm:
 
 
 def changes(before: Farm, after: Farm) -> Sequence[tuple[str, dict[str, Any]]]:
-    """Kinds of events and their data. Pure."""
+    """Pure: returns the kinds of the events between two looks, and their data."""
     found: list[tuple[str, dict[str, Any]]] = []
     for kind, old, new in (("stage", before.stages, after.stages), ("worker", before.workers, after.workers)):
         for name in sorted({*old, *new}):
@@ -52,7 +52,7 @@ def changes(before: Farm, after: Farm) -> Sequence[tuple[str, dict[str, Any]]]:
 
 
 class FarmWatch:
-    """Of several gateways on a database one writes the events down."""
+    """Watches the farm. Of several gateways on a database, only one records the events."""
 
     def __init__(self, gateway: Gateway, instance: str) -> None:
         self._gateway = gateway
@@ -62,7 +62,7 @@ class FarmWatch:
     def look(self) -> bool:
         state, _, fault = self._gateway.watching.state()
         if state is None or fault or state.look.away:
-            return False  # Whoever cannot be seen has not gone.
+            return False  # What cannot be seen is not gone.
         now, known = farm_of(state.look), self._known
         self._known = now
         news = changes(known, now) if known is not None else ()

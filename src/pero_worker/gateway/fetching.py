@@ -1,4 +1,4 @@
-"""Fetches scans whose addresses clients, or documents, gave us."""
+"""Fetches scans from addresses given by clients or documents."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _AT_A_TIME = 4
 
 
 class PageFetcher:
-    """Of two gateways both may fetch a scan; the first keeps it."""
+    """Fetches scans. Two gateways may both fetch a scan; the first one keeps it."""
 
     def __init__(self, gateway: Gateway, outbound: Outbound, library: Library) -> None:
         self._gateway = gateway
@@ -36,11 +36,11 @@ class PageFetcher:
         self._threads = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="fetcher")
 
     def fetch_some(self) -> bool:
-        """Whether there was something to fetch."""
+        """Fetches some scans, and returns whether there were any to fetch."""
         to_fetch = (
             (pages.c.state == PageState.WAITING.value) & pages.c.url.is_not(None) & pages.c.image_uploaded.is_(False)
         )
-        # A page of each job: one with thousands does not hold up the others.
+        # One page of each job, so that a job with thousands does not hold up the others.
         first = select(func.min(pages.c.number)).where(to_fetch).group_by(pages.c.job).limit(_AT_ONCE)
         with self._gateway.database.read() as connection:
             numbers = connection.execute(first).scalars().all()
@@ -50,7 +50,7 @@ class PageFetcher:
         return bool(found)
 
     def close(self) -> None:
-        """Fetches that are going on are left behind."""
+        """Stops fetching without waiting for fetches in progress."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self, page: RowMapping) -> None:

@@ -1,4 +1,5 @@
-"""Where files lie: scans and results below one folder, named by ids alone, so that no name of a client's is a path."""
+"""Where files are kept: scans and results below one folder, named only by ids, so no name from a client becomes a
+path."""
 
 from __future__ import annotations
 
@@ -15,14 +16,17 @@ from pero_worker.errors import OutputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFolder:
-    """`jobs/JOB/IMAGE.jpg`, whatever kind of image it is, beside `.alto.xml` and `.page.xml` that came with it;
-    `jobs/JOB/IMAGE.out.FORMAT` are results, `jobs/JOB/IMAGE.view.WIDTH.jpg` scans as browsers show them."""
+    """The layout of the data folder.
+
+    `jobs/JOB/IMAGE.jpg` is a scan, whatever its image format, next to the `.alto.xml` and `.page.xml` that came with
+    it; `jobs/JOB/IMAGE.out.FORMAT` are results, and `jobs/JOB/IMAGE.view.WIDTH.jpg` are scans as browsers show them.
+    """
 
     root: Path
-    """The folder that all of this lies in."""
+    """The folder that holds all of this."""
 
     def create(self) -> None:
-        """OutputError: it cannot be written to."""
+        """Creates the folders; raises `OutputError` if the data folder cannot be written to."""
         try:
             for name in ("jobs", "results", "artifacts", "engines", "uploads", "unfinished"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
@@ -30,7 +34,7 @@ class DataFolder:
             raise OutputError(f"cannot write to the data folder {self.root}: {error.strerror}") from error
 
     def server_secret(self) -> str:
-        """What keys are hashed with; made at the first call, readable for the owner alone."""
+        """Returns the secret that keys are hashed with; it is created at the first call, readable only by the owner."""
         path = self.root / "secret"
         try:
             if not path.exists():
@@ -62,7 +66,7 @@ class DataFolder:
         return self.job(job) / f"{page}.out.{kind}"
 
     def view(self, job: str, page: str, width: int) -> Path:
-        """The scan as a browser shows it."""
+        """Returns the path of the scan as a browser shows it."""
         return self.job(job) / f"{page}.view.{width}.jpg"
 
     def result(self, job: str) -> Path:
@@ -79,7 +83,7 @@ class DataFolder:
 
     @contextmanager
     def unfinished(self) -> Iterator[Path]:
-        """A path for a file that is being made; what is still there at the end goes."""
+        """Yields a path for a file in the making; if it is still there at the end, it is removed."""
         path = self.root / "unfinished" / secrets.token_hex(12)
         try:
             yield path
@@ -87,7 +91,7 @@ class DataFolder:
             path.unlink(missing_ok=True)
 
     def write(self, path: Path, content: bytes) -> None:
-        """Fills a file that is being made; it is on the disk then. OutputError: that is full."""
+        """Writes a file in the making and syncs it to disk; raises `OutputError` if that fails, as on a full disk."""
         try:
             with path.open("wb") as stream:
                 stream.write(content)
@@ -97,14 +101,14 @@ class DataFolder:
             raise OutputError(f"cannot write to {self.root}: {error.strerror or error}") from error
 
     def put(self, target: Path, content: bytes) -> None:
-        """Writes a small file, whole or not at all. OutputError: the disk is full."""
+        """Writes a small file atomically; raises `OutputError` if that fails, as on a full disk."""
         with self.unfinished() as path:
             self.write(path, content)
             self.place(path, target)
 
     def place(self, finished: Path, target: Path) -> None:
-        """Moves a finished file to where it belongs; from then on it is there after a power cut, too. OutputError: it
-        cannot be."""
+        """Moves a finished file into place, synced to disk first so that it survives a power cut; raises `OutputError`
+        if it cannot be moved."""
         try:
             descriptor = os.open(finished, os.O_RDONLY)
             try:
@@ -117,12 +121,12 @@ class DataFolder:
             raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
 
     def forget_job(self, job: str) -> None:
-        """All files of a job."""
+        """Removes all files of a job."""
         shutil.rmtree(self.job(job), ignore_errors=True)
         for path in (self.result(job), self.artifacts(job)):
             path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Half-made files of a process that was killed; only when no other gateway uses the folder."""
+        """Removes unfinished files of a killed process; call it only if no other gateway uses the folder."""
         for path in (self.root / "unfinished").iterdir():
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Whether the gateway lives, is ready, and which it is; nobody needs a key for that."""
+"""Health checks: whether the gateway is alive and ready, and its version; none of them needs a key."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ router = APIRouter(tags=["health"])
 @router.get("/livez")
 @router.get("/health", include_in_schema=False)
 async def live() -> Response:
-    """The process answers."""
+    """Check that the process answers."""
     return JSONResponse({"status": "ok"})
 
 
 @router.get("/readyz")
 @router.get("/ready", include_in_schema=False)
 def ready(request: Request) -> Response:
-    """The database and whoever does the pages can be reached; 503 names what cannot."""
+    """Check that the database and whoever processes the pages can be reached; 503 names what cannot."""
     gateway, reasons = gateway_of(request), []
     try:
         with gateway.database.read() as connection:
@@ -37,5 +37,5 @@ def ready(request: Request) -> Response:
 
 @router.get("/version")
 async def version() -> Response:
-    """Name and version of the program."""
+    """Show the name and version of the program."""
     return JSONResponse({"name": "pero-worker", "version": pero_worker.__version__})

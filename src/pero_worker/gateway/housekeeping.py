@@ -1,4 +1,4 @@
-"""What throws away what has had its time: results, half uploads, old events and replies."""
+"""Removes what has expired: results, unfinished uploads, old events and replies."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _DAY = 86_400.0
 
 
 class Housekeeper:
-    """One of a gateway; several gateways may tidy the same database."""
+    """The housekeeper of a gateway; several gateways may tidy the same database."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
     def tidy(self) -> bool:
-        """Whether there is more to do at once."""
+        """Tidies up once, and returns whether there is more to do at once."""
         with self._gateway.database.write() as connection:
             forget_events(connection, self._gateway.now())
             for job in abandoned_jobs(connection, self._oldest(), _JOBS_AT_ONCE):
@@ -35,7 +35,7 @@ class Housekeeper:
         return self._expire_jobs()
 
     def end_late_jobs(self) -> bool:
-        """Whether there are more jobs whose deadline has passed."""
+        """Ends some jobs whose deadline has passed, and returns whether there may be more."""
         now = self._gateway.now()
         with self._gateway.database.read() as connection:
             if not late_jobs(connection, now, 1):

@@ -1,4 +1,4 @@
-"""API keys: what they look like, and what is kept of them. Pure."""
+"""Pure: API keys: what they look like, and what is stored of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_KEY_LENGTH = 512
 
 
 class Role(StrEnum):
-    """`admin` may do everything; `worker` may also work off jobs; `readonly` only look."""
+    """What a key may do: `admin` everything; `worker` may also process jobs; `readonly` may only look."""
 
     READONLY = "readonly"
     USER = "user"
@@ -26,52 +26,52 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """A key as the gateway knows it; its secret is nowhere."""
+    """A key as the gateway knows it, without its secret."""
 
     id: str
-    """Public part of the key."""
+    """The id of the key."""
     label: str
-    """What people call it."""
+    """What people call the key."""
     role: Role
-    """What it may do."""
+    """What the key may do."""
     active: bool
-    """Not revoked."""
+    """Whether the key has not been revoked."""
     created: float
-    """When it was made, in seconds since 1970."""
+    """When the key was created, in seconds since 1970."""
     last_used: float | None = None
-    """Seconds since 1970."""
+    """When the key was last used, in seconds since 1970; None if never."""
     expires: float | None = None
-    """Seconds since 1970; None: never."""
+    """When the key expires, in seconds since 1970; None if never."""
     share: float = 1.0
-    """Of the workers' time, beside other keys."""
+    """The key's share of the workers' time, relative to other keys."""
     pages_per_day: int | None = None
-    """None: no limit."""
+    """How many pages a day the key may submit; None means no limit."""
     pages_waiting: int | None = None
-    """Of all its jobs together; None: no limit."""
+    """How many pages of all its jobs together may wait; None means no limit."""
     requests_per_minute: int | None = None
-    """None: no limit."""
+    """How many requests a minute the key may make; None means no limit."""
     max_upload: int | None = None
-    """Bytes of one upload."""
+    """The maximum size of one upload, in bytes; None means the gateway's limit."""
 
     def counts_at(self, now: float) -> bool:
-        """Whether it opens anything: it was not revoked, and has not run out."""
+        """Returns whether the key is valid: neither revoked nor expired."""
         return self.active and (self.expires is None or self.expires > now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """What is stored of a key's text: `kid` names it, or `whole` does when the text was brought along."""
+    """What is stored of a key's text: `kid` identifies it, or `whole` if the text was brought along."""
 
     kid: str | None
     salt: str
-    """Of the hash, in hexadecimal digits."""
+    """The salt of the hash, in hexadecimal digits."""
     digest: str
     """The hash, in hexadecimal digits."""
     whole: str | None
 
 
 def make_key(prefix: str, random_bytes: Callable[[int], bytes], server_secret: str) -> tuple[str, Secret]:
-    """A new key's text, to be shown once, and what is kept of it."""
+    """Returns a new key's text, to be shown once, and what is stored of it."""
     kid, secret = _letters(random_bytes(6)), _letters(random_bytes(30))
     salt = random_bytes(16).hex()
     return f"{prefix}.{kid}.{secret}", Secret(
@@ -80,24 +80,25 @@ def make_key(prefix: str, random_bytes: Callable[[int], bytes], server_secret: s
 
 
 def keep_whole(text: str, random_bytes: Callable[[int], bytes], server_secret: str) -> Secret:
-    """What is kept of a key of any form that was made elsewhere."""
+    """Returns what is stored of a key that was made elsewhere, whatever its form."""
     salt = random_bytes(16).hex()
     return Secret(kid=None, salt=salt, digest=_digest(server_secret, salt, text), whole=whole_of(text, server_secret))
 
 
 def split(text: str) -> tuple[str, str] | None:
-    """The name of the key and its secret, if it has the form of ours."""
+    """Returns the `kid` and the secret of a text, if it has the form of our keys."""
     found = _FORM.fullmatch(text)
     return (found[1], found[2]) if found else None
 
 
 def whole_of(text: str, server_secret: str) -> str:
-    """What a key that was brought along is looked up by."""
+    """Returns the HMAC by which a key that was brought along is looked up."""
     return hmac.new(f"{server_secret}whole".encode(), text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
 
 def matches(text: str, secret: Secret, server_secret: str) -> bool:
-    """Whether `text` is the key that `secret` was kept of; takes as long whatever the answer."""
+    """Returns whether `text` is the key that `secret` was derived from, in a time that does not depend on the
+    answer."""
     parts = split(text) if secret.kid else None
     expected = _digest(server_secret, secret.salt, parts[1] if parts else text)
     return hmac.compare_digest(expected, secret.digest)

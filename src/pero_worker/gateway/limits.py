@@ -1,4 +1,4 @@
-"""How much a key may ask: requests a minute, pages a day, pages that wait."""
+"""What a key may use: requests per minute, pages per day, and pages that wait."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ _DAY = 86_400.0
 
 
 class Buckets(Protocol):
-    """Keeps what keys may still ask. Thread-safe."""
+    """Keeps how many requests each key has left. Thread-safe."""
 
     def spend(self, owner: str, limit: int, now: float) -> tuple[bool, float]:
-        """One of the owner's tokens, of which there are `limit`, filled evenly in a minute: whether there was one, and
-        how many are left."""
+        """Takes one of the owner's tokens, of which there are at most `limit`, refilled evenly within a minute.
+
+        Returns whether there was one, and how many are left.
+        """
 
 
 class OwnBuckets:
-    """`Buckets` of this process: on SQLite it is the only one."""
+    """`Buckets` of this process: on SQLite there is only one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,7 +43,7 @@ class OwnBuckets:
 
 
 class SharedBuckets:
-    """`Buckets` of all gateways on a PostgreSQL."""
+    """`Buckets` that all gateways on one PostgreSQL database share."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -59,20 +61,26 @@ class SharedBuckets:
 
 
 def spent(tokens: float, filled: float, limit: int, now: float) -> tuple[bool, float]:
-    """Pure: a bucket that held `tokens` at the time `filled`, after one more is asked for. Clocks differ, and go back:
-    the latest time at which the bucket was looked at counts, or one gateway would fill again what another has seen."""
+    """Pure: takes a token from a bucket that held `tokens` at the time `filled`.
+
+    Returns whether there was one, and how many are left. Clocks differ and go back, so the latest time at which the
+    bucket was looked at counts; otherwise one gateway would refill what another had already refilled.
+    """
     present = min(float(limit), tokens + max(0.0, now - filled) * limit / 60)
     return (True, present - 1) if present >= 1 else (False, present)
 
 
 class RateLimiter:
-    """Counts requests of keys that have a limit."""
+    """Limits the requests of keys that have a limit."""
 
     def __init__(self, buckets: Buckets) -> None:
         self._buckets = buckets
 
     def take(self, key: Key, now: float) -> dict[str, str]:
-        """Headers that tell what is left; none without a limit. ApiError 429: nothing is left."""
+        """Counts a request, and returns headers that say how many are left; {} without a limit.
+
+        Raises `ApiError` 429 if none is left.
+        """
         limit = key.requests_per_minute
         if limit is None:
             return {}
@@ -89,7 +97,7 @@ class RateLimiter:
 
 
 def check_quota(connection: Connection, key: Key, new_pages: int, now: float) -> None:
-    """ApiError 429: so many more pages are more than the key may have."""
+    """Raises `ApiError` 429 if this many new pages are more than the key may have."""
     if key.pages_per_day is not None:
         made = select(func.sum(jobs.c.pages)).where(jobs.c.owner == key.id, jobs.c.created > now - _DAY)
         _refuse_beyond(connection.execute(made).scalar(), new_pages, key.pages_per_day, "pages a day", 3600)

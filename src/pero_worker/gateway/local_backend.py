@@ -1,4 +1,4 @@
-"""The gateway's own worker processes: one machine, no servers."""
+"""The gateway's own worker processes, on one machine and without servers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _TAKEN_AT_ONCE = 50
 
 
 class LocalBackend:
-    """`PageBackend` of processes on this machine, which hold the stages of all `pipelines`."""
+    """The `PageBackend` of processes on this machine, which hold the stages of all `pipelines`."""
 
     carried = False
 
     def __init__(self, pipelines: Sequence[Pipeline], settings: LocalSettings, log_file: Path, clock: Clock) -> None:
-        """What the processes print goes to `log_file`."""
+        """The output of the processes goes to `log_file`."""
         stages = [stage for pipeline in pipelines for stage in pipeline.stages]
         names = [stage.name for stage in stages]
         if len(set(names)) != len(names):
@@ -54,7 +54,7 @@ class LocalBackend:
         ]
 
     def room(self) -> int:
-        """One page in each worker's hand, and one more that waits for the first to be free."""
+        """Allows one page per worker, and one more that waits for the first free worker."""
         if not self._workers or self._trouble:
             return 0
         return max(0, self._workers + 1 - len(self._sent))
@@ -92,13 +92,14 @@ class LocalBackend:
         return tuple(self._sent)
 
     def drop(self, pages: Sequence[str]) -> None:
-        """They come back by themselves: at most a page a worker is done in vain, as no more is ever handed over."""
+        """Does nothing: the pages come back by themselves. At most one page per worker is done in vain, as no more is
+        handed over."""
 
     def lost(self) -> None:
-        """What dies with a worker comes back as failed."""
+        """Returns None: pages that die with a worker come back as failed."""
 
     def begin_anew(self) -> None:
-        """There is nothing that could be."""
+        """Does nothing: there is no carrier that could lose pages."""
 
     def trouble(self) -> str:
         return self._trouble

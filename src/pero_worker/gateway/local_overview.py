@@ -1,4 +1,4 @@
-"""What the page of the cluster shows where there is none: this machine's worker processes."""
+"""What the cluster page shows where there is no cluster: the worker processes of this machine."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from pero_worker.request import StageLog, StageStatus
 from pero_worker.stage import Stage
 
 _TOLD = 100
-"""Deaths that are remembered,"""
+"""How many deaths are remembered."""
 _TOLD_FOR_SECONDS = 300.0
-"""and how long they are a problem."""
+"""How long a death counts as a problem."""
 _MEAN_OF = 20
-"""Pages that a stage's mean duration is about."""
+"""How many pages the mean duration of a stage covers, roughly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Death:
-    """A process that ended by itself."""
+    """A process that died."""
 
     when: datetime
     exit_code: int
     pages: int
-    """In its hand."""
+    """How many pages it held."""
 
 
 class LocalOverview:
-    """`Overview` of one machine."""
+    """The `Overview` of one machine."""
 
     is_cluster = False
 
@@ -64,7 +64,7 @@ class LocalOverview:
         self._deaths: deque[_Death] = deque(maxlen=_TOLD)
 
     def note_page(self, logs: Sequence[StageLog]) -> None:
-        """A page has come back, done or failed."""
+        """Records that a page has come back, done or failed."""
         for log in logs[-1:]:
             self._pages[log.host_id] += 1
         for log in logs:
@@ -74,7 +74,7 @@ class LocalOverview:
                 self._seconds[log.stage] = before + (seconds - before) / _MEAN_OF
 
     def note_death(self, exit_code: int, pages: int) -> None:
-        """A worker process ended by itself and is replaced."""
+        """Records that a worker process died and is being replaced."""
         if exit_code != RECYCLED:
             self._deaths.append(_Death(when=self._clock.now(), exit_code=exit_code, pages=pages))
 
@@ -123,7 +123,7 @@ class LocalOverview:
             )
 
     def letters(self) -> Sequence[DeadLetter]:
-        """None: what cannot be used here is its page's failure at once."""
+        """Returns (): a message that cannot be used here fails its page at once."""
         return ()
 
     def settle(self, numbers: Set[int], *, again: bool) -> int:

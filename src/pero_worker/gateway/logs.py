@@ -1,4 +1,4 @@
-"""The gateway's log: a JSON object a line."""
+"""The gateway's log, with one JSON object per line."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _OF_RECORDS = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctim
 
 
 class JsonLines(logging.Formatter):
-    """Time, level, logger, message, whatever was given as `extra`, and the trace of an exception; with `traced` the id
-    of the trace of the page that a line is about."""
+    """Writes time, level, logger, message, everything given as `extra`, and the traceback of an exception; with
+    `traced`, also the trace id of the page that a line is about."""
 
     def __init__(self, traced: bool = False) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class JsonLines(logging.Formatter):
 
 
 def log_json(level: int) -> None:
-    """From now on the program's log goes to stderr as JSON."""
+    """Makes the program log to stderr as JSON from now on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(is_wanted()))
     root = logging.getLogger()

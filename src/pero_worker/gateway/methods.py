@@ -1,4 +1,4 @@
-"""Methods: which a path takes, and HEAD wherever there is GET."""
+"""HTTP methods: which ones a path accepts, and HEAD wherever there is GET."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ENDLESS = re.compile(r"/v1/(jobs/[^/]+/)?events")
 
 
 class Methods:
-    """Of all routes; where several fit a path, those with the fewest variables are meant."""
+    """The methods of all routes; if several routes match a path, those with the fewest variables count."""
 
     def __init__(self, routes: Iterable[Any]) -> None:
         self._routes = [
@@ -23,14 +23,14 @@ class Methods:
         ]
 
     def of(self, path: str) -> list[str]:
-        """What `Allow` says of a path; [] when there is none such."""
+        """Returns the methods for the `Allow` header of a path; [] if no route matches it."""
         found = [(variables, methods) for variables, regex, methods in self._routes if regex.fullmatch(path)]
         fewest = min((variables for variables, _ in found), default=0)
         return sorted(frozenset().union(*(methods for variables, methods in found if variables == fewest)))
 
 
 class Heads:
-    """A HEAD is answered as the GET would be, without the body; event streams have no end and no HEAD."""
+    """Answers HEAD as the GET would be, without the body; event streams never end, so they have no HEAD."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, read from the database when they are asked for."""
+"""Metrics for Prometheus, read from the database when they are requested."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Admin = Annotated[Key, Depends(require())]
 
 @router.get("/metrics")
 def get_metrics(request: Request, key: Admin) -> Response:
-    """For a Prometheus with an administrator's key."""
+    """Show metrics in the format of Prometheus; needs an administrator's key."""
     gateway = gateway_of(request)
     with gateway.database.read() as connection:
         lines = [*_counts(connection), *_totals(connection)]

@@ -1,4 +1,4 @@
-"""Around every request: its path made canonical, its id, its line in the log."""
+"""Middleware around every request: makes its path canonical, gives it an id, and logs it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from pero_worker.gateway.traces import PageTraces, noted
 
 logger = logging.getLogger("pero_worker.gateway.requests")
 trace: contextvars.ContextVar[str] = contextvars.ContextVar("trace", default="")
-"""The id of the request that is being answered."""
+"""The id of the request being answered."""
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _SLASHES = re.compile(r"/{2,}")
 
 
 class Paths:
-    """Clients are configured with `.../api`, with a slash at the end, and put another in front of the route."""
+    """Makes paths canonical: some clients are configured with `.../api` or a trailing slash, and put another slash
+    before the route."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -38,10 +39,10 @@ class Paths:
 
 
 class RequestLog:
-    """Gives a request its id, takes a client's own if it is one, and logs what came of it: never its headers."""
+    """Gives a request an id, or keeps the client's if it is valid, and logs the outcome, but never its headers."""
 
     def __init__(self, app: ASGIApp, enabled: bool = True, traces: PageTraces | None = None) -> None:
-        """`traces` is told of requests that bring or take pages."""
+        """`traces` records requests that bring or fetch pages."""
         self._app = app
         self._enabled = enabled
         self._traces = traces
@@ -101,7 +102,7 @@ class RequestLog:
 
 
 class BodyLimit:
-    """JSON bodies are read whole: they end at `limit` bytes, whatever their client says of their length."""
+    """Limits JSON bodies, which are read whole, to `limit` bytes, whatever length the client states."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
@@ -132,6 +133,6 @@ def _length(scope: Scope) -> int:
 
 
 def _streams(scope: Scope) -> bool:
-    """Whether the route itself reads the body as it comes."""
+    """Returns whether the route itself reads the body as it arrives."""
     kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"").lower()
     return kind.startswith((b"multipart/", b"image/", b"application/offset+octet-stream"))

@@ -1,4 +1,4 @@
-"""Requests of ours to addresses that clients name: only to hosts that anybody on the internet could reach, too."""
+"""Our requests to addresses that clients name: only to hosts that anybody on the internet could reach as well."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 
 class OutboundError(PeroWorkerError):
-    """The address may not be asked, or does not answer as it should. `status`: what it answered, if it did."""
+    """The address is not allowed, or does not answer as it should. `status` is the status of its answer, if there was
+    one."""
 
     failure_class = "request"
 
@@ -35,17 +36,20 @@ def _resolve(host: str, port: int) -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbound:
-    """What may be asked."""
+    """Makes requests to allowed addresses."""
 
     allowed_hosts: frozenset[str] = frozenset()
-    """Hosts that may be private, and may be asked without TLS."""
+    """Hosts that may be private, and may be reached without TLS."""
     timeout: float = 15.0
-    """Seconds for each step of a request."""
+    """Time limit for each step of a request, in seconds."""
     resolve: Resolve = field(default=_resolve)
     """Looks up the addresses of a host."""
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """The status; redirects are not followed. OutboundError: not allowed, or no answer."""
+        """Posts a body and returns the status; does not follow redirects.
+
+        Raises `OutboundError` if the address is not allowed or does not answer.
+        """
         connection = self._connect(url)
         try:
             connection.request("POST", _path(urlsplit(url)), body, dict(headers))
@@ -58,8 +62,11 @@ class Outbound:
             connection.close()
 
     def fetch(self, url: str, target: Path, limit: int) -> int:
-        """Writes what `url` holds, at most `limit` bytes; its length. Each redirect is looked at as the first address
-        was. OutboundError: not allowed, no answer, not found, too large."""
+        """Downloads `url` to `target`, at most `limit` bytes, and returns the size.
+
+        Checks each redirect like the first address. Raises `OutboundError` if an address is not allowed, does not
+        answer or is not found, or the content is too large.
+        """
         for _ in range(_MAX_REDIRECTS + 1):
             connection = self._connect(url)
             try:
@@ -79,7 +86,8 @@ class Outbound:
         raise OutboundError("it is redirected again and again")
 
     def _connect(self, url: str) -> http.client.HTTPConnection:
-        """To the very address that was looked at: a name may mean another one a moment later."""
+        """Opens a connection to the very IP address that was checked: the name may resolve to another one a moment
+        later."""
         parts = urlsplit(url)
         rules = AddressRules(named=self.allowed_hosts, plain=False)
         try:
@@ -103,7 +111,7 @@ class Outbound:
 
 
 class _Pinned(http.client.HTTPSConnection):
-    """TLS to a certain address, with the name checked that was asked for."""
+    """A TLS connection to a fixed IP address that verifies the certificate against the requested host name."""
 
     def __init__(self, host: str, address: str, port: int, timeout: float) -> None:
         super().__init__(host, port, timeout=timeout)

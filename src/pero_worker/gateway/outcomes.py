@@ -1,4 +1,4 @@
-"""A page's results: files first, then rows, so that whoever sees the page done finds them."""
+"""A page's results: files are written before rows, so that whoever sees that the page is done finds them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from pero_worker.gateway.traces import note_page
 
 
 def settle_page(gateway: Gateway, job: str, end: PageEnd, contents: Mapping[str, bytes]) -> bool:
-    """Ends a page with its results: files first, then rows. False: it had ended already, and nothing has changed.
+    """Ends a page with its results: files first, then rows.
 
-    Of two who bring the same page the second must not touch files whose sums the first has told.
+    Returns False, with nothing changed, if it had ended already. If two bring the same page, the second must not touch
+    files whose checksums were published with the first.
     """
     files = gateway.files
     with ExitStack() as unfinished:
@@ -52,7 +53,7 @@ def _note_results(connection: Connection, job: str, page: str, contents: Mapping
 
 
 def page_content(gateway: Gateway, job: RowMapping, page: RowMapping, kind: str) -> bytes | None:
-    """A page's result: a file, or in the zip that a worker uploaded; None: it is gone."""
+    """Returns a page's result, from a file or from the zip that a worker uploaded; None if it is gone."""
     note_page(page["id"])
     try:
         return gateway.files.page_result(job["id"], page["id"], kind).read_bytes()

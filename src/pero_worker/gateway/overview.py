@@ -1,4 +1,4 @@
-"""Who reads the pages, and what is wrong with them: what the page of the cluster shows, whatever the backend."""
+"""Who processes the pages, and what is wrong with them: what the cluster page shows, whatever the backend."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ _MAX_LETTERS = 200
 
 
 class Overview(Protocol):
-    """Called from any thread."""
+    """A view of whoever processes the pages. Its methods may be called from any thread."""
 
     is_cluster: bool
     """Whether there are servers, a watchdog and dead letters."""
 
     def look(self) -> ClusterState:
-        """TransientError: nothing can be seen."""
+        """Returns the present state; raises `TransientError` if nothing can be seen."""
 
     def letters(self) -> Sequence[DeadLetter]:
-        """Messages that no worker could use, the oldest first. TransientError: they cannot be seen."""
+        """Returns messages that no worker could use, oldest first; raises `TransientError` if they cannot be seen."""
 
     def settle(self, numbers: Set[int], *, again: bool) -> int:
-        """Sends these letters back to where they came from, or drops them; how many. TransientError: not now."""
+        """Sends these letters back to where they came from, or drops them, and returns how many.
+
+        Raises `TransientError` if this is not possible now.
+        """
 
 
 class NoOverview:
-    """Of a gateway that knows of no workers."""
+    """The `Overview` of a gateway that knows of no workers."""
 
     is_cluster = False
 
@@ -52,7 +55,7 @@ class NoOverview:
 
 
 class ClusterOverview:
-    """Of a cluster, over connections of its own; they are made when somebody first looks."""
+    """The `Overview` of a cluster, over connections of its own, which are opened when somebody first looks."""
 
     is_cluster = True
 
@@ -97,7 +100,7 @@ class ClusterOverview:
 
 
 class Watching:
-    """One look serves all who ask within a second. Thread-safe."""
+    """Shares one look among all who ask within a second. Thread-safe."""
 
     def __init__(self, overview: Overview, clock: Callable[[], float] = time.monotonic) -> None:
         self.overview = overview
@@ -108,7 +111,7 @@ class Watching:
         self._when = float("-inf")
 
     def state(self) -> tuple[ClusterState | None, datetime, str]:
-        """What was seen last, when, and why nothing newer can be seen; '' = it is new."""
+        """Returns what was seen last, when, and why nothing newer can be seen; '' if it is current."""
         with self._lock:
             if self._clock() - self._when > _FRESH_SECONDS:
                 try:

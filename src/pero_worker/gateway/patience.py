@@ -1,4 +1,5 @@
-"""Clients that stop in the middle of a request: they are told, and do not keep a connection for ever."""
+"""Deals with clients that stop in the middle of a request: they get an answer, and do not hold a connection for
+ever."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-lengt
 
 
 def patient_protocol(seconds: float) -> type[HttpToolsProtocol]:
-    """A connection that is closed when a request has begun, or none has, and its headers are not there in time."""
+    """Returns a protocol that closes a connection whose next request does not complete its headers within `seconds`."""
 
     class Patient(HttpToolsProtocol):
         _timer: asyncio.TimerHandle | None = None
@@ -52,7 +53,7 @@ def patient_protocol(seconds: float) -> type[HttpToolsProtocol]:
 
 
 class BodyPatience:
-    """A body of which nothing more comes for `seconds` is refused with 408; one that comes slowly is waited for."""
+    """Refuses with 408 a body of which nothing more arrives for `seconds`; one that arrives slowly is waited for."""
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
         self._app = app
@@ -66,7 +67,7 @@ class BodyPatience:
 
         async def receiving() -> Message:
             nonlocal complete
-            if complete:  # What is waited for now is that the client hangs up.
+            if complete:  # All that is left to wait for is the client hanging up.
                 return await receive()
             try:
                 async with asyncio.timeout(self._seconds):

@@ -1,4 +1,4 @@
-"""Bodies of uploads, from the network to a file: never whole in memory, never longer than allowed."""
+"""Receives the bodies of uploads into files: never whole in memory, never longer than allowed."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ from pero_worker.gateway.errors import ApiError
 _MAX_HEADER = 16_384
 _MAX_PARTS = 100
 _OVERHEAD = 65_536
-"""What boundaries, headers and small fields may add to a file."""
+"""How many bytes boundaries, headers and small fields may add to a file."""
 _EXTENDED_NAME = re.compile(r"""(?i);\s*filename\*\s*=\s*([\w-]{1,40})'[\w-]{0,40}'([^\s;"']+)""")
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]{44}):")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """`filename` is what the client called the file, None when it did not."""
+    """A file that was received."""
 
     filename: str | None
+    """The client's name for the file; None if it gave none."""
     size: int
-    """Bytes."""
+    """The size of the file, in bytes."""
     sha256: str
-    """Of the content, in hexadecimal digits."""
+    """The SHA-256 of the content, in hexadecimal digits."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Part:
-    """What is gathered of the part that is being read."""
+    """What has been gathered of the part being read."""
 
     headers: dict[bytes, bytes] = field(default_factory=dict)
     name: bytes = b""
@@ -49,9 +50,10 @@ class _Part:
 
 
 async def receive_part(request: Request, target: Path, *, limit: int, field_name: str = "file") -> Received | None:
-    """The first part named `field_name` of a multipart body goes to `target`; None: there is no such part.
+    """Stores the first part named `field_name` of a multipart body at `target`; returns None if there is no such part.
 
-    ApiError: too large (413), or not multipart at all (422).
+    Raises `ApiError` 413 if it is too large, 422 if the multipart body is damaged, and 400 if it breaks off in the
+    middle of the file or is not what Content-Digest says.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     boundary = options.get(b"boundary")
@@ -78,7 +80,7 @@ async def receive_part(request: Request, target: Path, *, limit: int, field_name
 
 
 async def receive_raw(request: Request, target: Path, *, limit: int) -> Received:
-    """The whole body goes to `target`. ApiError: too large, or not what Content-Digest says."""
+    """Stores the whole body at `target`; raises `ApiError` if it is too large, or not what Content-Digest says."""
     check_length(request, limit)
     digest, size = hashlib.sha256(), 0
     try:
@@ -95,13 +97,13 @@ async def receive_raw(request: Request, target: Path, *, limit: int) -> Received
 
 
 async def receive_small(request: Request, limit: int) -> bytes:
-    """A body that fits into memory."""
+    """Returns a body that fits into memory."""
     check_length(request, limit)
     return b"".join([chunk async for chunk in pieces(request, limit)])
 
 
 def check_length(request: Request, limit: int) -> None:
-    """ApiError 413 before anything is read, when the client says how much will come."""
+    """Raises `ApiError` 413 before anything is read, if the client announces more than `limit` bytes."""
     length = request.headers.get("content-length", "")
     if re.fullmatch(r"[0-9]{1,20}", length) and int(length) > limit:
         raise _too_large(limit)
@@ -114,7 +116,7 @@ def _too_large(limit: int) -> ApiError:
 
 
 async def pieces(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """A body as it comes. ApiError: 413 more than `limit` bytes, 400 the client went away."""
+    """Yields a body as it arrives; raises `ApiError` 413 beyond `limit` bytes, and 400 if the client disconnects."""
     size = 0
     try:
         async for chunk in request.stream():
@@ -133,18 +135,18 @@ def _check_digest(request: Request, sha256: str) -> None:
 
 
 def _extended_name(header: bytes) -> str | None:
-    """A name that is only there as RFC 5987 writes it, as older Python clients do with names beyond ASCII."""
+    """Returns a file name given only in the form of RFC 5987, as older Python clients do for names beyond ASCII."""
     found = _EXTENDED_NAME.search(header.decode("latin-1"))
     if found is None:
         return None
     try:
         return unquote(found[2], encoding=found[1], errors="replace")
-    except LookupError:  # There is no such encoding.
+    except LookupError:  # The encoding is unknown.
         return None
 
 
 class _FileReader:
-    """Callbacks for the multipart parser: one part goes to a file, others are passed over."""
+    """Callbacks for the multipart parser: write one part to a file and skip the others."""
 
     def __init__(self, stream: IO[bytes], wanted: bytes, limit: int) -> None:
         self._stream = stream

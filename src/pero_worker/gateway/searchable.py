@@ -1,5 +1,5 @@
-"""Searchable PDFs of a page, of the document that its upload was, or of a job: made when they are asked for, in a
-process apart."""
+"""Searchable PDFs of a page, of the document that its upload was, or of a job: made on request, in a separate
+process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _JOB_SECONDS = 3600.0
 
 
 class JobPdf:
-    """One PDF of all pages of a job, in their order; those that failed have no text in it."""
+    """One PDF of all pages of a job, in order; pages that failed have no text in it."""
 
     def __init__(self, gateway: Gateway, job: RowMapping, pages: Sequence[RowMapping]) -> None:
         self._gateway = gateway
@@ -34,7 +34,10 @@ class JobPdf:
         self._pages = pages
 
     def write(self, target: Path) -> bool:
-        """False: as many are being made as may be at a time. PageError: it cannot be made, as no scan is there."""
+        """Writes the PDF to `target`; returns False if as many are being made as may be at a time.
+
+        Raises `PageError` if it cannot be made because there is no scan.
+        """
         if not self._gateway.whole_pdfs.acquire(blocking=False):
             return False
         try:
@@ -65,8 +68,11 @@ class JobPdf:
 
 
 def write_pdf(gateway: Gateway, job: RowMapping, page: RowMapping, target: Path) -> None:
-    """Fills `target`. Asked for the first page of a PDF or TIFF of several pages, it is all of that, and pages that
-    failed have no text in it. PageError: it cannot be made."""
+    """Writes the PDF of a page to `target`.
+
+    For the first page of a PDF or TIFF of several pages it covers the whole document, and pages that failed have no
+    text in it. Raises `PageError` if it cannot be made.
+    """
     if page["document"]:
         raise PageError("this is a page of a document: ask for its first page to get the document", permanent=True)
     with gateway.database.read() as connection:
@@ -76,7 +82,8 @@ def write_pdf(gateway: Gateway, job: RowMapping, page: RowMapping, target: Path)
 
 
 def _master(gateway: Gateway, job: RowMapping, page: RowMapping) -> Path | bytes | None:
-    """A file, as a document may have thousands; or what is in the zip of a worker."""
+    """Returns a page's PAGE XML: its path, as a document may have thousands of pages, or its content from a worker's
+    zip."""
     if page["state"] != PageState.DONE:
         return None
     path = gateway.files.page_result(job["id"], page["id"], "page")
@@ -88,7 +95,7 @@ def _read(master: Path | bytes) -> Page:
 
 
 def _write(source: Path, masters: Sequence[Path | bytes | None], target: Path) -> None:
-    """Runs apart: whoever uploaded the file may have made it to crash what opens it."""
+    """Runs in a separate process: the uploaded file may have been crafted to crash whatever opens it."""
     from pero_worker.formats.pdf import write_searchable_pdf  # noqa: PLC0415 - the gateway itself needs none of it
 
     pages = [None if master is None else _read(master) for master in masters]

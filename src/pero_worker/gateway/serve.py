@@ -1,4 +1,4 @@
-"""A gateway from start to end: database, workers, web server."""
+"""Runs a gateway from start to end: database, workers, web server."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ def serve(
     default_engine: bool = True,
     listening: Callable[[str], None] = lambda url: None,
 ) -> None:
-    """Until SIGTERM or Ctrl-C. `listening` is told the address once it answers.
+    """Serves until SIGTERM or Ctrl-C. `listening` is called with the address once the gateway answers.
 
-    UsageError: the port is taken, or another gateway has the SQLite database. StageError: a pipeline is unusable.
+    Raises `UsageError` if the port is taken or another gateway uses the SQLite database, and `StageError` if a pipeline
+    is unusable.
     """
     with _alone(settings), _listen(settings) as listener:
         gateway = open_gateway(settings)
@@ -106,7 +107,7 @@ def _run(gateway: Gateway, listener: socket.socket, listening: Callable[[str], N
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens; streams that wait are told when it stops."""
+    """Announces when it listens, and tells waiting streams when it stops."""
 
     def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
         super().__init__(config)
@@ -125,7 +126,7 @@ class _Server(uvicorn.Server):
 
 @contextmanager
 def _alone(settings: GatewaySettings) -> Iterator[None]:
-    """One gateway on a SQLite database; it has no way to tell others what it does."""
+    """Ensures that a SQLite database has only one gateway: several could not tell each other what they do."""
     if not settings.uses_sqlite:
         yield
         return

@@ -1,4 +1,4 @@
-"""Sessions of browsers: a cookie that names a key, ends by itself and is signed. Who asks with it, and from where."""
+"""Browser sessions: a signed cookie that names a key and expires by itself; who makes a request, and from where."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from pero_worker.gateway.store.keys import add_key, all_keys, key_by_label, key_
 COOKIE = "pero_session"
 SESSION_SECONDS = 12 * 3600
 LOCAL_LABEL = "this machine"
-"""The key that the pages use where nobody has made one, and they are asked for on the gateway's own machine."""
+"""The label of the key that the pages use if nobody has made a key and they are opened on the gateway's own machine."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_TOKEN = 200
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
 def make_token(key: str, digest: str, ends: int, server_secret: str) -> str:
-    """`digest` is what is stored of the key: a session ends when its key gets a new text."""
+    """Returns a token. `digest` is what is stored of the key, so a session ends when its key gets a new text."""
     return f"{key}.{ends}.{_signature(key, digest, ends, server_secret)}"
 
 
 def read_token(text: str) -> tuple[str, int, str] | None:
-    """Key, end (seconds since 1970) and signature; None: it is no token."""
+    """Returns key, end (seconds since 1970) and signature; None if this is not a token."""
     key, _, rest = text.partition(".")
     ends, _, signature = rest.partition(".")
     if len(text) > _MAX_TOKEN or not ends.isascii() or not ends.isdigit() or len(ends) > 12:
@@ -41,7 +41,7 @@ def _signature(key: str, digest: str, ends: int, server_secret: str) -> str:
 
 
 def new_session(gateway: Gateway, key: Key) -> str:
-    """The token of a session of this key that begins now."""
+    """Returns the token of a session of this key that begins now."""
     with gateway.database.read() as connection:
         found = key_with_digest(connection, key.id)
     digest = found[1] if found else ""
@@ -49,7 +49,7 @@ def new_session(gateway: Gateway, key: Key) -> str:
 
 
 def session_key(request: HTTPConnection, gateway: Gateway) -> tuple[Key, int] | None:
-    """The key of the browser's session and when that ends; None: it has none, or one that does not count any more."""
+    """Returns the key of the browser's session and when the session ends; None if there is no valid session."""
     parts = read_token(request.cookies.get(COOKIE, ""))
     if parts is None:
         return None
@@ -69,8 +69,11 @@ def session_key(request: HTTPConnection, gateway: Gateway) -> tuple[Key, int] | 
 
 
 def is_own_site(request: HTTPConnection) -> bool:
-    """Whether a request that changes something was made by our own pages. Browsers say where requests come from, and
-    let no page forge it; whoever does not say is no browser, and needs no session."""
+    """Returns whether a request that changes something was made by our own pages.
+
+    Browsers say where requests come from, and no page can forge it; a client that does not say is not a browser, and
+    needs no session.
+    """
     if str(request.scope.get("method", "GET")) in _SAFE_METHODS:
         return True
     site = request.headers.get("sec-fetch-site")
@@ -81,8 +84,11 @@ def is_own_site(request: HTTPConnection) -> bool:
 
 
 def opens_by_itself(request: HTTPConnection, gateway: Gateway) -> bool:
-    """Whether the pages ask for no key: nobody has made one, the gateway listens on this machine alone, and so does who
-    asks: by an address of it, not by a name that somebody may point there, and not through a proxy."""
+    """Returns whether the pages open without a key.
+
+    They do if nobody has made a key, the gateway listens only on this machine, and the client is on it as well: it uses
+    an address of this machine, not a name that somebody may point there, and no proxy.
+    """
     client = request.client.host if request.client else ""
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
     if not all(map(_is_loopback, (gateway.settings.host, client, host))):
@@ -101,7 +107,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def local_key(gateway: Gateway) -> Key | None:
-    """The key of whoever sits at this machine, made when it is first asked for; None: it was revoked."""
+    """Returns the key of whoever sits at this machine, creating it when first needed; None if it was revoked."""
     with gateway.database.read() as connection:
         key = key_by_label(connection, LOCAL_LABEL)
     if key is None:

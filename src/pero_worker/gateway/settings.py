@@ -1,4 +1,4 @@
-"""What an operator may set."""
+"""The settings that an operator may change."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ from pero_worker.jobs.costs import Prices
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
-    """Sizes are bytes, times seconds."""
+    """The settings of a gateway. Sizes are in bytes, times in seconds."""
 
     data: Path
-    """The folder for scans and results; with SQLite also for the database."""
+    """The folder for scans and results, and for the database if it is SQLite."""
     database: str = ""
-    """URL of the database as SQLAlchemy writes it; '' = SQLite in the data folder."""
+    """The URL of the database as SQLAlchemy writes it; '' means SQLite in the data folder."""
     host: str = "127.0.0.1"
-    """The address that it listens on."""
+    """The address that the gateway listens on."""
     port: int = 8000
-    """0 = any free one."""
+    """The port that the gateway listens on; 0 means any free one."""
     realm: str = "pero-worker"
-    """Named to clients that come without a key."""
+    """The realm named to clients that send no key."""
     key_prefix: str = "pero"
-    """What new keys begin with."""
+    """The prefix of new keys."""
     lease_seconds: float = 300.0
-    """A lease ends so long after its worker was last heard of."""
+    """How long after the last sign of life of its worker a lease ends."""
     lease_grace: float = 10.0
-    """After a lease has ended, before its job is given to somebody else."""
+    """How long after the end of a lease its job is given to another worker."""
     max_attempts: int = 3
-    """How often a page is tried."""
+    """How many times a page is tried."""
     max_upload: int = 500_000_000
-    """Of a file."""
+    """The maximum size of an uploaded file."""
     max_json: int = 16_000_000
-    """Of a body in JSON."""
+    """The maximum size of a JSON body."""
     max_pages: int = 20_000
-    """Of one job."""
+    """The maximum number of pages in a job."""
     retention_days: float = 7.0
-    """After a job's last page, before its results go."""
+    """How many days after a job's end its results are removed."""
     legacy_strict: bool = False
-    """Failed pages are `not processed yet`, as PERO's own server says."""
+    """Whether the legacy API reports failed pages as `not processed yet`, as PERO's own server does."""
     instance_timeout: float = 30.0
-    """After another gateway's last sign of life, before its pages are taken over."""
+    """How long after another gateway's last sign of life its pages are taken over."""
     resend_after: float = 3600.0
-    """After a page went to a cluster, before it is sent again."""
+    """How long after a page was sent to a cluster it is sent again."""
     client_timeout: float = 60.0
-    """After the last byte of a request that is not whole, before its client is given up."""
+    """How long after the last byte of an incomplete request its client is given up on."""
     request_log: bool = True
-    """Whether each request is a line of the log."""
+    """Whether each request is logged."""
     allowed_hosts: frozenset[str] = frozenset()
-    """Hosts that scans may be fetched from and webhooks sent to although they are private, or without TLS."""
+    """Hosts that scans may be fetched from and webhooks sent to even though they are private, or without TLS."""
     prices: Prices = field(default_factory=Prices)
-    """What energy and workers cost."""
+    """The prices of energy and workers."""
     trusted_proxies: str = ""
-    """Addresses, with commas, whose X-Forwarded headers count."""
+    """The addresses, separated by commas, whose X-Forwarded headers are trusted."""
     certificate: Path | None = None
-    """For TLS, as PEM; None: it speaks HTTP."""
+    """The certificate for TLS, as PEM; None means plain HTTP."""
     private_key: Path | None = None
-    """The certificate's, as PEM."""
+    """The private key of the certificate, as PEM."""
 
     @property
     def database_url(self) -> str:

@@ -1,21 +1,21 @@
-"""When pages that went to a cluster are lost: nothing waits, nobody works, and they do not come back. Pure."""
+"""Pure: detects when pages sent to a cluster are lost: nothing waits, nobody works, and they do not come back."""
 
 from __future__ import annotations
 
 _QUIET_SECONDS = 15.0
 _ON_THEIR_WAY_SECONDS = 5.0
-"""A page that was sent just before is with a worker that has not said so yet."""
+"""How recently a page may have been sent so that it may be with a worker that has not reported it yet."""
 
 
 class Silence:
-    """Told now and then whether all queues are empty and all workers idle."""
+    """Is told now and then whether all queues are empty and all workers idle."""
 
     def __init__(self) -> None:
         self._since: float | None = None
 
     def look(self, now: float, *, quiet: bool) -> float | None:
-        """Times are seconds. Pages that were sent before the returned time, and have not come back, are lost; None:
-        none are, as far as one can tell."""
+        """Returns a time in seconds: pages sent before it that have not come back are lost; None if none seem to be
+        lost."""
         if not quiet:
             self._since = None
             return None

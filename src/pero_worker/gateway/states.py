@@ -1,4 +1,4 @@
-"""States of jobs and pages, and how one follows from another: pure, no database and no HTTP."""
+"""Pure: the states of jobs and pages, and how one follows from another; no database and no HTTP."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class ProcessingState(StrEnum):
-    """`error` waits for another attempt; `done`, `failed` and `cancelled` are final."""
+    """The state of a job: `error` waits for another attempt; `done`, `failed` and `cancelled` are final."""
 
     NEW = "new"
     QUEUED = "queued"
@@ -18,7 +18,7 @@ class ProcessingState(StrEnum):
 
 
 class PageState(StrEnum):
-    """`created` waits for its uploads; `waiting` for a worker; all from `done` on are final."""
+    """The state of a page: `created` waits for uploads, `waiting` for a worker; those from `done` on are final."""
 
     CREATED = "created"
     WAITING = "waiting"
@@ -38,14 +38,14 @@ class Failure(StrEnum):
 
 
 class Api(StrEnum):
-    """The dialect that a job was created in."""
+    """The API that a job was created through."""
 
     LEGACY = "legacy"
     V1 = "v1"
 
 
 class Backend(StrEnum):
-    """Who does the pages: our own workers or cluster, or whoever asks for a lease."""
+    """Who processes the pages: our own workers or cluster, or whoever asks for a lease."""
 
     FARM = "farm"
     LEASE = "lease"
@@ -65,7 +65,7 @@ _LEGACY_STATES = {
 
 
 def legacy_state(state: str, failure: str | None) -> str:
-    """The legacy API's name of a page's state; a failed page is called by what failed."""
+    """Returns the legacy API's name for a page's state; a failed page gets the name of its failure."""
     page_state = PageState(state)
     if page_state is PageState.FAILED:
         return failure or Failure.PROCESSING_FAILED
@@ -73,5 +73,5 @@ def legacy_state(state: str, failure: str | None) -> str:
 
 
 def finished_state(pages: int, failed: int) -> ProcessingState:
-    """Of a job whose pages are all final: it failed only when every page did."""
+    """Returns the state of a job whose pages are all final: it has failed only if every page has."""
     return ProcessingState.FAILED if pages and failed == pages else ProcessingState.DONE

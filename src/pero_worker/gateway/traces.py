@@ -1,7 +1,7 @@
-"""What a gateway tells of its pages' traces: who brought them, how long they waited, who took the result.
+"""What a gateway records in its pages' traces: who brought them, how long they waited, who fetched the results.
 
-A page's first span is told when the page has ended; its id is known beforehand (`root_of`), so that whatever happens to
-the page, here or in another gateway, finds it.
+A page's root span is sent when the page has ended; its id is known beforehand (`root_of`), so that whatever happens to
+the page, here or in another gateway, is attached to it.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from pero_worker.tracing.spans import Kind, Place, Span, SpanSink, root_of, stag
 from pero_worker.wire.queues import TRACEPARENT, traceparent_of
 
 _MAX_NOTED = 100
-"""Pages of one HTTP request that have a span of it."""
+"""How many pages of one HTTP request get a span for it."""
 noted: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("noted", default=None)
-"""Ids of the pages that the present request brings or takes; None: nobody wants to know."""
+"""Ids of the pages that the current request brings or fetches; None if nobody wants to know."""
 
 
 def note_page(page: str) -> None:
-    """The present request is about this page."""
+    """Notes that the current request is about this page."""
     pages = noted.get()
     if pages is not None and len(pages) < _MAX_NOTED and page not in pages:
         pages.append(page)
 
 
 def open_traces() -> PageTraces | None:
-    """None: nobody wants them."""
+    """Returns the traces; None if nobody wants them."""
     sink = open_sink("pero-gateway")
     return PageTraces(sink) if sink is not None else None
 
 
 class PageTraces:
-    """Of one gateway; times are seconds since 1970."""
+    """The traces of one gateway's pages; times are in seconds since 1970."""
 
     def __init__(self, sink: SpanSink, new_id: Callable[[], str] = lambda: secrets.token_hex(8)) -> None:
         self._sink = sink
@@ -49,7 +49,8 @@ class PageTraces:
     def asked(
         self, page: str, *, method: str, path: str, status: int, trace: str, came: bytes, begun: float, now: float
     ) -> None:
-        """An HTTP request was about the page; `trace` is its id in the log, `came` the client's own traceparent."""
+        """Records an HTTP request about the page; `trace` is its id in the log, and `came` the client's own
+        traceparent."""
         root = self._root(page, 0)
         self._tell(
             "upload" if method in {"PUT", "POST", "PATCH"} else "download",
@@ -69,13 +70,15 @@ class PageTraces:
         )
 
     def sending(self, page: RowMapping, now: float) -> str:
-        """The page, as it was when it waited, goes to workers; the traceparent to give them."""
+        """Records that the page, given as it was while waiting, goes to workers, and returns the traceparent to give
+        them."""
         root = self._root(page["id"], page["attempts"])
         self._tell("wait gateway", root, page["changed"], now, attributes={"pero.page": page["id"]})
         return root.traceparent
 
     def read_here(self, request: Request, attempts: int) -> None:
-        """Workers of this machine tell nothing themselves; `attempts`: of the page, before it was sent."""
+        """Records the work of local workers, which record nothing themselves; `attempts` are the page's before it was
+        sent."""
         root = self._root(request.page_uuid, attempts)
         if root.sampled:
             spans, _ = stage_spans(request, 0, root, new_id=self._new_id)
@@ -83,7 +86,7 @@ class PageTraces:
                 self._sink.tell(span)
 
     def ended(self, page: RowMapping, created: float, end: PageEnd, now: float) -> None:
-        """`page` as it was before; `created`: when its job was made."""
+        """Records that a page has ended; `page` is as it was before, and `created` is when its job was created."""
         root = self._root(page["id"], page["attempts"])
         if not root.sampled:
             return
@@ -108,7 +111,7 @@ class PageTraces:
         )
 
     def close(self) -> None:
-        """Within two seconds, whether all was told or not."""
+        """Closes the sink within two seconds, whether or not everything was sent."""
         self._sink.close()
 
     def _root(self, page: str, attempts: int) -> Place:

@@ -1,4 +1,4 @@
-"""Webhooks as Standard Webhooks has them: signed, told again until they are heard."""
+"""Webhooks as defined by Standard Webhooks: signed, and retried until they are delivered."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_secret(random_bytes: bytes) -> str:
 
 
 def signature_of(secrets: Sequence[str], message: str, timestamp: int, body: str) -> str:
-    """Of each secret one, with spaces between."""
+    """Returns one signature per secret, separated by spaces."""
     content = f"{message}.{timestamp}.{body}".encode()
     found = []
     for secret in secrets:
@@ -35,14 +35,14 @@ def signature_of(secrets: Sequence[str], message: str, timestamp: int, body: str
 
 
 class WebhookSender:
-    """Delivers. Several gateways may share the work."""
+    """Delivers webhooks. Several gateways may share the work."""
 
     def __init__(self, gateway: Gateway, outbound: Outbound) -> None:
         self._gateway = gateway
         self._outbound = outbound
 
     def deliver_next(self) -> bool:
-        """Whether one was due."""
+        """Attempts the next delivery, and returns whether one was due."""
         with self._gateway.database.write() as connection:
             row = take_due(connection, self._gateway.now())
             if row is None:

@@ -1,4 +1,4 @@
-"""A job's results as one zip, made while it is sent: in memory there is a page at a time."""
+"""A job's results as one zip, made while it is sent, with only one page in memory at a time."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _MASTER = "page"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is to be in the zip."""
+    """What the zip should contain."""
 
     formats: Sequence[PageFormat]
-    """Of each page; what was not made with the page is made of its PAGE XML."""
+    """The formats of each page; those not made with the page are made from its PAGE XML."""
     lines: TextLines = TextLines.KEEP
-    """What becomes of line ends in text."""
+    """What happens to line ends in text."""
     combined: bool = False
-    """Also one text of all pages, if text is among the formats."""
+    """Whether to add one text of all pages, if text is among the formats."""
     pdf: Path | None = None
-    """One PDF of all pages; None: none is wanted."""
+    """One PDF of all pages; None if none is wanted."""
 
 
 class _Buffer:
-    """What the zip's writer writes to; it cannot be sought in, so the zip is made from front to back."""
+    """The output of the zip writer; it is not seekable, so the zip is made from front to back."""
 
     def __init__(self) -> None:
         self.content = bytearray()
@@ -78,8 +78,8 @@ class Zipper:
         self._buffer = _Buffer()
 
     def pieces(self) -> Iterator[bytes]:
-        """`STEM.page.xml` and so on of every page, what is combined, and report.jsonl."""
-        # typeshed wants a file that can be sought in; zipfile does without.
+        """Yields the zip: `STEM.page.xml` and so on for every page, combined files, and report.jsonl."""
+        # typeshed wants a seekable file; zipfile does without.
         stream = cast(IO[bytes], self._buffer)
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             lines = []
@@ -112,7 +112,7 @@ class Zipper:
             return (joined or form.write)(
                 master, created=self._created, creator=f"pero-worker {pero_worker.__version__}"
             )
-        except PageError:  # It cannot be told in this format.
+        except PageError:  # This format cannot express the page.
             return None
 
     def _master(self, page: str) -> Page | None:
@@ -130,14 +130,14 @@ class Zipper:
                     member.write(piece)
                     yield from self._buffer.full()
         if self._wanted.pdf is not None:
-            info = zipfile.ZipInfo(self._free(f"{ALL}.pdf"))  # Stored: pictures do not get smaller.
+            info = zipfile.ZipInfo(self._free(f"{ALL}.pdf"))  # Stored: images do not compress any further.
             with self._wanted.pdf.open("rb") as source, archive.open(info, "w", force_zip64=True) as member:
                 while block := source.read(_BUFFER):
                     member.write(block)
                     yield from self._buffer.full()
 
     def _free(self, name: str) -> str:
-        """Beside a page that is called `all`, too."""
+        """Returns a free name, even if a page is called `all`."""
         stems = {stem for _, stem in self._pages}
         while name.partition(".")[0] in stems:
             name = f"_{name}"

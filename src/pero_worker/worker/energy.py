@@ -1,7 +1,7 @@
-"""What a page takes of a machine's energy: counters of processors (RAPL) and of a GPU (NVML), read before and after.
+"""The energy that a page takes: counters of the processors (RAPL) and of a GPU (NVML), read before and after.
 
-A counter of the processors counts for all that runs there: a page is charged with the part of it that its process had
-of the time in which the processors were busy. A GPU's counter is shared evenly by the processes that use the GPU.
+The processors' counters cover everything that runs on the machine: a page is charged in proportion to its process's
+share of the time in which the processors were busy. A GPU's counter is split evenly among the processes that use it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any, Protocol
 POWERCAP = Path("/sys/class/powercap")
 _STAT = Path("/proc/stat")
 _IDLE_COLUMNS = (3, 4)
-"""Of the line `cpu` in /proc/stat, from 0: idle, and waiting for a disk."""
+"""Columns of the `cpu` line in /proc/stat, from 0, with the time spent idle and waiting for a disk."""
 _GUEST_COLUMN = 8
-"""From here on what is counted already."""
+"""From this column on, the line repeats time that earlier columns include."""
 _ANY_OF_NVML = Exception
-"""Its errors are a tree of its own; whatever it raises, nothing was measured."""
+"""NVML's errors have an exception tree of their own; whichever is raised, nothing was measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,27 +29,27 @@ class EnergyReading:
     """Counters at one moment."""
 
     microjoules: Mapping[str, int]
-    """Of each zone of the processors' counters."""
+    """Counters of the processors, by zone, in microjoules."""
     busy: float
-    """Seconds that all processors were busy since the machine started."""
+    """Seconds that all processors together have been busy since the machine started."""
     own: float
-    """Of these, those of this process."""
+    """Seconds of them that this process used."""
     gpu_millijoules: int | None = None
-    """Of the GPU; None: there is none, or it does not say."""
+    """Counter of the GPU, in millijoules; None if there is no GPU or it has no counter."""
 
 
 class EnergyMeter(Protocol):
-    """Says what is used between two moments."""
+    """Measures the energy used between two moments."""
 
     def begin(self) -> EnergyReading | None:
-        """The counters now; None: nothing can be measured."""
+        """Returns the counters now; None if nothing can be measured."""
 
     def joules_since(self, begun: EnergyReading | None) -> float | None:
-        """What this process has used since then; None: nobody knows."""
+        """Returns what this process has used since then; None if that is unknown."""
 
 
 class NoMeter:
-    """`EnergyMeter` of a machine that does not tell."""
+    """`EnergyMeter` of a machine without counters."""
 
     def begin(self) -> EnergyReading | None:
         return None
@@ -61,7 +61,10 @@ class NoMeter:
 def joules_between(
     begun: EnergyReading, ended: EnergyReading, ranges: Mapping[str, int], gpu_sharers: int
 ) -> float | None:
-    """Pure. `ranges`: where a zone's counter begins anew, in microjoules. None: a counter is not there any more."""
+    """Returns the process's share of the energy used between two readings; None if a counter is gone. Pure.
+
+    `ranges` holds, for each zone, the value in microjoules at which its counter wraps around.
+    """
     total = 0.0
     for zone, before in begun.microjoules.items():
         after = ended.microjoules.get(zone)
@@ -69,7 +72,7 @@ def joules_between(
             return None
         total += (after - before if after >= before else after - before + ranges.get(zone, 0)) / 1e6
     own = max(0.0, ended.own - begun.own)
-    busy = max(own, ended.busy - begun.busy)  # The machine counts in hundredths, this process more finely.
+    busy = max(own, ended.busy - begun.busy)  # The machine counts in hundredths, the process more finely.
     used = max(0.0, total) * (own / busy if busy > 0 else 0.0)
     if begun.gpu_millijoules is None:
         return used
@@ -91,7 +94,8 @@ class MachineMeter:
         nvml: Any = None,
         visible: str | None = None,
     ) -> None:
-        """`nvml`: the module pynvml; None: the installed one, if any. `visible`: what CUDA_VISIBLE_DEVICES says."""
+        """`nvml`: the module pynvml, None for the installed one, if any; `visible`: the value of CUDA_VISIBLE_DEVICES,
+        None to read it from the environment."""
         self._zones = _zones(powercap)
         self._stat = stat
         self._own_seconds = own_seconds
@@ -105,13 +109,13 @@ class MachineMeter:
 
     def begin(self) -> EnergyReading | None:
         if self._on_gpu and self._gpu is None:
-            return None  # What the processors take is the smaller part: alone it would mislead.
+            return None  # The processors take the smaller part: that alone would mislead.
         if not self._on_gpu and not self._zones:
             return None
         try:
             return self._read()
         except (OSError, ValueError, IndexError):
-            self._zones = {}  # As a rule nobody but root may read them.
+            self._zones = {}  # Usually only root may read them.
             return self.begin() if self._on_gpu else None
         except _ANY_OF_NVML:
             self._gpu = None
@@ -156,9 +160,10 @@ class MachineMeter:
 
 
 def _zones(powercap: Path) -> dict[Path, int]:
-    """Packages of processors and their memory, with the largest number that their counters show, in microjoules."""
+    """Returns the zones of processor packages and their memory, with the largest value of each counter in
+    microjoules."""
     found = {}
-    for zone in sorted(powercap.glob("intel-rapl:*")):  # AMD's processors have the same names.
+    for zone in sorted(powercap.glob("intel-rapl:*")):  # AMD processors use the same names.
         try:
             name = (zone / "name").read_text().strip()
             if name.startswith("package") or name == "dram":

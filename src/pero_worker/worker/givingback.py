@@ -1,5 +1,5 @@
-"""Pages that go back to their queue, or aside, because something was away: what becomes of one, and what it means for
-the others."""
+"""Gives pages back to their queue, or sets them aside, when something was unavailable, without one page holding up the
+others."""
 
 from __future__ import annotations
 
@@ -14,35 +14,36 @@ from pero_worker.worker.returns import MAX_IN_A_ROW, TRIES_IN_A_ROW, Returned, R
 
 
 class GivingBack:
-    """Of one worker; from any thread."""
+    """Gives back the pages of one worker; may be used from any thread."""
 
     def __init__(self, broker: Broker, *, set_aside: Callable[[Delivery, str], None]) -> None:
-        """`set_aside` puts a message to the dead letters."""
+        """`set_aside` moves a message to the dead letters."""
         self._broker = broker
         self._set_aside = set_aside
         self._returns = Returns()
         self._lock = threading.Lock()
 
     def of(self, delivery: Delivery) -> Returned | None:
-        """None: it was never given back."""
+        """Returns what is known of a message that was given back; None if it never was."""
         with self._lock:
             return self._returns.of(delivery)
 
     def went_well(self, delivery: Delivery) -> None:
-        """This one has been settled."""
+        """Notes that the message has been settled."""
         with self._lock:
             self._returns.went_well(delivery)
 
     def give_back(self, delivery: Delivery, error: TransientError) -> None:
-        """Uncounted, for `error`; behind the others of its queue where that came too often in a row."""
+        """Gives the page back because of `error`, without counting an attempt; behind the others in its queue if that
+        happened too often in a row."""
         with self._lock:
             returned = self._returns.note(delivery, str(error), blameless=isinstance(error, StoreAwayError))
         if returned.in_a_row % TRIES_IN_A_ROW or not self._move_away(delivery, returned):
             self._broker.give_back(delivery)
 
     def _move_away(self, delivery: Delivery, returned: Returned) -> bool:
-        """What is given back comes first again: lest a stage stand still for one page, others are let by. Whether it
-        worked."""
+        """Moves a message behind the others, or else sets it aside: given back, it would come first again, and one page
+        could hold up a whole stage. Returns whether that worked."""
         try:
             self._broker.hand_on(delivery, delivery.queue, delivery.body, decode_request(delivery.body).priority)
         except (TransientError, RequestError) as error:

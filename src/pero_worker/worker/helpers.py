@@ -1,4 +1,4 @@
-"""A few threads that do what may take a while. They end with the process, whatever they wait for."""
+"""A few threads for tasks that may take a while. They end with the process, whatever they are waiting for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class Helpers:
-    """Threads are started when there is something to do."""
+    """Runs tasks in threads, which are started only when there is something to do."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._name = name
@@ -22,7 +22,7 @@ class Helpers:
         self._started = 0
 
     def do(self, task: Callable[[], object]) -> None:
-        """Soon, in a thread."""
+        """Has `task` run in a thread, soon."""
         with self._changed:
             self._unfinished += 1
             more = self._started < min(self._most, self._unfinished)
@@ -32,7 +32,7 @@ class Helpers:
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
-        """Whether all is done within `seconds`."""
+        """Waits until all tasks are done; returns whether they were within `seconds`."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._unfinished, seconds)
 
@@ -41,7 +41,7 @@ class Helpers:
             task = self._tasks.get()
             try:
                 task()
-            except Exception:  # the next task is none the worse for it
+            except Exception:  # a failed task must not stop the next
                 logger.exception("%s", self._name)
             with self._changed:
                 self._unfinished -= 1

@@ -17,14 +17,14 @@ from pero_worker.worker.timelimit import limit_of
 
 logger = logging.getLogger(__name__)
 _AWAY_RETRY_SECONDS = 3.0
-"""A stage that could not be fetched is tried again then, while the worker serves its others."""
+"""A stage that could not be fetched is tried again after this time; meanwhile the worker serves its others."""
 _AWAY_RETRY_IN_TRIES = 2.0
-"""And no sooner than after so many times as long as the last try took."""
+"""The wait is at least this multiple of the time that the last try took."""
 _REFUSED_RETRY_SECONDS = (10.0, 30.0)
-"""A stage that cannot be loaded is tried again after the first of these, later after the second: what it lacks may be
-there now."""
+"""A stage that cannot be loaded is tried again after the first of these, and from then on after the second: what it
+lacked may be available by then."""
 _REFUSED_RETRY_IN_TRIES = 10.0
-"""And no sooner than after so many times as long as the last try took: trying must not be all that a worker does."""
+"""The wait is at least this multiple of the time that the last try took, so that a worker does more than retry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class _Refused:
     version: str
     reason: str
     due: float
-    """When it is tried again, by the monotonic clock."""
+    """When it is tried again, on the monotonic clock."""
 
 
 class Holding:
@@ -54,9 +54,9 @@ class Holding:
         before_loading: Callable[[], None],
         report: Callable[[WorkerStatus, str], None],
     ) -> None:
-        """`time_limit`: seconds that a page may take in stages that do not set one, 0 = no limit; `before_loading` is
-        called when the worker will not take messages for a while; `memory_in_use`: bytes of the device that this
-        process has; `report` tells the worker's status."""
+        """`time_limit`: seconds that a page may take in stages that do not set a limit, 0 = no limit; `before_loading`
+        is called when the worker is about to take no messages for a while; `memory_in_use` returns the bytes of device
+        memory that this process uses; `report` reports the worker's status."""
         self.loaded: dict[str, LoadedStage] = {}
         self._worker = worker
         self._assignments = assignments
@@ -75,21 +75,21 @@ class Holding:
 
     @property
     def failed(self) -> bool:
-        """Whether stages are assigned, and none could be loaded."""
+        """Whether stages are assigned but none could be loaded."""
         return bool(self._refused) and not self.loaded
 
     def follow(self, assignment: Assignment) -> None:
-        """Loads and drops stages until those assigned are held in their present version, as far as that can be
-        loaded: the version that works is kept until the new one does. What failed is tried again after a while, and at
-        once when its version changes or a new assignment asks for it.
+        """Loads and drops stages until the assigned ones are held in their current version, if that can be loaded: the
+        version that works is kept until the new one does. A stage that failed is tried again after a while, and at once
+        when its version changes or a new assignment asks for it.
 
-        TransientError: a stage could not be fetched, and no other can be served meanwhile.
+        Raises `TransientError` if a stage could not be fetched and no other can be served meanwhile.
         """
         if assignment.revision != self._revision:
             self._revision = assignment.revision
             self._refused.clear()
             self._later.clear()
-            # A command, even one that changes nothing, is a reason to begin anew with the broker, too.
+            # A command, even one that changes nothing, is also a reason to start afresh with the broker.
             self._before_loading()
         for name in [name for name in self.loaded if name not in assignment.stages]:
             self._drop(name)
@@ -110,7 +110,7 @@ class Holding:
                     logger.warning("stage %s is loaded later: %s", name, error)
         self._report_stages()
         if away is not None and not self.loaded:
-            # Whoever called waits, and all are tried again then.
+            # The caller waits, and then all of them are tried again.
             self._later.clear()
             raise away
 
@@ -119,8 +119,8 @@ class Holding:
             self._drop(name)
 
     def _hold(self, name: str, now: float) -> None:
-        """Whatever goes wrong with a stage, but for what is away for the moment, is a reason to refuse this stage and
-        no other."""
+        """Loads the stage's current version unless it is held. Any error but a `TransientError` makes the worker refuse
+        this stage, and no other."""
         try:
             stage = self._assignments.stage(name)
         except StageError as error:
@@ -139,7 +139,7 @@ class Holding:
             loaded = self._load_beside(stage, held)
         except TransientError:
             raise
-        except Exception as error:  # plugins, archives and configurations of strangers
+        except Exception as error:  # plugins, archives and configurations may raise anything
             reason = str(error) if isinstance(error, PeroWorkerError) else f"{type(error).__name__}: {error}"
             self._refuse(name, stage.version, reason, now)
         else:
@@ -149,7 +149,7 @@ class Holding:
             self.loaded[name] = loaded
 
     def _load_beside(self, stage: Stage, held: LoadedStage | None) -> LoadedStage:
-        """Loads the stage while `held`, another version of it, can still be gone back to."""
+        """Loads the stage; `held`, another version of it, stays loaded meanwhile if there is room for both."""
         try:
             return self._load(stage)
         except Exception as error:
@@ -170,7 +170,7 @@ class Holding:
             logger.warning("version %s of stage %s cannot be loaded any more: %s", stage.version, stage.name, error)
 
     def _load(self, stage: Stage) -> LoadedStage:
-        # First what costs nothing: a typo is told at once.
+        # The cheap check comes first: a typo is reported at once.
         limit = limit_of(stage) or self._time_limit
         begun, before = self._clock.monotonic(), self._memory_in_use()
         engine = load_engine(stage, self._models.directory(stage), self._device)
@@ -184,7 +184,7 @@ class Holding:
             return
         try:
             held.engine.close()
-        except Exception as error:  # of a plugin
+        except Exception as error:  # a plugin may raise anything
             logger.warning("stage %s: %s: %s", name, type(error).__name__, error)
 
     def _refuse(self, name: str, version: str, reason: str, begun: float) -> None:
@@ -210,7 +210,7 @@ class Holding:
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
-    """Of this machine or of a GPU, however wrapped."""
+    """Whether this machine or a GPU ran out of memory, however the error is wrapped."""
     while error is not None:
         if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
             return True

@@ -1,4 +1,4 @@
-"""Payloads that all travel within messages: one machine by itself, and tests."""
+"""Payloads that all travel inside messages: for a single machine, and for tests."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ class InlinePayloads:
         return request
 
     def release(self, references: Iterable[str]) -> None:
-        """Nothing lies anywhere else."""
+        """Does nothing: no content is stored elsewhere."""

@@ -1,4 +1,4 @@
-"""The worker: takes a page, runs the stages it holds, hands the page on. Knows only the ports."""
+"""The worker: takes a page, runs the stages it holds, hands the page on. It knows only the ports."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ from pero_worker.worker.timelimit import time_limit
 
 logger = logging.getLogger(__name__)
 _LEAVE_SECONDS = 10.0
-"""What is on its way may take so long when an engine hangs and the process ends."""
+"""How long pages on their way out may take when an engine hangs and the process is about to end."""
 _POLL_SECONDS = 0.25
-"""A worker that waits looks so often whether it should stop."""
+"""How often a waiting worker checks whether it should stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """How a worker goes about it. Times are in seconds."""
+    """How a worker behaves. Times are in seconds."""
 
     device: str = "cpu"
-    """As engines take it: 'cpu', 'cuda:0'."""
+    """Device that engines run on: 'cpu', 'cuda:0'."""
     time_limit: float = 0.0
-    """What a page may take in a stage that does not set a limit; 0 = no limit."""
+    """Time that a page may take in a stage that does not set a limit; 0 = no limit."""
     poll: float = 1.0
-    """A worker without pages notices within this time that it should stop."""
+    """Time within which a worker without pages notices that it should stop."""
     idle_after: float = 0.05
-    """How long after a page a worker waits for the next before it says that it is idle."""
+    """How long after a page a worker waits for the next before it reports that it is idle."""
     first_back_off: float = 0.25
-    """The first wait after a server was away; the waits grow."""
+    """First wait after a server was unavailable; each further wait is longer."""
     max_back_off: float = 2.0
-    """The longest wait: a server that is back is noticed within this time."""
+    """Longest wait: a server that is back is noticed within this time."""
     jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.0)  # noqa: S311
-    """Part of the back-off that is waited: many workers that lost the same server do not return at one moment."""
+    """Fraction of the back-off to wait, so that workers that lost the same server do not all return at once."""
     memory_in_use: Callable[[], int] = lambda: 0
-    """Bytes of the device that this process has."""
+    """Returns the bytes of device memory that this process uses."""
     end_process: Callable[[], None] = lambda: end_now(RECYCLED)
-    """Called, from another thread, when an engine hangs; does not return."""
+    """Called from another thread when an engine hangs; does not return."""
 
 
 class Worker:
@@ -101,9 +101,9 @@ class Worker:
         self._trouble: tuple[TransientError, WorkerStatus] | None = None
         """Why the worker should wait before it takes another page."""
         self.handled = 0
-        """Messages that were taken since the start."""
+        """Messages taken since the start."""
         self.has_lost_device = False
-        """Whether another process must go on: this one's GPU failed."""
+        """Whether this process's GPU failed, so that another process must take over."""
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         self._should_stop = should_stop
@@ -139,7 +139,7 @@ class Worker:
             self._report(WorkerStatus.DEAD)
 
     def _finish(self) -> None:
-        """What is done arrives, while others have what was taken ahead."""
+        """Waits until finished pages have arrived; what was taken ahead is left to other workers."""
         if not self._outbox.is_empty:
             self._stop_listening()
             self._outbox.drain()
@@ -150,20 +150,21 @@ class Worker:
         return self._status is WorkerStatus.PROCESSING or not self._outbox.is_empty
 
     def wants(self, queue: str, payload: Payload) -> bool:
-        """Whether a page that waits in `queue` is worked on with that payload of it; from any thread."""
+        """Whether a page waiting in `queue` needs that payload to be processed; may be asked from any thread."""
         loaded = self._holding.loaded.get(queue)
         return loaded is None or loaded.engine.needs_image or not is_image(payload)
 
     def release_page(self) -> None:
-        """From another thread that is about to end the process: the page in hand is not to blame for it."""
+        """Clears the page in hand of blame; for another thread that is about to end the process."""
         self._suspicion.end(survived=False)
 
     def _patience(self) -> float:
-        """Right after a page the next one is expected at once: the worker is idle, and says so, when none comes."""
+        """Returns how long to wait for a page. Right after one, the next is expected at once: if none comes, the worker
+        reports that it is idle."""
         return self._settings.idle_after if self._status is WorkerStatus.PROCESSING else self._settings.poll
 
     def _stop_listening(self) -> None:
-        """A page that came while a model is loaded would wait for it, which may take minutes."""
+        """Stops taking messages: a page that came while a model loads would wait for it, which may take minutes."""
         with suppress(TransientError):
             self._broker.get((), self.name, 0)
 
@@ -185,24 +186,24 @@ class Worker:
             else:
                 request = self._through_held_stages(page, delivery)
         except TransientError as error:
-            # First the note: another worker may have the page in a moment.
+            # The note goes first: another worker may have the page in a moment.
             self._suspicion.end(survived=False)
             self._return(delivery, error, WorkerStatus.PROCESSING_FAILED)
         else:
             self._send(delivery, request)
 
     def _send(self, delivery: Delivery, request: Request) -> None:
-        # Not when it has arrived: the next page may kill the process before that, and is to blame alone.
+        # Do not wait until it has arrived: the next page may kill the process before that, and alone is to blame.
         self._suspicion.end(survived=True)
         self._outbox.send(delivery, request)
 
     def _give_up(self, page: PageInHand, delivery: Delivery, returned: Returned) -> None:
-        """A page that is given back again and again while others go well would be so for ever."""
+        """Fails a page that was given back again and again while others went well, as that would go on forever."""
         reason = (
             f"given back {counted(returned.times, 'time')} while other pages went well, last because: {returned.reason}"
         )
         if returned.times > MAX_RETURNS:
-            # Nor can it be handed on.
+            # It could not be handed on as failed, either.
             self._settle(delivery, partial(self._set_aside, delivery, reason))
             return
         request = self._runner.unable(page, self._holding.loaded[page.request.stage], reason)
@@ -232,7 +233,7 @@ class Worker:
         self._trouble = error, status
 
     def _through_held_stages(self, page: PageInHand, delivery: Delivery) -> Request:
-        """On from stage to stage without a trip through the broker, as long as the stages are held here."""
+        """Takes the page from stage to stage without a trip through the broker, as long as they are held here."""
         while True:
             if self._is_cancelled(page.request):
                 return self._runner.take_back(page)
@@ -256,7 +257,7 @@ class Worker:
         return bool(jobs) and job_node(request.job) in jobs
 
     def _abandon_page(self, page: PageInHand, loaded: LoadedStage, delivery: Delivery) -> None:
-        """From the timer's thread: counts the page as failed and ends the process, which hangs in the engine."""
+        """Counts the page as failed and ends the process, which hangs in the engine; called from the timer's thread."""
         try:
             request = self._runner.too_slow(page, loaded)
             self._log_stage(request, request.logs[-1])

@@ -1,7 +1,7 @@
-"""Pages that are done, on their way out while the worker has others in hand.
+"""Finished pages on their way out while the worker has others in hand.
 
-A page that cannot go where it should goes to the output queue as failed, without the new results if they are what is
-too large; if that is impossible, it is set aside whole.
+A page that cannot go where it should goes to the output queue as failed, without the new results if those are what is
+too large; if even that is impossible, it is set aside whole.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pero_worker.work import Delivery
 from pero_worker.worker.helpers import Helpers
 
 _PACKING = 4
-"""Pages that are packed at a time; another waits."""
+"""Pages packed at the same time; any other waits."""
 logger = logging.getLogger(__name__)
 
 
 class Outbox:
-    """Of one worker. What goes well is over in the broker's thread; what does not is seen to by a thread of the outbox,
-    or by the caller's where the broker says so at once."""
+    """Sends the finished pages of one worker. Pages that arrive are settled in the broker's thread; failures are
+    handled in a thread of the outbox, or in the caller's if the broker reports them at once."""
 
     def __init__(
         self,
@@ -39,8 +39,8 @@ class Outbox:
         arrived: Callable[[Delivery], None],
         failed: Callable[[Delivery, TransientError], None],
     ) -> None:
-        """`set_aside` puts a message to the dead letters; `arrived` is told of each page that is settled, from any
-        thread; `failed` of each that was not, which is still in hand."""
+        """`set_aside` moves a message to the dead letters; `arrived` is called with each page that is settled, from any
+        thread; `failed` with each that was not and is still in hand."""
         self._broker = broker
         self._payloads = payloads
         self._set_aside = set_aside
@@ -72,7 +72,7 @@ class Outbox:
             self._packers.do(partial(self._pack, delivery, request))
 
     def _pack(self, delivery: Delivery, request: Request) -> None:
-        """By a thread of its own: the next page need not wait for the store."""
+        """Runs in a thread of its own, so that the next page need not wait for the store."""
         try:
             packed = self._payloads.pack(request, request.destination)
         except (TransientError, PageError) as error:
@@ -97,8 +97,8 @@ class Outbox:
             self._see_to(delivery, request, error)
 
     def send_last(self, delivery: Delivery, request: Request, timeout: float) -> None:
-        """Before the process ends: returns when the page has arrived, and those on their way, if they do in `timeout`
-        seconds."""
+        """Hands on the last page before the process ends. Returns when it has arrived, and so have those on their way
+        if they do within `timeout` seconds."""
         self.drain(timeout)
         with self._changed:
             self._on_way += 1
@@ -114,12 +114,12 @@ class Outbox:
                 self._leave()
 
     def drain(self, timeout: float | None = None) -> bool:
-        """Waits until no page is on its way; whether that is so after `timeout` seconds."""
+        """Waits up to `timeout` seconds until no page is on its way; returns whether that is so."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._on_way, timeout)
 
     def _told(self, delivery: Delivery, request: Request, error: PeroWorkerError | None) -> None:
-        """By the broker's thread, which must not wait."""
+        """Takes the broker's answer; runs in the broker's thread, which must not wait."""
         if error is None:
             self._arrived(delivery)
             self._leave()
@@ -144,7 +144,7 @@ class Outbox:
         try:
             if isinstance(error, TransientError):
                 raise error
-            # A queue that ought to be there is made, for which the broker's thread has no time.
+            # This also creates a queue that should exist, for which the broker's thread has no time.
             refusal = self._refusal(delivery, request) if isinstance(error, NoQueueError) else str(error)
             if refusal:
                 logger.error("page %s: %s", request.source or request.uuid, refusal)
@@ -168,7 +168,7 @@ class Outbox:
             self._set_aside(delivery, refusal)
 
     def _refusal(self, delivery: Delivery, request: Request) -> str:
-        """Why the broker does not take the request; '' = it has been handed on."""
+        """Hands the request on. Returns why the broker refuses it, or '' if it was handed on."""
         packed = self._packed(request)
         try:
             self._broker.hand_on(delivery, packed.destination, encode_request(packed), packed.priority)
@@ -177,7 +177,7 @@ class Outbox:
         return ""
 
     def _packed(self, request: Request) -> Request:
-        """What the payload store has lost is left out."""
+        """Packs the request, leaving out what the payload store has lost."""
         queue = request.destination
         try:
             return self._payloads.pack(request, queue)

@@ -1,4 +1,4 @@
-"""The results inside a request: which is the image, the PAGE XML, the logits; and what a stage leaves there."""
+"""The results inside a request: which one is the image, the PAGE XML, the logits, and what a stage leaves there."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class PageParts:
     """The payloads of a request by their role."""
 
     image: Payload
-    """Always there."""
+    """The page's image; every request has one."""
     page: Payload | None
-    """What earlier stages found."""
+    """PAGE XML with what earlier stages found."""
     logits: Payload | None
-    """Of an earlier stage."""
+    """Logits of an earlier stage."""
 
 
 def parts_of(results: Iterable[Payload]) -> PageParts:
@@ -48,23 +48,24 @@ def parts_of(results: Iterable[Payload]) -> PageParts:
 
 
 def is_image(payload: Payload) -> bool:
-    """Whether it is neither PAGE XML nor logits."""
+    """Whether the payload is neither PAGE XML nor logits."""
     return not payload.name.lower().endswith((PAGE_SUFFIX, LOGITS_SUFFIX))
 
 
 def size_of(payload: Payload) -> int:
-    """Bytes, wherever they are; 0 of a file of this machine."""
+    """Returns the size of the content in bytes, wherever it is stored; 0 for a file on this machine."""
     reference = parse_reference(payload.reference)
     return reference.size if reference is not None else len(payload.content)
 
 
 def page_of(results: Iterable[Payload]) -> Payload | None:
-    """The PAGE XML, with or without an image beside it."""
+    """Returns the PAGE XML, whether or not there is an image, too."""
     return next((payload for payload in results if payload.name.lower().endswith(PAGE_SUFFIX)), None)
 
 
 def with_results(results: tuple[Payload, ...], page: bytes | None, logits: bytes | None) -> tuple[Payload, ...]:
-    """`results` with a stage's output: earlier PAGE XML and logits are replaced in place, else appended."""
+    """Returns `results` with a stage's output, which replaces earlier PAGE XML and logits in place or else is
+    appended."""
     image = parts_of(results).image
     updated = list(results)
     for suffix, content, name in (
@@ -82,7 +83,7 @@ def with_results(results: tuple[Payload, ...], page: bytes | None, logits: bytes
 
 
 def file_reference(path: Path, index: int, dpi: int) -> str:
-    """The URL of page `index` (from 0) of a document on this machine."""
+    """Returns the URL of page `index` (from 0) of a document on this machine."""
     return f"file://{quote(str(path.absolute()), errors='surrogateescape')}?page={index}&dpi={dpi}"
 
 
@@ -91,14 +92,14 @@ class ImageReader:
     """Decodes a payload's image."""
 
     max_pixels: int
-    """Larger images are refused before they are decoded."""
+    """Images with more pixels are refused before they are decoded."""
     local_files: bool = False
-    """Whether references to this machine's files are followed: only for requests made by the same user on the same
-    machine, never for what comes from a network."""
+    """Whether references to files on this machine are followed: only for requests made by the same user on the same
+    machine, never for those that come over a network."""
 
     def read(self, payload: Payload) -> PageScan:
-        """PageError: not an image, too large, or a reference that may not be followed."""
-        # Only here: decoders take 25 MB, and not every worker has a page.
+        """Raises `PageError` if it is not an image, is too large, or is a reference that may not be followed."""
+        # Imported here because decoders take 25 MB, and not every worker has a page.
         from pero_worker.inputs.documents import read_page  # noqa: PLC0415
         from pero_worker.inputs.images import decode_scan  # noqa: PLC0415
 

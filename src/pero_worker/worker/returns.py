@@ -1,4 +1,4 @@
-"""Counts how often a message was given back uncounted, because something was away for the moment. Pure."""
+"""Counts how often a message was given back, without charging an attempt, because something was unavailable. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pero_worker.work import Delivery
 
 MAX_RETURNS = 10
-"""A page that was given back so often while others went well is at fault itself."""
+"""A page given back this many times while others went well is itself at fault."""
 TRIES_IN_A_ROW = 5
-"""After so many the message goes behind the others of its queue, so that these are tried, too."""
+"""After this many in a row the message goes behind the others in its queue, so that these are tried, too."""
 MAX_IN_A_ROW = 20
-"""After so many, a message that cannot be put behind the others either is set aside."""
+"""After this many in a row, a message that cannot be put behind the others, either, is set aside."""
 _MAX_MESSAGES = 1000
-"""That are remembered."""
+"""Messages that are remembered."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,24 +22,24 @@ class Returned:
     """A message that was given back."""
 
     times: int = 0
-    """How often, as far as other pages went well meanwhile."""
+    """How often it was given back, not counting the times when no other page had gone well since the last."""
     in_a_row: int = 0
-    """How often, while no other page went well."""
+    """How often it was given back in a row while no other page went well."""
     reason: str = ""
-    """Why, the last time."""
+    """Why it was given back the last time."""
     others_went_well: bool = True
-    """Since then."""
+    """Whether other pages have gone well since then."""
 
 
 class Returns:
-    """Of one worker."""
+    """The messages that one worker gave back."""
 
     def __init__(self) -> None:
         self._found: dict[str, Returned] = {}
 
     def note(self, delivery: Delivery, reason: str, *, blameless: bool = False) -> Returned:
-        """It is given back. When nothing goes well it is not this page's fault, and it is not counted; nor where it is
-        known to be `blameless`."""
+        """Notes that the message is given back. It is not counted when nothing goes well, as that is not this page's
+        fault, or when the page is known to be `blameless`."""
         key = _key(delivery)
         found = self._found.pop(key, None) or Returned()
         found.times += found.others_went_well and not blameless
@@ -51,14 +51,14 @@ class Returns:
         return found
 
     def went_well(self, delivery: Delivery) -> None:
-        """This one has been settled."""
+        """Notes that the message has been settled."""
         if self._found:
             self._found.pop(_key(delivery), None)
         for found in self._found.values():
             found.others_went_well = True
 
     def of(self, delivery: Delivery) -> Returned | None:
-        """None: it was never given back."""
+        """Returns what is known of a message that was given back; None if it never was."""
         return self._found.get(_key(delivery)) if self._found else None
 
 

@@ -19,9 +19,10 @@ _NAME = "here"
 def process_page(
     stages: Sequence[LoadedStage], image: Payload, images: ImageReader, clock: Clock, page: Page | None = None
 ) -> Page | None:
-    """What `stages` make of `image`, exactly as a worker does it; `page`: what earlier stages found. None: nothing.
+    """Returns what `stages` make of `image`, exactly as a worker does it, or None if they leave no page; `page` is what
+    earlier stages found.
 
-    PageError: a stage failed. TransientError: something is away.
+    Raises `PageError` if a stage fails, `TransientError` if something is unavailable.
     """
     known = None
     if page is not None:

@@ -28,9 +28,9 @@ class LoadedStage:
     """A stage that this worker holds ready."""
 
     stage: Stage
-    """As it was loaded."""
+    """The stage, as it was loaded."""
     engine: Engine
-    """Ready to work."""
+    """The engine, ready to work."""
     time_limit: float = 0.0
     """Seconds that a page may take; 0 = no limit."""
 
@@ -40,15 +40,15 @@ class PageInHand:
     """A request while a worker has it."""
 
     request: Request
-    """As it came."""
+    """The request, as its last stage left it."""
     deaths: int = 0
-    """Workers that died on it without a word."""
+    """Workers that died on it without reporting anything."""
     scan: PageScan | None = field(default=None, repr=False)
-    """Kept from stage to stage once it has been decoded."""
+    """The decoded image, kept from stage to stage."""
     brought: dict[str, Payload] = field(default_factory=dict, repr=False)
-    """Payloads that were fetched, by their references."""
+    """Payloads that were fetched, by reference."""
     problem: PageError | None = None
-    """Why one could not be."""
+    """Why a payload could not be fetched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +56,9 @@ class _Moment:
     """When something began."""
 
     time: datetime
-    """By the calendar."""
+    """Date and time."""
     monotonic: float
-    """Seconds by the clock that nobody sets."""
+    """Seconds on the clock that cannot be set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,21 +68,21 @@ class StageRunner:
     host: str
     """The worker's name, for the log of each page."""
     images: ImageReader
-    """Decodes each image once, whoever asks for it."""
+    """Decodes a page's image, once for all its stages."""
     clock: Clock
-    """Tells how long each phase takes."""
+    """Times each phase."""
     max_attempts: int = 3
-    """Tries of a page in one stage before it is given up."""
+    """Attempts at a page in one stage before it is given up."""
     rotate: bool = True
-    """Whether pages that lie sideways or upside down are turned."""
+    """Whether pages that lie sideways or upside down are turned for the engine."""
     energy: EnergyMeter = field(default_factory=NoMeter)
-    """Counts what a page takes."""
+    """Measures the energy that a page takes."""
     payloads: Payloads = field(default_factory=InlinePayloads)
-    """Where contents are that did not come with the message."""
+    """Where to find contents that did not come with the message."""
 
     def bring(self, page: PageInHand, loaded: LoadedStage) -> None:
-        """Has what the stage needs of the page at hand, for `run`: no time of the engine's. TransientError: something
-        is away."""
+        """Fetches what the stage needs of the page, so that `run` need not and no engine time is lost. Raises
+        `TransientError` if something is unavailable."""
         for payload in page.request.results:
             if not payload.reference or payload.reference in page.brought or not needs(loaded, page, payload):
                 continue
@@ -93,7 +93,7 @@ class StageRunner:
                 return
 
     def run(self, page: PageInHand, loaded: LoadedStage) -> Request:
-        """The request after its stage: advanced, to be retried, or given up. TransientError passes through."""
+        """Returns the request after its stage: advanced, to be retried, or given up. Lets `TransientError` through."""
         start, counters = self._moment(), self.energy.begin()
         try:
             results, seconds = self._process(page, loaded.engine)
@@ -113,22 +113,22 @@ class StageRunner:
         return page.request.advanced(results, log)
 
     def give_up(self, page: PageInHand, loaded: LoadedStage) -> Request:
-        """The request, failed without another attempt: its worker died when it was tried."""
+        """Returns the request, failed without another attempt because its worker died trying it."""
         attempts = attempts_of(page) - 1
         tried, died = counted(attempts, "attempt"), counted(page.deaths, "time")
         reason = f"given up after {tried}: the worker process died on this page {died}"
         return page.request.given_up(self._log(loaded, self._moment(), attempts, failure=reason))
 
     def unable(self, page: PageInHand, loaded: LoadedStage, reason: str) -> Request:
-        """The request, failed without another attempt, for `reason`."""
+        """Returns the request, failed without another attempt for `reason`."""
         return page.request.given_up(self._log(loaded, self._moment(), attempts_of(page), failure=reason))
 
     def take_back(self, page: PageInHand) -> Request:
-        """The request, not processed: its job was cancelled."""
+        """Returns the request, not processed because its job was cancelled."""
         return page.request.taken_back(self.host, self.clock.now())
 
     def too_slow(self, page: PageInHand, loaded: LoadedStage) -> Request:
-        """The request after a try that took longer than the stage allows."""
+        """Returns the request after an attempt that took longer than the stage allows."""
         reason = f"the page took longer than {loaded.time_limit:g} s, the time limit of stage {loaded.stage.name}"
         return self._after_failure(page, loaded, self._moment(), reason)
 
@@ -136,7 +136,7 @@ class StageRunner:
         return _Moment(time=self.clock.now(), monotonic=self.clock.monotonic())
 
     def _process(self, page: PageInHand, engine: Engine) -> tuple[tuple[Payload, ...], Mapping[str, float]]:
-        # Only here, as below: a worker that waits for its first page takes half the memory without what reads pages.
+        # Imported here, as below: without page readers, a worker waiting for its first page takes half the memory.
         from pero_worker.formats import pagexml  # noqa: PLC0415
 
         if page.problem is not None:
@@ -179,7 +179,7 @@ class StageRunner:
         energy: float | None = None,
     ) -> Request:
         attempt = attempts_of(page)
-        # A failure without a reason is one all the same.
+        # A failure without a reason is still a failure.
         reason = reason.strip() or f"{loaded.engine.description} failed and gave no reason"
         log = self._log(loaded, start, attempt, failure=reason, energy=energy)
         if permanent or attempt >= self.max_attempts:
@@ -200,7 +200,7 @@ class StageRunner:
             host_id=self.host,
             stage=loaded.stage.name,
             start=start.time,
-            # Measured: the clock may be set while a page is in hand.
+            # Not `clock.now()`: the clock may be set while a page is in hand.
             end=start.time + timedelta(seconds=self.clock.monotonic() - start.monotonic),
             status=StageStatus.FAILED if failure else StageStatus.OK,
             log=failure,
@@ -219,5 +219,5 @@ def needs(loaded: LoadedStage, page: PageInHand, payload: Payload) -> bool:
 
 
 def attempts_of(page: PageInHand) -> int:
-    """The number of the present attempt at the page's stage, from 1."""
+    """Returns the number of the current attempt at the page's stage, from 1."""
     return page.deaths + page.request.failed_attempts + 1

@@ -1,4 +1,4 @@
-"""The note on a page that may have killed a worker: it begins and ends with the engine's work on the page."""
+"""The note on a page that may have killed a worker: it lasts as long as the work on the page."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ logger = logging.getLogger(__name__)
 
 
 class Suspicion:
-    """Of one worker, which has one page in its engine at a time."""
+    """Keeps the note for one worker, which has one page in its engine at a time."""
 
     def __init__(self, suspects: Suspects) -> None:
         self._suspects = suspects
         self._page = ""
 
     def begin(self, delivery: Delivery, request: Request) -> int:
-        """How many workers died on the page, as far as is known."""
+        """Makes the note, and returns how many workers are known to have died on the page."""
         if not delivery.redelivered:
             return 0
         self._page = _key(request)
@@ -32,12 +32,13 @@ class Suspicion:
             return 0
 
     def end(self, *, survived: bool) -> None:
-        """`survived`: the page's work is done; else it was broken off through no fault of the page. From any thread."""
+        """Ends the note. `survived`: the work on the page is done; if not, it was broken off through no fault of the
+        page. May be called from any thread."""
         page, self._page = self._page, ""
         if page:
             self._suspects.end_suspect(page, survived=survived)
 
 
 def _key(request: Request) -> str:
-    """Names a page in a stage, for a node in ZooKeeper: whatever ids came over the wire."""
+    """Returns a name for a page in a stage that is valid for a ZooKeeper node, whatever ids came over the wire."""
     return hashlib.sha256("\0".join((request.uuid, request.page_uuid, request.stage)).encode()).hexdigest()[:32]

@@ -15,9 +15,9 @@ _POLL_SECONDS = 1.0
 
 @contextmanager
 def time_limit(seconds: float, expired: Callable[[], None]) -> Iterator[None]:
-    """Calls `expired`, from another thread, when the block takes longer than `seconds` (0 = no limit).
+    """Calls `expired` from another thread when the block takes longer than `seconds` (0 = no limit).
 
-    `expired` must end the process: the block never returns after it was called.
+    `expired` must end the process: once it is called, the block never returns.
     """
     if not seconds:
         yield
@@ -32,7 +32,7 @@ def time_limit(seconds: float, expired: Callable[[], None]) -> Iterator[None]:
             step = min(left, _POLL_SECONDS)
             if done.wait(step):
                 return
-            # Not the time that went by: a process that is stopped, or a machine that sleeps, does nothing for the page.
+            # Not elapsed time: a process that is stopped, or a machine that sleeps, does nothing for the page.
             left -= step
         with lock:
             if done.is_set():
@@ -51,7 +51,7 @@ def time_limit(seconds: float, expired: Callable[[], None]) -> Iterator[None]:
 
 
 def limit_of(stage: Stage) -> float:
-    """Seconds from `[WORKER] TIME_LIMIT`, 0 when none is set. StageError: it is not a number."""
+    """Returns the seconds from `[WORKER] TIME_LIMIT`, 0 if it is not set. Raises `StageError` if it is not a number."""
     text = stage.parsed().get("WORKER", "TIME_LIMIT", fallback="0", raw=True)
     try:
         seconds = float(text)

@@ -1,4 +1,4 @@
-"""Tries a stage before it is published: in a process of its own, which may crash or hang."""
+"""Tries a stage before it is published, in a process of its own, which may crash or hang."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _END_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What came of it."""
+    """The outcome of a trial."""
 
     done: bool
     """Whether the stage could be tried here."""
     reason: str = ""
-    """Why it could not."""
+    """Why it could not be tried."""
 
 
 def try_stage(stage: Stage, *, device: str = "cpu", seconds: float = DEFAULT_SECONDS) -> Trial:
-    """Loads the stage, whose `directory` is on this machine, and has it do a page.
+    """Loads the stage, whose `directory` is on this machine, and has it process a page.
 
-    StageError: that fails, or takes longer than `seconds`. Where this machine lacks the engine nothing is tried.
+    Raises `StageError` if that fails or takes longer than `seconds`. Tries nothing if this machine lacks the engine.
     """
     limit_of(stage)
     engine = engine_name(stage.parsed())
@@ -72,7 +72,7 @@ def try_stage(stage: Stage, *, device: str = "cpu", seconds: float = DEFAULT_SEC
 
 
 def _try(connection: Connection, stage: Stage, device: str, with_page: bool) -> None:
-    """Entry of the process. Sends why it failed; '' = it did not."""
+    """Entry point of the process. Sends why the trial failed, or '' if it did not."""
     _be_silent()
     try:
         connection.send(_failure(stage, device, with_page=with_page))
@@ -93,13 +93,13 @@ def _failure(stage: Stage, device: str, *, with_page: bool) -> str:
         return f"stage {stage.name} can be loaded, but fails on a page: {error}"
     except PeroWorkerError as error:
         return str(error)
-    except Exception as error:  # of a plugin
+    except Exception as error:  # a plugin may raise anything
         return f"stage {stage.name}: {type(error).__name__}: {error}"
     return ""
 
 
 def _picture() -> bytes:
-    """A small page with two lines of text."""
+    """Returns a small page with two lines of text, as PNG."""
     picture = Picture.new("L", (_WIDTH, _HEIGHT), 245)
     draw = ImageDraw.Draw(picture)
     for number, text in enumerate(_TEXT):
@@ -110,7 +110,7 @@ def _picture() -> bytes:
 
 
 def _page() -> Page:
-    """The same as stages before may have found it: where the lines are."""
+    """Returns the layout of that page, as earlier stages may have found it."""
     box = ((30.0, 40.0), (610.0, 40.0), (610.0, 200.0), (30.0, 200.0))
     lines = tuple(
         Line(
@@ -130,7 +130,7 @@ def _page() -> Page:
 
 
 def _be_silent() -> None:
-    """Whatever libraries print is of no interest: the terminal belongs to the parent."""
+    """Discards whatever libraries print: the terminal belongs to the parent."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     sys.stdout.flush()
     sys.stderr.flush()

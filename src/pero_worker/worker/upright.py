@@ -1,8 +1,8 @@
-"""Sees to it that an engine reads a page with square pixels and upright text.
+"""Makes sure that an engine reads a page with square pixels and upright text.
 
-A page that lies sideways or upside down is found by its own text. Engines read something on such a page, too, but with
-little confidence, or a letter a line; where that is so, a part of the page is read in all four positions. A page that
-is read well costs nothing, one that is hard to read about a half more.
+A page that lies sideways or upside down is recognized by its own text. Engines read something on such a page, too, but
+with little confidence, or with one letter per line; in that case part of the page is read in all four positions. A page
+that is read well costs nothing extra, one that is hard to read about half as much again.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from pero_worker.work import EngineInput, EngineOutput
 from pero_worker.worker.view import View, fitted, turns_of
 
 _DOUBTFUL = 0.4
-"""Legibility below which a page may lie wrong, for engines that do not say `doubtful_below`."""
+"""Legibility below which a page may be lying the wrong way, for engines without `doubtful_below`."""
 _SHORT = 3
-"""Letters: shorter lines and words do not tell which way they run."""
+"""Lines and words with fewer letters do not show which way they run."""
 _FEW = 5.0
-"""Letters: so many are read in specks and ornaments, too."""
+"""Number of letters that may be read into specks and ornaments."""
 _CLEARLY = 1.3
-"""How much more text must be found in another position."""
+"""Factor by which more text must be found in another position."""
 _PART = 0.5
-"""Of each side of a page, for the part that is tried."""
+"""Fraction of each side of a page that the tried part covers."""
 _MAX_PART = 1400
-"""Pixels of a side of that part."""
+"""Longest side of that part, in pixels."""
 _DARKER = 50
-"""Grey levels by which ink differs from paper, in coarse pixels."""
+"""Grey levels by which ink is darker than paper, in coarse pixels."""
 _INKED = (0.002, 0.4)
-"""The part of a page with text that is ink."""
+"""Smallest and largest fraction of a page with text that is ink."""
 _COARSE = 4
-"""Pixels of the page for one when the place with most text is looked for."""
+"""Side of a coarse pixel, in pixels of the page; used to look for ink and for the part with the most text."""
 
 
 def process_upright(
     engine: Engine, work: EngineInput, scan: PageScan, *, max_pixels: int, rotate: bool = True
 ) -> EngineOutput:
-    """What the engine makes of the page, in the coordinates of the page as it is stored.
+    """Returns what the engine makes of the page, in the coordinates of the page as it is stored.
 
-    `rotate`: pages whose text does not stand upright are turned for the engine; a layout that came with the page says
-    itself how it lies.
+    `rotate`: whether a page whose text is not upright is turned for the engine; a layout that came with the page states
+    its orientation itself.
     """
     height, width = scan.image.shape[:2]
     if work.page is not None:
@@ -62,7 +62,7 @@ def process_upright(
     output = _process(engine, work, scan, view)
     if rotate and work.page is None and output.page is not None:
         found = _Text.of(output.page)
-        # Some layouts find nothing at all on a page that lies sideways, and call it blank.
+        # Some layout engines find nothing at all on a page that lies sideways, and call it blank.
         blank = not any(output.page.lines()) and _has_ink(scan.image)
         if blank or (found.letters and found.legibility < getattr(engine, "doubtful_below", _DOUBTFUL)):
             view, output = _best(engine, work, scan, view, output)
@@ -72,7 +72,8 @@ def process_upright(
 def _best(
     engine: Engine, work: EngineInput, scan: PageScan, view: View, output: EngineOutput
 ) -> tuple[View, EngineOutput]:
-    """The position in which the page is read clearly better than as it lies, and what was read in it."""
+    """Returns the position in which the page is read clearly better than as it lies, if any, and what was read in
+    it."""
     part = _fullest_part(view.image(scan.image))
     tried = [_Text.of(_read(engine, work, part, turns)) for turns in range(4)]
     turns = max(range(4), key=lambda number: tried[number].sure)
@@ -87,7 +88,7 @@ def _best(
 
 
 def _process(engine: Engine, work: EngineInput, scan: PageScan, view: View) -> EngineOutput:
-    """As the engine sees it."""
+    """Runs the engine on the page as seen in `view`."""
     page = view.seen(work.page) if work.page else None
     return engine.process(replace(work, image=view.image(scan.image), page=page))
 
@@ -99,7 +100,7 @@ def _read(engine: Engine, work: EngineInput, image: Image, turns: int) -> Page:
 
 
 def _fullest_part(image: Image) -> Image:
-    """The part of a page with most edges of letters."""
+    """Returns the part of a page with the most edges of letters."""
     height, width = image.shape[:2]
     rows, columns = (min(_MAX_PART, max(1, round(side * _PART))) for side in (height, width))
     coarse = Pillow.fromarray(image).convert("L").reduce(_COARSE)
@@ -113,14 +114,15 @@ def _fullest_part(image: Image) -> Image:
 
 
 def _has_ink(image: Image) -> bool:
-    """Whether there is something on the page that is darker than its paper, and not all over it."""
+    """Whether there is something on the page that is darker than its paper and does not cover it all."""
     grey = np.asarray(Pillow.fromarray(image).convert("L").reduce(_COARSE), np.int16)
     dark = float(np.mean(grey < np.median(grey) - _DARKER))
     return _INKED[0] < dark < _INKED[1]
 
 
 def _runs_across(line: Line) -> bool:
-    """By its longer words: an engine may take a column of words that lie sideways for a line."""
+    """Whether the line is horizontal, judging by its longer words: an engine may take a column of sideways words for a
+    line."""
     shapes = [box_of(word.polygon) for word in line.words if len(word.text) >= _SHORT] or [box_of(line.polygon)]
     across = sum(right - left >= bottom - top for left, top, right, bottom in shapes)
     return 2 * across >= len(shapes)
@@ -132,7 +134,7 @@ class _Text:
 
     letters: int
     sure: float
-    """Letters in lines that run across, each by the line's confidence."""
+    """Letters in horizontal lines, each weighted by its line's confidence."""
 
     @classmethod
     def of(cls, page: Page) -> _Text:

@@ -1,7 +1,7 @@
-"""How an engine sees a page: with square pixels, and turned until its text stands upright.
+"""How an engine sees a page: with square pixels, and turned until its text is upright.
 
-Results are in the coordinates of the page as it is stored (EXIF orientation applied); what engines take and give is
-carried over here, and nowhere else.
+Results are in the coordinates of the page as it is stored (EXIF orientation applied); what engines take and return is
+converted here and nowhere else.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from pero_worker.errors import PageError
 from pero_worker.page import Image, Line, Page, Point, Polygon, Region, Word
 
 _NEARLY = 1.0
-"""Degrees by which an orientation may differ from a quarter turn and be taken for one."""
+"""Degrees by which an orientation may differ from a quarter turn and still count as one."""
 _ALIKE = 1.05
-"""By how much two pictures of a page may differ in shape."""
+"""Factor by which the aspect ratios of two pictures of a page may differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """From a page's own coordinates to those of an engine, and back."""
+    """Converts from a page's own coordinates to those of an engine, and back."""
 
     width: int
-    """Pixels of the page, as stored."""
+    """Width of the page as stored, in pixels."""
     height: int
-    """Pixels of the page, as stored."""
+    """Height of the page as stored, in pixels."""
     aspect: float = 1.0
-    """Resolution down to resolution across: rows are stretched below 1, columns above."""
+    """Ratio of vertical to horizontal resolution: heights are stretched below 1, widths above."""
     turns: int = 0
     """Quarter turns clockwise that set the text upright, 0 to 3."""
 
@@ -41,22 +41,22 @@ class View:
 
     @property
     def pixels(self) -> int:
-        """How many the engine sees."""
+        """Number of pixels that the engine sees."""
         width, height = self._square
         return width * height
 
     def image(self, image: Image) -> Image:
-        """The page's image as the engine sees it."""
+        """Returns the page's image as the engine sees it."""
         if self.aspect != 1:
             image = np.asarray(Pillow.fromarray(image).resize(self._square, Pillow.Resampling.BICUBIC))
         return np.ascontiguousarray(np.rot90(image, -self.turns)) if self.turns else np.ascontiguousarray(image)
 
     def seen(self, page: Page) -> Page:
-        """A page as the engine sees it."""
+        """Returns a page as the engine sees it."""
         return page if self.is_plain else _carried(page, self._there, self._seen_size, self._rise)
 
     def stored(self, page: Page) -> Page:
-        """A page that the engine saw, in the page's own coordinates."""
+        """Returns a page as the engine saw it, converted to the page's own coordinates."""
         if self.is_plain:
             return page
         carried = _carried(page, self._back, (self.width, self.height), 1 / self._rise)
@@ -78,7 +78,7 @@ class View:
 
     @property
     def _rise(self) -> float:
-        """How much higher the engine sees letters."""
+        """Factor by which letters are taller for the engine."""
         return self._stretch[0 if self.turns % 2 else 1]
 
     def _there(self, point: Point) -> Point:
@@ -116,9 +116,9 @@ def _carried(page: Page, to: Callable[[Point], Point], size: tuple[int, int], ri
 
 
 def fitted(page: Page, width: int, height: int) -> Page:
-    """A layout in the pixels of an image, when it was made from a larger or smaller picture of the same page.
+    """Returns a layout scaled to an image, as it may come from a larger or smaller picture of the same page.
 
-    PageError: it is of a page of another shape.
+    Raises `PageError` if it is of a page of another shape.
     """
     across, down = width / page.width, height / page.height
     if (across, down) == (1, 1):
@@ -133,11 +133,11 @@ def fitted(page: Page, width: int, height: int) -> Page:
 
 
 def orientation_of(turns: int) -> float:
-    """PAGE's word for quarter turns: degrees clockwise, -179.9 to 180."""
+    """Returns quarter turns as PAGE states an orientation: in degrees clockwise, -179.9 to 180."""
     return {0: 0.0, 1: 90.0, 2: 180.0, 3: -90.0}[turns]
 
 
 def turns_of(orientation: float) -> int:
-    """The quarter turns that an orientation in PAGE means; 0 for a page that is merely skewed."""
+    """Returns the quarter turns of an orientation in PAGE; 0 for a page that is merely skewed."""
     turns = round(orientation / 90)
     return turns % 4 if abs(orientation - 90 * turns) <= _NEARLY else 0

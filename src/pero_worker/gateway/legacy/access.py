@@ -1,4 +1,4 @@
-"""The legacy API's rules: which key, which request, which page; and its plain replies."""
+"""Access rules of the legacy API: which key may use which request and page; and its plain replies."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def reply(status: int, body: Mapping[str, Any]) -> Response:
 
 
 def reader(request: Request) -> Key:
-    """The key, if it may look at its requests."""
+    """Returns the key if it may look at its requests."""
     return _key(request, _READERS)
 
 
 def writer(request: Request) -> Key:
-    """The key, if it may make requests."""
+    """Returns the key if it may create requests."""
     return _key(request, _WRITERS)
 
 
 def super_user(request: Request) -> Key:
-    """The key, if it may work off requests."""
+    """Returns the key if it may process requests."""
     return _key(request, _WORKERS)
 
 
@@ -59,7 +59,7 @@ def _key(request: Request, roles: frozenset[Role]) -> Key:
 
 
 def own_request(connection: Connection, key: Key, name: str, *, locked: bool = False) -> RowMapping:
-    """ApiError: 404 no such request, 401 somebody else's."""
+    """Returns the request; raises `ApiError` 404 if it does not exist, and 401 if it belongs to another key."""
     job = find_job(connection, name.lower(), locked=locked) if _UUID.fullmatch(name) else None
     if job is None:
         shown = name if _UUID.fullmatch(name) else "with this id"
@@ -70,7 +70,7 @@ def own_request(connection: Connection, key: Key, name: str, *, locked: bool = F
 
 
 def page_of(connection: Connection, job: RowMapping, name: str) -> RowMapping:
-    """ApiError 404: the request has no such page."""
+    """Returns the page; raises `ApiError` 404 if the request has no such page."""
     page = find_page(connection, job["id"], name) if storable(name) else None
     if page is None:
         raise ApiError(404, "IMAGE_NOT_FOUND_FOR_JOB", f"Page {name} does not exist.")

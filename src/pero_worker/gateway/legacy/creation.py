@@ -1,4 +1,4 @@
-"""The body of a legacy request, checked."""
+"""Checks the body of a legacy request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_URL = 4000
 
 
 def parse_creation(body: bytes, max_pages: int) -> tuple[int, list[NewPage]]:
-    """The engine's number and the pages. ApiError 422: malformed."""
+    """Returns the engine's number and the pages; raises `ApiError` 422 if the body is malformed."""
     try:
         values: Any = json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError):

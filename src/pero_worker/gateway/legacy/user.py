@@ -1,4 +1,4 @@
-"""The legacy API's routes for those who want pages read."""
+"""The legacy API's routes for clients that want pages read."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _create(gateway: Gateway, key: Key, body: bytes, name: str | None, request_i
 
 @router.get("/get_status")
 def get_status(request: Request) -> Response:
-    """On no server of PERO's; ProArc, AltoEditor and others ask for it when a creation went wrong."""
+    """No PERO server has this; ProArc, AltoEditor and others call it when a creation went wrong."""
     gateway, name = gateway_of(request), request.query_params.get("request_id", "")
     key = reader(request)
     with gateway.database.read() as connection:
@@ -111,7 +111,7 @@ async def upload_image(request: Request, request_id: str, page_name: str) -> Res
 
 
 def _expect_upload(request: Request, request_id: str, page_name: str) -> Key:
-    """Refuses before the image is read whatever can be refused then."""
+    """Refuses, before the image is read, whatever can be refused that early."""
     key = writer(request)
     with gateway_of(request).database.read() as connection:
         _check_created(page_of(connection, own_request(connection, key, request_id), page_name))
@@ -204,14 +204,14 @@ def download_results(request: Request, request_id: str, page_name: str, kind: st
 
 
 def _why_not(page: RowMapping, *, strict: bool) -> str:
-    """Clients go on polling as long as they read the words `not processed yet`."""
+    """Returns why a page has no result; clients keep polling as long as they read the words `not processed yet`."""
     if page["state"] in {PageState.FAILED, PageState.CANCELLED} and not strict:
         return f"Page {page['name']} could not be processed: {legacy_state(page['state'], page['failure'])}."
     return f"Page {page['name']} is not processed yet."
 
 
 def attachment(name: str) -> str:
-    """A Content-Disposition for any name."""
+    """Returns a Content-Disposition header for any name."""
     if name.isascii() and name.isprintable() and not set(name) & set('"\\'):
         return f'attachment; filename="{name}"'
     return f"attachment; filename*=UTF-8''{quote(name, safe='')}"
@@ -254,6 +254,6 @@ def usage_statistics(request: Request, begin: str = "", end: str = "") -> Respon
 
 
 def _time(text: str) -> float:
-    """Seconds of an ISO 8601 date or time, UTC where it names no zone."""
+    """Returns an ISO 8601 date or time as seconds since 1970, taking it as UTC if it names no zone."""
     time = datetime.fromisoformat(text)
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

@@ -128,7 +128,7 @@ def _finish(gateway: Gateway, end: PageEnd, contents: dict[str, bytes]) -> Respo
 
 
 def _known(gateway: Gateway, page_id: str) -> tuple[str, str]:
-    """The page's job and state."""
+    """Returns the page's job and state."""
     with gateway.database.read() as connection:
         page = page_by_id(connection, page_id.lower()) if storable(page_id) else None
     if page is None:
@@ -137,7 +137,8 @@ def _known(gateway: Gateway, page_id: str) -> tuple[str, str]:
 
 
 def _version(request: Request) -> str:
-    """The server once wanted another spelling than its own client's."""
+    """Returns the engine's version; the server once expected another spelling of the header than its own client
+    sent."""
     return request.headers.get("engine-version", "") or request.headers.get("engine_version", "")
 
 
@@ -181,7 +182,7 @@ def download_engine(request: Request, engine_id: str) -> Response:
     name, path = _engine_file(gateway_of(request), engine_id)
     if not path.is_file():
         raise ApiError(404, "ENGINE_FILES_NOT_FOUND", f"There are no files of engine {engine_id}.")
-    # Its client takes all that follows `filename=` for the name, quotes as well.
+    # The client takes everything after `filename=` as the name, including quotes.
     safe = re.sub(r"[^!-~]|[\";\\]", "_", name)
     headers = {"Content-Disposition": f"attachment; filename={safe}"}
     return FileResponse(path, media_type="application/zip", headers=headers)

@@ -1,1 +1,1 @@
-"""What the database holds and how it changes; one module a noun, functions over an open transaction."""
+"""What the database holds and how it changes: one module per noun, made of functions that take an open transaction."""

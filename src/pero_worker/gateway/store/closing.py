@@ -1,5 +1,4 @@
-"""Jobs that end, by themselves or because somebody wants it, and those opened again. All in a transaction of the
-caller's."""
+"""Ends jobs, whether they finish or are cancelled, and reopens them. Everything runs in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from pero_worker.gateway.store.schema import NEVER, jobs, pages
 
 
 def end_job(connection: Connection, job: RowMapping, state: ProcessingState, now: float) -> None:
-    """A final state; what is left of the job's time begins."""
+    """Puts the job in a final state, from which its retention time counts."""
     progress = job["progress"] if state is ProcessingState.CANCELLED else 1.0
     values = {"state": state.value, "progress": progress, "changed": now, "finished": now}
     connection.execute(CHANGE_JOB, {"which": job["id"], **values})
@@ -24,7 +23,7 @@ def end_job(connection: Connection, job: RowMapping, state: ProcessingState, now
 
 
 def close_pages(connection: Connection, job: str, state: PageState, now: float) -> None:
-    """All pages that are not final become `state`."""
+    """Moves all pages that are not final to `state`."""
     changed = connection.execute(
         update(pages)
         .where(pages.c.job == job, pages.c.state.in_(OPEN))
@@ -35,7 +34,7 @@ def close_pages(connection: Connection, job: str, state: PageState, now: float) 
 
 
 def cancel_job(connection: Connection, job: RowMapping, now: float) -> Sequence[str]:
-    """Pages that are not final are given up; their ids. The caller has locked the job."""
+    """Cancels the job's pages that are not final and returns their ids. The caller has locked the job."""
     query = select(pages.c.id).where(pages.c.job == job["id"], pages.c.state.in_(OPEN))
     ids = list(connection.execute(query).scalars())
     close_pages(connection, job["id"], PageState.CANCELLED, now)
@@ -45,14 +44,14 @@ def cancel_job(connection: Connection, job: RowMapping, now: float) -> Sequence[
 
 
 def late_jobs(connection: Connection, now: float, limit: int) -> Sequence[RowMapping]:
-    """Jobs whose deadline has passed and that have not ended, locked."""
+    """Returns, locked, jobs that have not ended although their deadline has passed."""
     going_on = [state.value for state in ProcessingState if state not in FINAL_JOBS]
     query = select(jobs).where(jobs.c.state.in_(going_on), jobs.c.deadline <= now)
     return connection.execute(query.order_by(jobs.c.deadline).limit(limit).with_for_update()).mappings().all()
 
 
 def give_up_late_job(connection: Connection, job: RowMapping, now: float) -> None:
-    """Pages that are not done by the deadline have failed: they may be tried again. The caller has locked the job."""
+    """Fails the pages that were not done by the deadline; they can be retried. The caller has locked the job."""
     values = {"failure": Failure.PROCESSING_FAILED.value, "error": "it was not done by the job's deadline"}
     connection.execute(update(pages).where(pages.c.job == job["id"], pages.c.state.in_(OPEN)).values(values))
     close_pages(connection, job["id"], PageState.FAILED, now)
@@ -67,9 +66,12 @@ def give_up_late_job(connection: Connection, job: RowMapping, now: float) -> Non
 
 
 def retry_pages(connection: Connection, job: RowMapping, names: Sequence[str] | None, now: float) -> int:
-    """Failed pages (None: all) wait again, and the job with them; how many. The caller has locked the job."""
+    """Puts the failed pages of these names (None: all) and their job back in the queue, and returns how many pages.
+
+    The caller has locked the job.
+    """
     condition = (pages.c.job == job["id"]) & (pages.c.state == PageState.FAILED.value)
-    condition &= pages.c.image_uploaded.is_(True) | pages.c.url.is_not(None)  # What was never uploaded cannot be read.
+    condition &= pages.c.image_uploaded.is_(True) | pages.c.url.is_not(None)  # No scan, nothing to read.
     if names is not None:
         condition &= pages.c.name.in_(names)
     values = {

@@ -1,4 +1,4 @@
-"""New jobs and their pages. All of it is one transaction of the caller's."""
+"""Creates jobs and their pages. Everything runs in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -21,40 +21,41 @@ class NewPage:
     """A page of a new job."""
 
     name: str
-    """Unique in its job."""
+    """The page's name, unique within its job."""
     position: int
-    """From 0."""
+    """The page's place in its job, counted from 0."""
     url: str | None = None
-    """Where its image is fetched from; None: it is uploaded."""
+    """Where the image is fetched from; None if it is uploaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """`engine` is an engine's id; None: whoever leases the job decides."""
+    """A job that is about to be created."""
 
     api: Api
-    """The dialect that it came by."""
+    """The API that the job was created through."""
     owner: str
-    """The id of a key."""
+    """The id of the key that the job belongs to."""
     engine: str | None
+    """The id of an engine; None if whoever leases the job decides."""
     backend: Backend
-    """Who does it."""
+    """Who processes the job."""
     pages: Sequence[NewPage]
-    """In order."""
+    """The job's pages, in order."""
     alto_required: bool = False
-    """ALTO is uploaded with each page."""
+    """Whether an ALTO file must be uploaded with each page."""
     page_required: bool = False
-    """PAGE XML is uploaded with each page."""
+    """Whether a PAGE XML file must be uploaded with each page."""
     meta_json_required: bool = False
-    """A meta.json is uploaded with the job."""
+    """Whether a meta.json must be uploaded with the job."""
     trace: str = ""
-    """Follows its pages to the logs of workers."""
+    """The trace id that accompanies the pages into the logs of workers."""
     extras: Mapping[str, object] = field(default_factory=dict)
-    """Columns of the job that v1 adds: name, formats, priority, webhook, labels, retention_days, deadline, document."""
+    """The columns that only v1 fills: name, formats, priority, webhook, labels, retention_days, deadline, document."""
 
 
 def create_job(connection: Connection, new: NewJob, now: float) -> str:
-    """The id of the new job."""
+    """Creates the job and returns its id."""
     job, count = str(uuid.uuid4()), len(new.pages)
     uploads = sum(page.url is None for page in new.pages) + count * (new.alto_required + new.page_required)
     missing = uploads + new.meta_json_required

@@ -1,4 +1,4 @@
-"""SQLite or PostgreSQL behind two ways in: `read` and `write`, each one transaction."""
+"""SQLite or PostgreSQL behind two entry points, `read` and `write`; each is one transaction."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _BUSY_SECONDS = 30
 
 
 class Database:
-    """Thread-safe. TransientError: the database does not answer."""
+    """A thread-safe database. Raises `TransientError` when the database does not answer."""
 
     def __init__(self, url: str) -> None:
         self.is_sqlite = url.startswith("sqlite")
-        # Within this process writers queue here: SQLite would have them poll.
+        # Writers of this process queue here: SQLite would make them poll.
         self._turn: Any = threading.Lock() if self.is_sqlite else nullcontext()
         try:
             self._engine = _sqlite(url) if self.is_sqlite else _postgresql(url)
@@ -32,7 +32,10 @@ class Database:
             ) from error
 
     def create(self) -> None:
-        """Makes the tables, or brings those of an earlier version up to date. UsageError: they are of a later one."""
+        """Creates the tables, or brings those of an earlier version up to date.
+
+        Raises `UsageError` if they are of a later version.
+        """
         with self.write() as connection:
             bring_up_to_date(connection)
 
@@ -45,7 +48,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Commits at the end, or rolls back when the block raises. In SQLite one writer at a time."""
+        """Commits at the end of the block, or rolls back if it raises. SQLite admits one writer at a time."""
         with self._trouble(), self._turn, self._engine.connect() as connection, connection.begin():
             if self.is_sqlite:
                 _begin(connection, "BEGIN IMMEDIATE")
@@ -77,7 +80,7 @@ def _sqlite(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # Transactions begin where we say.
+        connection.isolation_level = None  # We begin transactions ourselves.
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 30000", "cache_size = -8000"):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -85,7 +88,7 @@ def _sqlite(url: str) -> Engine:
 
 
 def _begin(connection: Connection, statement: str) -> None:
-    """Past SQLAlchemy: its events for this would cost every other statement as well."""
+    """Bypasses SQLAlchemy: its event hooks for this would slow down every other statement as well."""
     driver: Any = connection.connection.driver_connection
     driver.execute(statement)
 

@@ -1,4 +1,4 @@
-"""Webhooks to be delivered, and those that were."""
+"""Webhook deliveries: those still due, and those already made."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 from pero_worker.gateway.store.schema import deliveries, keys
 
 PAUSES = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-"""Seconds after each failed attempt; then it is given up."""
+"""Seconds to wait after each failed attempt; after the last pause and one more failure, the delivery is given up."""
 _HELD_SECONDS = 60.0
-"""While a gateway delivers it, others leave it alone."""
+"""How long other gateways leave a delivery alone while one attempts it."""
 
 
 class DeliveryState(StrEnum):
@@ -26,7 +26,7 @@ class DeliveryState(StrEnum):
 
 
 def add_delivery(connection: Connection, job: RowMapping, state: str, now: float) -> None:
-    """If the job has a webhook that wants to know of it."""
+    """Queues a delivery if the job has a webhook that subscribes to this state."""
     webhook = job["webhook"]
     kind = f"job.{state}"
     if not webhook or (webhook.get("events") and kind not in webhook["events"]):
@@ -48,7 +48,7 @@ def add_delivery(connection: Connection, job: RowMapping, state: str, now: float
 
 
 def take_due(connection: Connection, now: float) -> RowMapping | None:
-    """The next delivery whose time has come; nobody else gets it meanwhile."""
+    """Returns the next delivery that is due, and holds it so that no other gateway takes it meanwhile."""
     query = (
         select(deliveries)
         .where(deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.next <= now)
@@ -63,7 +63,7 @@ def take_due(connection: Connection, now: float) -> RowMapping | None:
 
 
 def note_attempt(connection: Connection, row: RowMapping, status: int | None, error: str, now: float) -> None:
-    """2xx: delivered; 410: never again; else later, as often as there are pauses."""
+    """Records an attempt: 2xx means delivered, 410 means never again, the rest is retried until `PAUSES` run out."""
     attempts = row["attempts"] + 1
     values: dict[str, Any] = {"attempts": attempts, "status": status, "error": error[:500] or None}
     if status is not None and 200 <= status < 300:
@@ -83,12 +83,12 @@ def deliveries_of(connection: Connection, owner: str, before: int | None, limit:
 
 
 def secrets_of(connection: Connection, owner: str) -> list[str]:
-    """The key's signing secrets, the newest first."""
+    """Returns the key's signing secrets, newest first."""
     found = connection.execute(select(keys.c.webhook_secrets).where(keys.c.id == owner)).scalar()
     return list(found or [])
 
 
 def add_secret(connection: Connection, owner: str, secret: str) -> None:
-    """A new secret; the one before still signs, too, so that receivers can change over."""
+    """Adds a secret; the previous one still signs as well, so that receivers can switch over."""
     kept = [secret, *secrets_of(connection, owner)[:1]]
     connection.execute(update(keys).where(keys.c.id == owner).values(webhook_secrets=kept))

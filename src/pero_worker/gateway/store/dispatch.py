@@ -1,4 +1,4 @@
-"""Pages on their way to workers: which wait, who has sent them, and what a gateway that died had sent."""
+"""Pages on their way to workers: which ones wait, which gateway sent them, and what a dead gateway left behind."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _IN_HAND = update(pages).where(pages.c.id == bindparam("which"), pages.c.state =
 
 
 def engines_named(connection: Connection, names: Sequence[str]) -> Sequence[str]:
-    """Ids of all versions of our engines of these names: their pages are done by today's version."""
+    """Returns the ids of all versions of our engines of these names; today's version processes their pages."""
     query = select(engines.c.id).where(engines.c.name.in_(names), engines.c.backend == Backend.FARM.value)
     return connection.execute(query).scalars().all()
 
 
 def waiting_owners(connection: Connection, served: Sequence[str]) -> Sequence[tuple[str, float]]:
-    """Keys with pages that wait for one of the engines `served`, and their shares."""
+    """Returns the keys that have pages waiting for one of the engines `served`, with their shares."""
     return [(owner, share) for owner, share in connection.execute(_OWNERS, {"served": list(served)}).all()]
 
 
 def claim_pages(
     connection: Connection, owner: str, served: Sequence[str], limit: int, instance: str, now: float
 ) -> Sequence[RowMapping]:
-    """Takes an owner's next waiting pages for this gateway, the most urgent first; no other gets them."""
+    """Claims an owner's next waiting pages for this gateway alone, most urgent first."""
     wanted = {"served": list(served), "owner": owner, "at_most": limit}
     rows = connection.execute(_NEXT, wanted).mappings().all()
     if rows:
@@ -53,18 +53,21 @@ def claim_pages(
 
 
 def confirm_sent(connection: Connection, page: str, now: float) -> None:
-    """The carrier has the page for good: it need not be sent again if this gateway dies."""
+    """Records that the carrier has the page safely: it need not be sent again if this gateway dies."""
     connection.execute(_IN_HAND, {"which": page, "sent": now})
 
 
 def unsend(connection: Connection, page: str, now: float) -> None:
-    """The page could not be sent: it waits again."""
+    """Returns a page that could not be sent to the queue."""
     values = {"state": PageState.WAITING.value, "sent_by": None, "sent": None, "changed": now}
     connection.execute(_IN_HAND, {"which": page, **values})
 
 
 def take_back(connection: Connection, instance: str, known: Set[str], now: float) -> int:
-    """This gateway's pages that it claimed and knows nothing of, as something failed in between, wait again."""
+    """Requeues pages that this gateway claimed but does not know of because something failed in between.
+
+    Returns how many.
+    """
     query = select(pages.c.id).where(
         pages.c.state == PageState.PROCESSING.value, pages.c.sent_by == instance, pages.c.sent.is_(None)
     )
@@ -75,21 +78,21 @@ def take_back(connection: Connection, instance: str, known: Set[str], now: float
 
 
 def beat(connection: Connection, instance: str, now: float) -> None:
-    """This gateway lives."""
+    """Records that this gateway is alive."""
     changed = connection.execute(update(instances).where(instances.c.id == instance).values(seen=now)).rowcount
     if not changed:
         connection.execute(insert(instances).values(id=instance, seen=now))
 
 
 def is_first(connection: Connection, instance: str) -> bool:
-    """Whether this gateway does what one of all should do."""
+    """Returns whether this gateway is the one that does the tasks meant for a single gateway."""
     return connection.execute(select(func.min(instances.c.id))).scalar() == instance
 
 
 def take_over(connection: Connection, alive_since: float, *, carried: bool, now: float) -> int:
-    """Pages of gateways that were last heard of before `alive_since` wait again; how many.
+    """Requeues pages of gateways that were last heard of before `alive_since`, and returns how many.
 
-    `carried`: what was sent is safe with a broker, only what was not confirmed waits again.
+    `carried`: pages that were sent are safe with a broker, so only those not confirmed as sent are requeued.
     """
     connection.execute(delete(instances).where(instances.c.seen < alive_since))
     alive = select(instances.c.id)
@@ -106,8 +109,11 @@ def take_over(connection: Connection, alive_since: float, *, carried: bool, now:
 
 
 def send_again(connection: Connection, sent_before: float, now: float, *, blamed: bool) -> Sequence[RowMapping]:
-    """Pages that went to the cluster before `sent_before` and never came back wait again: `id`, `job`, and how often
-    that was so when it may have been their fault (`blamed`: as it may be now)."""
+    """Requeues pages that went to the cluster before `sent_before` and never came back.
+
+    Returns their `id`, `job` and `sends`: how often a page was lost when it may have been to blame (`blamed`: it may be
+    to blame this time).
+    """
     change = (
         update(pages)
         .where(pages.c.state == PageState.PROCESSING.value, pages.c.sent < sent_before)
@@ -124,11 +130,11 @@ def send_again(connection: Connection, sent_before: float, now: float, *, blamed
 
 
 def retire(connection: Connection, instance: str) -> None:
-    """This gateway ends."""
+    """Removes this gateway, which is shutting down."""
     connection.execute(delete(instances).where(instances.c.id == instance))
 
 
 def still_open(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """Which of these pages are still to be done by whoever has them."""
+    """Returns which of these pages are still to be processed by whoever holds them."""
     query = select(pages.c.id).where(pages.c.id.in_(ids), pages.c.state == PageState.PROCESSING.value)
     return set(connection.execute(query).scalars())

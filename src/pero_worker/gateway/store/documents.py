@@ -1,4 +1,4 @@
-"""Jobs whose pages are listed by a document that is still to be read."""
+"""Jobs whose pages are listed in a document that has not been read yet."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from pero_worker.gateway.store.schema import NEVER, jobs, pages
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedPage:
-    """A page of a document: `picture` says how it is fetched, or `problem` why it cannot be."""
+    """A page listed in a document."""
 
     name: str
-    """What the page is called in its job."""
+    """The page's name in its job."""
     url: str = ""
-    """Where its picture is, if it has one address."""
+    """The address of its image, if it has a single one."""
     picture: Mapping[str, Any] | None = None
+    """How the image is fetched."""
     problem: str = ""
+    """Why the image cannot be fetched; "" if it can."""
 
 
 def unread_documents(connection: Connection, limit: int) -> Sequence[RowMapping]:
@@ -33,8 +35,10 @@ def unread_documents(connection: Connection, limit: int) -> Sequence[RowMapping]
 
 
 def fill_job(connection: Connection, job_id: str, label: str, listed: Sequence[ListedPage], now: float) -> None:
-    """The pages of the document become those of the job, which starts; nothing changes when another gateway was
-    quicker, or the job was cancelled."""
+    """Gives the job the pages of its document and starts it.
+
+    Changes nothing if another gateway was quicker or the job was cancelled.
+    """
     job = _still_unread(connection, job_id)
     if job is None:
         return
@@ -57,7 +61,7 @@ def fill_job(connection: Connection, job_id: str, label: str, listed: Sequence[L
 
 
 def give_up_document(connection: Connection, job_id: str, reason: str, now: float) -> None:
-    """The job has failed before it had a page; `reason` is told its owner."""
+    """Fails a job that has no pages yet; its owner gets to see `reason`."""
     job = _still_unread(connection, job_id)
     if job is not None:
         connection.execute(update(jobs).where(jobs.c.id == job_id).values(log_user=reason))

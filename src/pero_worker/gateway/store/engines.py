@@ -1,4 +1,4 @@
-"""Engines: what a job may ask for. At most one version of a name is active, at most one engine is the default."""
+"""Engines, which jobs ask for. At most one version of each name is active, and at most one engine is the default."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ENGINE = select(engines).where(engines.c.id == bindparam("engine"))
 
 
 def find_engines(connection: Connection, **equal: object) -> Sequence[RowMapping]:
-    """Those whose columns have these values; None: any."""
+    """Returns the engines whose columns have these values; None matches any value."""
     query = select(engines).where(*(engines.c[name] == value for name, value in equal.items() if value is not None))
     return connection.execute(query.order_by(engines.c.created)).mappings().all()
 
@@ -24,12 +24,12 @@ def engine_by_id(connection: Connection, engine: str) -> RowMapping | None:
 
 
 def engines_of_name(connection: Connection, name: str) -> Sequence[str]:
-    """Ids of all versions."""
+    """Returns the ids of all versions of an engine."""
     return connection.execute(select(engines.c.id).where(engines.c.name == name)).scalars().all()
 
 
 def numbered_engines(connection: Connection) -> Sequence[RowMapping]:
-    """The active ones with `number`, the legacy API's id."""
+    """Returns the active engines, each with `number`, its id in the legacy API."""
     query = (
         select(engines, engine_numbers.c.number)
         .join(engine_numbers, engine_numbers.c.name == engines.c.name)
@@ -51,7 +51,7 @@ def add_engine(
     active: bool,
     now: float,
 ) -> RowMapping | None:
-    """None: this version is there already."""
+    """Adds an engine and returns it; None if this version already exists."""
     if find_engines(connection, name=name, version=version):
         return None
     _make_room(connection, name, default=default, active=active)
@@ -74,7 +74,7 @@ def add_engine(
 
 
 def change_engine(connection: Connection, engine: RowMapping, values: Mapping[str, object]) -> bool:
-    """False: there is another engine of the new name and version."""
+    """Changes an engine; returns False if another engine has the new name and version."""
     name, version = values.get("name", engine["name"]), values.get("version", engine["version"])
     if any(other["id"] != engine["id"] for other in find_engines(connection, name=name, version=version)):
         return False
@@ -114,8 +114,10 @@ def serve_engine(
     default: bool,
     now: float,
 ) -> None:
-    """Makes an engine of ours the active version of its name, and keeps the default that somebody chose: a new version
-    of it takes its place, or jobs that name no engine would find none."""
+    """Makes one of our engines the active version of its name, without changing which engine was chosen as the default.
+
+    A new version of the default takes its place: otherwise jobs that name no engine would find none.
+    """
     definition = {"stages": list(stages)}
     found = find_engines(connection, name=name, version=version)
     chosen = find_engines(connection, default=True)
@@ -138,9 +140,9 @@ def serve_engine(
 
 
 def choose_engine(connection: Connection, name: str | None, version: str | None = None) -> RowMapping | str | None:
-    """The engine for a new job: the named one's active version, or the default, or None.
+    """Returns the engine for a new job: the named version, else the active version of that name, else the default.
 
-    Or the code of what is wrong: 'ENGINE_NOT_FOUND', 'ENGINE_INACTIVE'.
+    Returns None if there is no default, or an error code: 'ENGINE_NOT_FOUND' or 'ENGINE_INACTIVE'.
     """
     if name is None:
         found = find_engines(connection, default=True, active=True)

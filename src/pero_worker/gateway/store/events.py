@@ -1,4 +1,4 @@
-"""The log of what happened to jobs and pages; clients follow it by its growing numbers."""
+"""The log of what happened to jobs and pages; clients follow it by its increasing numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def append_event(
     connection: Connection, kind: str, *, owner: str, job: str, data: Mapping[str, object], now: float
 ) -> None:
     if connection.dialect.name == "postgresql":
-        # Numbers become visible in their order: who has read up to one has missed none before it.
+        # Numbers become visible in order, so a client that has read up to one has missed none before it.
         connection.execute(_IN_ORDER)
     row = {"time": now, "owner": owner, "job": job, "kind": kind, "data": dict(data)}
     connection.execute(_APPEND, row)

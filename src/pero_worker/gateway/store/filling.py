@@ -1,4 +1,4 @@
-"""Uploads that jobs wait for: the last that was required starts the job. All in a transaction of the caller's."""
+"""Uploads that jobs wait for: the last required one starts the job. Everything runs in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _ENGINE_USED = update(engines).where(engines.c.id == bindparam("which")).values(
 def accept_upload(
     connection: Connection, job: RowMapping, page: RowMapping, kind: str, now: float, **more: Any
 ) -> bool:
-    """Notes that a page's `kind` ('image', 'alto', 'page') is there. Whether it is the first time.
+    """Records that a page's `kind` ('image', 'alto', 'page') was uploaded; returns whether for the first time.
 
-    The caller has locked the job. The last upload that was required starts it.
+    The last required upload starts the job, which the caller has locked.
     """
     values = {"which": page["id"], "changed": now, **more}
     started = {"state": PageState.WAITING.value} if job["api"] == Api.LEGACY else {}
@@ -44,7 +44,7 @@ def accept_upload(
 
 
 def accept_fetched(connection: Connection, page: str, size: int, sha256: str, now: float) -> bool:
-    """Notes that a page's scan was fetched; False: the page does not wait for it any more."""
+    """Records that a page's scan was fetched; returns False if the page no longer waits for it."""
     values = {"image_uploaded": True, "image_bytes": size, "image_sha256": sha256, "changed": now}
     change = update(pages).where(
         pages.c.id == page, pages.c.state == PageState.WAITING.value, pages.c.image_uploaded.is_(False)
@@ -53,7 +53,7 @@ def accept_fetched(connection: Connection, page: str, size: int, sha256: str, no
 
 
 def count_upload(connection: Connection, job: RowMapping, now: float) -> None:
-    """One upload less is missing."""
+    """Counts one required upload as received; the last one starts the job."""
     if connection.execute(_ONE_LESS, {"which": job["id"]}).scalar() == 0 and job["state"] == ProcessingState.NEW:
         _start(connection, job, now)
 
@@ -67,8 +67,11 @@ def _start(connection: Connection, job: RowMapping, now: float) -> None:
 
 
 def start_without(connection: Connection, job: RowMapping, reasons: Mapping[str, str], now: float) -> int:
-    """Pages of a job that waits for uploads fail if their scan has not come, each for its reason in `reasons` (by
-    name), and the others start; how many fail. The caller has locked the job."""
+    """Fails the pages whose scan has not arrived, and lets the job start without them once nothing else is missing.
+
+    Each page fails with its reason in `reasons` (by page name), if it has one. Returns how many fail. The caller has
+    locked the job.
+    """
     absent = (pages.c.job == job["id"]) & pages.c.image_uploaded.is_(False) & pages.c.url.is_(None)
     absent &= pages.c.state == PageState.CREATED.value
     rows = connection.execute(select(pages).where(absent)).mappings().all()

@@ -1,4 +1,4 @@
-"""Replies that are kept, so that a client that asks the same again makes nothing twice."""
+"""Keeps replies, so that a client that repeats a request creates nothing twice."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ KEPT_SECONDS = 86_400.0
 def once(
     connection: Connection, owner: str, name: str | None, digest: str, now: float, make: Callable[[], Response]
 ) -> Response:
-    """What `make` answers, or what it answered when the owner asked before under this `name`; None: no name was given.
+    """Returns the reply of `make`, or its earlier one to this owner under the idempotency key `name` (None: no key).
 
-    All in the caller's transaction: the reply is kept if and only if what it tells of was made. ApiError 422: the name
-    was used for something else.
+    Runs in the caller's transaction: the reply is kept if and only if what it describes was created. Raises
+    `ApiError` 422 if the key is malformed or was used for another request.
     """
     if name is None:
         return make()
@@ -31,7 +31,7 @@ def once(
     connection.execute(delete(idempotency).where(idempotency.c.created < now - KEPT_SECONDS))
     flavour: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
     values = {"owner": owner, "key": name, "digest": digest, "status": 0, "reply": "", "created": now}
-    # Of two at the same time the second waits here for the first.
+    # Of two simultaneous requests, the second waits here for the first.
     if connection.execute(flavour.insert(idempotency).values(values).on_conflict_do_nothing()).rowcount:
         reply = make()
         kept = {"status": reply.status_code, "reply": bytes(reply.body).decode()}

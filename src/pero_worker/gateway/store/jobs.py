@@ -1,4 +1,4 @@
-"""Jobs and their pages looked up, and what every change of them has in common."""
+"""Looks up jobs and their pages, and holds what all changes to them have in common."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pero_worker.gateway.store.schema import jobs, pages
 OPEN = [state.value for state in OPEN_PAGES]
 ROWS_AT_ONCE = 1000
 
-# Statements of what happens to every page are made once: to build one takes longer than to run it.
+# Statements that run for every page are built once: building one takes longer than running it.
 CHANGE_JOB = update(jobs).where(jobs.c.id == bindparam("which"))
-"""What is given beside `which` are columns and their new values."""
+"""Parameters other than `which` are columns and their new values."""
 CHANGE_PAGE = update(pages).where(pages.c.id == bindparam("which"))
 _JOB = select(jobs).where(jobs.c.id == bindparam("job"))
 _LOCKED_JOB = _JOB.with_for_update()
@@ -37,7 +37,7 @@ def page_by_id(connection: Connection, page: str) -> RowMapping | None:
 
 
 def pages_of(connection: Connection, job: str) -> Sequence[RowMapping]:
-    """In the order that their owner gave; those that came out of one upload follow each other."""
+    """Returns the job's pages in their owner's order; pages that came out of one upload stay together."""
     found = connection.execute(_PAGES, {"job": job}).mappings().all()
     numbers = {page["id"]: page["number"] for page in found if page["frames"]}
     if not numbers:
@@ -50,11 +50,11 @@ def pages_of(connection: Connection, job: str) -> Sequence[RowMapping]:
 
 
 def pages_of_document(connection: Connection, page: str) -> Sequence[RowMapping]:
-    """The page, and those that its upload held beside it, in their order."""
+    """Returns the page and the others from the same upload, in order."""
     query = select(pages).where((pages.c.id == page) | (pages.c.document == page)).order_by(pages.c.frame)
     return connection.execute(query).mappings().all()
 
 
 def tell_job(connection: Connection, job: str, owner: str, state: ProcessingState, now: float) -> None:
-    """Those who follow the job."""
+    """Notifies those who follow the job of its state."""
     append_event(connection, "job.state", owner=owner, job=job, data={"job": job, "state": state.value}, now=now)

@@ -1,4 +1,4 @@
-"""Keys in the database."""
+"""API keys in the database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FIELDS = tuple(Key.__dataclass_fields__)
 
 
 def find_key(connection: Connection, text: str, server_secret: str) -> Key | None:
-    """The key whose text this is, active or not."""
+    """Returns the key that has this text, active or not."""
     parts = split(text)
     rows = connection.execute(_NAMED, {"kid": parts[0]}).mappings().all() if parts else []
     if not rows:
@@ -30,7 +30,7 @@ def find_key(connection: Connection, text: str, server_secret: str) -> Key | Non
 
 
 def needs_touch(key: Key, now: float) -> bool:
-    """Whether the time of the last use is worth writing down again."""
+    """Returns whether the time of last use is old enough to be worth updating."""
     return key.last_used is None or now - key.last_used > _TOUCH_SECONDS
 
 
@@ -39,7 +39,7 @@ def touch(connection: Connection, key: Key, now: float) -> None:
 
 
 def add_key(connection: Connection, label: str, role: Role, secret: Secret, now: float, **limits: object) -> Key | None:
-    """None: there is a key of this label already, or of this text."""
+    """Adds a key and returns it; None if the label or the text already belongs to a key."""
     taken = (keys.c.label == label) | (keys.c.whole == secret.whole if secret.whole else keys.c.kid == secret.kid)
     if connection.execute(select(keys.c.id).where(taken)).first():
         return None
@@ -65,7 +65,7 @@ def key_by_label(connection: Connection, label: str) -> Key | None:
 
 
 def key_with_digest(connection: Connection, key: str) -> tuple[Key, str] | None:
-    """The key of this id, and what is stored of its text."""
+    """Returns the key of this id and the stored digest of its text."""
     row = connection.execute(select(keys).where(keys.c.id == key)).mappings().first()
     return (_key(row), row["digest"]) if row else None
 
@@ -76,13 +76,13 @@ def key_by_id(connection: Connection, name: str) -> Key | None:
 
 
 def replace_secret(connection: Connection, key: Key, secret: Secret) -> None:
-    """The key's old text is worthless from now on."""
+    """Gives the key a new text; the old one is worthless from now on."""
     values = {"kid": secret.kid, "salt": secret.salt, "digest": secret.digest, "whole": secret.whole}
     connection.execute(update(keys).where(keys.c.id == key.id).values(values))
 
 
 def change_key(connection: Connection, key: Key, values: Mapping[str, object]) -> bool:
-    """False: another key has the new label."""
+    """Changes a key; returns False if another key has the new label."""
     label = values.get("label")
     if label is not None and label != key.label and key_by_label(connection, str(label)):
         return False

@@ -1,4 +1,4 @@
-"""Jobs that workers ask for: who has which, until when, and what becomes of one whose worker is silent."""
+"""Jobs that workers lease: who holds which, until when, and what becomes of a job whose worker falls silent."""
 
 from __future__ import annotations
 
@@ -21,23 +21,22 @@ _MAX_AMOUNT = 1e12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseTerms:
-    """How long workers may have jobs."""
+    """How long, and how often, workers may hold jobs."""
 
     seconds: float
-    """A lease lasts so long."""
+    """How long a lease lasts, in seconds."""
     grace: float
-    """Seconds after it until the job is given to another worker."""
+    """Seconds after the end of the lease until the job is given to another worker."""
     max_attempts: int
-    """How often a job is tried."""
+    """How many times a job is tried."""
 
 
 def lease_job(
     connection: Connection, worker: str, terms: LeaseTerms, now: float, engine: str | None = None
 ) -> RowMapping | None:
-    """A job that waits, now this worker's: of the highest priority the one whose deadline is next, else the oldest.
-    None: there is none.
+    """Leases a waiting job to this worker: the one of highest priority, then earliest deadline, then greatest age.
 
-    First, jobs whose workers failed or fell silent wait again, or have failed for good.
+    Returns None if no job waits. Before that, jobs whose workers failed or fell silent are requeued or fail for good.
     """
     _give_back(connection, terms, now)
     unfetched = exists().where(
@@ -93,7 +92,7 @@ def _give_back(connection: Connection, terms: LeaseTerms, now: float) -> None:
 
 
 def requeue(connection: Connection, job: RowMapping, now: float, *, uncounted: bool = False) -> None:
-    """The job waits for another worker; `uncounted`: as if this one had never had it."""
+    """Puts the job back in the queue for another worker; with `uncounted`, as if this worker had never held it."""
     values: dict[str, object] = {
         "state": ProcessingState.QUEUED.value,
         "worker": None,
@@ -109,18 +108,18 @@ def requeue(connection: Connection, job: RowMapping, now: float, *, uncounted: b
 
 
 def extend_lease(connection: Connection, job: RowMapping, now: float, **values: object) -> None:
-    """A sign of life, with what the worker has to tell."""
+    """Extends the lease at a worker's sign of life, and stores what the worker reports."""
     connection.execute(update(jobs).where(jobs.c.id == job["id"]).values({"changed": now, **values}))
 
 
 def complete_job(connection: Connection, job: RowMapping, now: float) -> None:
-    """Its worker has done it, and its result is here."""
+    """Marks a job as done: its worker has finished, and the result is here."""
     close_pages(connection, job["id"], PageState.DONE, now)
     end_job(connection, job, ProcessingState.DONE, now)
 
 
 def note_report(connection: Connection, job: str, report: Mapping[str, Mapping[str, Any]]) -> None:
-    """What a worker's report says of the job's pages; what makes no sense in it is passed over."""
+    """Stores what a worker's report says about the job's pages; nonsensical values are ignored."""
     for page in connection.execute(select(pages.c.id, pages.c.name).where(pages.c.job == job)).mappings().all():
         line = report.get(page["name"])
         if line is None:
@@ -167,7 +166,7 @@ def _amount(value: object) -> float | None:
 
 
 def mark_error(connection: Connection, job: RowMapping, now: float) -> None:
-    """Its worker has failed; the next worker that asks for a job may get it again."""
+    """Marks a job whose worker has failed; the next worker that asks for a job may get it."""
     values = {"state": ProcessingState.ERROR.value, "changed": now, "finished": now}
     connection.execute(update(jobs).where(jobs.c.id == job["id"]).values(values))
     _tell(connection, {**job, **values}, now)

@@ -1,4 +1,4 @@
-"""Jobs and pages as people look at them: a few at a time, with what went wrong."""
+"""Jobs and pages as people view them: a few at a time, with what went wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ALIKE_ROWS = 50_000
 
 
 def list_jobs(connection: Connection, owner: str | None, before: int | None, limit: int) -> Sequence[RowMapping]:
-    """The newest jobs of a key (None: of all) below number `before`, with `engine_name` and `owner_label`."""
+    """Returns the newest jobs of a key (None: of all) below number `before`, with `engine_name` and `owner_label`."""
     query = (
         select(jobs, engines.c.name.label("engine_name"), keys.c.label.label("owner_label"))
         .outerjoin(engines, engines.c.id == jobs.c.engine)
@@ -30,7 +30,7 @@ def list_jobs(connection: Connection, owner: str | None, before: int | None, lim
 
 
 def first_names(connection: Connection, ids: Sequence[str]) -> Mapping[str, str]:
-    """The name of each job's first page: what a job is called that has no name."""
+    """Returns the name of each job's first page, which stands in for the name of an unnamed job."""
     found = {}
     for job in ids:
         query = select(pages.c.name).where(pages.c.job == job).order_by(pages.c.position, pages.c.number).limit(1)
@@ -39,7 +39,7 @@ def first_names(connection: Connection, ids: Sequence[str]) -> Mapping[str, str]
 
 
 def list_failures(connection: Connection, job: str, limit: int) -> Sequence[RowMapping]:
-    """The first pages of a job that failed."""
+    """Returns the first failed pages of a job."""
     query = select(pages.c.name, pages.c.failure, pages.c.error).where(
         pages.c.job == job, pages.c.state == PageState.FAILED.value
     )
@@ -47,7 +47,7 @@ def list_failures(connection: Connection, job: str, limit: int) -> Sequence[RowM
 
 
 def can_retry(connection: Connection, job: str) -> bool:
-    """Whether a page of the job failed that has a scan."""
+    """Returns whether any failed page of the job has a scan."""
     query = select(pages.c.id).where(pages.c.job == job, pages.c.state == PageState.FAILED.value)
     there = pages.c.image_uploaded.is_(True) | pages.c.url.is_not(None)
     return connection.execute(query.where(there).limit(1)).first() is not None
@@ -56,7 +56,7 @@ def can_retry(connection: Connection, job: str) -> bool:
 def list_pages(
     connection: Connection, job: str, states: Sequence[str], after: tuple[int, int] | None, limit: int
 ) -> Sequence[RowMapping]:
-    """Pages of a job in their order, behind the one with position and number `after`; in any of `states`, () = all."""
+    """Returns a job's pages in order, starting after position and number `after`; `states` filters, () means all."""
     query = select(pages).where(pages.c.job == job).order_by(pages.c.position, pages.c.number).limit(limit)
     if states:
         query = query.where(pages.c.state.in_(states))
@@ -66,13 +66,13 @@ def list_pages(
 
 
 def page_counts(connection: Connection, job: str) -> Mapping[str, int]:
-    """How many pages of a job are in each state."""
+    """Returns how many pages of a job are in each state."""
     query = select(pages.c.state, func.count()).where(pages.c.job == job).group_by(pages.c.state)
     return {str(state): int(count) for state, count in connection.execute(query)}
 
 
 def neighbours(connection: Connection, page: RowMapping) -> tuple[str | None, str | None]:
-    """Names of the pages before and after this one in its job."""
+    """Returns the names of the pages before and after this one in its job."""
     place = tuple_(pages.c.position, pages.c.number)
     here = (page["position"], page["number"])
     query = select(pages.c.name).where(pages.c.job == page["job"])
@@ -82,7 +82,7 @@ def neighbours(connection: Connection, page: RowMapping) -> tuple[str | None, st
 
 
 def engine_figures(connection: Connection, engine: str) -> RowMapping:
-    """What an engine has lately done: `pages`, mean `seconds` of workers' time and mean `quality` (percent) of one."""
+    """Returns an engine's recent `pages`, with mean `seconds` of worker time and mean `quality` (percent) per page."""
     newest = select(func.max(pages.c.number)).scalar_subquery()
     late = (
         select(pages.c.worker_seconds, pages.c.quality)
@@ -101,8 +101,10 @@ def engine_figures(connection: Connection, engine: str) -> RowMapping:
 
 
 def same_scans(connection: Connection, page: RowMapping, owner: str | None, limit: int) -> Sequence[RowMapping]:
-    """Other pages that were read from the same scan, the newest first: with `job_name`, `engine_name`. Of a key (None:
-    of all), among the latest."""
+    """Returns other pages that were read from the same scan, newest first, with `job_name` and `engine_name`.
+
+    Looks only among the latest pages, of one key (None: of all keys).
+    """
     scan = page["document"] or page["id"]
     digest = connection.execute(select(pages.c.image_sha256).where(pages.c.id == scan)).scalar()
     if digest is None:
@@ -124,14 +126,14 @@ def same_scans(connection: Connection, page: RowMapping, owner: str | None, limi
 
 
 def pages_by_minute(connection: Connection, since: float, *, sqlite: bool) -> Sequence[tuple[int, int, int]]:
-    """Minutes since 1970 in which pages of any key ended: how many were done, and how many failed."""
-    # SQLite cuts off where PostgreSQL rounds.
+    """Returns the minutes since 1970 in which pages of any key ended, and how many were done and failed in each."""
+    # The cast truncates in SQLite and rounds in PostgreSQL.
     moment = pages.c.finished / 60
     minute = cast(moment if sqlite else func.floor(moment), Integer).label("minute")
     failed = cast(pages.c.state == PageState.FAILED.value, Integer)
     query = (
         select(minute, func.sum(1 - failed), func.sum(failed))
-        # Key by key, as the index goes by them.
+        # Key by key, since the index begins with the key.
         .where(pages.c.owner.in_(select(keys.c.id)), pages.c.finished >= since)
         .where(pages.c.state.in_([PageState.DONE.value, PageState.EXPIRED.value, PageState.FAILED.value]))
         .group_by(minute)

@@ -1,4 +1,4 @@
-"""How a database of an earlier version becomes one of today: step by step, each as SQL that stays as it was written."""
+"""Upgrades databases of earlier versions step by step; each step is SQL that stays as it was written."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _DUE_PAGES = (
     "CREATE INDEX pages_in_turn ON pages (backend, state, owner, priority DESC, due, number)",
 )
 STEPS: Sequence[Sequence[str]] = ((), _DEADLINES_AND_COSTS, _LISTED_PICTURES, _DUE_PAGES)
-"""Statements that lead to version 1, 2 and so on; SQLite and PostgreSQL take all of them. A database of 0.1.0 that does
-not say its version has version 1."""
+"""The statements that lead to version 1, 2 and so on; SQLite and PostgreSQL accept all of them. A database of 0.1.0,
+which records no version, has version 1."""
 VERSION = len(STEPS)
 
 
 def bring_up_to_date(connection: Connection) -> None:
-    """Makes the tables of an empty database, or takes the steps that an older one lacks, in the caller's transaction.
+    """Creates the tables of an empty database, or applies the steps an older one lacks, in the caller's transaction.
 
-    UsageError: a newer program wrote it.
+    Raises `UsageError` if a newer program wrote the database.
     """
-    if connection.dialect.name == "postgresql":  # Of two gateways that start, one does it.
+    if connection.dialect.name == "postgresql":  # If two gateways start, one does it.
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     present = _version(connection)
     if present is None:
@@ -64,7 +64,7 @@ def bring_up_to_date(connection: Connection) -> None:
 
 
 def _version(connection: Connection) -> int | None:
-    """None: there is nothing yet."""
+    """Returns the database's version; None if the database is empty."""
     tables = set(inspect(connection).get_table_names())
     if schema_version.name in tables:
         return int(connection.execute(schema_version.select()).scalar_one())

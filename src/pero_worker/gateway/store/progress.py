@@ -1,4 +1,4 @@
-"""Pages on their way, begun and ended, and what that means for their jobs. All in a transaction of the caller's."""
+"""Pages that start and end, and what that means for their jobs. Everything runs in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ _PROGRESS_SECONDS = 1.0
 
 
 def mark_processing(connection: Connection, jobs_begun: Sequence[str], now: float) -> None:
-    """The first page of each of these jobs has gone to a worker."""
+    """Marks jobs as processing: the first page of each has gone to a worker."""
     for job, owner in connection.execute(_BEGIN, {"begun": list(jobs_begun), "now": now}).all():
         tell_job(connection, job, owner, ProcessingState.PROCESSING, now)
 
 
 def finish_page(connection: Connection, end: PageEnd, now: float) -> RowMapping | None:
-    """The page as it was; None: it was final already, or is gone, and nothing has changed."""
+    """Ends a page and returns it as it was before; None, with nothing changed, if it was already final or is gone."""
     page = page_by_id(connection, end.page)
     if page is None:
         return None

@@ -1,4 +1,4 @@
-"""Pages that workers of the legacy API pull one by one."""
+"""Pages that workers pull one by one through the legacy API."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _MINUTE = 60.0
 
 
 def pull_page(connection: Connection, worker: str, preferred: int, now: float) -> RowMapping | None:
-    """A page for this worker, of the engine `preferred` (a number of the legacy API) if one waits; None: none waits.
+    """Gives this worker a page, preferably of the engine `preferred` (a legacy API number); None if none waits.
 
-    Of the keys with pages the one is next for which the fewest were done in the last minute; revoked keys wait.
+    Of the keys with waiting pages, the one with the fewest pages finished in the last minute comes first; the pages of
+    revoked keys keep waiting.
     """
     _take_back(connection, now)
     wanted = _engines(connection, preferred) if preferred else []
@@ -69,7 +70,7 @@ def _engines(connection: Connection, number: int) -> Sequence[str]:
 
 
 def _take_back(connection: Connection, now: float) -> None:
-    """Pages whose workers were silent for a minute wait again."""
+    """Requeues pages whose workers have been silent for a minute."""
     connection.execute(
         update(pages)
         .where(
@@ -82,21 +83,21 @@ def _take_back(connection: Connection, now: float) -> None:
 
 
 def engine_number(connection: Connection, engine: str) -> int | None:
-    """The legacy API's id of an engine."""
+    """Returns an engine's id in the legacy API."""
     query = select(engine_numbers.c.number).join(engines, engines.c.name == engine_numbers.c.name)
     found: int | None = connection.execute(query.where(engines.c.id == engine)).scalar()
     return found
 
 
 def active_engine(connection: Connection, number: int) -> RowMapping | None:
-    """The active version of the engine that the legacy API calls `number`."""
+    """Returns the active version of the engine whose id in the legacy API is `number`."""
     query = select(engines).join(engine_numbers, engine_numbers.c.name == engines.c.name)
     query = query.where(engine_numbers.c.number == number, engines.c.active.is_(True))
     return connection.execute(query).mappings().first()
 
 
 def state_counts(connection: Connection, since: float) -> Sequence[tuple[str, str | None, int]]:
-    """How many pages are in which state (and failure); of those that are final, only those that ended after `since`."""
+    """Counts pages by state and failure; final pages count only if they ended after `since`."""
     query = (
         select(pages.c.state, pages.c.failure, func.count())
         .where(

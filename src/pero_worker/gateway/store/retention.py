@@ -1,4 +1,4 @@
-"""Jobs whose time is over: their files go, what became of their pages is still known."""
+"""Jobs past their retention time: their files are removed, but what became of their pages stays on record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pero_worker.gateway.store.schema import jobs, pages, results
 
 
 def expire_job(connection: Connection, job: RowMapping, now: float) -> None:
-    """Scans and results are no more; what became of the pages is still known."""
+    """Records that a job's scans and results are gone; what became of its pages stays on record."""
     connection.execute(
         update(pages)
         .where(pages.c.job == job["id"], pages.c.state == PageState.DONE.value)
@@ -22,7 +22,7 @@ def expire_job(connection: Connection, job: RowMapping, now: float) -> None:
 
 
 def jobs_to_expire(connection: Connection, ended_before: float, now: float, limit: int) -> Sequence[RowMapping]:
-    """Jobs whose time is over: their own, or else those that ended before `ended_before`."""
+    """Returns jobs past their own retention time; those that have none expire if they ended before `ended_before`."""
     over = case(
         (jobs.c.retention_days.is_(None), jobs.c.finished < ended_before),
         else_=jobs.c.finished + 86_400.0 * jobs.c.retention_days < now,
@@ -32,6 +32,6 @@ def jobs_to_expire(connection: Connection, ended_before: float, now: float, limi
 
 
 def abandoned_jobs(connection: Connection, changed_before: float, limit: int) -> Sequence[RowMapping]:
-    """Jobs that still wait for uploads and have not heard of anybody since then."""
+    """Returns, locked, jobs that still wait for uploads and have not changed since `changed_before`."""
     query = select(jobs).where(jobs.c.state == ProcessingState.NEW.value, jobs.c.changed < changed_before)
     return connection.execute(query.order_by(jobs.c.number).limit(limit).with_for_update()).mappings().all()

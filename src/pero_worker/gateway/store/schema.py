@@ -1,4 +1,4 @@
-"""The tables. Times are seconds since 1970 in UTC, ids are UUIDs as text, `number` grows and orders."""
+"""The tables. Times are seconds since 1970 in UTC, ids are UUIDs as text, and `number` grows and gives the order."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from sqlalchemy import UniqueConstraint as Unique
 
 metadata = MetaData()
 NEVER = 1e18
-"""A time after all others, where null would not be in order."""
+"""A time after all others, for columns where null would not sort correctly."""
 _Number = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite counts up by itself only in columns of type INTEGER."""
+"""SQLite autoincrements only columns of type INTEGER."""
 
 
 def _flag(name: str, value: bool = False) -> Column[bool]:
@@ -17,7 +17,7 @@ def _flag(name: str, value: bool = False) -> Column[bool]:
 
 
 schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))
-"""One row: see `migrations.py`."""
+"""Has one row; see `migrations.py`."""
 
 keys = Table(
     "keys",
@@ -40,7 +40,7 @@ keys = Table(
     Column("max_upload", BigInteger),
     Column("webhook_secrets", JSON),
 )
-"""`kid` finds keys that we made, `whole` (an HMAC of all of it) keys that were brought along."""
+"""`kid` finds keys that we generated, and `whole` (an HMAC of the whole text) finds keys that were brought along."""
 
 engines = Table(
     "engines",
@@ -66,7 +66,7 @@ engine_numbers = Table(
     Column("name", String(255), nullable=False, unique=True),
     sqlite_autoincrement=True,
 )
-"""The legacy API's ids: one a name, whatever the version, and never used again."""
+"""The legacy API's ids: one per engine name, whatever the version, and never reused."""
 
 jobs = Table(
     "jobs",
@@ -114,8 +114,8 @@ jobs = Table(
     Index("jobs_by_end", "files_gone", "finished"),
     sqlite_autoincrement=True,
 )
-"""`missing` counts uploads that are still required, `open` pages that are not final; `document` names the IIIF manifest
-or METS that the pages come from, which is `document_unread` until the gateway has fetched it."""
+"""`missing` counts the uploads still required, and `open` the pages that are not final. `document` names the IIIF
+manifest or METS that the pages come from; `document_unread` holds until the gateway has fetched it."""
 
 pages = Table(
     "pages",
@@ -166,10 +166,10 @@ pages = Table(
     Index("pages_of_owner", "owner", "finished"),
     sqlite_autoincrement=True,
 )
-"""`document` is the page whose file holds this one, too, as its page `frame` (from 0) of `frames`; `trace` is the id of
-the HTTP request that brought the image; `sent_by` the gateway that gave the page to workers; `stage` the last that did
-something to it; `sends` how often the cluster lost it; `energy_joules` what was measured, null when nothing was;
-`picture` where a document says that the scan is; `due` the deadline of its job, `NEVER` when it has none."""
+"""`document` is the page whose file also holds this one, as page `frame` (from 0) of `frames`; `trace` is the id of the
+HTTP request that brought the image; `sent_by` is the gateway that gave the page to workers; `stage` is the last stage
+that worked on it; `sends` is how often the cluster lost it; `energy_joules` is what was measured, null if nothing was;
+`picture` is where a document says the scan is; `due` is the deadline of its job, `NEVER` if it has none."""
 
 results = Table(
     "results",
@@ -187,7 +187,7 @@ instances = Table(
     Column("id", String(36), primary_key=True),
     Column("seen", Float, nullable=False),
 )
-"""Gateways that run on this database, and when each was last heard of."""
+"""The gateways that use this database, and when each was last heard from."""
 
 idempotency = Table(
     "idempotency",
@@ -199,7 +199,7 @@ idempotency = Table(
     Column("reply", Text, nullable=False),
     Column("created", Float, nullable=False, index=True),
 )
-"""Replies are kept for clients that ask the same again."""
+"""Replies kept for clients that repeat a request."""
 
 rates = Table(
     "rates",
@@ -208,7 +208,7 @@ rates = Table(
     Column("tokens", Float, nullable=False),
     Column("filled", Float, nullable=False),
 )
-"""What keys with a limit may still ask, where several gateways share the database."""
+"""How many requests each rate-limited key has left, where several gateways share the database."""
 
 events = Table(
     "events",
@@ -253,4 +253,4 @@ deliveries = Table(
     Index("deliveries_of_owner", "owner", "number"),
     sqlite_autoincrement=True,
 )
-"""Webhooks: what was told, or is to be told, to whom."""
+"""Webhook deliveries: what was sent, or is to be sent, to whom."""

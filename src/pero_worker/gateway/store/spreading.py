@@ -15,9 +15,9 @@ _INHERITED = ("job", "owner", "backend", "engine", "position", "priority", "due"
 
 
 def spread_document(connection: Connection, job: RowMapping, page: RowMapping, frames: int, now: float) -> None:
-    """The scan of `page` is a document of `frames` pages: each becomes a page of the job, called `STEM_0002.EXT` etc.
+    """Makes each of the `frames` pages in the scan of `page` a page of the job, named `STEM_0002.EXT` and so on.
 
-    Those of a document that was uploaded before go. ApiError 409: one of the names is taken.
+    Removes those of a document that was uploaded before. Raises `ApiError` 409 if one of the names is taken.
     """
     old = pages.c.document == page["id"]
     gone = connection.execute(delete(pages).where(pages.c.job == job["id"], old)).rowcount

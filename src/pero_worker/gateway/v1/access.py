@@ -14,9 +14,9 @@ from pero_worker.gateway.store.schema import pages
 
 
 def allowed_job(connection: Connection, job_id: UUID, key: Key, *, locked: bool = False) -> RowMapping:
-    """The job, for its owner, the worker that has it, whoever may read all, and administrators.
+    """Returns the job to its owner, the worker that holds it, keys that may read everything, and administrators.
 
-    ApiError: 404 no such job, 403 not this key's.
+    Raises `ApiError` 404 if there is no such job, and 403 if this key may not access it.
     """
     job = find_job(connection, str(job_id), locked=locked)
     if job is None:
@@ -28,7 +28,7 @@ def allowed_job(connection: Connection, job_id: UUID, key: Key, *, locked: bool 
 
 
 def new_job(connection: Connection, job_id: UUID, key: Key) -> RowMapping:
-    """The job, locked, if it still waits for uploads."""
+    """Returns the job, locked, if it still waits for uploads."""
     job = allowed_job(connection, job_id, key, locked=True)
     check_new(job, key)
     return job
@@ -43,7 +43,7 @@ def check_new(job: RowMapping, key: Key) -> None:
 
 
 def processing_job(connection: Connection, job_id: UUID, key: Key, *, locked: bool = False) -> RowMapping:
-    """The job, if this worker is at it: after a cancel it is so told."""
+    """Returns the job if this worker is processing it; otherwise raises, which tells workers of cancelled jobs."""
     job = allowed_job(connection, job_id, key, locked=locked)
     if job["state"] != ProcessingState.PROCESSING and key.role is Role.WORKER:
         message = "The job is not being processed any more."
@@ -52,7 +52,7 @@ def processing_job(connection: Connection, job_id: UUID, key: Key, *, locked: bo
 
 
 def page_of_job(connection: Connection, job: RowMapping, page_id: UUID) -> RowMapping:
-    """ApiError 404: the job has no such page."""
+    """Returns a page of the job; raises `ApiError` 404 if the job has no such page."""
     query = select(pages).where(pages.c.id == str(page_id), pages.c.job == job["id"])
     page = connection.execute(query).mappings().first()
     if page is None:

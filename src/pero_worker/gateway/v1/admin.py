@@ -1,4 +1,4 @@
-"""v1: what administrators do: keys, engines, jobs by force."""
+"""v1: administration of keys and engines, and forced changes to jobs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TIMES = {
 
 @router.post("/keys", status_code=201)
 def post_key(request: Request, key: Admin, new: NewKey) -> Response:
-    """Make a key. Its text is in this reply and nowhere else."""
+    """Create a key. Its text appears in this reply and nowhere else."""
     gateway = gateway_of(request)
     text, secret = make_key(gateway.settings.key_prefix, gateway.random_bytes, gateway.server_secret)
     with gateway.database.write() as connection:
@@ -48,7 +48,7 @@ def post_key(request: Request, key: Admin, new: NewKey) -> Response:
 
 @router.post("/keys/{label}/secret", status_code=201)
 def post_secret(request: Request, key: Admin, label: str) -> Response:
-    """Give a key a new text; the old one is worthless from now on."""
+    """Give a key a new text; the old one is worthless from then on."""
     gateway = gateway_of(request)
     text, secret = make_key(gateway.settings.key_prefix, gateway.random_bytes, gateway.server_secret)
     with gateway.database.write() as connection:
@@ -61,7 +61,7 @@ def post_secret(request: Request, key: Admin, label: str) -> Response:
 
 @router.patch("/keys/{label}")
 def patch_key(request: Request, key: Admin, label: str, change: KeyChange) -> Response:
-    """Rename, promote or revoke a key, or change its limits; a limit of null is none."""
+    """Rename, promote or revoke a key, or change its limits; null means no limit."""
     values = {**change.model_dump(exclude_none=True, include={"label", "role", "active"}), **change.columns()}
     if not values:
         raise ApiError(400, "KEY_UPDATE_NO_FIELDS", "There is nothing to change in the request.")
@@ -80,7 +80,7 @@ def _no_key() -> ApiError:
 
 @router.get("/keys")
 def get_keys(request: Request, key: Admin) -> Response:
-    """All keys by their labels."""
+    """List all keys, sorted by label."""
     with gateway_of(request).database.read() as connection:
         found = all_keys(connection)
     return ok("KEYS_RETRIEVED", "The keys.", [{**key_data(one), **limits_data(one)} for one in found])
@@ -109,7 +109,7 @@ def post_engine(request: Request, key: Admin, new: NewEngine) -> Response:
 
 @router.patch("/engines/{name}/{version}")
 def patch_engine(request: Request, key: Admin, name: str, version: str, change: EngineChange) -> Response:
-    """Change an engine; the one made active or default takes that over from another."""
+    """Change an engine; if it becomes active or the default, it replaces the one that was."""
     values = change.model_dump(exclude_none=True)
     if not values:
         raise ApiError(400, "ENGINE_UPDATE_NO_FIELDS", "There is nothing to change in the request.")
@@ -152,7 +152,7 @@ def _note_files(gateway: Gateway, engine: str) -> None:
 
 @router.get("/jobs/{job_id}/artifacts", response_class=FileResponse)
 def get_artifacts(request: Request, key: Admin, job_id: UUID) -> Response:
-    """What else came of a job."""
+    """Download the artifacts of a job."""
     gateway = gateway_of(request)
     _job(gateway, job_id)
     path = gateway.files.artifacts(str(job_id))
@@ -163,7 +163,7 @@ def get_artifacts(request: Request, key: Admin, job_id: UUID) -> Response:
 
 @router.patch("/jobs/{job_id}")
 def patch_job(request: Request, key: Admin, job_id: UUID, change: JobForced, append_logs: bool = True) -> Response:
-    """Force fields of a job."""
+    """Force fields of a job to new values."""
     gateway = gateway_of(request)
     with gateway.database.write() as connection:
         job = find_job(connection, str(job_id), locked=True)

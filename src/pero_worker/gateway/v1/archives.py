@@ -1,4 +1,4 @@
-"""Zip archives that workers and administrators upload: kept as they are, after a look at their directory."""
+"""Zip archives that workers and administrators upload: stored as they are once their directory has been checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _MAX_DIRECTORY = 16_000_000
 
 
 async def receive_archive(request: Request, target: Path, code: str) -> bool:
-    """Stores the upload at `target`; whether it is the first there. ApiError 415 with `code`: it is no zip."""
+    """Stores the upload at `target`, and returns whether it is the first there.
+
+    Raises `ApiError` 415 with `code` if it is not a zip.
+    """
     gateway = gateway_of(request)
     with gateway.files.unfinished() as path:
         if await receive_part(request, path, limit=gateway.settings.max_upload) is None:
@@ -38,7 +41,7 @@ async def receive_archive(request: Request, target: Path, code: str) -> bool:
 
 
 def zip_fault(path: Path) -> str:
-    """Why a file is no zip archive, '' when it is. What would take much memory to look at is none."""
+    """Returns why a file is not accepted as a zip, or '' if it is; one that takes much memory to check is not."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         stream.seek(max(0, size - _END_BYTES - _COMMENT_BYTES))

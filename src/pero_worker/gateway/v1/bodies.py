@@ -1,4 +1,4 @@
-"""What routes that read their requests themselves take, for OpenAPI: files, and the headers of tus."""
+"""Describes for OpenAPI what routes that read their requests themselves accept: files, and the headers of tus."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _HEADERS: Mapping[tuple[str, str], tuple[tuple[str, Mapping[str, Any], str], ...
 
 
 def describe_request(method: str, path: str, operation: dict[str, Any]) -> None:
-    """Adds what FastAPI cannot see."""
+    """Adds to an operation's description what FastAPI cannot see."""
     if content := _BODIES.get((method, path)):
         operation["requestBody"] = {"required": True, "content": dict(content)}
     for name, schema, description in _HEADERS.get((method, path), ()):

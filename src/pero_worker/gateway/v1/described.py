@@ -1,4 +1,4 @@
-"""What every route answers, for OpenAPI: codes, schemas, an example of each; beside it what all of them may refuse."""
+"""Describes for OpenAPI what every route answers: codes, schemas and examples, and the refusal common to all routes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _KEYLESS = frozenset({"/livez", "/readyz", "/version"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One that is no refusal."""
+    """An answer to a request that was not refused."""
 
     codes: tuple[str, ...] = ()
-    """Of the envelope; (): there is none."""
+    """The codes that the envelope may hold; () if there is no envelope."""
     data: Any = None
-    """Type of the envelope's data; None: it has none."""
+    """The type of the envelope's data; None if it has none."""
     example: Any = None
-    """Of the data, or of the body."""
+    """An example of the data, or of the body."""
     media: str = ""
-    """What the body is, where there is no envelope; '': there is no body."""
+    """The media type of a body without an envelope; '' if there is an envelope or no body."""
 
 
 def _answer(*codes: str, data: Any = None, example: Any = None) -> Answer:
@@ -179,7 +179,7 @@ _REFUSAL = {
 
 
 def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """What `app.openapi` is to be: FastAPI's own description, with the answers of this table."""
+    """Returns a replacement for `app.openapi`: FastAPI's own description with the answers of this table."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -194,7 +194,7 @@ def _filled(schema: dict[str, Any]) -> dict[str, Any]:
     components = schema.setdefault("components", {})
     components.setdefault("responses", {})["Refusal"] = _REFUSAL
     models = components.setdefault("schemas", {})
-    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form, which is not ours.
+    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own error format, which we do not use.
         models.pop(name, None)
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
@@ -226,7 +226,7 @@ def _response(status: int, answer: Answer, models: dict[str, Any]) -> dict[str, 
     else:
         found = TypeAdapter(answer.data).json_schema(mode="serialization", by_alias=True, ref_template=_REF)
         models.update(found.pop("$defs", {}))
-        if "properties" in found:  # A model by itself comes without a name.
+        if "properties" in found:  # A model on its own comes without a name.
             models[answer.data.__name__] = found
             found = {"$ref": _REF.format(model=answer.data.__name__)}
         properties["data"] = found

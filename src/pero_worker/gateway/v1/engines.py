@@ -1,4 +1,4 @@
-"""v1: engines, and who one is."""
+"""v1: engines, and the key of a request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Worker = Annotated[Key, Depends(require(Role.WORKER))]
 
 @router.get("/me")
 def me(key: Anyone) -> Response:
-    """The key of this request."""
+    """Show the key of this request."""
     return ok("API_KEY_VALID", "The API key is valid.", key_data(key))
 
 
@@ -37,7 +37,7 @@ def get_engines(
     active: bool | None = None,
     show_definition: bool = False,
 ) -> Response:
-    """Engines, in natural order. Only administrators see inactive ones and definitions."""
+    """List engines in natural order. Only administrators see inactive ones and definitions."""
     admin = key.role is Role.ADMIN
     if active is not None and not admin:
         raise ApiError(403, "API_KEY_FORBIDDEN_FOR_ENGINE_ACTIVE", "Only administrators ask for `active`.")
@@ -51,7 +51,7 @@ def get_engines(
 
 
 def natural(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Orders `v10` after `v9`."""
+    """Returns a sort key that puts `v10` after `v9`."""
     return tuple(
         (0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in re.findall(r"[0-9]{1,18}|[^0-9]+", text)
     )
@@ -59,7 +59,7 @@ def natural(text: str) -> tuple[tuple[int, int, str], ...]:
 
 @router.get("/engines/{engine_id}/files", response_class=FileResponse)
 def get_files(request: Request, key: Worker, engine_id: UUID) -> Response:
-    """The zip that an engine is run from."""
+    """Download the zip that an engine is run from."""
     gateway = gateway_of(request)
     with gateway.database.read() as connection:
         engine = engine_by_id(connection, str(engine_id))

@@ -1,4 +1,4 @@
-"""v1: what happens, as it happens, by Server-Sent Events."""
+"""v1: events as they happen, sent as Server-Sent Events."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _AT_ONCE = 500
 
 
 class EventHub:
-    """Reads the log of events once for all streams of this process, as long as there are any."""
+    """Reads the event log once for all streams of this process, for as long as there are any."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -44,7 +44,7 @@ class EventHub:
         self._task: asyncio.Task[None] | None = None
 
     async def enter(self) -> int:
-        """A stream begins; the number of the newest event."""
+        """Counts a new stream in, and returns the number of the newest event."""
         self._streams += 1
         if self._task is None or self._task.done():
             self._last = await run_in_threadpool(self._newest)
@@ -56,7 +56,7 @@ class EventHub:
         self._streams -= 1
 
     async def after(self, number: int) -> list[RowMapping]:
-        """Events behind `number`, at most some hundred; waits for a while when there are none."""
+        """Returns events after `number`, at most a few hundred at once; waits up to 15 seconds if there are none."""
         if number >= self._last:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_COMMENT_SECONDS), self._news:
@@ -99,7 +99,7 @@ async def get_events(
     since: Annotated[int | None, Query(ge=0, le=2**62)] = None,
     everything: Annotated[bool, Query(alias="all")] = False,
 ) -> Response:
-    """What happens to this key's jobs; administrators follow all keys' jobs, and the workers, with `all`."""
+    """Follow this key's jobs; with `all`, administrators follow the jobs of all keys, and the workers."""
     owner = None if everything and key.role is Role.ADMIN else key.id
     return await _stream(request, _since(request, since), owner=owner, job=None)
 
@@ -108,7 +108,7 @@ async def get_events(
 async def get_job_events(
     request: Request, key: Reader, job_id: UUID, since: Annotated[int | None, Query(ge=0, le=2**62)] = None
 ) -> Response:
-    """What happens to a job."""
+    """Follow what happens to a job."""
     gateway = gateway_of(request)
 
     def check() -> None:
@@ -154,7 +154,7 @@ async def _pieces(
 
 
 def _is_forgotten(gateway: Gateway, since: int) -> bool:
-    """Whether events after `since` are not kept any more."""
+    """Returns whether events after `since` are no longer kept."""
     with gateway.database.read() as connection:
         first = first_event(connection)
     return bool(first) and since < first - 1

@@ -1,4 +1,4 @@
-"""v1: files of a job, uploaded by its owner by name, fetched by its worker by id."""
+"""v1: files of a job, which its owner uploads by name and its worker fetches by id."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ROOTS = {"alto": "alto", "page": "PcGts"}
 
 @router.put("/jobs/{job_id}/images/{image}/files/image", status_code=201)
 async def put_image(request: Request, key: User, job_id: UUID, image: str) -> Response:
-    """Upload the scan of a page: as the part `file` of a form, or as the body with a type of `image/…`."""
+    """Upload the scan of a page, either as the part `file` of a form or as the body with a type of `image/…`."""
     gateway = gateway_of(request)
     await run_in_threadpool(_expect, gateway, key, job_id, image, "image")
     with gateway.files.unfinished() as path:
@@ -59,7 +59,7 @@ async def put_image(request: Request, key: User, job_id: UUID, image: str) -> Re
 def keep_image(
     gateway: Gateway, key: Key, job_id: UUID, image_name: str, path: Path, received: Received, request_trace: str
 ) -> bool:
-    """Makes a file the scan of a page; whether it is the first. ApiError 415: it is no image."""
+    """Makes a file the scan of a page; returns whether it is the first. Raises `ApiError` 415 if it is not an image."""
     try:
         frames = count_pages(path)
     except PageError as error:
@@ -68,7 +68,7 @@ def keep_image(
 
 
 def expect_image(gateway: Gateway, key: Key, job_id: UUID, image_name: str) -> None:
-    """ApiError: no scan can be uploaded under this name."""
+    """Raises `ApiError` if no scan can be uploaded under this name."""
     _expect(gateway, key, job_id, image_name, "image")
 
 
@@ -100,7 +100,7 @@ async def _put_xml(request: Request, key: Key, job_id: UUID, image_name: str, ki
 
 @router.put("/jobs/{job_id}/files/metadata", status_code=201)
 async def put_metadata(request: Request, key: User, job_id: UUID) -> Response:
-    """Upload any JSON that belongs to the job, if it requires it."""
+    """Upload the JSON that belongs to the job, if the job requires one."""
     gateway = gateway_of(request)
     await run_in_threadpool(_expect_metadata, gateway, key, job_id)
     body = await receive_small(request, gateway.settings.max_json)
@@ -114,7 +114,7 @@ async def put_metadata(request: Request, key: User, job_id: UUID) -> Response:
 
 
 def _expect(gateway: Gateway, key: Key, job_id: UUID, image_name: str, kind: str) -> None:
-    """Refuses before the file is read what can be refused then."""
+    """Refuses, before the file is read, whatever can be refused that early."""
     with gateway.database.read() as connection:
         job = allowed_job(connection, job_id, key)
         check_new(job, key)
@@ -147,7 +147,7 @@ async def _receive(request: Request, path: Path, limit: int) -> Received:
 
 
 def _check_xml(path: Path, kind: str) -> None:
-    """ApiError: 400 it is no XML, 422 it is another kind of XML."""
+    """Raises `ApiError` 400 if the file is not well-formed XML, and 422 if it is another kind of XML."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
         root = etree.fromstring(path.read_bytes(), parser)
@@ -171,8 +171,10 @@ def _keep(
     name: str,
     frames: int = 1,
 ) -> bool:
-    """Moves the file to its place and counts it, in one step; whether it is the first. A document of several `frames`
-    becomes as many pages."""
+    """Moves the file into place and counts it, in one transaction; returns whether it is the first.
+
+    A document of several `frames` becomes as many pages.
+    """
     with gateway.database.write() as connection:
         job = new_job(connection, job_id, key)
         page = find_page(connection, job["id"], image_name)
@@ -217,7 +219,7 @@ def _uploaded(kind: str, first: bool) -> Response:
 
 @router.get("/jobs/{job_id}/images/{image}/files/image", response_class=FileResponse)
 def get_image(request: Request, key: Worker, job_id: UUID, image: UUID) -> Response:
-    """The scan of a page, for the job's worker."""
+    """Download the scan of a page, as the job's worker."""
     gateway = gateway_of(request)
     with gateway.database.read() as connection:
         job = processing_job(connection, job_id, key)
@@ -227,20 +229,20 @@ def get_image(request: Request, key: Worker, job_id: UUID, image: UUID) -> Respo
 
 
 def image_type(name: str) -> str:
-    """A media type that is an image's and that no browser runs."""
+    """Returns an image media type, never one that a browser would run."""
     media = mimetypes.guess_type(name)[0] or ""
     return media if media.startswith("image/") and "svg" not in media else "image/*"
 
 
 @router.get("/jobs/{job_id}/images/{image}/files/alto", response_class=FileResponse)
 def get_alto(request: Request, key: Worker, job_id: UUID, image: UUID) -> Response:
-    """The ALTO that came with a page, for the job's worker."""
+    """Download the ALTO that came with a page, as the job's worker."""
     return _get_xml(request, key, job_id, image, "alto")
 
 
 @router.get("/jobs/{job_id}/images/{image}/files/page", response_class=FileResponse)
 def get_page(request: Request, key: Worker, job_id: UUID, image: UUID) -> Response:
-    """The PAGE XML that came with a page, for the job's worker."""
+    """Download the PAGE XML that came with a page, as the job's worker."""
     return _get_xml(request, key, job_id, image, "page")
 
 
@@ -259,7 +261,7 @@ def _get_xml(request: Request, key: Key, job_id: UUID, image_id: UUID, kind: str
 
 @router.get("/jobs/{job_id}/files/metadata", response_class=FileResponse)
 def get_metadata(request: Request, key: Worker, job_id: UUID) -> Response:
-    """The JSON that came with the job, for its worker."""
+    """Download the JSON that came with the job, as its worker."""
     gateway = gateway_of(request)
     with gateway.database.read() as connection:
         job = processing_job(connection, job_id, key)

@@ -37,7 +37,7 @@ UserOrWorker = Annotated[Key, Depends(require(Role.USER, Role.WORKER))]
 
 @router.post("/jobs", status_code=201)
 def post_job(request: Request, key: User, definition: JobDefinition) -> Response:
-    """Make a job. It starts by itself with the last upload that it requires."""
+    """Create a job. It starts by itself once the last upload that it requires has arrived."""
     gateway = gateway_of(request)
     _check_images(definition, gateway.settings.max_pages)
     if definition.engine_version is not None and key.role is not Role.ADMIN:
@@ -120,7 +120,7 @@ def get_jobs(
     limit: Annotated[int | None, Query(ge=1, le=1000)] = None,
     cursor: Annotated[int | None, Query(ge=0, le=2**62)] = None,
 ) -> Response:
-    """Jobs of this key, the newest first; administrators see all. With `limit`, a page of them."""
+    """List this key's jobs, newest first; administrators see all jobs. With `limit`, the list comes in pages."""
     conditions = [] if key.role is Role.ADMIN else [jobs.c.owner == key.id]
     for column, value in (
         (jobs.c.state, state.value if state else None),
@@ -160,7 +160,7 @@ def get_jobs(
 
 @router.get("/jobs/{job_id}")
 def get_job(request: Request, key: Anyone, job_id: UUID) -> Response:
-    """A job with its images."""
+    """Show a job with its images."""
     with gateway_of(request).database.read() as connection:
         job = allowed_job(connection, job_id, key)
         engine = engine_by_id(connection, job["engine"]) if job["engine"] else None
@@ -170,7 +170,7 @@ def get_job(request: Request, key: Anyone, job_id: UUID) -> Response:
 
 @router.patch("/jobs/{job_id}")
 def patch_job(request: Request, key: UserOrWorker, job_id: UUID, change: JobProgress) -> Response:
-    """Owners cancel a job; its worker tells progress, or that it is done or has failed."""
+    """Cancel a job, as its owner; report progress, success or failure, as its worker."""
     gateway = gateway_of(request)
     with gateway.database.write() as connection:
         job = allowed_job(connection, job_id, key, locked=True)

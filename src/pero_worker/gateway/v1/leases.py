@@ -1,4 +1,4 @@
-"""v1: jobs as the workers see them that lease them."""
+"""v1: jobs as seen by the workers that lease them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Worker = Annotated[Key, Depends(require(Role.WORKER))]
 
 @router.post("/jobs/lease")
 def post_lease(request: Request, key: Worker, engine: Annotated[Label | None, Query()] = None) -> Response:
-    """Get a job to work on; `engine` asks for jobs of one engine only."""
+    """Lease a job to work on; `engine` limits the choice to jobs of one engine."""
     gateway = gateway_of(request)
     settings, now = gateway.settings, gateway.now()
     terms = LeaseTerms(seconds=settings.lease_seconds, grace=settings.lease_grace, max_attempts=settings.max_attempts)
@@ -49,13 +49,13 @@ def post_lease(request: Request, key: Worker, engine: Annotated[Label | None, Qu
 
 @router.api_route("/jobs/lease", methods=["GET", "PUT", "PATCH", "DELETE", "OPTIONS"], include_in_schema=False)
 def no_lease() -> Response:
-    """It is no job's address, whatever else begins with `/jobs/`."""
+    """Answers 405: unlike other paths under `/jobs/`, this one is not a job's address."""
     raise ApiError(405, "HTTP_ERROR", "Method Not Allowed", headers={"Allow": "POST"})
 
 
 @router.patch("/jobs/{job_id}/lease")
 def patch_lease(request: Request, key: Worker, job_id: UUID) -> Response:
-    """A sign of life: the lease begins anew."""
+    """Renew the lease, as a sign of life."""
     gateway = gateway_of(request)
     now = gateway.now()
     with gateway.database.write() as connection:
@@ -66,7 +66,7 @@ def patch_lease(request: Request, key: Worker, job_id: UUID) -> Response:
 
 @router.delete("/jobs/{job_id}/lease", status_code=204)
 def delete_lease(request: Request, key: Worker, job_id: UUID) -> Response:
-    """Give the job back as if it had never been taken."""
+    """Give the job back as if it had never been leased."""
     gateway = gateway_of(request)
     with gateway.database.write() as connection:
         job = processing_job(connection, job_id, key, locked=True)
@@ -76,7 +76,7 @@ def delete_lease(request: Request, key: Worker, job_id: UUID) -> Response:
 
 @router.post("/jobs/{job_id}/result", status_code=201)
 async def post_result(request: Request, key: Worker, job_id: UUID) -> Response:
-    """Upload the job's result, a zip."""
+    """Upload the job's result as a zip."""
     gateway = gateway_of(request)
     await run_in_threadpool(_check_processing, gateway, key, job_id)
     target = gateway.files.result(str(job_id))
@@ -87,7 +87,7 @@ async def post_result(request: Request, key: Worker, job_id: UUID) -> Response:
 
 @router.post("/jobs/{job_id}/artifacts", status_code=201)
 async def post_artifacts(request: Request, key: Worker, job_id: UUID) -> Response:
-    """Upload what else came of the job, a zip for administrators."""
+    """Upload the job's artifacts, whatever else came of it, as a zip for administrators."""
     gateway = gateway_of(request)
     await run_in_threadpool(_check_processing, gateway, key, job_id)
     target = gateway.files.artifacts(str(job_id))
@@ -102,7 +102,7 @@ def _check_processing(gateway: Gateway, key: Key, job_id: UUID) -> None:
 
 
 def change_as_worker(gateway: Gateway, connection: Connection, job: RowMapping, change: JobProgress) -> Response:
-    """What the job's worker tells of it: progress, or its end. The caller has locked the job."""
+    """Applies what the job's worker reports: progress, or the job's end. The caller has locked the job."""
     state, now = change.state, gateway.now()
     if state not in {ProcessingState.DONE, ProcessingState.ERROR, None}:
         raise ApiError(403, "API_KEY_WORKER_FORBIDDEN", "A worker ends a job as done or error only.")
@@ -151,7 +151,7 @@ _MAX_LOG = 1_000_000
 
 
 def _write_logs(connection: Connection, job: RowMapping, change: JobProgress, now: float) -> None:
-    """What comes is put on a new line; of a log that grows too long the beginning goes."""
+    """Appends new text on a line of its own; a log that grows too long loses its beginning."""
     values = {}
     for name, text in (("log", change.log), ("log_user", change.log_user)):
         if text:

@@ -1,4 +1,4 @@
-"""What v1's clients send."""
+"""The bodies of requests to v1."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pero_worker.gateway.v1.replies import seconds_of
 
 _INT = 2**31 - 1
 PDF = "pdf"
-"""A format that is made when it is asked for: it need not be named before."""
+"""A format that is made on request, so a job need not name it beforehand."""
 
 
 def _line(text: str) -> str:
@@ -43,7 +43,7 @@ def _when(time: datetime) -> datetime:
 
 
 _LINE = {"pattern": LINE_PATTERN}
-"""For those who read the description; the validator says what is wrong in words."""
+"""For readers of the API description; the validator says in words what is wrong."""
 Label = Annotated[str, Field(min_length=1, max_length=255, json_schema_extra=_LINE), AfterValidator(_line)]
 Text = Annotated[str, Field(max_length=100_000), AfterValidator(_stored)]
 PageName = Annotated[
@@ -63,7 +63,7 @@ def _one_of(given: str, kind: str, missing: str) -> dict[str, Any]:
 
 
 class Model(BaseModel):
-    """Fields that are not known are refused: a typing error must not be a default."""
+    """Refuses unknown fields: a typo must not silently become a default."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -85,14 +85,14 @@ class NewImage(Model):
 
 
 class Webhook(Model):
-    """Who is told of a job's end; without `events`, of any end."""
+    """The address that is notified when a job ends; without `events`, however it ends."""
 
     url: Url
     events: Annotated[list[Literal["job.done", "job.failed", "job.cancelled"]] | None, Field(max_length=3)] = None
 
 
 class ListedDocument(Model):
-    """Lists the pages of a job; it is fetched from one of the addresses."""
+    """A document that lists the pages of a job, fetched from one of these addresses."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -110,8 +110,8 @@ class ListedDocument(Model):
 
 
 class JobDefinition(Model):
-    """A job as it is created; it starts by itself with the last upload that it requires, or when the gateway has read
-    the document that lists its pages."""
+    """A job to create; it starts by itself with the last upload that it requires, or once the gateway has read the
+    document that lists its pages."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -142,13 +142,13 @@ class JobDefinition(Model):
 
 
 class Retry(Model):
-    """Which failed pages are tried again; none named: all."""
+    """Which failed pages to retry; all if none are named."""
 
     pages: Annotated[list[PageName] | None, Field(max_length=20_000)] = None
 
 
 class JobProgress(Model):
-    """What an owner or a worker changes of a job."""
+    """Changes to a job by its owner or its worker."""
 
     state: ProcessingState | None = None
     progress: Annotated[Part | None, Field(examples=[0.5])] = None
@@ -157,7 +157,7 @@ class JobProgress(Model):
 
 
 class JobForced(BaseModel):
-    """What an administrator may change: anything."""
+    """Changes to a job by an administrator."""
 
     state: ProcessingState | None = None
     progress: Part | None = None
@@ -175,7 +175,7 @@ class JobForced(BaseModel):
 
 
 class KeyLimits(Model):
-    """What a key may use; null: any amount."""
+    """What a key may use; null means no limit."""
 
     quota_pages_per_day: Annotated[int | None, Field(ge=1, le=_INT, examples=[2000])] = None
     quota_pages_waiting: Annotated[int | None, Field(ge=1, le=_INT)] = None
@@ -187,7 +187,7 @@ class KeyLimits(Model):
     expires: Annotated[Time | None, Field(description="The key ends then.")] = None
 
     def columns(self) -> dict[str, object]:
-        """Those that were said, as they are stored."""
+        """Returns the limits that were given, as database columns."""
         said = self.model_dump(exclude_unset=True, include=set(KeyLimits.model_fields))
         stored: dict[str, object] = {}
         for name, value in said.items():
@@ -203,14 +203,14 @@ class KeyLimits(Model):
 
 
 class NewKey(KeyLimits):
-    """A key to be made."""
+    """A key to create."""
 
     label: Label
     role: Role
 
 
 class KeyChange(KeyLimits):
-    """What changes of a key."""
+    """Changes to a key."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
 
@@ -220,7 +220,7 @@ class KeyChange(KeyLimits):
 
 
 class NewEngine(Model):
-    """An engine that workers who lease jobs know how to run."""
+    """An engine for workers that lease jobs."""
 
     name: Label
     version: Label
@@ -231,7 +231,7 @@ class NewEngine(Model):
 
 
 class EngineChange(Model):
-    """What changes of an engine."""
+    """Changes to an engine."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
 

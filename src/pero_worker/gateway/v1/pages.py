@@ -66,7 +66,7 @@ def get_pages(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str | None, Query(pattern="^-?[0-9]{1,10}[.][0-9]{1,18}$")] = None,
 ) -> Response:
-    """Pages of a job in their order, with what became of them."""
+    """List a job's pages in order, with what became of each."""
     query = select(pages).order_by(pages.c.position, pages.c.number).limit(limit + 1)
     if state is not None:
         query = query.where(pages.c.state == state.value)
@@ -95,7 +95,7 @@ def _results_of(connection: Connection, ids: list[str]) -> dict[str, list[RowMap
 
 
 def _page(job: str, page: RowMapping, made: list[RowMapping], stages: Sequence[str], prices: Prices) -> dict[str, Any]:
-    """`stages`: of the engine; which of several a page is in, nobody tells the gateway before it is back."""
+    """`stages` are the engine's; of several, the gateway learns only afterwards which one a page was in."""
     stage = stages[0] if page["state"] == PageState.PROCESSING and len(stages) == 1 else page["stage"]
     error = {"class": page["failure"], "message": page["error"]} if page["failure"] else None
     return {
@@ -128,8 +128,11 @@ def _page(job: str, page: RowMapping, made: list[RowMapping], stages: Sequence[s
 
 @router.get("/jobs/{job_id}/pages/{name}/results/{kind}", response_class=FileResponse)
 def get_page_result(request: Request, key: Reader, job_id: UUID, name: str, kind: Kind) -> Response:
-    """A page's result; formats that were not asked for are made from the PAGE XML, and `pdf`, the scan with its text to
-    search in, at each time. The first page of a PDF or TIFF of several pages gives all of it."""
+    """Download a page's result in one format.
+
+    Formats that the job did not ask for are made from the PAGE XML, and `pdf`, the scan with searchable text, is made
+    for each request. The first page of a PDF or TIFF of several pages gives all of them.
+    """
     gateway = gateway_of(request)
     form = installed_formats().get(kind)
     if not isinstance(form, PageFormat) and kind != PDF:
@@ -171,7 +174,7 @@ def _pdf(gateway: Gateway, job: RowMapping, page: RowMapping) -> Response:
             write_pdf(gateway, job, page, path)
         except PageError as error:
             raise ApiError(409, "PAGE_FAILED", f"The page cannot be told in this format: {error}") from error
-        # It goes when it has been sent.
+        # The file is removed once it has been sent.
         sent = BackgroundTask(stack.pop_all().close)
     return FileResponse(path, media_type="application/pdf", headers={"Cache-Control": "private"}, background=sent)
 
@@ -223,7 +226,7 @@ def get_page_image(
     name: str,
     width: Annotated[int, Query(ge=16, le=4000)] = 1200,
 ) -> Response:
-    """The scan as an upright JPEG, at most `width` pixels wide: results' coordinates fit it, scaled."""
+    """Download the scan as an upright JPEG, at most `width` pixels wide; scaled, the results' coordinates fit it."""
     gateway = gateway_of(request)
     with gateway.database.read() as connection:
         job = allowed_job(connection, job_id, key)
@@ -244,7 +247,7 @@ def get_page_image(
 
 @router.post("/jobs/{job_id}/retry", status_code=202)
 def post_retry(request: Request, key: User, job_id: UUID, which: Retry) -> Response:
-    """Try failed pages again: those that are named, or all."""
+    """Retry failed pages: those named, or all."""
     gateway = gateway_of(request)
     now, name = gateway.now(), request.headers.get("idempotency-key")
     digest = hashlib.sha256(f"retry {job_id} {which.model_dump_json()}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What v1's clients get: envelopes, and jobs, engines and keys as they see them."""
+"""The replies of v1: envelopes, and jobs, engines and keys as clients see them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ok(
     key: Key | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """An envelope; outsiders (by their `key`) do not get fields without a value."""
+    """Returns an envelope; for roles of `key` other than `INSIDERS`, fields without a value are left out."""
     if key is not None and key.role not in INSIDERS:
         data = _without_nulls(data)
     body: dict[str, object] = {"status": status, "code": code, "detail": detail}
@@ -48,14 +48,14 @@ def date(seconds: float | None) -> str | None:
 
 
 def seconds_of(time: datetime) -> float:
-    """A time without a zone is UTC."""
+    """Returns a time as seconds since 1970; without a time zone it is taken as UTC."""
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def job_data(
     job: RowMapping, images: Sequence[RowMapping] | None, engine: RowMapping | None, key: Key
 ) -> dict[str, Any]:
-    """A job; `images` None: as it is in a list of jobs."""
+    """Returns a job as this key may see it; with `images` None, as it appears in a list of jobs."""
     insider = key.role in INSIDERS
     data: dict[str, Any] = {
         "id": job["id"],
@@ -136,7 +136,7 @@ def cost_data(cost: Expense, prices: Prices) -> dict[str, Any]:
 
 
 def limits_data(key: Key) -> dict[str, Any]:
-    """What the key may use; null: any amount."""
+    """Returns what the key may use; null means no limit."""
     return {
         "quota_pages_per_day": key.pages_per_day,
         "quota_pages_waiting": key.pages_waiting,

@@ -1,4 +1,4 @@
-"""v1: a job's results together, as a zip or as one PDF."""
+"""v1: all results of a job, as a zip or as one PDF."""
 
 from __future__ import annotations
 
@@ -58,8 +58,10 @@ def get_result(
     text_lines: Lines = TextLines.KEEP,
     partial: bool = False,
 ) -> Response:
-    """The results of all pages as a zip; with `partial`, of those that are done. What a job's worker uploaded is given
-    as it is, but for `formats=pdf`."""
+    """Download the results of all pages as a zip; with `partial`, of those that are done.
+
+    What a job's worker uploaded is returned unchanged, except with `formats=pdf`.
+    """
     gateway, names = gateway_of(request), _names(formats)
     if combine and names is not None and not {TEXT, PDF} & set(names):
         raise invalid(("query", "combine"), "Combining makes one text and one PDF: name text, pdf or both.")
@@ -101,7 +103,7 @@ def _pdf(gateway: Gateway, job: RowMapping, pages: Sequence[RowMapping]) -> Resp
 
 
 def _made_pdf(gateway: Gateway, job: RowMapping, pages: Sequence[RowMapping], stack: ExitStack) -> Path:
-    """It is there until `stack` ends."""
+    """Makes the job's PDF, which exists until `stack` is closed."""
     path = stack.enter_context(gateway.files.unfinished())
     try:
         if not JobPdf(gateway, job, pages).write(path):
@@ -127,7 +129,7 @@ def _gone() -> ApiError:
 
 
 def _names(formats: str | None) -> tuple[str, ...] | None:
-    """None: those that were made with the pages."""
+    """Returns the names in `formats`; None, for the formats made with the pages, if none were given."""
     if formats is None:
         return None
     names = tuple(dict.fromkeys(name.strip() for name in formats.split(",") if name.strip()))

@@ -1,4 +1,4 @@
-"""What v1's replies hold, as OpenAPI tells it. Users are not told fields that have no value, so few are required."""
+"""The data in v1's replies, for OpenAPI. Users do not get fields without a value, so few fields are required."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TIME = "2026-01-31T12:00:00+00:00"
 
 
 class Told(BaseModel):
-    """Nothing is told that is not described."""
+    """Data of a reply, with no fields beyond those described."""
 
     model_config = ConfigDict(extra="forbid", title=None)
 
@@ -66,7 +66,7 @@ class JobTold(Told):
 
 
 class JobsTold(Told):
-    """A page of a list of jobs."""
+    """One page of a list of jobs."""
 
     items: list[JobTold]
     next: int | None = Field(None, description="`cursor` of the following page.")
@@ -121,13 +121,13 @@ class PagesTold(Told):
 
 
 class RetriedTold(Told):
-    """How many pages are tried again."""
+    """How many pages are retried."""
 
     pages: int
 
 
 class LeaseTold(Told):
-    """A job that a worker has."""
+    """A job that a worker has leased."""
 
     id: UUID
     lease_expire_at: AwareDatetime
@@ -150,7 +150,7 @@ class EngineTold(Told):
 
 
 class KeyTold(Told):
-    """A key; limits, where they are told, are null when there is none."""
+    """A key; where limits are shown, null means no limit."""
 
     id: UUID
     label: str = Field(examples=["reading-room"])
@@ -167,13 +167,13 @@ class KeyTold(Told):
 
 
 class SecretTold(Told):
-    """Shown this once."""
+    """A secret, which is shown only once."""
 
     secret: str
 
 
 class UsageTold(Told):
-    """What was done, of one day, engine, key or job."""
+    """The usage of one day, engine, key or job."""
 
     day: str | None = None
     engine: str | None = None
@@ -190,14 +190,14 @@ class UsageTold(Told):
 
 
 class UsagesTold(Told):
-    """What was done."""
+    """A list of usage by day, engine, key or job."""
 
     items: list[UsageTold]
     next: None
 
 
 class DeliveryTold(Told):
-    """A webhook, and how it went."""
+    """A webhook delivery, and how it went."""
 
     id: str
     job: UUID
@@ -211,7 +211,7 @@ class DeliveryTold(Told):
 
 
 class DeliveriesTold(Told):
-    """Webhooks, the newest first."""
+    """Webhook deliveries, newest first."""
 
     items: list[DeliveryTold]
     next: int | None

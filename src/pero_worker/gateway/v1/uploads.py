@@ -1,4 +1,4 @@
-"""v1: large files by tus 1.0.0, so that an upload goes on where it broke off."""
+"""v1: resumable uploads of large files with tus 1.0.0."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CHECKSUM_MISMATCH = 460
 
 @router.options("", status_code=204)
 def options(request: Request) -> Response:
-    """What this server can."""
+    """Show what this server supports."""
     return _empty(
         204,
         **{
@@ -53,7 +53,7 @@ def options(request: Request) -> Response:
 
 @router.post("", status_code=201)
 def create(request: Request, key: User) -> Response:
-    """Begin an upload: `Upload-Length`, and `Upload-Metadata` with `job` and `name` in base64."""
+    """Start an upload with `Upload-Length`, and `Upload-Metadata` with `job` and `name` in base64."""
     _check_version(request)
     gateway = gateway_of(request)
     text = request.headers.get("upload-length", "")
@@ -92,7 +92,7 @@ def _metadata(text: str) -> dict[str, str]:
 
 @router.head("/{upload_id}")
 def head(request: Request, key: User, upload_id: UUID) -> Response:
-    """How much is here."""
+    """Show how much of the file has arrived."""
     _check_version(request)
     gateway = gateway_of(request)
     row = _own(gateway, key, upload_id)
@@ -101,7 +101,7 @@ def head(request: Request, key: User, upload_id: UUID) -> Response:
 
 @router.patch("/{upload_id}", status_code=204)
 async def patch(request: Request, key: User, upload_id: UUID) -> Response:
-    """More of the file, from `Upload-Offset` on. The last piece makes it the page's scan."""
+    """Send more of the file, starting at `Upload-Offset`. The last piece makes it the page's scan."""
     _check_version(request)
     gateway = gateway_of(request)
     row = await run_in_threadpool(_own, gateway, key, upload_id)
@@ -120,7 +120,10 @@ async def patch(request: Request, key: User, upload_id: UUID) -> Response:
 
 
 async def _append(request: Request, stream: IO[bytes], present: int, length: int) -> int:
-    """The new size. What came before a client went away is kept, unless its checksum could not be looked at."""
+    """Appends a piece and returns the new size.
+
+    If the client disconnects, what has arrived is kept, unless it has a checksum, which could not be verified.
+    """
     check_length(request, length - present)
     wanted = request.headers.get("upload-checksum", "")
     digest, size = hashlib.sha256(), present
@@ -156,7 +159,7 @@ def _finish(gateway: Gateway, key: Key, row: RowMapping, request_trace: str) -> 
 
 @router.delete("/{upload_id}", status_code=204)
 def remove(request: Request, key: User, upload_id: UUID) -> Response:
-    """Give the upload up."""
+    """Abandon the upload."""
     _check_version(request)
     gateway = gateway_of(request)
     row = _own(gateway, key, upload_id)
@@ -181,7 +184,7 @@ def _own(gateway: Gateway, key: Key, upload_id: UUID) -> RowMapping:
 
 @contextmanager
 def _locked(gateway: Gateway, row: RowMapping) -> Iterator[IO[bytes]]:
-    """The file, for one request at a time."""
+    """Opens the file, for one request at a time."""
     try:
         stream = gateway.files.upload(row["id"]).open("r+b", buffering=0)
     except FileNotFoundError:

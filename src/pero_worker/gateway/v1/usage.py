@@ -1,4 +1,4 @@
-"""v1: what a key has had done."""
+"""v1: how much a key has used."""
 
 from __future__ import annotations
 
@@ -40,12 +40,14 @@ def get_usage(
     by: UsageBy = UsageBy.DAY,
     job: UUID | None = None,
 ) -> Response:
-    """Pages that were read, or failed, the workers' seconds, the scans' bytes, energy and cost; administrators see all
-    keys. `energy_is` says how energy is known: measured, modelled (watts that the operator states), both, or unknown:
-    then it is null, and so is a cost that depends on it."""
+    """Show pages read and failed, workers' seconds, scans' bytes, energy and cost; administrators see all keys.
+
+    `energy_is` says how the energy is known: measured, modelled (from watts that the operator states), both, or
+    unknown. If it is unknown, the energy is null, and so is a cost that depends on it.
+    """
     gateway = gateway_of(request)
     database, prices = gateway.database, gateway.settings.prices
-    # SQLite cuts off where PostgreSQL rounds.
+    # The cast truncates in SQLite and rounds in PostgreSQL.
     days = pages.c.finished / _DAY
     day = cast(days if database.is_sqlite else func.floor(days), Integer)
     group: Any = {

@@ -1,4 +1,4 @@
-"""v1: webhooks: their secret, and what was delivered."""
+"""v1: the secret of webhooks, and their deliveries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Reader = Annotated[Key, Depends(require(Role.READONLY, Role.USER))]
 
 @router.post("/secret", status_code=201)
 def post_secret(request: Request, key: User) -> Response:
-    """Make a secret that webhooks are signed with; the one before signs, too, until the next is made."""
+    """Create a secret to sign webhooks with; the previous one still signs as well until the next is created."""
     gateway = gateway_of(request)
     secret = make_secret(gateway.random_bytes(32))
     with gateway.database.write() as connection:
@@ -35,7 +35,7 @@ def get_deliveries(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[int | None, Query(ge=0, le=2**62)] = None,
 ) -> Response:
-    """What this key's webhooks were told, the newest first."""
+    """List the deliveries of this key's webhooks, newest first."""
     with gateway_of(request).database.read() as connection:
         rows = deliveries_of(connection, key.id, cursor, limit + 1)
     items = [
