@@ -1,4 +1,4 @@
-"""A page is read again by another engine, from the scan that the gateway kept: for who wants to compare them."""
+"""Reads a page again with another engine, from the scan that the gateway kept, to compare the results."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _MAX_NAME = 200
 
 
 def other_engines(connection: Connection, page: RowMapping) -> list[RowMapping]:
-    """Those that could read the page's scan: the gateway's own, but not the one that has read it."""
+    """Returns the engines that could read the page's scan: the gateway's own, except the one that has read it."""
     found = find_engines(connection, active=True, backend=Backend.FARM.value)
     return sorted((one for one in found if one["id"] != page["engine"]), key=lambda one: natural(one["name"]))
 
 
 @router.post("/{job_id}/pages/{name}/again")
 async def read_again(visit: Writer, job_id: UUID, name: str) -> Response:
-    """The field `engine` is the id of one. A new job is made; of a document all pages are read."""
+    """Creates a new job for the engine whose id is in the field `engine`; all pages of a document are read."""
     form = await read_form(visit.request)
     return await run_in_threadpool(_read_again, visit, job_id, name, form.get("engine", ""))
 
@@ -100,7 +100,8 @@ def _only_page(connection: Connection, job: RowMapping, name: str) -> RowMapping
 
 
 def _share(scan: Path, target: Path) -> None:
-    """One file under two names, where the file system can do that: a scan is never written to, only replaced."""
+    """Gives the scan a second name, or copies it if the file system cannot: a scan is never written to, only
+    replaced."""
     try:
         target.parent.mkdir(exist_ok=True)
         try:

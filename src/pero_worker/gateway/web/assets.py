@@ -1,5 +1,5 @@
-"""Scripts and styles of the pages: read once, sent packed, and kept by browsers for ever, as their address changes with
-their content."""
+"""Scripts and styles of the pages: read once, sent compressed, and cached by browsers for ever, as their addresses
+change with their content."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Asset:
     """A file as it is sent."""
 
     content: bytes
-    """As it lies in the package."""
+    """The content as it is in the package."""
     packed: bytes
-    """The same by gzip."""
+    """The content compressed with gzip."""
     digest: str
-    """Part of its address."""
+    """The part of its address that changes with its content."""
     media: str
-    """Its type, as HTTP says it."""
+    """Its media type."""
 
 
 @cache
 def assets() -> Mapping[str, Asset]:
-    """By name; of all files below `static/` that browsers can use."""
+    """Returns all files below `static/` that browsers can use, by name."""
     return {path.name: _asset(path) for path in sorted(FOLDER.rglob("*")) if path.suffix in _TYPES}
 
 

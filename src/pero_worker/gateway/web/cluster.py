@@ -1,4 +1,4 @@
-"""The cluster: what is wrong, who does what, how fast; dead letters for operators. On one machine, its workers."""
+"""The cluster page: what is wrong, who does what, how fast; dead letters for operators. On one machine, its workers."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from pero_worker.gateway.web.visit import Anyone, Operator, Visit
 
 router = APIRouter(prefix="/web/cluster", include_in_schema=False)
 _SHOWN = 200
-"""Workers, and stages, that are shown; more are counted."""
+"""How many workers, and stages, are shown; any more are counted."""
 _HOUR = 3600
 _LOOK_SECONDS = 2.0
 _REPEAT_LOOKS = 6
-"""Looks after which the page is drawn anew although nothing has changed: times grow."""
+"""After how many looks the page is redrawn even if nothing has changed, because the times shown grow."""
 
 
 @router.get("")
@@ -63,7 +63,7 @@ def _seen(visit: Visit) -> dict[str, Any]:
 
 
 def _letters(visit: Visit) -> tuple[Sequence[DeadLetter], str]:
-    """For operators: they may hold others' pages."""
+    """Returns the dead letters, to operators only: they may hold other users' pages."""
     overview = visit.gateway.watching.overview
     if not visit.is_operator or not overview.is_cluster:
         return (), ""
@@ -81,7 +81,7 @@ def get_letters(visit: Operator) -> Response:
 
 @router.post("/letters")
 async def post_letters(visit: Operator) -> Response:
-    """Fields are the numbers of letters, and `replay` or `drop`."""
+    """Replays or drops dead letters; the fields are the letters' numbers, and `replay` or `drop`."""
     form = await read_form(visit.request)
     numbers = {int(name) for name in form if name.isascii() and name.isdigit() and len(name) < 10}
     action = form.get("action", "")
@@ -106,7 +106,7 @@ async def post_letters(visit: Operator) -> Response:
 
 @router.get("/rates")
 def get_rates(visit: Anyone) -> Response:
-    """Pages that were done and that failed, minute by minute of the last hour."""
+    """Returns how many pages were done and failed in each minute of the last hour."""
     gateway = visit.gateway
     now = int(gateway.now()) // 60
     with gateway.database.read() as connection:
@@ -125,13 +125,13 @@ def get_rates(visit: Anyone) -> Response:
 
 @router.get("/events")
 async def get_events(visit: Anyone) -> Response:
-    """An event whenever the page is to be drawn anew."""
+    """Sends an event whenever the page should be redrawn."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(_events(visit.gateway), media_type="text/event-stream", headers=headers)
 
 
 async def _events(gateway: Gateway) -> AsyncIterator[bytes]:
-    """All streams share a look (`Watching`); one that reads slowly is told less often, and keeps nothing waiting."""
+    """Shares each look among all streams (`Watching`); a slow reader gets fewer events, and holds nothing up."""
     yield b"retry: 3000\n\n"
     last, quiet = b"", 0
     while not gateway.stopping.is_set():

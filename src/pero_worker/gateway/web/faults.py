@@ -1,4 +1,4 @@
-"""Errors as people read them."""
+"""Errors as shown to people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pero_worker.gateway.web.visit import SignInNeeded, guest, own_path
 
 
 def error_page(request: Request, status: int, message: str) -> Response:
-    """For people: what happened, in their language, and a way back. `message` '': the status says all there is."""
+    """Shows what happened, in the visitor's language, and a way back. With `message` '', the status says everything."""
     visit = guest(request)
     words = visit.words
     heading = words(f"error.{status}") if words.has(f"error.{status}") else words("error.other")
@@ -23,7 +23,7 @@ def error_page(request: Request, status: int, message: str) -> Response:
 
 
 async def sign_in_needed(_: Request, error: Exception) -> Response:
-    """The way to the page where one signs in, and from there to where they wanted to go."""
+    """Leads to the page where visitors sign in, and from there to where they wanted to go."""
     assert isinstance(error, SignInNeeded)  # noqa: S101  (Starlette gives a handler what it was registered for)
     visit = error.visit
     url = visit.request.url

@@ -1,4 +1,4 @@
-"""What the pages' forms send: a few short fields."""
+"""The forms of the pages: a few short fields."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _MAX_FIELDS = 1000
 
 
 async def read_form(request: Request) -> Mapping[str, str]:
-    """The fields of a form; the last one of a name counts. ApiError: it is no form, or far too large."""
+    """Returns the fields of a form; if a name occurs more than once, the last one counts.
+
+    Raises `ApiError` if the body is not a form, or far too large.
+    """
     body = await receive_small(request, _MAX_BYTES)
     try:
         return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_FIELDS))

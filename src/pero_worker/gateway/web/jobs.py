@@ -1,4 +1,4 @@
-"""Jobs: the list, one job with its pages, and what can be done with them."""
+"""Job pages: the list, one job with its pages, and what can be done with them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Before = Annotated[int | None, Query(ge=0, le=2**62)]
 
 @router.get("")
 def get_jobs(visit: Reader, before: Before = None) -> Response:
-    """The list; a part of it for htmx."""
+    """Shows the list, or a part of it for htmx."""
     key = visit.key
     assert key is not None  # noqa: S101  (a reader has signed in)
     owner = None if visit.is_operator else key.id
@@ -70,7 +70,7 @@ def title_of(job: RowMapping, first: str) -> str:
 
 @router.get("/{job_id}")
 def get_job(visit: Reader, job_id: UUID, after: str = "", only: str = "all") -> Response:
-    """A job and its pages."""
+    """Shows a job and its pages."""
     cursor = _CURSOR.fullmatch(after)
     place = (int(cursor[1]), int(cursor[2])) if cursor else None
     with visit.gateway.database.read() as connection:
@@ -102,7 +102,7 @@ def _states(name: str) -> Sequence[str]:
 
 
 def job_of(connection: Connection, job_id: UUID, visit: Visit, *, locked: bool = False) -> RowMapping:
-    """The job, if this visitor may see it. Who may not is not told whether it is there."""
+    """Returns the job if this visitor may see it; others do not learn whether it exists."""
     assert visit.key is not None  # noqa: S101  (who asks has signed in)
     try:
         return allowed_job(connection, job_id, visit.key, locked=locked)
@@ -138,7 +138,7 @@ def retry(visit: Writer, job_id: UUID) -> Response:
 
 @router.post("/{job_id}/delete")
 def delete(visit: Writer, job_id: UUID) -> Response:
-    """Scans and results go, and what waits is cancelled."""
+    """Removes the job's scans and results, and cancels what still waits."""
     with visit.gateway.database.write() as connection:
         job = job_of(connection, job_id, visit, locked=True)
         cancel_job(connection, job, visit.gateway.now())

@@ -1,4 +1,4 @@
-"""A page's lines as they are shown beside its scan, and beside what another engine made of it. Pure."""
+"""Pure: a page's lines as shown next to its scan, and next to what another engine made of it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pero_worker.page import Line, Page
 from pero_worker.text import one_line
 
 _Box = tuple[float, float, float, float]
-"""Left, top, right, bottom."""
+"""Left, top, right and bottom."""
 _SURE, _FAIR = 0.95, 0.85
-"""Confidences from which a line is called that."""
+"""The confidences from which a line is called sure, or fair."""
 _DOUBTFUL = 0.85
-"""Words that are less sure are marked."""
+"""Words with a lower confidence are marked."""
 _MAX_POINTS = 60
 MAX_LINES = 1500
-"""Of a page that are shown; a newspaper has some 800."""
+"""How many lines of a page are shown; a newspaper page has some 800."""
 _BAND_PIXELS = 64.0
 _MAX_BANDS = 500
-"""Of a line's height, into which it is sorted."""
+"""How many bands a line is sorted into at most, however tall it is."""
 _MAX_WORDS = 60
-"""Of a line that are compared; what is longer is shown as it is."""
+"""How many words of a line are compared; a longer line is marked as a whole if it differs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,29 +30,29 @@ class TextPiece:
     """A part of a line's text."""
 
     text: str
-    """With its spaces."""
+    """The text, including its spaces."""
     marked: bool = False
-    """Whether it is doubtful, or differs."""
+    """Whether the text is doubtful, or differs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownLine:
-    """A line of a page."""
+    """A line of a page, as it is shown."""
 
     number: int
-    """From 1, in the order of reading."""
+    """The line's number in reading order, counted from 1."""
     points: str
-    """Its outline as SVG writes it, in pixels of the page."""
+    """Its outline as SVG points, in pixels of the page."""
     confidence: float | None
-    """How likely a letter of it is right; None: not known."""
+    """How likely a letter of the line is to be right; None if not known."""
     pieces: tuple[TextPiece, ...]
-    """Its text."""
+    """Its text, in pieces."""
     kind: str | None
-    """Of its region."""
+    """The type of its region."""
 
     @property
     def grade(self) -> str:
-        """How sure it is: `sure`, `fair`, `unsure`, `unknown`."""
+        """Returns how sure the line is: `sure`, `fair`, `unsure` or `unknown`."""
         if self.confidence is None:
             return "unknown"
         return "sure" if self.confidence >= _SURE else "fair" if self.confidence >= _FAIR else "unsure"
@@ -64,13 +64,13 @@ class LinePair:
 
     left: ShownLine
     right: tuple[TextPiece, ...]
-    """Marked where it differs; () = nothing."""
+    """The other engine's text, marked where it differs; () if there is none."""
     right_confidence: float | None
-    """Of the other engine's line."""
+    """The lowest confidence of the other engine's lines there; None if not known."""
 
 
 def shown_lines(page: Page) -> list[ShownLine]:
-    """The lines in the order of reading, the first `MAX_LINES` of them."""
+    """Returns the first `MAX_LINES` lines in reading order."""
     found = [(line, region.kind) for region in page.regions for line in region.lines][:MAX_LINES]
     return [
         ShownLine(
@@ -85,7 +85,7 @@ def shown_lines(page: Page) -> list[ShownLine]:
 
 
 def worst_first(lines: Sequence[ShownLine]) -> list[ShownLine]:
-    """Those that nothing is known of come last."""
+    """Returns the lines from least to most sure, and those of unknown confidence last."""
     return sorted(lines, key=lambda line: (line.confidence is None, line.confidence or 0.0, line.number))
 
 
@@ -107,7 +107,7 @@ def _pieces(line: Line) -> Iterator[TextPiece]:
 
 
 def pairs(left: Page, right: Page) -> tuple[list[LinePair], list[str]]:
-    """Each line of `left` with those of `right` that lie on it; and what lies on none of them."""
+    """Returns each line of `left` with the lines of `right` that lie on it, and the texts of those that lie on none."""
     ours, others = list(left.lines())[:MAX_LINES], list(right.lines())[:MAX_LINES]
     boxes = [_box(line) for line in ours]
     bands = _bands(boxes)
@@ -149,7 +149,8 @@ def _centre(line: Line) -> tuple[float, float]:
 
 
 def _bands(boxes: Sequence[_Box]) -> Mapping[int, Sequence[int]]:
-    """Places of the boxes that reach into each band of the page, so that a point need be compared with few."""
+    """Returns the indices of the boxes that reach into each band of the page, so that a point is compared with only a
+    few."""
     found: dict[int, list[int]] = {}
     for place, (_, top, _, bottom) in enumerate(boxes):
         first, last = int(top // _BAND_PIXELS), int(bottom // _BAND_PIXELS)
@@ -159,7 +160,8 @@ def _bands(boxes: Sequence[_Box]) -> Mapping[int, Sequence[int]]:
 
 
 def _nearest(at: tuple[float, float], boxes: Sequence[_Box], places: Sequence[int]) -> int | None:
-    """Which of the boxes at these places the point lies in; of several, that whose middle line is nearest."""
+    """Returns which of the boxes at these indices contains the point; of several, the one whose middle line is
+    nearest."""
     x, y = at
     inside = [
         (abs(y - (top + bottom) / 2), place)
@@ -171,7 +173,7 @@ def _nearest(at: tuple[float, float], boxes: Sequence[_Box], places: Sequence[in
 
 
 def _difference(left: str, right: str) -> Iterator[TextPiece]:
-    """`right`, marked where its words are not those of `left`."""
+    """Yields `right`, marked where its words differ from those of `left`."""
     if not right:
         return
     one, other = left.split(), right.split()

@@ -1,4 +1,5 @@
-"""New job: files are dropped here; the page's script makes the job and uploads them by version 1 of the API."""
+"""The page for a new job: files are dropped here; its script creates the job and uploads them through version 1 of the
+API."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ _SCRIPT_WORDS = (
     "added", "away", "bytes", "failed", "left", "no_files", "of", "passed_over", "ready", "refused", "remove",
     "too_many", "uploading", "waiting", "all_failed", "both",
 )  # fmt: skip
-"""What the page's script says."""
+"""The texts that the page's script shows."""
 
 
 @router.get("/new")
@@ -53,8 +54,7 @@ def get_new_job(visit: Writer) -> Response:
 
 @router.post("/{job_id}/start")
 async def start(visit: Writer, job_id: UUID) -> Response:
-    """Whoever uploads gives up on files that did not come: the job starts without them. Fields of the form are names of
-    pages with the reasons."""
+    """Starts the job without files that did not arrive; the form's fields are page names, with the reasons."""
     reasons = await read_form(visit.request)
     return await run_in_threadpool(
         _start, visit, job_id, {name: storable_line(why) or "" for name, why in reasons.items()}

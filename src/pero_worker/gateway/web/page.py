@@ -1,4 +1,4 @@
-"""A page: its scan with the lines on it, its text beside it, and what another engine made of it."""
+"""A page: its scan with the lines drawn on it, its text, and what another engine made of it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OTHERS = 10
 
 @router.get("/{job_id}/pages/{name}")
 def get_page(visit: Reader, job_id: UUID, name: str, beside: str = "", order: str = "", was: str = "") -> Response:
-    """`beside` is the id of another page that was read from the same scan."""
+    """Shows a page; `beside` is the id of another page that was read from the same scan."""
     gateway = visit.gateway
     with gateway.database.read() as connection:
         job = job_of(connection, job_id, visit)
@@ -74,12 +74,12 @@ def get_page(visit: Reader, job_id: UUID, name: str, beside: str = "", order: st
 
 
 def _news(page: RowMapping, was: str) -> Response:
-    """The page is shown anew when its state has changed since."""
+    """Makes htmx reload the page if its state has changed since."""
     return Response(status_code=204, headers={**HEADERS, **({"HX-Refresh": "true"} if page["state"] != was else {})})
 
 
 def _record(gateway: Gateway, job: RowMapping, page: RowMapping) -> tuple[Page | None, str]:
-    """What was read, or why it cannot be shown."""
+    """Returns what was read, or why it cannot be shown."""
     if page["state"] != PageState.DONE:
         return None, ""
     content = page_content(gateway, job, page, "page")
@@ -116,7 +116,7 @@ def _texts(visit: Visit, record: Page | None, other: RowMapping | None, worst: b
 
 
 def _scan(job: RowMapping, page: RowMapping, record: Page | None) -> dict[str, Any]:
-    """Addresses of the scan: `plain` of one picture, `levels` in several sizes where the page's size is known."""
+    """Returns addresses of the scan: `plain` for one image, `levels` for several sizes if the page's size is known."""
     path = f"/web/jobs/{job['id']}/pages/{quote(page['name'], safe='')}/scan"
     return {"plain": path, "levels": levels(job, page, record) if record else []}
 

@@ -1,4 +1,4 @@
-"""Pages out of templates. All that goes into a page is escaped, and nothing in it runs but our own scripts."""
+"""Renders pages from templates. Everything put into a page is escaped, and only our own scripts run in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POLICY = (
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
-    # Not no-referrer: browsers then hide from us, too, where a form comes from.
+    # Not no-referrer: browsers would then hide from us as well where a form comes from.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
@@ -49,7 +49,7 @@ def _environment() -> Environment:
 
 
 def prepare() -> None:
-    """Reads and compiles what the first visitor would wait for."""
+    """Reads and compiles what the first visitor would otherwise wait for."""
     assets()
     for language in LANGUAGES:
         words_of(language)
@@ -58,12 +58,12 @@ def prepare() -> None:
 
 
 def _line(text: object) -> str:
-    """Foreign text without control characters and without a say over the direction of writing."""
+    """Returns foreign text without control characters and without influence on the direction of writing."""
     return one_line(str(text))
 
 
 def _segment(text: object) -> str:
-    """A part of an address."""
+    """Returns text as a segment of an address."""
     return quote(str(text), safe="")
 
 
@@ -76,12 +76,12 @@ def _iso(value: float | datetime) -> str:
 
 
 def _utc(value: float | datetime) -> str:
-    """For those without scripts; others see their own time."""
+    """Returns a time in UTC, for browsers without scripts; others show local time."""
     return f"{_moment(value):%Y-%m-%d %H:%M} UTC"
 
 
 def show(visit: Visit, template: str, *, status: int = 200, **values: Any) -> Response:
-    """A page, or a part of one."""
+    """Renders a page, or a part of one."""
     text = _environment().get_template(template).render(visit=visit, t=visit.words, **values)
     reply = HTMLResponse(text, status, {**HEADERS, "Vary": "Cookie, Accept-Language, HX-Request"})
     _remember(visit, reply)
@@ -89,7 +89,7 @@ def show(visit: Visit, template: str, *, status: int = 200, **values: Any) -> Re
 
 
 def go_to(visit: Visit, path: str) -> Response:
-    """Another page, after something was done."""
+    """Redirects to another page after an action."""
     if visit.wants_part:
         reply: Response = Response(status_code=204, headers={**HEADERS, "HX-Redirect": path})
     else:

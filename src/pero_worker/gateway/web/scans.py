@@ -1,4 +1,4 @@
-"""Scans as the viewer shows them: in a few widths, made from one decoding and kept beside the scan."""
+"""Scans as the viewer shows them: in a few widths, made from one decoding and kept next to the scan."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from pero_worker.page import Page
 
 router = APIRouter(prefix="/web/jobs", include_in_schema=False)
 WIDTHS = (800, 2000, 4000)
-"""In pixels. The viewer takes what it needs; a scan that is narrower than one of them has that one in its own width."""
+"""The widths in pixels, of which the viewer takes what it needs; a scan narrower than one of them keeps its own width
+there."""
 _QUALITY = 80
 _MAX_HEIGHT = 12_000
 
@@ -38,8 +39,10 @@ _turn, _waiting = threading.Lock(), threading.BoundedSemaphore(_MAX_WAITING)
 
 @contextmanager
 def _in_turn() -> Iterator[None]:
-    """One scan is decoded at a time: whoever wants the same one waits for it, and the machine is not overrun.
-    ApiError 503: too many wait."""
+    """Lets one scan be decoded at a time: whoever wants the same one waits for it, and the machine is not overloaded.
+
+    Raises `ApiError` 503 if too many wait.
+    """
     if not _waiting.acquire(blocking=False):
         raise ApiError(503, "UNAVAILABLE", "Many scans are asked for.", headers={"Retry-After": "2"})
     try:
@@ -50,7 +53,7 @@ def _in_turn() -> Iterator[None]:
 
 
 def levels(job: RowMapping, page: RowMapping, record: Page) -> list[dict[str, Any]]:
-    """Addresses of the scan and their sizes, in pixels."""
+    """Returns the addresses of the scan and their sizes in pixels."""
     path = f"/web/jobs/{job['id']}/pages/{quote(page['name'], safe='')}/scan"
     widths = {min(width, record.width): width for width in reversed(WIDTHS)}
     return [
@@ -61,7 +64,7 @@ def levels(job: RowMapping, page: RowMapping, record: Page) -> list[dict[str, An
 
 @router.get("/{job_id}/pages/{name}/scan", response_class=FileResponse)
 def get_scan(visit: Reader, job_id: UUID, name: str, width: Annotated[int, Query()] = WIDTHS[0]) -> Response:
-    """The upright scan as JPEG, no wider than `width`."""
+    """Sends the upright scan as a JPEG no wider than `width`."""
     files = visit.gateway.files
     with visit.gateway.database.read() as connection:
         job = job_of(connection, job_id, visit)
@@ -80,7 +83,7 @@ def get_scan(visit: Reader, job_id: UUID, name: str, width: Annotated[int, Query
 
 
 def _is_fresh(view: Path, scan: Path) -> bool:
-    """Whether it was made from the scan that is there now."""
+    """Returns whether the view was made from the present scan."""
     try:
         return view.stat().st_mtime_ns >= scan.stat().st_mtime_ns
     except FileNotFoundError:
@@ -88,7 +91,7 @@ def _is_fresh(view: Path, scan: Path) -> bool:
 
 
 def _make(files: DataFolder, job: str, page: RowMapping, scan: Path) -> None:
-    """All widths, the largest first: each is made from the one before. ApiError: it cannot be shown."""
+    """Makes all widths, largest first, each from the one before; raises `ApiError` if the scan cannot be shown."""
     try:
         pixels = read_page(scan, page["frame"]).image
     except PageError as error:

@@ -1,4 +1,4 @@
-"""Signing in with an API key, and out."""
+"""Signs visitors in with an API key, and out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ async def post_sign_in(visit: Guest) -> Response:
 
 
 def _sign_in(visit: Visit, text: str, following: str) -> Response:
-    """Somebody else's page must not sign anybody in, either: their scans would go to a stranger."""
+    """Refuses other sites' pages here as well: they could sign visitors in with a key of their own, and get their
+    scans."""
     if not is_own_site(visit.request):
         raise ApiError(403, "ORIGIN_FORBIDDEN", visit.words("error.other_site"))
     try:

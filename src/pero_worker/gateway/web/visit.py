@@ -1,4 +1,4 @@
-"""Who looks at a page: their key, their language; or the way to the page where they sign in."""
+"""Who looks at a page: their key and their language, or the way to the page where they sign in."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ LANGUAGE_COOKIE = "pero_language"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """A request of a browser, and who makes it."""
+    """A request from a browser, and who makes it."""
 
     request: Request
-    """As it came."""
+    """The request as it arrived."""
     gateway: Gateway
-    """That it came to."""
+    """The gateway that received it."""
     words: Words
-    """In their language."""
+    """The texts in the visitor's language."""
     chosen_language: str = ""
-    """What was just chosen, to be remembered; ''."""
+    """The language that the visitor has just chosen, to be remembered; '' if they chose none."""
     key: Key | None = None
-    """None: nobody has signed in."""
+    """The visitor's key; None if nobody has signed in."""
     fresh_session: str = ""
-    """The token of a session that begins, or goes on, with this reply; ''."""
+    """The token of a session that begins or is extended with this reply; '' if there is none."""
 
     @property
     def is_local(self) -> bool:
@@ -55,17 +55,17 @@ class Visit:
 
     @property
     def may_write(self) -> bool:
-        """Whether they may make and change jobs."""
+        """Whether the visitor may create and change jobs."""
         return self.key is not None and self.key.role in {Role.USER, Role.ADMIN}
 
     def in_language(self, code: str) -> str:
-        """The address of this page in another language."""
+        """Returns the address of this page in another language."""
         kept = [(name, value) for name, value in self.request.query_params.multi_items() if name != "lang"]
         return f"?{urlencode([*kept, ('lang', code)])}"
 
     @property
     def wants_part(self) -> bool:
-        """Whether htmx asks, for a part of the page."""
+        """Whether htmx makes the request, for a part of the page."""
         return self.request.headers.get("hx-request") == "true"
 
 
@@ -78,7 +78,7 @@ class SignInNeeded(Exception):
 
 
 def guest(request: Request) -> Visit:
-    """Anybody."""
+    """Returns a visit by anybody, signed in or not."""
     wished = request.query_params.get("lang")
     chosen = wished if wished in LANGUAGES else ""
     language = choose_language(
@@ -88,7 +88,11 @@ def guest(request: Request) -> Visit:
 
 
 def _signed_in(request: Request) -> Visit:
-    """SignInNeeded; ApiError: 403 the request comes from another site, 429 too many."""
+    """Returns a visit by somebody who has signed in.
+
+    Raises `SignInNeeded` if nobody has, and `ApiError` 403 if another site makes the request, or 429 if there are too
+    many.
+    """
     visit = guest(request)
     gateway = visit.gateway
     found = session_key(request, gateway)
@@ -115,7 +119,7 @@ def _signed_in(request: Request) -> Visit:
 
 
 def visitor(*roles: Role) -> Callable[[Request], Visit]:
-    """A dependency of the pages' routes: somebody with one of these roles, or an administrator."""
+    """Returns a dependency for the pages' routes: a visitor with one of these roles, or an administrator."""
     allowed = {*roles, Role.ADMIN}
 
     def visit_of(request: Request) -> Visit:
@@ -135,7 +139,7 @@ Operator = Annotated[Visit, Depends(visitor())]
 
 
 def own_path(text: str, default: str = "/web/jobs") -> str:
-    """`text`, if it leads to a page of ours and nowhere else."""
+    """Returns `text` if it leads to one of our pages and nowhere else; otherwise `default`."""
     parts = urlsplit(text) if text.isprintable() and "\\" not in text else urlsplit("")
     if parts.scheme or parts.netloc or not parts.path.startswith("/web/"):
         return default

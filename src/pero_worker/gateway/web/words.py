@@ -1,4 +1,4 @@
-"""What the pages say, in each language: one catalogue a language in `words/`. Pure, but for reading the catalogues."""
+"""The texts of the pages in each language: one catalogue per language in `words/`. Pure, except for reading them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pero_worker.messages import ENGLISH, Message, Text
 from pero_worker.text import one_line
 
 LANGUAGES: Mapping[str, str] = {"en": "English", "de": "Deutsch", "cs": "Čeština"}
-"""Code and own name; the first is what is shown to those who ask for none of them."""
+"""Languages by code, each with its own name; the first is the default for visitors who ask for none of them."""
 _FOLDER = Path(__file__).parent / "words"
 _PLURALS: Mapping[str, Callable[[int], str]] = {
     "en": lambda n: "one" if n == 1 else "other",
@@ -31,14 +31,14 @@ class Words:
     """The catalogue of one language."""
 
     language: str
-    """Its code."""
+    """The code of the language."""
     texts: Mapping[str, str | Mapping[str, str]]
-    """By key; several where the number `n` decides which is right."""
+    """Texts by key; where the wording depends on the number `n`, several by plural form."""
     said: Mapping[str, Text]
-    """What a cluster says of itself, by the kinds of `messages.py`."""
+    """The texts of messages about a cluster, by the kinds in `messages.py`."""
 
     def __call__(self, key: str, /, **values: object) -> str:
-        """The text of a key, with its values in it. KeyError: there is no such key."""
+        """Returns the text of a key with its values filled in; raises `KeyError` if there is no such key."""
         text = self.texts[key]
         if not isinstance(text, str):
             number = values.get("n")
@@ -46,7 +46,7 @@ class Words:
         return text.format(**values) if values else text
 
     def tell(self, message: Message) -> Markup:
-        """A message in this language; what it quotes stays as it was written, and is marked as English."""
+        """Returns a message in this language; the text it quotes stays as it was written, and is marked as English."""
         template = self.said[message.kind]
         if not isinstance(template, str):
             number = message.values.get("n")
@@ -69,14 +69,14 @@ class Words:
         return text
 
     def figure(self, text: str) -> str:
-        """A number as a terminal shows it."""
+        """Returns a number, given as text for a terminal, with this language's decimal mark."""
         return text if self.language == "en" else text.replace(".", ",")
 
     def has(self, key: str) -> bool:
         return key in self.texts
 
     def number(self, value: float, digits: int = 0) -> str:
-        """As the language writes it: `1,234.5`, `1.234,5`, `1 234,5`."""
+        """Returns a number as the language writes it: `1,234.5`, `1.234,5`, `1 234,5`."""
         text = f"{value:,.{digits}f}"
         marks = {"en": ",.", "de": ".,", "cs": "\u00a0,"}[self.language]
         return text.replace(",", "\0").replace(".", marks[1]).replace("\0", marks[0])
@@ -91,7 +91,8 @@ def words_of(language: str) -> Words:
 
 
 def choose_language(wished: str | None, accepted: str) -> str:
-    """The language that somebody chose, else the best of those that their browser asks for (`Accept-Language`)."""
+    """Returns the language that the visitor chose, else the best one that their browser asks for
+    (`Accept-Language`)."""
     if wished in LANGUAGES:
         return str(wished)
     found: list[tuple[float, int, str]] = []
