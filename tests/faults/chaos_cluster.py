@@ -291,7 +291,7 @@ class ClusterUnderFire:
         self.restart(self.any_worker())
 
     def kill_worker_whole(self) -> None:
-        """Kills all of a worker, as a power failure of its machine would."""
+        """Kills a worker with all its processes, as a power failure of its machine would."""
         name = self.any_worker()
         for pid in self.processes_of(name):
             send(pid, signal.SIGKILL)
@@ -373,7 +373,7 @@ class ClusterUnderFire:
         self.start_payloads()
 
     def cut_power(self) -> None:
-        """Where the results are: what was not synced is gone, a half of it by chance."""
+        """Cuts the power where the results are: of what was not synced, a random half is gone."""
         self.members["download"].expected = True
         self.process("download").kill()
         self.process("download").wait()
@@ -381,7 +381,7 @@ class ClusterUnderFire:
         self.start("download")
 
     def set_clock(self, name: str, hours: float) -> None:
-        """For three seconds, and back: what was noted meanwhile lies in the future, or long ago."""
+        """Sets a clock wrong for three seconds: what is noted meanwhile lies in the future, or long ago."""
         for wrong in (hours, 0.0):
             self.clock(name).write_text(str(wrong))
             time.sleep(3)

@@ -3,7 +3,7 @@
     python tests/faults/chaos_gateway.py [--pages N] [--faults N] [--seed N]      (a part of make chaos)
 
 At the end every page whose upload was answered with 2xx is done, once, and its text is what an undisturbed worker makes of
-it; nobody had to help. Prints what was injected, and how long it took until the next page was done.
+it; no one had to help. Prints what was injected, and how long it took until the next page was done.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def marks(stream: Any) -> Iterator[tuple[str, int | None]]:
 
 
 def check_structure(pdf: pikepdf.Pdf) -> None:
-    """Checks what ISO 32000 requires of a structure tree: each element is reached from above and below, each number once."""
+    """Checks ISO 32000's rules for a structure tree: each element is reached from above and below, each number once."""
     root = pdf.Root.StructTreeRoot
     assert pdf.Root.MarkInfo.Marked is True
     whole = root.K
