@@ -1,4 +1,4 @@
-"""What a cluster costs and how soon it ends or goes on while a server is away (make bench-away).
+"""What a cluster costs while a server is unavailable, and how soon it stops or carries on (make bench-away).
 
 python benchmarks/away.py [--seconds N] [--pages N]
 """
@@ -36,7 +36,7 @@ from pero_worker.wire.tree import TREE
 
 DUMMY = "[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\n"
 LONG = 15
-"""Seconds that a page takes which nobody waits for when a worker is told to end."""
+"""Seconds that a page takes; too long to wait for when a worker is told to stop."""
 STAGES = {
     "fast": DUMMY,
     "slow": f"{DUMMY}TIME_DIFF_MIN = {LONG}\nTIME_DIFF_MAX = {LONG}\n",
@@ -44,7 +44,7 @@ STAGES = {
 }
 PARTS = ("worker0", "watchdog0", "download", "log")
 EXPIRY = 6.0
-"""Seconds after which ZooKeeper has forgotten who did not say good-bye."""
+"""Seconds after which ZooKeeper has dropped a client that vanished without closing its session."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -125,7 +125,7 @@ def open_up(*proxies: Proxy) -> None:
 
 
 def cpu(cluster: ClusterUnderFire, part: str) -> float:
-    """Seconds that the process and its workers have used."""
+    """Returns the CPU seconds that the process and its workers have used."""
     process = cluster.process(part)
     total = 0
     for pid in (process.pid, *children(process.pid)):
@@ -216,7 +216,7 @@ def end(cluster: ClusterUnderFire, part: str, how: int | Callable[[ClusterUnderF
 
 
 def tell(cluster: ClusterUnderFire, part: str, state: str, seconds: float) -> None:
-    """And starts it again."""
+    """Prints the row for a part that was stopped, and starts it again."""
     about = ""
     if part.startswith("worker"):
         time.sleep(EXPIRY if "ZooKeeper" in state else 0)
@@ -230,7 +230,7 @@ def tell(cluster: ClusterUnderFire, part: str, state: str, seconds: float) -> No
 
 
 def is_there(cluster: ClusterUnderFire, part: str) -> bool:
-    """The process that was started last."""
+    """Whether the process that was started last is up."""
     with cluster.connected() as (client, broker):
         if part.startswith("worker"):
             worker = workers.read_worker(client, id_of(part))
@@ -251,7 +251,7 @@ def stop_from_afar(cluster: ClusterUnderFire, part: str) -> None:
 
 
 def busy(cluster: ClusterUnderFire) -> str:
-    """The worker that has a page of the slow stage."""
+    """Returns the worker that has a page of the slow stage in hand; '' if none has."""
     with cluster.connected() as (client, _):
         found = [w.name for w in workers.read_workers(client) if w.status == "PROCESSING" and w.stage == "slow"]
     return found[0].replace("w", "worker") if found else ""

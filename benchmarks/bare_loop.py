@@ -1,8 +1,8 @@
-"""The loop a user of pero-ocr writes by hand (as pero-ocr's parse_folder does): PageParser over a list of images.
+"""The loop that users of pero-ocr write by hand (as in pero-ocr's parse_folder): PageParser over a list of images.
 
     python benchmarks/bare_loop.py MODEL_DIR OUT_DIR PROCESSES THREADS IMAGE...
 
-The only repair is the one without which pages are lost under shapely 2. THREADS 0 leaves torch's default.
+The only fix is the one without which pages are lost under shapely 2. THREADS 0 leaves torch's default.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""`make bench-bulk`: many small pages, and few large ones, published and downloaded; time and peak memory of each.
+"""`make bench-bulk`: time and peak memory of publishing and downloading many small pages, and a few large ones.
 
-Real RabbitMQ and ZooKeeper, started for it and thrown away; a worker with a dummy stage.
+Uses real RabbitMQ and ZooKeeper servers, started for the run and removed afterwards, and a worker with a dummy stage.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pero_worker.servers.local import LocalServers, ended_by_signal
 
 DUMMY = "[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\n"
 LARGE = 4500
-"""Pixels of a large page's side: 61 MB a page."""
+"""Side of a large page in pixels, which makes 61 MB per page."""
 
 
 def main() -> None:
@@ -91,7 +91,7 @@ def said(*command: str) -> str:
 
 
 def run(*command: str) -> tuple[float, float]:
-    """Seconds and peak MB of a pero-worker command."""
+    """Runs a pero-worker command; returns its seconds and peak MB."""
     begun = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "pero_worker", *command], stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)

@@ -1,8 +1,8 @@
-"""What confidences of lines are worth, and a reliability diagram: python benchmarks/confidence.py PAGES [PAGES ...]
+"""How far to trust line confidences, with a reliability diagram: python benchmarks/confidence.py PAGES [PAGES ...]
 
-PAGES are folders of images with PAGE XML of the truth beside them (NAME.xml, with baselines and texts). Each engine
-reads them, unless --results names a folder that has its results already (ENGINE/NAME.page.xml). Lines are matched by
-where they lie, and compared as `benchmarks/quality.py` does; what was found twice, or not at all, does not count.
+PAGES are folders of images with ground truth next to them as PAGE XML (NAME.xml, with baselines and texts). Each engine
+reads them, unless --results names a folder that already has its results (ENGINE/NAME.page.xml). Lines are matched by
+position and compared as in `benchmarks/quality.py`; lines found twice, or not at all, do not count.
 
     python benchmarks/confidence.py ../shared/pages --engines print-latin,print-best --svg docs/images/reliability.svg
 """
@@ -32,19 +32,19 @@ from pero_worker.page import Page
 
 EDGES = (0.0, 0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 1.0)
 WRONG = 0.1
-"""A line with a larger share of errors is one to look at."""
+"""A line with a higher error rate should be checked."""
 FEW = 100
-"""Letters in a bin that is not drawn."""
+"""A bin with fewer letters is not drawn."""
 COLOURS = ("#1b6ca8", "#c1440e", "#2e7d32", "#6a4c93")
 SIDE, LEFT, TOP = 420, 62, 22
 LEAST, MOST = 0.5, 0.998
-"""Where the diagram begins and ends; it is as wide from 10 to 5 % of errors as from 2 to 1 %."""
+"""Limits of the diagram; its scale gives 10 to 5 % of errors the same width as 2 to 1 %."""
 TICKS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """Lines that were found, one entry each."""
+    """The lines that were found, with one entry for each."""
 
     confidence: NDArray[np.float64]
     letters: NDArray[np.int64]
@@ -58,25 +58,26 @@ class Judged:
         return float(spearmanr(self.confidence, self.rate).statistic)
 
     def auroc(self) -> float:
-        """How likely a line of many errors has less confidence than another."""
+        """Returns the probability that a line with many errors has a lower confidence than another line."""
         bad = self.rate > WRONG
         ranks, positive = rankdata(-self.confidence), int(bad.sum())
         return float((ranks[bad].sum() - positive * (positive + 1) / 2) / max(1, positive * (len(bad) - positive)))
 
     def best_rank(self) -> float:
-        """Spearman of a confidence that knew every line's errors, and ranked those of equally many by chance."""
+        """Returns Spearman's coefficient of a confidence that knows each line's errors and ranks ties by chance."""
         _, equal = np.unique(self.rate, return_counts=True)
         count = len(self.rate)
         return -float(np.sqrt(1 - ((equal**3 - equal).sum()) / (count**3 - count)))
 
     def honest_rank(self) -> float:
-        """Spearman of these confidences if each letter were wrong exactly as likely as they say, by itself."""
+        """Returns Spearman's coefficient of these confidences if each letter, independently, were wrong with exactly
+        the probability that they state."""
         dice = np.random.default_rng(0)
         drawn = [dice.binomial(self.letters, 1 - self.confidence) / self.letters for _ in range(20)]
         return float(np.mean([spearmanr(self.confidence, rate).statistic for rate in drawn]))
 
     def bins(self) -> Iterator[tuple[float, float, int]]:
-        """Mean confidence, share of right letters, letters."""
+        """Yields mean confidence, share of correct letters and number of letters of each bin."""
         for low, high in pairwise(EDGES):
             own = (self.confidence >= low) & ((self.confidence < high) | (high == EDGES[-1]))
             if letters := int(self.letters[own].sum()):
@@ -84,12 +85,13 @@ class Judged:
                 yield mean, 1 - int(self.wrong[own].sum()) / letters, letters
 
     def distance(self) -> float:
-        """Of confidence from the share of right letters, on average over letters (expected calibration error)."""
+        """Returns the mean distance, over letters, of confidence from the share of correct ones (expected calibration
+        error)."""
         return sum(abs(given - right) * letters for given, right, letters in self.bins()) / int(self.letters.sum())
 
 
 def judged(pairs: Sequence[tuple[Page, Page]]) -> Judged:
-    """Of pages of the truth, and as they were read."""
+    """Judges pairs of pages: the ground truth, and what was read."""
     rows = [row for truth, found in pairs for row in _lines(truth, found)]
     table = np.array(rows).reshape(-1, 3)
     return Judged(confidence=table[:, 0], letters=table[:, 1].astype(int), wrong=table[:, 2].astype(int))
@@ -109,7 +111,7 @@ def _lines(truth: Page, found: Page) -> Iterator[tuple[float, int, int]]:
 
 
 def drawn(series: dict[str, Judged]) -> str:
-    """An SVG: where honest confidences lie is the diagonal; the area of a point goes with its letters."""
+    """Returns an SVG: honest confidences lie on the diagonal; the area of a point grows with its number of letters."""
 
     def at(share: float) -> float:
         errors = min(1 - LEAST, max(1 - MOST, 1 - share))

@@ -1,6 +1,6 @@
-"""`make bench-durability`: what it costs that results survive a power cut, as a part of a run and of a download.
+"""`make bench-durability`: what it costs to have results survive a power cut, as a share of a run and of a download.
 
-Syncs are timed in the process itself, so that a busy machine does no harm to the comparison.
+Syncs are timed within the process, so that a busy machine does not spoil the comparison.
 """
 
 from __future__ import annotations

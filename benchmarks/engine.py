@@ -2,9 +2,9 @@
 
     python benchmarks/engine.py [PAGES_DIR] [--device cpu|cuda:0] [--pages N] [--pipeline NAME]
 
-Each step reads the same pages once to warm up and once for the figures. *Busy* is the share of the time in which a
-network was at work; CPU seconds tell what a step costs when others use the machine, too. Without --device: the CPU, and
-a GPU where there is one. The last column counts the lines that read otherwise than one page at a time.
+Each step reads the same pages once to warm up and once for the figures. *Busy* is the share of the time during which a
+network was running; CPU seconds show what a step costs when others use the machine, too. Without --device it measures
+the CPU, and a GPU if there is one. The last column counts the lines that read differently from one page at a time.
 """
 
 from __future__ import annotations
@@ -42,16 +42,17 @@ CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(slots=True, kw_only=True)
 class Meter:
-    """When networks were at work, whichever thread had them."""
+    """Records when networks were running, in whichever thread."""
 
     device: str
-    """Of the networks."""
+    """Device of the networks."""
     spans: list[tuple[float, float]] = field(default_factory=list)
-    """Begin and end of each call, seconds."""
+    """Start and end of each call, in seconds."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def watched(self, network: Callable[..., Any]) -> Callable[..., Any]:
-        """The network; on a GPU a call lasts until its result is there, which is waited for in another thread."""
+        """Returns the network, timed. On a GPU a call lasts until its result is ready, for which another thread
+        waits."""
 
         def call(*given: Any) -> Any:
             begun = time.perf_counter()
@@ -75,7 +76,7 @@ class Meter:
             self.spans.append((begun, time.perf_counter()))
 
     def busy(self) -> float:
-        """Seconds in which at least one call was at work."""
+        """Returns the seconds during which at least one call was running."""
         total = end = 0.0
         for first, last in sorted(self.spans):
             total += max(0.0, last - max(first, end))
@@ -85,18 +86,18 @@ class Meter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A step of the ladder."""
+    """What was measured of a step of the ladder."""
 
     name: str
-    """What it does otherwise than the one before."""
+    """What the step does differently from the one before."""
     pages: int
-    """How many were read."""
+    """Number of pages read."""
     wall: float
-    """Seconds for all of them."""
+    """Seconds that all pages took."""
     cpu: float
-    """Seconds of all threads."""
+    """CPU seconds of all threads."""
     busy: float
-    """Seconds in which a network was at work."""
+    """Seconds during which a network was running."""
     phases: Counter[str]
     """Seconds of each phase, over all threads."""
     texts: tuple[tuple[str, ...], ...]
@@ -104,7 +105,7 @@ class Measured:
 
 
 def networks_of(engine: Any) -> Iterator[tuple[Any, str]]:
-    """Where the networks of a loaded stage hang."""
+    """Yields the places that hold the networks of a loaded stage: object and attribute."""
     for layout in engine._parser.layout_parsers:
         if (net := getattr(getattr(layout, "engine", None), "parsenet", None)) is not None:
             yield net, "net"
@@ -116,7 +117,7 @@ def networks_of(engine: Any) -> Iterator[tuple[Any, str]]:
 def measured(
     networks: Sequence[tuple[Any, str]], device: str, pages: int, name: str, into: list[Measured]
 ) -> Iterator[tuple[Counter[str], list[tuple[str, ...]]]]:
-    """Fills in what the block takes; the block adds phases and texts."""
+    """Measures what the block takes; the block adds phases and texts."""
     meter = Meter(device=device)
     before = [getattr(holder, place) for holder, place in networks]
     for (holder, place), network in zip(networks, before, strict=True):
@@ -143,7 +144,7 @@ def measured(
 
 
 def one_page(engine: Engine, path: Path) -> tuple[tuple[str, ...], Counter[str]]:
-    """Decoded, read, and written as PAGE and ALTO, as a worker and a run do it."""
+    """Decodes and reads a page and writes PAGE and ALTO, as a worker and a run do."""
     begun = time.perf_counter()
     scan = read_page(path, 0)
     decoded = time.perf_counter()
@@ -158,7 +159,7 @@ def one_page(engine: Engine, path: Path) -> tuple[tuple[str, ...], Counter[str]]
 
 
 def bare(model: Path, device: str, images: Sequence[Path], into: list[Measured]) -> None:
-    """The loop that a user of pero-ocr writes by hand, with our repairs of it and its nets as they are."""
+    """Measures the loop that users of pero-ocr write by hand, with our fixes but unchanged networks."""
     import cv2  # noqa: PLC0415
     from pero_ocr.core.layout import PageLayout  # noqa: PLC0415
     from pero_ocr.document_ocr.page_parser import PageParser  # noqa: PLC0415
@@ -186,7 +187,7 @@ def bare(model: Path, device: str, images: Sequence[Path], into: list[Measured])
 
 
 def ladder(pipeline: str, device: str, images: Sequence[Path]) -> list[Measured]:
-    """From the bare loop to pages in hand at a time."""
+    """Measures each step, from the bare loop to several pages in hand at a time."""
     stage = load_pipeline(pipeline, cache=pipeline_cache()).stages[0]
     if stage.directory is None:
         sys.exit(f"{pipeline} has no files here")

@@ -1,4 +1,4 @@
-"""Load on a gateway: how long submit, status and result take, and what a page costs it; a dummy engine does the pages.
+"""Load on a gateway: how long submit, status and result take, and what a page costs it, with a dummy engine.
 
 python benchmarks/gateway_load.py [--clients 1,10,100] [--pages 200]
 """
@@ -33,7 +33,7 @@ CONFIG = "[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\nLINE = one line\n"
 
 
 def jpeg(size: int) -> bytes:
-    """A small picture with a megabyte behind it."""
+    """Returns a small picture with a megabyte appended to it."""
     import io  # noqa: PLC0415
 
     from PIL import Image  # noqa: PLC0415
@@ -107,7 +107,7 @@ async def load(url: str, key: str, pid: int, clients: int, pages: int, scan: byt
 
 
 async def requests_alone(url: str, key: str, pid: int, count: int) -> None:
-    """What the requests around a page cost, each by itself."""
+    """Measures what each of the requests around a page costs by itself."""
     async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, timeout=600) as client:
         body = {"images": [{"name": "a.jpg", "order": 0}]}
         job = (await client.post("/v1/jobs", json=body)).json()["data"]["id"]
@@ -125,7 +125,7 @@ async def requests_alone(url: str, key: str, pid: int, count: int) -> None:
 
 
 async def upload_only(url: str, key: str, pid: int, pages: int, scan: bytes, *, form: bool) -> None:
-    """What taking a page costs, without polls and results."""
+    """Measures what accepting a page costs, without polls and results."""
     async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, timeout=600) as client:
         body = {"images": [{"name": f"{number}.jpg", "order": number} for number in range(pages + 1)]}
         job = (await client.post("/v1/jobs", json=body)).json()["data"]["id"]
@@ -182,7 +182,7 @@ async def streams(url: str, key: str, pid: int, count: int) -> None:
 
 
 def fill(database: str, jobs: int, pages: int) -> str:
-    """Jobs of a page each and one of many, straight into the database; the id of the long one."""
+    """Writes jobs of one page each, and one of many pages, straight into the database; returns the id of the latter."""
     store = Database(database)
     with store.read() as connection:
         owner = connection.execute(select(keys.c.id)).scalar_one()
@@ -202,7 +202,7 @@ def fill(database: str, jobs: int, pages: int) -> str:
 
 
 async def many(url: str, key: str, pid: int, database: str) -> None:
-    """10,000 jobs of a page, and one of 10,000 pages, listed from the first to the last."""
+    """Lists 10,000 jobs of one page each, and a job of 10,000 pages, from first to last."""
     long = fill(database, 10_000, 10_000)
     async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, timeout=600) as client:
         for name, path in (("jobs", "/v1/jobs"), ("pages", f"/v1/jobs/{long}/pages")):

@@ -1,8 +1,8 @@
-"""`make bench-growth`: what a page costs as there is more of everything, one thing at a time.
+"""`make bench-growth`: how the cost of a page grows with each thing that there may be more of, one at a time.
 
-Workers, stages, pages in a queue, bytes of a page, documents of a run. Below each table stands the power with which CPU
-time and memory grew: 0 = not at all, 1 = as fast as what there is more of. Real RabbitMQ and ZooKeeper, started for it
-and thrown away.
+Those are workers, stages, pages in a queue, bytes of a page and documents of a run. Below each table is the power with
+which CPU time and memory grew: 0 = not at all, 1 = in proportion to the amount. Uses real RabbitMQ and ZooKeeper
+servers, started for the run and removed afterwards.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ MAX = 10**9
 CPU: Callable[[Row], float] = lambda row: row.cpu_ms  # noqa: E731
 MEMORY: Callable[[Row], float] = lambda row: row.memory_mb  # noqa: E731
 SLACK = 0.15
-"""Of a power: two runs differ by so much."""
+"""Tolerance of a power, by which two runs may differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """Something that there may be more of."""
+    """Something that there may be more of, such as workers."""
 
     title: str
-    """What was counted, and of whom the figures are."""
+    """What was counted, and what the figures refer to."""
     measure: Callable[[Bench, int], Iterator[Row]]
-    """Given how much of it there may be."""
+    """Measures amounts up to a given one."""
     quick: int
-    """Enough for `--quick`."""
+    """Largest amount for `--quick`."""
     cpu: float
-    """With what power of it CPU time each may grow: 0 where there is as much to do as there is of it, 1 where what is
-    done stays the same, or where each is larger."""
+    """Power with which CPU time for each may grow: 0 if the work grows with the amount, 1 if the work stays the same or
+    each gets larger."""
     memory: float
-    """With what power of it memory may grow."""
+    """Power with which memory may grow."""
 
 
 DIMENSIONS = {
@@ -98,11 +98,11 @@ DIMENSIONS = {
         memory=1,
     ),
 }
-"""By the word for `--only`."""
+"""Dimensions, by the word for `--only`."""
 
 
 def power(rows: Sequence[Row], value: Callable[[Row], float]) -> float:
-    """With which a value grows from the middle of the amounts on: what is fixed hides it among small ones."""
+    """Returns the power with which a value grows, from the middle amount on: fixed costs hide it in small amounts."""
     counted = [row for row in rows[(len(rows) - 1) // 2 :] if value(row) > 0]
     if len(counted) < 2:
         return 0.0
@@ -167,7 +167,7 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="less of everything: two minutes on a quiet machine")
     options.add_argument("--plot", type=Path, help="an SVG of what was measured")
     given = options.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # The servers go, however this ends.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # The servers are stopped, however this ends.
     wanted = dict(part.partition(":")[::2] for part in given.only.split(","))
     if unknown := set(wanted) - set(DIMENSIONS):
         sys.exit(f"there is no {', '.join(sorted(unknown))}: choose from {', '.join(DIMENSIONS)}")

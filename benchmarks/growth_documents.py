@@ -1,5 +1,5 @@
-"""A run over many documents, in a process of its own, with a workforce that answers at once and does nothing: what is
-left is finding documents, planning them, and writing down what became of each."""
+"""A run over many documents, in a process of its own, with a workforce that answers at once and does nothing: what
+remains is finding documents, planning them, and recording what became of each."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from pero_worker.jobs.workforce import DeathListener, PageOutcome
 
 IN_A_FOLDER = 1000
 LINKS = 30_000
-"""File systems allow so many names of one file."""
+"""Hard links to one file, within what file systems allow."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunCost:
-    """What a run took."""
+    """What a run cost."""
 
     rate: float
-    """Documents a second."""
+    """Documents per second."""
     cpu_ms: float
-    """A document."""
+    """CPU time per document, in milliseconds."""
     memory_mb: float
-    """At most."""
+    """Peak memory, in megabytes."""
 
 
 class Idle:
-    """`Workforce` without results: a page that failed leaves a line in the report, and no file."""
+    """`Workforce` without results: a failed page leaves a line in the report but no file."""
 
     pipeline, version, wants_layout = "none", "1", False
 
@@ -68,7 +68,7 @@ class Idle:
 
 
 def measure_documents(count: int) -> RunCost:
-    # In memory: a disk would be measured otherwise, which has to be sure of each group of sixteen.
+    # In memory; otherwise this would measure the disk, to which each group of sixteen is synced.
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         make_scans(Path(folder) / "scans", count)
         command = [sys.executable, __file__, folder]
@@ -77,7 +77,7 @@ def measure_documents(count: int) -> RunCost:
 
 
 def make_scans(folder: Path, count: int) -> None:
-    """One picture under many names."""
+    """Creates one picture under many names."""
     first = folder
     for number in range(count):
         path = folder / f"box{number // IN_A_FOLDER:04}" / f"{number:07}.png"
@@ -96,7 +96,7 @@ def run_here(folder: Path) -> RunCost:
     with closing(OutputFolder(folder / "out")) as output:
         summary = run(documents, Idle(), output, RunOptions(formats=("text",)), NullListener(), SystemClock())
     seconds, cpu = time.perf_counter() - begun, time.process_time() - spent
-    # Not `ru_maxrss`, which goes on from that of the program that started this one.
+    # Not `ru_maxrss`, which is inherited from the program that started this one.
     [peak] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
     memory = int(peak.split()[1]) / 1000
     return RunCost(rate=summary.failed / seconds, cpu_ms=1000 * cpu / summary.failed, memory_mb=memory)

@@ -1,4 +1,4 @@
-"""What `growth.py` measures: more of one thing after the other, with real servers."""
+"""The measurements of `growth.py`, one dimension after the other, with real servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pero_worker.cluster.registry.workers import read_workers
 from pero_worker.wire.tree import TREE
 
 PAGE_SECONDS = 0.1
-"""Of the simulated engine, where there are more workers: it only waits, so that two cores do for sixteen."""
+"""Time the simulated engine takes when workers are added: it only waits, so that two cores are enough for sixteen."""
 KB, MB = 1000, 1_000_000
 SIZES = (10 * KB, 100 * KB, MB, 10 * MB, 50 * MB)
 BYTES_A_SIZE = 200 * MB
@@ -36,29 +36,29 @@ WORKER_NODES = {
     "info": b"{}",
 }
 SEEN = 2000
-"""Pages that a worker does while the others wait in its queue."""
+"""Pages that a worker processes while the others wait in its queue."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What was measured of one amount."""
+    """What was measured at one amount."""
 
     amount: int
-    """Of what there is more of."""
+    """How much there was of what there may be more of."""
     rate: float
-    """Pages or documents a second."""
+    """Pages or documents per second."""
     cpu_ms: float
-    """Of our processes, a page."""
+    """CPU time of our processes per page, in milliseconds."""
     memory_mb: float
-    """Of our processes together."""
+    """Memory of all our processes, in megabytes."""
     broker_mb: float | None = None
-    """Of RabbitMQ, for comparison."""
+    """Memory of RabbitMQ in megabytes, for comparison."""
     broker_ms: float | None = None
-    """CPU of RabbitMQ, a page."""
+    """CPU time of RabbitMQ per page, in milliseconds."""
 
 
 class Bench:
-    """Servers, and what is asked of them."""
+    """The servers, and what the measurements do with them."""
 
     def __init__(self, client: Any, broker: RabbitBroker, environment: dict[str, str], server: int) -> None:
         self.client, self.broker, self.environment, self.server = client, broker, environment, server
@@ -88,7 +88,7 @@ class Bench:
             time.sleep(0.05)
 
     def measure(self, amount: int, processes: Sequence[int], pages: int, act: Callable[[], object]) -> Row:
-        """Until `pages` more have come out."""
+        """Measures from calling `act` until `pages` more have come out."""
         before = self.broker.lengths(["out"])["out"]
         spent, of_broker = sum(map(cpu_seconds, processes)), cpu_seconds(self.server)
         begun = time.perf_counter()
@@ -108,7 +108,7 @@ class Bench:
 
 
 def memory_mb(process: int) -> float:
-    """What the process and its children hold in memory."""
+    """Returns the megabytes that the process and its children hold in memory."""
     pages = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -136,7 +136,7 @@ def more_workers(bench: Bench, most: int) -> Iterator[Row]:
                 for name in names:
                     bench.hold(name, "slow")
 
-            # The first pages, with which workers import what they need, are not counted.
+            # The first pages, for which workers import what they need, are not counted.
             for pages in (4 * count, 40 * count):
                 fill(bench.broker, KB, pages, "slow", "out")
                 row = bench.measure(count, processes, pages, begin)
@@ -203,8 +203,8 @@ def larger_pages(bench: Bench, most: int) -> Iterator[Row]:
 
 
 def more_watched(bench: Bench, most: int) -> Iterator[Row]:
-    """Nodes in ZooKeeper as workers have them, which change as those of busy workers do. They stay, as they are many:
-    no other measure comes after this one."""
+    """Measures with ZooKeeper nodes like those of workers, which change like those of busy workers. As there are many,
+    they are left behind: no other measurement comes after this one."""
     client = bench.client
     for number in range(20):
         bench.stage(f"watched{number}")
@@ -217,8 +217,8 @@ def more_watched(bench: Bench, most: int) -> Iterator[Row]:
                 for leaf, value in WORKER_NODES.items():
                     client.create_async(TREE.worker(name, leaf), value)
                 client.create_async(TREE.worker(name, "status/connected"), b"true", ephemeral=True)
-            client.sync(TREE.workers)  # One after the other: these are there, too.
-            time.sleep(2)  # The watchdog has seen them all, whatever it costs.
+            client.sync(TREE.workers)  # Requests are served in order, so these nodes exist now, too.
+            time.sleep(2)  # The watchdog sees them all, the cost of which does not count.
             spent = cpu_seconds(watchdog.pid)
             begun = time.perf_counter()
             for second in range(WATCHED_SECONDS):

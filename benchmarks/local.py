@@ -1,9 +1,9 @@
-"""`make bench-local`: pero-worker on this machine against bare PageParser loops, same model, same pages, one run;
-and the smaller model beside them.
+"""`make bench-local`: pero-worker on this machine against bare PageParser loops, with the same model and pages in one
+run, and with the smaller model for comparison.
 
     python benchmarks/local.py [PAGES_DIR] [--pages N]
 
-Every arrangement is a whole command, from start to the last file; PAGE and ALTO are written by all.
+Every arrangement is a whole command, from its start to the last file; all of them write PAGE and ALTO.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def main() -> None:
         names = [str(image) for image in images]
         bare = [sys.executable, str(BARE_LOOP), str(model), str(out)]
         command = [sys.executable, "-m", "pero_worker", "ocr", *names, "-o", str(out), "-f", "page,alto", "--quiet"]
-        # Compiles and caches what all of them import, so that the first one does not pay for the others.
+        # Compiles and caches what all of them import, so that the first does not pay for the others.
         subprocess.run([*bare, "1", "1"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         rows = [
             measure("bare loop, torch's default threads", [*bare, "1", "0", *names], out),

@@ -1,9 +1,9 @@
-"""`make bench-payload`: what RabbitMQ carries and keeps when images lie in a payload store, beside the inline form.
+"""`make bench-payload`: what RabbitMQ carries and keeps when images are in a payload store, compared with inline ones.
 
 Pages of 4 MB go through three stages that decode the image, each time through the broker, and results are taken out:
-once with everything in the messages, and once for each kind of store with references. Bytes are what RabbitMQ counts on
-its connections, in and out. Then pages wait in a queue: what RabbitMQ holds for them, in messages, on its disk, in
-memory.
+once with everything in the messages, and once with references for each kind of store. Bytes are what RabbitMQ counts on
+its connections, in and out. Then pages wait in a queue, which shows what RabbitMQ holds for them in messages, on its
+disk and in memory.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ PAGES = 10
 PASSWORD = "pero"  # noqa: S105 - of a server on the loopback, for a minute
 WAITING = {"inline": 50, "reference": 1000}
 SETTLING_SECONDS = 7.0
-"""RabbitMQ counts what its connections carry every five seconds."""
+"""RabbitMQ updates the byte counts of its connections every five seconds."""
 
 
 @dataclass
 class Bench:
-    """Servers, and pages that go through them."""
+    """The servers, and the pages that go through them."""
 
     folder: Path
     rabbit: RabbitServer
@@ -64,13 +64,13 @@ class Bench:
     image: bytes
 
     def octets(self) -> dict[str, int]:
-        """What each open connection has carried, in and out."""
+        """Returns the bytes that each open connection has carried, in and out."""
         time.sleep(SETTLING_SECONDS)
         found: Any = self.rabbit.api("GET", "connections")
         return {one["name"]: one.get("recv_oct", 0) + one.get("send_oct", 0) for one in found}
 
     def kept(self) -> tuple[int, int]:
-        """Bytes on RabbitMQ's disk, and in its memory."""
+        """Returns the bytes on RabbitMQ's disk, and in its memory."""
         time.sleep(SETTLING_SECONDS)
         disk = sum(path.stat().st_size for path in self.rabbit.folder.rglob("*") if path.is_file())
         nodes: Any = self.rabbit.api("GET", "nodes")
@@ -87,7 +87,7 @@ class Bench:
             send_with_retry(cluster.broker, cluster.payloads, request, SystemClock())
 
     def take(self, cluster: Cluster, queue: str, count: int) -> None:
-        """As a download does it, but for what it writes."""
+        """Takes results as a download does, but writes nothing."""
         for _ in range(count):
             delivery = cluster.broker.get((queue,), "bench", 60)
             if delivery is None:
@@ -97,7 +97,7 @@ class Bench:
                 raise SystemExit(f"a page is not as it should be: {request.logs[-1:]}")
             cluster.broker.ack(delivery)
             cluster.payloads.release(request.references)
-        # What comes to the queue from now on stays there.
+        # Stops consuming: what comes to the queue from now on stays there.
         cluster.broker.get((), "bench", 0)
 
 
@@ -152,7 +152,7 @@ def measure(bench: Bench, sftp: str) -> None:
                 inline = measure_stages(bench, client, worker.pid, name, url, inline)
     print("\n| pages that wait | of them | MB in messages | MB on RabbitMQ's disk | MB in its memory |")
     print("| --- | --- | --- | --- | --- |")
-    # First what is small: RabbitMQ gives memory back when it likes to.
+    # The smaller one first: when RabbitMQ gives memory back is up to RabbitMQ.
     measure_waiting(bench, "folder", stores["folder"], WAITING["reference"])
     measure_waiting(bench, "inline", "", WAITING["inline"])
 
@@ -161,7 +161,7 @@ def measure_stages(bench: Bench, client: Any, worker: int, name: str, url: str, 
     use(bench, client, url)
     hold(client)
     with open_cluster(bench.access) as cluster:
-        # What it imports and connects to is not counted.
+        # The worker's imports and connections are not counted.
         pass_through(bench, client, cluster, 2)
         before, cpu = bench.octets(), (cpu_seconds(worker), rabbit_cpu(bench))
         spent = pass_through(bench, client, cluster, PAGES)
@@ -176,7 +176,7 @@ def measure_stages(bench: Bench, client: Any, worker: int, name: str, url: str, 
 
 
 def pass_through(bench: Bench, client: Any, cluster: Cluster, count: int) -> float:
-    """Seconds that the worker took for all three stages."""
+    """Sends pages through; returns the seconds that the worker took for all three stages."""
     hold(client)
     bench.send(cluster, count, *STAGES, "out")
     spent = 0.0
@@ -218,7 +218,7 @@ def add_stage(client: Any, cluster: Cluster, name: str, config: str | None) -> N
 
 
 def rabbit_cpu(bench: Bench) -> float:
-    """Seconds of its virtual machine."""
+    """Returns the CPU seconds of RabbitMQ's virtual machine."""
     total = 0.0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -1,10 +1,10 @@
-"""`make bench-quality`: CER, WER, order and regions of the bundled pipelines and Tesseract on pages with their truth.
+"""`make bench-quality`: CER, WER, order and regions of the bundled pipelines and Tesseract on pages with ground truth.
 
-The truth is NAME.gt.txt beside the image, PAGE XML as NAME.xml, or both: then the text is that of NAME.gt.txt.
+The ground truth is NAME.gt.txt next to the image, PAGE XML as NAME.xml, or both, with the text from NAME.gt.txt.
 
 python benchmarks/quality.py [PAGES_DIR] [--engines print-latin,rapidocr] [--classes FILE]
 
-An engine may be a pipeline folder. FILE has lines `NAME,class`; other pages are of the class that their name tells.
+An engine may be a pipeline folder. FILE has lines `NAME,class`; the class of other pages is part of their names.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pero_worker.page import Page
 
 ENGINES = ("print-latin", "print-latin-small", "print-best", "rapidocr", "tesseract")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
-# Tesseract is told the language of each page by its name: the best case for it.
+# Tesseract gets the language of each page from the page's name: the best case for it.
 LANGUAGES = {"cs": "ces", "de_fraktur": "frk", "de_title": "frk", "de": "deu", "fr": "fra", "nl": "nld", "en": "eng"}
 
 
@@ -73,7 +73,7 @@ def tesseract(images: list[Path]) -> Result:
 def tesseract_page(image: Path) -> str | None:
     parts = image.stem.split("_")
     language = LANGUAGES.get("_".join(parts[:2])) or LANGUAGES.get(parts[0], "eng")
-    # Sauvola's threshold, and one thread a page: measured to be the best for it.
+    # Sauvola's threshold, and one thread per page: measured to be the best for it.
     command = ["tesseract", str(image), "stdout", "-l", language, "--psm", "3", "-c", "thresholding_method=2"]
     environment = {**os.environ, "OMP_THREAD_LIMIT": "1"}
     done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, check=False)
@@ -113,7 +113,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is right of a page: its text ('' is not known), its regions and lines."""
+    """The ground truth of a page: its text ('' if unknown), its regions and lines."""
 
     text: str
     page: Page | None
@@ -128,7 +128,7 @@ def truth_of(image: Path) -> Truth | None:
 
 
 def class_of(name: str, classes: dict[str, str]) -> str:
-    """What kind of page it is: as `classes` say, or the second word of its name, as in de_fraktur_1815."""
+    """Returns the class of a page: the one in `classes`, or the second word of its name, as in de_fraktur_1815."""
     return classes.get(name) or [*name.split("_"), "other"][1]
 
 
@@ -164,7 +164,7 @@ def rates(one: Score, bag: int) -> str:
 
 
 def show_structure(truths: dict[Path, Truth], results: dict[str, Result], classes: dict[str, str]) -> None:
-    """Of pages whose truth has regions, by class."""
+    """Prints the structure scores of pages whose ground truth has regions, by class."""
     totals: dict[str, dict[str, Structure]] = {}
     for image, truth in truths.items():
         for engine, result in results.items():

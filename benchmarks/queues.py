@@ -1,6 +1,6 @@
 """`make bench-queues`: what a message costs RabbitMQ in classic and quorum queues, on one node and on three.
 
-Messages go in with confirmations and are taken out again, one client, in one run over servers started for it.
+One client publishes messages with confirmations and takes them out again, in one run, on servers started for it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""`make bench-relay`: what a page costs a worker, beside a bare relay over the same broker in the same run.
+"""`make bench-relay`: what a page costs a worker, compared with a bare relay over the same broker in the same run.
 
 One worker serves a stage that does nothing. The relay is a pika SelectConnection that takes up to 32 messages,
 publishes each onward and acknowledges it when that is confirmed: what network and broker cost by themselves. Then pages
-go through three such stages, once through the broker after each and once straight on in a worker that holds all three;
-and last the CPU time is taken of worker and watchdog together.
+go through three such stages, once through the broker after each and once directly in a worker that holds all three;
+finally, the CPU time of worker and watchdog together is measured.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def fill(broker: RabbitBroker, size: int, count: int, *stages: str) -> None:
 
 
 def relay(addresses: Addresses, source: str, target: str, count: int) -> float:
-    """Pages a second of a bare relay with pipelined confirms."""
+    """Returns the pages per second of a bare relay with pipelined confirms."""
     channel: Any = None
     state: dict[str, Any] = {"published": 0, "confirmed": 0, "tags": {}}
 
@@ -101,7 +101,7 @@ def relay(addresses: Addresses, source: str, target: str, count: int) -> float:
 
 
 def cpu_seconds(process: int) -> float:
-    """Of the process and its children that live."""
+    """Returns the CPU seconds of the process and its living children."""
     total = 0.0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -124,7 +124,7 @@ def running(environment: dict[str, str], *command: str) -> Iterator[subprocess.P
 
 
 def zookeeper_writes(client: Any) -> int:
-    """Transactions so far: each changes the newest node's zxid by one."""
+    """Returns the number of transactions so far: each raises the newest node's zxid by one."""
     path = "/pero/bench-zxid"
     client.ensure_path(path)
     return int(client.set(path, b"").mzxid)
@@ -169,7 +169,7 @@ def measure(folder: str, addresses: Addresses) -> None:
             print("| --- | --- | --- | --- |")
             hold(client)
             with running(environment, "watchdog") as watchdog:
-                # Once without counting: it imports and looks around first.
+                # A first round is not counted: the worker imports and looks around first.
                 fill(broker, LOADS[0][0], 50, "one", "out")
                 seconds_between(broker, "one", "out", 50)
                 empty(broker, "out")
@@ -229,7 +229,7 @@ def measure_cpu(broker: RabbitBroker, processes: tuple[int, int], size: int, cou
 
 
 def hold(client: Any, *stages: str) -> None:
-    """Returns when the worker holds `stages` and no other; it may have begun then."""
+    """Returns when the worker holds `stages` and no other; it may have started on pages by then."""
     client.set(TREE.worker("w", "stages"), json.dumps(stages).encode())
     client.set(TREE.worker("w", "queue"), (stages[0] if stages else "").encode())
     while set(read_workers(client)[0].facts.get("stages", ())) != set(stages):
@@ -237,7 +237,7 @@ def hold(client: Any, *stages: str) -> None:
 
 
 def seconds_between(broker: RabbitBroker, source: str, target: str, count: int) -> float:
-    """From when the first page has left `source` until all are in `target`."""
+    """Returns the seconds from when the first page has left `source` until all are in `target`."""
     while broker.lengths([source])[source] == count:
         time.sleep(0.002)
     begun = time.perf_counter()

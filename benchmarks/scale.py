@@ -1,7 +1,7 @@
-"""`make bench-scale`: 1,000 GPU workers and a billion pages, worked out from what was measured on two cores.
+"""`make bench-scale`: 1,000 GPU workers and a billion pages, extrapolated from measurements on two cores.
 
-What each part of a cluster has to do for a page is measured (docs/benchmarks.md says where); how much a machine of a
-computing centre can do is assumed, and says so. The watchdog's policy is the real one, on a simulated cluster.
+What each part of a cluster has to do for a page is measured (docs/benchmarks.md says where); how much a machine in a
+data centre can do is assumed, and marked as such. The watchdog's policy is the real one, on a simulated cluster.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ STAGES = 3
 BROKER_CORES = 16
 
 CLASSIC_MS, QUORUM_MS = (0.22, 5.2), (0.45, 19.4)
-"""Measured: CPU of RabbitMQ for a message into a queue and out of it, and for each MB of it; of three nodes together
-that keep a quorum queue."""
+"""Measured: RabbitMQ's CPU milliseconds for a message into and out of a queue, and for each MB of it; for a quorum
+queue, of the three nodes together that keep it."""
 QUEUE_MESSAGES, QUEUE_MB = 5000.0, 233.0
-"""Measured: messages, and MB of large ones, that go through one classic queue in a second."""
+"""Measured: messages, and MB of large ones, that go through one classic queue per second."""
 QUORUM_SPEED = (0.9, 0.5)
-"""Measured: so many times that, of messages and of MB."""
+"""Measured: the same for a quorum queue, as fractions of those messages and MB."""
 WORKER_MS, WORKER_MS_A_MB = 0.18, 2.4
-"""Measured: CPU of a worker beside its engine, for a page of 10 kB, and for each MB."""
+"""Measured: CPU milliseconds of a worker, without its engine, for a page of 10 kB, and for each MB."""
 WRITES_A_WORKER = 0.5
-"""Measured: ZooKeeper writes a second of a worker that has been busy for a while."""
+"""Measured: ZooKeeper writes per second of a worker that has been busy for a while."""
 EVENT_MS = 0.19
-"""Measured: CPU of the watchdog for such a write."""
+"""Measured: CPU milliseconds of the watchdog for such a write."""
 GATEWAY_MS_A_MB = 8.0
-"""Measured: CPU of a gateway for a page of 1 MB."""
+"""Measured: CPU milliseconds of a gateway for a page of 1 MB."""
 
 NETWORK_MB, DISK_MB, ZOOKEEPER_WRITES = 2900.0, 1500.0, 10_000.0
-"""Assumed of one machine, a second: 25 Gbit/s, an NVMe disk, three ZooKeeper servers."""
+"""Assumed for one machine, per second: 25 Gbit/s, an NVMe disk, three ZooKeeper servers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How the same cluster may be built."""
+    """A way to build the cluster."""
 
     name: str
-    """For people."""
+    """Name, for people."""
     passes: int
     """Queues that a page goes through."""
     store: bool = False
     """Whether images and results travel as references."""
     nodes: int = 1
-    """Of RabbitMQ, each with its part of the queues; of quorum queues, on which each is."""
+    """Nodes of RabbitMQ, each with its share of the queues; quorum queues are on all of them."""
     quorum: bool = False
-    """Whether each queue is kept by all nodes."""
+    """Whether each queue is replicated on all nodes."""
     shards: int = 1
     """Queues for each stage."""
     cells: int = 1
@@ -73,20 +73,20 @@ LAYOUTS = (
 
 
 def limits(layout: Layout, workers: int) -> Mapping[str, float]:
-    """Pages a second of the whole, by what would hold them up."""
+    """Returns the pages per second of the whole, by what would limit them."""
     size = REFERENCE_MB if layout.store else IMAGE_MB + RESULTS_MB
     base, per_mb = QUORUM_MS if layout.quorum else CLASSIC_MS
     copies = layout.nodes if layout.quorum else 1
     messages, megabytes = QUORUM_SPEED if layout.quorum else (1.0, 1.0)
     through_queue = min(QUEUE_MESSAGES * messages, QUEUE_MB * megabytes / size)
     machines = layout.nodes * layout.cells
-    # What the watchdog of each cell spends on its workers' reports does not depend on pages: beyond a core it is late.
+    # What each cell's watchdog spends on its workers' reports does not depend on pages: beyond a core it falls behind.
     events = WRITES_A_WORKER * workers / layout.cells
     late = events * EVENT_MS / 1000 > 1 or events > ZOOKEEPER_WRITES
     return {
         "RabbitMQ's cores": machines * BROKER_CORES * 1000 / (layout.passes * (base + per_mb * size)),
         "one queue's core": layout.cells * layout.shards * through_queue,
-        # Each way is a direction of its own; a quorum queue sends a copy to each of the other nodes.
+        # In and out count separately; a quorum queue sends a copy to each of the other nodes.
         "RabbitMQ's network": machines * NETWORK_MB / (layout.passes * size * copies),
         "RabbitMQ's disk": machines * DISK_MB / (layout.passes * size * copies),
         "watchdog, ZooKeeper": 0.0 if late else float("inf"),
@@ -114,7 +114,7 @@ def show_layouts(workers: int, rate: float) -> None:
 
 
 def days(pages: float) -> str:
-    """Of a billion pages, so many a second."""
+    """Returns the days that a billion pages take at so many per second."""
     return f"{PAGES / pages / 86400:.1f}" if pages else "-"
 
 
@@ -136,7 +136,7 @@ def show_rest(workers: int, rate: float) -> None:
 
 
 def simulate(workers: int, pages: int, seconds: float) -> None:
-    """A batch of three stages of different cost, of which a worker's memory holds all."""
+    """Simulates a batch of three stages of different cost, all of which fit in a worker's memory."""
     shares = (0.2, 0.7, 0.1)
     stages = [StageModel(name=f"s{n}", seconds=seconds * share, load=30.0) for n, share in enumerate(shares)]
     team = [WorkerModel(name=f"w{number:04}", kind="cuda", memory=3) for number in range(workers)]

@@ -1,10 +1,10 @@
-"""`make bench-start`: what starting costs, and what a worker and a watchdog take while they have nothing to do.
+"""`make bench-start`: what starting costs, and what an idle worker and an idle watchdog use.
 
     python benchmarks/start.py [commands] [idle]
-    python benchmarks/start.py first PAGES_DIR         the smallest page of a folder, beside importing torch
+    python benchmarks/start.py first PAGES_DIR         the smallest page of a folder, against importing torch
 
-CPU seconds, since a busy machine changes them little; memory is what all processes of a command hold by themselves or
-share only among each other (PSS), and the resident size of the largest.
+Times are CPU seconds, which a busy machine changes little. Memory is what all processes of a command hold alone or
+share only with each other (PSS), and the resident size of the largest.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ for path in sorted(Path(sys.argv[1]).glob("*.pt")):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What a process that ended has taken."""
+    """What a finished process took."""
 
     cpu: float
-    """Seconds, those of its children too."""
+    """CPU seconds, including those of its children."""
     wall: float
     peak_mb: float
 
 
 def spent(command: list[str], rounds: int = ROUNDS) -> Spent:
-    """The median of some runs."""
+    """Returns the median of several runs."""
     found = []
     for _ in range(rounds):
         begun = time.monotonic()
@@ -85,7 +85,7 @@ def commands() -> None:
 
 
 def family(process: int) -> list[int]:
-    """The process and all that descend from it."""
+    """Returns the process and all its descendants."""
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -99,7 +99,7 @@ def family(process: int) -> list[int]:
 
 
 def memory(process: int) -> list[tuple[float, float]]:
-    """RSS and PSS of each process of a family, MB."""
+    """Returns RSS and PSS of the process and each of its descendants, in MB."""
     sizes = []
     for one in family(process):
         lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()[1:]

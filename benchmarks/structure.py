@@ -1,7 +1,7 @@
-"""How well lines are put in order and grouped, against PAGE XML of the truth.
+"""How well lines are ordered and grouped, compared with ground truth as PAGE XML.
 
-Found lines are matched with those of the truth by where they lie; where the truth has regions alone, a line belongs to
-the region that its middle lies in. Only lines that are matched count.
+Found lines are matched with those of the ground truth by position; if the ground truth has regions only, a line belongs
+to the region that contains its middle. Only matched lines count.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from shapely import Point, Polygon, STRtree
 from pero_worker.page import Line, Page
 
 _SAME = 0.7
-"""Regions are the same when they share this much of their lines (Jaccard's index)."""
+"""Regions are the same if they share at least this fraction of their lines (Jaccard index)."""
 _BESIDE = 0.3
-"""Of the shorter of two lines that are the same, so much lies within the other."""
+"""Two lines match only if more than this fraction of the shorter one lies within the other."""
 _TYPES = {"title": "heading", "content": "paragraph"}
-"""Kinds of other dialects."""
+"""Region types of other dialects, with those that they stand for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Structure:
-    """Counts, to be added up."""
+    """Counts, which can be added up."""
 
     pairs: int = 0
-    """Of lines of the truth that were found."""
+    """Pairs of ground-truth lines that were found."""
     inverted: int = 0
-    """Of these, read in the wrong order."""
+    """Pairs among them that were read in the wrong order."""
     steps: int = 0
-    """From a line to the next."""
+    """Steps from one line to the next."""
     jumps: int = 0
-    """Of these, to another region, more often than there are regions."""
+    """Steps among them to another region, in excess of what the regions require."""
     regions: int = 0
-    """Of the truth and of what was found, together."""
+    """Regions of the ground truth and of what was found, added up."""
     hits: int = 0
-    """Regions of the truth that were found."""
+    """Regions of the ground truth that were found."""
     kinds: int = 0
-    """Of these, of the right kind."""
+    """Regions among them whose type is correct."""
 
     def __add__(self, other: Structure) -> Structure:
         return Structure(
@@ -58,7 +58,7 @@ class Structure:
 
 
 def compare(truth: Page, found: Page) -> Structure:
-    """The counts of one page."""
+    """Returns the counts of one page."""
     lines = list(found.lines())
     homes = [place for place, region in enumerate(found.regions) for _ in region.lines]
     true_lines = [line for line in truth.lines() if len(line.baseline) > 1]
@@ -100,7 +100,7 @@ def _kind(name: str | None) -> str | None:
 
 
 def matched(lines: Sequence[Line], truth: Sequence[Line]) -> Iterator[tuple[int, int]]:
-    """Which lines are which of the truth, by where they lie; several may be the same one."""
+    """Matches found lines with those of the ground truth by position; several may match the same one."""
     baselines = [np.array(sorted(line.baseline)) for line in truth]
     for number, line in enumerate(lines):
         if len(line.baseline) < 2:

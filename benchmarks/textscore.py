@@ -1,8 +1,8 @@
-"""Character and word error rates of recognised text.
+"""Character and word error rates of recognized text.
 
 Text is compared in NFC, with white space folded to single spaces. `fold` also maps long s, ligatures, r rotunda, the
-combining small e and typographic quotes and dashes to plain letters: fair to engines whose alphabet lacks them.
-Rates are Levenshtein distances over the length of the truth.
+combining small e and typographic quotes and dashes to plain characters, to be fair to engines whose alphabet lacks
+them. Rates are Levenshtein distances divided by the length of the ground truth.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PLAIN = str.maketrans(
 
 @dataclass(frozen=True)
 class Score:
-    """Lengths of the truth and edit distances, in characters and in words."""
+    """Lengths of the ground truth and edit distances, in characters and in words."""
 
     characters: int = 0
     character_errors: int = 0
@@ -54,7 +54,7 @@ def score(truth: str, text: str, *, fold: bool = True) -> Score:
 
 
 def bag_errors(truth: str, text: str) -> int:
-    """Words that are wrong whatever their order: those that are missing or too many, the greater number of both."""
+    """Returns the number of wrong words regardless of order: those missing or those in excess, whichever is more."""
     right, found = (Counter(normalised(side, fold=True).split()) for side in (truth, text))
     return max((right - found).total(), (found - right).total())
 

@@ -1,7 +1,7 @@
 """`make bench-cluster`: how long a page waits in a cluster, with real RabbitMQ and ZooKeeper and dummy stages.
 
-The servers are started for it and thrown away. Beside each figure stands upstream's, measured on the same kind of
-machine with the same payloads (docs/benchmarks.md).
+The servers are started for the run and removed afterwards. Next to each figure is upstream's, measured on the same kind
+of machine with the same payloads (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Bench:
             process.wait()
 
     def workers(self, name: str) -> list[WorkerState]:
-        """Those whose names begin so."""
+        """Returns the workers whose names begin with `name`."""
         return [worker for worker in read_workers(self.client) if worker.name.startswith(name)]
 
     def wait_until_ready(self, *, watchdog: bool) -> None:
@@ -175,7 +175,8 @@ def batch(bench: Bench) -> float:
 
 
 def bursts(bench: Bench) -> tuple[float, float]:
-    """One that stands still for a minute is what this looks for: a worker that is taken for loading, say."""
+    """Times bursts of pages, median and maximum. It looks for one that stalls for a minute, for instance because a
+    worker is taken to be loading."""
     for name in ("k", "l", "m"):
         bench.stage(name, WORK_A_PAGE)
     bench.output("out-burst")
@@ -187,7 +188,7 @@ def bursts(bench: Bench) -> tuple[float, float]:
         while sum(one.status == "IDLE" for one in bench.workers("burst")) < 3 or not leader(bench.client):
             time.sleep(0.05)
         for _ in range(BURSTS):
-            # Until the watchdog, which may think of the last pages still, has nothing to say against it.
+            # Repeats until the watchdog, which may still be acting on the last pages, leaves the workers unassigned.
             while holding := [one for one in bench.workers("burst") if one.facts.get("stages") or one.stages]:
                 for one in holding:
                     assign(bench.client, one.name, "")
@@ -202,7 +203,7 @@ def bursts(bench: Bench) -> tuple[float, float]:
 
 
 def steady(bench: Bench) -> float:
-    """A page a second, which takes 0.1 s in each of three stages."""
+    """Sends a page per second, which takes 0.1 s in each of three stages."""
     names = ("p", "q", "r")
     for name in names:
         bench.stage(name, 0.1)
@@ -221,7 +222,7 @@ def steady(bench: Bench) -> float:
 
 
 def beside_bulk(bench: Bench) -> float:
-    """100 s of bulk work wait when the page comes."""
+    """Sends a page while 100 s of bulk work are waiting."""
     bench.stage("bulk", 0.1)
     bench.stage("small", 0.1)
     bench.output("out-bulk")

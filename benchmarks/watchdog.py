@@ -1,6 +1,7 @@
 """`make bench-watchdog`: our policy, upstream's rule and the best fixed split on a simulated cluster (no servers).
 
-Prints Markdown. The same seeds give the same figures, decision times aside. `watchdog.py batch flip`: only these parts.
+Prints Markdown. The same seeds give the same figures, except for decision times. `watchdog.py batch flip` runs only
+these parts.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pero_worker.watchdog.snapshot import Rule, Snapshot, StageView, WorkerView
 
 PAGES = 2000
 BOUND = 1200.0
-"""Seconds that a batch takes at least: its work shared by all workers."""
+"""Minimum seconds that a batch takes: its work shared by all workers."""
 LOADS = (1.0, 5.0, 30.0, 90.0)
 SEEDS = range(3)
 GOALS = {1.0: "-", 5.0: "2 %", 30.0: "7 %", 90.0: "20 %"}
@@ -34,13 +35,13 @@ SHAPES = (
     ((0.7, 2.3, 1.1), 5),
     ((0.5, 4.0, 1.5), 12),
 )
-"""Stage times beside each other, and workers."""
+"""Stage times of a batch, and its number of workers."""
 HALVES = {"a0": 1, "a1": 3, "b0": 2, "b1": 2}
 MIXED_BOUND = 885.0
-"""Seconds of `mixed`, at best: layout and 461 pages of OCR without a GPU (6 x 885 s), all else with one (4 x 885 s)."""
+"""Minimum seconds of `mixed`: layout and 461 pages of OCR without a GPU (6 x 885 s), the rest with one (4 x 885 s)."""
 WARM_UP = 1800.0
-"""Seconds at the start of steady traffic that are left out for all alike: what heaps up while all load their first
-model is worked off."""
+"""Seconds at the start of steady traffic that are left out for every rule, until the backlog from loading the first
+models is gone."""
 
 Path = tuple[str, ...]
 Pages = list[tuple[float, Path]]
@@ -85,7 +86,7 @@ def two_jobs(load: float) -> tuple[list[StageModel], list[StageModel]]:
 
 
 def flipping(seed: int, hours: int = 4) -> Scenario:
-    """60 % load, one of two jobs an hour in turns, 30 s loads."""
+    """60 % load from two jobs that alternate every hour, 30 s loads."""
     chance = random.Random(seed)
     jobs = two_jobs(30)
     pages: Pages = []
@@ -95,7 +96,7 @@ def flipping(seed: int, hours: int = 4) -> Scenario:
 
 
 def bursty(seed: int) -> Scenario:
-    """60 % load in heaps of 1 to 600 pages for one of two jobs, at random times of four hours, 30 s loads."""
+    """60 % load in bursts of 1 to 600 pages for one of two jobs, at random times in four hours, 30 s loads."""
     chance = random.Random(seed)
     jobs = two_jobs(30)
     pages: Pages = []
@@ -141,7 +142,7 @@ def run(scenario: Scenario, rule: Rule, seed: int = 1) -> SimulationResult:
 
 
 def bound(scenario: Scenario, outcome: SimulationResult) -> float:
-    """Seconds that no rule can beat: the work that was done, shared by all workers."""
+    """Returns the seconds that no rule can beat: the work that was done, shared by all workers."""
     return outcome.work / len(scenario.workers)
 
 
@@ -150,7 +151,7 @@ def over(scenario: Scenario, outcome: SimulationResult) -> float:
 
 
 def per_stage(scenario: Scenario) -> dict[str, float]:
-    """Seconds of work for all pages, by stage."""
+    """Returns the seconds of work for all pages, by stage."""
     work = dict.fromkeys((stage.name for stage in scenario.stages), 0.0)
     seconds = {stage.name: stage.seconds for stage in scenario.stages}
     for _, way in scenario.pages:
@@ -160,7 +161,8 @@ def per_stage(scenario: Scenario) -> dict[str, float]:
 
 
 def best_split_of_batch(scenario: Scenario, seeds: Iterable[int]) -> list[SimulationResult]:
-    """Of the split with the shortest makespan. Splits whose slowest stage alone takes longer than that are left out."""
+    """Returns the results of the split with the shortest makespan. Splits whose slowest stage alone takes longer than
+    that are left out."""
     work = per_stage(scenario)
     slowest = {
         tuple(split.items()): max(work[name] / count for name, count in split.items())
@@ -175,8 +177,8 @@ def best_split_of_batch(scenario: Scenario, seeds: Iterable[int]) -> list[Simula
 
 
 def best_split_of_stream(scenario: Scenario) -> dict[str, int] | None:
-    """The one with the lowest mean latency: those that keep up are tried on a part of the time, the best three on all
-    of it. None: no split keeps up."""
+    """Returns the split with the lowest mean latency: those that keep up are tried on part of the time, the best three
+    on all of it. None if no split keeps up."""
     work, span = per_stage(scenario), scenario.pages[-1][0]
     able = [s for s in splits(list(work), len(scenario.workers)) if all(work[n] / c < span for n, c in s.items())]
 
@@ -303,7 +305,7 @@ def show_steady() -> None:
 
 
 def show_hours() -> None:
-    """The shape that no fixed split keeps up with, for longer."""
+    """Runs the shape that no fixed split keeps up with for longer."""
     shape, hours = SHAPES[2][0], 6
 
     def rows() -> Iterator[list[object]]:
@@ -402,7 +404,7 @@ def show_crowded() -> None:
 
 
 def show_shares() -> None:
-    """One owner's 3000 pages are there; after 300 s another's 600 come."""
+    """One owner's 3000 pages are waiting when another's 600 arrive after 300 s."""
     ways: list[Path] = [("a",), ("b",)]
     pages = [(0.0, ways[0])] * 3000 + [(300.0, ways[1])] * 600
 
@@ -426,7 +428,8 @@ def show_shares() -> None:
 
 
 def big_cluster(workers: int, stages: int, *, fresh: bool) -> Snapshot:
-    """Chains of four stages, all with pages; a fifth of the workers idle, or, when fresh, all of them."""
+    """Returns a snapshot of chains of four stages, all with pages; a fifth of the workers are idle, or all of them when
+    `fresh`."""
     chance = random.Random(1)
     views = [
         StageView(

@@ -1,4 +1,4 @@
-"""What the gateway's pages weigh, and how soon something is seen: each in Chromium with an empty cache, over loopback.
+"""Size of the gateway's pages and time to first paint, each in Chromium with an empty cache, over loopback.
 
 python benchmarks/web_pages.py        (or: make bench-web)
 """
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def measure(browser: Browser, url: str, path: str) -> tuple[float, float]:
-    """Milliseconds until something is painted, and bytes that came, without scans."""
+    """Returns the milliseconds until the first paint, and the bytes received, not counting scans."""
     with browser.new_context(base_url=url) as context:
         page = context.new_page()
         page.goto(path)

@@ -1,4 +1,4 @@
-"""Real servers: one RabbitMQ and one ZooKeeper a run, started when the first test asks; a vhost and a root a test."""
+"""Real servers: one RabbitMQ and one ZooKeeper per run, started on first use; a vhost and a root per test."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pero_worker.wire.servers import Server
 
 
 def _shared(name: str, make: Callable[[Path], Any]) -> Any:
-    """The run's one server `name`: whoever comes first starts it, the others read where it is."""
+    """Returns the run's only server `name`: the first process to ask starts it, the others read where it is."""
     base = Path(os.environ["PERO_WORKER_TEST_SERVERS"])
     with (base / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -81,12 +81,12 @@ class TestCluster:
             broker.close()
 
     def add_stage(self, name: str, config: str | None = None, **change: Any) -> None:
-        """`config` None makes an output queue."""
+        """Adds a stage, or an output queue if `config` is None."""
         with self.client() as client, self.broker() as broker:
             save_stage(client, broker, name, StageChange(config=config, **change), SystemClock().now())
 
     def environment(self) -> dict[str, str]:
-        """Of a command that works on this cluster."""
+        """Returns the environment for a command that works on this cluster."""
         return {**os.environ, "PERO_WORKER_VHOST": self.vhost, "PERO_WORKER_ZOOKEEPER": self.zookeeper}
 
 

@@ -1,4 +1,4 @@
-"""A RabbitMQ of several nodes on this machine, as libraries run it on several."""
+"""A RabbitMQ cluster of several nodes on this machine, such as libraries run on several machines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pero_worker.servers.rabbitmq import RabbitServer
 
 @contextmanager
 def rabbit_nodes(folder: Path, count: int) -> Iterator[list[RabbitServer]]:
-    """The first is alone when it starts, the others join it."""
+    """Starts the first node alone; the others join it."""
     epmd = free_port(0)
     taken = [epmd]
     nodes: list[RabbitServer] = []
@@ -49,7 +49,7 @@ def rabbit_nodes(folder: Path, count: int) -> Iterator[list[RabbitServer]]:
 
 
 def share_cookie(node: RabbitServer) -> None:
-    """Nodes speak to each other when they have the same."""
+    """Gives all nodes the same cookie, without which they do not talk to each other."""
     cookie = node.folder / "home" / ".erlang.cookie"
     cookie.parent.mkdir(parents=True)
     cookie.write_text("PEROWORKERTESTS")

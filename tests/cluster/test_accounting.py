@@ -53,7 +53,7 @@ def stages(cluster: TestCluster) -> Iterator[TestCluster]:
 
 @contextmanager
 def peak() -> Iterator[Callable[[], int]]:
-    """What is added to the memory of this process meanwhile, at the most, in bytes; known at the end."""
+    """Measures the peak of the memory that this process allocates in the block, in bytes; known at its end."""
     tracemalloc.start()
     most = 0
     try:
@@ -79,7 +79,7 @@ def serve(cluster: TestCluster, tmp_path: Path, until_done: Callable[[], bool]) 
         until(until_done, 120)
 
 
-# -- what is refused where it is sent ---------------------------------------------------------------------------
+# -- what the sender is refused ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_download_takes_no_pages_that_wait_to_be_processed(stages: TestCluster
 
 
 def test_every_page_of_a_job_is_accounted_for(stages: TestCluster, scans: Path, tmp_path: Path) -> None:
-    """Through publish, worker, download, crashes of all three, and repetition."""
+    """Through publish, worker, download, crashes of all three, and repeated commands."""
     (scans / "broken.pdf").write_bytes(b"%PDF-1.4 nothing")
     out = tmp_path / "results"
     send = ["publish", scans, "--stages", "ocr,out", "--job", "box"]
@@ -204,7 +204,7 @@ def test_one_command_sends_a_job_at_a_time(stages: TestCluster, scans: Path, tmp
 
 
 def failed(name: str, **changes: object) -> bytes:
-    """As a worker gives it up."""
+    """Returns a message for a page that a worker gave up."""
     request = decode_request(finished(name, name))
     log = replace(request.logs[0], status=StageStatus.FAILED, log=f"no light on {name}\nmore", attempt=3)
     return encode_request(replace(request, logs=(log, log, log), **changes))  # type: ignore[arg-type]
@@ -249,7 +249,7 @@ def test_a_download_keeps_the_messages_of_what_failed(stages: TestCluster, tmp_p
 
 
 def test_letters_are_read_one_at_a_time(stages: TestCluster) -> None:
-    """A thousand of 5 MB are no reason to need 5 GB."""
+    """A thousand of 5 MB each must not take 5 GB."""
     body = encode_request(
         replace(decode_request(failed("large")), results=(Payload(name="a.png", content=bytes(5_000_000)),))
     )
@@ -279,7 +279,7 @@ def test_a_letter_whose_queue_is_gone_stays(stages: TestCluster) -> None:
     assert waiting(stages, DEAD_LETTERS) == 1 and waiting(stages, "ocr") == 1
 
 
-# -- what has no PAGE XML ---------------------------------------------------------------------------------------
+# -- pages without PAGE XML -------------------------------------------------------------------------------------
 
 
 def test_results_without_page_xml_are_kept_as_they_came(stages: TestCluster, tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_results_without_page_xml_are_kept_as_they_came(stages: TestCluster, tmp
     assert (tmp_path / "c.page.xml").exists()
 
 
-# -- what is said of them ---------------------------------------------------------------------------------------
+# -- what commands say about failed pages -----------------------------------------------------------------------
 
 
 def test_what_a_message_says_has_no_say_over_a_terminal(stages: TestCluster, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""RabbitMQ that loses a node, or all that it had: whoever uses it goes on by itself."""
+"""RabbitMQ loses a node, or everything it held: its clients carry on by themselves."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ NOW = SystemClock().now()
 
 
 def cluster_of(nodes: list[RabbitServer], zookeeper: ZooKeeperServer) -> TestCluster:
-    """All nodes are registered for commands, and said to whoever asks this."""
+    """Returns a cluster whose nodes are all registered for commands and listed in its access."""
     root = f"127.0.0.1:{zookeeper.port}/t{uuid.uuid4().hex[:12]}"
     servers = tuple(Server(host="127.0.0.1", port=node.port) for node in nodes)
     access = ClusterAccess(zookeeper=ZooKeeperAccess(servers=(root,)), broker=BrokerAccess(servers=servers, vhost="/"))
@@ -84,27 +84,27 @@ def test_after_a_wipe_whoever_notices_makes_the_queues_again(
         shutil.rmtree(server.folder / "mnesia")
         server.start()
         broker.wait_connected(30)
-        # The worker makes the queue that it serves, those to which it hands pages on, and nothing else.
+        # The worker creates the queue that it serves and those that it hands pages on to, and no others.
         with cluster.broker() as other:
             until(lambda: other.state("s1"))
             until(lambda: other.publish("s1", page(2, "s1", "s2", "out")) is None)
             until(lambda: other.state("s2"))
             assert other.state("out") is other.state("alone") is None
-        # Publish: where pages are to go.
+        # Publishing creates the queues that pages are to go to.
         check_route(opened, ("alone", "out"))
         assert broker.state("out") is not None
         assert broker.publish("idle", page(3, "idle", "out")) is None
-        # Download: what is to be taken.
+        # A download creates the queue that it takes from.
         broker.delete("out")
         assert broker.get(("out",), "download", 0) is None
         kinds = {name: server.api("GET", f"queues/%2F/{name}")["type"] for name in ("s1", "s2", "out")}  # type: ignore[index]
         assert kinds == {"s1": "classic", "s2": "quorum", "out": "classic"}
-        # The watchdog: all of them.
+        # The watchdog creates all of them.
         broker.delete("alone")
         assert set(broker.lengths(["alone", "s1", "s2"])) == {"alone", "s1", "s2"}
         with pytest.raises(TransientError, match="stage add unknown"):
             broker.get(("unknown",), "me", 0)
-        # A run that waits for its results: they are nowhere any more.
+        # A run that waits for its results is told to start again: they are gone.
         run = ClusterWorkforce(broker, InlinePayloads(), ("s1",), "run", SystemClock(), version="", dpi=300)
         run.start(1, lambda exit_code, pages: None)
         assert run.outcomes(0) == ()
@@ -115,7 +115,7 @@ def test_after_a_wipe_whoever_notices_makes_the_queues_again(
 
 
 def test_nodes_that_die_lose_and_double_no_page(zookeeper: ZooKeeperServer, tmp_path: Path) -> None:
-    """Of three nodes one dies, then a second: the queues wait for a majority, and go on with it."""
+    """One of three nodes dies, then a second one: the queues wait until there is a majority, and carry on."""
     with rabbit_nodes(tmp_path, 3) as nodes:
         cluster = cluster_of(nodes, zookeeper)
         with open_cluster(cluster.access) as opened:
@@ -151,7 +151,7 @@ def test_nodes_that_die_lose_and_double_no_page(zookeeper: ZooKeeperServer, tmp_
                 check_management(nodes)
                 nodes[1].daemon.stop(signal.SIGKILL)
                 nodes[1].start()
-                # A page may be stuck in the hand of a consumer that had just ended when this node died.
+                # A page may be stuck with a consumer that had just ended when this node died.
                 nodes[0].start()
                 sender.join(120)
                 assert not sender.is_alive()
@@ -174,7 +174,7 @@ def test_nodes_that_die_lose_and_double_no_page(zookeeper: ZooKeeperServer, tmp_
 
 
 def check_gateway(cluster: TestCluster, folder: Path) -> None:
-    """A page goes through it and comes back."""
+    """Checks that a page goes through a gateway and comes back."""
     image = folder / "a.png"
     image.write_bytes(b"image")
     with open_cluster(cluster.access) as opened:

@@ -1,4 +1,4 @@
-"""A job that is taken back: its pages are not processed any more, and each of them is accounted for."""
+"""A cancelled job: its pages are no longer processed, and each of them is accounted for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker keeps in ZooKeeper: its name, and notes on pages that may have killed somebody."""
+"""What a worker keeps in ZooKeeper: its name, and notes on pages that may have killed a worker."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_deaths_of_a_page_are_counted_by_the_notes_that_stay(cluster: TestCluste
         # Two workers died, the first without a note.
         assert suspects.begin(client, "page") == 2
         assert suspects.begin(client, "page") == 3
-        # This one was cut off: no death.
+        # This one was interrupted, which does not count as a death.
         suspects.end(client, "page", survived=False)
         assert suspects.begin(client, "page") == 3
         suspects.end(client, "page", survived=True)
@@ -51,7 +51,7 @@ def test_a_note_that_another_worker_took_away_is_no_trouble(cluster: TestCluster
 
 @contextmanager
 def proxied(cluster: TestCluster) -> Iterator[tuple[Proxy, Any]]:
-    """A proxy before ZooKeeper, and a client behind it."""
+    """Starts a proxy in front of ZooKeeper, and a client that connects through it."""
     address, _, root = cluster.zookeeper.partition("/")
     proxy = Proxy(int(address.rpartition(":")[2]))
     try:
@@ -62,7 +62,7 @@ def proxied(cluster: TestCluster) -> Iterator[tuple[Proxy, Any]]:
 
 
 def test_a_client_outlives_bytes_that_make_no_sense(cluster: TestCluster) -> None:
-    """kazoo's thread would end, and the client be gone for ever without a word."""
+    """kazoo's thread would end, and the client would be gone for good without any report."""
     with proxied(cluster) as (proxy, client):
         lost = threading.Event()
         client.add_listener(lambda state: lost.set() if state != "CONNECTED" else None)
@@ -87,7 +87,7 @@ def test_what_could_not_be_written_down_is_when_zookeeper_is_back(cluster: TestC
 
 
 def test_a_worker_whose_name_another_took_ends_and_leaves_it_alone(cluster: TestCluster) -> None:
-    """As one that stood still for longer than its session lasts."""
+    """Like one that was suspended for longer than its session lasts."""
     told = threading.Event()
     path = "/pero/worker/status/w1/status/connected"
     with cluster.client() as client, cluster.client() as second:
@@ -108,7 +108,7 @@ def test_a_worker_whose_name_another_took_ends_and_leaves_it_alone(cluster: Test
 
 
 def test_a_server_that_takes_a_connection_and_says_nothing_is_tried_again() -> None:
-    """As ZooKeeper does in the moment when it starts; kazoo would wait for as long as a session lasts."""
+    """As ZooKeeper does for a moment when it starts; kazoo would wait for as long as a session lasts."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(30)
         access = ZooKeeperAccess(servers=(f"127.0.0.1:{silent.getsockname()[1]}",), session_timeout=600, patience=8)
@@ -148,7 +148,7 @@ def test_the_thread_that_writes_outlives_what_nobody_foresaw(
 def test_a_command_that_was_read_by_half_is_read_again_when_zookeeper_is_back(
     cluster: TestCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The connection is lost between the first stage and the list of all of them: the watchdog believes in all."""
+    """The connection is lost between the first stage and the list of all stages: the watchdog still knows them all."""
     away = threading.Event()
     asked: list[object] = []
 

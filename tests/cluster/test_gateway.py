@@ -45,12 +45,12 @@ def test_pages_survive_gateway_and_broker(cluster: TestCluster, tmp_path: Path) 
         user = roles_of(gateway).user
         with cluster.broker() as broker:
             job = send(user, "fail.jpg")
-            # Everything that fits is with the cluster when the gateway dies, and is not sent again.
+            # All pages that fit are with the cluster when the gateway dies, and are not sent again.
             until(lambda: (state := broker.state("first")) and state.messages >= 10, 60)
             gateway.kill()
             with running_worker(cluster, tmp_path):
                 until(lambda: (state := broker.state(RESULTS_QUEUE)) and state.messages >= 3, 60)
-                # A connection that is cut gives back what was in hand.
+                # Cutting a connection gives back what was in hand.
                 gateway.start(port=gateway.port)
                 connections: Any = cluster.rabbitmq.api("GET", f"vhosts/{cluster.vhost}/connections")
                 for connection in connections:
@@ -61,7 +61,7 @@ def test_pages_survive_gateway_and_broker(cluster: TestCluster, tmp_path: Path) 
 
 
 def test_a_broker_that_has_lost_everything_gets_it_again(cluster: TestCluster, tmp_path: Path) -> None:
-    """Queues that are deleted with what is in them are what a new broker has."""
+    """Deleting queues with their contents leaves what a new broker would have."""
     for stage in ("first", "second"):
         cluster.add_stage(stage, SLOW.format(stage))
     options = ("--cluster", cluster.zookeeper, "--engine", "both=first,second")
@@ -73,7 +73,7 @@ def test_a_broker_that_has_lost_everything_gets_it_again(cluster: TestCluster, t
             broker.delete(queue)
         until(lambda: (state := broker.state("first")) and state.messages >= 10, 60)
         gateway.kill()
-        # Also while no gateway looks.
+        # The same while no gateway is running.
         for queue in ("first", "second", RESULTS_QUEUE):
             broker.delete(queue)
         gateway.start(port=gateway.port)
@@ -86,7 +86,7 @@ def test_a_broker_that_has_lost_everything_gets_it_again(cluster: TestCluster, t
 
 
 def test_the_page_of_the_cluster_says_what_status_says(cluster: TestCluster, tmp_path: Path) -> None:
-    """Problems in the same words, and a message that nobody could use goes back to where it came from."""
+    """Problems are worded the same, and a message that could not be used goes back to where it came from."""
     cluster.add_stage("first", SLOW.format("first"))
     own = {"Sec-Fetch-Site": "same-origin"}
     options = ("--cluster", cluster.zookeeper, "--engine", "one=first")

@@ -1,4 +1,4 @@
-"""A worker and a watchdog that have nothing to do hold no library that only pages need."""
+"""An idle worker and an idle watchdog have loaded no library that only pages need."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cluster.conftest import TestCluster
 
 FOR_PAGES = ("numpy", "PIL", "lxml", "pypdfium2_raw", "pikepdf", "pi_heif", "shapely", "torch", "scipy")
-"""Folders of libraries in compiled code: a process that imports one has files of it in its memory."""
+"""Folders of compiled libraries: a process that imports one has some of its files mapped into memory."""
 COMMANDS: dict[str, tuple[list[str], Callable[[object], bool]]] = {
     "worker": (["worker", "--id", "w"], lambda client: any(one.status == "IDLE" for one in read_workers(client))),
     "watchdog": (["watchdog"], lambda client: bool(leader(client))),

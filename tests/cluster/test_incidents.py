@@ -1,4 +1,4 @@
-"""What wakes an operator at night, and what the first look at the screen says: one incident a test."""
+"""What wakes an operator at night, and what the first look at the screen says: one incident per test."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BAD = "[PAGE_PARSER]\nRUN_OCR = yes\n"
 
 
 def screen(cluster: TestCluster, *options: str, expect: int | None = None, **more: str) -> str:
-    """`pero-worker status` in a terminal of 60 columns."""
+    """Returns the output of `pero-worker status` in a terminal of 60 columns."""
     command = [sys.executable, "-m", "pero_worker", "status", *options]
     environment = cluster.environment() | {"COLUMNS": "60"} | more
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -85,7 +85,7 @@ def test_a_version_that_nobody_can_load_says_why_as_long_as_it_is_so(cluster: Te
         broker.publish("ocr", page(1, "ocr", "out"))
         until(lambda: "stage ocr: cannot be loaded" in screen(cluster), 120)
         with cluster.client() as client:
-            # Also when no worker holds it any more.
+            # The same when no worker holds it any more.
             until(lambda: not read_worker(client, "w1").stages)
         shown = screen(cluster)
         assert "cannot be loaded" in shown and "RUN_LINE_CROPPER" in shown, "with the reason"
@@ -108,7 +108,7 @@ def test_an_archive_is_missing_in_the_store(cluster: TestCluster, tmp_path: Path
 
 
 def test_the_store_of_a_stage_is_away(cluster: TestCluster, tmp_path: Path) -> None:
-    """No fault of the stage, and its workers try again every other second: since when is told all the same."""
+    """The stage is not to blame, and its workers retry every other second: status still says since when."""
     away = f"ftp://127.0.0.1:{free_port(0)}/model.tar"
     cluster.add_stage("ocr", DUMMY, version="1", archive=away, archive_digest="0" * 64)
     with cluster.broker() as broker, running_worker(cluster, tmp_path), running_watchdog(cluster):
@@ -121,7 +121,7 @@ def test_the_store_of_a_stage_is_away(cluster: TestCluster, tmp_path: Path) -> N
 
 
 def test_the_store_of_one_stage_is_away_while_another_is_served(cluster: TestCluster, tmp_path: Path) -> None:
-    """The worker is well, and idle: its pages wait all the same."""
+    """The worker is healthy and idle, and yet its pages wait."""
     away = f"ftp://127.0.0.1:{free_port(0)}/model.tar"
     cluster.add_stage("lay", DUMMY)
     cluster.add_stage("out")
@@ -136,7 +136,7 @@ def test_the_store_of_one_stage_is_away_while_another_is_served(cluster: TestClu
 
 
 def test_two_workers_are_killed_and_nobody_leads(cluster: TestCluster, tmp_path: Path) -> None:
-    """Pages wait for two stages: what stands still comes first, then who is missing."""
+    """Pages wait for two stages: what has stopped comes first, then what is missing."""
     for name in ("lay", "ocr"):
         cluster.add_stage(name, DUMMY)
     with worker_process(cluster, tmp_path) as one, worker_process(cluster, tmp_path, "w2") as two:

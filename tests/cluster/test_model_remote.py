@@ -50,7 +50,7 @@ class Served:
 
 @contextmanager
 def server(kind: str, root: Path, *options: str) -> Iterator[str]:
-    """The address of a server of ours in a process of its own."""
+    """Starts one of our servers in a process of its own, and yields its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", f"pero_worker.servers.{kind}", "--user", USER, "--root", str(root), *options],
         env={**os.environ, "PERO_WORKER_SERVER_PASSWORD": PASSWORD},
@@ -130,7 +130,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def away() -> Iterator[str]:
-    """An address that refuses connections, and that nobody else gets meanwhile."""
+    """An address that refuses connections and is reserved meanwhile."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{taken.getsockname()[1]}"
@@ -157,7 +157,7 @@ def test_a_file_goes_there_and_back_and_away(served: Served, source: Path, tmp_p
 
 
 def test_servers_named_as_in_zookeeper(served: Served, away: str, tmp_path: Path) -> None:
-    """No protocol is written down, and the first server is away."""
+    """No protocol is given, and the first server is unavailable."""
     access = replace(served.access, ftp_tls=served.protocol == "ftps")
     (served.root / "plain.tar").write_bytes(CONTENT)
     greeted_protocol.cache_clear()
@@ -278,7 +278,7 @@ def test_a_port_of_something_else_is_named(tmp_path: Path) -> None:
 
 @contextmanager
 def web(answer: Callable[[BaseHTTPRequestHandler], None], context: ssl.SSLContext | None = None) -> Iterator[str]:
-    """The address of an HTTP server whose `answer` is one to everything."""
+    """The address of an HTTP server that gives `answer` to every request."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -291,7 +291,7 @@ def web(answer: Callable[[BaseHTTPRequestHandler], None], context: ssl.SSLContex
 
     class Quiet(ThreadingHTTPServer):
         def handle_error(self, request: object, client_address: object) -> None:
-            """A client that does not trust the certificate leaves."""
+            """Ignores clients that leave because they do not trust the certificate."""
 
     with Quiet(("127.0.0.1", 0), Handler) as httpd:
         if context:
@@ -378,7 +378,7 @@ def test_https(ca: trustme.CA, tmp_path: Path) -> None:
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The endpoint of a simulated S3 with the bucket `Models`."""
+    """The endpoint of a simulated S3 server with the bucket `Models`."""
     with subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"], stderr=subprocess.PIPE, text=True
     ) as process:

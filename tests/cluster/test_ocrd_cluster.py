@@ -1,4 +1,4 @@
-"""The processor of OCR-D, reading on a cluster; what it does with OCR-D itself is in tests/ocrd."""
+"""The OCR-D processor reading on a cluster; how it works with OCR-D itself is tested in tests/ocrd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker that has many pages in hand at once: killed, stopped, or given other stages, it loses and doubles none."""
+"""A worker with many pages in hand: killed, stopped, or given other stages, it neither loses nor duplicates any."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 PAGES = 400
 SLOWER = "[WORKER]\nDUMMY = yes\nTIME_SCALE = 0.0004\n"
-"""2 ms a page of 5 bytes: fifty are taken ahead."""
+"""Takes 2 ms for a page of 5 bytes, so that fifty are taken ahead."""
 
 
 @contextmanager
 def worker(cluster: TestCluster, tmp_path: Path, *stages: str) -> Iterator[subprocess.Popen[bytes]]:
-    """One that serves `stages` as soon as it can."""
+    """Runs a worker that serves `stages` as soon as it can."""
     command = [sys.executable, "-m", "pero_worker", "worker", "--id", "w1", "--cache", str(tmp_path / "cache")]
     process = subprocess.Popen(command, env=cluster.environment())
     try:
@@ -43,7 +43,7 @@ def worker(cluster: TestCluster, tmp_path: Path, *stages: str) -> Iterator[subpr
 
 
 def hold(client: Any, *stages: str) -> None:
-    """As the watchdog says it."""
+    """Assigns stages to the worker as the watchdog does."""
     client.set(TREE.worker("w1", "stages"), json.dumps(stages).encode())
     client.set(TREE.worker("w1", "queue"), stages[0].encode())
 
@@ -54,7 +54,7 @@ def waiting(cluster: TestCluster, queue: str) -> int:
 
 
 def everything(cluster: TestCluster, *queues: str) -> list[Request]:
-    """What lies in `queues`, when nobody else has anything in hand."""
+    """Returns all that is in `queues`, when nothing is in hand elsewhere."""
     found = []
     with cluster.broker(prefetch=1000) as broker:
         while (delivery := broker.get(queues, "test", 1)) is not None:
@@ -76,7 +76,7 @@ def test_a_page_that_kills_its_worker_is_told_from_its_neighbours(cluster: TestC
     assert len(done) == PAGES
     assert {uuid for uuid, request in done.items() if request.failed} == {"r300"}
     assert "died on this page" in done["r300"].logs[-1].log
-    # A page that was on its way when the worker died is done again; it is not charged.
+    # A page that was on its way when the worker died is done again, without an attempt being charged.
     assert {log.attempt for request in done.values() if not request.failed for log in request.logs} == {1}
 
 
@@ -111,7 +111,7 @@ def test_another_assignment_loses_nothing(cluster: TestCluster, tmp_path: Path) 
 
 
 def test_straight_on_a_crash_loses_nothing(cluster: TestCluster, tmp_path: Path) -> None:
-    """Three stages of one worker: pages go through all of them without the broker."""
+    """One worker holds three stages: pages go through all of them without the broker."""
     for number in (1, 2, 3):
         cluster.add_stage(f"s{number}", DUMMY + f"LINE = stage {number}\n" + "KILL_NAME = 77.png\n" * (number == 2))
     cluster.add_stage("out")

@@ -1,5 +1,5 @@
-"""Images and results beside the broker, through real servers: stores of every kind, away and back, spoilt, shared with
-programs of others."""
+"""Images and results outside the broker, on real servers: stores of every kind, unavailable and back, damaged, and
+shared with other people's programs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PAGES = 3
 
 @dataclass
 class Store:
-    """A server for payloads that may go away; `stop` and `start` do that."""
+    """A payload server that `stop` takes away and `start` brings back."""
 
     url: str
     access: StoreAccess = field(default_factory=StoreAccess)
@@ -103,7 +103,7 @@ def sftp_store(folder: Path) -> Iterator[Store]:
 
 
 class Dav:
-    """As much of WebDAV as a store needs, in memory."""
+    """The part of WebDAV that a store needs, in memory."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -174,7 +174,7 @@ def served(cluster: TestCluster, store: Store) -> TestCluster:
 
 
 def with_store(cluster: TestCluster, store: Store, **settings: Any) -> TestCluster:
-    """The cluster, that has the store."""
+    """Returns the cluster, set up to use the store."""
     made = ObjectStore(store.url, store.access)
     made.prepare()
     made.close()
@@ -192,7 +192,7 @@ def scans(folder: Path, count: int = PAGES) -> Path:
 
 
 def waiting(cluster: TestCluster, queue: str) -> list[bytes]:
-    """The messages in a queue, which stay there."""
+    """Returns the messages in a queue without removing them."""
     with cluster.broker() as broker:
         found = []
         while (taken := broker.take(queue)) is not None:
@@ -215,7 +215,7 @@ def settled(store: Store) -> None:
 
 
 def program(cluster: TestCluster, store: Store, *arguments: object, expect: int = 0) -> str:
-    """A command that may enter the store."""
+    """Runs a command with access to the store."""
     done = subprocess.run(
         [sys.executable, "-m", "pero_worker", *map(str, arguments)],
         env={**cluster.environment(), **store.environment},
@@ -230,7 +230,7 @@ def program(cluster: TestCluster, store: Store, *arguments: object, expect: int 
 
 
 def publish(cluster: TestCluster, folder: Path, *stages: str, job: str = "box") -> None:
-    """As the command does it, with the test's access to the store."""
+    """Publishes as the command does, with the test's access to the store."""
     from pero_worker.cluster.opening import open_cluster  # noqa: PLC0415
     from pero_worker.cluster.pages.publish import PublishCounts, PublishOptions, publish_job  # noqa: PLC0415
     from pero_worker.inputs.discover import discover  # noqa: PLC0415
@@ -332,7 +332,7 @@ def test_a_payload_that_is_gone_or_changed_fails_its_page_alone(cluster: TestClu
     reasons = sorted(reason for _, reason in counts.failures)
     assert "is not in the payload store any more" in reasons[0] + reasons[1]
     assert "is not what was put there" in reasons[0] + reasons[1]
-    # One of them may be looked at still, and dropped with what belongs to it.
+    # One of them can still be inspected, and dropped along with its contents.
     assert len(store.objects()) == 1
     listed = program(served, store, "dead", "list")
     assert "not in the payload store" in listed
@@ -360,7 +360,7 @@ def test_a_page_that_came_twice_is_known_although_its_payloads_are_gone(cluster:
 
 
 def test_programs_of_others_get_whole_messages(cluster: TestCluster, tmp_path: Path) -> None:
-    """A stage that one of the original's workers serves, and an output queue that its client empties."""
+    """One of upstream's workers serves a stage, and upstream's client empties the output queue."""
     store = Store(f"file://{tmp_path}/payloads")
     served = with_store(cluster, store, inline=("theirs",), outputs=())
     for name in ("s1", "theirs", "s3"):
@@ -424,7 +424,7 @@ def test_commands(cluster: TestCluster, tmp_path: Path) -> None:
     store = Store(url)
     (tmp_path / "payloads").mkdir()
     cluster.add_stage("s1", STAGE.format("s1"))
-    assert "- (all travels in messages)" in program(cluster, store, "payloads", "show")
+    assert "- (everything travels in messages)" in program(cluster, store, "payloads", "show")
     assert "has no payload store" in program(cluster, store, "payloads", "list", expect=2)
     assert "a login here" in program(cluster, store, "payloads", "set", "sftp://u:p@h/f", expect=2)
     assert "name the store" in program(cluster, store, "payloads", "set", "--keep-days", "3", expect=2)
@@ -467,7 +467,7 @@ def test_publish_and_wait_and_the_gateway(cluster: TestCluster, tmp_path: Path) 
         program(served, store, "publish", folder, "--stages", "s1,out")
         with served.broker() as broker:
             until(lambda: broker.lengths(["out"])["out"] == PAGES)
-        # Nobody knows who empties it.
+        # Which client empties it is unknown.
         assert min(map(len, waiting(served, "out"))) > 10_000
         program(served, store, "download", "out", "-o", tmp_path / "two", "-f", "text")
         assert texts(tmp_path / "two") == texts(tmp_path / "one")

@@ -36,7 +36,7 @@ RAPIDOCR = (Path(pero_worker.__file__).parent / "pipelines/rapidocr/config.ini")
 
 
 def run(cluster: TestCluster, *arguments: object, expect: int | None = 0) -> str:
-    """What it says; `expect` None: any status will do."""
+    """Runs a command and returns its output; with `expect` None any exit status will do."""
     command = [sys.executable, "-m", "pero_worker", *map(str, arguments)]
     environment = cluster.environment() | _state
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
@@ -50,7 +50,7 @@ _state: dict[str, str] = {}
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path) -> Iterator[None]:
-    """What was published is remembered in a folder of the test's own."""
+    """Keeps the record of what was published in a folder of the test's own."""
     _state["XDG_STATE_HOME"] = str(tmp_path / "state")
     yield
     _state.clear()
@@ -174,7 +174,7 @@ def test_queues_are_listed(cluster: TestCluster) -> None:
     cluster.add_stage("results of mine")
     assert "results of mine" not in run(cluster, "queues")
     run(cluster, "servers", "add", "mq_monitoring", f"127.0.0.1:{cluster.rabbitmq.management}")
-    # RabbitMQ's web interface tells of a new queue after a while.
+    # RabbitMQ's management interface lists a new queue only after a while.
     until(lambda: "results of mine" in run(cluster, "queues"))
 
 
@@ -186,7 +186,7 @@ def test_status_tells_what_failed_last(cluster: TestCluster, tmp_path: Path) -> 
         broker.publish("s1", b"\xff garbage")
         until(lambda: "is set aside" in read_worker(client, "w1").last_error)
         broker.publish("s1", page(1, "s1", "out"))
-        until(lambda: read_worker(client, "w1").failures == 4)  # three tries of the page
+        until(lambda: read_worker(client, "w1").failures == 4)  # three attempts at the page
         assert "page r1, stage s1: the dummy engine was told to fail" in read_worker(client, "w1").last_error
         assert "page r1" in run(cluster, "workers", "list")
         (worker,) = json.loads(run(cluster, "status", "--json"))["workers"]
@@ -194,7 +194,7 @@ def test_status_tells_what_failed_last(cluster: TestCluster, tmp_path: Path) -> 
 
 
 def test_status_goes_on_until_told_to_stop(cluster: TestCluster) -> None:
-    """On a terminal, where it shows what changes."""
+    """On a terminal it shows what changes."""
     cluster.add_stage("s1", DUMMY)
     terminal, theirs = pty.openpty()
     command = [sys.executable, "-m", "pero_worker", "status", "--watch"]
@@ -306,7 +306,7 @@ def test_a_small_job_does_not_wait_behind_a_large_one(cluster: TestCluster, tmp_
 
 
 def finished(source: str, page_id: str, **changes: object) -> bytes:
-    """A message as a worker leaves it in an output queue."""
+    """Returns a message as a worker leaves it in an output queue."""
     now = SystemClock().now()
     log = StageLog(host_id="w1", stage="ocr", start=now, end=now, status=StageStatus.OK, version="1")
     xml = pagexml.write(Page(name="a.png", width=20, height=10), created=now, creator="test")
@@ -324,7 +324,7 @@ def finished(source: str, page_id: str, **changes: object) -> bytes:
 
 
 def test_no_message_stops_a_download(cluster: TestCluster, tmp_path: Path) -> None:
-    """Names that clash, paths that no system takes, garbage, many at once: each page has files of its own."""
+    """Names that clash, paths that no system accepts, garbage, many at once: each page gets its own files."""
     cluster.add_stage("out")
     sources = ["a", "a.page.xml/b", "/".join(["x" * 190] * 30), *(f"book/p{number}" for number in range(60)), "c"]
     with cluster.broker() as broker:
@@ -343,7 +343,7 @@ def test_no_message_stops_a_download(cluster: TestCluster, tmp_path: Path) -> No
 
 
 def test_pages_of_manifests_and_mets_are_published(cluster: TestCluster, tmp_path: Path) -> None:
-    """Pictures are fetched here: workers need to reach no library."""
+    """Images are fetched by the publisher: workers need no access to the library's server."""
     cluster.add_stage("s1", DUMMY)
     cluster.add_stage("out")
     draw_text_picture().save(tmp_path / "1.png")

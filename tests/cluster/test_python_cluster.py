@@ -1,4 +1,4 @@
-"""A cluster from Python: the examples of docs/python.md, and jobs that are cancelled and gone on with."""
+"""A cluster from Python: the examples of docs/python.md, and jobs that are cancelled and resumed."""
 
 from __future__ import annotations
 

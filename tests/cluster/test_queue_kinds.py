@@ -1,4 +1,4 @@
-"""Classic and quorum queues: who says which, how one becomes the other, and that workers serve both alike."""
+"""Classic and quorum queues: how the kind is chosen and changed, and that workers serve both alike."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NOW = SystemClock().now()
 
 
 def kind_of(cluster: TestCluster, queue: str) -> object:
-    """As RabbitMQ says."""
+    """Returns the kind of a queue as RabbitMQ reports it."""
     found = cluster.rabbitmq.api("GET", f"queues/{cluster.vhost}/{queue}")
     assert isinstance(found, dict)
     return found["type"]
@@ -64,7 +64,7 @@ def test_an_empty_queue_becomes_another_and_no_page_is_lost(cluster: TestCluster
         delivery = reader.get(("s1",), "reader", 10)
         assert delivery is not None
         with pytest.raises(UsageError, match="neither a worker nor a download takes pages from it"):
-            cluster.add_stage("s1", queue=QueueKind.QUORUM)  # What is in hand would be lost with its reader.
+            cluster.add_stage("s1", queue=QueueKind.QUORUM)  # What is in hand would be lost if its reader died.
         reader.ack(delivery)
         reader.get((), "", 0)
         cluster.add_stage("s1", queue=QueueKind.QUORUM)
@@ -79,7 +79,7 @@ def test_a_queue_that_was_removed_on_purpose_stays_away(cluster: TestCluster) ->
     with cluster.client() as client, cluster.broker() as broker:
         restore_queues(client, broker)
         broker.delete("s1")
-        broker.publish("s1", b"page")  # Nobody said that it should go.
+        broker.publish("s1", b"page")  # Nothing has removed it.
         assert broker.lengths(["s1"]) == {"s1": 1}
         remove_stage(client, broker, "s1", keep_config=True)
         with pytest.raises(NoQueueError):
@@ -91,7 +91,7 @@ def test_a_queue_that_was_removed_on_purpose_stays_away(cluster: TestCluster) ->
 
 
 def test_a_worker_serves_quorum_queues_as_it_does_classic_ones(cluster: TestCluster, tmp_path: Path) -> None:
-    """Straight on, through the broker, and with a page that kills it."""
+    """Through stages without the broker in between, through the broker, and with a page that kills it."""
     cluster.add_stage("s1", SLOWER + "KILL_NAME = 100.png\n", queue=QueueKind.QUORUM)
     cluster.add_stage("s2", SLOWER, queue=QueueKind.CLASSIC)
     cluster.add_stage("out", queue=QueueKind.QUORUM)
@@ -112,7 +112,7 @@ def test_a_worker_serves_quorum_queues_as_it_does_classic_ones(cluster: TestClus
 
 @pytest.mark.parametrize("kind", QueueKind)
 def test_of_several_queues_a_worker_holds_no_more_than_it_works_on(cluster: TestCluster, kind: QueueKind) -> None:
-    """Pages take long: one is in hand, though quorum queues know limits for each alone."""
+    """Pages take long: only one is in hand, although quorum queues limit each consumer separately."""
     names = ("s1", "s2", "s3")
     for name in names:
         cluster.add_stage(name, DUMMY, queue=kind)
@@ -127,11 +127,11 @@ def test_of_several_queues_a_worker_holds_no_more_than_it_works_on(cluster: Test
                 delivery = broker.get(names, "slow", 10)
                 assert delivery is not None
                 got.append(delivery.queue)
-                # Nothing else is on its way to it: the others see all that is left.
+                # Nothing else is on its way to this worker: the others see everything that is left.
                 until(lambda left=left: sum(others.lengths(names).values()) == left)  # type: ignore[misc]
                 broker.ack(delivery)
             assert Counter(got) == Counter(2 * names)
-            # What comes while it waits is there at once, and a page that takes long lets the others go.
+            # What is published while it waits arrives at once, and a page that takes long lets the others go.
             waiter = threading.Timer(0.2, lambda: [others.publish(name, b"new") for name in names])
             waiter.start()
             first = broker.get(names, "slow", 10)
@@ -159,7 +159,7 @@ def test_a_limit_that_changes_loses_and_repeats_nothing(cluster: TestCluster, ki
             delivery = None
             begun = time.monotonic()
             while delivery is None and time.monotonic() - begun < 30:
-                # Nobody told this one that the queue is of another kind: RabbitMQ ends the connection over it, once.
+                # This client does not know the kind of the queue: RabbitMQ closes the connection over it, once.
                 with suppress(TransientError):
                     delivery = broker.get(("s1",), "reader", 0.5)
             assert delivery is not None
@@ -167,5 +167,5 @@ def test_a_limit_that_changes_loses_and_repeats_nothing(cluster: TestCluster, ki
             got.append(delivery.body)
             broker.ack(delivery)
         assert sorted(got, key=int) == [str(number).encode() for number in range(300)]
-        # A quorum queue takes back what is on its way to a consumer that begins anew.
+        # A quorum queue takes back what is on its way to a consumer that starts afresh.
         assert again == 0 or kind is QueueKind.QUORUM

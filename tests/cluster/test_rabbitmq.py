@@ -32,7 +32,7 @@ def take(broker: RabbitBroker, *queues: str) -> Delivery:
 
 
 def take_although_lost(broker: RabbitBroker, *queues: str) -> Delivery:
-    """As a worker does: a call that is under way when the connection goes is told so."""
+    """Takes a message as a worker does: a call fails if the connection is lost during it, and is made again."""
     while True:
         with contextlib.suppress(TransientError):
             return take(broker, *queues)
@@ -111,7 +111,7 @@ def test_pages_on_their_way_arrive_once_each_and_those_without_a_queue_stay_in_h
 
 
 def test_nothing_is_on_its_way_when_a_page_is_given_out_that_takes_long(cluster: TestCluster) -> None:
-    """It may kill the process: what is then not acknowledged would be done again."""
+    """It may kill the process: whatever is not acknowledged by then would be done again."""
     with cluster.broker(ahead=Ahead(), prefetch=4) as broker:
         broker.declare("a")
         broker.declare("b")
@@ -162,7 +162,7 @@ def test_a_missing_queue_is_an_error_of_the_request_and_the_page_stays_in_hand(c
 
 
 def test_large_scans_go_through(cluster: TestCluster) -> None:
-    """RabbitMQ 4 takes 16 MiB when nothing is configured."""
+    """RabbitMQ 4 accepts 16 MiB by default."""
     with cluster.broker() as broker:
         broker.declare("a")
         broker.publish("a", bytes(17 << 20))
@@ -179,7 +179,7 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServe
 
 @contextlib.contextmanager
 def connected(server: RabbitServer) -> Iterator[RabbitBroker]:
-    """As guest, and with no word about the virtual host."""
+    """Connects as guest, without naming a virtual host."""
     broker = RabbitBroker(BrokerAccess(servers=(Server(host="127.0.0.1", port=server.port),)))
     try:
         broker.wait_connected(10)
@@ -198,7 +198,7 @@ def test_what_is_too_large_is_an_error_of_the_request_with_its_remedy(own_server
 
 
 def test_upstreams_virtual_hosts_are_found(own_server: RabbitServer) -> None:
-    """The newest has `pero`, the first release the default one."""
+    """The newest version uses `pero`, the first release the default one."""
     with connected(own_server) as broker:
         broker.declare("in the default one")
     own_server.api("PUT", "vhosts/pero")
@@ -307,7 +307,7 @@ def test_a_queue_that_is_missing_stops_no_other(cluster: TestCluster) -> None:
 
 
 def test_one_goes_from_queues_to_others_in_any_order(cluster: TestCluster) -> None:
-    """Consumers that stay and those that come have names of their own; however long the worker's is."""
+    """Consumers that stay and new ones have different names, however long the worker's name is."""
     with cluster.broker() as broker:
         for name in ("a", "b", "c", "q" * 200):
             broker.declare(name)

@@ -1,4 +1,4 @@
-"""A new model cannot stop a stage: it is tried before, the one that works is kept, and there is a way back."""
+"""A new model cannot stop a stage: it is tried first, the one that works is kept, and there is a way back."""
 
 from __future__ import annotations
 

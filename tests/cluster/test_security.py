@@ -1,4 +1,4 @@
-"""TLS and passwords on real servers: who is let in, who is not, and what those are told."""
+"""TLS and passwords on real servers: who is let in, who is not, and what the latter are told."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from pero_worker.wire.servers import Server
 USER, PASSWORD = "pero", 'dlouhé "heslo" \\ s mezerou'
 ZOO_PASSWORD = "dlouhe-heslo_s.ruznymi+znaky"  # noqa: S105
 FARM_USER = "cluster"
-"""Has one password everywhere, as clusters do."""
+"""Its password is the same everywhere, as in real clusters."""
 PATIENCE = 3.0
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """`server` is for localhost and 127.0.0.1, `stranger` for another host; `other_ca` signed neither."""
+    """Certificates: `server` is for localhost and 127.0.0.1, `stranger` for another host; `other_ca` signed neither."""
 
     folder: Path
 
@@ -144,7 +144,7 @@ def zoo(certificates: Certificates) -> Iterator[Ports]:
 
 
 def server_folder(name: str) -> Path:
-    """In the run's folder, where the end of the run stops what a broken test leaves."""
+    """A folder inside the run's, where servers that a broken test leaves are stopped when the run ends."""
     folder = Path(os.environ["PERO_WORKER_TEST_SERVERS"]) / f"secure-{name}-{uuid.uuid4().hex[:8]}"
     folder.mkdir()
     return folder
@@ -198,7 +198,7 @@ def test_both_are_reached_by_tls_with_a_password(
 
 
 def test_a_message_that_is_too_large_is_an_error_of_the_request(rabbit: Ports, certificates: Certificates) -> None:
-    """Here, because this server is nobody else's."""
+    """It is tested here because no other test uses this server."""
     broker = RabbitBroker(rabbit_access(rabbit, certificates))
     try:
         broker.declare("large")
@@ -313,7 +313,7 @@ def test_a_session_outlives_a_restart_of_a_server_with_passwords(certificates: C
 
 
 def as_upstream_does(ports: Ports, certificates: Certificates, user: str) -> KazooClient:
-    """Logs in, and says nothing of whose the nodes are that it makes."""
+    """Logs in, and sets no owner on the nodes that it creates."""
     sasl = {"mechanism": "DIGEST-MD5", "username": user, "password": ZOO_PASSWORD}
     client = KazooClient(f"localhost:{ports.tls}", sasl_options=sasl, use_ssl=True, ca=certificates.ca)
     client.start(15)
@@ -321,7 +321,7 @@ def as_upstream_does(ports: Ports, certificates: Certificates, user: str) -> Kaz
 
 
 def owners(client: KazooClient) -> set[str]:
-    """Of all nodes of the cluster."""
+    """Returns the owners of all nodes of the cluster."""
     found: set[str] = set()
     waiting = ["/pero"]
     while waiting:
@@ -347,7 +347,7 @@ def test_nodes_belong_to_the_user_who_made_them(rabbit: Ports, zoo: Ports, certi
         assert owners(cluster.zookeeper) == {"sasl:pero:ALL"}
         upstream, other = (as_upstream_does(zoo, certificates, user) for user in (USER, "other"))
         try:
-            # With the same login upstream's parts can do all they do.
+            # With the same login, upstream's programs can do everything as before.
             upstream.set("/pero/worker/status/w1/queue", b"ocr")
             upstream.create("/pero/worker/status/w2/status", b"IDLE", makepath=True)
             upstream.delete("/pero/worker/status/w2", recursive=True)
@@ -384,7 +384,7 @@ def test_open_nodes_are_everybodys_although_their_maker_logged_in(zoo: Ports, ce
 def test_a_worker_keeps_its_password_to_itself(
     rabbit: Ports, zoo: Ports, certificates: Certificates, tmp_path: Path
 ) -> None:
-    """Not in the list of processes, not in what it prints or logs, not in ZooKeeper."""
+    """It appears neither in the process list, nor in what it prints or logs, nor in ZooKeeper."""
     secret = tmp_path / "password"
     secret.write_text(f"{ZOO_PASSWORD}\n")
     where = ["-z", f"localhost:{zoo.tls}/secret", "--user", FARM_USER, "--password-file", str(secret)]
@@ -404,7 +404,7 @@ def test_a_worker_keeps_its_password_to_itself(
     try:
         with session(access) as client:
             wait_until(lambda: client.exists("/pero/worker/status/w1/status/connected"))
-            # Something to complain of: a stage that is not there.
+            # A stage that does not exist, for something to complain about.
             client.set("/pero/worker/status/w1/queue", b"nothing")
             wait_until(lambda: client.get("/pero/worker/status/w1/status")[0] == b"CONFIGURATION_FAILED")
             line = broker.get(["log"], "test", 20)
@@ -422,7 +422,7 @@ def test_a_worker_keeps_its_password_to_itself(
 
 
 def values(client: KazooClient, path: str) -> list[bytes]:
-    """All below `path`; a node may go away meanwhile."""
+    """Yields all values below `path`; a node may disappear meanwhile."""
     try:
         found, names = [client.get(path)[0]], client.get_children(path)
     except NoNodeError:

@@ -98,7 +98,7 @@ def test_a_file_is_put_into_the_store(
 
 
 def test_images_are_published(cluster: TestCluster, upstream_command: Callable[..., str], tmp_path: Path) -> None:
-    """Every file of the folder, none of the folders in it; priority and stages as given."""
+    """Every file in the folder but none of its subfolders; priority and stages as given."""
     cluster.add_stage("s1", DUMMY)
     cluster.add_stage("out")
     folder = tmp_path / "images"

@@ -1,7 +1,8 @@
-"""The README of upstream's first release, from top to bottom: its commands as written, but for ports, names and paths.
+"""The README of upstream's first release, from top to bottom: its commands as written, but with other ports, names
+and paths.
 
-Real RabbitMQ, ZooKeeper and FTP, two stages of real pero-ocr, real scans of the demo. `make acceptance` keeps what was
-typed and what came in docs/acceptance.md.
+It uses real RabbitMQ, ZooKeeper and FTP servers, two stages of real pero-ocr, and real scans of the demo. `make
+acceptance` records what was typed and what came back in docs/acceptance.md.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def ftp(tmp_path: Path) -> Iterator[str]:
 
 
 def archive(folder: Path, name: str, *steps: str) -> tuple[Path, Path]:
-    """A stage that does only `steps`: its config.ini and the archive of its model files."""
+    """Returns config.ini and model archive of a stage that does only `steps`."""
     folder.mkdir()
     config = (MODEL / "config.ini").read_text()
     for step in (LAYOUT, "RUN_LINE_CROPPER", OCR):
@@ -107,7 +108,7 @@ def test_the_readme_from_top_to_bottom(cluster: TestCluster, ftp: str, tmp_path:
     def python(*arguments: object) -> str:
         return run(sys.executable, *arguments)
 
-    # It may install this folder's program, which the tests of another folder may be using.
+    # It may install the program from this folder, while tests in another folder are using it.
     if LOG in os.environ and not (HOME / ".venv").is_symlink():
         log.head("Setup")
         run("sh", "install_dependencies.sh")
@@ -172,7 +173,7 @@ def test_the_readme_from_top_to_bottom(cluster: TestCluster, ftp: str, tmp_path:
 
 
 class Log:
-    """What was typed and what came, as Markdown, for the file that the environment names, if it does."""
+    """What was typed and what came back, as Markdown, for the file that the environment names, if any."""
 
     def __init__(self, scratch: Path) -> None:
         self._file = Path(os.environ[LOG]) if LOG in os.environ else None

@@ -1,4 +1,4 @@
-"""A cluster out of the files of `pero-worker set-up`, on the real servers."""
+"""A cluster built from the files of `pero-worker set-up`, on real servers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HOSTS = ("localhost", "ocr.example.org", "10.0.0.7", "::1")
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """In the run's folder, where the end of the run stops what a broken test leaves."""
+    """A folder inside the run's, where servers that a broken test leaves are stopped when the run ends."""
     path = Path(os.environ["PERO_WORKER_TEST_SERVERS"]) / f"set-up-{uuid.uuid4().hex[:8]}"
     yield path
     shutil.rmtree(path)
@@ -53,7 +53,7 @@ def free_ports() -> Ports:
 
 
 def start_rabbitmq(folder: Path, ports: Ports) -> RabbitServer:
-    """With the generated files in place of the ones that `RabbitServer` writes."""
+    """Starts RabbitMQ with the generated files in place of those that `RabbitServer` writes."""
     server = RabbitServer.on_free_ports(folder)
     for name in ("mnesia", "log", "home"):
         (folder / name).mkdir()
@@ -68,7 +68,7 @@ def start_rabbitmq(folder: Path, ports: Ports) -> RabbitServer:
 
 
 def start_zookeeper(folder: Path, ports: Ports) -> ZooKeeperServer:
-    """Beside the generated zoo.cfg, as its `extra`."""
+    """Starts ZooKeeper with the generated zoo.cfg as its `extra`."""
     place = folder / "zookeeper"
     place.mkdir()
     lines = (folder / "zoo.cfg").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""The units of `set-up --systemd` are what systemd takes, and say what a service may do."""
+"""The units of `set-up --systemd` are accepted by systemd, and limit what a service may do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One trace from the upload over RabbitMQ and two workers to the result, at a real receiver of OTLP."""
+"""One trace from the upload through RabbitMQ and two workers to the result, sent to a real OTLP receiver."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def only(spans: list[Told], name: str) -> Told:
 
 
 def two_stages(cluster: TestCluster) -> None:
-    """Each for a worker of its own, so that pages go through the broker between them."""
+    """Two stages, each for a worker of its own, so that pages go through the broker between them."""
     for name in ("first", "second"):
         cluster.add_stage(name, LINE, sharing={"needs": name})
 
@@ -100,7 +100,7 @@ def test_one_trace_from_upload_to_result(cluster: TestCluster, tmp_path: Path, t
 def test_a_page_whose_header_was_lost_goes_on_in_its_trace(
     cluster: TestCluster, tmp_path: Path, told: Collector
 ) -> None:
-    """An original program publishes without a header, and another drops it between two stages."""
+    """One of upstream's programs publishes without a header, and another drops it between two stages."""
     two_stages(cluster)
     cluster.add_stage("between")
     cluster.add_stage("out")
@@ -126,7 +126,7 @@ def test_a_page_whose_header_was_lost_goes_on_in_its_trace(
 
 
 def after_stage(body: bytes) -> bytes:
-    """As an original worker leaves it."""
+    """Returns the page as one of upstream's workers leaves it."""
     request = decode_request(body)
     return encode_request(request.advanced(request.results, replace(request.logs[-1], stage="between")))
 
@@ -169,7 +169,7 @@ def test_a_collector_that_is_away_stops_nothing(
     caplog: pytest.LogCaptureFixture,
     answers: str,
 ) -> None:
-    """Nobody listens, or somebody takes connections and says nothing: pages go on, it is said once, and workers end."""
+    """Nothing listens, or connections are taken but never answered: pages go on, it is logged once, and workers end."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         if answers == "nobody":

@@ -33,7 +33,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 @pytest.fixture
 def state(monkeypatch: pytest.MonkeyPatch) -> str:
-    """One for the tests of this file: its lock keeps two clusters from finding the same ports free."""
+    """A state folder for the tests in this file: its lock keeps two clusters from finding the same ports free."""
     path = str(Path(os.environ["PERO_WORKER_TEST_SERVERS"]) / "state-of-up")
     monkeypatch.setenv("XDG_STATE_HOME", path)
     return path
@@ -75,7 +75,7 @@ def test_a_cluster_comes_up_keeps_its_data_and_goes(tmp_path: Path, state: str) 
 
 
 def strangers_are_kept_out(folder: Path, address: str, here: dict[str, Any]) -> None:
-    """Who knows the address and not the login, as any user of the machine, is no operator; its owner need say nothing."""
+    """Users of the machine who know the address but not the login are not operators; its owner needs no login."""
     ports = json.loads((folder / "cluster.json").read_text())
     stranger = str(folder / "nobody's")
     said = pero_worker("stage", "list", "-z", address, expect=6, XDG_STATE_HOME=stranger)

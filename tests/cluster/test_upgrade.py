@@ -1,4 +1,4 @@
-"""A cluster of an earlier version goes on: with what that left in its servers, and with its parts beside ours."""
+"""A cluster of an earlier version carries on, with what that left on its servers and with its programs next to ours."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from cluster.conftest import TestCluster
 
 PREVIOUS = os.environ.get("PERO_WORKER_PREVIOUS", "")
-"""The `src` folder of an earlier version; unset, this version's parts take turns with each other."""
+"""The `src` folder of an earlier version; if unset, this version's programs replace each other."""
 PATIENCE_SECONDS = 120
-"""Programs are started, on a machine that may be busy with others."""
+"""Long enough to start programs on a machine that may be busy."""
 
 
 def restore(cluster: TestCluster, state: Path) -> None:
-    """Puts the tree and the messages of a golden state into the servers."""
+    """Loads the tree and the messages of a golden state into the servers."""
     with cluster.client() as client:
         for node in map(json.loads, (state / "zookeeper.jsonl").read_text().splitlines()):
             path = node["path"].replace("@RABBITMQ@", f"127.0.0.1:{cluster.rabbitmq.port}")
@@ -55,7 +55,7 @@ def restore(cluster: TestCluster, state: Path) -> None:
 
 
 def publish(cluster: TestCluster, state: Path) -> str:
-    """What was published before is published again."""
+    """Publishes again what was published before."""
     scans = [state / f"scans/{name}.png" for name in ("p1", "bad2", "p4", "p5")]
     words = ["publish", *scans, "--stages", "layout,ocr,out", "--job", "golden"]
     environment = {**cluster.environment(), "XDG_STATE_HOME": str(state / "state")}
@@ -78,7 +78,7 @@ def test_pages_stages_and_history_of_an_earlier_version_are_taken_over(
             texts = {path.name: path.read_text() for path in (tmp_path / "texts").glob("*.txt")}
             assert set(texts) == {"p1.txt", "half3.txt", "p4.txt", "p5.txt"}  # bad2 had failed.
             assert all("layout: " in text and "ocr: " in text for text in texts.values())
-            # The journal of what was published is read, and pages have the ids that they had.
+            # The journal of what was published is read, and pages keep their ids.
             again = publish(cluster, state)
             assert "0 pages sent" in again and "4 sent before" in again, again
             assert [one.version for one in versions_of(client, "ocr")] == ["1", "2"]
@@ -89,7 +89,7 @@ def test_pages_stages_and_history_of_an_earlier_version_are_taken_over(
                 broker.publish("ocr", page(next(numbers), "ocr", "out"))
                 return collect(cluster, 1)[0].logs[0].version
 
-            # A worker hears of it by a watch, and may have taken a page before.
+            # A worker learns of it through a watch, and may have taken a page before.
             until(lambda: version_now() == "1", PATIENCE_SECONDS)
     seen = list(read_trace(state / "watchdog.jsonl"))
     assert {stage.name for stage in seen[-1][1].stages} >= {"layout", "ocr"}
@@ -106,7 +106,7 @@ def test_clients_files_of_an_earlier_version_are_read(tmp_path: Path, version: s
 
 @contextmanager
 def started(cluster: TestCluster, source: str, *words: object) -> Iterator[None]:
-    """A command of the version whose `src` folder is `source`, until it is told to stop."""
+    """Runs a command of the version whose `src` folder is `source`, and stops it after the block."""
     environment = cluster.environment()
     if source:
         environment["PYTHONPATH"] = source
@@ -120,12 +120,13 @@ def started(cluster: TestCluster, source: str, *words: object) -> Iterator[None]
 
 
 def candidates(client: Any) -> int:
-    """How many watchdogs there are."""
+    """Returns the number of watchdogs."""
     return len(client.get_children(TREE.election)) if client.exists(TREE.election) else 0
 
 
 def test_parts_are_replaced_one_by_one(cluster: TestCluster, tmp_path: Path) -> None:
-    """Old watchdog and worker, then the new watchdog with the old worker, then only new ones: every page comes out once."""
+    """Old watchdog and worker, then the new watchdog with the old worker, then only new ones: each page comes out
+    once."""
     cluster.add_stage("s1", DUMMY, version="7")
     cluster.add_stage("out")
 
@@ -133,7 +134,7 @@ def test_parts_are_replaced_one_by_one(cluster: TestCluster, tmp_path: Path) -> 
         return ["worker", "--id", name, "--cache", tmp_path / "cache"]
 
     def some_pages(*numbers: int) -> set[str]:
-        """Who did them."""
+        """Sends pages through, and returns which workers did them."""
         with cluster.broker() as broker:
             for number in numbers:
                 broker.publish("s1", page(number, "s1", "out"))

@@ -1,4 +1,4 @@
-"""One cluster with upstream, whose programs are played as the contract says they act (`upstream.py`)."""
+"""A cluster shared with upstream, whose programs are simulated as the contract describes them (`upstream.py`)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_our_stages_are_what_upstreams_watchdog_needs(cluster: TestCluster) -> N
 
 
 def upstream_stage(cluster: TestCluster, name: str) -> None:
-    """As upstream's script writes it, long numbers and all."""
+    """Adds a stage as upstream's script writes it, long numbers and all."""
     with cluster.client() as client, channel(cluster) as ch:
         values = {"config": DUMMY.encode(), "administrative_priority": bytes(24), "avg_msg_time": (0.5).hex().encode()}
         for leaf in QUEUE_NODES:
@@ -91,7 +91,7 @@ def upstream_worker(client: Any, name: str, *, status: bytes, seed: bool = False
 
 @pytest.mark.parametrize("seed", [True, False])
 def test_our_watchdog_keeps_upstreams_worker_at_work(cluster: TestCluster, seed: bool) -> None:
-    """Through two stages, and again after all queues were empty: the newest upstream's idle worker has to be told."""
+    """Through two stages, and again after all queues were empty: an idle worker of the newest upstream must be told."""
     for name in ("s1", "s2"):
         cluster.add_stage(name, DUMMY)
     cluster.add_stage("out")
@@ -162,7 +162,7 @@ def test_a_dead_worker_of_the_newest_upstream_is_not_taken_for_an_idle_one(clust
 
 
 def test_upstreams_controller_commands_our_worker(cluster: TestCluster, tmp_path: Path) -> None:
-    """Switch, switch to the same again, shutdown: writes of plain values, and nothing else."""
+    """Switch, switch to the same stage again, shutdown: nothing but writes of plain values."""
     cluster.add_stage("s1", DUMMY)
     cluster.add_stage("s2", DUMMY)
     with cluster.client() as client, running_worker(cluster, tmp_path):
@@ -175,7 +175,7 @@ def test_upstreams_controller_commands_our_worker(cluster: TestCluster, tmp_path
 
 
 def test_the_same_command_again_is_a_new_try(cluster: TestCluster, tmp_path: Path) -> None:
-    """Upstream's worker acts on every write to its node `queue`: it is how one has a failed stage tried again."""
+    """Upstream's worker acts on every write to its node `queue`: this is how to have a failed stage tried again."""
     cluster.add_stage("s1", DUMMY, archive=f"file://{tmp_path}/model.tar", version="1")
     cluster.add_stage("out")
     with cluster.client() as client, cluster.broker() as broker, running_worker(cluster, tmp_path, trust_archives=True):

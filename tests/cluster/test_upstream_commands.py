@@ -67,7 +67,7 @@ COMMANDS = {
 def upstream_command(
     cluster: TestCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
-    """Calls a upstream_command on the cluster; returns what it printed."""
+    """Calls one of upstream's commands on the cluster; returns what it printed."""
     monkeypatch.setenv("PERO_WORKER_VHOST", cluster.vhost)
 
     def call(module: Any, *arguments: object, **options: object) -> str:
@@ -80,7 +80,7 @@ def upstream_command(
 
 @pytest.fixture
 def ftp(cluster: TestCluster, tmp_path: Path) -> Iterator[Path]:
-    """The root of an FTP server that is registered."""
+    """The root of a registered FTP server."""
     root = tmp_path / "ftp-root"
     root.mkdir()
     port = free_port()
@@ -103,7 +103,7 @@ def until(condition: Callable[[], object], timeout: float = 30) -> None:
 
 
 def tree(cluster: TestCluster, path: str) -> dict[str, bytes]:
-    """The nodes below `path`, their values."""
+    """Returns the nodes below `path` with their values."""
     with cluster.client() as client:
         found: dict[str, bytes] = {}
         if client.exists(path) is not None:
@@ -142,7 +142,7 @@ def test_an_error_is_one_line_and_a_status(cluster: TestCluster) -> None:
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "stats"])
 def test_the_login_is_for_all_servers(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What becomes of it is told in test_security."""
+    """What the login is used for is tested in test_security."""
     what = {
         "controller": ["--status"],
         "stage_config_manager": ["--list"],
@@ -183,7 +183,7 @@ def test_nothing_to_do_is_wrong_usage(name: str) -> None:
 
 
 def add_worker(cluster: TestCluster, name: str, status: bytes = b"IDLE", queue: bytes = b"") -> None:
-    """As the seed's worker does."""
+    """Registers a worker as the first release's worker does."""
     with cluster.client() as client:
         for leaf, value in (("status", status), ("queue", queue), ("enabled", b"true"), ("unlock_time", b"")):
             client.create(f"/pero/worker/status/{name}/{leaf}", value, makepath=True)
@@ -333,7 +333,7 @@ def test_archives_come_and_go_with_their_stages(
         )
     assert (ftp / "models/x/a.tar.xz").read_bytes() == b"first"
     digest = tree(cluster, "/pero/queue/s1")["archive_digest"]
-    # Another archive in the same place, and no new version: the digest follows.
+    # Another archive in the same place, without a new version: the digest is updated.
     packed.write_bytes(b"second")
     upstream_command(stage_config_manager, "-f", packed, "-r", "models/x/a.tar.xz")
     nodes = tree(cluster, "/pero/queue/s1")
@@ -578,7 +578,7 @@ def test_users_and_virtual_hosts(cluster: TestCluster, mq: Callable[..., str]) -
     assert f"User {name}, tags: monitoring management, vhosts: {vhost}\n" == mq("-g", name)
     assert f"\n{vhost}  for tests\n" in mq("-i")
     assert f"\n{name}  monitoring management\n" in mq("--list-users")
-    # The password lets its user in; more tags, another virtual host leave it as it is, and it is not told again.
+    # The password lets its user in; more tags and another virtual host do not change it, and it is not shown again.
     login = ["--mq-user", name, "--mq-password", password[1]]
     assert f"\n{vhost}" in mq("-i", *login)
     assert mq("-a", name, "-t", "administrator", "--virtual-host-access", cluster.vhost) == ""
@@ -621,7 +621,7 @@ def test_what_the_management_refuses(
     with cluster.client() as client:
         (server,) = list_names(client, MONITORING)
         add_servers(client, MONITORING, [f"127.0.0.1:{free_port()}"])
-    # Of two servers one is away: it is told, and the other has the change.
+    # One of two servers is unavailable: that is reported, and the other has the change.
     with pytest.raises(TransientError, match=r"does not answer: .*refused"):
         mq("-a", name, "other")
     assert f"User {name}" in mq("-g", name)
@@ -640,7 +640,7 @@ def test_what_the_management_refuses(
 
 @pytest.fixture
 def https(tmp_path: Path) -> Iterator[tuple[Server, list[tuple[str, str, bytes]]]]:
-    """A stand-in for the management interface behind TLS, and what it was asked."""
+    """A stand-in for the management interface behind TLS, and the requests that it received."""
     asked: list[tuple[str, str, bytes]] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):

@@ -117,7 +117,7 @@ def test_a_stage_that_nobody_can_load_stops_no_other(
         for number in range(1, 6):
             broker.publish("good", page(number, "good", "out"))
         assert {request.uuid for request in collect(cluster, 5)} == {f"r{number}" for number in range(1, 6)}
-        # A new version is another stage.
+        # A new version counts as another stage.
         cluster.add_stage("bad", DUMMY)
         assert collect(cluster, 1)[0].uuid == "r0"
 
@@ -143,7 +143,7 @@ def test_a_stage_goes_only_to_workers_with_its_label(cluster: TestCluster, tmp_p
 def test_who_does_not_lead_any_more_tells_nobody_anything(
     cluster: TestCluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its place in the election is gone, as when its session ended without its knowledge."""
+    """Its place in the election is gone, as if its session had ended without its knowledge."""
     caplog.set_level(logging.INFO)
     cluster.add_stage("s1", DUMMY)
     cluster.add_stage("out")
@@ -262,7 +262,7 @@ def test_no_value_in_zookeeper_stops_the_watchdog(
 
 
 class FailingOnce(PlanRule):
-    """Raises what nobody foresaw, twice."""
+    """Raises an unforeseen error, twice."""
 
     def __init__(self) -> None:
         super().__init__(interval=0.1)
@@ -309,7 +309,7 @@ def test_a_worker_of_upstreams_that_gave_up_is_told_to_go_on(
     ):
         broker.publish("s1", b"\xff garbage")
         until(lambda: read_worker(client, "its").status == "PROCESSING_FAILED")
-        # Somebody takes the garbage away.
+        # The garbage is removed.
         while (delivery := broker.get(["s1"], "operator", 1)) is None:
             pass
         broker.ack(delivery)
@@ -322,7 +322,7 @@ def test_a_worker_of_upstreams_that_gave_up_is_told_to_go_on(
 def test_a_store_that_was_away_keeps_nobody_from_a_stage(
     cluster: TestCluster, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two workers try in vain; with the store back the page is done in much less than the minutes of a refusal."""
+    """Two workers try in vain; once the store is back, the page is done long before the minutes of a refusal are over."""
     cluster.add_stage("s1", DUMMY, archive="models/a.tar.gz")
     cluster.add_stage("out")
     root = tmp_path / "store"

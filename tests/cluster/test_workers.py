@@ -1,4 +1,4 @@
-"""Workers and watchdog of ours on real servers, pages through dummy stages."""
+"""Our workers and watchdog on real servers, with pages that go through dummy stages."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_pages_go_through_three_stages(cluster: TestCluster, tmp_path: Path) -> 
 
 
 def test_a_worker_obeys_what_stands_in_zookeeper(cluster: TestCluster, tmp_path: Path) -> None:
-    """As any watchdog or controller writes it there."""
+    """Commands are written as any watchdog or controller writes them."""
     cluster.add_stage("s1", DUMMY)
     cluster.add_stage("out")
     with cluster.client() as client, running_worker(cluster, tmp_path):
@@ -228,7 +228,7 @@ def test_the_mean_time_is_written_as_upstream_reads_it(cluster: TestCluster, tmp
 
 
 def test_a_long_page_is_given_back_after_the_grace_and_not_charged(cluster: TestCluster, tmp_path: Path) -> None:
-    """In processes of their own, which end hard; the second gets the page as one that somebody had before."""
+    """In processes of their own, which end abruptly; the second gets the page as redelivered."""
     cluster.add_stage("slow", "[WORKER]\nDUMMY = yes\nTIME_SCALE = 100\n")
     command = [sys.executable, "-m", "pero_worker", "worker", "--id", "w1", "--grace", "0.2", "--cache", str(tmp_path)]
     with cluster.client() as client, cluster.broker() as broker:
@@ -249,7 +249,7 @@ def test_a_long_page_is_given_back_after_the_grace_and_not_charged(cluster: Test
 
 
 def test_the_page_in_hand_is_finished(cluster: TestCluster, tmp_path: Path) -> None:
-    """Longer than a worker without a page would have; asked twice it gives the page back at once."""
+    """The worker gets longer to stop than one without a page; asked twice, it gives the page back at once."""
     cluster.add_stage("slow", "[WORKER]\nDUMMY = yes\nTIME_SCALE = 1.2\n")
     cluster.add_stage("out")
     command = [sys.executable, "-m", "pero_worker", "worker", "--id", "w1", "--cache", str(tmp_path)]

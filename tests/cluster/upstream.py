@@ -1,4 +1,4 @@
-"""Upstream's programs, played by bare pika, kazoo and protobuf as the contract says they act; nothing of ours in them."""
+"""Upstream's programs, simulated with bare pika, kazoo and protobuf as the contract describes them, without our code."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from cluster.conftest import TestCluster
 
 RETRY_SECONDS = 10.0
-"""Between two attempts to load a stage."""
+"""Pause between two attempts to load a stage."""
 MAX_ERRORS = 10
-"""Messages in a row that are no pages; after more the worker gives up."""
+"""Messages in a row that are not pages; after more than that, the worker gives up."""
 SEED, NEWEST = {"x-max-priority": 1}, {"x-max-priority": 1, "x-queue-type": "classic"}
 QUEUE_NODES = (
     "config",
@@ -36,7 +36,7 @@ STRING, BYTES, MESSAGE, INT32 = 9, 12, 11, 5
 
 
 def upstream_request_class() -> Any:
-    """upstream's ProcessingRequest, built from its field numbers, without any field of ours."""
+    """Returns upstream's ProcessingRequest, built from its field numbers, without any of our fields."""
     file = descriptor_pb2.FileDescriptorProto(
         name="upstream.proto", package="upstream", syntax="proto3", dependency=["google/protobuf/timestamp.proto"]
     )
@@ -90,8 +90,8 @@ def channel(cluster: TestCluster) -> Iterator[Any]:
 
 
 class Worker:
-    """Serves what its node `queue` names. `seed`: as the first release, else as the newest; `load` is called with a
-    stage's name to load it, and raises ValueError where that fails."""
+    """Serves what its node `queue` names. `seed`: like the first release, otherwise like the newest; `load` is called
+    with a stage's name to load it, and raises `ValueError` if that fails."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class Worker:
         self._client.set(self._path("status"), status.encode())
 
     def _on_queue(self, value: bytes | None, stat: Any) -> None:
-        """Every write counts, also of what stands there already."""
+        """Acts on every write, even one that does not change the value."""
         if value and stat.version:
             self._turn(value.decode())
 
@@ -205,7 +205,7 @@ class Worker:
                 self._tell("PROCESSING")
                 method, _, body = ch.basic_get(stage)
                 if method is None:
-                    # From now on only another write to its node wakes it.
+                    # From here on, only another write to its node wakes it.
                     self._tell("IDLE")
                     return
                 try:
@@ -231,7 +231,7 @@ class Worker:
 
 
 class Watchdog:
-    """The newest watchdog's rounds, `interval` seconds apart instead of 10."""
+    """Does the newest watchdog's rounds, `interval` seconds apart instead of 10."""
 
     def __init__(self, cluster: TestCluster, interval: float = 0.2) -> None:
         self._cluster, self._interval = cluster, interval

@@ -69,7 +69,7 @@ def test_a_job_is_cancelled_once(roles: Roles, jobs: Jobs) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("show", "nonsense"), "'nonsense' is no job's id"),
+        (("show", "nonsense"), "'nonsense' is not a job id"),
         (("show", str(uuid.UUID(int=7))), "There is no such job"),
         (("list", "--state", "nonsense"), "no state is called 'nonsense'"),
         (("list", "--gateway", "ftp://x"), "is no address of a gateway"),

@@ -201,7 +201,7 @@ def test_mistakes_get_one_line_and_their_exit_status(ocr: Ocr, server: Library, 
 
 
 def test_10000_canvases_are_listed_before_anything_is_fetched(tmp_path: Path) -> None:
-    """Their pictures are asked for as pages are wanted; memory is bounded by the manifest, not by what it leads to."""
+    """Images are requested as pages are needed; memory is bounded by the manifest, not by what it refers to."""
     path = tmp_path / "large.json"
     canvases = [canvas(number, served("p1")) for number in range(10_000)]
     path.write_text(json.dumps(manifest(*canvases)).replace("HOME", "http://127.0.0.1:9"))
@@ -249,7 +249,7 @@ def test_what_was_read_goes_back_to_viewers_and_to_escriptorium(ocr: Ocr, server
     first = made["items"][0]
     assert {entry["format"] for entry in first["seeAlso"]} == {"application/xml+alto", "application/alto+xml"}
     assert first["seeAlso"][0]["id"] == "https://texts.example/7/0001_f.%201r.alto.xml"
-    # The manifest is read as those of others are.
+    # Our manifest can be read like anyone's.
     again = read_manifest(made, "m")
     assert [page.picture and page.picture.service and page.picture.service.id for page in again.pages] == [
         f"{server.home}/image/3/p{n}" for n in (1, 2)
@@ -280,7 +280,7 @@ def test_what_was_read_goes_back_to_viewers_and_to_escriptorium(ocr: Ocr, server
 def test_a_login_in_an_address_opens_what_is_locked_and_is_seen_nowhere(
     ocr: Ocr, server: Library, tmp_path: Path
 ) -> None:
-    """Whoever names it, the user or a document."""
+    """Whether the user or a document gives the address."""
     service, own = Service(locked="Reading room"), "Basic bWU6c2VAY3JldA=="  # me:se@cret
     key, server.key = server.key, own
     server.services["/image/3/closed"] = service

@@ -1,4 +1,4 @@
-"""A task of Kitodo.Production: its line is split at white space and run without a shell."""
+"""A Kitodo.Production task: its command line is split at white space and run without a shell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Task = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def process(tmp_path: Path) -> Path:
-    """As Kitodo lays it out: the folder of process 7, with its meta.xml."""
+    """The folder of process 7 with its meta.xml, laid out as Kitodo does it."""
     folder = tmp_path / "metadata/7"
     (folder / "images/Example_media").mkdir(parents=True)
     for number in (1, 2):

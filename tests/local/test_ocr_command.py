@@ -1,4 +1,4 @@
-"""`pero-worker ocr` as a user runs it: processes, signals, files."""
+"""`pero-worker ocr` as users run it: processes, signals, files."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def picture() -> Image.Image:
 
 @pytest.fixture
 def scans(tmp_path: Path, picture: Image.Image) -> Path:
-    """Two folders with a page1.jpg each, a TIFF of two pages, a PDF, something broken, and something else."""
+    """Two folders with a page1.jpg each, a two-page TIFF, a PDF, a broken file, and one of another type."""
     folder = tmp_path / "scans"
     for name in ("a", "b"):
         (folder / name).mkdir(parents=True)
@@ -71,7 +71,7 @@ def scans(tmp_path: Path, picture: Image.Image) -> Path:
 
 @pytest.fixture
 def dummy_pipeline(tmp_path: Path) -> Path:
-    """First a stage that can be made to kill, fail or hang by the page's name, then RapidOCR."""
+    """A stage that the page's name can make crash, fail or hang, followed by RapidOCR."""
     folder = tmp_path / "pipeline"
     for stage, config in (("trouble", KILLER), ("ocr", "[WORKER]\nENGINE = rapidocr\n")):
         (folder / stage).mkdir(parents=True)
@@ -194,7 +194,7 @@ def test_an_interrupt_ends_the_run_and_the_next_one_goes_on(
 
 
 def test_a_killed_worker_loses_nothing(hanging: subprocess.Popen[str], tmp_path: Path) -> None:
-    """The page in the killed worker's hand comes again; after three deaths it is listed as failed."""
+    """The page that the killed worker had in hand is tried again; after three deaths it is listed as failed."""
     out = tmp_path / "out"
     log = out / ".pero-worker/workers.log"
     for attempt in (1, 2, 3):
@@ -254,7 +254,7 @@ def test_mistakes_get_one_line_and_their_exit_status(tmp_path: Path, picture: Im
 
 @pytest.mark.parametrize("room", [0, 1500])
 def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(tmp_path: Path, room: int) -> None:
-    """A quota: no file may grow beyond `room` bytes."""
+    """The disk is simulated by a quota: no file may grow beyond `room` bytes."""
     pipeline = tmp_path / "pipeline"
     pipeline.mkdir()
     (pipeline / "config.ini").write_text("[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\nLINE = ocr\n")
@@ -279,7 +279,7 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(tmp_path: Path, room:
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, dummy_pipeline: Path, picture: Image.Image) -> None:
-    """Really may not: root, as whom the tests may run, gives up the right to read everything."""
+    """Truly unreadable: if the tests run as root, the command gives up root's right to read everything."""
     closed = tmp_path / "d" / "closed"
     closed.mkdir(parents=True)
     for place in (closed / "a.png", tmp_path / "other.png"):
@@ -302,7 +302,7 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, dummy_pipeline: 
 
 
 def test_closed_streams_are_no_obstacle(tmp_path: Path, picture: Image.Image) -> None:
-    """As some schedulers start programs."""
+    """Some schedulers start programs this way."""
     picture.save(tmp_path / "a.png")
     (tmp_path / "model").mkdir()
     (tmp_path / "model/config.ini").write_text("[WORKER]\nDUMMY = yes\nTIME_SCALE = 0\nLINE = ocr\n")

@@ -1,4 +1,4 @@
-"""The package from Python: the examples of docs/python.md, and what they promise."""
+"""The package used from Python: the examples of docs/python.md, and what they promise."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def examples(title: str) -> str:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with scans/letter.png and scans/report.pdf of two pages."""
+    """A folder with scans/letter.png and a two-page scans/report.pdf."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "scans").mkdir()
     font = ImageFont.truetype("/usr/share/fonts/truetype/dejavu/DejaVuSerif.ttf", 32)
@@ -42,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("title", HERE)
 def test_the_examples_run(title: str, home: Path) -> None:
-    """As a script without `if __name__ == "__main__"`, which worker processes must not run anew."""
+    """Runs as a script without `if __name__ == "__main__"`, which worker processes must not run again."""
     script = home / f"{title.replace(' ', '_')}.py"
     start = "" if "import pero_worker\n" in examples(title) else "import pero_worker\n"
     script.write_text(f"{start}{examples(title)}\nprint('the end')\n", "utf-8")

@@ -1,4 +1,4 @@
-"""Pages that lie wrong, and faxes, with real engines."""
+"""Pages scanned the wrong way round, and faxes, with real engines."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_page_that_lies_wrong_is_read(tmp_path: Path, pipeline: str, turns: tu
 
 
 def test_a_page_that_looks_blank_as_it_lies_is_turned(tmp_path: Path) -> None:
-    """The layout finds no line on it; on paper without any ink nothing is looked for."""
+    """The layout engine finds no line on it; a page without any ink is not searched."""
     (stage,) = load_pipeline("print-latin-small", cache=tmp_path).stages
     assert stage.directory is not None
     engine = load_engine(stage, stage.directory, "cpu")

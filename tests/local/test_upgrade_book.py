@@ -1,4 +1,4 @@
-"""A run that an earlier version began is gone on with."""
+"""A run that an earlier version started is resumed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from test_ocr_command import files, ocr, report
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_run_of_an_earlier_version_goes_on(version: str, tmp_path: Path) -> None:
-    """It was killed in its fifth page, of which it had noted that it would write it; the third page had failed."""
+    """It was killed on its fifth page, after noting that it would write it; the third page had failed."""
     book = laid_out(version, "book", tmp_path / "book")
     out = book / "out"
     before = report(out)
-    (out / "slow5.txt").write_text("half a page")  # Begun, so ours to write over.
-    # What the fifth page hung on is gone, and the pipeline is called the same, with the same version.
+    (out / "slow5.txt").write_text("half a page")  # Noted as begun, so it may be overwritten.
+    # What made the fifth page hang is gone; name and version of the pipeline are the same.
     (book / "scans/slow5.png").rename(book / "scans/quick5.png")
     (out / ".pero-worker/begun").write_text((out / ".pero-worker/begun").read_text().replace("slow5", "quick5"))
     (out / "slow5.txt").rename(out / "quick5.txt")

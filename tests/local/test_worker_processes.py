@@ -1,4 +1,4 @@
-"""Worker processes that cannot even begin."""
+"""Worker processes that cannot even start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pero_worker.stage import Stage
 
 
 def test_processes_that_die_idle_end_the_run_and_those_that_live_are_ended(tmp_path: Path) -> None:
-    """One has no place for its log and dies at once, again and again; the other waits for pages."""
+    """One cannot write its log and dies at once, again and again; the other waits for pages."""
     broken, good = (
         ProcessSettings(name=name, device="cpu", max_pixels=1, max_attempts=3, time_limit=0, log_file=log)
         for name, log in (("broken", tmp_path / "nowhere/log"), ("good", tmp_path / "log"))

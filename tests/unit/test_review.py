@@ -117,7 +117,7 @@ def test_what_is_not_ours_is_not_written_over(out: Path, tmp_path: Path) -> None
         review_command(out, other, lines=1, pages=1)
     link = tmp_path / "link.html"
     link.symlink_to(other)
-    with pytest.raises(UsageError, match="no file of ours"):
+    with pytest.raises(UsageError, match="not a regular file"):
         review_command(out, link, lines=1, pages=1)
     assert other.read_text() == "<html>mine</html>"
     with pytest.raises(OutputError, match="cannot be written"):

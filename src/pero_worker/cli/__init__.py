@@ -1,4 +1,4 @@
-"""The command line: parsing and printing only, one module a command."""
+"""The command line: only parses and prints, with one module per command."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from pero_worker.cli.say import say, warn
 from pero_worker.errors import ExitCode, PeroWorkerError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""Errors of a disk that takes no more."""
+"""Errors of a disk that cannot be written any further."""
 _PANELS: Mapping[str, Mapping[str, LateCommand]] = {
     "On one machine": {
         "ocr": LateCommand(module="ocr", help="Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."),
-        "convert": LateCommand(module="convert", help="Make more formats of the results that are there, in seconds."),
+        "convert": LateCommand(module="convert", help="Write existing results in more formats, in seconds."),
         "review": LateCommand(
-            module="review", help="List the worst pages and lines, and show each line's picture beside its text."
+            module="review", help="List the worst pages and lines, and show each line's picture next to its text."
         ),
         "report": LateCommand(
-            module="report", help="Sum up what became of the pages in result folders, and what they cost."
+            module="report", help="Sum up the outcome of the pages in result folders, and their cost."
         ),
         "train": LateCommand(
-            module="train", help="Tune the recogniser to a hand or a face, with pages that are transcribed already."
+            module="train", help="Tune the recogniser to a hand or a typeface, with pages that are already transcribed."
         ),
         "pipelines": LateCommand(
             module="pipelines",
-            help="List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one, too.",
+            help="List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one too.",
         ),
         "engines": LateCommand(module="engines", help="List the OCR engines and whether they can run here."),
     },
@@ -42,23 +42,23 @@ _PANELS: Mapping[str, Mapping[str, LateCommand]] = {
         "export": LateCommand(module="export", help="Results for other programs: IIIF viewers, eScriptorium."),
         "mets": LateCommand(
             module="mets",
-            help="Enter a run's results into the METS that its pages came from; files are written beside it.",
+            help="Enter a run's results into the METS that its pages came from; files are written next to it.",
         ),
         "ocrd-zip": LateCommand(module="mets", help="Pack a METS and its files as an OCRD-ZIP.", attribute="zip_app"),
         "kitodo": LateCommand(
-            module="kitodo", help="Read the pictures of a process of Kitodo.Production; for a task's script."
+            module="kitodo", help="Read the pictures of a process in Kitodo.Production; for the script of a task."
         ),
     },
     "A cluster's work": {
         "publish": LateCommand(module="publish", help="Send pages into the cluster."),
         "download": LateCommand(
             module="download",
-            help="Take results out of an output queue; each page is written once, however often it is delivered.",
+            help="Collect results from an output queue; each page is written once, however often it is delivered.",
         ),
-        "cancel": LateCommand(module="cancel", help="Take back a job's pages that are not done."),
+        "cancel": LateCommand(module="cancel", help="Cancel a job's pages that are not done."),
         "status": LateCommand(
             module="status",
-            help="What is wrong and what to do; then stages with queues, workers with what they do, who leads.",
+            help="Show problems with their remedies, then stages and queues, workers and what they do, and who leads.",
         ),
         "dead": LateCommand(module="dead", help="Messages that no worker could use, in the queue pero.dead."),
     },
@@ -66,20 +66,21 @@ _PANELS: Mapping[str, Mapping[str, LateCommand]] = {
         "up": LateCommand(
             module="up", help="Start RabbitMQ, ZooKeeper and an FTP server for this machine, and register them."
         ),
-        "down": LateCommand(module="down", help="Stop the servers that `up` started; their data stay."),
+        "down": LateCommand(module="down", help="Stop the servers that `up` started; their data is kept."),
         "set-up": LateCommand(
             module="setup",
-            help="Make what RabbitMQ, ZooKeeper, a model store and all clients need to talk by TLS, with passwords.",
+            help="Create what RabbitMQ, ZooKeeper, a model store and all clients need to use TLS and passwords.",
         ),
         "payloads": LateCommand(
-            module="payloads", help="Images and results in a store beside RabbitMQ, which then carries references."
+            module="payloads",
+            help="Keep images and results in a store next to RabbitMQ, which then carries references.",
         ),
         "servers": LateCommand(module="servers", help="The servers registered in ZooKeeper."),
-        "stage": LateCommand(module="stage", help="Stages: what is done to pages, with which model."),
+        "stage": LateCommand(module="stage", help="Stages: what is done to pages, and with which model."),
         "worker": LateCommand(module="worker", help="Serve the stages that the watchdog assigns, until told to stop."),
-        "workers": LateCommand(module="workers", help="The workers: who they are, and what they should do."),
+        "workers": LateCommand(module="workers", help="Workers: who they are, and what they should do."),
         "watchdog": LateCommand(module="watchdog", help="Assign workers to stages, until told to stop."),
-        "queues": LateCommand(module="queues", help="Exact numbers of waiting pages."),
+        "queues": LateCommand(module="queues", help="Show exact numbers of waiting pages."),
         "log": LateCommand(module="log", help="The workers' log lines, from RabbitMQ's queue `log`."),
         "metrics": LateCommand(module="metrics", help="Metrics of the whole cluster in Prometheus' format."),
     },
@@ -89,7 +90,7 @@ _PANELS: Mapping[str, Mapping[str, LateCommand]] = {
         "jobs": LateCommand(module="jobs", help="Jobs of a gateway: list, show, cancel, retry."),
     },
 }
-"""In the order of the list in `--help`."""
+"""The commands, in the order in which `--help` lists them."""
 COMMANDS: Mapping[str, LateCommand] = {
     name: replace(command, panel=panel) for panel, commands in _PANELS.items() for name, command in commands.items()
 }
@@ -131,8 +132,8 @@ def _program(
 
 
 def main() -> None:
-    """The program; an error of ours is one line on stderr and an exit status of the README's table."""
-    # Without a handler Python prints what libraries warn of; the terminal is for what the user can act on.
+    """Runs the program. A `PeroWorkerError` becomes one line on stderr and an exit status from the README's table."""
+    # Without a handler Python prints libraries' warnings; the terminal is for what the user can act on.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         app()

@@ -1,4 +1,4 @@
-"""Options that every command of a cluster has, in one place."""
+"""The options that all commands of a cluster share."""
 
 from __future__ import annotations
 
@@ -27,35 +27,38 @@ _OPTIONS: dict[str, Any] = {
             "-z",
             "--zookeeper",
             envvar="PERO_WORKER_ZOOKEEPER",
-            help="HOST[:PORT], several times or with commas; HOST/ROOT: a cluster of its own. [up's, or 127.0.0.1]",
+            help="HOST[:PORT], repeated or separated by commas; HOST/ROOT: a cluster of its own. [up's, or 127.0.0.1]",
             rich_help_panel=_PANEL,
         ),
     ],
     "user": Annotated[
-        str, typer.Option(envvar="PERO_WORKER_USER", help="For ZooKeeper, RabbitMQ and store.", rich_help_panel=_PANEL)
+        str,
+        typer.Option(envvar="PERO_WORKER_USER", help="Login at ZooKeeper, RabbitMQ, store.", rich_help_panel=_PANEL),
     ],
     "password_file": Annotated[
         Path | None,
         typer.Option(
             envvar="PERO_WORKER_PASSWORD_FILE",
-            help="Holds the password (or set PERO_WORKER_PASSWORD).",
+            help="File with the password (or set PERO_WORKER_PASSWORD).",
             rich_help_panel=_PANEL,
         ),
     ],
     "ca_cert": Annotated[
         str,
-        typer.Option(envvar="PERO_WORKER_CA_CERT", help="PEM file of the authority: use TLS.", rich_help_panel=_PANEL),
+        typer.Option(envvar="PERO_WORKER_CA_CERT", help="PEM file of the CA: use TLS.", rich_help_panel=_PANEL),
     ],
     "vhost": Annotated[
         str,
-        typer.Option(envvar="PERO_WORKER_VHOST", help="Of RabbitMQ. [pero, or else /]", rich_help_panel=_PANEL),
+        typer.Option(
+            envvar="PERO_WORKER_VHOST", help="RabbitMQ's virtual host. [pero, or else /]", rich_help_panel=_PANEL
+        ),
     ],
     "open_nodes": Annotated[
         bool,
         typer.Option(
             "--open-nodes",
             envvar="PERO_WORKER_OPEN_NODES",
-            help="With a login: let everybody use the ZooKeeper nodes made, for parts that do not log in.",
+            help="With a login: let everybody use the created ZooKeeper nodes, for programs that do not log in.",
             rich_help_panel=_PANEL,
         ),
     ],
@@ -64,7 +67,7 @@ _OPTIONS: dict[str, Any] = {
         typer.Option(
             "--config-file",
             envvar="PERO_WORKER_CONFIG",
-            help="TOML, or upstream's worker.ini, for what is not said here.",
+            help="TOML, or upstream's worker.ini, for options not given here.",
             rich_help_panel=_PANEL,
         ),
     ],
@@ -73,9 +76,9 @@ _DEFAULTS: dict[str, Any] = {"user": "", "ca_cert": "", "vhost": "", "open_nodes
 
 
 def cluster_command(function: Callable[..., None], sections: Sequence[str] = _SECTIONS) -> Callable[..., None]:
-    """Gives a command the options above; it receives them as `connection: ConnectionOptions`, its first parameter.
+    """Adds the options above to a command, which receives them as `connection: ConnectionOptions`, its first parameter.
 
-    `sections`: of an ini file, the first that is there is read.
+    `sections` are those of an ini file to look for; the first that exists is read.
     """
 
     @wraps(function)
@@ -96,13 +99,14 @@ def cluster_command(function: Callable[..., None], sections: Sequence[str] = _SE
 
 
 def configured(context: typer.Context, *sections: str) -> dict[str, str]:
-    """What else stands in the command's configuration file, if it has one; `sections` as for `cluster_command`."""
+    """Returns the other settings in the command's configuration file, if it has one; `sections` as for
+    `cluster_command`."""
     path = context.params.get("config_file")
     return read_settings(Path(path), *sections) if path else {}
 
 
 def connection_to(zookeeper: str) -> ConnectionOptions:
-    """For a command that has but one option of these: the rest is as the environment says."""
+    """Returns the options for a command that offers only one of them; the rest comes from the environment."""
     return connection_options(ConnectionOptions(zookeeper=zookeeper), *_SECTIONS)
 
 
@@ -114,7 +118,7 @@ def _options(
     sections: Sequence[str] = _SECTIONS,
     **plain: str,
 ) -> ConnectionOptions:
-    """Flags, then the environment, then the file."""
+    """Combines the options: flags first, then the environment, then the file."""
     flags = ConnectionOptions(
         zookeeper=",".join(zookeeper or ()),
         password=read_password(password_file) if password_file else "",

@@ -1,4 +1,4 @@
-"""`pero-worker cancel`: takes a published job back."""
+"""`pero-worker cancel`: cancels a published job."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from pero_worker.names import counted
 
 def cancel(
     connection: ConnectionOptions,
-    job: Annotated[str, typer.Argument(help="As publish --job named it, and said.", metavar="JOB")],
+    job: Annotated[str, typer.Argument(help="The job's name, as given to or printed by publish.", metavar="JOB")],
     undo: Annotated[
         bool, typer.Option("--undo", help="Let pages of the job be sent and processed again.", show_default=False)
     ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
-    """Take back a job's pages that are not done: no worker begins another, and no more are sent. They come out of the
-    output queue as cancelled, so that every page is accounted for; those that are done stay done."""
+    """Cancel a job's pages that are not done: no worker begins another, and no more are sent. They leave the output
+    queue as cancelled, so that every page is accounted for; finished pages are kept."""
     with open_cluster(cluster_access(connection)) as cluster:
         if undo:
             if not unmark_cancelled(cluster.zookeeper, job):

@@ -1,4 +1,4 @@
-"""`pero-worker convert`: more formats out of the results that are there."""
+"""`pero-worker convert`: writes existing results in more formats."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ EPILOG = """
 
   pero-worker convert out/ --formats text --text-lines join --combine
 
-Pages are not read again: all formats are made of their PAGE XML. Files that are no results of a run are never written
-over. Run the same command again and it goes on where it stopped.
+Pages are not read again: all formats are made from their PAGE XML. Files that are not results of a run are never
+overwritten. Run the same command again and it resumes where it stopped.
 
-[bold]Exit status[/bold]  0 all done; 2 wrong usage; 3 some files could not be made; 4 no results there; 7 cannot write;
+[bold]Exit status[/bold]  0 all done; 2 wrong usage; 3 some files could not be made; 4 no results; 7 cannot write;
 130 interrupted.
 """
 
@@ -43,11 +43,11 @@ def convert_command(
     language: LanguageOption = "",
     blank_text: BlankTextOption = "",
     dpi: Annotated[
-        int, typer.Option(min=36, max=2400, help="For PDFs: resolution of images that do not tell theirs.")
+        int, typer.Option(min=36, max=2400, help="For PDFs: resolution of images that do not state theirs.")
     ] = 300,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
-    """Make more formats of the results that are there, in seconds."""
+    """Write existing results in more formats, in seconds."""
     from pero_worker.cli.progress import Progress
     from pero_worker.clock import SystemClock
     from pero_worker.jobs.combine import check

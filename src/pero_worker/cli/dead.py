@@ -1,4 +1,4 @@
-"""`pero-worker dead`: messages that no worker could use."""
+"""`pero-worker dead`: handles messages that no worker could use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pero_worker.wire.queues import DEAD_LETTERS
 app = typer.Typer(
     help="Messages that no worker could use, in the queue pero.dead, and pages that failed.", no_args_is_help=True
 )
-Numbers = Annotated[list[int] | None, typer.Argument(help="As `dead list` counts them.", metavar="NUMBER...")]
+Numbers = Annotated[list[int] | None, typer.Argument(help="As numbered by `dead list`.", metavar="NUMBER...")]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 Limit = Annotated[int, typer.Option(min=1, help="Look at this many messages, the oldest.")]
 Queue = Annotated[str, typer.Option("--queue", help="An output queue: the pages in it that failed.", metavar="NAME")]
@@ -61,7 +61,7 @@ def show(
     limit: Limit = 1000,
     queue: Queue = DEAD_LETTERS,
 ) -> None:
-    """Print all that is known of one."""
+    """Print everything that is known about one."""
     with _opened(connection, queue) as cluster:
         letter, body = read_letter(cluster.broker, number, max(limit, number), queue)
     if raw:
@@ -93,7 +93,7 @@ def replay(
     limit: Limit = 1000,
     queue: Queue = DEAD_LETTERS,
 ) -> None:
-    """Send them back to the queue they came from, pages that failed to the stage they failed in."""
+    """Send them back to the queue they came from; failed pages go to the stage they failed in."""
     _settle(connection, numbers, everything, limit, queue, again=True)
 
 

@@ -1,4 +1,4 @@
-"""`pero-worker down`: ends what `pero-worker up` started."""
+"""`pero-worker down`: stops what `pero-worker up` started."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pero_worker.servers.local import LocalServers
 
 def down(
     folder: Folder = None,
-    wipe: Annotated[bool, typer.Option("--wipe", help="Delete their data, too: pages, stages, models.")] = False,
+    wipe: Annotated[bool, typer.Option("--wipe", help="Also delete their data: pages, stages, models.")] = False,
 ) -> None:
-    """Stop the servers that `up` started; their data stay."""
+    """Stop the servers that `up` started; their data is kept."""
     stopped = LocalServers(folder_of(folder)).stop(wipe=wipe)
     say(f"stopped: {', '.join(stopped) or 'none ran'}")
 

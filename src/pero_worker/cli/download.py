@@ -1,4 +1,4 @@
-"""`pero-worker download`: results out of a cluster."""
+"""`pero-worker download`: collects results from a cluster."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def download_results(
         bool, typer.Option("--keep-failed", help="Keep messages of failed pages, for pero-worker dead replay.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also from a stage with a model: its pages are taken away undone.")
+        bool, typer.Option("--force", help="Also from a stage with a model: takes its pages away unprocessed.")
     ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
-    """Take results out of an output queue; each page is written once, however often it is delivered."""
+    """Collect results from an output queue; each page is written once, however often it is delivered."""
     if layout not in {"tree", "requests"}:
         raise typer.BadParameter("choose tree or requests", param_hint="--layout")
     wanted = parse_formats(formats)
@@ -93,7 +93,7 @@ def download_results(
 
 
 def print_downloaded(downloaded: DownloadCounts, folder: Path) -> None:
-    """What came, on stdout."""
+    """Prints on stdout what was collected."""
     more = f", {downloaded.cancelled} cancelled" if downloaded.cancelled else ""
     more += f", {downloaded.duplicates} delivered before" if downloaded.duplicates else ""
     more += f", {counted(downloaded.refused, 'message')} set aside" if downloaded.refused else ""

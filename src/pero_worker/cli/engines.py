@@ -1,4 +1,4 @@
-"""`pero-worker engines`: what can run here."""
+"""`pero-worker engines`: lists the engines that can run here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pero_worker.cli.listing import print_list
 from pero_worker.engines.registry import installed_engines
 
 
-def engines(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+def engines(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the OCR engines and whether they can run here."""
     found = installed_engines()
     if as_json:

@@ -1,8 +1,8 @@
-"""Examples under a command's help."""
+"""The examples at the end of a command's help."""
 
 from __future__ import annotations
 
 
 def examples(*lines: str) -> str:
-    """As an epilog: typer keeps lines apart that an empty one parts."""
+    """Returns the lines as an epilog; typer keeps lines apart only if there is an empty line between them."""
     return "\n\n".join(["[bold]Examples[/bold]" if len(lines) > 1 else "[bold]Example[/bold]", *lines])

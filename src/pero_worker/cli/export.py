@@ -1,4 +1,4 @@
-"""`pero-worker export`: results for other programs."""
+"""`pero-worker export`: writes results for other programs."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ Results = Annotated[Path, typer.Argument(help="Output folder of pero-worker ocr.
 def iiif(
     results: Results,
     source: Annotated[str, typer.Argument(help="The manifest or METS that was read.", metavar="MANIFEST|METS")],
-    base_url: Annotated[str, typer.Option(help="Where RESULTS will be found.")],
+    base_url: Annotated[str, typer.Option(help="Address where RESULTS will be published.")],
     picture_url: Annotated[
-        str, typer.Option(help="Where pictures of this machine will be found.", show_default="BASE_URL/pictures")
+        str,
+        typer.Option(help="Address where this machine's pictures will be published.", show_default="BASE_URL/pictures"),
     ] = "",
     mets_group: Annotated[str, typer.Option(help="As for the run.", metavar="USE")] = "",
     mets_root: Annotated[Path | None, typer.Option(help="As for the run.")] = None,
@@ -56,8 +57,8 @@ def iiif(
 
 @app.command(epilog=examples("pero-worker export escriptorium out codex-7.zip"))
 def escriptorium(
-    results: Results, target: Annotated[Path, typer.Argument(help="The archive to make.", metavar="ZIP")]
+    results: Results, target: Annotated[Path, typer.Argument(help="The archive to create.", metavar="ZIP")]
 ) -> None:
-    """Pack PAGE XML as eScriptorium imports it: one file a picture, called as the picture is."""
+    """Pack PAGE XML as eScriptorium imports it: one file per picture, named after it."""
     number = zip_for_escriptorium(results, target, SystemClock(), f"pero-worker {pero_worker.__version__}")
     say(f"{counted(number, 'page')} in {target}")

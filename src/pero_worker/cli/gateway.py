@@ -1,4 +1,4 @@
-"""`pero-worker gateway`: the HTTP server that clients of PERO and DocAPI know how to speak to."""
+"""`pero-worker gateway`: the HTTP server for clients of PERO and DocAPI."""
 
 from __future__ import annotations
 
@@ -47,12 +47,10 @@ def gateway(
     data: DATA = DEFAULT_DATA,
     database: DATABASE = "",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 8000,
     pipeline: Annotated[
         list[str] | None,
-        typer.Option(
-            "-p", "--pipeline", help="What this machine reads pages with; may be repeated.", show_default="print-latin"
-        ),
+        typer.Option("-p", "--pipeline", help="Pipeline of this machine; may be repeated.", show_default="print-latin"),
     ] = None,
     trust: Annotated[
         bool,
@@ -71,7 +69,7 @@ def gateway(
     engine: Annotated[
         list[str] | None,
         typer.Option(
-            help="With --cluster: what clients may ask for, and its stages; may be repeated.",
+            help="With --cluster: an engine that clients may ask for, with its stages; may be repeated.",
             metavar="NAME=STAGE,STAGE",
             show_default="each stage",
         ),
@@ -80,32 +78,32 @@ def gateway(
         int | None, typer.Option("-j", "--jobs", min=1, help="Worker processes.", show_default="one per core or GPU")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    time_limit: Annotated[float, typer.Option(min=0, help="Seconds a page may take; 0: any.")] = 0,
-    max_upload: Annotated[int, typer.Option(min=1, help="MB of one upload.")] = 500,
+    time_limit: Annotated[float, typer.Option(min=0, help="Seconds that a page may take; 0: no limit.")] = 0,
+    max_upload: Annotated[int, typer.Option(min=1, help="MB per upload, at most.")] = 500,
     lease_seconds: Annotated[
-        float, typer.Option(min=0, help="Seconds that a worker may be silent that leased a job.")
+        float, typer.Option(min=0, help="Seconds that a worker with a leased job may be silent.")
     ] = 300,
-    lease_grace: Annotated[float, typer.Option(min=0, help="Seconds after that, before another gets the job.")] = 10,
+    lease_grace: Annotated[float, typer.Option(min=0, help="Further seconds before another worker gets the job.")] = 10,
     client_timeout: Annotated[
         float, typer.Option(min=1, help="Give up clients that stop in the middle of a request.", metavar="SECONDS")
     ] = 60.0,
     instance_timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds until pages of another gateway are taken over that fell silent.")
+        float, typer.Option(min=1, help="Seconds of silence after which another gateway's pages are taken over.")
     ] = 30,
     retention_days: Annotated[float, typer.Option(min=0, help="Days that results are kept.")] = 7,
     legacy_strict: Annotated[
         bool,
-        typer.Option("--legacy-strict", help="Say `not processed yet` of failed pages, too, as PERO's server does."),
+        typer.Option("--legacy-strict", help="Report failed pages as `not processed yet` too, as PERO's server does."),
     ] = False,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(help="Scans may be fetched from it and webhooks sent to it, although it is private."),
+        typer.Option(help="Private host that scans may be fetched from and webhooks sent to."),
     ] = None,
     trusted_proxies: Annotated[
-        str, typer.Option(help="Addresses, with commas, whose X-Forwarded headers are believed.")
+        str, typer.Option(help="Addresses, separated by commas, whose X-Forwarded headers are trusted.")
     ] = "",
     certificate: Annotated[Path | None, typer.Option(help="PEM file with the certificate, for HTTPS.")] = None,
-    private_key: Annotated[Path | None, typer.Option(help="PEM file with its key.")] = None,
+    private_key: Annotated[Path | None, typer.Option(help="PEM file with the certificate's key.")] = None,
     watts: Watts = None,
     price_per_kwh: PricePerKwh = None,
     price_per_worker_second: PricePerWorkerSecond = None,
@@ -165,7 +163,7 @@ def gateway(
 
 
 def _engines(said: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """UsageError: not NAME=STAGE,STAGE."""
+    """Parses the engines. Raises `UsageError` if one is not NAME=STAGE,STAGE."""
     engines = {}
     for one in said:
         name, _, stages = one.partition("=")
@@ -177,7 +175,7 @@ def _engines(said: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def needs_extra() -> None:
-    """UsageError: the packages that the gateway needs are not installed."""
+    """Raises `UsageError` if the packages that the gateway needs are not installed."""
     try:
         import fastapi  # noqa: F401
         import sqlalchemy  # noqa: F401

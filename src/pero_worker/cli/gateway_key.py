@@ -1,4 +1,4 @@
-"""The key that commands show a gateway."""
+"""The key that commands present to a gateway."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KEY_VARIABLE = "PERO_WORKER_GATEWAY_KEY"
 
 
 def gateway_key(file: Path | None) -> str:
-    """From a file or the environment: what stands on a command line everybody on the machine can read."""
+    """Reads the key from a file or the environment, because everybody on the machine can read command lines."""
     if file is not None:
         try:
             return file.read_text("utf-8").strip()

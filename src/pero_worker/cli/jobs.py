@@ -1,4 +1,4 @@
-"""`pero-worker jobs`: a gateway's jobs from the terminal, in the words of its API."""
+"""`pero-worker jobs`: manages a gateway's jobs from the terminal, in the words of its API."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ _PAGE_STATES = ("created", "waiting", "processing", "done", "failed", "cancelled
 
 app = typer.Typer(help="Jobs of a gateway: list, show, cancel, retry.", no_args_is_help=True)
 _Gateway = Annotated[
-    str, typer.Option("--gateway", envvar=GATEWAY_VARIABLE, help="Its address.", metavar="URL", show_default=False)
+    str,
+    typer.Option(
+        "--gateway", envvar=GATEWAY_VARIABLE, help="The gateway's address.", metavar="URL", show_default=False
+    ),
 ]
 _KeyFile = Annotated[
     Path | None,
     typer.Option("--key-file", help="File with the key.", show_default="the variable PERO_WORKER_GATEWAY_KEY"),
 ]
-_Job = Annotated[str, typer.Argument(help="Its id, as `jobs list` shows it.", metavar="JOB")]
+_Job = Annotated[str, typer.Argument(help="The job's id, as `jobs list` shows it.", metavar="JOB")]
 
 
 @app.command(
@@ -44,10 +47,10 @@ _Job = Annotated[str, typer.Argument(help="Its id, as `jobs list` shows it.", me
 def list_(
     gateway: _Gateway = "",
     key_file: _KeyFile = None,
-    state: Annotated[str, typer.Option(help=f"Only those that are {', '.join(_STATES)}.", show_default="all")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    state: Annotated[str, typer.Option(help=f"Only jobs that are {', '.join(_STATES)}.", show_default="all")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Newest jobs to list, at most.")] = 50,
 ) -> None:
-    """List the key's jobs, the newest first; an administrator's key lists all."""
+    """List the key's jobs, newest first; an administrator's key lists all."""
     _check(state, _STATES)
     with _client(gateway, key_file) as client:
         found = list(islice(client.jobs(state or None), limit))
@@ -94,7 +97,7 @@ def show(
 
 @app.command(epilog=examples("pero-worker jobs cancel JOB"))
 def cancel(job: _Job, gateway: _Gateway = "", key_file: _KeyFile = None) -> None:
-    """Cancel a job; pages that are done stay, with their results."""
+    """Cancel a job; finished pages and their results are kept."""
     name = _id(job)
     with _client(gateway, key_file) as client:
         client.cancel(name)
@@ -107,7 +110,7 @@ def retry(
     job: _Job,
     pages: Annotated[
         list[str] | None,
-        typer.Argument(help="Which of its failed pages.", metavar="[PAGE]...", show_default="all"),
+        typer.Argument(help="Failed pages to try again.", metavar="[PAGE]...", show_default="all"),
     ] = None,
     gateway: _Gateway = "",
     key_file: _KeyFile = None,
@@ -161,7 +164,7 @@ def _id(job: str) -> str:
     try:
         return str(uuid.UUID(job))
     except ValueError:
-        raise UsageError(f"{job!r} is no job's id: see pero-worker jobs list") from None
+        raise UsageError(f"{job!r} is not a job id: see pero-worker jobs list") from None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`pero-worker keys`: who may speak to the gateway."""
+"""`pero-worker keys`: manages who may use the gateway."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pero_worker.gateway.core import Gateway
 
 app = typer.Typer(help="Keys of the gateway: add, list, revoke, import.", no_args_is_help=True)
-_LABEL = Annotated[str, typer.Argument(help="What the key is called, as the name of its owner.")]
+_LABEL = Annotated[str, typer.Argument(help="The key's label, such as its owner's name.")]
 _ROLE = Annotated[str, typer.Option(help="readonly, user, worker or admin.")]
 
 
@@ -29,15 +29,15 @@ _ROLE = Annotated[str, typer.Option(help="readonly, user, worker or admin.")]
 def add(
     label: _LABEL,
     role: _ROLE = "user",
-    share: Annotated[float, typer.Option(min=0.001, help="Of the workers' time, beside other keys.")] = 1.0,
-    pages_per_day: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
-    pages_waiting: Annotated[int | None, typer.Option(min=1, help="At most so many that are not done.")] = None,
-    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
-    expires_in_days: Annotated[float | None, typer.Option(min=0, help="The key ends then.")] = None,
+    share: Annotated[float, typer.Option(min=0.001, help="Share of the workers' time, relative to other keys.")] = 1.0,
+    pages_per_day: Annotated[int | None, typer.Option(min=1, help="Most pages a day.")] = None,
+    pages_waiting: Annotated[int | None, typer.Option(min=1, help="Most unfinished pages.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="Most requests a minute.")] = None,
+    expires_in_days: Annotated[float | None, typer.Option(min=0, help="Days until the key expires.")] = None,
     data: DATA = DEFAULT_DATA,
     database: DATABASE = "",
 ) -> None:
-    """Make a key and print it, this once: only a hash of it is kept."""
+    """Create a key and print it, only this once: just its hash is kept."""
     with _opened(data, database) as gateway:
         from pero_worker.gateway.keys import make_key
 
@@ -55,7 +55,7 @@ def add(
 
 @app.command("import", epilog=examples("pero-worker keys import old-client < key.txt"))
 def import_key(label: _LABEL, role: _ROLE = "user", data: DATA = DEFAULT_DATA, database: DATABASE = "") -> None:
-    """Take over a key of another server, read from standard input, so that its client need not be changed."""
+    """Import a key of another server from standard input, so that its client need not be changed."""
     text = sys.stdin.readline().strip()
     if not 1 <= len(text) <= 512 or not text.isprintable() or not text.isascii():
         raise UsageError("pipe the key in, a line of 1 to 512 printable ASCII characters")
@@ -67,7 +67,7 @@ def import_key(label: _LABEL, role: _ROLE = "user", data: DATA = DEFAULT_DATA, d
 
 @app.command("list", epilog=examples("pero-worker keys list"))
 def list_keys(data: DATA = DEFAULT_DATA, database: DATABASE = "") -> None:
-    """Show keys by their labels."""
+    """List keys by their labels."""
     with _opened(data, database) as gateway:
         from pero_worker.gateway.store.keys import all_keys
 
@@ -80,7 +80,7 @@ def list_keys(data: DATA = DEFAULT_DATA, database: DATABASE = "") -> None:
 
 @app.command(epilog=examples("pero-worker keys revoke reading-room"))
 def revoke(label: _LABEL, data: DATA = DEFAULT_DATA, database: DATABASE = "") -> None:
-    """End a key: from now on it opens nothing. Its jobs stay."""
+    """Revoke a key, which stops working at once. Its jobs are kept."""
     with _opened(data, database) as gateway:
         from pero_worker.gateway.store.keys import change_key, key_by_label
 

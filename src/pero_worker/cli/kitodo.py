@@ -46,34 +46,34 @@ EPILOG = """
   pero-worker kitodo (metaFile) --img-grp LOCAL --ocr-grp FULLTEXT --pages 1-20
 
 Kitodo runs the line without a shell: no quotes, no pipes. Status 0 closes the task; any other leaves it open.
-Nothing is on stderr when all is well.
+Nothing is written to stderr on success.
 
 [bold]Exit status[/bold]  0 all done; 2 wrong usage; 3 some pages failed, and nothing was written; 4 no pictures;
 5 pipeline unusable; 6 server unreachable; 7 cannot write.
 """
 _SCRIPTS = frozenset({"", "latin", "fraktur", "latn", "latf", "antiqua"})
-"""That the bundled pipelines read."""
+"""Scripts that the bundled pipelines read."""
 
 
 def kitodo(
     target: Annotated[Path, typer.Argument(help="Folder of the process, or its METS.", metavar="DIRECTORY|METS")],
-    img_subdir: Annotated[str, typer.Option(help="Pictures, below DIRECTORY.", metavar="DIR")] = "images",
-    ocr_subdir: Annotated[str, typer.Option(help="ALTO, below DIRECTORY.", metavar="DIR")] = "ocr/alto",
+    img_subdir: Annotated[str, typer.Option(help="Folder of the pictures, below DIRECTORY.", metavar="DIR")] = "images",
+    ocr_subdir: Annotated[str, typer.Option(help="Folder for ALTO, below DIRECTORY.", metavar="DIR")] = "ocr/alto",
     alto: Annotated[str, typer.Option(help="Version of ALTO: 4 or 2.")] = "4",
-    page_subdir: Annotated[str, typer.Option(help="PAGE XML, below DIRECTORY.", metavar="DIR")] = "",
-    text_subdir: Annotated[str, typer.Option(help="Text, below DIRECTORY.", metavar="DIR")] = "",
-    pdf_subdir: Annotated[str, typer.Option(help="A searchable PDF a picture, below DIRECTORY.", metavar="DIR")] = "",
+    page_subdir: Annotated[str, typer.Option(help="Folder for PAGE XML, below DIRECTORY.", metavar="DIR")] = "",
+    text_subdir: Annotated[str, typer.Option(help="Folder for text, below DIRECTORY.", metavar="DIR")] = "",
+    pdf_subdir: Annotated[str, typer.Option(help="Folder for a PDF per picture, below DIRECTORY.", metavar="DIR")] = "",
     img_grp: Annotated[str, typer.Option(help="METS: group of the pictures.", metavar="USE")] = "",
     ocr_grp: Annotated[str, typer.Option(help="METS: new group, for ALTO.", metavar="USE")] = "FULLTEXT",
-    url_prefix: Annotated[str, typer.Option(help="METS: enter addresses that begin so.")] = "",
+    url_prefix: Annotated[str, typer.Option(help="METS: enter addresses that begin with this.")] = "",
     pages: Annotated[str, typer.Option(help="METS: numbers, ids and ranges of them.")] = "",
     mets_root: Annotated[Path | None, typer.Option(help="METS: paths may lead to files below this folder.")] = None,
     allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="METS: addresses of private networks may be asked.")
+        bool, typer.Option("--allow-private", help="METS: files may be fetched from private networks.")
     ] = False,
-    proc_id: Annotated[str, typer.Option(help="Of the process; shown in the message.")] = "",
-    task_id: Annotated[str, typer.Option(help="Of the task; shown in the message.")] = "",
-    lang: Annotated[str, typer.Option(help="Taken, and not needed.")] = "",
+    proc_id: Annotated[str, typer.Option(help="Id of the process; shown in the message.")] = "",
+    task_id: Annotated[str, typer.Option(help="Id of the task; shown in the message.")] = "",
+    lang: Annotated[str, typer.Option(help="Accepted but not needed.")] = "",
     script: Annotated[str, typer.Option(help="Latin or Fraktur; others need a pipeline of your own.")] = "",
     pipeline: Annotated[str, typer.Option("-p", "--pipeline", help="As for pero-worker ocr.")] = "",
     workflow: Annotated[str, typer.Option(help="The same as --pipeline.")] = "",
@@ -82,14 +82,14 @@ def kitodo(
     cluster: Annotated[str, typer.Option(help="As for pero-worker ocr.", metavar="HOST[:PORT]")] = "",
     stages: Annotated[str, typer.Option(help="As for pero-worker ocr.", metavar="NAMES")] = "",
     work_dir: Annotated[
-        Path | None, typer.Option(help="For what is unfinished.", show_default="this user's state")
+        Path | None, typer.Option(help="Folder for unfinished work.", show_default="this user's state")
     ] = None,
-    no_validate: Annotated[bool, typer.Option("--no-validate", help="Taken, and not needed.")] = False,
-    run_async: Annotated[bool, typer.Option("--async", help="Not there: the task is closed by its status.")] = False,
+    no_validate: Annotated[bool, typer.Option("--no-validate", help="Accepted but not needed.")] = False,
+    run_async: Annotated[bool, typer.Option("--async", help="Not supported: the exit status closes the task.")] = False,
 ) -> None:
-    """Read the pictures of a process of Kitodo.Production; for a task's script."""
+    """Read the pictures of a process in Kitodo.Production; for the script of a task."""
     if run_async:
-        raise UsageError("--async is not there: let Kitodo wait for the command, and close the task by its status")
+        raise UsageError("--async is not supported: let Kitodo wait for the command, whose status closes the task")
     wanted = pipeline or workflow or "print-latin"
     if script.strip().lower() not in _SCRIPTS and wanted in {known.name for known in bundled_pipelines()}:
         raise UsageError(f"--script {script}: no bundled pipeline reads it; name one of your own with --pipeline")
@@ -138,7 +138,7 @@ def _folders(alto: str, ocr: str, page: str, text: str, pdf: str) -> dict[str, R
 
 
 def _run(request: JobRequest, who: str) -> Summary:
-    """Nothing is placed unless all pages are done: Kitodo would close the task."""
+    """Runs the job. Nothing is put in place unless all pages are done: Kitodo would close the task."""
     summary = run_job(request, NullListener(), SystemClock())
     if summary.interrupted:
         leave(ExitCode.INTERRUPTED)

@@ -1,4 +1,4 @@
-"""Commands that are loaded when they are used."""
+"""Commands that are loaded only when they are used."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ class LateCommand:
     """A command of the program."""
 
     module: str
-    """Of this room; it is imported when the command is used."""
+    """The command's module in this package, imported when the command is used."""
     help: str
-    """Its line in the list of commands: how its own help begins."""
+    """The command's line in the list of commands, with which its own help begins."""
     attribute: str = "app"
-    """What the module calls it: a `typer.Typer`."""
+    """Name of the command's `typer.Typer` in the module."""
     panel: str | None = None
-    """The part of the list that it stands in."""
+    """The section of the list that the command appears in."""
 
 
 def command_app(name: str, function: Callable[..., Any], epilog: str) -> typer.Typer:
-    """One command, to be loaded by a `LateGroup`."""
+    """Returns the app of a single command, to be loaded by a `LateGroup`."""
     app = typer.Typer(add_completion=False)
     app.command(name, epilog=epilog)(function)
     return app
 
 
 class LateGroup(TyperGroup):
-    """Commands of which only the names and a line of help are known, until one is used: a program starts in a tenth of
-    the time."""
+    """Commands of which only the names and a line of help are known until one is used: this cuts the start to a tenth
+    of the time."""
 
     table: ClassVar[Mapping[str, LateCommand]] = {}
-    """Names to commands, in the order of the list."""
+    """Commands by name, in the order of the list."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -47,8 +47,8 @@ class LateGroup(TyperGroup):
         }
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Help of a command is shown without reading any option: what checks their values takes longer to load than
-        all else."""
+        """Shows a command's help without reading any options: what checks their values takes longer to load than
+        everything else."""
         if args and args[-1] in ctx.help_option_names:
             _show_help(self, ctx, args[:-1])
         return super().parse_args(ctx, args)
@@ -76,7 +76,7 @@ class LateGroup(TyperGroup):
 
 
 def _show_help(command: Any, context: Any, names: Sequence[str]) -> None:
-    """Of the command that `names` lead to, and ends the program; does nothing when they lead to none."""
+    """Shows the help of the command that `names` lead to and ends the program; does nothing if they lead to none."""
     for name in names:
         inner = command.get_command(context, name) if isinstance(command, TyperGroup) else None
         if inner is None:

@@ -1,4 +1,4 @@
-"""`pero-worker worker --gateway`: works off a gateway's jobs over HTTPS alone."""
+"""`pero-worker worker --gateway`: works on a gateway's jobs over HTTPS alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def work_for_gateway(
     settings: LocalSettings,
     trust: bool,
 ) -> None:
-    """Until told to stop, or idle for `until_idle` seconds."""
+    """Works until told to stop, or until idle for `until_idle` seconds."""
     cache = Path(platformdirs.user_cache_dir("pero-worker"))
     judge, clock = judge_by(TrustedArchives(), word=trust), SystemClock()
 

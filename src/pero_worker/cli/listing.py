@@ -1,4 +1,4 @@
-"""Lists: headings, a line a row, and a word where there is nothing to list."""
+"""Prints lists: headings, one line per row, and a message if there is nothing to list."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pero_worker.cli.say import say, warn
 from pero_worker.text import one_line
 
 _WIDEST = 200
-"""Characters of a cell: one that somebody filled with anything must not push the others out of sight."""
+"""Longest cell in characters: an overlong value from outside must not push the other columns out of sight."""
 
 
 def print_list(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """On stdout, columns as wide as what is in them, numbers to the right. Without rows `empty` goes to stderr, so that
-    programs that read the list read nothing."""
+    """Prints a list on stdout, columns as wide as their contents, numbers aligned to the right.
+
+    Without rows, `empty` goes to stderr, so that programs that read the list get no lines.
+    """
     cells = [[_shown(value) for value in row] for row in rows]
     if not cells:
         warn(empty)

@@ -1,4 +1,4 @@
-"""`pero-worker log`: what all workers log, collected in one place."""
+"""`pero-worker log`: collects the logs of all workers in one place."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _EPILOG_FOLLOW = """
 
   pero-worker log follow -z zoo1.example.org
 
-With -o it reads the daemon's files, like tail -f, and disturbs nobody. Without -o it takes the lines off the queue
-itself, for a cluster without a daemon: they are printed here and kept nowhere. While a daemon runs that is refused.
+With -o it reads the daemon's files, like tail -f, without side effects. Without -o it takes the lines off the queue
+itself, for a cluster without a daemon: they are printed here but not kept. While a daemon runs, this is refused.
 """
 
 app = typer.Typer(help="The workers' log lines, from RabbitMQ's queue `log`.", no_args_is_help=True)
@@ -59,9 +59,9 @@ def daemon(
     ] = None,
     keep: Annotated[int | None, typer.Option(min=0, help="Files to keep; 0 = all.", show_default="0")] = None,
     queue: QueueName = "",
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Log what happens.")] = False,
 ) -> None:
-    """Write what workers log to files pero_TIME.log, until told to stop."""
+    """Write the workers' logs to files pero_TIME.log, until told to stop."""
     log_to_stderr(logging.INFO if verbose else logging.WARNING)
     values = configured(context, *_SECTIONS)
     folder = output_dir or _folder(values)
@@ -82,10 +82,10 @@ def follow(
     connection: ConnectionOptions,
     context: typer.Context,
     output_dir: Folder = None,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Earlier lines to begin with, with -o.")] = 10,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="With -o: earlier lines to start with.")] = 10,
     queue: QueueName = "",
 ) -> None:
-    """Print log lines as they come, until told to stop."""
+    """Print log lines as they arrive, until told to stop."""
     values = configured(context, *_SECTIONS)
     lifetime = Lifetime()
     lifetime.begin()
@@ -125,7 +125,7 @@ def _number(values: dict[str, str], key: str, default: float) -> float:
     except ValueError:
         number = -1
     if not 0 <= number < float("inf"):
-        raise UsageError(f"{key} = {text} in the configuration is no number from 0 on")
+        raise UsageError(f"{key} = {text} in the configuration is not a number of at least 0")
     return number
 
 
@@ -133,6 +133,6 @@ def _broker(connection: ConnectionOptions, prefetch: int) -> RabbitBroker:
     access = cluster_access(connection)
     if access.broker.servers:
         return RabbitBroker(access.broker, prefetch=prefetch)
-    # Where RabbitMQ is stands in ZooKeeper, which is not needed any more then.
+    # RabbitMQ's address is in ZooKeeper, which is not needed after that.
     with session(access.zookeeper) as client:
         return RabbitBroker(broker_access(client, access.broker), prefetch=prefetch)

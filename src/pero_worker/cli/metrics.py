@@ -1,4 +1,4 @@
-"""`pero-worker metrics`: the whole cluster for Prometheus."""
+"""`pero-worker metrics`: exports the whole cluster's metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ EPILOG = """[bold]Examples[/bold]
 
   pero-worker metrics --listen 127.0.0.1:9150      (for Prometheus to scrape)
 
-Rules and a dashboard lie in the project's folder monitoring/.
+Rules and a dashboard are in the project's folder monitoring/.
 """
 
 
 class WatchedCluster:
-    """One look after the other over connections that are kept, and opened again when ZooKeeper was away."""
+    """Looks at a cluster repeatedly over connections that are kept, and reopened after ZooKeeper was away."""
 
     def __init__(self, access: ClusterAccess) -> None:
         self._access = access
@@ -39,7 +39,7 @@ class WatchedCluster:
         self._watcher: ClusterWatcher | None = None
 
     def look(self) -> ClusterState:
-        """TransientError: ZooKeeper is away."""
+        """Returns the cluster's state. Raises `TransientError` if ZooKeeper is away."""
         with self._lock:
             if self._watcher is None:
                 self._watcher = self._stack.enter_context(ClusterWatcher(self._access, SystemClock().now))
@@ -50,7 +50,7 @@ class WatchedCluster:
                 raise
 
     def close(self) -> None:
-        """Ends the connections; the next look opens them again."""
+        """Closes the connections; the next look reopens them."""
         self._watcher = None
         self._stack.close()
 

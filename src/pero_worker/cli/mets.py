@@ -1,4 +1,5 @@
-"""`pero-worker mets` and `pero-worker ocrd-zip`: results into the METS they came from, workspaces into archives."""
+"""`pero-worker mets` and `pero-worker ocrd-zip`: enters results into the METS that they came from, and packs
+workspaces."""
 
 from __future__ import annotations
 
@@ -26,16 +27,16 @@ ZIP_EPILOG = examples("pero-worker ocrd-zip mets.xml codex-7.ocrd.zip --identifi
 def mets(
     results: Annotated[Path, typer.Argument(help="Output folder of pero-worker ocr.", metavar="RESULTS")],
     document: Annotated[Path, typer.Argument(help="The METS that was read.", metavar="METS")],
-    group: Annotated[str, typer.Option(help="For PAGE XML; '': none.", metavar="USE")] = "OCR-D-OCR-PERO",
+    group: Annotated[str, typer.Option(help="Group for PAGE XML; '': none.", metavar="USE")] = "OCR-D-OCR-PERO",
     alto_group: Annotated[
-        str, typer.Option(help="For ALTO, as FULLTEXT; '': none.", metavar="USE")
+        str, typer.Option(help="Group for ALTO, such as FULLTEXT; '': none.", metavar="USE")
     ] = "OCR-D-OCR-PERO-ALTO",
-    url_prefix: Annotated[str, typer.Option(help="Enter addresses that begin so in place of paths.")] = "",
+    url_prefix: Annotated[str, typer.Option(help="Enter addresses that begin with this instead of paths.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace these groups.")] = False,
     mets_group: Annotated[str, typer.Option(help="As for the run.", metavar="USE")] = "",
     mets_root: Annotated[Path | None, typer.Option(help="As for the run.")] = None,
 ) -> None:
-    """Enter a run's results into the METS that its pages came from; files are written beside it."""
+    """Enter a run's results into the METS that its pages came from; files are written next to it."""
     output = MetsOutput(
         group=group,
         alto_group=alto_group,
@@ -48,9 +49,11 @@ def mets(
 
 
 def ocrd_zip(
-    document: Annotated[Path, typer.Argument(help="Of the workspace.", metavar="METS")],
-    target: Annotated[Path, typer.Argument(help="The archive to make.", metavar="ZIP")],
-    identifier: Annotated[str, typer.Option(help="Of the work.", show_default="name of the METS' folder")] = "",
+    document: Annotated[Path, typer.Argument(help="The workspace's METS.", metavar="METS")],
+    target: Annotated[Path, typer.Argument(help="The archive to create.", metavar="ZIP")],
+    identifier: Annotated[
+        str, typer.Option(help="Identifier of the work.", show_default="name of the METS' folder")
+    ] = "",
 ) -> None:
     """Pack a METS and its files as an OCRD-ZIP."""
     number = zip_workspace(document, target, identifier or document.absolute().parent.name, SystemClock())

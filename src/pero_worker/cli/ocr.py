@@ -1,4 +1,4 @@
-"""`pero-worker ocr`: scans into text on this machine."""
+"""`pero-worker ocr`: turns scans into text on this machine."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ EPILOG = """
 
   pero-worker ocr mets.xml -o out --mets-group OCR-D-IMG
 
-Run the same command again and it goes on where it stopped. OUT/report.jsonl says what became of every page.
+Run the same command again and it resumes where it stopped. OUT/report.jsonl has a line for every page.
 
 [bold]Exit status[/bold]  0 all done; 2 wrong usage; 3 some pages failed; 4 no input; 5 pipeline unusable;
 6 server unreachable; 7 cannot write; 130 interrupted.
@@ -69,15 +69,17 @@ def ocr(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dpi: Annotated[
         int,
-        typer.Option(min=36, max=2400, help="Resolution for PDF pages that are not scans, and for PDFs out of images."),
+        typer.Option(
+            min=36, max=2400, help="Resolution for PDF pages that are not scans, and for PDFs made from images."
+        ),
     ] = 300,
     max_megapixels: Annotated[
-        int, typer.Option(min=1, help="Refuse larger pages, before they are decoded.")
+        int, typer.Option(min=1, help="Refuse larger pages before they are decoded.")
     ] = DEFAULT_MAX_PIXELS // 1_000_000,
     rotate: Annotated[
         Rotate,
         typer.Option(
-            help="Turn pages whose text lies sideways or upside down (auto), or do not (off). With --cluster its "
+            help="Turn pages whose text lies sideways or upside down (auto), or do not (off). With --cluster, its "
             "workers decide."
         ),
     ] = Rotate.AUTO,
@@ -90,7 +92,7 @@ def ocr(
     combine: CombineOption = False,
     blank_text: BlankTextOption = "",
     time_limit: Annotated[
-        float, typer.Option(min=0, help="Seconds a page may take in a stage that sets no TIME_LIMIT; 0: no limit.")
+        float, typer.Option(min=0, help="Seconds that a page may take in a stage without TIME_LIMIT; 0: no limit.")
     ] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
     cluster: Annotated[
@@ -104,27 +106,27 @@ def ocr(
         bool, typer.Option("--trust", help="Trust the archive that --pipeline names, now and later: it is a program.")
     ] = False,
     stages: Annotated[
-        str, typer.Option(help="With --cluster: its stages in their order, with commas.", metavar="NAMES")
+        str, typer.Option(help="With --cluster: its stages in order, separated by commas.", metavar="NAMES")
     ] = "",
     gateway: Annotated[
         str,
         typer.Option(help="A gateway that does the work; its key is in PERO_WORKER_GATEWAY_KEY.", metavar="URL"),
     ] = "",
-    engine: Annotated[str, typer.Option(help="With --gateway: which of its engines.", show_default="its default")] = "",
+    engine: Annotated[str, typer.Option(help="With --gateway: the engine to use.", show_default="its default")] = "",
     pages: Annotated[
         str, typer.Option(help="Pages by number or id: 1-5,8,20- or PHYS_0003..PHYS_0007.", rich_help_panel=BOOKS)
     ] = "",
     mets_group: Annotated[
         str,
         typer.Option(
-            help="Group of the pictures.", show_default="the best there is", rich_help_panel=BOOKS, metavar="USE"
+            help="Group of the pictures.", show_default="the best available", rich_help_panel=BOOKS, metavar="USE"
         ),
     ] = "",
     mets_layout: Annotated[
         str,
         typer.Option(
             help="For pipelines that only read text: group of the PAGE or ALTO that has the lines.",
-            show_default="what was entered last",
+            show_default="the last one entered",
             rich_help_panel=BOOKS,
             metavar="USE",
         ),
@@ -139,38 +141,38 @@ def ocr(
         bool, typer.Option("--follow-collections", help="Read all manifests of a collection.", rich_help_panel=BOOKS)
     ] = False,
     iiif_size: Annotated[
-        str, typer.Option(help="Of pictures: max, pct:50, 2000, or !3000,3000.", rich_help_panel=BOOKS)
+        str, typer.Option(help="Size of pictures: max, pct:50, 2000, or !3000,3000.", rich_help_panel=BOOKS)
     ] = "max",
     iiif_tiles: Annotated[
         bool,
         typer.Option(
             "--iiif-tiles",
-            help="Put pictures together out of tiles where a server gives only smaller ones.",
+            help="Assemble pictures from tiles if a server only offers smaller ones.",
             rich_help_panel=BOOKS,
         ),
     ] = False,
     iiif_header: Annotated[
         list[str] | None,
         typer.Option(
-            help="Sent to the hosts you name, or to HOST: 'Authorization: Bearer abc', 'HOST=Name: value'.",
+            help="Header sent to the hosts you name, or to HOST: 'Authorization: Bearer abc', 'HOST=Name: value'.",
             rich_help_panel=BOOKS,
             metavar="HEADER",
         ),
     ] = None,
     iiif_cookies: Annotated[
-        Path | None, typer.Option(help="File of cookies in Netscape's format.", rich_help_panel=BOOKS)
+        Path | None, typer.Option(help="Cookie file in Netscape's format.", rich_help_panel=BOOKS)
     ] = None,
     allow_private: Annotated[
         bool,
         typer.Option(
-            "--allow-private", help="Documents may lead to addresses of private networks.", rich_help_panel=BOOKS
+            "--allow-private", help="Documents may refer to addresses in private networks.", rich_help_panel=BOOKS
         ),
     ] = False,
     fetch_rate: Annotated[
-        float, typer.Option(min=0.01, max=1000, help="Requests a second to a host.", rich_help_panel=BOOKS)
+        float, typer.Option(min=0.01, max=1000, help="Requests per second to one host.", rich_help_panel=BOOKS)
     ] = 4.0,
     max_megabytes: Annotated[
-        int, typer.Option(min=1, help="Of a picture that is fetched.", rich_help_panel=BOOKS)
+        int, typer.Option(min=1, help="Largest picture to fetch, in MB.", rich_help_panel=BOOKS)
     ] = 500,
 ) -> None:
     """Turn scans into PAGE XML, ALTO, text, hOCR, JSON and searchable PDF."""

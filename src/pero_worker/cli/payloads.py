@@ -1,4 +1,4 @@
-"""`pero-worker payloads`: images and results that lie in a store beside the broker."""
+"""`pero-worker payloads`: manages images and results in a store next to the broker."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pero_worker.stores.location import check_no_login
 from pero_worker.stores.objects import ObjectStore
 
 app = typer.Typer(
-    help="Images and results in a store beside RabbitMQ, which then carries references.", no_args_is_help=True
+    help="Keep images and results in a store next to RabbitMQ, which then carries references.", no_args_is_help=True
 )
 Url = Annotated[
     str | None,
@@ -61,22 +61,22 @@ def set_(
     keep_days: Annotated[
         float | None,
         typer.Option(
-            min=MIN_KEEP_DAYS, help="What is older is removed, waited for or not.", show_default="30, or as before"
+            min=MIN_KEEP_DAYS,
+            help="Days after which contents are removed, even if still needed.",
+            show_default="30, or as before",
         ),
     ] = None,
     inline: Annotated[
         list[str] | None,
-        typer.Option(help="A stage that programs of others serve: all travels in its messages. '' = none."),
+        typer.Option(help="Stage served by other programs: its messages carry everything. '' = none."),
     ] = None,
     output: Annotated[
         list[str] | None,
-        typer.Option(help="An output queue that only pero-worker empties: it gets references. '' = none."),
+        typer.Option(help="Output queue that only pero-worker empties: it gets references. '' = none."),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Although there are workers that cannot follow references.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even if some workers cannot follow references.")] = False,
 ) -> None:
-    """Have large images and results travel as references, from now on. What is not said stays as it is."""
+    """Send large images and results as references from now on. Options not given keep their values."""
     access = cluster_access(connection)
     with session(access.zookeeper) as client:
         before = read_settings(client)
@@ -99,30 +99,30 @@ def set_(
         with _opened(wanted.url, connection) as store:
             store.prepare()
         save_settings(client, wanted)
-    say(f"what has {wanted.min_bytes // 1000} kB or more goes to {wanted.url} from now on")
+    say(f"contents of {wanted.min_bytes // 1000} kB or more go to {wanted.url} from now on")
 
 
 @app.command(epilog=examples("pero-worker payloads off"))
 @cluster_command
 def off(connection: ConnectionOptions) -> None:
-    """Have everything travel in messages again. What is in the store stays until its pages are done, or it is old."""
+    """Send everything in messages again. The store keeps its contents until their pages are done, or they are old."""
     with session(cluster_access(connection).zookeeper) as client:
         save_settings(client, replace(read_settings(client), url=""))
-    say("all travels in messages from now on")
+    say("everything travels in messages from now on")
 
 
 @app.command(epilog=examples("pero-worker payloads show", "pero-worker payloads show --json"))
 @cluster_command
 def show(
-    connection: ConnectionOptions, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+    connection: ConnectionOptions, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
-    """Where they lie, which queues get references, and whether the store answers."""
+    """Show where they are stored, which queues get references, and whether the store answers."""
     with session(cluster_access(connection).zookeeper) as client:
         settings = read_settings(client)
     if as_json:
         typer.echo(json.dumps(asdict(settings)))
         return
-    say(f"store     {settings.url or '- (all travels in messages)'}")
+    say(f"store     {settings.url or '- (everything travels in messages)'}")
     say(f"from      {settings.min_bytes // 1000} kB")
     say(f"kept      {settings.keep_days:g} days at most")
     say(f"inline    {' '.join(settings.inline) or '-'}")
@@ -137,7 +137,7 @@ def show(
 @app.command("list", epilog=examples("pero-worker payloads list"))
 @cluster_command
 def list_(connection: ConnectionOptions) -> None:
-    """What lies in the store, by day."""
+    """Show the store's contents by day."""
     numbers: Counter[tuple[str, str]] = Counter()
     sizes: Counter[tuple[str, str]] = Counter()
     with session(cluster_access(connection).zookeeper) as client:
@@ -165,11 +165,11 @@ def list_(connection: ConnectionOptions) -> None:
 def clean(
     connection: ConnectionOptions,
     older_than: Annotated[
-        float | None, typer.Option(min=MIN_KEEP_DAYS, help="Days.", show_default="as payloads set --keep-days")
+        float | None, typer.Option(min=MIN_KEEP_DAYS, help="Age in days.", show_default="as payloads set --keep-days")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count them.")] = False,
 ) -> None:
-    """Remove what is old, as workers do each hour. A page that still waits for it fails then."""
+    """Remove old contents, as workers do every hour. A page that still needs them will fail."""
     with session(cluster_access(connection).zookeeper) as client:
         settings = read_settings(client)
         keep = settings.keep if older_than is None else timedelta(days=older_than)
@@ -180,7 +180,7 @@ def clean(
 
 
 def _all_stores(client: KazooClient, connection: ConnectionOptions) -> Iterator[ObjectStore]:
-    """One that is away is named, and the others follow."""
+    """Yields the stores; one that is away is reported, and its error is raised after the others."""
     urls = read_settings(client).stores.values()
     if not urls:
         raise UsageError("this cluster has no payload store: see pero-worker payloads set")

@@ -1,4 +1,4 @@
-"""`pero-worker pipelines`: what is bundled."""
+"""`pero-worker pipelines`: lists the bundled pipelines."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pero_worker.engines.registry import engine_name
 from pero_worker.models.pipelines import bundled_pipelines
 
 
-def pipelines(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one, too."""
+def pipelines(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the bundled pipelines; any folder or archive with a pero-ocr config.ini is one too."""
     found = [
         {
             "name": pipeline.name,

@@ -1,4 +1,4 @@
-"""Options that state what energy and workers cost, the same for reports and for the gateway."""
+"""Options for the cost of energy and workers, the same for reports and for the gateway."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Watts = Annotated[
     typer.Option(
         min=0,
         envvar="PERO_WORKER_WATTS",
-        help="Drawn by a busy worker with its part of the machine: the model where nothing was measured.",
+        help="Power of a busy worker with its part of the machine, used where nothing was measured.",
         show_default="unknown",
         rich_help_panel=_PANEL,
     ),
@@ -25,7 +25,7 @@ PricePerKwh = Annotated[
     typer.Option(
         min=0,
         envvar="PERO_WORKER_PRICE_PER_KWH",
-        help="Money for a kilowatt hour.",
+        help="Price of a kilowatt hour.",
         show_default="none",
         rich_help_panel=_PANEL,
     ),
@@ -35,18 +35,18 @@ PricePerWorkerSecond = Annotated[
     typer.Option(
         min=0,
         envvar="PERO_WORKER_PRICE_PER_WORKER_SECOND",
-        help="Money for a second of a worker.",
+        help="Price of a second of a worker.",
         show_default="none",
         rich_help_panel=_PANEL,
     ),
 ]
 Currency = Annotated[
-    str, typer.Option(envvar="PERO_WORKER_CURRENCY", help="What the money is called.", rich_help_panel=_PANEL)
+    str, typer.Option(envvar="PERO_WORKER_CURRENCY", help="Name of the currency.", rich_help_panel=_PANEL)
 ]
 
 
 def prices_of(watts: float | None, kwh: float | None, second: float | None, currency: str) -> Prices:
-    """UsageError: the currency's name is none."""
+    """Returns the prices. Raises `UsageError` if the currency's name is unusable."""
     if len(currency) > 20 or not currency.isprintable():
         raise UsageError("--currency: write a name of up to 20 characters, as EUR")
     return Prices(watts=watts, per_kwh=kwh, per_worker_second=second, currency=currency)

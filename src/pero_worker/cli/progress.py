@@ -1,4 +1,4 @@
-"""Progress on stderr for a person who watches; a summary for everybody."""
+"""Progress on stderr for people who watch, and a summary for everybody."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pero_worker.text import one_line
 
 
 class Progress:
-    """A `RunListener` on the terminal; shows no progress when not `visible`."""
+    """A `RunListener` on the terminal; shows no progress unless `visible`."""
 
     def __init__(self, *, visible: bool) -> None:
         self._bar = RichProgress(
@@ -96,12 +96,12 @@ class Progress:
 
 
 def count_bar(*, visible: bool) -> RichProgress:
-    """For so many of so many."""
+    """Returns a progress bar that counts items."""
     return _bar(visible, MofNCompleteColumn())
 
 
 def bytes_bar(*, visible: bool) -> RichProgress:
-    """For a file on its way."""
+    """Returns a progress bar for a file transfer."""
     return _bar(visible, DownloadColumn(), TransferSpeedColumn())
 
 
@@ -117,7 +117,7 @@ def _bar(visible: bool, *columns: ProgressColumn) -> RichProgress:
 
 
 def print_summary(summary: Summary, folder: Path) -> None:
-    """What the run came to, on stdout."""
+    """Prints a run's result on stdout."""
     speed = f", {summary.done / summary.seconds:.2f} pages/s" if summary.done and summary.seconds else ""
     before = f", {summary.finished_before} done before" if summary.finished_before else ""
     say(f"{counted(summary.done, 'page')} done in {summary.seconds:.1f} s{speed}{before}, {summary.failed} failed")
@@ -139,7 +139,7 @@ def print_summary(summary: Summary, folder: Path) -> None:
 
 
 def print_passed_over(found: Discovery) -> None:
-    """What paths led to and is not read."""
+    """Prints what was found in the paths but is not read."""
     for what, passed in (
         ("files in the folders are not images", found.no_images),
         ("links in the folders are not followed", found.links),

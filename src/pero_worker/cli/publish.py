@@ -1,4 +1,4 @@
-"""`pero-worker publish`: pages into a cluster."""
+"""`pero-worker publish`: sends pages into a cluster."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ EPILOG = """
 
   pero-worker publish scans/ --stages ocr,out --job box7 --retry-failed results/
 
-The same --job again sends only what was not sent before. pero-worker ocr --cluster sends, waits and downloads in one.
+The same --job again sends only what was not sent before. pero-worker ocr --cluster sends, waits and downloads in one
+step.
 """
 
 
@@ -60,7 +61,7 @@ def publish_pages(
         ),
     ],
     stages: Annotated[
-        list[str], typer.Option("-s", "--stages", help="In their order, the output queue last.", metavar="NAMES")
+        list[str], typer.Option("-s", "--stages", help="Stages in order, the output queue last.", metavar="NAMES")
     ],
     job: Annotated[str, typer.Option("-j", "--job", help="Name on every page.", show_default="random")] = "",
     priority: Annotated[
@@ -72,27 +73,29 @@ def publish_pages(
     dpi: Annotated[int, typer.Option(min=36, max=2400, help="Resolution for PDF pages that are not scans.")] = 300,
     max_pages: Annotated[int, typer.Option(min=1, help="Refuse longer documents.")] = DEFAULT_MAX_PAGES,
     pages: Annotated[
-        str, typer.Option(help="Of IIIF and METS, by number or id: 1-5,8,20- or PHYS_0003..PHYS_0007.")
+        str, typer.Option(help="Pages of IIIF and METS, by number or id: 1-5,8,20- or PHYS_0003..PHYS_0007.")
     ] = "",
     mets_group: Annotated[
-        str, typer.Option(help="Group of the pictures of a METS.", show_default="the best there is", metavar="USE")
+        str, typer.Option(help="Group of pictures in a METS.", show_default="the best available", metavar="USE")
     ] = "",
     follow_collections: Annotated[
         bool, typer.Option("--follow-collections", help="Send all manifests of a IIIF collection.")
     ] = False,
     wait: Annotated[
-        bool, typer.Option("-w", "--wait", help="Follow the job to its end; results go to --output.")
+        bool, typer.Option("-w", "--wait", help="Follow the job to its end and write results to --output.")
     ] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="With --wait.", metavar="DIR")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="With --wait: folder for the results.", metavar="DIR")
+    ] = None,
     formats: Annotated[str, typer.Option("-f", "--formats", help=f"With --wait: {formats_help()}.")] = "page,alto,text",
     retry_failed: Annotated[
         Path | None,
         typer.Option(
-            help="Also send again what failed in this download; the same paths, stages and --job.", metavar="DIR"
+            help="Send failed pages of this download again; needs the same paths, stages and --job.", metavar="DIR"
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Other programs serve stages that have no model here.")
+        bool, typer.Option("--force", help="Other programs serve the stages without a model here.")
     ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")] = False,
 ) -> None:
@@ -152,7 +155,7 @@ def publish_pages(
 
 
 def print_published(published: PublishCounts, job: str) -> None:
-    """What was sent, on stdout."""
+    """Prints on stdout what was sent."""
     before = f", {published.before} sent before" if published.before else ""
     before += f", {published.again} that failed sent again" if published.again else ""
     say(f"{counted(published.pages, 'page')} sent as job {job}{before}, {len(published.failed)} not sent")

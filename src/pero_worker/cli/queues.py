@@ -1,4 +1,4 @@
-"""`pero-worker queues`: how many pages wait where."""
+"""`pero-worker queues`: shows how many pages wait in each queue."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 
 def queues(
     connection: ConnectionOptions,
-    names: Annotated[list[str] | None, typer.Argument(help="Also these.", metavar="QUEUE...")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Further queues to show.", metavar="QUEUE...")] = None,
 ) -> None:
-    """Exact numbers of waiting pages: the stages, then all other queues if RabbitMQ's web interface is registered
-    (pero-worker servers add mq_monitoring), else the usual ones and those named."""
+    """Show exact numbers of waiting pages: the stages, then all other queues if RabbitMQ's web interface is
+    registered (pero-worker servers add mq_monitoring), otherwise the usual ones and those named."""
     access = cluster_access(connection)
     with open_cluster(access) as cluster:
         lengths = queue_lengths(cluster, access, names or ())

@@ -1,4 +1,4 @@
-"""`pero-worker watchdog replay`: a recorded day again, to see what other priorities would have done."""
+"""`pero-worker watchdog replay`: replays a recorded day to see what other priorities would have done."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ EPILOG = """
 
   pero-worker watchdog replay trace.jsonl --priority ocr_fast=5 --priority ocr_old=-1
 
-The trace is what `pero-worker watchdog --record FILE` wrote. The policy decides anew, on simulated workers.
+The trace is what `pero-worker watchdog --record FILE` wrote. The policy decides again, with simulated workers.
 """
 
 
 def replay(
-    trace: Annotated[Path, typer.Argument(help="What watchdog --record wrote.", metavar="FILE")],
+    trace: Annotated[Path, typer.Argument(help="File that watchdog --record wrote.", metavar="FILE")],
     priority: Annotated[
-        list[str] | None, typer.Option(help="Another priority; -1 disables the stage.", metavar="STAGE=N")
+        list[str] | None, typer.Option(help="Changed priority; -1 disables the stage.", metavar="STAGE=N")
     ] = None,
-    seed: Annotated[int, typer.Option(help="For the times that pages take.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for the times that pages take.")] = 0,
 ) -> None:
     """Run a recorded trace through the policy, as it was and with other priorities."""
     frames = list(read_trace(trace))
@@ -73,7 +73,7 @@ def _changed(scenario: Scenario, changes: Mapping[str, int]) -> Scenario:
 
 
 def _show(outcomes: Mapping[str, SimulationResult], pages: int) -> None:
-    """A row for every way through the stages, and the sums."""
+    """Prints a row for each way through the stages, and the totals."""
     console = Console()
     for title, outcome in outcomes.items():
         table = Table(

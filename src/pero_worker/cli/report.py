@@ -1,4 +1,4 @@
-"""`pero-worker report`: what became of the pages in result folders, and what they cost."""
+"""`pero-worker report`: sums up the outcome of the pages in result folders, and their cost."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class ReportBy(StrEnum):
 
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Folders with a report.jsonl.", metavar="FOLDER...")],
-    cost: Annotated[bool, typer.Option("--cost", help="Energy and money, and how each is known.")] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="Show energy and money, and how each is known.")] = False,
     by: Annotated[ReportBy, typer.Option(help="What a row is.")] = ReportBy.FOLDER,
-    as_csv: Annotated[bool, typer.Option("--csv", help="For spreadsheets, on standard output.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV for spreadsheets.")] = False,
     watts: Watts = None,
     price_per_kwh: PricePerKwh = None,
     price_per_worker_second: PricePerWorkerSecond = None,
     currency: Currency = "",
 ) -> None:
-    """Sum up what became of the pages in result folders, and what they cost."""
+    """Sum up the outcome of the pages in result folders, and their cost."""
     prices = prices_of(watts, price_per_kwh, price_per_worker_second, currency)
     rows = _rows(folders, by, prices, cost=cost)
     headings: tuple[str, ...] = (by.value, "pages", "failed", "worker_seconds")
@@ -64,7 +64,7 @@ def report(
 
 
 def _rows(folders: Sequence[Path], by: ReportBy, prices: Prices, *, cost: bool) -> list[tuple[object, ...]]:
-    """A row for each group in the order of their first page, and one for all when there are several."""
+    """Returns a row for each group, in the order of their first page, and a total if there are several."""
     uses: dict[str, Use] = {}
     total = Use()
     for folder in folders:
@@ -92,7 +92,7 @@ def _counted(records: Iterable[PageRecord]) -> Iterable[PageRecord]:
 
 
 def seconds_of(record: PageRecord) -> float:
-    """Of workers; earlier versions only told how long the attempt took that went well."""
+    """Returns the seconds that workers spent on a page; earlier versions recorded only the successful attempt."""
     return record.worker_seconds or float(record.seconds.get("total", 0.0))
 
 
@@ -107,7 +107,7 @@ def _row(name: str, use: Use, prices: Prices, *, cost: bool) -> tuple[object, ..
 
 
 def _no_formula(text: str) -> str:
-    """Spreadsheets run cells that begin so."""
+    """Escapes a cell that spreadsheets would run as a formula."""
     return f"'{text}" if text.startswith(_NOT_A_FORMULA) else text
 
 

@@ -1,4 +1,4 @@
-"""`pero-worker review`: what to look at first."""
+"""`pero-worker review`: shows what to check first."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pero_worker.text import one_line
 EPILOG = """
 [bold]Examples[/bold]
 
-  pero-worker review out/                          (lists the worst, and makes out/review.html)
+  pero-worker review out/                          (lists the worst, and writes out/review.html)
 
   pero-worker review out/ --lines 1000 -o worst.html
 
 The page for the browser is one file with the pictures in it; it fetches nothing and can be passed on.
 
-[bold]Exit status[/bold]  0 done; 2 wrong usage; 7 no report there, or cannot write.
+[bold]Exit status[/bold]  0 done; 2 wrong usage; 7 no report, or cannot write.
 """
 _LISTED = 10
 _LONGEST = 70
@@ -42,7 +42,7 @@ def review_command(
     lines: Annotated[int, typer.Option(min=1, max=10_000, help="Lines to show, at most.")] = 200,
     pages: Annotated[int, typer.Option(min=1, max=10_000, help="Pages to list, at most.")] = 50,
 ) -> None:
-    """List the worst pages and lines, and show each line's picture beside its text in a page for the browser."""
+    """List the worst pages and lines, and show each line's picture next to its text in a page for the browser."""
     target = output or folder / "review.html"
     _free(target)
     found = review(folder, pages=pages, lines=lines)
@@ -64,10 +64,10 @@ def review_command(
 
 
 def _free(target: Path) -> None:
-    """A file of ours may be made anew, others are not written over."""
+    """Checks that `target` can be written: a file of ours may be replaced, others are not overwritten."""
     try:
         if target.is_symlink() or (target.exists() and not target.is_file()):
-            raise UsageError(f"{target} is no file of ours: name another one with --output")
+            raise UsageError(f"{target} is not a regular file: name another one with --output")
         if target.is_file():
             with target.open("rb") as stream:
                 if reviewpage.MARK.encode() not in stream.read(200):
@@ -104,7 +104,7 @@ def _pictures(found: Review) -> dict[int, bytes]:
 
 
 def _cut(source: str, index: int, lines: list[UnsureLine]) -> Iterator[tuple[int, bytes]]:
-    """The pictures of lines of one page, by `id` of the line; none when its file is away."""
+    """Yields the pictures of one page's lines, by `id` of the line; none if the page's file is gone."""
     try:
         image = read_page(Path(source), index, dpi=lines[0].record.fingerprint.dpi).image
     except (PageError, OSError):

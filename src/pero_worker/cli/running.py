@@ -1,4 +1,4 @@
-"""A job in a terminal: progress, a summary, Ctrl-C, and the program's exit status."""
+"""Runs a job in a terminal: progress, a summary, Ctrl-C, and the program's exit status."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pero_worker.processes import Lifetime, OnSignal, leave
 
 
 def run_in_terminal(request: JobRequest, *, quiet: bool) -> None:
-    """Does the job; ends the program when something failed. `quiet`: no progress and no summary."""
+    """Runs the job; ends the program if something failed. `quiet` shows neither progress nor a summary."""
     Lifetime(status=ExitCode.INTERRUPTED, on_signal=OnSignal.INTERRUPT).begin()
     with Progress(visible=not quiet and sys.stderr.isatty()) as progress:
         summary = run_job(request, progress, SystemClock())
@@ -26,7 +26,7 @@ def run_in_terminal(request: JobRequest, *, quiet: bool) -> None:
 
 def _leave(summary: Summary) -> None:
     if summary.interrupted:
-        # Not sys.exit: a half-made PDF in a thread would be waited for, and nothing of it is in place yet.
+        # Not sys.exit: it would wait for a half-made PDF in a thread, and nothing of that is in place yet.
         leave(ExitCode.INTERRUPTED)
     unreadable = summary.discovery is not None and summary.discovery.unreadable.count
     if summary.failed or summary.cancelled or summary.documents_failed or unreadable:

@@ -1,4 +1,4 @@
-"""What is said to a person; nothing of what others wrote has a say over the terminal."""
+"""Prints messages for people; text from outside cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pero_worker.text import clean_lines, one_line
 
 
 def say(text: str) -> None:
-    """A line on stdout, whatever names and reasons are in it."""
+    """Prints a line on stdout, whatever names and reasons it contains."""
     typer.echo(one_line(text))
 
 
 def say_lines(text: str) -> None:
-    """Several lines on stdout."""
+    """Prints several lines on stdout."""
     typer.echo(clean_lines(text))
 
 
 def warn(text: str) -> None:
-    """A line on stderr."""
+    """Prints a line on stderr."""
     typer.echo(one_line(text), err=True)

@@ -1,4 +1,4 @@
-"""`pero-worker servers`: where workers find RabbitMQ and the model store."""
+"""`pero-worker servers`: manages where workers find RabbitMQ and the model store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Names = Annotated[list[str], typer.Argument(help="HOST, HOST:PORT or [IPv6]:PORT
 @app.command("list", epilog=examples("pero-worker servers list", "pero-worker servers list --json"))
 @cluster_command
 def list_(
-    connection: ConnectionOptions, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+    connection: ConnectionOptions, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
     """List them."""
     with session(cluster_access(connection).zookeeper) as client:
@@ -61,7 +61,7 @@ def add(connection: ConnectionOptions, kind: KindArgument, names: Names) -> None
 @app.command(epilog=examples("pero-worker servers remove ftp old.example.org", "pero-worker servers remove mq all"))
 @cluster_command
 def remove(connection: ConnectionOptions, kind: KindArgument, names: Names) -> None:
-    """Forget servers; `all` forgets all."""
+    """Unregister servers; `all` unregisters all of them."""
     with session(cluster_access(connection).zookeeper) as client:
         gone = remove_servers(client, kind.value, names)
     say(f"forgotten: {', '.join(gone) or 'none was registered'}")
@@ -71,9 +71,9 @@ def remove(connection: ConnectionOptions, kind: KindArgument, names: Names) -> N
 @cluster_command
 def protect(
     connection: ConnectionOptions,
-    open_to_all: Annotated[bool, typer.Option("--open", help="Give them to everybody instead.")] = False,
+    open_to_all: Annotated[bool, typer.Option("--open", help="Open them to everybody instead.")] = False,
 ) -> None:
-    """Make all of the cluster's nodes in ZooKeeper belong to the user who is logged in."""
+    """Restrict all of the cluster's nodes in ZooKeeper to the user who is logged in."""
     access = cluster_access(connection).zookeeper
     with session(access) as client:
         number = protect_nodes(client, access.user, open_to_all=open_to_all)

@@ -1,4 +1,4 @@
-"""`pero-worker set-up`: certificates, passwords and configurations of a new cluster."""
+"""`pero-worker set-up`: creates certificates, passwords and configurations for a new cluster."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ EPILOG = """
 def set_up(
     folder: Annotated[Path, typer.Argument(help="Where the files go.", metavar="DIR")],
     host: Annotated[
-        list[str], typer.Option("--host", help="Name or address of the servers' machine, several times; first counts.")
+        list[str],
+        typer.Option("--host", help="Name or address of the servers' machine; may be repeated, the first counts."),
     ],
     clients_at: Annotated[
-        Path | None, typer.Option(help="The folder in which workers' machines will have the clients' files.")
+        Path | None, typer.Option(help="Folder that will hold the clients' files on workers' machines.")
     ] = None,
     zookeeper_port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Port of ZooKeeper, by TLS.")
+        int, typer.Option(min=1, max=65535, help="Port of ZooKeeper with TLS.")
     ] = Ports().zookeeper,
-    amqp_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of RabbitMQ, by TLS.")] = Ports().amqp,
+    amqp_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of RabbitMQ with TLS.")] = Ports().amqp,
     management_port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Port of RabbitMQ's web interface, by TLS.")
+        int, typer.Option(min=1, max=65535, help="Port of RabbitMQ's web interface with TLS.")
     ] = Ports().management,
     sftp_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the model store.")] = Ports().sftp,
     systemd: Annotated[
-        bool, typer.Option("--systemd", help="Also make units for systemd: workers, watchdog, metrics.")
+        bool, typer.Option("--systemd", help="Also write systemd units for workers, watchdog and metrics.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there, also the passwords.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files, passwords included.")] = False,
 ) -> None:
-    """Make what RabbitMQ, ZooKeeper, a model store and all clients need to talk by TLS, with passwords."""
+    """Create what RabbitMQ, ZooKeeper, a model store and all clients need to use TLS and passwords."""
     ports = Ports(zookeeper=zookeeper_port, amqp=amqp_port, management=management_port, sftp=sftp_port)
     options = SetupOptions(
         folder=folder, hosts=tuple(host), ports=ports, clients_at=clients_at, systemd=_program() if systemd else None
@@ -75,7 +76,7 @@ Keep {folder / "ca.key"} where no server runs."""
 
 
 def _program() -> Path:
-    """The command as it is installed here, and so, probably, on the other machines."""
+    """Returns the command's path on this machine, which is probably the same on the other machines."""
     return Path(sys.executable).absolute().with_name("pero-worker")
 
 

@@ -1,4 +1,4 @@
-"""`pero-worker stage`: the stages of a cluster and its output queues."""
+"""`pero-worker stage`: manages a cluster's stages and output queues."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from pero_worker.stores.location import without_login
 from pero_worker.work import QueueKind
 from pero_worker.worker.trial import DEFAULT_SECONDS
 
-app = typer.Typer(help="Stages: what is done to pages, with which model.", no_args_is_help=True)
+app = typer.Typer(help="Stages: what is done to pages, and with which model.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="NAME")]
 Config = Annotated[Path | None, typer.Option("-c", "--config", help="config.ini of the stage.", metavar="FILE")]
 Remote = Annotated[
     str | None, typer.Option("-r", "--remote-path", help="Model archive in the store: a path or URL.", metavar="PATH")
 ]
 Version = Annotated[str | None, typer.Option(help="Name of this version.", show_default="the time")]
-Priority = Annotated[int | None, typer.Option(help="More is served sooner; -1 disables the stage.")]
+Priority = Annotated[int | None, typer.Option(help="Higher is served sooner; -1 disables the stage.")]
 
 
 @app.command(
@@ -55,19 +55,19 @@ def add(
     version: Version = None,
     priority: Priority = None,
     needs: Annotated[str | None, typer.Option(help="Label that its workers must have: cuda, or one of yours.")] = None,
-    owner: Annotated[str | None, typer.Option(help="Whose it is: owners get equal parts of the workers.")] = None,
-    share: Annotated[float | None, typer.Option(help="The owner's part, 2 = twice an ordinary one.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Owner; owners get equal parts of the workers.")] = None,
+    share: Annotated[float | None, typer.Option(help="The owner's part; 2 = twice an ordinary one.")] = None,
     queue: Annotated[
         QueueKind | None,
         typer.Option(help="How RabbitMQ keeps its pages: on one node, or on several.", show_default="as the cluster"),
     ] = None,
     sha256: Annotated[
-        str, typer.Option(help="Of the archive that --remote-path names: workers take no other.", metavar="DIGEST")
+        str, typer.Option(help="SHA-256 of the archive at --remote-path: workers accept no other.", metavar="DIGEST")
     ] = "",
 ) -> None:
-    """Create a stage, or change what is said of one; without options, an output queue."""
+    """Create a stage or change its settings; without options, create an output queue."""
     if sha256 and not (is_digest(sha256) and remote_path):
-        raise UsageError("--sha256 needs 64 hexadecimal digits, and --remote-path beside it")
+        raise UsageError("--sha256 needs 64 hexadecimal digits and --remote-path")
     change = StageChange(
         config=read_config(config) if config else None,
         archive=remote_path,
@@ -82,7 +82,7 @@ def add(
     with open_cluster(cluster_access(connection)) as cluster:
         save_stage(cluster.zookeeper, cluster.broker, name, change, SystemClock().now())
         is_output = not is_stage(cluster.zookeeper, name)
-    say(f"output queue {name} is there" if is_output else f"stage {name} is saved")
+    say(f"output queue {name} exists" if is_output else f"stage {name} is saved")
 
 
 @app.command(
@@ -103,12 +103,12 @@ def upload(
     remote_path: Remote = None,
     version: Version = None,
     check: Annotated[
-        bool, typer.Option("--check/--no-check", help="Load it and try it on a page before anybody gets it.")
+        bool, typer.Option("--check/--no-check", help="Load it and try it on a page before it is published.")
     ] = True,
-    check_seconds: Annotated[float, typer.Option(min=1, help="How long that may take.")] = DEFAULT_SECONDS,
+    check_seconds: Annotated[float, typer.Option(min=1, help="Seconds that the check may take.")] = DEFAULT_SECONDS,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
 ) -> None:
-    """Put a model into the store and create or upgrade its stage; workers take it up between two pages."""
+    """Put a model into the store and create or upgrade its stage; workers switch to it between two pages."""
     text = read_config(config) if config else None
     with open_cluster(cluster_access(connection)) as cluster, bytes_bar(visible=not quiet) as bar:
         task = bar.add_task("uploading", total=None)
@@ -135,9 +135,9 @@ def upload(
 def history(
     connection: ConnectionOptions,
     name: Name,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the versions of a stage, the newest first; what was gone back from is marked."""
+    """List the versions of a stage, newest first; those that were rolled back are marked."""
     with session(cluster_access(connection).zookeeper) as client:
         versions = versions_of(client, name)[::-1]
     if as_json:
@@ -168,10 +168,10 @@ def rollback(
     connection: ConnectionOptions,
     name: Name,
     to: Annotated[
-        str, typer.Option(help="The version to go back to.", show_default="the last that was not gone back from")
+        str, typer.Option(help="The version to go back to.", show_default="the last one not rolled back")
     ] = "",
 ) -> None:
-    """Go back to an earlier version of a stage; workers take it up between two pages."""
+    """Go back to an earlier version of a stage; workers switch to it between two pages."""
     with open_cluster(cluster_access(connection)) as cluster:
         left, now = roll_back(cluster.zookeeper, cluster.broker, name, SystemClock().now(), to=to)
     say(f"stage {name} has version {now.version} again, in place of {left.version}")
@@ -183,7 +183,7 @@ def queues(
     connection: ConnectionOptions,
     kind: Annotated[QueueKind | None, typer.Argument(metavar="KIND", help="classic or quorum.")] = None,
 ) -> None:
-    """Say or set how RabbitMQ keeps the pages of new stages: on one node (classic), or on several (quorum)."""
+    """Show or set how RabbitMQ keeps the pages of new stages: on one node (classic), or on several (quorum)."""
     with session(cluster_access(connection).zookeeper) as client:
         if kind is not None:
             set_default_kind(client, kind)
@@ -193,7 +193,7 @@ def queues(
 @app.command("list", epilog=examples("pero-worker stage list", "pero-worker stage list --json"))
 @cluster_command
 def list_(
-    connection: ConnectionOptions, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+    connection: ConnectionOptions, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
     """List the stages."""
     with session(cluster_access(connection).zookeeper) as client:
@@ -214,7 +214,7 @@ def list_(
 @app.command(epilog=examples("pero-worker stage show ocr"))
 @cluster_command
 def show(connection: ConnectionOptions, name: Name) -> None:
-    """Print all that is known of a stage, its config.ini last."""
+    """Print everything that is known about a stage, its config.ini last."""
     with session(cluster_access(connection).zookeeper) as client:
         record = read_record(client, name)
     mean = f"{record.mean_seconds:.3f} s" if record.mean_seconds is not None else "not known yet"
@@ -231,7 +231,7 @@ def remove(
     connection: ConnectionOptions,
     name: Name,
     keep_config: Annotated[bool, typer.Option("-k", "--keep-config", help="Remove the queue only.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Even when pages wait in its queue.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even if pages wait in its queue.")] = False,
 ) -> None:
     """Remove a stage and its queue."""
     with open_cluster(cluster_access(connection)) as cluster:

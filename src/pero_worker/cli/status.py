@@ -1,4 +1,4 @@
-"""`pero-worker status`: what is wrong, what runs, how long still."""
+"""`pero-worker status`: shows what is wrong, what is running, and how long it will take."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ EPILOG = """[bold]Examples[/bold]
 
   pero-worker status --watch
 
-  pero-worker status --check          (for monitoring: one line; 0 well, 1 warning, 2 critical, 3 unknown)
+  pero-worker status --check          (for monitoring: one line; 0 fine, 1 warning, 2 critical, 3 unknown)
 
   pero-worker status --json | jq .problems
 """
 _WIDE = 100
-"""Columns of a terminal in which all is shown."""
+"""Width of a terminal, in columns, from which everything is shown."""
 _ALWAYS = frozenset({"stage", "waiting", "workers", "left", "worker", "status", "last error"})
 """Columns that are shown however narrow the terminal is."""
 _MOVES_SHOWN = 3
-"""Of the watchdog, the latest."""
+"""Number of the watchdog's latest moves to show."""
 _GAP = 2
-"""Between two columns."""
+"""Spaces between two columns."""
 _MAX_NAME = 24
 """Characters of a name that are shown however narrow the terminal is."""
 _COLOURS = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow"}
@@ -50,13 +50,13 @@ _COLOURS = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow"}
 
 def status(
     connection: ConnectionOptions,
-    watch: Annotated[bool, typer.Option("-w", "--watch", help="Keep showing it, until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    watch: Annotated[bool, typer.Option("-w", "--watch", help="Keep the display updated until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="One line, and the exit status that monitoring programs expect.")
+        bool, typer.Option("--check", help="Print one line, with the exit status that monitoring programs expect.")
     ] = False,
 ) -> None:
-    """What is wrong and what to do; then stages with queues, workers with what they do, who leads."""
+    """Show problems with their remedies, then stages and queues, workers and what they do, and who leads."""
     clock = SystemClock()
     watcher = ClusterWatcher(cluster_access(connection), clock.now)
     if check:
@@ -75,7 +75,7 @@ def status(
 
 
 def _watch(watcher: ClusterWatcher) -> None:
-    """What was seen last stays on the screen while ZooKeeper is away."""
+    """Keeps showing the state; the last one stays on the screen while ZooKeeper is away."""
     clock = SystemClock()
     console = Console()
     last = watcher.look()
@@ -113,7 +113,7 @@ def _check(watcher: ClusterWatcher) -> None:
 
 
 def as_json_text(state: ClusterState) -> str:
-    """One object: what was seen, the problems, and the word for the worst of them."""
+    """Returns a JSON object: the state, the problems, and the severity of the worst of them."""
     look = state.look
     stages = [{**asdict(stage), "rate": stage.rate, "seconds_left": stage.seconds_left} for stage in look.stages]
     problems = [
@@ -137,7 +137,7 @@ def _plain(value: object) -> str:
 
 
 def shown(state: ClusterState, now: datetime, width: int = 120) -> Group:
-    """Problems first; in a terminal of few columns what matters less is left out."""
+    """Returns the text to show, problems first; in a narrow terminal, less important columns are left out."""
     look, wide = state.look, width >= _WIDE
     stages = _Listing({heading: wide or heading in _ALWAYS for heading in STAGE_HEADINGS})
     for row in stage_rows(look):
@@ -151,15 +151,15 @@ def shown(state: ClusterState, now: datetime, width: int = 120) -> Group:
 
 
 class _Listing:
-    """Rows under headings. Names are shown whole, the last column gives way."""
+    """Rows under headings. Names are shown in full; the last column is shortened."""
 
     def __init__(self, columns: Mapping[str, bool]) -> None:
-        """`columns`: headings, each with whether it is shown."""
+        """`columns` maps each heading to whether it is shown."""
         self._columns = columns
         self._rows: list[list[str]] = []
 
     def add(self, *cells: object) -> None:
-        """One for each column, shown or not."""
+        """Adds a row; takes a cell for each column, shown or not."""
         shown = zip(cells, self._columns.values(), strict=True)
         self._rows.append([str(cell) for cell, visible in shown if visible])
 
@@ -169,7 +169,7 @@ class _Listing:
         left = width
         for number, heading in enumerate(headings):
             longest = max([len(heading), *(len(row[number]) for row in self._rows)])
-            # The last one gets what the others leave.
+            # The last column gets the width that the others leave.
             last = number == len(headings) - 1
             room = max(left, len(heading)) if last else min(longest, _MAX_NAME)
             table.add_column(heading, no_wrap=True, overflow="ellipsis", width=min(longest, room))

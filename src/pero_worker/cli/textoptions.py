@@ -1,4 +1,4 @@
-"""Options of commands that write text and PDF."""
+"""Options shared by commands that write text and PDF."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ OutputOption = Annotated[
 TextOption = Annotated[
     TextPolicy,
     typer.Option(
-        help="Text that a PDF has already, in its searchable PDF. redo: an invisible layer is replaced, print is "
-        "kept. skip: pages with text stay as they are. force: pages with text become pictures."
+        help="How a searchable PDF treats text that the PDF already has. redo: an invisible layer is replaced, print "
+        "is kept. skip: pages with text stay as they are. force: pages with text become pictures."
     ),
 ]
 LanguageOption = Annotated[
     str,
     typer.Option(
-        help="Of the text, for PDF and TEI, as BCP 47 writes it: de, cs-CZ, la. Then a PDF is read aloud in it.",
-        show_default="as before, else not told",
+        help="Language of the text in PDF and TEI, in BCP 47: de, cs-CZ, la. Screen readers use it.",
+        show_default="as before, otherwise none",
         metavar="CODE",
     ),
 ]
 BlankTextOption = Annotated[
-    str, typer.Option(help="What text files of pages without text hold, as '[blank page]'; they are empty else.")
+    str, typer.Option(help="Content of text files of pages without text, such as '[blank page]'; empty by default.")
 ]
 TextLinesOption = Annotated[
     TextLines,
     typer.Option(
-        help="Line ends in text files. keep: as on the page. join: a paragraph is a line, parted words are whole."
+        help="Line ends in text files. keep: as on the page. join: one line per paragraph, hyphenated words joined."
     ),
 ]
 CombineOption = Annotated[
     bool,
     typer.Option(
         "--combine",
-        help="Also one text of each document of several pages, and one text and PDF, called 'all', of each folder of "
-        "several documents.",
+        help="Also write one text for each document with several pages, and one text and PDF, named 'all', for each "
+        "folder with several documents.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""`pero-worker train`: a recogniser for one's own pages."""
+"""`pero-worker train`: tunes a recogniser to the user's own pages."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ EPILOG = """
 
   pero-worker stage upload ocr my-hand
 
-Ctrl-C keeps what was learnt: the same command goes on. Some 200 lines halve the errors on one hand or one old face.
+Ctrl-C keeps what was learnt: the same command resumes. Some 200 lines halve the errors on one hand or old typeface.
 
 [bold]Exit status[/bold]  0 done; 2 wrong usage; 4 no pages with text; 5 pipeline unusable; 7 cannot write;
 130 interrupted.
 """
 _GRACE_SECONDS = 60.0
-"""A step and the writing of its state take this long at most, on a slow machine."""
+"""Longest time for a step and the writing of its state, on a slow machine."""
 
 
 def train(
@@ -43,19 +43,19 @@ def train(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="New folder for the pipeline.", metavar="MODEL")],
     start: Annotated[
-        str, typer.Option("--from", help="Pipeline whose recogniser is tuned: bundled, a folder or an archive.")
+        str, typer.Option("--from", help="Pipeline whose recogniser is tuned: a bundled one, a folder or an archive.")
     ] = "print-latin",
-    minutes: Annotated[float, typer.Option(min=0.1, help="Time to learn, at most.")] = 20,
-    passes: Annotated[int, typer.Option(min=1, help="How often each line is learnt, at most.")] = 60,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Longest training time.")] = 20,
+    passes: Annotated[int, typer.Option(min=1, help="How often each line is used, at most.")] = 60,
     held_out: Annotated[
-        float, typer.Option(min=0.02, max=0.5, help="Share of the lines that are kept apart, to be judged by.")
+        float, typer.Option(min=0.02, max=0.5, help="Share of the lines held out to evaluate the result.")
     ] = 0.1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU.", show_default="one per core")] = None,
-    seed: Annotated[int, typer.Option(help="Another number holds out other lines.")] = 1,
+    seed: Annotated[int, typer.Option(help="Random seed; another number holds out other lines.")] = 1,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
 ) -> None:
-    """Tune the recogniser to a hand or a face, with pages that are transcribed already."""
+    """Tune the recogniser to a hand or a typeface, with pages that are already transcribed."""
     lifetime = Lifetime(grace=_GRACE_SECONDS, status=ExitCode.INTERRUPTED)
     pipeline = load_pipeline(start, cache=pipeline_cache(), judge=judge_by(TrustedArchives(), word=False))
     try:

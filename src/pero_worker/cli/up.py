@@ -1,4 +1,4 @@
-"""`pero-worker up`: the servers of a cluster on this machine, from Debian's packages."""
+"""`pero-worker up`: runs the servers of a cluster on this machine, from Debian's packages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from pero_worker.servers.local import LocalServers
 from pero_worker.servers.own import remember
 
 Folder = Annotated[
-    Path | None, typer.Option("--dir", help="Where they keep everything.", show_default="in the user's data folder")
+    Path | None,
+    typer.Option("--dir", help="Folder for all of the servers' data.", show_default="in the user's data folder"),
 ]
 EPILOG = """
 [bold]Example[/bold]
@@ -26,7 +27,7 @@ EPILOG = """
 
   pero-worker up
 
-They listen on 127.0.0.1 only and let nobody in but you: your commands find them, and the password, by themselves.
+They listen on 127.0.0.1 only and let only you in: your commands find them, and the password, by themselves.
 For several machines, or several users of this one: pero-worker set-up.
 """
 
@@ -51,7 +52,7 @@ def up(folder: Folder = None) -> None:
 
 
 def folder_of(folder: Path | None) -> Path:
-    """Where the servers keep everything, unless somebody says so."""
+    """Returns the folder where the servers keep everything; `folder` if one is given."""
     return folder or Path(platformdirs.user_data_dir("pero-worker")) / "cluster"
 
 

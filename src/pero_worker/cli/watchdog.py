@@ -36,11 +36,11 @@ EPILOG = """
 
   pero-worker watchdog --record trace.jsonl     (then: pero-worker watchdog replay trace.jsonl)
 
-Start it on two machines: one leads, the other takes over when it goes.
+Start it on two machines: one leads, the other takes over if that one fails.
 """
 
 _INTERVAL_SECONDS = 0.25
-"""Between two looks at queues whose workers say nothing new."""
+"""Seconds between two looks at queues whose workers report nothing new."""
 
 app = typer.Typer(invoke_without_command=True, epilog=EPILOG)
 
@@ -50,11 +50,13 @@ app = typer.Typer(invoke_without_command=True, epilog=EPILOG)
 def watchdog(
     connection: ConnectionOptions,
     context: typer.Context,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print one plan and why, change nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print one plan and its reasons without changing anything.")
+    ] = False,
     record: Annotated[
-        Path | None, typer.Option(help="Append what is seen and decided to this file.", metavar="FILE")
+        Path | None, typer.Option(help="Append observations and decisions to this file.", metavar="FILE")
     ] = None,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Log what happens.")] = False,
 ) -> None:
     """Assign workers to stages, until told to stop."""
     if context.invoked_subcommand is None:
@@ -66,7 +68,7 @@ app.command("replay", epilog=replay.EPILOG)(replay.replay)
 
 
 def run_watchdog(access: ClusterAccess, *, dry_run: bool, record: Path | None = None) -> None:
-    """Until SIGTERM or Ctrl-C, or for one plan."""
+    """Runs until SIGTERM or Ctrl-C, or for a single plan."""
     lifetime = Lifetime()
     lifetime.begin()
     clock = SystemClock()

@@ -32,8 +32,8 @@ EPILOG = """
 
 In a configuration file, section WORKER or at the top of TOML: worker_id, cache_dir, log_queue.
 
-SIGTERM and Ctrl-C end it after the page in hand; a page that takes longer than --grace goes back to its queue, and the
-same signal a second time gives it back at once.
+SIGTERM and Ctrl-C end it after the page in hand; a page that takes longer than --grace is returned to its queue. A
+second signal of the same kind returns it at once.
 """
 
 
@@ -44,17 +44,15 @@ def worker(
         str,
         typer.Option("-i", "--id", envvar="PERO_WORKER_ID", help="Name, unique in the cluster.", show_default="random"),
     ] = "",
-    jobs: Annotated[
-        int, typer.Option("-j", "--jobs", min=0, help="Workers, a process each; 0 = one per core or GPU.")
-    ] = 1,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", min=0, help="Worker processes; 0 = one per core or GPU.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     cache: Annotated[
         Path | None,
         typer.Option(envvar="PERO_WORKER_CACHE", help="Folder for models.", show_default="in the user's cache"),
     ] = None,
-    cache_days: Annotated[int, typer.Option(min=1, help="Forget models that were not used for so long.")] = 90,
+    cache_days: Annotated[int, typer.Option(min=1, help="Days without use after which a model is removed.")] = 90,
     cache_size: Annotated[
-        float, typer.Option(min=0, help="GB of models to keep; of those not in use the least recently used go first.")
+        float, typer.Option(min=0, help="GB of models to keep; the least recently used ones not in use go first.")
     ] = 100.0,
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds for the page in hand when told to stop.")
@@ -65,7 +63,7 @@ def worker(
         Rotate, typer.Option(help="Turn pages whose text lies sideways or upside down (auto), or do not (off).")
     ] = Rotate.AUTO,
     max_memory: Annotated[
-        float, typer.Option(min=0, help="GB; a process that takes more is started anew between pages. 0 = any.")
+        float, typer.Option(min=0, help="GB; a process that uses more is restarted between pages. 0 = no limit.")
     ] = 16.0,
     model_memory: Annotated[
         float | None,
@@ -74,7 +72,7 @@ def worker(
         ),
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="What stages may ask for (stage add --needs); may be repeated.")
+        list[str] | None, typer.Option(help="Label that stages may require (stage add --needs); may be repeated.")
     ] = None,
     log_queue: Annotated[
         str,
@@ -87,7 +85,7 @@ def worker(
     ] = "",
     trust_archives: Annotated[
         bool,
-        typer.Option("--trust-archives", help="Use archives that no SHA-256 pins, too, as upstream's are."),
+        typer.Option("--trust-archives", help="Also use archives without a pinned SHA-256, such as upstream's."),
     ] = False,
     gateway: Annotated[
         str,
@@ -97,14 +95,17 @@ def worker(
             rich_help_panel=_GATEWAY,
         ),
     ] = "",
-    key_file: Annotated[Path | None, typer.Option(help="Holds the gateway's key.", rich_help_panel=_GATEWAY)] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="File with the gateway's key.", rich_help_panel=_GATEWAY)
+    ] = None,
     pipeline: Annotated[
-        str, typer.Option("-p", "--pipeline", help="For jobs whose engine has no files.", rich_help_panel=_GATEWAY)
+        str,
+        typer.Option("-p", "--pipeline", help="Pipeline for jobs whose engine has no files.", rich_help_panel=_GATEWAY),
     ] = "print-latin",
     engine: Annotated[str, typer.Option(help="Lease jobs of this engine only.", rich_help_panel=_GATEWAY)] = "",
     until_idle: Annotated[
         float | None,
-        typer.Option(min=0, help="End after so many seconds without a job.", rich_help_panel=_GATEWAY),
+        typer.Option(min=0, help="End after this many seconds without a job.", rich_help_panel=_GATEWAY),
     ] = None,
     trust: Annotated[
         bool,
@@ -112,7 +113,7 @@ def worker(
             "--trust", help="Trust the engines' files, now and later: they are programs.", rich_help_panel=_GATEWAY
         ),
     ] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what happens.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Log what happens.")] = False,
 ) -> None:
     """Serve the stages that the watchdog assigns, until told to stop."""
     from pero_worker.cli.access import configured

@@ -1,4 +1,4 @@
-"""`pero-worker workers`: the workers of a cluster, and commands to them."""
+"""`pero-worker workers`: lists the workers of a cluster and controls them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pero_worker.cluster.registry.stages import read_record
 from pero_worker.cluster.settings import ConnectionOptions, cluster_access
 from pero_worker.coordinators.session import session
 
-app = typer.Typer(help="The workers: who they are, and what they should do.", no_args_is_help=True)
+app = typer.Typer(help="Workers: who they are, and what they should do.", no_args_is_help=True)
 Worker = Annotated[str, typer.Argument(metavar="WORKER")]
 
 
 @app.command("list", epilog=examples("pero-worker workers list", "pero-worker workers list --json"))
 @cluster_command
 def list_(
-    connection: ConnectionOptions, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+    connection: ConnectionOptions, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
     """List the workers with status, stage, host, pages done and last error."""
     with session(cluster_access(connection).zookeeper) as client:
@@ -52,7 +52,7 @@ def list_(
 @app.command(epilog=examples("pero-worker workers stop gpu-room-1 gpu-room-2"))
 @cluster_command
 def stop(connection: ConnectionOptions, workers: Annotated[list[str], typer.Argument(metavar="WORKER...")]) -> None:
-    """Have workers end after the page in hand."""
+    """Make workers end after the page in hand."""
     with session(cluster_access(connection).zookeeper) as client:
         for worker in workers:
             registered.stop(client, worker)
@@ -74,7 +74,7 @@ def remove(connection: ConnectionOptions, workers: Annotated[list[str], typer.Ar
 def assign(
     connection: ConnectionOptions, worker: Worker, stage: Annotated[str, typer.Argument(metavar="STAGE")]
 ) -> None:
-    """Have a worker serve a stage; a running watchdog may send it elsewhere later."""
+    """Assign a stage to a worker; a running watchdog may move it later."""
     with session(cluster_access(connection).zookeeper) as client:
         read_record(client, stage)
         registered.assign(client, worker, stage)

@@ -1,4 +1,4 @@
-"""A cluster from Python: send pages, wait, take the results."""
+"""Uses a cluster from Python: send pages, wait, collect the results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pero_worker.jobs.records import PageRecord
 
 
 class ClusterClient:
-    """A cluster, to give jobs to. Connections are opened when they are needed."""
+    """A cluster that jobs can be submitted to. Connections are opened when needed."""
 
     def __init__(self, connection: ConnectionOptions) -> None:
         self._access = cluster_access(connection)
@@ -40,13 +40,14 @@ class ClusterClient:
         priority: int | None = None,
         on_page: Callable[[PageRecord], object] | None = None,
     ) -> Job:
-        """Sends files, folders and patterns through `stages` of the cluster, and takes the results into `output`.
+        """Sends files, folders and patterns through `stages` of the cluster, and collects the results in `output`.
 
-        The job works in a thread of this program: wait for it, or cancel it. When the program ends before, the same
-        call goes on later: pages that are in the cluster by then are done meanwhile. `priority`: 1 goes before 0.
-        `on_page` is called from the job's thread with the record of every page that is settled. Errors of the job are
-        raised by its `wait`: StageError, there is no such stage; TransientError, the cluster cannot be reached;
-        others as `pero_worker.ocr`. UsageError, at once: there is no such format.
+        The job runs in a thread of this program: wait for it, or cancel it. If the program ends earlier, the same call
+        resumes the job later; pages already in the cluster are processed in the meantime. `priority`: 1 goes before 0.
+        `on_page` is called from the job's thread with the record of every page that is settled.
+
+        Raises `UsageError` at once if a format does not exist. Errors of the job are raised by its `wait`: `StageError`
+        if a stage does not exist, `TransientError` if the cluster cannot be reached, others as in `pero_worker.ocr`.
         """
         names = split_servers([stages] if isinstance(stages, str) else stages)
         workforce = cluster_workforce(self._access, names, dpi=dpi, priority=priority)
@@ -54,7 +55,8 @@ class ClusterClient:
         return Job(job_request(paths, output, options, workforce), on_page)
 
     def status(self) -> ClusterState:
-        """What is wrong, stages with their queues, workers with what they do. TransientError: it cannot be reached."""
+        """Returns the problems, the stages with their queues, and the workers with what they are doing. Raises
+        `TransientError` if the cluster cannot be reached."""
         with ClusterWatcher(self._access, SystemClock().now) as watcher:
             return watcher.look()
 
@@ -68,10 +70,10 @@ def connect(
     ca_cert: str = "",
     vhost: str = "",
 ) -> ClusterClient:
-    """The cluster behind `zookeeper` (`HOST[:PORT]`, several with commas).
+    """Returns the cluster behind `zookeeper` (`HOST[:PORT]`, several separated by commas).
 
-    What is not said comes from the variables PERO_WORKER_ZOOKEEPER, _USER and so on, then from `config_file`, which
-    PERO_WORKER_CONFIG may name, too. UsageError: an address that cannot be, or a file that cannot be read.
+    Missing values come from the variables PERO_WORKER_ZOOKEEPER, _USER and so on, then from `config_file`, which
+    PERO_WORKER_CONFIG may also name. Raises `UsageError` if an address is impossible or a file cannot be read.
     """
     return ClusterClient(
         connection_options(

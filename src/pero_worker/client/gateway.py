@@ -1,4 +1,4 @@
-"""What a gateway offers, as methods; what it refuses, as errors."""
+"""The gateway's operations as methods, and its refusals as errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AGAIN = frozenset({429, 502, 503, 504})
 
 
 class GatewayRefused(PeroWorkerError):
-    """The gateway understood and said no; `code` is its word for why."""
+    """The gateway understood the request and refused it; `code` is its word for the reason."""
 
     exit_code = ExitCode.USAGE
     failure_class = "request"
@@ -30,11 +30,11 @@ class GatewayRefused(PeroWorkerError):
 
 
 class GatewayClient:
-    """A gateway at `url`, spoken to with `key`. One thread.
+    """A client of the gateway at `url`, with the key `key`, for use from one thread.
 
-    A gateway that is away, or asks for patience, is asked again for `patience` seconds, with growing pauses; what makes
-    something new carries a key of its own, so that it is made once however often it is asked for. TransientError:
-    patience has ended. GatewayRefused: the gateway said no.
+    A gateway that is away, or asks for patience, is asked again for `patience` seconds, with growing pauses. Requests
+    that create something carry an idempotency key, so that it is created once however often the request is sent. Raises
+    `TransientError` when patience runs out, and `GatewayRefused` if the gateway refuses.
     """
 
     def __init__(
@@ -52,17 +52,17 @@ class GatewayClient:
         self._clock = clock or SystemClock()
         self._stopped = stopped
 
-    # -- for those who want pages read ---------------------------------------------------------------------------
+    # -- for users who want pages read ---------------------------------------------------------------------------
 
     def me(self) -> dict[str, Any]:
-        """What the gateway knows of the key."""
+        """Returns what the gateway knows about the key."""
         return dict(self._data("GET", ("v1", "me")))
 
     def engines(self) -> list[dict[str, Any]]:
         return self._data("GET", ("v1", "engines")) or []
 
     def create_job(self, names: Sequence[str], **more: object) -> dict[str, Any]:
-        """A job with a page of each name; `more` are further fields of its definition."""
+        """Creates a job with a page for each name; `more` are further fields of its definition."""
         definition = {"images": [{"name": name, "order": place} for place, name in enumerate(names)], **more}
         headers = {"Idempotency-Key": secrets.token_hex(16)}
         return dict(self._data("POST", ("v1", "jobs"), value=definition, headers=headers))
@@ -71,7 +71,7 @@ class GatewayClient:
         self._data("PUT", ("v1", "jobs", job, "images", name, "files", "image"), upload=(path, name))
 
     def jobs(self, state: str | None = None) -> Iterator[dict[str, Any]]:
-        """The key's jobs, the newest first, those in `state` if one is given."""
+        """Yields the key's jobs, newest first; if `state` is given, only those in it."""
         yield from self._listed(("v1", "jobs"), state, 100)
 
     def job(self, job: str) -> dict[str, Any]:
@@ -81,23 +81,23 @@ class GatewayClient:
         self._data("PATCH", ("v1", "jobs", job), value={"state": "cancelled"})
 
     def page(self, job: str, name: str) -> dict[str, Any]:
-        """What became of one page. GatewayRefused: the job has no such page."""
+        """Returns the outcome of one page. Raises `GatewayRefused` if the job has no such page."""
         for page in self.pages(job):
             if page["name"] == name:
                 return page
         raise GatewayRefused(404, "IMAGE_NOT_FOUND_FOR_JOB", "the job has no such page")
 
     def pages(self, job: str, state: str | None = None) -> Iterator[dict[str, Any]]:
-        """The pages of a job in their order, those in `state` if one is given."""
+        """Yields the pages of a job in order; if `state` is given, only those in it."""
         yield from self._listed(("v1", "jobs", job, "pages"), state, 500)
 
     def page_result(self, job: str, name: str, kind: str) -> bytes:
-        """A page's result as it is: `page`, `alto`, `text` and so on."""
+        """Returns a page's result unchanged; `kind` is `page`, `alto`, `text` and so on."""
         path = ("v1", "jobs", job, "pages", name, "results", kind)
         return self._patiently(lambda: self._connection.ask("GET", path)).content
 
     def retry(self, job: str, pages: Sequence[str] | None = None) -> int:
-        """Failed pages are tried again; how many."""
+        """Has failed pages tried again. Returns their number."""
         return int(self._data("POST", ("v1", "jobs", job, "retry"), value={"pages": pages})["pages"])
 
     def delete(self, job: str) -> None:
@@ -105,14 +105,14 @@ class GatewayClient:
         self._data("DELETE", ("v1", "jobs", job))
 
     def fetch_result(self, job: str, target: IO[bytes], formats: Sequence[str] = ()) -> None:
-        """The zip with all results goes to `target`."""
+        """Writes the zip with all results to `target`."""
         query = {"formats": ",".join(formats), "partial": "true"} if formats else None
         self._fetch(("v1", "jobs", job, "result"), target, query)
 
     # -- for workers ---------------------------------------------------------------------------------------------
 
     def lease(self, engine: str | None = None) -> str | None:
-        """The id of a job to work on, None when there is none."""
+        """Returns the id of a job to work on, or None if there is none."""
         data = self._data("POST", ("v1", "jobs", "lease"), query={"engine": engine})
         return str(data["id"]) if data else None
 
@@ -120,7 +120,7 @@ class GatewayClient:
         self._data("DELETE", ("v1", "jobs", job, "lease"))
 
     def tell(self, job: str, **what: object) -> None:
-        """Progress, logs or the end of a leased job."""
+        """Reports progress, logs or the end of a leased job."""
         self._data("PATCH", ("v1", "jobs", job), value=what)
 
     def fetch_image(self, job: str, image: str, target: IO[bytes]) -> None:
@@ -142,7 +142,7 @@ class GatewayClient:
         while True:
             data = self._data("GET", path, query={"limit": at_once, "cursor": cursor, "state": state})
             yield from data["items"]
-            cursor = data.get("next")  # Users are not told what has no value.
+            cursor = data.get("next")  # The gateway omits fields without a value.
             if cursor is None:
                 return
 

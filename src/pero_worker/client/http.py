@@ -1,4 +1,4 @@
-"""One HTTP request after the other over a connection that is kept; files are streamed both ways."""
+"""Sends HTTP requests one at a time over a connection that is kept open; files are streamed both ways."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ _MAX_JSON = 256_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came back."""
+    """A server's reply."""
 
     status: int
-    """Of HTTP."""
+    """HTTP status."""
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """Header fields, with names in lower case."""
     content: bytes
-    """Empty when it went to a file."""
+    """The body; empty if it was written to a file."""
 
     def json(self) -> Any:
-        """TransientError: it is no JSON, as a proxy's page about a server that is away."""
+        """Returns the parsed body. Raises `TransientError` if it is not JSON, such as a proxy's page about a server
+        that is away."""
         try:
             return json.loads(self.content) if self.content else None
         except ValueError as error:
@@ -39,7 +40,7 @@ class Reply:
 
 
 class HttpConnection:
-    """To a server at `url`; not for several threads at once."""
+    """A connection to a server at `url`, for one thread at a time."""
 
     def __init__(self, url: str, key: str, *, context: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(url)
@@ -71,8 +72,12 @@ class HttpConnection:
         headers: Mapping[str, str] | None = None,
         target: IO[bytes] | None = None,
     ) -> Reply:
-        """`value` is sent as JSON, `upload` is a file and the name it is sent under, as the part `file` of a form; a
-        reply of 200 goes to `target`. TransientError: the gateway cannot be reached."""
+        """Sends a request and returns the reply.
+
+        `value` is sent as JSON; `upload` is a file and the name it is sent under, as the part `file` of a form. The
+        body of a successful reply is written to `target`, if given. Raises `TransientError` if the gateway cannot be
+        reached.
+        """
         address = f"{self._base}/{'/'.join(quote(part, safe='') for part in path)}"
         if query:
             address += f"?{urlencode({name: value for name, value in query.items() if value is not None})}"

@@ -1,5 +1,5 @@
-"""A worker that needs nothing but HTTPS: it leases a job, reads its pages with processes of this machine, and hands the
-results in."""
+"""A worker that needs nothing but HTTPS: it leases a job, reads its pages with processes on this machine, and hands in
+the results."""
 
 from __future__ import annotations
 
@@ -29,28 +29,31 @@ from pero_worker.ports import Clock
 logger = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
 _TELL_SECONDS = 15.0
-"""Between two signs of life: many of them fit into the shortest lease that makes sense."""
+"""Seconds between two signs of life: short enough for many of them within the shortest sensible lease."""
 
 
 class _Lost(Exception):
-    """The job is not ours any more: it was cancelled, or our lease has ended."""
+    """The job is no longer ours: it was cancelled, or our lease has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseSettings:
-    """What a worker of a gateway is started with."""
+    """Settings that a gateway's worker is started with."""
 
     engine: str | None = None
-    """Of the jobs that it takes; None: of any."""
+    """Engine of the jobs to take; None: any."""
     until_idle: float | None = None
     """Seconds without a job after which the worker ends; None: never."""
     cache: Path
-    """Folder for the models that it fetches."""
+    """Folder for downloaded models."""
 
 
 class LeaseWorker:
-    """`own` reads jobs that name no engine, or one without files; `load` makes a pipeline of an engine's archive, and
-    `start` the processes for a pipeline."""
+    """Leases jobs from a gateway and reads their pages.
+
+    `own` is the pipeline for jobs that name no engine, or one without files. `load` makes a pipeline from an engine's
+    archive, and `start` starts the processes for a pipeline.
+    """
 
     def __init__(
         self,
@@ -73,7 +76,7 @@ class LeaseWorker:
         self._held: tuple[str, Pipeline, PageBackend] | None = None
 
     def run(self) -> int:
-        """How many jobs were done."""
+        """Works until stopped or idle for too long. Returns the number of jobs done."""
         done, busy = 0, self._clock.monotonic()
         try:
             while not self._stopped():
@@ -147,7 +150,7 @@ class LeaseWorker:
     def _send(
         self, backend: PageBackend, job: dict[str, Any], image: dict[str, Any], path: Path, stages: tuple[str, ...]
     ) -> Ending | None:
-        """None: a worker has the page now."""
+        """Hands a page to a worker process and returns None, or returns how the page failed."""
         try:
             if count_pages(path) != 1:
                 raise PageError("it has several pages, and there is one name for it", permanent=True)
@@ -187,7 +190,7 @@ class LeaseWorker:
         return True
 
     def _crew(self, job: dict[str, Any]) -> tuple[Pipeline, PageBackend]:
-        """The job's pipeline and its processes, kept as long as jobs want the same."""
+        """Returns the job's pipeline and its processes, which are kept as long as jobs want the same ones."""
         engine, updated = job.get("engine_id"), job.get("engine_files_updated")
         wanted = f"{engine}-{updated}" if engine and updated else ""
         if self._held is None or self._held[0] != wanted:
@@ -216,7 +219,7 @@ class LeaseWorker:
 
 
 def write_bundle(archive: Path, names: Sequence[str], endings: Sequence[Ending]) -> None:
-    """A job's zip as the gateway itself makes it."""
+    """Writes a job's zip as the gateway itself writes it."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         lines = []
         for name, stem, ending in zip(names, stems_of(names), endings, strict=True):

@@ -32,7 +32,10 @@ class _Sent:
 
 
 def gateway_workforce(client: GatewayClient, clock: Clock, *, engine: str, dpi: int) -> OpenWorkforce:
-    """`engine` '': the gateway's default. When it is opened: StageError, the gateway has no such engine."""
+    """Returns a function that opens the gateway as a workforce; an empty `engine` is the gateway's default.
+
+    Opening it raises `StageError` if the gateway has no such engine.
+    """
 
     @contextmanager
     def opened(folder: OutputFolder, listener: RunListener) -> Iterator[Workforce]:
@@ -51,7 +54,7 @@ def gateway_workforce(client: GatewayClient, clock: Clock, *, engine: str, dpi: 
 
 
 class GatewayWorkforce:
-    """`Workforce` of the gateway behind `client`. Results are PAGE XML; other formats are made here, as always."""
+    """`Workforce` of the gateway behind `client`. Results are PAGE XML; other formats are written here, as always."""
 
     def __init__(self, client: GatewayClient, clock: Clock, *, engine: str, version: str, dpi: int) -> None:
         self.pipeline = f"gateway:{engine}"
@@ -75,7 +78,7 @@ class GatewayWorkforce:
             task, (), job="", page_id=page_id, now=self._clock.now(), dpi=self._dpi, apart=self._reading
         )
         image = request.results[0]
-        # The original name is in the report; on its way a page has one that every server takes.
+        # The original name is in the report; the page is sent under a name that every server accepts.
         name = f"page{Path(image.name).suffix.lower() or '.img'}"
         try:
             made = self._client.create_job([name], engine_name=self._engine, formats=["page"], name=task.name[-200:])
@@ -141,7 +144,7 @@ class GatewayWorkforce:
             try:
                 self._client.delete(sent.job)
             except GatewayRefused:
-                return  # It goes by itself when its time is over.
+                return  # The gateway removes it once its time is up.
 
         return forget
 

@@ -1,1 +1,1 @@
-"""What people bring: images and PDFs are found, told apart by content, counted, and decoded within bounds."""
+"""Finds images and PDFs, tells them apart by content, counts their pages, and decodes them within bounds."""

@@ -1,4 +1,4 @@
-"""What an argument of a command line stands for: a path, a pattern, an address."""
+"""What a command-line argument stands for: a path, a pattern or an address."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def expanded(argument: str, exclude: Path | None) -> list[Path]:
     if glob.has_magic(argument):
         matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True), key=natural)]
         if exclude:
-            # A pattern that leads into the results alone means them.
+            # A pattern that matches nothing but results is meant to match them.
             outside = [match for match in matches if not match.resolve().is_relative_to(exclude)]
             matches = outside or matches
         if matches:
-            # A pattern's folders stand for themselves only when no file matches: '**' matches both.
+            # Matching folders count only when no file matches: '**' matches both.
             return [match for match in matches if match.is_file()] or matches
         raise NoInputError(f"nothing matches the pattern {argument}")
     if argument == "-":
@@ -40,14 +40,14 @@ def expanded(argument: str, exclude: Path | None) -> list[Path]:
 
 
 def _problem(path: Path) -> str:
-    """Why nothing can be known of the path; '' when it is there, or simply is not."""
+    """Says why the path cannot be examined; '' if it exists, or simply does not."""
     try:
         path.stat()
     except FileNotFoundError:
         return "it is not there" if path.is_symlink() else ""
     except ValueError:
         return ""
-    except OSError as error:  # a folder on the way may not be read, links go in circles
+    except OSError as error:  # a folder on the way is not readable, links form a loop
         return "" if error.errno == errno.ENAMETOOLONG else error.strerror or str(error)
     return ""
 

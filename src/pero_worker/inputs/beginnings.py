@@ -1,4 +1,4 @@
-"""What a document is by its beginning, and documents in clothes that nobody announced."""
+"""Tells documents apart by their first bytes, and unpacks those that are compressed without saying so."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pero_worker.inputs.jsontext import MAX_BYTES
 
 _GZIP = b"\x1f\x8b\x08"
 _GZIP_WINDOW = 31
-"""What zlib calls gzip."""
+"""The window size that means gzip to zlib."""
 
 
 def looks_like_book(head: bytes) -> bool:
-    """By its beginning: JSON or XML, but no web page and no drawing."""
+    """Whether `head` begins a list of pictures: JSON, or XML other than a web page or a drawing."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         head = head.decode("utf-16", "ignore").encode()
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -22,7 +22,7 @@ def looks_like_book(head: bytes) -> bool:
 
 
 def is_markup(head: bytes) -> bool:
-    """XML, but no web page and no drawing."""
+    """Whether `head` begins XML other than a web page or a drawing."""
     if head.startswith((b"\xff\xfe<\0", b"\xfe\xff\0<")):
         return True
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
@@ -30,7 +30,7 @@ def is_markup(head: bytes) -> bool:
 
 
 def start_of(head: bytes) -> bytes:
-    """The beginning of what is compressed in it, if it is."""
+    """Returns the first bytes of the unpacked data if `head` begins a gzip file, else `head`."""
     if not head.startswith(_GZIP):
         return head
     try:
@@ -40,7 +40,10 @@ def start_of(head: bytes) -> bytes:
 
 
 def plain(data: bytes, source: str) -> bytes:
-    """`data`, out of its gzip if it lies in one and no server said so. NoInputError: it is damaged, or too large."""
+    """Returns `data`, unpacked if it is gzip that no server announced.
+
+    Raises `NoInputError` if it is damaged or too large.
+    """
     if not data.startswith(_GZIP):
         return data
     unpacking = zlib.decompressobj(_GZIP_WINDOW)

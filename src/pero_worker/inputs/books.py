@@ -1,4 +1,4 @@
-"""Documents that are lists of pictures, as IIIF manifests and METS are: what their readers give."""
+"""Documents that are lists of pictures, such as IIIF manifests and METS, in the form that their readers return."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pero_worker.errors import NoInputError
 from pero_worker.names import counted, same_place
 
 MAX_PAGES = 200_000
-"""In one document; the largest seen have 20,000."""
+"""Pages in one document; the largest seen have 20,000."""
 _NAME_BYTES = 120
 _UNSAFE = re.compile(r'[\\/:*?"<>|]+')
 
@@ -27,72 +27,72 @@ class BookKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageService:
-    """A server of the IIIF Image API, for one picture."""
+    """An IIIF Image API service for one picture."""
 
     id: str
-    """Its address as the document writes it: never unquoted and quoted again."""
+    """Its address exactly as the document writes it, never unquoted and quoted again."""
     version: int = 2
-    """Of the Image API, as far as the document tells."""
+    """Version of the Image API, as far as the document states it."""
     login: str = ""
-    """What its login is called, where the document speaks of one."""
+    """Name of its login, if the document mentions one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """Where the picture of a page is: a file of this machine, an address, or a service with an address beside."""
+    """Where the picture of a page is: a local file, an address, or a service with an address as well."""
 
     file: Path | None = None
-    """On this machine, found and allowed."""
+    """The local file, which was found and may be read."""
     url: str = ""
-    """Of the picture itself."""
+    """Address of the picture itself."""
     service: ImageService | None = None
-    """Preferred to `url`, which may be a small version."""
+    """Service that the picture is requested from; preferred to `url`, which may be a small version."""
     region: str = ""
-    """'x,y,w,h' in pixels of the picture, when the page is a part of it."""
+    """'x,y,w,h' in pixels of the picture, if the page is only part of it."""
     rotation: int = 0
-    """Degrees, clockwise: 0, 90, 180, 270."""
+    """Rotation to apply, in degrees clockwise: 0, 90, 180 or 270."""
     url_is_part: bool = False
-    """What lies at `url` is cut and turned already."""
+    """Whether `url` serves the picture already cropped and rotated."""
     width: int = 0
-    """Pixels of the picture, as far as the document tells; 0: it does not."""
+    """Width of the picture in pixels; 0 if the document does not state it."""
     written: str = ""
-    """Path or address as the METS writes it."""
+    """The path or address as the METS writes it."""
 
     @property
     def key(self) -> str:
-        """Differs when another picture is meant."""
+        """Tells pictures apart by address, service, region and rotation."""
         service = self.service.id if self.service else ""
         return "\n".join((self.url, service, self.region, str(self.rotation)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookPage:
-    """One page of the list, in its place."""
+    """One page of a book."""
 
     name: str
-    """What its results are called, unique in the book, also where case is ignored."""
+    """Name of its results, unique within the book even where case is ignored."""
     id: str
-    """Of the canvas, or of the METS division; '' when it has none."""
+    """Id of the canvas or METS division; '' if it has none."""
     label: str
-    """What people call it, as 'f. 3r'; may be '' or the same as another's."""
+    """What people call it, such as 'f. 3r'; may be '' or the same as another page's."""
     number: int
-    """Its place, from 1."""
+    """Its place in the book, from 1."""
     picture: Picture | None = None
-    """None: there is none that can be read."""
+    """Its picture; None if there is none that can be read."""
     problem: str = ""
     """Why there is no picture, or why it may not be read."""
     skipped: bool = False
-    """Nothing went wrong: there is nothing to read, as on a canvas with a film."""
+    """Whether the page is left out without an error because it has nothing to read, such as a canvas with a film."""
     note: str = ""
-    """What was decided about the page that its owner may not expect."""
+    """A decision made about the page that its owner may not expect."""
     size: tuple[int, int] = (0, 0)
-    """Width and height of the canvas; pictures may have others. (0, 0): not told."""
+    """Width and height of the canvas, which may differ from the picture's; (0, 0) if not stated."""
     files: tuple[str, ...] = ()
-    """METS: the ids of the page's files."""
+    """Ids of the page's files in a METS."""
     layout: Path | None = None
-    """A file of this machine with its lines, PAGE or ALTO; None: none is listed, or none that may be read."""
+    """Local PAGE or ALTO file with its lines; None if none is listed, or none that may be read."""
     layout_url: str = ""
-    """Where its lines are to be fetched, when they are not on this machine."""
+    """Address to fetch its lines from if they are not on this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,47 +100,47 @@ class Book:
     """A manifest or METS that was read."""
 
     kind: BookKind
-    """What it was."""
+    """The kind of document it was read from."""
     source: str
     """Path or address of the document."""
     name: str
-    """What its results are called."""
+    """Name of its results."""
     label: str
-    """Its title, where it is told."""
+    """Its title; '' if not stated."""
     pages: tuple[BookPage, ...]
-    """In their order."""
+    """Its pages, in order."""
     warnings: tuple[str, ...] = ()
-    """What is wrong with the document and could be helped."""
+    """What is wrong with the document but did not stop it from being read."""
     id: str = ""
-    """Of the manifest."""
+    """Id of the manifest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookReference:
-    """A book that is opened when its turn comes."""
+    """A book that is not opened until its turn comes."""
 
     name: str
-    """What its results are called."""
+    """Name of its results."""
     source: str
-    """Path or address."""
+    """Path or address of the document."""
     load: Callable[[], Book]
-    """NoInputError, PageError: it cannot be read."""
+    """Reads the book. Raises `NoInputError` or `PageError` if it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedFile:
-    """A document that is no list, as a PDF, and was fetched whole."""
+    """A document that is not a list, such as a PDF, and was fetched whole."""
 
     path: Path
-    """On this machine, called as its results are to be."""
+    """The local copy, named as its results will be."""
     name: str
-    """What its results are called."""
+    """Name of its results."""
     source: str
-    """Its address."""
+    """Address it was fetched from."""
 
 
 def safe_name(text: str) -> str:
-    """`text` as part of a file name on any system; '' when nothing in it is a letter or a digit."""
+    """Makes `text` usable as part of a file name on any system; '' if it contains no letter or digit."""
     shown = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in unicodedata.normalize("NFC", text))
     name = " ".join(_UNSAFE.sub("_", shown).split()).strip(" .")
     if not any(character.isalnum() for character in name):
@@ -154,7 +154,7 @@ class Names:
     def __init__(self) -> None:
         self._taken: set[str] = set()
         self._numbers: dict[str, int] = {}
-        """The last number behind each name: thousands of pages may be called alike."""
+        """The last number appended to each name: thousands of pages may share one."""
 
     def take(self, wanted: str) -> str:
         folded = same_place(wanted)
@@ -168,8 +168,11 @@ class Names:
 
 
 def chosen(book: Book, pages: str) -> Book:
-    """`book` with those of its pages that `--pages` names: numbers from 1, ids, and ranges of either, as '1-5,8,20-' or
-    'PHYS_0001..PHYS_0003'. NoInputError: there is none of them."""
+    """Returns `book` with only the pages that `--pages` names.
+
+    They are given as numbers from 1, ids, and ranges of either, such as '1-5,8,20-' or 'PHYS_0001..PHYS_0003'. Raises
+    `NoInputError` if the book has none of them.
+    """
     if not pages:
         return book
     places = {page.id: place for place, page in enumerate(book.pages) if page.id}
@@ -192,7 +195,7 @@ def chosen(book: Book, pages: str) -> Book:
 
 
 def _range(part: str, places: dict[str, int], count: int) -> tuple[int, int]:
-    """First and last place, from 0."""
+    """Returns the first and last place that `part` names, from 0."""
     if part in places:
         return places[part], places[part]
     if found := re.fullmatch(r"([0-9]{1,9})", part):

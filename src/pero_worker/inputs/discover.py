@@ -15,20 +15,22 @@ from pero_worker.inputs.naming import SourceDocument, may_be_document, named, po
 from pero_worker.names import same_place
 
 STATE = ".pero-worker"
-"""The folder inside an output folder that says that it is one."""
+"""The subfolder that marks an output folder."""
 _KEPT = 20
-"""Names of what was passed over."""
+"""How many names of passed-over files are kept."""
 
 OpenBook = Callable[[str, bool], Sequence[Book | BookReference | FetchedFile] | None]
-"""What an argument that is no picture leads to, and whether it was the only one; None: it is a file like others."""
+"""Opens an argument that is not a picture, given whether it was the only one; None if it is an ordinary file."""
 
 
 class Documents:
-    """What was found, in order. A run may have millions: they are kept as file names, folder by folder, and made into
-    documents each time they are asked for."""
+    """The documents that were found, in order.
+
+    A run may have millions, so they are kept as file names, folder by folder, and turned into documents on iteration.
+    """
 
     def __init__(self, results: Path | None = None) -> None:
-        """`results`: the folder that will hold the results."""
+        """`results` is the folder that will hold the results."""
         self._files: dict[Path, list[str]] = {}
         self._root = Path()
         self._results = results
@@ -51,17 +53,17 @@ class Documents:
         return self._count + len(self._books)
 
     def add_books(self, books: Iterable[Book | BookReference | FetchedFile], *, apart: bool) -> None:
-        """Takes in books; `apart`: the results of their pages lie in a folder a book."""
+        """Adds books; with `apart`, the results of each book get a folder of their own."""
         self._books += books
         self._books_apart = apart
 
     @property
     def whole(self) -> SourceDocument | None:
-        """The first that is no list of pictures, and so is read whole."""
+        """The first document that is not a list of pictures and so is read whole."""
         return next((document for document in self if document.book is None), None)
 
     def warnings(self, most: int) -> Iterator[str]:
-        """What is wrong with the books, `most` each."""
+        """Yields what is wrong with the books, at most `most` warnings each."""
         for book in self._books:
             if isinstance(book, Book):
                 yield from (f"{book.source}: {warning}" for warning in book.warnings[:most])
@@ -69,18 +71,18 @@ class Documents:
                     yield f"{book.source}: and {len(book.warnings) - most} more"
 
     def add(self, folder: Path, names: Iterable[str]) -> None:
-        """Takes in files of `folder`, which is absolute. A file has one place, however often it is added."""
-        # Joined, a name costs its letters; as a string of its own it would cost 60 bytes more.
+        """Adds files in `folder`, an absolute path. A file has one place, however often it is added."""
+        # In a joined string, a name costs only its letters; as a string of its own, it would cost 60 bytes more.
         if joined := "/".join(names):
             self._files.setdefault(folder, []).append(joined)
 
     def name_from(self, root: Path | None) -> None:
-        """Names begin below `root`, None: below what all files have in common."""
+        """Makes names relative to `root`; if it is None, to the folder that all files have in common."""
         self._root = root or Path(os.path.commonpath(self._files))
 
     @cached_property
     def _folders_in(self) -> dict[str, set[str]]:
-        """The folders of results within each, as a file system that ignores case knows them."""
+        """The result folders inside each result folder, by their names on a file system that ignores case."""
         found: dict[str, set[str]] = {}
         for name in self._folder_names.values():
             parts = name.split("/") if name else []
@@ -97,7 +99,7 @@ class Documents:
 
     @cached_property
     def _folder_names(self) -> dict[Path, str]:
-        """Each folder's own, also for file systems that ignore case."""
+        """Each folder's name in the results, unique even on file systems that ignore case."""
         taken: set[str] = set()
         names = {}
         for folder in self._files:
@@ -108,12 +110,12 @@ class Documents:
 
 @dataclass(slots=True, kw_only=True)
 class PassedOver:
-    """Files and folders of which nothing is read."""
+    """Files and folders from which nothing is read."""
 
     count: int = 0
-    """How many."""
+    """How many there are."""
     names: list[str] = field(default_factory=list)
-    """The first of them."""
+    """The first few of them."""
 
     def add(self, path: Path | str) -> None:
         self.count += 1
@@ -123,14 +125,14 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """What paths lead to."""
+    """What the given paths lead to."""
 
     documents: Documents
-    """What is to be read."""
+    """The documents to read."""
     no_images: PassedOver
-    """Files in folders that are not images by their extension."""
+    """Files met in folders that, by their extension, are not images."""
     links: PassedOver
-    """Links to folders, or to nothing, that were met in folders."""
+    """Links met in folders that lead to a folder or to nothing."""
     results: PassedOver
     """Results of earlier runs."""
     unreadable: PassedOver
@@ -138,7 +140,7 @@ class Discovery:
 
 
 ResultsOf = Callable[[Path], Container[object]]
-"""Given an output folder: its results, by their resolved paths."""
+"""Returns the results in an output folder, by their resolved paths."""
 
 
 def _no_results(_: Path) -> Container[object]:
@@ -152,12 +154,14 @@ def discover(
     open_book: OpenBook | None = None,
     results_of: ResultsOf = _no_results,
 ) -> Discovery:
-    """Files (of any extension), folders (searched through, `exclude` and hidden files left out) and patterns; with
-    `open_book` also addresses, and files that are lists of pictures.
+    """Finds the documents that `paths` name.
 
-    Names are relative to the folder when one folder is named, else to what all paths have in common, so that the
+    They may be files (of any extension), folders (searched recursively, leaving out `exclude` and hidden files) and
+    patterns; with `open_book` also addresses, and files that are lists of pictures.
+
+    Names are relative to the folder if only one folder is named, else to what all paths have in common, so that the
     input's tree is kept. Results of earlier runs are left out: those in `exclude` always, those in other output folders
-    unless they are named one by one. NoInputError: a path is not there, or nothing is found.
+    unless they are named one by one. Raises `NoInputError` if a path does not exist or nothing is found.
     """
     search = _Search(exclude.resolve() if exclude else None, results_of)
     books: list[Book | BookReference | FetchedFile] = []
@@ -174,7 +178,7 @@ def discover(
                 if opened is not None:
                     books += opened
                 else:
-                    # One file has one place, whichever way leads there ('..', links to folders).
+                    # A file has one place, whichever way leads to it ('..', links to folders).
                     search.found.documents.add(path.parent.resolve(), [path.name])
     found = search.found
     found.documents.add_books(books, apart=not alone or len(books) != 1 or isinstance(books[0], BookReference))
@@ -201,7 +205,7 @@ class _Search:
             self._look_at(exclude)
 
     def is_input(self, path: Path, *, named: bool) -> bool:
-        """Whether a file, `named` or found by a pattern, is not a result."""
+        """Whether a file, either `named` itself or matched by a pattern, is not a result."""
         path = path.parent.resolve() / path.name
         if not named:
             for above in path.parents:
@@ -213,7 +217,7 @@ class _Search:
 
     def take_folder(self, folder: Path, *, alone: bool) -> None:
         if folder == self.exclude and not alone:
-            return  # As a shell expands 'scans/*'; alone it is meant.
+            return  # As when a shell expands 'scans/*'; named alone, it is meant.
         for above in folder.parents:
             self._look_at(above)
         for here, names in self._walk(folder):
@@ -230,7 +234,7 @@ class _Search:
             self.found.documents.add(here, images)
 
     def _walk(self, folder: Path) -> Iterator[tuple[Path, list[str]]]:
-        """Each folder with the files in it, sorted; hidden ones and `exclude` are left out."""
+        """Yields each folder with the files in it, sorted, leaving out hidden ones and `exclude`."""
         for base, folders, files in os.walk(folder, onerror=self._cannot_read):
             here = Path(base)
             self._look_at(here)

@@ -1,4 +1,4 @@
-"""Documents of one or many pages: plain images, multi-page TIFF, PDF. Told apart by content, not by name."""
+"""Documents of one or many pages: plain images, multi-page TIFFs and PDFs, told apart by content, not by name."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _READ_IN_PYTHON = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"
 
 
 def count_pages(path: Path, *, max_pages: int = DEFAULT_MAX_PAGES) -> int:
-    """How many pages a document has: those of a TIFF or PDF, else 1 (of a GIF, only the first frame).
+    """Counts the pages of a document: those of a TIFF or PDF, else 1 (of a GIF, only the first frame).
 
-    A page of a TIFF that is damaged counts; what lies behind it is not known. PageError (permanent): empty, damaged,
-    encrypted, neither an image nor a PDF, or longer than `max_pages`.
+    A damaged page of a TIFF counts; whatever follows it is unknown. Raises a permanent `PageError` if the file is
+    empty, damaged, encrypted, neither an image nor a PDF, or longer than `max_pages`.
     """
     head = _head(path)
     if is_pdf(head):
@@ -45,12 +45,18 @@ def count_pages(path: Path, *, max_pages: int = DEFAULT_MAX_PAGES) -> int:
 
 
 def opens_safely(path: Path) -> bool:
-    """Whether `count_pages` needs no decoder that a bad file may crash. PageError: it cannot be read."""
+    """Whether `count_pages` works without a decoder that a bad file may crash.
+
+    Raises `PageError` if the file cannot be read.
+    """
     return _head(path).startswith(_READ_IN_PYTHON)
 
 
 def read_page(path: Path, index: int, *, dpi: int = 300, max_pixels: int = DEFAULT_MAX_PIXELS) -> PageScan:
-    """Page `index` (from 0), upright. A PDF page that is a scan comes at the scan's resolution, another at `dpi`."""
+    """Reads page `index` (from 0), upright.
+
+    A PDF page that is a scan is returned at the scan's resolution, any other at `dpi`.
+    """
     head = _head(path)
     if is_pdf(head):
         with open_pdf(path) as document:
@@ -60,14 +66,17 @@ def read_page(path: Path, index: int, *, dpi: int = 300, max_pixels: int = DEFAU
 
 
 def read_header(path: Path, index: int, *, max_pixels: int) -> Header:
-    """What page `index` (from 0) of an image file says of itself. PageError as for `read_page`."""
+    """Reads what page `index` (from 0) of an image file says about itself. Raises `PageError` as `read_page` does."""
     head = _head(path)
     with _opened(path) as stream:
         return header_of(stream, _tiff_page(path, head, index), max_pixels)
 
 
 def is_pdf(head: bytes) -> bool:
-    """A PDF may begin with up to 1 kB of anything; an image may mention in a comment that it comes from a PDF."""
+    """Whether `head` begins a PDF.
+
+    A PDF may begin with up to 1 kB of anything, and an image may say in a comment that it comes from a PDF.
+    """
     return b"%PDF-" in head[:1024] and not head.startswith(_IMAGES)
 
 
@@ -85,14 +94,14 @@ def _tiff_pages(path: Path) -> tuple[TiffPage, ...]:
 
 @lru_cache(_DOCUMENTS_KNOWN)
 def _walked(path: Path, _size: int, _modified_ns: int) -> tuple[TiffPage, ...]:
-    """Once for all of its pages: to find the last one takes a look at all before it."""
+    """Finds the pages, once for all of them: the last one can only be found by way of all before it."""
     with _opened(path) as stream:
         return tiff_pages(stream)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """A file; an error about its content tells what it looks like instead of an image."""
+    """Opens a file; an error about its content says what it looks like instead of an image."""
     try:
         with path.open("rb") as stream:
             yield stream
@@ -106,7 +115,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 def _head(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():
-            # A pipe would be waited for without end, and can be read but once.
+            # Reading a pipe could block forever, and it can be read only once.
             raise PageError(f"{path} is a folder, a pipe or a device: name a file", permanent=True)
         with path.open("rb") as stream:
             head = stream.read(1024)

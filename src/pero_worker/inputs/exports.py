@@ -1,4 +1,4 @@
-"""Zip archives that eScriptorium and Transkribus export: unpacked within bounds, to be read by their METS."""
+"""Zip archives exported by eScriptorium and Transkribus: unpacked within bounds, then read by their METS."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ _SAYS_UTF8 = 0x800
 _MAX_FILES = 100_000
 _MAX_BYTES = 50_000_000_000
 _MAX_RATIO = 200
-"""Pictures do not get smaller by that in a zip."""
+"""No picture is compressed that much in a zip."""
 _FREE_OF_RATIO = 100_000_000
 
 
 def unpack_export(archive: Path, scratch: Path) -> Path:
-    """The folder of the archive's files, below `scratch`, where it stays for the next time. NoInputError: the archive
-    is not what an export is. OutputError: the disk is full."""
+    """Unpacks the archive into a folder below `scratch`, where it stays for the next time, and returns that folder.
+
+    Raises `NoInputError` if the archive does not look like an export, `OutputError` if the disk is full.
+    """
     try:
         status = archive.stat()
         mark = hashlib.sha256(f"{archive.resolve()}\n{status.st_size}\n{status.st_mtime_ns}".encode()).hexdigest()
@@ -41,8 +43,10 @@ def unpack_export(archive: Path, scratch: Path) -> Path:
 
 
 def mets_in(folder: Path) -> list[Path]:
-    """The METS of an unpacked archive: several, when several documents were exported together; one that lies below
-    another is a part of that."""
+    """Finds the METS of an unpacked archive; there are several if several documents were exported together.
+
+    A METS that lies below another is part of that one, and is left out.
+    """
     found = sorted(
         (path for path in _files(folder) if path.name.lower() == "mets.xml"), key=lambda path: (len(path.parts), path)
     )
@@ -54,14 +58,17 @@ def mets_in(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Without what macOS adds for itself."""
+    """Lists the files, without those that macOS adds for its own use."""
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     return [path for path in found if not {"__MACOSX"} & set(path.parts) and not path.name.startswith("._")]
 
 
 def pictures_in(folder: Path, *, source: str) -> Book:
-    """The pictures of an unpacked archive without a METS, in the order of their names; PAGE or ALTO lies beside them,
-    or in folders that are called so. NoInputError: there are none."""
+    """Makes a book of the pictures in an unpacked archive without a METS, in the order of their names.
+
+    Their PAGE or ALTO files are next to them, or in folders named after the format. Raises
+    `NoInputError` if there are no pictures.
+    """
     files = _files(folder)
     pictures = [path for path in files if may_be_document(path.name) and path.suffix.lower() != ".pdf"]
     if not pictures:
@@ -106,7 +113,7 @@ def _unpack(archive: Path, target: Path) -> None:
 
 
 def _parts(entry: zipfile.ZipInfo) -> tuple[str, ...]:
-    """Of its path: programs of Windows write backslashes, and many write UTF-8 without saying so."""
+    """Splits the entry's path: programs on Windows write backslashes, and many write UTF-8 without saying so."""
     name = entry.filename
     if not entry.flag_bits & _SAYS_UTF8:
         with suppress(UnicodeError):

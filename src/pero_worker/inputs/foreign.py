@@ -1,4 +1,4 @@
-"""What a file that is not read looks like by its first bytes, and what to do about it."""
+"""What a file that cannot be read looks like, judged by its first bytes, and what to do about it."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _STARTS = (
     (b"\tpng", f"a PNG {_TEXT_MODE}"),
     (b"\xef\xbf\xbd", "binary data that a program took for text and destroyed: get the file again"),
 )
-"""Compared without case."""
+"""First bytes, compared without regard to case, and what they mean."""
 _PICTURES = (b"\x89PNG\r\n\x1a\n", *(b"P%d" % kind for kind in range(1, 7)), b"GIF8", b"II*\0", b"MM\0*")
-"""Not told: what is wrong with these was said."""
+"""Not described: the error already says what is wrong with these."""
 _FILMS = (b"ftypisom", b"ftypmp4", b"ftypqt", b"ftypm4v", b"ftyp3gp", b"ftypavc1")
 _DICOM = 128, b"dicm"
 
 
 def looks_like(head: bytes) -> str:
-    """By the first kilobyte of a file; '': nothing in particular."""
+    """Describes a file by its first kilobyte; '' if it looks like nothing in particular."""
     if head.startswith(_PICTURES):
         return ""
     start = head.removeprefix(b"\xef\xbb\xbf").lower()
@@ -66,6 +66,8 @@ _ENOUGH_FEEDS = 16
 
 
 def copied_as_text(data: bytes) -> bool:
-    """Whether every line feed follows a carriage return, as after a copy that is not binary. In a file of chance bytes
-    that is so for one line feed in 256."""
+    """Whether every line feed follows a carriage return, as after a copy in text mode.
+
+    Among random bytes, only one line feed in 256 does.
+    """
     return (feeds := data.count(b"\n")) >= _ENOUGH_FEEDS and feeds == data.count(b"\r\n")

@@ -1,4 +1,4 @@
-"""What pictures say of themselves before they are decoded: size, resolution, which way is up."""
+"""What pictures say about themselves before they are decoded: size, resolution, which way is up."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ _WIDTH, _HEIGHT, _ACROSS, _DOWN, _UNIT = 256, 257, 282, 283, 296
 _INCHES, _CENTIMETRES = 2, 3
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _MAX_TILE = 8192
-"""Pixels that a tile may be larger than its picture: decoders hold a whole tile."""
+"""By how many pixels a tile may exceed its picture: decoders hold a whole tile in memory."""
 _SANE_DPI = (30, 2400)
 _SANE_ASPECT = (0.25, 4.0)
 _SQUARE = 1.03
-"""Pixels that are less than so much wider than high, or the other way, are taken as square."""
+"""Pixels whose width and height differ by less than this factor are taken as square."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What a picture says of itself."""
+    """What a picture says about itself."""
 
     kind: str
-    """Pillow's name of the format."""
+    """Pillow's name for the format."""
     width: int
-    """Pixels, as stored."""
+    """Width in pixels, as stored."""
     height: int
-    """Pixels, as stored."""
+    """Height in pixels, as stored."""
     orientation: int = 1
-    """As EXIF numbers it, 1 to 8."""
+    """Orientation as EXIF numbers it, 1 to 8."""
     dpi: float | None = None
-    """Across, as stored; None when nothing believable is known."""
+    """Horizontal resolution, as stored; None if no believable value is known."""
     aspect: float = 1.0
-    """Resolution down to resolution across, as stored."""
+    """Ratio of vertical to horizontal resolution, as stored."""
     number: int = 0
-    """Of its directory in a TIFF, from 0."""
+    """Number of its directory in a TIFF, from 0."""
     ordinary: bool = True
-    """Whether Pillow decodes it rightly."""
+    """Whether Pillow decodes it correctly."""
 
 
 def header_of_picture(picture: Any, max_pixels: int) -> Header:
-    """`picture`: opened by Pillow. PageError: it is larger than `max_pixels`."""
-    _check_size(picture.width, picture.height, max_pixels)  # Before EXIF is asked for: a PNG is decoded to get it.
+    """Reads the header of a picture opened by Pillow. Raises `PageError` if it is larger than `max_pixels`."""
+    _check_size(picture.width, picture.height, max_pixels)  # Before EXIF, which decodes a PNG.
     across, down = _density(picture.info)
     return Header(
         kind=picture.format or "",
@@ -58,9 +58,9 @@ def header_of_picture(picture: Any, max_pixels: int) -> Header:
 
 
 def stated_orientation(picture: Any) -> int:
-    """By its EXIF. What is damaged there says nothing of the picture."""
+    """Returns the orientation that EXIF states, or 1 if the EXIF is damaged, which says nothing about the picture."""
     if picture.format == "PNG":
-        picture.load()  # It may stand behind the pixels, of which the errors are.
+        picture.load()  # EXIF may follow the pixels; an error here is about those, so it is not caught.
     try:
         orientation = picture.getexif().get(ORIENTATION_TAG, 1)
     except Exception:
@@ -69,7 +69,7 @@ def stated_orientation(picture: Any) -> int:
 
 
 def _density(info: dict[Any, Any]) -> tuple[float, float]:
-    """Dots across and down, in whatever unit: JPEG and PNG may state their relation alone."""
+    """Returns horizontal and vertical density, in whatever unit: JPEG and PNG may state only their ratio."""
     for name in ("dpi", "aspect", "jfif_density"):
         try:
             across, down = (float(value) for value in info[name])
@@ -80,7 +80,7 @@ def _density(info: dict[Any, Any]) -> tuple[float, float]:
 
 
 def header_of_tiff(page: TiffPage, max_pixels: int) -> Header:
-    """PageError: it is damaged, or larger than `max_pixels`."""
+    """Reads the header of a TIFF page. Raises `PageError` if it is damaged or larger than `max_pixels`."""
     header = _told_by(page)
     _check_size(header.width, header.height, max_pixels)
     for side, tile in ((header.width, _TILE_WIDTH), (header.height, _TILE_HEIGHT)):
@@ -113,12 +113,12 @@ def _fraction(parts: tuple[int, ...]) -> float:
 
 
 def _sane_dpi(dpi: Any) -> float | None:
-    """The resolution an image states, when it is believable."""
+    """Returns the resolution that an image states if it is believable, else None."""
     try:
         across = float(dpi[0])
     except (TypeError, ValueError, IndexError, ZeroDivisionError):
         return None
-    return across if _SANE_DPI[0] <= across <= _SANE_DPI[1] else None  # nan, from x/0 in a TIFF, is neither
+    return across if _SANE_DPI[0] <= across <= _SANE_DPI[1] else None  # False for nan, from x/0 in a TIFF
 
 
 def _aspect(across: float, down: float) -> float:

@@ -32,7 +32,7 @@ _STRIP = 512
 _FORMATS = ("JPEG", "PNG", "TIFF", "JPEG2000", "WEBP", "BMP", "GIF", "PPM", "HEIF", "AVIF")
 _DAMAGED = (
     OSError,
-    SyntaxError,  # Pillow's word for a broken PNG
+    SyntaxError,  # what Pillow raises for a broken PNG
     ValueError,
     EOFError,
     IndexError,
@@ -40,13 +40,13 @@ _DAMAGED = (
     TypeError,
     OverflowError,
     MemoryError,
-    RuntimeError,  # libavif's, and NotImplementedError
+    RuntimeError,  # from libavif; includes NotImplementedError
     struct.error,
     zlib.error,
 )
 
 
-# Our own check of the size comes first, is stricter, and has an option.
+# Our own size check comes first, is stricter, and has an option.
 Pillow.MAX_IMAGE_PIXELS = None
 pi_heif.register_heif_opener(thumbnails=False)
 
@@ -58,9 +58,9 @@ class PageScan:
     image: Image
     """Shape (h, w, 3): blue, green, red."""
     dpi: float | None = None
-    """Resolution across, None when nothing believable is known."""
+    """Horizontal resolution; None if no believable value is known."""
     aspect: float = 1.0
-    """Resolution down to resolution across: about 0.5 for a fax, whose pixels are twice as high as wide."""
+    """Ratio of vertical to horizontal resolution: about 0.5 for a fax, whose pixels are twice as high as wide."""
 
 
 _MAX_COPIED_BYTES = 256_000_000
@@ -68,15 +68,15 @@ _NOT_ALL_ROWS = "its last rows are not there; it was not copied or downloaded co
 
 
 def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image:
-    """The image of `decode_scan`."""
+    """Decodes as `decode_scan` does, and returns only the image."""
     return decode_scan(data, max_pixels=max_pixels).image
 
 
 def decode_scan(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> PageScan:
-    """The (first) picture in an encoded image file.
+    """Decodes the (first) picture in an image file.
 
-    EXIF orientation is applied, transparency is put on white, other depths are scaled to 8 bits. PageError
-    (permanent): empty, not an image, damaged, or larger than `max_pixels` by its own header.
+    EXIF orientation is applied, transparency is put on white, other depths are scaled to 8 bits. Raises a permanent
+    `PageError` if the data is empty, not an image, damaged, or larger than `max_pixels` by its own header.
     """
     if not data:
         raise PageError("the image is empty (0 bytes): it was not copied or downloaded completely", permanent=True)
@@ -85,7 +85,7 @@ def decode_scan(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> PageSca
 
 
 def header_of(stream: IO[bytes], page: TiffPage | None, max_pixels: int) -> Header:
-    """The picture of `stream`, or of one page of a TIFF, without its pixels. PageError as for `decode_scan`."""
+    """Reads the header of the picture in `stream`, or of a TIFF page. Raises `PageError` as `decode_scan` does."""
     if page is not None:
         return header_of_tiff(page, max_pixels)
     stream.seek(0)
@@ -99,7 +99,7 @@ def header_of(stream: IO[bytes], page: TiffPage | None, max_pixels: int) -> Head
 
 
 def check_picture(stream: IO[bytes]) -> None:
-    """PageError: it is no picture of a kind that is read, by its header."""
+    """Raises `PageError` if, by its header, this is not a picture of a kind that is read."""
     try:
         with opened(stream):
             pass
@@ -109,7 +109,7 @@ def check_picture(stream: IO[bytes]) -> None:
 
 
 def scan_of(stream: IO[bytes], page: TiffPage | None, max_pixels: int) -> PageScan:
-    """The picture of `stream`, or of one page of a TIFF. PageError as for `decode_scan`."""
+    """Decodes the picture in `stream`, or one page of a TIFF. Raises `PageError` as `decode_scan` does."""
     if page is not None:
         header = header_of(stream, page, max_pixels)
         if not header.ordinary or _pillow_misses(stream):
@@ -127,7 +127,7 @@ def scan_of(stream: IO[bytes], page: TiffPage | None, max_pixels: int) -> PageSc
 
 
 def _pillow_misses(stream: IO[bytes]) -> bool:
-    """Whether it is a TIFF of over 4 GB in the order of bytes for which Pillow looks in the wrong place."""
+    """Whether this is a big-endian BigTIFF (made for over 4 GB), in which Pillow looks in the wrong place."""
     stream.seek(0)
     return stream.read(4) == b"MM\0+"
 
@@ -137,19 +137,19 @@ def _scan_of_tiff(stream: IO[bytes], page: TiffPage, header: Header) -> PageScan
     try:
         with opened(redirected) as picture:
             pixels = _pixels(picture, redirected)
-            # Pillow turns TIFFs by itself while it loads them.
+            # Pillow rotates TIFFs by itself while loading them.
             return _scan(pixels, header, turn=stated_orientation(picture) != 1)
     except PageError:
         if not page.number or hasattr(stream, "getvalue") or stream.seek(0, io.SEEK_END) > _MAX_COPIED_BYTES:
             raise
-    # In an open file libtiff looks at the first directory, whatever it is told, and that may be the damaged one.
+    # In an open file, libtiff reads the first directory regardless, and that may be the damaged one.
     stream.seek(0)
     return _scan_of_tiff(io.BytesIO(stream.read()), page, header)
 
 
 @contextmanager
 def opened(stream: IO[bytes]) -> Iterator[Any]:
-    """A picture opened but not decoded; whatever Pillow raises within the block is a PageError."""
+    """Opens a picture without decoding it; whatever Pillow raises within the block becomes a `PageError`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -165,7 +165,7 @@ def opened(stream: IO[bytes]) -> Iterator[Any]:
 
 
 def _scan(stored: Image, header: Header, *, turn: bool = True) -> PageScan:
-    """The picture upright; it is so already without `turn`."""
+    """Returns the picture upright; without `turn` it already is."""
     aspect, dpi = header.aspect, header.dpi
     if header.orientation >= 5:
         dpi = dpi * aspect if dpi else None
@@ -193,7 +193,7 @@ def _upright(image: Image, orientation: int) -> Image:
 
 
 def _pixels(picture: Any, stream: IO[bytes]) -> Image:
-    """The picture as it is stored, BGR."""
+    """Decodes the picture as it is stored, in BGR."""
     if picture.format == "PNG" and (deep := _deep_png(stream)) is not None:
         return deep
     picture = _loaded(picture, stream)
@@ -206,19 +206,22 @@ def _pixels(picture: Any, stream: IO[bytes]) -> Image:
     pixels = np.empty((picture.height, picture.width, 3), np.uint8)
     for top, strip in _strips(picture):
         colours = np.asarray(_eight_bits(strip))
-        for channel in range(3):  # one by one, which takes a third of the time that reversing them all does
+        for channel in range(3):  # one by one takes a third of the time of reversing all
             pixels[top : top + _STRIP, :, channel] = colours[:, :, 2 - channel]
     return pixels
 
 
 def _ends_in_zeros(picture: Any) -> bool:
-    """In one of its last two rows: the last of an interlaced picture to come is the last but one of an odd number."""
+    """Whether one of the last two rows is all zeros.
+
+    If an interlaced picture has an odd number of rows, the last but one is the last to arrive.
+    """
     ends = (picture.crop((0, row, picture.width, row + 1)) for row in range(max(0, picture.height - 2), picture.height))
     return any(end.getbbox(alpha_only=False) is None for end in ends)
 
 
 def _check_palette(picture: Any) -> None:
-    """PageError: pixels name colours that are not there, which would be black."""
+    """Raises `PageError` if pixels use colours that the palette lacks, which would come out black."""
     colours = len(picture.palette.palette) // len(picture.palette.mode)
     missing = {number for number, count in enumerate(picture.histogram()) if count and number >= colours}
     if missing - {picture.info.get("transparency")}:
@@ -228,7 +231,7 @@ def _check_palette(picture: Any) -> None:
 
 
 def _loaded(picture: Any, stream: IO[bytes]) -> Any:
-    """The picture decoded; a JPEG that lacks nothing but its end is mended."""
+    """Decodes the picture; a JPEG that lacks nothing but its end is repaired."""
     if picture.format in {"JPEG", "MPO"} and copied_as_text(_jpeg(stream)):
         raise PageError(
             "the JPEG was copied as text, which changes bytes: copy it again in binary mode", permanent=True
@@ -250,14 +253,17 @@ def _rows(data: bytes) -> np.ndarray[Any, Any]:
 
 
 def _jpeg(stream: IO[bytes]) -> bytes:
-    """The whole file if it is a JPEG, else nothing."""
+    """Returns the whole file if it is a JPEG, else nothing."""
     stream.seek(0)
     head = stream.read(3)
     return head + stream.read() if head == b"\xff\xd8\xff" else b""
 
 
 def _deep_png(stream: IO[bytes]) -> Image | None:
-    """A PNG of 16 bits in colour or with alpha: Pillow would keep the upper 8, which may hold nothing."""
+    """Decodes a 16-bit PNG in colour or with alpha; None for other files.
+
+    Pillow would keep only the upper 8 bits, which may hold nothing.
+    """
     stream.seek(0)
     head = stream.read(26)
     if len(head) < 26 or head[24] != 16 or head[25] not in {2, 4, 6}:
@@ -274,14 +280,14 @@ def _deep_png(stream: IO[bytes]) -> Image | None:
 
 
 def _strips(picture: Pillow.Image) -> Iterator[tuple[int, Pillow.Image]]:
-    """The picture in pieces, each with its top: to convert it at once would hold it in memory three times."""
+    """Yields the picture in strips, each with its top row: converted at once, it would be in memory three times."""
     width, height = picture.size
     for top in range(0, height, _STRIP):
         yield top, picture.crop((0, top, width, min(height, top + _STRIP)))
 
 
 def _eight_bits(picture: Any) -> Any:
-    """RGB, with what `convert('RGB')` would lose done properly."""
+    """Converts to RGB, putting transparency, which `convert('RGB')` would lose, on white."""
     if picture.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         paper = Pillow.new("RGBA", picture.size, "white")

@@ -1,4 +1,4 @@
-"""JPEGs that Pillow refuses: without their end, or with more than 8 bits."""
+"""JPEGs that Pillow refuses: those without an end, or with more than 8 bits per sample."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from pero_worker.page import Image
 
 _END = b"\xff\xd9"
 _PROBE = b"\x5a\xa5\x3c" * 400
-"""More picture than there is: where something is missing, it changes what is decoded."""
+"""Appended as picture data: if some of the picture is missing, it changes what is decoded."""
 _ENOUGH = 0.99
-"""Of the rows. The last ones are margin."""
+"""Share of the rows that must be present. The last ones are margin."""
 _SCAN = 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def mended(data: bytes, decode: Callable[[bytes], NDArray[Any]]) -> bytes:
-    """A JPEG without its end, with one; `decode` makes rows of pixels of a JPEG. PageError: too much is missing.
+    """Adds the missing end to a JPEG; `decode` turns a JPEG into rows of pixels.
 
-    What is missing is not seen in what a decoder makes of it: it fills the rest with grey. Other bytes in its place
-    change that rest, and nothing where the picture was complete.
+    The decoded picture alone does not show what is missing, because the decoder fills the rest with grey. Other bytes
+    in place of the missing ones change that rest, and change nothing if the picture was complete. Raises `PageError` if
+    too much is missing.
     """
     rows = decode(data + _END)
     other = decode(data + _PROBE + _END)
@@ -40,13 +41,13 @@ def mended(data: bytes, decode: Callable[[bytes], NDArray[Any]]) -> bytes:
 
 
 def has_end(data: bytes) -> bool:
-    """Whether the picture ends with the marker that says so; other data may follow."""
+    """Whether the picture has its end marker; other data may follow."""
     scan = next((place for kind, place in _segments(data) if kind == _SCAN), len(data))
     return data.find(_END, scan) >= 0
 
 
 def size_and_depth(data: bytes) -> tuple[int, int, int]:
-    """Width, height and bits a sample by the frame header; zeros: there is none."""
+    """Returns width, height and bits per sample from the frame header; zeros if there is none."""
     for kind, place in _segments(data):
         frame = data[place + 4 : place + 9]
         if kind in _FRAMES and len(frame) == 5:
@@ -55,7 +56,7 @@ def size_and_depth(data: bytes) -> tuple[int, int, int]:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """The markers before the picture's data, and the first of those, with their places."""
+    """Yields the markers, with their places, up to and including the one that starts the picture's data."""
     place = 2
     while place + 4 <= len(data) and data[place] == 0xFF:
         yield data[place + 1], place
@@ -65,13 +66,13 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def deep_size(data: bytes, max_pixels: int) -> tuple[int, int] | None:
-    """Width and height of a JPEG of more than 8 bits; None: it is none, or larger than allowed."""
+    """Returns the size of a JPEG with more than 8 bits per sample; None if it is not one, or larger than allowed."""
     width, height, bits = size_and_depth(data)
     return (width, height) if 8 < bits <= 16 and 0 < width * height <= max_pixels else None
 
 
 def deep_pixels(data: bytes, max_pixels: int) -> Image | None:
-    """The picture of a JPEG of more than 8 bits; None: it is none, or larger than allowed."""
+    """Decodes a JPEG with more than 8 bits per sample; None if it is not one, or larger than allowed."""
     if deep_size(data, max_pixels) is None:
         return None
     bits = size_and_depth(data)[2]
@@ -79,7 +80,7 @@ def deep_pixels(data: bytes, max_pixels: int) -> Image | None:
 
     try:
         values = imagecodecs.jpeg_decode(data)
-    except Exception:  # of many kinds
+    except Exception:  # many kinds are possible
         return None
     values = values[:, :, np.newaxis] if values.ndim == 2 else values
     return as_bgr(values, colours=values.shape[2], bits=bits) if values.shape[2] in {1, 3} else None

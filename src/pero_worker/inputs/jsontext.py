@@ -1,4 +1,4 @@
-"""JSON from elsewhere, bounded."""
+"""Parses JSON from elsewhere, within bounds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ MAX_DEPTH = 100
 
 
 def parse_json(data: bytes) -> Any:
-    """The value. ValueError says in a phrase why it cannot be used: too large, no JSON, nested too deep."""
+    """Parses JSON.
+
+    Raises `ValueError` with a phrase that says why it cannot be used: too large, not JSON, nested too deep.
+    """
     if len(data) > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES // 1_000_000} MB")
     try:

@@ -1,4 +1,4 @@
-"""Which files are documents, and how their results are called: no two alike, on any file system."""
+"""Which files are documents, and what their results are called: no two alike, on any file system."""
 
 from __future__ import annotations
 
@@ -18,52 +18,54 @@ EXTENSIONS = frozenset(
     | {".jp2", ".j2k", ".jpf", ".jpx", ".jpm", ".j2c", ".jpc", ".webp", ".avif", ".heic", ".heif", ".hif"}
     | {".bmp", ".dib", ".gif", ".pdf", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
-# A file name has 255 bytes; results append '_0001' and '.page.xml', or more.
+# A file name may have 255 bytes; results append '_0001' and '.page.xml', or more.
 _MAX_NAME_BYTES = 230
 _PAGE_NAME = re.compile(r"(.+)_[0-9]{4,}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceDocument:
-    """A document that is to be read."""
+    """A document to read."""
 
     path: Path
-    """Where it lies."""
+    """Where the document is."""
     name: str
     """The path of its results in the output folder, with slashes, without extension; unique among the documents."""
     book: Book | BookReference | None = None
-    """It is a list of pictures."""
+    """The list of pictures, if the document is one."""
     address: str = ""
-    """Where it was fetched from; '': it was here."""
+    """The address that a fetched file came from; '' for others."""
     pages: str = ""
-    """The folder of a book's results in the output folder; '' is that folder itself."""
+    """The folder for a book's results inside the output folder; '' is the output folder itself."""
 
 
 def may_be_document(name: str) -> bool:
-    """Whether a file of that name is read when it lies in a folder."""
+    """Whether a file with this name is read when it is met in a folder."""
     return Path(name).suffix.lower() in EXTENSIONS
 
 
 def page_name(document_name: str, index: int, count: int) -> str:
-    """The name of page `index` (from 0): the document's own when it has one page, else with the page's number."""
+    """Returns the name of page `index` (from 0): the document's own if it has one page, else with the page's number."""
     return document_name if count == 1 else f"{document_name}_{index + 1:04d}"
 
 
 def named(
     folder: Path, folder_name: str, files: list[str], folders: Set[str], *, in_place: bool
 ) -> Iterator[SourceDocument]:
-    """The `files` of a folder with their names; `folders` are those of results beside them, `in_place`: their results
-    lie beside the files themselves."""
+    """Yields the `files` of a folder with their names.
+
+    `folders` are the result folders next to them; with `in_place`, the results go next to the files themselves.
+    """
     whole = [portable(name) for name in files]
     short = [_without_extension(name) for name in whole]
     uses = Counter(same_place(name) for name in short)
-    # A name with a suffix may be that of a folder: 'a' of a.png beside 'a.txt/'.
+    # With a suffix, a name may become that of a folder: 'a' of a.png next to 'a.txt/'.
     blocked = {other[: dot.start()] for other in folders for dot in re.finditer(r"\.", other)}
     blocked |= {numbered[1] for other in blocked if (numbered := _PAGE_NAME.fullmatch(other))}
     taken = set(folders)
 
     def ambiguous(full: str, bare: str) -> bool:
-        """Whether another document, the page of another, a folder, or the file itself, may get this name."""
+        """Whether this name may also be that of another document, a page of one, a folder, or the file itself."""
         numbered = _PAGE_NAME.fullmatch(same_place(bare))
         return (
             uses[same_place(bare)] > 1
@@ -81,7 +83,10 @@ def named(
 
 
 def unique(name: str, path: Path, taken: set[str]) -> str:
-    """`name`, or a longer one made with `path`, that differs from those `taken` in more than case; takes it."""
+    """Returns `name`, or a longer one made with `path`, and adds it to `taken`.
+
+    The name differs from all those taken in more than case.
+    """
     while same_place(name) in taken:
         name = _bounded(f"{name}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}")
     taken.add(same_place(name))
@@ -89,17 +94,17 @@ def unique(name: str, path: Path, taken: set[str]) -> str:
 
 
 def portable(name: str) -> str:
-    """A path that leads nowhere else, in UTF-8."""
+    """Returns the path in UTF-8, without parts that lead elsewhere."""
     return "/".join(part for part in os.fsencode(name).decode("utf-8", "replace").split("/") if part not in {".", ".."})
 
 
 def _without_extension(name: str) -> str:
     stem, dot, extension = name.rpartition(".")
-    # What is left of '...png' would be a way up.
+    # '...png' without its extension would lead up a folder.
     return stem if dot and stem.strip(".") and f".{extension.lower()}" in EXTENSIONS else name
 
 
 def _bounded(name: str) -> str:
-    """Shortens the last component when a suffix would make it too long for a file system."""
+    """Shortens the last component if a suffix would make it too long for a file system."""
     folder, slash, file = name.rpartition("/")
     return folder + slash + bounded_name(file, _MAX_NAME_BYTES)

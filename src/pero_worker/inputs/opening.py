@@ -1,4 +1,4 @@
-"""Opens what a command line names: IIIF manifests and collections, METS, exports as zip; files and addresses."""
+"""Opens the files and addresses that a command line names: IIIF manifests and collections, METS, zipped exports."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _ZIP = b"PK\x03\x04"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookOptions:
-    """What the user wants of books."""
+    """How the user wants books to be read."""
 
     pages: str = ""
-    """Which pages, as `books.chosen` reads it; '': all."""
+    """Which pages to read, in the form that `books.chosen` takes; '' for all."""
     mets: MetsOptions = field(default_factory=MetsOptions)
-    """Of METS."""
+    """Options for METS."""
     follow_collections: bool = False
-    """Reads all manifests of a collection."""
+    """Whether to read all manifests of a collection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +59,18 @@ class BookOpener:
     """Opens books."""
 
     fetcher: Fetcher
-    """Brings documents."""
+    """Fetches documents."""
     options: BookOptions
-    """What is wanted."""
+    """How books are to be read."""
     scratch: Path
-    """A folder that exports are unpacked in."""
+    """Folder that exports are unpacked in."""
 
     def open(self, argument: str, alone: bool) -> Sequence[Book | BookReference | FetchedFile] | None:
-        """The books that a path or address leads to; None: it is a file of another kind. `alone`: nothing else was
-        named, so that it must be one. NoInputError, PageError: it cannot be read."""
+        """Opens the books that a path or address leads to; None if it is a file of another kind.
+
+        `alone` means that nothing else was named, so it must be a book. Raises `NoInputError` or `PageError` if it
+        cannot be read.
+        """
         if is_address(argument):
             return self._open_address(argument)
         path = Path(argument)
@@ -94,7 +97,7 @@ class BookOpener:
         address = self.fetcher.without_login(address)
         try:
             if urlsplit(address).path.lower().endswith(".pdf"):
-                entry = self.fetcher.file(address)  # May be larger than a list.
+                entry = self.fetcher.file(address)  # It may be larger than a list.
             else:
                 entry = self.fetcher.document(address, accept=_ACCEPT)
         except PageError as error:
@@ -110,7 +113,7 @@ class BookOpener:
         return self._books(data, address, None, entry.url)
 
     def _kept(self, download: Path, name: str) -> Path:
-        """The download under a name of its own, in the same place as long as its content is the same."""
+        """Copies the download under a name of its own, to the same place as long as its content is the same."""
         with download.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         target = self.scratch / digest[:32] / name
@@ -125,7 +128,7 @@ class BookOpener:
         return target
 
     def _books(self, data: bytes, source: str, home: Path | None, base: str = "") -> Sequence[Book | BookReference]:
-        """`base`: where the document was in the end."""
+        """Reads the books in `data`; `base` is the address that the document was finally found at."""
         if is_markup(data[:1024]):
             return self._mets(data, source, home, base)
         document = _json(data, source)
@@ -139,7 +142,7 @@ class BookOpener:
         raise NoInputError(f"{source} is JSON, but neither a manifest, a collection nor a picture of IIIF")
 
     def _mets(self, data: bytes, source: str, home: Path | None, base: str = "") -> list[Book]:
-        """An answer of OAI-PMH may hold several."""
+        """Reads METS; an OAI-PMH response may hold several."""
         return [
             self._chosen(book_of(mets, source=source, home=home, options=self.options.mets, base=base))
             for mets in read_all_mets(data, source)
@@ -197,7 +200,7 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as stream:
             return stream.read(1024)
     except OSError:
-        return b""  # Said when the file is opened as a picture.
+        return b""  # Reported when the file is opened as a picture.
 
 
 def _single_picture(address: str, data: bytes) -> Book:

@@ -1,4 +1,4 @@
-"""Pages of a PDF as images, at the resolution of the scans in them."""
+"""Renders pages of a PDF as images, at the resolution of the scans in them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from pero_worker.errors import PageError
 from pero_worker.inputs.images import PageScan
 from pero_worker.page import Image
 
-# That this build draws no XFA forms it would say for each document; they come with an ordinary page, too.
+# It would log for each document that this build draws no XFA forms; these come with an ordinary page, too.
 logging.getLogger("pypdfium2").setLevel(logging.ERROR)
 _SCAN_COVERS = 0.7
 _HAIR = 1 - 1e-5
 
 
 def count_pdf_pages(path: Path) -> int:
-    """How many page objects a PDF has; its own word is no proof. PageError: it cannot be opened, or has none."""
+    """Counts the page objects of a PDF, because the count it states may be wrong.
+
+    Raises `PageError` if it cannot be opened or has none.
+    """
     with open_pdf(path) as document:
         claimed = len(document)
     try:
@@ -38,13 +41,13 @@ def count_pdf_pages(path: Path) -> int:
 
 @contextmanager
 def open_objects(path: Path) -> Iterator[pikepdf.Pdf]:
-    """The PDF as objects, whatever its name: pikepdf wants names in UTF-8."""
+    """Opens the PDF as objects, whatever its file name: pikepdf wants names in UTF-8."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb") as stream, pikepdf.open(stream) as pdf:
         yield pdf
 
 
 def _loadable(path: Path, claimed: int) -> int:
-    """How many pages pdfium finds of a PDF that is too damaged for others."""
+    """Counts the pages that pdfium finds in a PDF that is too damaged for pikepdf."""
     with open_pdf(path) as document:
         for number in range(claimed):
             try:
@@ -69,7 +72,7 @@ def open_pdf(path: Path) -> Iterator[Any]:
             permanent=True,
         ) from error
     try:
-        with suppress(pdfium.PdfiumError):  # Without it what was typed into forms is not drawn.
+        with suppress(pdfium.PdfiumError):  # Without it, text typed into forms is not drawn.
             document.init_forms()
         if not len(document):
             raise PageError("the PDF has no pages", permanent=True)
@@ -79,7 +82,7 @@ def open_pdf(path: Path) -> Iterator[Any]:
 
 
 def _wants_password(path: Path) -> bool:
-    """pdfium's code may be that of the document before."""
+    """Whether a password is needed; pdfium's error code may be left over from the previous document."""
     try:
         with open_objects(path):
             return False
@@ -90,7 +93,7 @@ def _wants_password(path: Path) -> bool:
 
 
 def render_page(document: Any, index: int, dpi: int, max_pixels: int) -> PageScan:
-    """A page of an opened PDF, upright; a scan at its own resolution, other pages at `dpi`."""
+    """Renders a page of an opened PDF, upright; a scan at its own resolution, other pages at `dpi`."""
     try:
         page = document[index]
     except (pdfium.PdfiumError, IndexError) as error:
@@ -102,7 +105,7 @@ def render_page(document: Any, index: int, dpi: int, max_pixels: int) -> PageSca
             width, height = page.get_size()
         resolution = _scan_dpi(page, width, height) or float(dpi)
         if resolution < dpi and _has_visible_text(page):
-            # A coarse picture behind printed letters is paper, not a scan.
+            # A coarse picture behind visible text is paper, not a scan.
             resolution = float(dpi)
         pixels = math.ceil(width * resolution / 72) * math.ceil(height * resolution / 72)
         if not 0 < pixels <= max_pixels:
@@ -112,11 +115,11 @@ def render_page(document: Any, index: int, dpi: int, max_pixels: int) -> PageSca
                 "raise --max-megapixels",
                 permanent=True,
             )
-        # A hair less, as sizes are rounded up: a scan must come out with its own pixels, not resampled to one row more.
+        # A hair less, as sizes are rounded up: a scan must keep its own pixels, not be resampled to one row more.
         scale = resolution / 72 * _HAIR
         image = _drawn(page, scale, forms=True)
         if document.formenv is not None and pdfium_c.FPDFPage_GetAnnotCount(page.raw):
-            # What is in forms is smoothed for screens, with coloured edges that paper does not have.
+            # The contents of forms are smoothed for screens, with coloured edges that paper does not have.
             in_forms = (image != _drawn(page, scale, forms=False)).any(axis=2)
             image[in_forms] = image[in_forms].mean(axis=1, keepdims=True).astype(np.uint8)
         return PageScan(image=image, dpi=resolution)
@@ -138,14 +141,14 @@ def _drawn(page: Any, scale: float, *, forms: bool) -> Image:
 
 
 def _uncropped(document: Any, index: int, page: Any) -> Any:
-    """The page as its media box has it: its crop box lies beside it, and viewers ignore that, too."""
+    """Returns the page cropped to its media box: its crop box lies outside that, and viewers ignore it, too."""
     page.set_cropbox(*page.get_mediabox())
     page.close()
     return document[index]
 
 
 def _has_visible_text(page: Any) -> bool:
-    """Whether text is drawn, other than the invisible text that OCR lays over a scan."""
+    """Whether the page draws text other than the invisible text that OCR lays over a scan."""
     return any(
         pdfium_c.FPDFTextObj_GetTextRenderMode(item.raw) != pdfium_c.FPDF_TEXTRENDERMODE_INVISIBLE
         for item in page.get_objects(filter=(pdfium_c.FPDF_PAGEOBJ_TEXT,), max_depth=3)
@@ -153,7 +156,7 @@ def _has_visible_text(page: Any) -> bool:
 
 
 def _scan_dpi(page: Any, width: float, height: float) -> float | None:
-    """The finest resolution of the images that cover most of the page.
+    """Returns the finest resolution of the images that cover most of the page; None if none is believable.
 
     There may be several: coarse paper under fine text is how scans are often compressed (mixed raster content).
     """
@@ -167,6 +170,6 @@ def _scan_dpi(page: Any, width: float, height: float) -> float | None:
         area = (right - left) * (top - bottom)
         if area <= 0 or area < _SCAN_COVERS * width * height:
             continue
-        # Through areas, so that a quarter turn of the image does not matter.
+        # Computed from areas, so that a quarter turn of the image does not matter.
         best = max(best, 72 * math.sqrt(columns * rows / area))
     return best if 30 <= best <= 2400 else None

@@ -1,4 +1,4 @@
-"""Brings the picture of a page onto this machine, by the best way its server offers."""
+"""Fetches the picture of a page, in the best way its server offers."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ _MAX_TILES = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureOptions:
-    """How pictures are asked for."""
+    """How pictures are requested."""
 
     size: str = "max"
-    """As the Image API writes it."""
+    """Size to request, as the Image API writes it."""
     tiles: bool = False
-    """Puts a picture together out of tiles where the server gives only a smaller one."""
+    """Whether to assemble a picture from tiles where the server gives only a smaller one."""
     max_pixels: int = DEFAULT_MAX_PIXELS
-    """Of a picture that is put together, cut or turned here."""
+    """Most pixels of a picture that is assembled, cropped or rotated here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureBringer:
-    """Brings pictures; may be used by several threads."""
+    """Fetches pictures; may be used by several threads."""
 
     fetcher: Fetcher
-    """Asks the servers."""
+    """Sends the requests."""
     options: PictureOptions
-    """What is wanted."""
+    """How pictures are to be requested."""
 
     def bring(self, picture: Picture) -> Path:
-        """The picture as a file of this machine. PageError: it cannot be had."""
+        """Returns the picture as a local file, fetched if need be. Raises `PageError` if it cannot be had."""
         if picture.file is not None:
             return picture.file
         picture = self._without_login(picture)
@@ -63,7 +63,7 @@ class PictureBringer:
                 if pieces := tiles(picture, description):
                     return self._joined(picture, pieces)
             except AnswerError as error:
-                problem = error  # What it gives as a whole is smaller, and better than nothing.
+                problem = error  # The whole picture is smaller, but better than nothing.
         login = picture.service.login if picture.service else ""
         for candidate in candidates(picture, description, self.options.size):
             try:
@@ -77,14 +77,14 @@ class PictureBringer:
         raise problem or PageError("the page has no picture that can be asked for", permanent=True)
 
     def _without_login(self, picture: Picture) -> Picture:
-        """Its addresses as they may be shown; the fetcher knows whom to send what."""
+        """Makes its addresses fit to be shown; the fetcher knows which login to send to which server."""
         service = picture.service
         if service is not None:
             service = replace(service, id=self.fetcher.without_login(service.id))
         return replace(picture, url=self.fetcher.without_login(picture.url), service=service)
 
     def _described(self, picture: Picture) -> tuple[ImageDescription | None, PageError | None]:
-        """What the service says of the picture, or why it says nothing."""
+        """Returns what the service says about the picture, or why it says nothing."""
         service = picture.service
         if service is None:
             return None, None
@@ -164,7 +164,7 @@ class PictureBringer:
 
 
 class _NoPictureError(PageError):
-    """Something else came."""
+    """The server sent something other than a picture."""
 
 
 def _login_in(body: bytes) -> str:

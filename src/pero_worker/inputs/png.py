@@ -1,4 +1,4 @@
-"""What decoders of PNG do not look after: comments that unpack to any size, and rows that are missing."""
+"""What PNG decoders do not check: comments that unpack to any size, and missing rows."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from typing import IO
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UNUSED = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""Of a pixel, by the type of colour."""
+"""Samples per pixel, by colour type."""
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""Of an interlaced picture: first column and row, steps across and down."""
+"""Passes of an interlaced picture: first column and row, steps across and down."""
 _PIECE = 1 << 20
 
 
 def without_comments(stream: IO[bytes]) -> IO[bytes]:
-    """A PNG without texts and colour profile, which may unpack to any size and are unused here; others as they are."""
+    """Drops a PNG's texts and colour profile, which may unpack to any size and are unused here.
+
+    Returns other files as they are.
+    """
     head = stream.read(len(_SIGNATURE))
     stream.seek(0)
     if head != _SIGNATURE:
@@ -37,7 +40,7 @@ def without_comments(stream: IO[bytes]) -> IO[bytes]:
 
 
 def lacks_rows(stream: IO[bytes]) -> bool:
-    """Whether a PNG unpacks to fewer rows than it says it has: Pillow makes those black and says nothing."""
+    """Whether a PNG unpacks to fewer rows than it says it has: Pillow silently fills in black."""
     stream.seek(len(_SIGNATURE))
     wanted, there, unpacking = 0, 0, zlib.decompressobj()
     try:
@@ -50,7 +53,7 @@ def lacks_rows(stream: IO[bytes]) -> bool:
                     there += len(unpacking.decompress(unpacking.unconsumed_tail, _PIECE))
         return there + len(unpacking.flush()) < wanted
     except (struct.error, zlib.error, KeyError):
-        return False  # Decoders do say so.
+        return False  # Decoders report this.
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
@@ -64,7 +67,7 @@ def _chunks(stream: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _length(width: int, height: int, bits: int, colours: int, _packing: int, _filter: int, interlaced: int) -> int:
-    """Bytes of all rows, each with its filter."""
+    """Returns the size of all rows in bytes, each with its filter byte."""
     pixel = bits * _SAMPLES[colours]
     passes = _PASSES if interlaced else ((0, 0, 1, 1),)
     sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]

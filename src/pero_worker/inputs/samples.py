@@ -1,4 +1,4 @@
-"""Samples of any depth, sign and layout as 8 bits of blue, green and red: for pictures that Pillow cannot hold."""
+"""Converts samples of any depth, sign and layout to 8-bit BGR, for pictures that Pillow cannot hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pero_worker.page import Image
 _MAX_BYTES_A_PIXEL = 16
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR, LAB = 0, 1, 2, 3, 4, 5, 6, 8
 _COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, LAB: 3}
-"""Samples of a pixel, extra ones such as alpha not counted."""
+"""Samples per pixel, not counting extra ones such as alpha."""
 _NAMES = {
     YCBCR: "YCbCr without JPEG",
     9: "ICC Lab",
@@ -34,12 +34,12 @@ _PREMULTIPLIED, _ALPHA = 1, 2
 _STRIP = 256
 _DEPTHS = (8, 10, 12, 14, 16)
 
-# It says through its log what it also raises.
+# tifffile logs what it also raises.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 def pillow_reads(tags: Mapping[int, tuple[int, ...]]) -> bool:
-    """Whether Pillow decodes a TIFF page of these tags rightly. PageError: nobody does."""
+    """Whether Pillow decodes a TIFF page with these tags correctly. Raises `PageError` if nothing here can."""
     photometric = tags.get(_PHOTOMETRIC, (BLACK_IS_ZERO,))[0]
     compression = tags.get(_COMPRESSION, (1,))[0]
     bits = tags.get(_BITS, (1,))
@@ -59,9 +59,9 @@ def pillow_reads(tags: Mapping[int, tuple[int, ...]]) -> bool:
 
 
 def tiff_pixels(stream: IO[bytes], max_pixels: int) -> Image:
-    """The picture of a TIFF's first directory as it is stored, shape (h, w, 3); the caller has checked its size.
+    """Decodes the picture of a TIFF's first directory as stored, shape (h, w, 3); the caller has checked its size.
 
-    PageError: it is damaged, or of no known kind.
+    Raises `PageError` if it is damaged or of an unknown kind.
     """
     from tifffile import TiffFile  # noqa: PLC0415 - half a second, for rare files
 
@@ -93,17 +93,17 @@ def tiff_pixels(stream: IO[bytes], max_pixels: int) -> Image:
 
 
 def as_bgr(values: NDArray[Any], *, colours: int, alpha: int = 0, bits: int = 0, inverted: bool = False) -> Image:
-    """`values` (h, w, samples) as 8 bits of blue, green, red, transparent parts as white paper.
+    """Converts `values` (h, w, samples) to 8-bit blue, green and red, with transparent parts as white paper.
 
-    `bits` is the depth of unsigned samples, 0 for others. Words of 16 bits are as deep (8, 10, 12, 14 or 16) as the
-    greatest value needs: scanners put 12 bits into them. Floats in 0..1 mean just that, other floats and negative
-    numbers are stretched. `alpha` is 1 for colours that are multiplied with it already, 2 for others, 0 for none.
+    `bits` is the depth of unsigned samples, 0 for others. 16-bit words are taken to be as deep (8, 10, 12, 14 or 16) as
+    the greatest value needs: scanners put 12 bits into them. Floats within 0..1 are taken as they are; other floats and
+    negative numbers are stretched. `alpha` is 1 for premultiplied colours, 2 for others, 0 without alpha.
     """
     low, high = value_range(values[:, :, :colours], bits)
     black, white = (high, low) if inverted else (low, high)
     height, width = values.shape[:2]
     result = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, _STRIP):  # Floats of a whole picture would take eight times its place.
+    for top in range(0, height, _STRIP):  # As floats, a whole picture would take eight times its memory.
         strip = values[top : top + _STRIP].astype(np.float32)
         shown: NDArray[Any] = _scaled(strip[:, :, :colours], black, white) * 255
         if colours == 4:
@@ -116,7 +116,7 @@ def as_bgr(values: NDArray[Any], *, colours: int, alpha: int = 0, bits: int = 0,
 
 
 def value_range(values: NDArray[Any], bits: int = 0) -> tuple[float, float]:
-    """The values that mean black and white."""
+    """Returns the values that mean black and white."""
     finite = np.isfinite(values) if values.dtype.kind == "f" else True
     low = float(values.min(initial=np.inf if values.dtype.kind == "f" else np.iinfo(values.dtype).max, where=finite))
     high = float(values.max(initial=-np.inf if values.dtype.kind == "f" else np.iinfo(values.dtype).min, where=finite))
@@ -130,13 +130,13 @@ def value_range(values: NDArray[Any], bits: int = 0) -> tuple[float, float]:
 
 
 def _scaled(values: NDArray[np.float32], black: float, white: float) -> NDArray[Any]:
-    """0..1; what is no number is black."""
+    """Scales to 0..1; nan becomes black."""
     shown = (values - np.float32(black)) * np.float32(1 / ((white - black) or 1.0))
     return np.asarray(np.nan_to_num(shown, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1))
 
 
 def _coloured(indexes: NDArray[Any], colours: NDArray[Any]) -> Image:
-    """Of a palette of shape (3, n). Some programs write its 16 bits as 8."""
+    """Looks up colours in a palette of shape (3, n). Some programs write its 16 bits as 8."""
     table = (colours if colours.max(initial=0) < 256 else colours >> 8).astype(np.uint8)
     if indexes.max(initial=0) >= table.shape[1]:
         raise PageError("the TIFF is damaged: it has colours that are not in its palette", permanent=True)
@@ -144,7 +144,7 @@ def _coloured(indexes: NDArray[Any], colours: NDArray[Any]) -> Image:
 
 
 def _with_channels_last(values: NDArray[Any], axes: str) -> NDArray[Any]:
-    """tifffile's array as (h, w, samples)."""
+    """Returns tifffile's array as (h, w, samples)."""
     for axis in "ZT":
         if axis in axes and values.shape[axes.index(axis)] == 1:
             values, axes = values.squeeze(axes.index(axis)), axes.replace(axis, "")
@@ -159,7 +159,7 @@ def _with_channels_last(values: NDArray[Any], axes: str) -> NDArray[Any]:
 
 
 def _check(page: Any, max_pixels: int, size: int) -> None:
-    """PageError: it would take too much memory, or its data are not all there."""
+    """Raises `PageError` if the page would take too much memory or some of its data is missing."""
     if page.dtype is None or page.dtype.kind not in "uif":
         raise PageError("the samples of the TIFF are of a kind that cannot be read", permanent=True)
     if page.nbytes > max_pixels * _MAX_BYTES_A_PIXEL:

@@ -1,4 +1,4 @@
-"""The directories of a TIFF: which of them are pages, where they lie, and what kind of picture each tells of."""
+"""The directories of a TIFF: which of them are pages, where they are, and what kind of picture each describes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import IO, Any
 from pero_worker.errors import PageError
 
 MAX_PAGES = 100_000
-"""Of one TIFF."""
+"""Pages in one TIFF."""
 _MAX_ENTRIES = 4096
 _MAX_VALUES = 16
-"""Of a tag: more are asked for only where they are needed, by who decodes."""
+"""Values read per tag; decoders read more where they need them."""
 _REDUCED, _MASK = 1, 4
 """Bits of NewSubfileType."""
 _OLD_REDUCED = 2
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _PHOTOMETRIC, _SUB_DIRECTORIES = 254, 255, 262, 330
 _TRANSPARENCY_MASK = 4
 _INTEGERS = {1: ("B", 1), 3: ("H", 1), 4: ("I", 1), 5: ("I", 2), 13: ("I", 1), 16: ("Q", 1), 18: ("Q", 1)}
-"""Types of values: how they are packed, and how many integers one is; a fraction is two."""
+"""Value types: how they are packed, and how many integers make up one; a fraction is two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +29,13 @@ class TiffPage:
     """A page of a TIFF."""
 
     offset: int
-    """Where its directory begins, in bytes."""
+    """Offset of its directory, in bytes."""
     number: int
-    """Of its directory, from 0; others that are no pages may lie between."""
+    """Number of its directory, from 0; others that are not pages may lie in between."""
     damage: str = ""
-    """Why the directory cannot be read."""
+    """Why the directory cannot be read; '' if it can."""
     tags: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    """Integers of its directory, a few of each tag; a fraction is two."""
+    """Integers in its directory, the first few of each tag; a fraction is two."""
 
 
 class _Damaged(Exception):
@@ -47,10 +47,10 @@ def is_tiff(head: bytes) -> bool:
 
 
 def tiff_pages(stream: IO[bytes], max_pages: int = MAX_PAGES) -> tuple[TiffPage, ...]:
-    """The pages in their order. Thumbnails, the smaller steps of a pyramid and masks are no pages.
+    """Finds the pages, in order. Thumbnails, the smaller levels of a pyramid and masks are not pages.
 
-    Directories that run in a circle are taken once. One that is damaged hides those behind it, and is a page that says
-    so. PageError: more than `max_pages`.
+    Directories that form a loop are read once. A damaged one hides those behind it, and counts as a page that says so.
+    Raises `PageError` if there are more than `max_pages`.
     """
     reader = _Reader(stream)
     pages: list[TiffPage] = []
@@ -72,7 +72,7 @@ def tiff_pages(stream: IO[bytes], max_pages: int = MAX_PAGES) -> tuple[TiffPage,
 
 
 def at_directory(stream: IO[bytes], page: TiffPage) -> IO[bytes]:
-    """`stream` as a TIFF whose first directory is the page's: decoders then go there at once."""
+    """Returns `stream` as a TIFF whose first directory is the page's, so that decoders go there at once."""
     stream.seek(0)
     head = stream.read(16)
     little = head[:2] == b"II"
@@ -88,7 +88,7 @@ def at_directory(stream: IO[bytes], page: TiffPage) -> IO[bytes]:
 
 
 class _Redirected:
-    """A file of which the first bytes are others."""
+    """A file whose first bytes are replaced."""
 
     def __init__(self, stream: IO[bytes], header: bytes) -> None:
         self._stream = stream
@@ -117,7 +117,10 @@ def _is_page(tags: Mapping[int, tuple[int, ...]]) -> bool:
 
 
 def _largest(reader: _Reader, others: list[TiffPage]) -> tuple[TiffPage, ...]:
-    """The one page of a TIFF that calls all its directories reduced: the picture may lie below the first."""
+    """Returns the only page of a TIFF that calls all its directories reduced.
+
+    The picture may be in a subdirectory of the first.
+    """
     if not others:
         raise PageError("the TIFF has no pages", permanent=True)
     for place in others[0].tags.get(_SUB_DIRECTORIES, ()):
@@ -131,7 +134,7 @@ def _largest(reader: _Reader, others: list[TiffPage]) -> tuple[TiffPage, ...]:
 
 
 class _Reader:
-    """PageError: the header is cut."""
+    """Reads directories. Raises `PageError` if the header is cut off."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -148,7 +151,7 @@ class _Reader:
             raise PageError("the TIFF ends within its header", permanent=True) from None
 
     def directory(self, place: int) -> tuple[dict[int, tuple[int, ...]], int]:
-        """Tags, and where the next directory is, 0: nowhere."""
+        """Returns the tags, and the offset of the next directory; 0 if there is none."""
         count_size, place_size = struct.calcsize("<" + self._count), struct.calcsize("<" + self._place)
         (count,) = struct.unpack(self._order + self._count, self._bytes(place, count_size))
         if not 0 < count <= _MAX_ENTRIES:
@@ -167,7 +170,7 @@ class _Reader:
         return tags, following
 
     def _values(self, entry: bytes) -> tuple[int, tuple[int, ...]] | None:
-        """A tag and its first integers; None when they are no integers, or not where they should be."""
+        """Returns a tag and its first integers; None if they are not integers, or not where they should be."""
         tag, kind, count = struct.unpack_from(self._order + "HH" + self._place, entry)
         code, each = _INTEGERS.get(kind, ("", 0))
         inline = entry[self._entry - struct.calcsize("<" + self._place) :]

@@ -1,1 +1,1 @@
-"""One machine, no servers: the worker of the cluster on a broker and a coordinator in memory."""
+"""One machine without servers: the cluster's worker on a broker and a coordinator in memory."""

@@ -1,4 +1,4 @@
-"""How many worker processes fit this machine, and on which device each one runs."""
+"""Chooses how many worker processes fit this machine, and on which device each one runs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 from pero_worker.errors import UsageError
 
-# Peak of a pero-ocr process on a 300 dpi A4 page, with room for larger scans (docs/benchmarks.md).
+# Peak memory of a pero-ocr process on a 300 dpi A4 page, with room for larger scans (docs/benchmarks.md).
 _BYTES_A_PROCESS = 1_200_000_000
 
 
 def choose_devices(device: str, jobs: int | None, pages: int) -> tuple[str, ...]:
-    """One device a worker process: one per GPU, else 'cpu' once per core.
+    """Returns a device for each worker process: one process per GPU, otherwise 'cpu' once per core.
 
     `device` is 'auto', 'cpu', 'cuda' or 'cuda:N'; `jobs` None means as many as fit cores and memory. There are never
-    more than `pages`.
+    more processes than `pages`.
     """
     pages = max(1, pages)
     jobs = jobs and min(jobs, pages)
@@ -48,7 +48,7 @@ def _gpus() -> int:
 
 
 def _torch_has_cuda() -> bool:
-    """Told from the package's version alone: importing torch takes seconds."""
+    """Whether torch was built with CUDA, judged by the package's version: importing torch takes seconds."""
     try:
         return "+cpu" not in version("torch")
     except PackageNotFoundError:

@@ -24,18 +24,18 @@ OUTPUT_QUEUE = "out"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSettings:
-    """How this machine works."""
+    """Settings for reading on this machine."""
 
     dpi: int = 300
-    """Resolution at which PDF pages are read that are not scans."""
+    """Resolution at which PDF pages that are not scans are read."""
     device: str = "auto"
-    """As for `choose_devices`."""
+    """The device to use, as for `choose_devices`."""
     jobs: int | None = None
-    """Worker processes; None: one per core or GPU."""
+    """Number of worker processes; None: one per core or GPU."""
     max_pixels: int = DEFAULT_MAX_PIXELS
-    """Larger pages are refused before they are decoded."""
+    """Pixels of the largest page; larger ones are refused before they are decoded."""
     max_attempts: int = 3
-    """How often a page is tried."""
+    """Tries per page before it is given up."""
     time_limit: float = 0
     """Seconds that a page may take in a stage that sets no limit of its own; 0: no limit."""
     rotate: bool = True
@@ -44,23 +44,23 @@ class LocalSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """What became of a page."""
+    """The outcome of a page."""
 
     page_id: str
-    """Its id."""
+    """The page's id."""
     request: Request | None = None
-    """As its last stage left it; None: nobody could use its message."""
+    """The request as its last stage left it; None if its message was unusable."""
     reason: str = ""
-    """Why nobody could."""
+    """Why the message was unusable."""
     settle: Callable[[], None] = lambda: None
-    """To be called when it is written down."""
+    """Called once the outcome has been recorded."""
 
 
 class Machine:
-    """Processes that hold `stages`."""
+    """Worker processes for `stages`."""
 
     def __init__(self, stages: Sequence[Stage], settings: LocalSettings, log_file: Path, clock: Clock) -> None:
-        """What the processes print goes to `log_file`."""
+        """Starts nothing yet. The processes' output goes to `log_file`."""
         self.broker = MemoryBroker((*(stage.name for stage in stages), OUTPUT_QUEUE))
         self.coordinator = MemoryCoordinator(stages, clock)
         self._settings = settings
@@ -69,7 +69,7 @@ class Machine:
         self._processes: WorkerProcesses | None = None
 
     def start(self, pages: int, on_death: DeathListener) -> int:
-        """Starts as many processes as `pages` are worth; how many."""
+        """Starts as many processes as are useful for `pages`. Returns their number."""
         devices = choose_devices(self._settings.device, self._settings.jobs, pages)
         if pages:
             processes = [self._process(number, device) for number, device in enumerate(devices, 1)]
@@ -77,16 +77,17 @@ class Machine:
         return len(devices)
 
     def check(self) -> None:
-        """Replaces processes that died. StageError: no stage can be loaded, or the installation is broken."""
+        """Replaces processes that died. Raises `StageError` if no stage can be loaded or the installation is broken."""
         if self._processes:
             self._processes.check()
 
     def send(self, request: Request, priority: int = 0) -> None:
-        """To the first of its stages; the last is OUTPUT_QUEUE."""
+        """Sends a request to the first of its stages; the last one is OUTPUT_QUEUE."""
         self.broker.publish(request.stage, encode_request(request), priority)
 
     def outcomes(self, timeout: float, most: int) -> Sequence[Ended]:
-        """At most so many that came within `timeout` seconds, and what nobody could use."""
+        """Returns at most `most` pages that arrived within `timeout` seconds, and the messages that nobody could
+        use."""
         found: list[Ended] = []
         while len(found) < most:
             delivery = self.broker.get((OUTPUT_QUEUE,), "collector", 0 if found else timeout)

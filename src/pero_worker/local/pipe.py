@@ -1,6 +1,6 @@
-"""How a worker process reaches the broker and coordinator that live in the parent process: calls over a pipe.
+"""Gives a worker process access, by calls over a pipe, to the broker and coordinator in its parent process.
 
-Both ends are processes of one program run by one user, so the pipe's pickles are not foreign bytes.
+Both ends are processes of one program run by one user, so the pickles in the pipe do not come from outside.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def serve(connection: Connection, broker: Broker, coordinator: MemoryCoordinator
         except Exception:
             logger.exception("the calls of a worker process cannot be answered any more")
         finally:
-            # The process must not wait for an answer that never comes: it ends, and is replaced.
+            # The process must not wait for an answer that never comes: it ends and is replaced.
             connection.close()
 
     thread = threading.Thread(target=answer, name="pipe", daemon=True)
@@ -101,7 +101,7 @@ class RemoteBroker(_Remote):
 
 
 class RemoteCoordinator(_Remote, NoReports):
-    """`ports.Assignments` in a worker process, and of `ports.Reports` the status."""
+    """`ports.Assignments` in a worker process, and the status part of `ports.Reports`."""
 
     def stage(self, name: str) -> Stage:
         stage: Stage = self._call("stage", name)

@@ -1,4 +1,4 @@
-"""What runs inside a worker process."""
+"""The code that runs inside a worker process."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from pero_worker.worker.steps import StageRunner
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSettings:
-    """What a worker process is started with."""
+    """Settings that a worker process is started with."""
 
     name: str
-    """The worker's."""
+    """The worker's name."""
     device: str
-    """As engines take it: 'cpu', 'cuda:0'."""
+    """The device, as engines take it: 'cpu', 'cuda:0'."""
     max_pixels: int
-    """Larger pages are refused before they are decoded."""
+    """Pixels of the largest page; larger ones are refused before they are decoded."""
     max_attempts: int
     """Tries of a page in one stage before it is given up."""
     time_limit: float
     """Seconds that a page may take in a stage that does not set a limit; 0 = no limit."""
     log_file: Path
-    """Where standard output and standard error go."""
+    """File for standard output and standard error."""
     rotate: bool = True
     """Whether pages that lie sideways or upside down are turned."""
 
 
 class StagesOnDisk:
-    """`ports.ModelStore` for stages whose files are on this machine already."""
+    """`ports.ModelStore` for stages whose files are already on this machine."""
 
     def directory(self, stage: Stage) -> Path:
         if stage.directory is None:
@@ -51,8 +51,8 @@ class StagesOnDisk:
 
 
 def run_worker(connection: Connection, settings: ProcessSettings) -> None:
-    """Entry of the process. Ctrl-C is the parent's business; SIGTERM ends the process at once, which is safe:
-    results are written by the parent alone."""
+    """Entry point of the process. Ctrl-C is handled by the parent; SIGTERM ends the process at once, which is safe
+    because only the parent writes results."""
     Lifetime(grace=0.0, status=ExitCode.BUG, on_signal=OnSignal.LEAVE_TO_PARENT, with_parent=True).begin()
     _log_to(settings.log_file)
     clock = SystemClock()
@@ -81,7 +81,7 @@ def run_worker(connection: Connection, settings: ProcessSettings) -> None:
 
 
 def _log_to(path: Path) -> None:
-    """Whatever libraries print, and the trace of a crash, goes to a file: the terminal belongs to the parent."""
+    """Sends whatever libraries print, and the traceback of a crash, to a file: the terminal belongs to the parent."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     if sys.stdout is not None:
         sys.stdout.flush()

@@ -43,7 +43,8 @@ class WorkerProcesses:
         self._supervisor.check()
 
     def check(self) -> None:
-        """Replaces dead processes. StageError: the pipeline cannot be loaded, or processes die before any page."""
+        """Replaces processes that died. Raises `StageError` if the pipeline cannot be loaded, or if processes die
+        before they take a page."""
         for report in self._coordinator.reports().values():
             if report.status is WorkerStatus.CONFIGURATION_FAILED:
                 raise StageError(report.message)
@@ -51,11 +52,11 @@ class WorkerProcesses:
 
     @property
     def process_ids(self) -> tuple[int, ...]:
-        """Of the processes that `stop` would end."""
+        """Ids of the processes that `stop` would end."""
         return self._supervisor.process_ids
 
     def stop(self) -> None:
-        """Ends the processes at once; pages in hand stay unfinished."""
+        """Ends the processes at once; pages in hand remain unfinished."""
         self._supervisor.stop(_STOP_GRACE_SECONDS)
 
     def _on_death(self, place: int, exit_code: int) -> bool:

@@ -1,4 +1,4 @@
-"""Worker processes of this machine as the workforce of a run."""
+"""This machine's worker processes as the workforce of a run."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ _PAGES_AHEAD = 2
 
 
 def local_workforce(pipeline: str, settings: LocalSettings, judge: Judge | None = None) -> OpenWorkforce:
-    """This machine, doing `pipeline`: a bundled one, or a folder or archive, which `judge` may refuse. StageError, when
-    it is opened: there is no such pipeline, or it is refused."""
+    """Returns a function that opens this machine as the workforce for `pipeline`: a bundled one, or a folder or
+    archive, which `judge` may refuse.
+
+    Opening it raises `StageError` if there is no such pipeline, or if it is refused.
+    """
 
     @contextmanager
     def opened(folder: OutputFolder, listener: RunListener) -> Iterator[Workforce]:
@@ -38,10 +41,10 @@ def local_workforce(pipeline: str, settings: LocalSettings, judge: Judge | None 
 
 
 class LocalWorkforce:
-    """`Workforce` of processes on this machine, behind an in-memory broker and coordinator."""
+    """`Workforce` of processes on this machine, with a broker and a coordinator in memory."""
 
     def __init__(self, pipeline: Pipeline, settings: LocalSettings, log_file: Path, clock: Clock) -> None:
-        """What the processes print goes to `log_file`."""
+        """Starts nothing yet. The processes' output goes to `log_file`."""
         self.pipeline = pipeline.name
         self.version = pipeline.version
         self._stages = tuple(stage.name for stage in pipeline.stages)

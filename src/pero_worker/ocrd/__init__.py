@@ -1,1 +1,1 @@
-"""`ocrd-pero-worker`: a processor of OCR-D. Only `processor.py` imports ocrd (`pero-worker[ocrd]`)."""
+"""`ocrd-pero-worker`, a processor for OCR-D. Only `processor.py` imports ocrd (`pero-worker[ocrd]`)."""

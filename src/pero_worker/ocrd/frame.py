@@ -1,4 +1,4 @@
-"""Between the picture that was read (cropped, turned) and the page it shows."""
+"""Converts between the picture that was read (cropped, turned) and the page that it shows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pero_worker.page import Line, Page, Polygon, Region, Word
 
 
 def onto_page(found: Page, transform: Any, width: int, height: int) -> Page:
-    """`found`, in pixels of a picture, in those of its page of `width` x `height`; `transform` is the affine matrix
-    (3 x 3) from page to picture."""
+    """Returns `found`, given in pixels of a picture, in pixels of its page of `width` x `height`. `transform` is the
+    affine matrix (3 x 3) from page to picture."""
     inverse = np.linalg.inv(np.asarray(transform, np.float64))
 
     def moved(points: Polygon) -> Polygon:

@@ -1,4 +1,4 @@
-"""The processor of OCR-D: pages of a workspace in, PAGE with text out."""
+"""The OCR-D processor: takes pages of a workspace and writes PAGE with text."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ NAME = "ocrd-pero-worker"
 
 
 class PeroWorkerProcessor(Processor):
-    """Finds regions and lines on a page, and reads them. Text regions that the input has are replaced."""
+    """Finds regions and lines on a page, and reads them. Text regions in the input are replaced."""
 
-    max_workers = 1  # A model fills a GPU, or all cores.
+    max_workers = 1  # A model fills a GPU or uses all cores.
     _recogniser: Recogniser | None = None
 
     @property
@@ -61,12 +61,12 @@ class PeroWorkerProcessor(Processor):
             self._recogniser = None
 
     def process_page_pcgts(self, *input_pcgts: OcrdPage | None, page_id: str | None = None) -> OcrdPageResult:
-        """The page with its text, in the frame of its original image."""
+        """Returns the page with its text, in the frame of its original image."""
         pcgts = input_pcgts[0]
         if pcgts is None or self._recogniser is None:
             raise ValueError("there is no page to read")
         page = pcgts.get_Page()
-        # Pero reads grey and colour better; what was cropped and deskewed is taken as it is.
+        # Pero reads grey and colour better; cropped and deskewed images are taken as they are.
         image, coords, _ = self.workspace.image_from_page(page, page_id, feature_filter="binarized")
         pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
         try:
@@ -83,7 +83,7 @@ class PeroWorkerProcessor(Processor):
 
 
 def _take_over(page: Any, found: Page, version: str) -> None:
-    """Puts the text regions of `found` in place of those of `page`."""
+    """Replaces the text regions of `page` with those of `found`."""
     kept = {region.id for region in page.get_AllRegions() if region.original_tagname_ != "TextRegion"}
     regions = tuple(
         replace(region, id=f"pero_{region.id}") if region.id in kept else region for region in found.regions

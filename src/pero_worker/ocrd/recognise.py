@@ -1,4 +1,4 @@
-"""Reads one page image after the other: with engines in this process, on a cluster, or at a gateway."""
+"""Reads one page image after another: with engines in this process, on a cluster, or at a gateway."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from pero_worker.worker.payloads import parts_of
 
 _POLL_SECONDS = 0.5
 _DPI = 300
-"""Of PDF pages; there are none here."""
+"""Resolution for PDF pages, which do not occur here."""
 
 
 class Recogniser(Protocol):
@@ -44,10 +44,10 @@ class Recogniser(Protocol):
 
     @property
     def description(self) -> str:
-        """What reads, and its version."""
+        """Name and version of what reads the pages."""
 
     def read(self, name: str, image: Image) -> Page:
-        """The page's text in pixels of `image`. PageError: it cannot be read."""
+        """Returns the page's text, in pixels of `image`. Raises `PageError` if it cannot be read."""
 
     def close(self) -> None: ...
 
@@ -56,7 +56,7 @@ class LocalRecogniser:
     """The stages of a pipeline, loaded once."""
 
     def __init__(self, pipeline: str, device: str) -> None:
-        """StageError: it cannot be loaded."""
+        """Loads the pipeline. Raises `StageError` if that fails."""
         loaded = load_pipeline(pipeline, cache=pipeline_cache(), judge=judge_by(TrustedArchives(), word=False))
         (chosen,) = choose_devices(device, 1, 1)
         self.description = f"{loaded.name} {loaded.version}"
@@ -84,19 +84,20 @@ class LocalRecogniser:
 
 
 def on_cluster(host: str, stages: Sequence[str]) -> RemoteRecogniser:
-    """Stages of a cluster; login and TLS are those of PERO_WORKER_CONFIG. StageError, TransientError: it cannot."""
+    """Opens stages of a cluster; login and TLS come from PERO_WORKER_CONFIG. Raises `StageError` or `TransientError` if
+    that fails."""
     return RemoteRecogniser(cluster_workforce(cluster_access(connection_to(host)), stages, dpi=_DPI))
 
 
 def at_gateway(url: str, engine: str) -> RemoteRecogniser:
-    """An engine of a gateway, '': its default; the key is PERO_WORKER_GATEWAY_KEY. StageError, TransientError: it
-    cannot."""
+    """Opens an engine of a gateway ('': its default); the key comes from PERO_WORKER_GATEWAY_KEY. Raises `StageError`
+    or `TransientError` if that fails."""
     client = GatewayClient(url, gateway_key(None))
     return RemoteRecogniser(gateway_workforce(client, SystemClock(), engine=engine, dpi=_DPI))
 
 
 class RemoteRecogniser:
-    """A workforce that is given one page at a time."""
+    """A workforce that gets one page at a time."""
 
     def __init__(self, opened: OpenWorkforce) -> None:
         self._open = ExitStack()

@@ -1,1 +1,1 @@
-"""Private RabbitMQ, ZooKeeper, FTP and SFTP servers on this machine: `pero-worker up`, and the tests."""
+"""Private RabbitMQ, ZooKeeper, FTP and SFTP servers on this machine, for `pero-worker up` and the tests."""

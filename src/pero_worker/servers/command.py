@@ -1,4 +1,4 @@
-"""What the command lines of the file servers share."""
+"""What the command lines of the file servers have in common."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ class Account:
     """The one user of a private server."""
 
     root: Path
-    """The folder that they see as `/`."""
+    """The folder that the user sees as `/`."""
     user: str
-    """Name of the login."""
+    """The user's login name."""
     password: str
-    """Its password."""
+    """The user's password."""
 
 
 def parser(program: str, description: str) -> argparse.ArgumentParser:
-    """Options that every file server has; the password comes from the environment, where `ps` does not show it."""
+    """Returns a parser with the options of every file server. The password comes from the environment, where `ps` does
+    not show it."""
     options = argparse.ArgumentParser(
         prog=f"python -m pero_worker.servers.{program}",
         description=description,
@@ -47,7 +48,8 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
 
 
 def account(given: argparse.Namespace) -> Account:
-    """UsageError: no password in the environment, or the root is no folder."""
+    """Returns the server's account. Raises `UsageError` if the environment holds no password or the root is not a
+    folder."""
     password = os.environ.pop(PASSWORD_VARIABLE, "")
     if not password:
         raise UsageError(f"there is no password: set the environment variable {PASSWORD_VARIABLE}")
@@ -57,27 +59,28 @@ def account(given: argparse.Namespace) -> Account:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. UsageError: no such address or port; TransientError: it is taken."""
+    """Returns a listening socket. Raises `UsageError` if there is no such address or port, `TransientError` if it is in
+    use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=100)
     except OverflowError as error:
         raise UsageError(f"cannot listen on {host} port {port}: {error}") from error
     except OSError as error:
-        # create_server hides what kind of error it was; only a port that is taken may become free.
+        # create_server hides the kind of the error; only a port in use may become free.
         kind = TransientError if error.errno == errno.EADDRINUSE else UsageError
         raise kind(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
 
 
 def announce(listener: socket.socket) -> None:
-    """Tells whoever started the server that it takes connections from now on."""
+    """Tells the program that started the server that it now accepts connections."""
     host, port, *_ = listener.getsockname()
     sys.stdout.write(f"listening on {f'[{host}]' if ':' in host else host}:{port}\n")
     sys.stdout.flush()
 
 
 def run(serve: Callable[[], None]) -> NoReturn:
-    """Serves until SIGINT or SIGTERM. An error of ours is one line on stderr and its exit status."""
+    """Serves until SIGINT or SIGTERM. A `PeroWorkerError` becomes one line on stderr and its exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     signal.signal(signal.SIGTERM, _stop)
     try:

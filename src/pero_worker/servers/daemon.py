@@ -1,4 +1,4 @@
-"""A server process of ours: started in its own session, known by a pid file, ended by signal."""
+"""A server process that we start: in its own session, identified by a pid file, and ended by a signal."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from pathlib import Path
 from pero_worker.errors import TransientError, UsageError
 
 _POLL_SECONDS = 0.02
-# Below the range from which the system takes ports for outgoing connections.
+# Below the range from which the system assigns ports to outgoing connections.
 _PORTS = range(20_000, 32_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Daemon:
-    """A server that goes on when its starter ends."""
+    """A server that keeps running when its starter ends."""
 
     name: str
-    """NAME.pid and NAME.log lie in the folder."""
+    """The server's name; the folder holds NAME.pid and NAME.log."""
     folder: Path
-    """Holds everything that the server writes."""
+    """The folder for everything that the server writes."""
 
     @property
     def pid(self) -> int | None:
-        """The process id, None when it does not run. A number that the system gave to another program is not ours."""
+        """The process id, or None if the server is not running. An id that the system has since given to another
+        program does not count."""
         try:
             pid, started = json.loads(self._pid_file.read_text())
         except (OSError, ValueError):
@@ -43,7 +44,7 @@ class Daemon:
         return self.folder / f"{self.name}.log"
 
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """UsageError: the program is not installed."""
+        """Starts the server. Raises `UsageError` if the program is not installed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with self.log.open("ab") as log:
@@ -64,7 +65,8 @@ class Daemon:
         self._pid_file.write_text(json.dumps([process.pid, _started(process.pid)]))
 
     def wait_until(self, ready: Callable[[], bool], timeout: float = 60.0) -> None:
-        """TransientError: the server ended, or is not ready after `timeout` seconds; its last words are in the text."""
+        """Waits until the server is ready. Raises `TransientError`, with the end of the log, if the server ended or is
+        not ready after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while not ready():
             if self.pid is None or time.monotonic() > deadline:
@@ -74,7 +76,7 @@ class Daemon:
             time.sleep(_POLL_SECONDS)
 
     def stop(self, signal_number: int = signal.SIGTERM, timeout: float = 30.0) -> bool:
-        """Ends the process, by SIGKILL after `timeout` seconds; False when it did not run."""
+        """Ends the process, by SIGKILL after `timeout` seconds. Returns False if it was not running."""
         pid = self.pid
         if pid is None:
             self._pid_file.unlink(missing_ok=True)
@@ -104,12 +106,12 @@ class Daemon:
         return self.pid is None
 
 
-# What this process started itself must be waited for, or it stays as a zombie.
+# A process's own children must be waited for, or they stay as zombies.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def _started(pid: int) -> str | None:
-    """When the process began, in ticks since boot; None for one that is gone or a zombie."""
+    """Returns when the process began, in ticks since boot; None if it is gone or a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -118,7 +120,7 @@ def _started(pid: int) -> str | None:
 
 
 def free_port(wished: int = 0, taken: Iterable[int] = (), host: str = "127.0.0.1") -> int:
-    """`wished` when nobody listens there, else a free port."""
+    """Returns `wished` if nothing listens there, otherwise a free port."""
     avoided = set(taken)
     for port in (wished, *random.sample(_PORTS, 200)):
         if not port or port in avoided:
@@ -133,7 +135,7 @@ def free_port(wished: int = 0, taken: Iterable[int] = (), host: str = "127.0.0.1
 
 
 def answers(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether somebody listens on `port`."""
+    """Whether anything listens on `port`."""
     try:
         with socket.create_connection((host, port), 0.5):
             return True

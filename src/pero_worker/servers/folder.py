@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class Folder(paramiko.SFTPServerInterface):  # type: ignore[misc]
-    """Answers for the folder `root`; every method gives SFTP's status code instead of raising."""
+    """SFTP operations on the folder `root`; every method returns SFTP's status code instead of raising."""
 
     def __init__(self, server: paramiko.ServerInterface, root: Path) -> None:
         super().__init__(server)
@@ -60,7 +60,7 @@ class Folder(paramiko.SFTPServerInterface):  # type: ignore[misc]
 
     def _open(self, path: str, flags: int) -> paramiko.SFTPHandle:
         target = self._target(path)
-        # O_NOFOLLOW: what was just resolved has no link at its end, so one there now is somebody's trick.
+        # O_NOFOLLOW: the path was just resolved and does not end in a link, so a link there now is an attack.
         descriptor = os.open(target, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         try:
             if flags & os.O_RDWR:
@@ -70,18 +70,18 @@ class Folder(paramiko.SFTPServerInterface):  # type: ignore[misc]
             else:
                 mode = "rb"
             file = cast("IO[bytes]", os.fdopen(descriptor, mode))
-        except OSError:  # a folder
+        except OSError:  # it is a folder
             os.close(descriptor)
             raise
         _log.info("%s %s", "reads" if mode == "rb" else "writes", path)
         return _File(file, flags)
 
     def _target(self, path: str) -> Path:
-        """Where `path` leads in the end; PermissionError when that is outside."""
+        """Returns where `path` finally leads. Raises PermissionError if that is outside the folder."""
         return self._inside(self._literal(path).resolve())
 
     def _entry(self, path: str) -> Path:
-        """The directory entry itself: a link at its end is not followed."""
+        """Returns the directory entry itself: a link at the end of the path is not followed."""
         literal = self._literal(path)
         return self._inside(literal.parent.resolve()) / literal.name
 
@@ -112,7 +112,7 @@ def _attributes(path: Path, *, follow: bool) -> SFTPAttributes:
 def _answer(work: Callable[[], T]) -> T | int:
     try:
         return work()
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name; links in a circle
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, or links in a circle
         number = getattr(error, "errno", None)
         return cast("int", paramiko.SFTPServer.convert_errno(number) if number else paramiko.SFTP_FAILURE)
 

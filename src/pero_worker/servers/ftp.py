@@ -1,4 +1,4 @@
-"""A private FTP server, for one user and one folder; with a certificate it is explicit FTPS and nothing else."""
+"""A private FTP server for one user and one folder; with a certificate it offers explicit FTPS only."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _handler(given: argparse.Namespace) -> type[FTPHandler]:
         raise UsageError("FTPS needs the package pyOpenSSL: pip install pyopenssl") from error
     certificate, key = given.tls_cert, given.tls_key or given.tls_cert
     try:
-        # pyOpenSSL's own words for a wrong file are a list of tuples.
+        # Check with ssl first: pyOpenSSL's message for a wrong file is a list of tuples.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
     except OSError as error:
         raise UsageError(f"cannot use the certificate {certificate} with the key {key}: {error}") from error

@@ -26,14 +26,14 @@ from pero_worker.servers.rabbitmq import RabbitServer
 from pero_worker.servers.zookeeper import ZooKeeperServer
 
 USER = "pero"
-"""Name of the one login, whose password is made up: everybody on the machine can reach the ports."""
+"""Name of the only login. Its password is generated, because everybody on the machine can reach the ports."""
 
 
 @contextmanager
 def ended_by_signal() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that what it began is cleaned up."""
+    """Makes SIGTERM end the block as Ctrl-C does, so that it can clean up what it started."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # Signals are not for us.
+        yield  # Only the main thread receives signals.
         return
 
     def end(_number: int, _frame: object) -> None:
@@ -51,43 +51,46 @@ class Addresses:
     """Where the servers are, as HOST:PORT, and how to log in."""
 
     zookeeper: str
-    """ZooKeeper."""
+    """ZooKeeper's address."""
     rabbitmq: str
-    """RabbitMQ's AMQP."""
+    """Address of RabbitMQ's AMQP port."""
     management: str
-    """RabbitMQ's web interface."""
+    """Address of RabbitMQ's web interface."""
     ftp: str
-    """The model store."""
+    """Address of the model store."""
     ftp_root: Path
-    """The folder that it serves."""
+    """The folder that the model store serves."""
     user: str
-    """Of all of them."""
+    """The user of all servers."""
     password: str = field(repr=False)
-    """Of the user."""
+    """The user's password."""
     client_file: Path
-    """The configuration for clients, login included."""
+    """The configuration file for clients, including the login."""
 
 
 class LocalServers:
-    """The servers of the folder `folder`, on the usual ports where they are free."""
+    """The servers of the folder `folder`, on the usual ports if those are free."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
         self._state = self._folder / "cluster.json"
 
     def start(self) -> Addresses:
-        """Starts what does not run. UsageError: a server is not installed; TransientError: one does not come up;
-        OutputError: there is no place for the lock."""
+        """Starts the servers that are not running.
+
+        Raises `UsageError` if a server is not installed, `TransientError` if one does not come up, and `OutputError` if
+        the lock file cannot be created.
+        """
         if find_spec("pyftpdlib") is None:
             raise UsageError("the FTP server for models is not installed: pip install 'pero-worker[servers]'")
-        # Pages and models lie in it.
+        # Private, as it holds pages and models.
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _alone(), ended_by_signal():
             before = [name for name, daemon in self._daemons().items() if daemon.pid is not None]
             try:
                 return self._start()
             except BaseException:
-                # What was begun and cannot be used is not left behind.
+                # Do not leave servers behind that were started but cannot be used.
                 for name, daemon in self._daemons().items():
                     if name not in before:
                         daemon.stop(signal.SIGTERM)
@@ -126,13 +129,13 @@ class LocalServers:
         )
 
     def stop(self, *, wipe: bool) -> tuple[str, ...]:
-        """Ends the servers, which keep their data unless `wipe`; the names of those that ran."""
+        """Stops the servers, which keep their data unless `wipe`. Returns the names of those that were running."""
         if not self._state.exists():
             raise UsageError(f"no servers were started in {self._folder}: see pero-worker up")
         stopped = [
             name
             for name, daemon in self._daemons().items()
-            # Nobody needs an orderly end of what is thrown away.
+            # What is to be deleted need not be stopped cleanly.
             if daemon.stop(signal.SIGKILL if wipe else signal.SIGTERM)
         ]
         if wipe:
@@ -140,7 +143,7 @@ class LocalServers:
                 shutil.rmtree(name, ignore_errors=True)
             self._client_file.unlink(missing_ok=True)
             self._state.unlink()
-            with suppress(OSError):  # somebody else's files lie there, too
+            with suppress(OSError):  # the folder holds other files, too
                 self._folder.rmdir()
         return tuple(stopped)
 
@@ -161,7 +164,7 @@ class LocalServers:
         }
 
     def _ports(self) -> dict[str, list[int]]:
-        """The same at every start: clients and ZooKeeper remember them."""
+        """Returns the ports, the same at every start: clients and ZooKeeper remember them."""
         if self._state.exists():
             ports: dict[str, list[int]] = json.loads(self._state.read_text())
             return ports
@@ -173,7 +176,8 @@ class LocalServers:
         return ports
 
     def _password(self, zookeeper_port: int) -> str:
-        """The same at every start. Servers of an earlier version that run without one are ended, to start anew."""
+        """Returns the password, the same at every start. Servers of an earlier version that run without one are
+        stopped, so that they are started again with it."""
         with suppress(OSError, ValueError, KeyError):
             return str(tomllib.loads(self._client_file.read_text("utf-8"))["password"])
         for daemon in self._daemons().values():
@@ -200,7 +204,7 @@ class LocalServers:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Two clusters of one user that start at the same moment would find the same ports free."""
+    """Holds a lock: two clusters of one user that start at the same moment would find the same ports free."""
     path = platformdirs.user_state_path("pero-worker") / "up.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

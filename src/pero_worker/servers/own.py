@@ -1,4 +1,4 @@
-"""The clusters that `pero-worker up` started for this user, so that commands find the way there, and the login."""
+"""Remembers the clusters that `pero-worker up` started for this user, so that commands find them and the login."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from pero_worker.servers.daemon import Daemon
 from pero_worker.servers.private import write_private
 
 CLIENT_FILE = "client.toml"
-"""How clients reach the servers of a folder and log in: a configuration as every command takes it."""
+"""Name of the file that says how clients reach the servers of a folder and log in: a configuration as every command
+takes it."""
 
 
 def remember(folder: Path) -> None:
-    """`folder` is the newest from now on; those that are gone are forgotten. OutputError: it cannot be noted."""
+    """Records `folder` as the newest cluster and forgets those that are gone. Raises `OutputError` if the list cannot
+    be written."""
     others = (one for one in _noted() if one != folder.absolute() and (one / CLIENT_FILE).is_file())
     path = _list()
     try:
@@ -28,7 +30,7 @@ def remember(folder: Path) -> None:
 
 
 def client_files() -> list[Path]:
-    """Of the clusters whose ZooKeeper runs, the newest first."""
+    """Returns the client files of the clusters whose ZooKeeper is running, newest first."""
     return [
         folder / CLIENT_FILE
         for folder in reversed(_noted())
@@ -41,7 +43,7 @@ def _list() -> Path:
 
 
 def _noted() -> list[Path]:
-    """A note that is missing or damaged is none."""
+    """Returns the recorded folders; a missing or damaged list counts as empty."""
     try:
         found = json.loads(_list().read_text("utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""A RabbitMQ of one's own from Debian's package, with the management plugin; loopback only.
+"""A private RabbitMQ from Debian's package, with the management plugin; loopback only.
 
-Debian's wrapper scripts want systemd's user and folders, so the server behind them is called, with everything it
-would otherwise take from the machine set to `folder`.
+Debian's wrapper scripts expect systemd's user and folders, so the underlying server is called directly, with everything
+that it would otherwise take from the machine set to `folder`.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ from pero_worker.servers.private import write_private
 from pero_worker.wire.queues import MAX_MESSAGE_BYTES, MAX_PAGE_SECONDS
 
 SERVER_VARIABLE = "PERO_WORKER_RABBITMQ"
-"""Names the server's program in the environment, where it is not that of Debian's package."""
+"""Environment variable that names the server's program if it is not the one from Debian's package."""
 _GUEST = "guest"
 _DEBIANS = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RabbitServer:
-    """A RabbitMQ server of one node."""
+    """A RabbitMQ server with one node."""
 
     folder: Path
-    """Where its data, configuration and log lie."""
+    """Folder for its data, configuration and log."""
     port: int
-    """Of AMQP."""
+    """AMQP port."""
     management: int
-    """Of the HTTP interface."""
+    """Port of the HTTP interface."""
     distribution: int
-    """Of Erlang's connections between nodes."""
+    """Port for Erlang's connections between nodes."""
     epmd: int
-    """Of Erlang's port mapper."""
+    """Port of Erlang's port mapper."""
     vhost: str = "/"
-    """The virtual host that everything of the cluster lives in."""
+    """The virtual host for everything in the cluster."""
     extra: str = ""
-    """Lines for rabbitmq.conf."""
+    """Additional lines for rabbitmq.conf."""
     user: str = _GUEST
-    """One that is not guest is made when the server starts for the first time, and is its only one."""
+    """The user. One other than guest is created at the server's first start and is the only one."""
     password: str = field(default=_GUEST, repr=False)
-    """Of the user."""
+    """The user's password."""
 
     @classmethod
     def on_free_ports(
@@ -77,7 +77,7 @@ class RabbitServer:
         return Daemon(name="rabbitmq", folder=self.folder)
 
     def start(self) -> None:
-        """Starts the server on what `folder` holds already, if anything, and waits until it can be used."""
+        """Starts the server on whatever data `folder` already holds, and waits until it is ready."""
         for name in ("mnesia", "log", "home"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         write_private(
@@ -97,7 +97,7 @@ class RabbitServer:
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
         epmd = Daemon(name="epmd", folder=self.folder)
         if epmd.pid is None and not answers(self.epmd):  # Nodes of one cluster share a mapper.
-            # Else the server starts one that outlives it and belongs to nobody.
+            # Otherwise the server starts one that outlives it and belongs to nobody.
             epmd.start(["epmd", "-address", "127.0.0.1", "-port", str(self.epmd)], {})
             epmd.wait_until(lambda: answers(self.epmd))
         self.daemon.start([str(_program())], self._environment())
@@ -109,7 +109,7 @@ class RabbitServer:
         return stopped
 
     def api(self, method: str, path: str, body: Mapping[str, object] | None = None) -> object:
-        """One call of the management interface, as the user who is made first."""
+        """Makes one call to the management interface as `user`."""
         return self._api(method, path, body, f"{self.user}:{self.password}")
 
     def _api(self, method: str, path: str, body: Mapping[str, object] | None, login: str) -> object:
@@ -123,13 +123,13 @@ class RabbitServer:
         return json.loads(text) if text else None
 
     def control(self, *arguments: str) -> None:
-        """One call of rabbitmqctl, of a second or so; its last words are in the error when it fails."""
+        """Makes one call of rabbitmqctl, which takes about a second; the error of a failed call holds its output."""
         command = [str(_program().with_name("rabbitmqctl")), "-n", self.node, *arguments]
         subprocess.run(command, env={**os.environ, **self._environment()}, check=True, capture_output=True)  # noqa: S603
 
     @property
     def node(self) -> str:
-        """Its name among the nodes of a cluster."""
+        """The node's name in a cluster."""
         return f"pero{self.port}@localhost"
 
     def _ready(self) -> bool:
@@ -144,7 +144,7 @@ class RabbitServer:
         return True
 
     def _replace_guest(self) -> None:
-        """Earlier versions left everything to guest."""
+        """Replaces guest, the only user in earlier versions, with `user`."""
         guest = f"{_GUEST}:{_GUEST}"
         with suppress(urllib.error.URLError):
             self._api("PUT", f"users/{self.user}", {"password": self.password, "tags": "administrator"}, guest)
@@ -171,7 +171,7 @@ class RabbitServer:
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
             "RABBITMQ_GENERATED_CONFIG_DIR": str(folder / "generated"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-            # Makes the script turn into the Erlang process, so that its pid is the server's.
+            # Makes the script exec the Erlang process, so that its pid is the server's.
             "RUNNING_UNDER_SYSTEMD": "true",
             "LC_ALL": "C.UTF-8",
         }

@@ -1,4 +1,4 @@
-"""A private SFTP server, for one user and one folder: no system accounts, no shell, nothing outside the folder."""
+"""A private SFTP server for one user and one folder: no system accounts, no shell, nothing outside the folder."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def main() -> None:
 
 
 def host_key(path: Path) -> paramiko.PKey:
-    """The server's key; an ed25519 one is made, readable by its owner only, when the file is missing.
+    """Returns the server's key; if the file is missing, an ed25519 key is created, readable by its owner only.
 
-    UsageError: it cannot be read or written, or others may read it.
+    Raises `UsageError` if the key cannot be read or written, or if others may read it.
     """
     try:
         if not path.exists():
@@ -59,7 +59,7 @@ def _serve() -> None:
     given = options.parse_args()
     account = command.account(given)
     key = host_key(given.host_key)
-    # What clients do wrong is no error of the server, and every port scan is a traceback there.
+    # Clients' mistakes are not errors of the server, and paramiko logs a traceback for every port scan.
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     _log.info("host key %s", key.fingerprint)
     with command.listen(given.host, given.port) as listener:

@@ -1,4 +1,4 @@
-"""A ZooKeeper of one's own from Debian's package; loopback only."""
+"""A private ZooKeeper from Debian's package; loopback only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from pero_worker.servers.daemon import Daemon, free_port
 from pero_worker.servers.private import write_private
 
-# The two of Netty are missing in the Class-Path of Debian's zookeeper.jar; TLS needs them.
+# These two jars of Netty are missing from the Class-Path of Debian's zookeeper.jar; TLS needs them.
 _JARS = ":".join(
     f"/usr/share/java/{name}.jar" for name in ("zookeeper", "slf4j-simple", "netty-codec", "netty-resolver")
 )
@@ -24,22 +24,22 @@ _LOGIN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZooKeeperServer:
-    """A ZooKeeper server of one node."""
+    """A ZooKeeper server with one node."""
 
     folder: Path
-    """Where its data, configuration and log lie."""
+    """Folder for its data, configuration and log."""
     port: int
-    """Where its clients connect."""
+    """Port for clients."""
     tick: int = 2000
-    """Milliseconds; sessions last 2 to 20 of them."""
+    """Length of a tick in milliseconds; sessions last 2 to 20 ticks."""
     extra: str = ""
-    """Lines for zoo.cfg."""
+    """Additional lines for zoo.cfg."""
     jvm: tuple[str, ...] = ()
-    """Options of java."""
+    """Additional options for java."""
     user: str = ""
-    """With a password nobody else is let in."""
+    """The user; if there is a password, nobody else is let in."""
     password: str = field(default="", repr=False)
-    """Of the user; '': everybody is let in."""
+    """The user's password; '': everybody is let in."""
 
     @classmethod
     def on_free_port(cls, folder: Path, port: int = 0, tick: int = 2000) -> ZooKeeperServer:
@@ -50,7 +50,7 @@ class ZooKeeperServer:
         return Daemon(name="zookeeper", folder=self.folder)
 
     def start(self) -> None:
-        """Starts the server on what `folder` holds already, if anything, and waits until it can be used."""
+        """Starts the server on whatever data `folder` already holds, and waits until it is ready."""
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
         configuration = self.folder / "zoo.cfg"
         configuration.write_text(
@@ -79,7 +79,7 @@ class ZooKeeperServer:
     def _ready(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), 0.5) as connection:
-                # `ruok` is answered before it serves anybody.
+                # `ruok` is already answered before clients are served.
                 connection.sendall(b"srvr")
                 return connection.recv(100).startswith(b"Zookeeper version")
         except OSError:

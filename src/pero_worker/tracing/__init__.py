@@ -1,6 +1,6 @@
-"""Where each page's time goes, told to an OpenTelemetry collector.
+"""Reports where each page's time goes to an OpenTelemetry collector.
 
-Off unless the standard OTEL_* variables say where one is; then nothing is imported but this.
+Off unless the standard OTEL_* variables name a collector; if off, only this module is imported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT
 
 
 def is_wanted(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether there is a collector to tell."""
+    """Whether there is a collector to report to."""
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     exporters = environment.get("OTEL_TRACES_EXPORTER", "").strip().lower()
@@ -26,9 +26,9 @@ def is_wanted(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def open_sink(service: str, instance: str = "") -> SpanSink | None:
-    """What is to be told of spans by this process; None: nobody wants them, or they cannot be told, which is logged.
+    """Returns the sink for this process's spans; None if tracing is off, or if it cannot be set up, which is logged.
 
-    `service` is who tells them where OTEL_SERVICE_NAME does not say so.
+    `service` is the service's name, unless OTEL_SERVICE_NAME gives one.
     """
     if not is_wanted():
         return None

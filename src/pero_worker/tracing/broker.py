@@ -1,5 +1,7 @@
-"""RabbitMQ with each page's way noted: what comes and goes says where its trace is, in a header beside upstream's
-message. Nothing of it is there while tracing is off."""
+"""A RabbitMQ broker that traces each page: a header next to upstream's message says where the page's trace is.
+
+While tracing is off, nothing of this is used.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +25,16 @@ from pero_worker.wire.requests import decode_request
 from pero_worker.work import Delivery
 
 _MAX_IN_HAND = 10_000
-"""Messages that are remembered: those of lost connections are never settled."""
+"""Most messages that are remembered: those of lost connections are never settled."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _InHand:
     taken: datetime
     place: Place | None = None
-    """What was done up to here is told; None: nothing yet."""
+    """The place in the trace up to which the page's spans are reported; None: nothing yet."""
     logs: int = 0
-    """Of the request, that are told."""
+    """Number of the request's logs that have been reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class _Leaving:
 
 
 class TracedBroker(RabbitBroker):
-    """Spans are made of the logs that a page brings back from its worker, which knows nothing of it."""
+    """Makes spans from the logs that a page brings back from its worker, which knows nothing about tracing."""
 
     def __init__(
         self,
@@ -113,7 +115,7 @@ class TracedBroker(RabbitBroker):
         super().hand_on_soon(_at(delivery, leaving.place), queue, body, priority, settled)
 
     def ack(self, delivery: Delivery) -> None:
-        """Whoever takes a result and hands nothing on."""
+        """Acknowledges a result that is taken and not handed on, and reports its receipt."""
         super().ack(delivery)
         known, place = self._in_hand.pop(delivery.tag, None), place_in(delivery.traceparent)
         request = _request_in(delivery.body) if place is None else None
@@ -146,14 +148,14 @@ class TracedBroker(RabbitBroker):
         self._sink.close()
 
     def _next(self, before: Place | None, request: Request | None) -> Place:
-        """A new span's, after `before`, or the first in its page's trace."""
+        """Returns the place of a new span: after `before`, or the first one in its page's trace."""
         if before is not None:
             return replace(before, span=self._new_id())
         trace = trace_of(request.page_uuid if request else "")
         return Place(trace=trace, span=self._new_id(), sampled=self._sink.keeps(trace))
 
     def _hand_on(self, delivery: Delivery, queue: str, body: bytes) -> _Leaving | None:
-        """Tells what was done to the page; None: it is no page."""
+        """Reports what was done to the page; None if the message is not a page."""
         request = _request_in(body)
         if request is None:
             return None
@@ -206,7 +208,7 @@ def _messaging(operation: str, queue: str) -> dict[str, str | int | float]:
 
 
 def _request_in(body: bytes) -> Request | None:
-    """None: it is no page, or its contents are not kept."""
+    """Returns the page in a message; None if it is not a page, or if its contents are not kept."""
     try:
         return decode_request(body) if body else None
     except RequestError:

@@ -1,4 +1,5 @@
-"""Spans to a collector over OTLP: in a thread of OpenTelemetry's own, in batches. What it cannot deliver it drops."""
+"""Sends spans to a collector over OTLP, in batches, from OpenTelemetry's own thread. Spans that cannot be delivered are
+dropped."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT
 
 
 def collector_sink(service: str, instance: str) -> SpanSink | None:
-    """As the OTEL_* variables say; None, with a line in the log, if that cannot be."""
+    """Returns a sink as configured by the OTEL_* variables; None, with a line in the log, if that is impossible."""
     for name in _PROTOCOLS:
         protocol = os.environ.get(name, "").strip()
         if protocol and protocol != "http/protobuf":
@@ -37,7 +38,7 @@ def collector_sink(service: str, instance: str) -> SpanSink | None:
         return _Collector(service, instance)
     except ImportError:
         logger.warning("no traces are told: they need more packages: pip install 'pero-worker[otel]'")
-    except Exception as error:  # whatever a variable says: pages go on
+    except Exception as error:  # whatever the variables say, pages must go on
         logger.warning("no traces are told, as OpenTelemetry cannot be set up: %s", one_line(str(error))[:200])
     return None
 
@@ -51,7 +52,7 @@ def _is_address(text: str) -> bool:
 
 
 class _Collector:
-    """`SpanSink` on OpenTelemetry's SDK. Spans are handed over when they have ended, with their own ids."""
+    """`SpanSink` on OpenTelemetry's SDK. Spans are handed over once they have ended, with their own ids."""
 
     def __init__(self, service: str, instance: str) -> None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
@@ -67,7 +68,7 @@ class _Collector:
         if not os.environ.get("OTEL_SERVICE_NAME") and "service.name=" not in said:
             known["service.name"] = service
         self._resource = Resource.create({name: value for name, value in known.items() if f"{name}=" not in said})
-        # Only for the sampler that OTEL_TRACES_SAMPLER names.
+        # Needed only for the sampler that OTEL_TRACES_SAMPLER names.
         self._sampler = TracerProvider(resource=self._resource, shutdown_on_exit=False).sampler
         self._processor = BatchSpanProcessor(OTLPSpanExporter())
         self._make = _span_maker()
@@ -75,7 +76,7 @@ class _Collector:
     def tell(self, span: Span) -> None:
         try:
             self._processor.on_end(self._make(span, self._resource))
-        except Exception:  # nothing of this is worth a page
+        except Exception:  # tracing must never cost a page
             logger.debug("a span cannot be told", exc_info=True)
 
     def keeps(self, trace: str) -> bool:
@@ -83,14 +84,14 @@ class _Collector:
         return bool(decision.is_sampled())
 
     def close(self) -> None:
-        # A collector that takes connections and says nothing would hold up the end for ten seconds and more.
+        # A collector that accepts connections but never answers would delay the end by ten seconds and more.
         closing = threading.Thread(target=self._processor.shutdown, name="traces", daemon=True)
         closing.start()
         closing.join(_CLOSE_SECONDS)
 
 
 def _span_maker() -> Any:
-    """A function that makes OpenTelemetry's span of ours."""
+    """Returns a function that converts our spans to OpenTelemetry's."""
     from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
     from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags  # noqa: PLC0415
@@ -132,7 +133,8 @@ def _nanoseconds(moment: datetime) -> int:
 
 
 def _quiet() -> None:
-    """OpenTelemetry logs every batch that it could not deliver, some with a traceback: one line of ours will do."""
+    """OpenTelemetry logs every batch that it could not deliver, some with a traceback; one line of ours replaces
+    them."""
     telling = logging.getLogger("opentelemetry")
     telling.propagate = False
     telling.handlers[:] = [_SaidOnce()]

@@ -1,4 +1,4 @@
-"""Opens RabbitMQ with or without traces."""
+"""Opens RabbitMQ with or without tracing."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def open_rabbit(
     ahead: Ahead | None = None,
     expect: Callable[[str, bytes], int] = lambda _queue, _body: 0,
 ) -> RabbitBroker:
-    """A broker that tells traces, where somebody wants them; `service` and `instance` say who does; the rest is as for
-    `RabbitBroker`."""
+    """Returns a broker, with tracing if it is wanted; `service` and `instance` name the sender of the spans, the rest
+    is as for `RabbitBroker`."""
     sink = open_sink(service, instance)
     if sink is None:
         return RabbitBroker(access, ahead=ahead, expect=expect)

@@ -1,7 +1,7 @@
-"""A page's way as spans of a trace. Pure: made of what requests and their logs say, when it is over.
+"""A page's way as the spans of a trace. Pure: spans are made afterwards from what requests and their logs say.
 
-A page's trace has the page's id, hashed: whoever knows the page finds its trace, and a page whose header an original
-program has dropped on the way goes on in the same trace, as one more root.
+A page's trace id is the hash of the page's id, so that whoever knows the page finds its trace. A page whose header one
+of the original programs has dropped on the way continues in the same trace, as one more root.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Protocol
 from pero_worker.request import Request, StageLog, StageStatus
 
 _PHASES = ("read", "layout", "detect", "crop", "classify", "ocr", "recognise", "decode", "words")
-"""In the order in which engines go through them; others come after these, and `write` is the last."""
+"""Phases in the order in which engines go through them; others come after these, and `write` is the last."""
 _LAST_PHASE = "write"
 _NO_PHASES = frozenset({"total"})
 _MAX_ERROR = 500
-"""Characters of a failure's reason."""
+"""Longest reason of a failure, in characters."""
 _SHORTEST_SECONDS = 1e-6
 
 
 class Kind(StrEnum):
-    """What a span is towards other processes, in OpenTelemetry's words."""
+    """A span's role towards other processes, in OpenTelemetry's words."""
 
     INTERNAL = "INTERNAL"
     SERVER = "SERVER"
@@ -35,18 +35,18 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where something is in a trace."""
+    """A position in a trace."""
 
     trace: str
     """The trace's id: 32 hexadecimal digits."""
     span: str
-    """The span's: 16 of them."""
+    """The span's id: 16 hexadecimal digits."""
     sampled: bool = True
     """Whether the trace is kept."""
 
     @property
     def traceparent(self) -> str:
-        """As W3C Trace Context writes it."""
+        """The position in the format of W3C Trace Context."""
         return f"00-{self.trace}-{self.span}-{int(self.sampled):02x}"
 
 
@@ -57,25 +57,25 @@ class Span:
     name: str
     """What was done."""
     place: Place
-    """Its own."""
+    """The span's own position."""
     start: datetime
-    """When it began."""
+    """When the span began."""
     end: datetime
-    """When it was over; not before that."""
+    """When the span ended; not before `start`."""
     parent: str = ""
-    """The span that it is part of, or that led to it; '': it is a root."""
+    """Id of the span that this one is part of, or that led to it; '' for a root."""
     kind: Kind = Kind.INTERNAL
-    """Who is on its other side."""
+    """The span's role towards other processes."""
     attributes: Mapping[str, str | int | float] = field(default_factory=dict)
-    """What else is known."""
+    """Further facts."""
     error: str = ""
-    """Why it failed; '': it did not."""
+    """Why it failed; '' if it did not."""
     link: str = ""
-    """The traceparent of another trace that led to it; '': none."""
+    """The traceparent of another trace that led to this span; '' if there is none."""
 
 
 class SpanSink(Protocol):
-    """Who is told of spans. It never fails, and never keeps anybody waiting."""
+    """Receives spans. It never fails, and never makes its caller wait."""
 
     def tell(self, span: Span) -> None: ...
 
@@ -83,21 +83,21 @@ class SpanSink(Protocol):
         """Whether a trace that begins here is sampled."""
 
     def close(self) -> None:
-        """Within two seconds, whether all was told or not."""
+        """Closes the sink within two seconds, whether or not everything was sent."""
 
 
 def trace_of(page: str) -> str:
-    """The id of a page's trace. Hashed, as samplers want the digits to be random, which those of a UUID are not."""
+    """Returns the id of a page's trace: a hash, because samplers need random digits, which those of a UUID are not."""
     return hashlib.sha256(b"trace " + page.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def root_of(page: str, attempt: int = 0) -> str:
-    """The id of a page's first span, where others must know it beforehand; `attempt`: how often it was begun anew."""
+    """Returns the id of a page's first span, for when others must know it beforehand. `attempt` counts restarts."""
     return hashlib.sha256(f"root {attempt} ".encode() + page.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def place_in(traceparent: str) -> Place | None:
-    """What a valid header says; None: there is none."""
+    """Returns the position in a valid traceparent header; None if it is empty."""
     if not traceparent:
         return None
     _, trace, span, flags = traceparent.split("-")
@@ -105,7 +105,7 @@ def place_in(traceparent: str) -> Place | None:
 
 
 def page_attributes(request: Request) -> dict[str, str | int | float]:
-    """What all spans of a page tell."""
+    """Returns the attributes that all spans of a page share."""
     named = {"pero.page": request.page_uuid, "pero.job": request.job, "pero.source": request.source}
     return {name: value for name, value in named.items() if value}
 
@@ -113,8 +113,10 @@ def page_attributes(request: Request) -> dict[str, str | int | float]:
 def stage_spans(
     request: Request, begun: int, before: Place, *, lost: bool = False, new_id: Callable[[], str]
 ) -> tuple[Sequence[Span], Place]:
-    """What the logs of `request` from number `begun` on tell, and where the page is then. `before` is the span that led
-    here; with `lost` its id is not known, only the trace."""
+    """Returns spans for the logs of `request` from number `begun` on, and the page's position after them.
+
+    `before` is the span that led here; with `lost`, its id is unknown and only the trace is known.
+    """
     spans: list[Span] = []
     place, parent = before, "" if lost else before.span
     for number, log in enumerate(request.logs[begun:], begun):
@@ -167,7 +169,7 @@ def _stage_span(log: StageLog, place: Place, parent: str, shared: Mapping[str, s
 
 
 def _phases(log: StageLog, place: Place, new_id: Callable[[], str]) -> Sequence[Span]:
-    """One after the other, as workers measure how long each took and not when it began."""
+    """Returns spans for the phases, one after another: workers measure how long each phase took, not when it began."""
     end = max(log.start, log.end)
     found = sorted(log.seconds.items(), key=lambda item: _rank(item[0]))
     at, spans = log.start, []

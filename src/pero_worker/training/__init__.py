@@ -1,1 +1,1 @@
-"""How recognisers learn: what `pero-worker train` and the project's own training have in common."""
+"""Trains recognisers: what `pero-worker train` and the project's own training have in common."""

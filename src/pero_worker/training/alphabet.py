@@ -1,4 +1,4 @@
-"""What a recogniser can write: a class each for its characters, and the CTC blank behind them."""
+"""The characters that a recogniser can write: one class for each, followed by the CTC blank."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 class Alphabet:
-    """`characters` in the order of the classes; one may be a letter with its mark, of two code points."""
+    """`characters` in the order of their classes; one may be a letter with a combining mark, of two code points."""
 
     def __init__(self, characters: Sequence[str]) -> None:
         self.characters = tuple(characters)
@@ -24,26 +24,26 @@ class Alphabet:
         return len(self.characters)
 
     def unknown(self, text: str) -> set[str]:
-        """The characters of `text` that cannot be written."""
+        """Returns the characters of `text` that cannot be written."""
         return {piece for piece in self._pattern.findall(text) if piece not in self._index}
 
     def classes(self, text: str) -> list[int]:
-        """The classes that spell `text`; KeyError when it has unknown characters."""
+        """Returns the classes that spell `text`. Raises KeyError if it has unknown characters."""
         return [self._index[piece] for piece in self._pattern.findall(text)]
 
     def text(self, best: NDArray[np.intp]) -> str:
-        """What the likeliest class of each frame spells: repeats count once, blanks not at all."""
+        """Returns the text of the most likely class per frame: repeats count once, blanks not at all."""
         if not len(best):
             return ""
         changes = best[np.concatenate([[True], best[1:] != best[:-1]])]
         return "".join(self.characters[index] for index in changes if index != self.blank)
 
     def with_more(self, characters: Iterable[str]) -> Alphabet:
-        """This alphabet with what is new among `characters` at its end."""
+        """Returns this alphabet with the new ones among `characters` added at its end."""
         known = dict.fromkeys(self.characters)
         return Alphabet(list(known | dict.fromkeys(characters)))
 
 
 def plain_letter(character: str) -> str:
-    """The letter without its marks: what a character that is new to a network looks like most."""
+    """Returns the letter without its marks: the closest match for a character that is new to a network."""
     return unicodedata.normalize("NFKD", character)[:1]

@@ -1,4 +1,4 @@
-"""Lines in batches as pero-ocr builds them, what a network loses on one, and how well it reads."""
+"""Lines in batches as pero-ocr builds them, a network's loss on a batch, and its error rate."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ Pixels = NDArray[np.uint8]
 Line = tuple[Pixels, str]
 """A crop (height, width, 3) and its text."""
 Batch = tuple[Tensor, Tensor, Tensor]
-"""uint8 pixels (n, height, w, 3), the classes of all texts in a row, and the length of each text."""
+"""uint8 pixels (n, height, w, 3), the classes of all texts in sequence, and the length of each text."""
 PAD = 32
-"""Columns of black that pero-ocr puts on both sides of a line."""
+"""Columns of black that pero-ocr adds on both sides of a line."""
 
 
 def padded(crops: Sequence[Pixels]) -> Pixels:
-    """Crops as the batch (n, height, width, 3) that pero-ocr builds: black round them, the width a multiple of 32."""
+    """Returns crops as the batch (n, height, width, 3) that pero-ocr builds: with a black border, the width a multiple
+    of 32."""
     width = math.ceil(max(crop.shape[1] for crop in crops) / 32) * 32
     batch = np.zeros((len(crops), crops[0].shape[0], width + 2 * PAD, 3), np.uint8)
     for row, crop in zip(batch, crops, strict=True):
@@ -35,7 +36,7 @@ def padded(crops: Sequence[Pixels]) -> Pixels:
 
 
 def packed(lines: Iterable[Line], columns: int) -> Iterator[list[Line]]:
-    """Batches of lines of like width, of about `columns` columns of pixels each."""
+    """Yields batches of lines of similar width, each of about `columns` columns of pixels."""
     batch: list[Line] = []
     for line in sorted(lines, key=lambda line: line[0].shape[1]):
         if batch and (line[0].shape[1] + 3 * PAD) * (len(batch) + 1) > columns:
@@ -54,8 +55,11 @@ def batch_of(lines: Sequence[Line], alphabet: Alphabet) -> Batch:
 
 
 class Loss:
-    """The CTC loss of a batch, and its number of lines; with a `teacher`, a trained net, also how far the net's frames
-    are from the teacher's, which a small net learns from much sooner than from texts alone."""
+    """The CTC loss of a batch, and its number of lines.
+
+    With a `teacher`, a trained net, the loss includes the distance between the net's frames and the teacher's: a small
+    net learns much sooner from these than from texts alone.
+    """
 
     def __init__(self, alphabet: Alphabet, teacher: nn.Module | None = None) -> None:
         self.alphabet, self.teacher = alphabet, teacher
@@ -73,7 +77,7 @@ class Loss:
             with torch.no_grad():
                 taught = _chances(self.teacher, x)
             apart = nn.functional.kl_div(chances, taught, reduction="sum", log_target=True)
-            loss = loss + apart / lengths.sum().clamp(min=1)  # a character, as CTC's
+            loss = loss + apart / lengths.sum().clamp(min=1)  # per character, as CTC's
         return loss, len(pixels)
 
 
@@ -84,13 +88,13 @@ def _chances(net: Any, x: Tensor) -> Tensor:
 
 
 def texts_of(logits: Tensor, alphabet: Alphabet) -> list[str]:
-    """The greedy reading of logits (n, classes, frames)."""
+    """Returns the greedy reading of logits (n, classes, frames)."""
     return [alphabet.text(frames) for frames in logits.argmax(1).cpu().numpy()]
 
 
 @torch.inference_mode()
 def error_rate(net: Any, lines: Sequence[Line], alphabet: Alphabet, columns: int = 12_000) -> float:
-    """Edit distance over length of the truth, all lines together."""
+    """Returns the edit distance divided by the length of the truth, over all lines."""
     device = next(net.parameters()).device
     errors = 0
     for some in packed(lines, columns):

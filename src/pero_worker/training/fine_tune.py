@@ -1,4 +1,4 @@
-"""A recogniser learns from somebody's own pages: what `pero-worker train` does, from folders to a pipeline."""
+"""Tunes a recogniser on a user's own pages: what `pero-worker train` does, from folders to a pipeline."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from pero_worker.training.truth import find_pages
 from pero_worker.training.variety import varied
 
 WORKSHOP = ".training"
-"""Folder in the new pipeline's own that holds what an unfinished training goes on with."""
+"""Folder inside the new pipeline's folder that holds the state of an unfinished training."""
 _TASK = "task.json"
 _COLUMNS = {"cpu": 6000, "cuda": 40_000}
-"""Of pixels in a batch."""
+"""Columns of pixels in a batch."""
 _AVERAGE = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How it is learnt."""
+    """Settings of a training."""
 
     minutes: float = 20.0
-    """Of work at most."""
+    """Longest training time in minutes of work."""
     passes: int = 60
-    """How often each line is learnt at most."""
+    """How often each line is used at most."""
     held_out: float = 0.1
-    """Share of the lines that are not learnt, but judged by."""
+    """Share of the lines that are kept out of the training, to evaluate it."""
     rate: float = 6e-4
-    """The highest learning rate."""
+    """Peak learning rate."""
     seed: int = 1
-    """Which lines are held out, and how lines vary."""
+    """Seed for the choice of held-out lines and for the variation of lines."""
 
 
 def fine_tune(
@@ -60,8 +60,8 @@ def fine_tune(
 ) -> TrainingOutcome:
     """Trains the recogniser of `base` on the pages below `paths` and writes the pipeline `output`.
 
-    loop.Stopped: `stop` said so; the same call goes on. UsageError: `output` holds something else. NoInputError: there
-    is nothing to learn from.
+    Raises `loop.Stopped` if `stop` said so; the same call resumes. Raises `UsageError` if `output` holds something
+    else, and `NoInputError` if there is nothing to learn from.
     """
     _free(output)
     pages = find_pages(paths, tell)
@@ -107,7 +107,7 @@ def fine_tune(
 
 
 class _Learner:
-    """Batches without end: every line once, a little other each time, before any comes again."""
+    """Endless batches: each line appears once, slightly varied, before any is repeated."""
 
     def __init__(self, lines: Lines, alphabet: Alphabet, settings: Settings, columns: int) -> None:
         self.lines, self.alphabet, self.seed, self.columns = lines.learnt, alphabet, settings.seed, columns
@@ -131,7 +131,7 @@ def _free(output: Path) -> None:
 
 
 def _task(base: Base, lines: Lines, settings: Settings) -> dict[str, Any]:
-    """What makes two trainings the same."""
+    """Returns what identifies a training: two with the same task are the same."""
     digest = hashlib.sha256()
     for crop, text in (*lines.learnt, *lines.held_out):
         digest.update(crop.tobytes() + text.encode() + b"\0")

@@ -1,4 +1,4 @@
-"""Lines to learn from: cut out of pages as pero-ocr cuts them, and those kept apart to be judged by."""
+"""Lines to learn from, cut out of pages as pero-ocr cuts them, and lines held out for evaluation."""
 
 from __future__ import annotations
 
@@ -27,34 +27,35 @@ from pero_ocr.core.crop_engine import EngineLineCropper  # noqa: E402 - after im
 from pero_worker.engines.pero import convert  # noqa: E402 - after import_pero
 
 _USUAL = (0.75, 1.3)
-"""Outlines are drawn loosely: a line is as high as the page's others within these shares."""
+"""Outlines are drawn loosely, so a line's height is limited to these shares of what is usual on the page."""
 _BEYOND = 0.2
-"""Of a line's height, cut beyond both ends of a baseline: layout nets overshoot, people begin at the first letter."""
+"""Share of a line's height that is cut beyond both ends of a baseline: layout nets overshoot, people begin at the first
+letter."""
 _NARROWEST = 4.0
-"""Pixels of a crop that a character needs at least; less is a wrong outline."""
+"""Pixels of a crop that each character needs at least; with fewer, the outline is wrong."""
 _FEWEST = 20
 _WHOLE_PAGES = 5
-"""Of so many pages some are kept apart as wholes; of fewer every n-th line."""
+"""With this many pages, some are held out whole; with fewer, every n-th line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
-    """What is learnt from, and what is not."""
+    """Lines to learn from, and lines held out."""
 
     learnt: list[Line]
-    """Crops and texts."""
+    """Crops and texts to learn from."""
     held_out: list[Line]
-    """Others, to be judged by."""
+    """Other crops and texts, for evaluation."""
     characters: set[str]
-    """Of all texts."""
+    """The characters of all texts."""
     pages: int
-    """Images that could be read."""
+    """Number of images that could be read."""
 
 
 def collect(pages: Sequence[TruePage], height: int, *, share: float, seed: int, tell: Callable[[str], None]) -> Lines:
-    """Crops of all lines with text, `height` pixels high; about a `share` of them is held out.
+    """Returns crops of all lines with text, `height` pixels high; about a `share` of them is held out.
 
-    NoInputError: too few lines are left.
+    Raises `NoInputError` if too few lines are left.
     """
     by_page: dict[Path, list[Line]] = {}
     for one in pages:
@@ -97,7 +98,7 @@ def _parted(pages: list[list[Line]], share: float, draw: random.Random) -> tuple
 
 
 def cut_out(image: np.ndarray, page: Page, height: int) -> list[Line]:
-    """Crop (height, width, 3) and text of every line of the page that has a text and a place on the image."""
+    """Returns crop (height, width, 3) and text of every line of the page that has a text and lies on the image."""
     high, wide = image.shape[:2]
     page = _scaled(page, wide / page.width, high / page.height)
     cropper = EngineLineCropper(line_height=height, poly=2)
@@ -116,7 +117,8 @@ def cut_out(image: np.ndarray, page: Page, height: int) -> list[Line]:
 
 
 def _scaled(page: Page, x: float, y: float) -> Page:
-    """Exports hold images at other sizes than the page was drawn on at times."""
+    """Returns the page at the size of its image: exports sometimes hold images of another size than the page was drawn
+    on."""
     if abs(x - 1) < 0.002 and abs(y - 1) < 0.002:
         return page
 
@@ -135,7 +137,7 @@ def _scaled(page: Page, x: float, y: float) -> Page:
 
 
 def _evened(page: Page) -> Page:
-    """The page with its usual heights, and lines a little longer at both ends."""
+    """Returns the page with evened-out line heights, and lines slightly extended at both ends."""
     known = [line.heights for line in page.lines() if line.heights]
     if not known:
         return page

@@ -1,4 +1,4 @@
-"""The loop that networks are trained in: schedule, averaged weights, checkpoints to go on from, a written record."""
+"""The training loop of networks: schedule, averaged weights, checkpoints to resume from, and a written record."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ Batch = TypeVar("Batch")
 
 
 class Stopped(Exception):
-    """The training was left before its end, and goes on there when it is begun again."""
+    """The training was stopped before its end; started again, it resumes there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """How long and how fast; training ends at the first of two limits."""
+    """How long and how fast to train; training ends at the first of two limits."""
 
     minutes: float = 0.0
-    """Of work; 0: no limit."""
+    """Longest training time in minutes of work; 0: no limit."""
     steps: int = 0
-    """0: no limit."""
+    """Most steps; 0: no limit."""
     rate: float = 2e-3
-    """Of learning, at its highest."""
+    """Peak learning rate."""
     warm_up: int = 150
-    """Steps in which the rate rises to it."""
+    """Steps over which the learning rate rises to its peak."""
     average: float = 0.998
-    """Share of the averaged weights that a step keeps; the averaged weights are validated and exported."""
+    """Share of the averaged weights that is kept at each step; the averaged weights are validated and exported."""
     validate_every: float = 120.0
-    """Seconds of work between validations; a checkpoint is written at each."""
+    """Seconds of work between validations; each also writes a checkpoint."""
 
     def share(self, step: int, seconds: float) -> float:
-        """How much of the training is done, 0..1."""
+        """Returns how much of the training is done, from 0 to 1."""
         by_time = seconds / (60 * self.minutes) if self.minutes else 0.0
         return max(by_time, step / self.steps if self.steps else 0.0)
 
@@ -52,16 +52,16 @@ class Schedule:
 
 @dataclass(slots=True, kw_only=True)
 class TrainingProgress:
-    """What is done so far; saved with the weights."""
+    """The progress so far; saved with the weights."""
 
     step: int = 0
-    """Steps that are done."""
+    """Steps done."""
     examples: int = 0
     """Lines seen."""
     seconds: float = 0.0
-    """Spent with training."""
+    """Training time in seconds."""
     starts: int = 0
-    """How often training was begun or gone on with."""
+    """How often the training was started or resumed."""
 
 
 def train(
@@ -75,11 +75,11 @@ def train(
     tell: Callable[[str], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> nn.Module:
-    """Trains `net` and returns its averaged weights as a net; a run that was cut off goes on at its last checkpoint.
+    """Trains `net` and returns its averaged weights as a net; a run that was cut off resumes from its last checkpoint.
 
-    When `stop` says so, the state is written and Stopped raised.
-    `batches` gets the number of the start, so that a run that goes on sees other data. `loss_of` returns the loss and
-    the number of examples in it. `folder` gets checkpoint.pt and record.json: `about`, and the curve of `validate`.
+    When `stop` says so, the state is written and `Stopped` is raised. `batches` gets the number of the start, so that a
+    resumed run sees other data. `loss_of` returns the loss and the number of examples in it. `folder` gets
+    checkpoint.pt and record.json: `about`, and the curve of `validate`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     learning = [weight for weight in net.parameters() if weight.requires_grad]

@@ -1,4 +1,4 @@
-"""A recogniser as pero-ocr takes it, TorchScript with its `ocr.json`: opened to learn, and written again."""
+"""A recogniser as pero-ocr takes it, TorchScript with its `ocr.json`: opened for training, and written again."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from pero_worker.errors import StageError, UsageError
 from pero_worker.training.alphabet import Alphabet, plain_letter
 
 _LESS = 3.0
-"""By how much a character that is new to a network is less likely at first than the one it begins as."""
+"""How much less likely (in logits) a character that is new to a network is at first than the one that it starts
+from."""
 _NO_PATHS = (".debug_pkl",)
 
 
 def open_network(description: Path) -> tuple[Any, Alphabet, int]:
-    """The network that an `ocr.json` describes, in float32 and able to learn; its alphabet; the height of its lines.
+    """Returns the network that an `ocr.json` describes, in float32 and trainable, its alphabet, and the height of its
+    lines.
 
-    UsageError: it is none, or none that can be trained here.
+    Raises `UsageError` if the file does not describe a network, or not one that can be trained here.
     """
     try:
         told = json.loads(description.read_text("utf-8"))
@@ -41,7 +43,7 @@ def open_network(description: Path) -> tuple[Any, Alphabet, int]:
 
 
 def learning(net: Any) -> Any:
-    """`net` made ready to learn, with the statistics of batches as they are: few lines would spoil them."""
+    """Returns `net` in training mode, except that batch statistics stay fixed: a few lines would spoil them."""
     net.train()
     for part in net.modules():
         if isinstance(part, nn.BatchNorm2d) or getattr(part, "original_name", "") == "BatchNorm2d":
@@ -50,7 +52,7 @@ def learning(net: Any) -> Any:
 
 
 def widen(net: Any, known: Alphabet, wanted: Alphabet) -> None:
-    """Gives the last layer rows for the characters that `wanted` has behind those of `known`: each begins as its plain
+    """Adds rows to the last layer for the characters that `wanted` has after those of `known`: each starts as its plain
     letter, but less likely."""
     layer = _head(net, known.blank + 1)
     rows, less = [*range(known.blank)], [0.0] * known.blank
@@ -65,12 +67,12 @@ def widen(net: Any, known: Alphabet, wanted: Alphabet) -> None:
 
 @torch.no_grad()
 def copied(net: Any) -> Any:
-    """Another of the same weights; without gradients, for those of TorchScript would hang on the first."""
+    """Returns a copy with the same weights; without gradients, as those of TorchScript would depend on the original."""
     return copy.deepcopy(net)
 
 
 def _head(net: Any, classes: int) -> Any:
-    """The last layer with a weight and a bias for each class."""
+    """Returns the last layer with a weight and a bias for each class."""
     found = None
     for part in net.modules():
         own = dict(part.named_parameters(recurse=False))
@@ -80,7 +82,7 @@ def _head(net: Any, classes: int) -> Any:
 
 
 def save_network(net: Any, alphabet: Alphabet, height: int, description: Path, checkpoint: str = "ocr.pt") -> None:
-    """Writes the network beside its `description`, an ocr.json, with weights in half precision."""
+    """Writes the network next to its `description`, an ocr.json, with weights in half precision."""
     net = copied(net).to("cpu").float().eval()
     for weights in net.parameters():
         if weights.dim() > 1:
@@ -98,7 +100,7 @@ def save_network(net: Any, alphabet: Alphabet, height: int, description: Path, c
 
 
 def save_script(scripted: Any, path: Path) -> None:
-    """Writes TorchScript without the records of where its source lay on this machine."""
+    """Writes TorchScript without the records of where its source was on this machine."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         whole = Path(folder) / path.name
         scripted.save(str(whole))
@@ -113,5 +115,5 @@ def save_script(scripted: Any, path: Path) -> None:
 
 
 def input_of(pixels: Tensor) -> Tensor:
-    """What networks take of uint8 pixels (n, h, w, 3)."""
+    """Returns the networks' input for uint8 pixels (n, h, w, 3)."""
     return pixels.permute(0, 3, 1, 2).float() / 255

@@ -1,4 +1,4 @@
-"""The pipeline that a training leaves: a folder as `--pipeline` and `stage upload` take it, with a model card."""
+"""The pipeline that a training produces: a folder as `--pipeline` and `stage upload` take it, with a model card."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ class Base:
     """The pipeline whose recogniser is tuned."""
 
     name: str
-    """As it was called."""
+    """The pipeline's name, as the user gave it."""
     version: str
-    """Of its files."""
+    """The version of its files."""
     folder: Path
-    """Of its stage."""
+    """The folder of its stage."""
     config: ConfigParser
-    """Of its stage."""
+    """The configuration of its stage."""
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Base:
-        """UsageError: it has no recogniser that is read by one stage together with the layout."""
+        """Returns the base of `pipeline`. Raises `UsageError` unless its only stage has both layout and a
+        recogniser."""
         (stage, *others) = pipeline.stages
         config = stage.parsed()
         if others or stage.directory is None or not config.get(_OCR, _JSON, fallback=""):
@@ -46,32 +47,32 @@ class Base:
 
     @property
     def description(self) -> Path:
-        """The ocr.json of the recogniser."""
+        """Path of the recogniser's ocr.json."""
         return self.folder / self.config[_OCR][_JSON]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOutcome:
-    """What a training gave."""
+    """The result of a training."""
 
     before: float
-    """CER on the held-out lines, as a share."""
+    """CER on the held-out lines before the training, as a share."""
     after: float
-    """The same with the new recogniser."""
+    """The same CER with the new recogniser."""
     lines: int
-    """Learnt from."""
+    """Number of lines learnt from."""
     held_out: int
-    """Lines judged by."""
+    """Number of lines held out for evaluation."""
     pages: int
-    """Images they came from."""
+    """Number of images that the lines came from."""
     characters: Sequence[str]
-    """That the recogniser did not know before."""
+    """Characters that the recogniser did not know before."""
 
 
 def write_pipeline(
     output: Path, base: Base, net: Any, alphabet: Alphabet, height: int, outcome: TrainingOutcome
 ) -> None:
-    """Writes config.ini last: a folder without it is none that anybody takes for whole."""
+    """Writes the pipeline, config.ini last: a folder without it is not taken for a complete pipeline."""
     config = _config(base.config)
     try:
         for section in config.sections():
@@ -92,7 +93,7 @@ def write_pipeline(
 
 
 def _config(base: ConfigParser) -> ConfigParser:
-    """That of the base, with this reader alone: another one would take over what this one has learnt."""
+    """Returns the base's configuration with this reader alone: another one would take over what this one has learnt."""
     config = ConfigParser(interpolation=None)
     config.read_dict({name: dict(base.items(name, raw=True)) for name in base.sections()})
     for name in config.sections():

@@ -1,4 +1,4 @@
-"""Pages with their texts: images beside PAGE XML or ALTO, as eScriptorium, Transkribus and pero-ocr export them."""
+"""Pages with their texts: images with PAGE XML or ALTO, as eScriptorium, Transkribus and pero-ocr export them."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".jp2", ".webp", ".b
 _MAX_BYTES = pagexml_read.MAX_BYTES
 _ROOT = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?(PcGts|alto)[\s>]")
 _HEAD = 4096
-"""Bytes in which a file's root element begins."""
+"""Bytes at the start of a file that are searched for the root element."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TruePage:
-    """An image, and the page that was written down for it."""
+    """An image, and the page that was transcribed from it."""
 
     image: Path
-    """Its file."""
+    """The image file."""
     truth: Path
     """The file with the text."""
     page: Page
-    """Lines, those without text included."""
+    """The page with its lines, including those without text."""
 
 
 def find_pages(paths: Sequence[Path], tell: Callable[[str], None]) -> list[TruePage]:
-    """The pages with lines of text in files and folders (searched through), each image once: its PAGE XML rather than
-    its ALTO. What cannot be used is told and left out; NoInputError: nothing can.
+    """Returns the pages with lines of text in files and folders (searched recursively), each image once; PAGE XML is
+    preferred to ALTO.
+
+    What cannot be used is reported and left out. Raises `NoInputError` if nothing can be used.
     """
     files = sorted(dict.fromkeys(file for path in paths for file in _files(path)))
     images = _Images(files)
@@ -61,7 +63,7 @@ def find_pages(paths: Sequence[Path], tell: Callable[[str], None]) -> list[TrueP
 
 
 def plain(text: str) -> str:
-    """A line's text as it is learnt: composed, single spaces, nothing that cannot be seen."""
+    """Returns a line's text as it is learnt: composed, with single spaces and no invisible characters."""
     text = "".join(" " if char.isspace() else char for char in unicodedata.normalize("NFC", text))
     return " ".join("".join(char for char in text if unicodedata.category(char)[0] != "C").split())
 
@@ -82,7 +84,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _root(file: Path) -> str:
-    """PcGts, alto, or '' for whatever else an export holds: METS, metadata."""
+    """Returns PcGts, alto, or '' for anything else in an export, such as METS or metadata."""
     try:
         if file.stat().st_size > _MAX_BYTES:
             return ""
@@ -94,7 +96,7 @@ def _root(file: Path) -> str:
 
 
 class _Images:
-    """Images by their names."""
+    """Finds images by name."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._by_name: dict[str, list[Path]] = {}
@@ -104,7 +106,8 @@ class _Images:
                     self._by_name.setdefault(name, []).append(file)
 
     def of(self, truth: Path, name: str) -> Path | None:
-        """The image that is called as the page says, or as its file is; the nearest of several."""
+        """Returns the image named in the page, or else with the same name as its file; if there are several, the
+        nearest one."""
         stem = truth.name.removesuffix(truth.suffix).removesuffix(".page").removesuffix(".alto")
         for wanted in (name, Path(name).stem, stem):
             near = sorted(self._by_name.get(wanted.lower(), ()), key=lambda file: _apart(file, truth)) if wanted else []

@@ -1,4 +1,4 @@
-"""A line as another scan and another layout would give it."""
+"""Varies a line as another scan and another layout would."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 
 _BESIDE = 4
-"""Columns of paper put beside a crop before it is moved."""
+"""Columns of paper added next to a crop before it is transformed."""
 
 
 def varied(rng: np.random.Generator, crop: Pixels) -> Pixels:
-    """The crop (height, width, 3) with other heights, slope, slant, margins, ink and contrast; its height stays."""
-    beside = np.percentile(crop.reshape(-1, 3), 75, axis=0).astype(np.uint8)  # a letter at the edge makes no streak
+    """Returns the crop (height, width, 3) with other letter heights, slope, slant, margins, ink and contrast; its own
+    height stays."""
+    beside = np.percentile(crop.reshape(-1, 3), 75, axis=0).astype(np.uint8)  # no streak from a letter at the edge
     crop = np.asarray(
         cv2.copyMakeBorder(crop, 0, 0, _BESIDE, _BESIDE, cv2.BORDER_CONSTANT, value=tuple(map(int, beside))), np.uint8
     )
@@ -27,7 +28,7 @@ def varied(rng: np.random.Generator, crop: Pixels) -> Pixels:
     shift = rng.normal(0, 1.2)
     left -= int(_BESIDE * stretch)
     wide = max(16, int((width - _BESIDE) * stretch) + left + right)
-    # (x, y) of the new crop from those of the old one, round its middle row.
+    # (x, y) in the new crop from those in the old one, around its middle row.
     matrix = np.array(
         [
             [stretch, stretch * slant, left - stretch * slant * height / 2],
@@ -38,7 +39,7 @@ def varied(rng: np.random.Generator, crop: Pixels) -> Pixels:
     out = cv2.warpAffine(crop, matrix, (wide, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     draw = rng.random()
     if draw < 0.08:
-        out = cv2.erode(out, np.ones((2, 2) if rng.random() < 0.3 else (1, 2), np.uint8))  # dark grows
+        out = cv2.erode(out, np.ones((2, 2) if rng.random() < 0.3 else (1, 2), np.uint8))  # dark areas grow
     elif draw < 0.16:
         out = cv2.addWeighted(out, 0.5, cv2.dilate(out, np.ones((2, 2), np.uint8)), 0.5, 0)
     elif draw < 0.26:
@@ -55,7 +56,7 @@ def varied(rng: np.random.Generator, crop: Pixels) -> Pixels:
 
 
 def scanned(rng: np.random.Generator, image: Pixels) -> Pixels:
-    """One time in two a poor scan: two colours only, few pixels, strong or uneven contrast, JPEG."""
+    """Turns about every second crop into a poor scan: two colours only, few pixels, strong or uneven contrast, JPEG."""
     if rng.random() < 0.14:
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         cut = float(cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0]) + rng.normal(0, 10)

@@ -1,1 +1,1 @@
-"""The command lines of DCGM/pero-worker, flag by flag, on top of what `pero-worker` does."""
+"""The command lines of DCGM/pero-worker, flag by flag, on top of the functions of `pero-worker`."""

@@ -22,25 +22,23 @@ from pero_worker.errors import PeroWorkerError, UsageError
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
-    """With the options that say where ZooKeeper is."""
+    """Returns a parser with the options for finding ZooKeeper."""
     parser = argparse.ArgumentParser(
         description=f"{description} pero-worker with the flags of DCGM/pero-worker.", allow_abbrev=False
     )
     parser.add_argument("-z", "--zookeeper", nargs="+", metavar="SERVER", help="HOST[:PORT] [127.0.0.1:2181]")
-    parser.add_argument("-l", "--zookeeper-list", metavar="FILE", type=Path, help="the same in a file, one a line")
+    parser.add_argument("-l", "--zookeeper-list", metavar="FILE", type=Path, help="file with the same, one per line")
     return parser
 
 
 def add_login(parser: argparse.ArgumentParser, use: str) -> None:
-    parser.add_argument("-u", "--user", "--username", default="", metavar="USER", help=f"for {use}")
-    parser.add_argument("-p", "--password", default="", metavar="PASSWORD", help=f"for {use}")
-    parser.add_argument(
-        "-e", "--ca-cert", default="", metavar="PEM", help="authority of the servers' certificates: TLS"
-    )
+    parser.add_argument("-u", "--user", "--username", default="", metavar="USER", help=f"user name for {use}")
+    parser.add_argument("-p", "--password", default="", metavar="PASSWORD", help=f"password for {use}")
+    parser.add_argument("-e", "--ca-cert", default="", metavar="PEM", help="CA of the servers' certificates: use TLS")
 
 
 def connection(options: argparse.Namespace, *sections: str) -> ConnectionOptions:
-    """Flags, then the environment, then the file of -c with its `sections`."""
+    """Combines the options: flags first, then the environment, then the `sections` of the file given with -c."""
     servers = list(options.zookeeper or ())
     if options.zookeeper_list:
         servers += read_server_file(options.zookeeper_list)
@@ -56,7 +54,8 @@ def connection(options: argparse.Namespace, *sections: str) -> ConnectionOptions
 
 
 def priority_of(options: argparse.Namespace) -> int:
-    """Short -p is the priority in the first release, the password beside --user in the newest upstream."""
+    """Returns the priority: -p means priority in the first release, but the password of --user in the newest
+    upstream."""
     if options.p and options.user:
         options.password = options.p
     elif options.p:
@@ -67,7 +66,7 @@ def priority_of(options: argparse.Namespace) -> int:
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:
-    """Runs a command; an error of ours is one line and an exit status, as everywhere."""
+    """Runs a command; as everywhere, a `PeroWorkerError` becomes one line and an exit status."""
     log_to_stderr(logging.INFO)
     try:
         sys.exit(main(sys.argv[1:]) or 0)

@@ -1,4 +1,4 @@
-"""scripts/config_manager.py of the seed: servers and stages."""
+"""scripts/config_manager.py of the seed: manages servers and stages."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from pero_worker.wire.servers import parse_server
 def main(arguments: Sequence[str]) -> None:
     parser = make_parser("Registers servers, creates and removes stages.")
     parser.add_argument("-s", "--mq-servers", nargs="+", default=[], metavar="SERVER")
-    parser.add_argument("-m", "--mq-list", type=Path, metavar="FILE", help="MQ servers, one a line")
+    parser.add_argument("-m", "--mq-list", type=Path, metavar="FILE", help="file of MQ servers, one per line")
     parser.add_argument("--ftp-servers", nargs="+", default=[], metavar="SERVER")
     parser.add_argument("--monitoring-servers", nargs="+", default=[], metavar="SERVER")
-    parser.add_argument("-u", "--user", default="", help="of the model store, for --file")
+    parser.add_argument("-u", "--user", default="", help="user of the model store, for --file")
     parser.add_argument("-p", "--password", default="")
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="config.ini of the stage")
-    parser.add_argument("-r", "--remote-path", metavar="PATH", help="of the model archive in the store")
-    parser.add_argument("-n", "--name", metavar="STAGE", help="of the stage or output queue")
+    parser.add_argument("-r", "--remote-path", metavar="PATH", help="path of the model archive in the store")
+    parser.add_argument("-n", "--name", metavar="STAGE", help="name of the stage or output queue")
     parser.add_argument("-a", "--administrative-priority", type=int, metavar="N", help="0 or more; -1 disables")
     parser.add_argument("-f", "--file", type=Path, metavar="FILE", help="archive to upload")
     parser.add_argument("-t", "--target-file", metavar="PATH", help="where --file goes in the store [--remote-path]")
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
         parser.add_argument(f"--update-{kind}-servers", action="store_true", help=f"register the {kind} servers")
     options = parser.parse_args(arguments)
     mq_servers = [*options.mq_servers, *(read_server_file(options.mq_list) if options.mq_list else ())]
-    # The seed's user is for the model store alone.
+    # The seed's user is for the model store only.
     login, where = connection(options), connection(argparse.Namespace(**{**vars(options), "user": "", "password": ""}))
     access = cluster_access(replace(where, brokers=",".join(mq_servers)))
     with session(access.zookeeper) as client:

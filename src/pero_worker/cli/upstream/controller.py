@@ -1,4 +1,4 @@
-"""scripts/controller.py: what workers and queues do, and commands to workers."""
+"""scripts/controller.py: shows what workers and queues do, and controls workers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("-s", "--status", action="store_true", help="show the workers")
     parser.add_argument("-q", "--queues", action="store_true", help="show stages with their queues")
     parser.add_argument(
-        "-i", "--switch", nargs=2, metavar=("WORKER", "QUEUE"), help="have a worker serve another stage ('' = none)"
+        "-i", "--switch", nargs=2, metavar=("WORKER", "QUEUE"), help="assign another stage to a worker ('' = none)"
     )
     parser.add_argument(
-        "-d", "--shutdown", nargs="+", default=[], metavar="WORKER", help="have workers end after the page in hand"
+        "-d", "--shutdown", nargs="+", default=[], metavar="WORKER", help="make workers end after the page in hand"
     )
     parser.add_argument("-r", "--remove", nargs="+", default=[], metavar="WORKER", help="forget workers that are gone")
     options = parser.parse_args(arguments)
@@ -66,7 +66,7 @@ def _show_queues(cluster: Cluster) -> None:
         since = "-" if record.waiting_since is None else record.waiting_since.isoformat()
         priority = -1 if record.disabled else record.priority
         say(f"Queue: {name}, messages: {messages}, priority: {priority}, mean time: {mean}, waiting: {since}")
-    # Queues that are no stages stand nowhere but in RabbitMQ, which tells of those alone that one can name.
+    # Queues that are not stages are known only to RabbitMQ, which reports on a queue only by name.
     for name in ("out", LOG_QUEUE, DEAD_LETTERS):
         state = cluster.broker.state(name)
         if state is not None and name not in stages:
@@ -74,7 +74,7 @@ def _show_queues(cluster: Cluster) -> None:
 
 
 def _all(client: KazooClient, names: Sequence[str], command: Callable[[KazooClient, str], None]) -> None:
-    """One worker that cannot be commanded does not keep the others from it."""
+    """Applies a command to all workers; one that cannot be controlled does not prevent the others."""
     failures: list[str] = []
     for name in names:
         try:

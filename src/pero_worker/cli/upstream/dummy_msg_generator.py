@@ -1,4 +1,4 @@
-"""scripts/dummy_msg_generator.py: pages of random bytes, to try a cluster with."""
+"""scripts/dummy_msg_generator.py: sends pages of random bytes, to try out a cluster."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ from pero_worker.request import Payload, Request
 
 def main(arguments: Sequence[str], randomness: random.Random | None = None) -> None:
     parser = make_parser("Sends pages of random bytes.")
-    parser.add_argument("-t", "--stages", nargs="+", required=True, metavar="NAME", help="the output queue last")
-    parser.add_argument("--size", type=int, default=0, metavar="N", help="bytes of a page [0]")
-    parser.add_argument("--size-delta", type=int, default=0, metavar="N", help="up to so many more or less than --size")
+    parser.add_argument(
+        "-t", "--stages", nargs="+", required=True, metavar="NAME", help="stages in order, the output queue last"
+    )
+    parser.add_argument("--size", type=int, default=0, metavar="N", help="bytes per page [0]")
+    parser.add_argument(
+        "--size-delta", type=int, default=0, metavar="N", help="up to this many more or fewer than --size"
+    )
     parser.add_argument("--size-range", type=int, nargs=2, metavar=("MIN", "MAX"), help="instead of --size")
-    parser.add_argument("-n", "--number", type=int, default=1, metavar="N", help="pages of a batch [1]")
-    parser.add_argument("-i", "--interval", type=float, default=0, metavar="SECONDS", help="between batches [0]")
+    parser.add_argument("-n", "--number", type=int, default=1, metavar="N", help="pages per batch [1]")
+    parser.add_argument("-i", "--interval", type=float, default=0, metavar="SECONDS", help="pause between batches [0]")
     parser.add_argument("-c", "--count", type=int, default=0, metavar="N", help="batches; 0 = until stopped [0]")
     parser.add_argument("-y", "--priority", type=int, metavar="N", help="1 goes before 0")
     parser.add_argument("-u", "--user", "--username", default="", help="for ZooKeeper and RabbitMQ")
     parser.add_argument("-p", dest="p", default="", metavar="N", help="priority; the password when --user is given")
     parser.add_argument("--password", default="", help="for ZooKeeper and RabbitMQ")
-    parser.add_argument(
-        "-e", "--ca-cert", default="", metavar="PEM", help="authority of the servers' certificates: TLS"
-    )
+    parser.add_argument("-e", "--ca-cert", default="", metavar="PEM", help="CA of the servers' certificates: use TLS")
     parser.add_argument("--force", action="store_true", help="also through stages without a model")
     options = parser.parse_args(arguments)
     low, high = options.size_range or (max(options.size - options.size_delta, 0), options.size + options.size_delta)
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str], randomness: random.Random | None = None) -> N
 def _generate(
     cluster: Cluster, options: argparse.Namespace, sizes: tuple[int, int], randomness: random.Random
 ) -> Iterator[None]:
-    """Yields after every message that RabbitMQ has confirmed."""
+    """Sends the messages; yields after each one that RabbitMQ has confirmed."""
     clock = SystemClock()
     batch = 0
     while True:
@@ -86,7 +88,7 @@ def _request(options: argparse.Namespace, content: bytes) -> Request:
 
 @contextmanager
 def _until_told_to_stop() -> Iterator[None]:
-    """SIGTERM and Ctrl-C end what is done meanwhile, wherever it is; that is no failure."""
+    """Lets SIGTERM and Ctrl-C end the block at any point; this does not count as a failure."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

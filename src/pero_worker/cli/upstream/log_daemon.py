@@ -1,4 +1,4 @@
-"""log_daemon.py of the newest upstream: the workers' log lines, from RabbitMQ into files."""
+"""log_daemon.py of the newest upstream: writes the workers' log lines from RabbitMQ to files."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def main(arguments: Sequence[str]) -> None:
     parser = make_parser("Writes what workers log to files pero_TIME.log, until told to stop.")
     add_login(parser, "ZooKeeper and RabbitMQ")
     parser.add_argument(
-        "-c", "--config", type=Path, metavar="FILE", help="with a section [LOGD], for what is not said here"
+        "-c", "--config", type=Path, metavar="FILE", help="file with a section [LOGD], for options not given here"
     )
-    parser.add_argument("-q", "--log-queue", default="", metavar="QUEUE", help="that the lines come from [log]")
-    parser.add_argument("-o", "--output-dir", default="", metavar="DIR", help="for the files [logs]")
+    parser.add_argument("-q", "--log-queue", default="", metavar="QUEUE", help="queue to read the lines from [log]")
+    parser.add_argument("-o", "--output-dir", default="", metavar="DIR", help="folder for the files [logs]")
     parser.add_argument(
-        "-r", "--log-rotation-period", default="", metavar="MINUTES", help=f"until a new file; 0 = never [{WEEK}]"
+        "-r", "--log-rotation-period", default="", metavar="MINUTES", help=f"time until a new file; 0 = never [{WEEK}]"
     )
-    parser.add_argument("-n", "--number-of-files", default="", metavar="N", help="to keep; 0 = all [0]")
-    parser.add_argument("-d", "--debug", action="store_true", help="say what happens")
+    parser.add_argument("-n", "--number-of-files", default="", metavar="N", help="files to keep; 0 = all [0]")
+    parser.add_argument("-d", "--debug", action="store_true", help="log what happens")
     options = parser.parse_args(arguments)
     logging.getLogger().setLevel(logging.DEBUG if options.debug else logging.INFO)
     values = read_settings(options.config, "LOGD") if options.config else {}
@@ -56,5 +56,5 @@ def main(arguments: Sequence[str]) -> None:
 
 def _number(name: str, text: str) -> int:
     if not text.isdecimal():
-        raise UsageError(f"{name}: {text} is no whole number from 0 on")
+        raise UsageError(f"{name}: {text} is not a whole number of at least 0")
     return int(text)

@@ -1,4 +1,4 @@
-"""scripts/mq_server_config_manager.py of the newest upstream: users and virtual hosts of RabbitMQ."""
+"""scripts/mq_server_config_manager.py of the newest upstream: manages users and virtual hosts of RabbitMQ."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ def main(arguments: Sequence[str]) -> None:
     parser = make_parser("Adds and removes users and virtual hosts of RabbitMQ, through its management interface.")
     add_login(parser, "ZooKeeper, and RabbitMQ without --mq-user")
     parser.add_argument("--mq-user", default="", metavar="USER", help="administrator of RabbitMQ")
-    parser.add_argument("--mq-password", default="", metavar="PASSWORD", help="of --mq-user")
+    parser.add_argument("--mq-password", default="", metavar="PASSWORD", help="password of --mq-user")
     parser.add_argument("-d", "--delete", action="store_true", help="remove what -a, -v and -o name instead")
     parser.add_argument(
-        "-a", "--add-user", nargs="+", metavar=("USER", "PASSWORD"), help="add or change; a new password is made up"
+        "-a",
+        "--add-user",
+        nargs="+",
+        metavar=("USER", "PASSWORD"),
+        help="add or change a user; an omitted password of a new one is generated",
     )
-    parser.add_argument("-t", "--tags", nargs="+", default=[], metavar="TAG", help=f"of -a: {', '.join(TAGS)}")
-    parser.add_argument("-v", "--virtual-host-access", metavar="VHOST", help="that the user of -a may use")
+    parser.add_argument("-t", "--tags", nargs="+", default=[], metavar="TAG", help=f"tags of -a: {', '.join(TAGS)}")
+    parser.add_argument("-v", "--virtual-host-access", metavar="VHOST", help="virtual host that the user of -a may use")
     parser.add_argument("-o", "--add-virtual-host", metavar="VHOST", help="add a virtual host")
-    parser.add_argument("-r", "--virtual-host-description", default="", metavar="TEXT", help="of -o")
+    parser.add_argument("-r", "--virtual-host-description", default="", metavar="TEXT", help="description of -o")
     parser.add_argument("-s", "--list-users", action="store_true", help="list the users and their tags")
     parser.add_argument("-i", "--list-virtual-hosts", action="store_true", help="list the virtual hosts")
     parser.add_argument(
@@ -83,9 +87,9 @@ def _add(management: Management, options: argparse.Namespace) -> None:
     if given_password and not password:
         raise UsageError("an empty password lets nobody in: leave it out, and one is made up")
     if not password and management.user(name) is None:
-        # Hexadecimal: one that began with a dash could not be typed behind an option.
+        # Hexadecimal, because a password that began with a dash could not be typed after an option.
         password = secrets.token_hex(16)
-        # Before it is sent: should one of several servers fail, the others have it already.
+        # Print it before it is sent: if one of several servers fails, the others already have it.
         say(f"Password of {name}: {password}")
     management.set_user(name, password, options.tags)
     if options.virtual_host_access:
@@ -93,7 +97,7 @@ def _add(management: Management, options: argparse.Namespace) -> None:
 
 
 def _remove(management: Management, options: argparse.Namespace) -> None:
-    """With -v only the user's access to it, not the user."""
+    """Removes a user; with -v only the user's access to that virtual host."""
     if options.add_virtual_host:
         management.remove_vhost(options.add_virtual_host)
     if options.virtual_host_access:

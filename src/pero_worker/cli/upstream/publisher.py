@@ -1,4 +1,4 @@
-"""scripts/publisher.py: uploads images, downloads results."""
+"""scripts/publisher.py: uploads images and downloads results."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from pero_worker.request import Payload, Request
 def main(arguments: Sequence[str]) -> int:
     parser = make_parser("Uploads images for processing, downloads results.")
     parser.add_argument("-s", "--mq-servers", nargs="+", default=[], metavar="SERVER")
-    parser.add_argument("-m", "--mq-list", type=Path, metavar="FILE", help="MQ servers, one a line")
+    parser.add_argument("-m", "--mq-list", type=Path, metavar="FILE", help="file of MQ servers, one per line")
     parser.add_argument("-d", "--download", metavar="QUEUE", help="output queue to download from")
     parser.add_argument("-k", "--keep-running", action="store_true", help="do not end when the queue is empty")
-    parser.add_argument("-r", "--directory", type=Path, metavar="DIR", help="of images, or for results")
+    parser.add_argument("-r", "--directory", type=Path, metavar="DIR", help="folder of images, or for results")
     parser.add_argument("-i", "--images", nargs="+", default=[], type=Path, metavar="FILE")
-    parser.add_argument("-t", "--stages", nargs="+", default=[], metavar="NAME", help="the output queue last")
+    parser.add_argument(
+        "-t", "--stages", nargs="+", default=[], metavar="NAME", help="stages in order, the output queue last"
+    )
     parser.add_argument("-y", "--priority", type=int, default=None, metavar="N", help="1 goes before 0")
     parser.add_argument("-u", "--user", default="", help="for ZooKeeper and RabbitMQ")
     parser.add_argument("-p", dest="p", default="", metavar="N", help="priority; the password when --user is given")
     parser.add_argument("--password", default="", help="for ZooKeeper and RabbitMQ")
-    parser.add_argument(
-        "-e", "--ca-cert", default="", metavar="PEM", help="authority of the servers' certificates: TLS"
-    )
+    parser.add_argument("-e", "--ca-cert", default="", metavar="PEM", help="CA of the servers' certificates: use TLS")
     parser.add_argument("--count-statistics", action="store_true", help="mean seconds of every stage")
     parser.add_argument("--save-message", action="store_true", help="also the raw message")
     parser.add_argument("--keep-failed", action="store_true", help="of failed pages the messages: pero-worker dead")

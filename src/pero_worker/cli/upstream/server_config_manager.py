@@ -1,4 +1,4 @@
-"""scripts/server_config_manager.py of the newest upstream: the servers registered in ZooKeeper."""
+"""scripts/server_config_manager.py of the newest upstream: manages the servers registered in ZooKeeper."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KINDS = {"mq": (MQ, "MQ"), "ftp": (FTP, "FTP"), "monitoring": (MONITORING, "Mon
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Removes first, then adds, lists last, as upstream does."""
+    """Removes first, then adds, and lists last, as upstream does."""
     parser = make_parser("Registers and forgets servers.")
     add_login(parser, "ZooKeeper")
     for flag, (_, title) in _KINDS.items():

@@ -1,4 +1,4 @@
-"""scripts/stage_config_manager.py of the newest upstream: stages, output queues and their model archives."""
+"""scripts/stage_config_manager.py of the newest upstream: manages stages, output queues and their model archives."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ from pero_worker.stores.location import StoreAccess
 def main(arguments: Sequence[str]) -> None:
     parser = make_parser("Creates, changes, shows and removes stages.")
     add_login(parser, "ZooKeeper, RabbitMQ and the model store")
-    parser.add_argument("-n", "--name", metavar="STAGE", help="of the stage or output queue")
+    parser.add_argument("-n", "--name", metavar="STAGE", help="name of the stage or output queue")
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="config.ini of the stage")
-    parser.add_argument("-r", "--remote-path", metavar="PATH", help="of the model archive in the store")
+    parser.add_argument("-r", "--remote-path", metavar="PATH", help="path of the model archive in the store")
     parser.add_argument("-f", "--file", type=Path, metavar="FILE", help="archive to upload to --remote-path")
-    parser.add_argument("-v", "--version", metavar="VERSION", help="of config and archive; now = the time [now]")
-    parser.add_argument("--keep-version", action="store_true", help="workers go on with what they have")
+    parser.add_argument(
+        "-v", "--version", metavar="VERSION", help="version of config and archive; now = the time [now]"
+    )
+    parser.add_argument("--keep-version", action="store_true", help="workers keep what they have")
     parser.add_argument("-a", "--administrative-priority", type=int, metavar="N", help="0 or more; -1 disables")
-    parser.add_argument("-s", "--show", metavar="STAGE", help="print what is known of a stage")
+    parser.add_argument("-s", "--show", metavar="STAGE", help="print what is known about a stage")
     parser.add_argument("-i", "--list", action="store_true", help="list the stages")
     parser.add_argument(
         "-d", "--delete", action="store_true", help="delete instead: queue, configuration, archive in the store"
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _save(client: KazooClient, access: ClusterAccess, store: StoreAccess, options: argparse.Namespace) -> None:
-    # What cannot be read is found before anything is uploaded.
+    # Find unreadable files before anything is uploaded.
     config = read_config(options.config) if options.config else None
     digest = None
     if options.file:
@@ -80,7 +82,8 @@ def _save(client: KazooClient, access: ClusterAccess, store: StoreAccess, option
 
 
 def _delete(client: KazooClient, access: ClusterAccess, store: StoreAccess, options: argparse.Namespace) -> None:
-    """The archive last: no stage ever names one that is gone, and -d -r PATH alone is what is left if it fails."""
+    """Deletes the archive last: no stage ever names one that is gone, and if it fails, -d -r PATH alone remains to be
+    run."""
     doomed = options.remote_path or ""
     if options.name:
         if not options.keep_config and options.name in stage_names(client):

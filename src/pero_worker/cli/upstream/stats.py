@@ -1,4 +1,4 @@
-"""scripts/stats.py: how long downloaded pages took."""
+"""scripts/stats.py: shows how long downloaded pages took."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str], localtime: Callable[[], time.struct_time] = t
         allow_abbrev=False,
     )
     parser.add_argument(
-        "-d", "--directory", type=Path, required=True, metavar="DIR", help="of a download with --save-message"
+        "-d", "--directory", type=Path, required=True, metavar="DIR", help="folder of a download with --save-message"
     )
     parser.add_argument("-r", "--raw", action="store_true", help="lines without time and level before them")
     parser.add_argument("-s", "--short", action="store_true", help="without start, end and seconds of every page")

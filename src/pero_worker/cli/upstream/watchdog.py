@@ -13,10 +13,10 @@ from pero_worker.cluster.settings import cluster_access
 
 
 def main(arguments: Sequence[str], *, first_release: bool = False) -> None:
-    """`first_release`: user and password are for RabbitMQ alone."""
+    """Runs the watchdog. `first_release`: user and password are for RabbitMQ only."""
     parser = make_parser("Plans which worker serves which stage.")
     add_login(parser, "RabbitMQ" if first_release else "ZooKeeper and RabbitMQ")
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="with a section [WATCHDOG]")
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="file with a section [WATCHDOG]")
     parser.add_argument("--dry-run", action="store_true", help="print one plan, change nothing")
     parser.add_argument("-d", "--debug", action="store_true")
     options = parser.parse_args(arguments)

@@ -21,7 +21,8 @@ from pero_worker.wire.queues import LOG_QUEUE
 
 
 def main(arguments: Sequence[str], *, first_release: bool = False) -> int:
-    """`first_release`: user and password are for the model store alone, as there was no other login then."""
+    """Runs a worker. `first_release`: user and password are for the model store only, as there was no other login
+    then."""
     parser = make_parser("Processes pages of the stage that the watchdog assigns.")
     add_login(parser, "the model store" if first_release else "ZooKeeper, RabbitMQ and the model store")
     parser.add_argument("-i", "--id", default="", help="name of the worker [random]")
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str], *, first_release: bool = False) -> int:
         "-b", "--broker-servers", nargs="+", default=[], metavar="SERVER", help="instead of ZooKeeper's"
     )
     parser.add_argument("-f", "--ftp-servers", nargs="+", default=[], metavar="SERVER", help="instead of ZooKeeper's")
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="with a section [WORKER]")
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="file with a section [WORKER]")
     parser.add_argument("--tmp-directory", "--cache-directory", type=Path, dest="cache", metavar="DIR")
     parser.add_argument("-q", "--log-queue", default="", help="queue for log lines [log]")
     parser.add_argument("--disable-remote-logging", action="store_true")
