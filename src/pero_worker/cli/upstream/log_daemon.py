@@ -56,5 +56,5 @@ def main(arguments: Sequence[str]) -> None:
 
 def _number(name: str, text: str) -> int:
     if not text.isdecimal():
-        raise UsageError(f"{name}: {text} is no whole number from 0 on")
+        raise UsageError(f"{name}: {text} is not a whole number of at least 0")
     return int(text)
