@@ -36,7 +36,7 @@ from pero_worker.models.pipelines import load_pipeline
 from pero_worker.wire.queues import DEAD_LETTERS
 
 LONGEST = 0.04
-"""Seconds a dummy stage takes at most."""
+"""The longest that a dummy stage takes, in seconds."""
 PATIENCE = 240.0
 REASONS = {
     BAD: ("told to fail",),
@@ -49,7 +49,7 @@ REASONS = {
 
 @dataclass
 class Injected:
-    """How often, and the seconds from the end of the fault to the next page."""
+    """How often a fault was injected, and the seconds from its end to the next page."""
 
     times: int = 0
     recovery: list[float] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Injected:
 
 @dataclass
 class Outcome:
-    """`failed` are (page, reason). `wrong` should be empty: what is lost, changed, extra, or left over."""
+    """`failed` are (page, reason). `wrong` lists what is lost, changed, extra, or left over, and should be empty."""
 
     counts: dict[str, int]
     lost: list[str] = field(default_factory=list)
@@ -86,7 +86,7 @@ class Outcome:
 
 
 class Run:
-    """`counts` says how many messages of every kind there are."""
+    """`counts` gives the number of messages of each kind."""
 
     def __init__(self, cluster: ClusterUnderFire, counts: dict[str, int]) -> None:
         self.cluster = cluster
@@ -146,7 +146,7 @@ class Run:
             one.recovery.append(time.monotonic() - begun)
 
     def settle(self) -> None:
-        """What is left when all workers say that they are idle; the dead letters are looked at one by one."""
+        """Records what is left once all workers report that they are idle; dead letters are examined one by one."""
         deadline = time.monotonic() + 60
         with self.cluster.connected() as (client, broker):
             queues = (*self.cluster.pipeline.stages, "out")
@@ -254,7 +254,7 @@ def main() -> None:
 
 
 def rounds(names: list[str], number: int, chance: random.Random) -> list[str]:
-    """Every fault comes up before any comes twice."""
+    """Returns `number` faults, in which each comes up before any comes twice."""
     order: list[str] = []
     while len(order) < number:
         order += chance.sample(names, len(names))

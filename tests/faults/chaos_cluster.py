@@ -1,4 +1,4 @@
-"""A cluster of real servers and processes, and everything that can be done to it."""
+"""A cluster of real servers and processes, and every fault that can be injected into it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TICK = 250
 """Milliseconds: ZooKeeper then ends a session after 5 s at most."""
 HEARTBEAT = 4
 PAYLOAD_BYTES = 1500
-"""Images and results from this size on lie in the payload store."""
+"""Images and results of this size or more are kept in the payload store."""
 LONG_PAUSE = 14.0
 """Seconds: longer than RabbitMQ and ZooKeeper wait for a sign of life."""
 ENDING = 120.0
@@ -169,7 +169,7 @@ class ClusterUnderFire:
 
     @contextmanager
     def connected(self) -> Iterator[tuple[Any, RabbitBroker]]:
-        """Not through the proxies: the harness has no faults."""
+        """Connects without the proxies: the harness itself has no faults."""
         with session(ZooKeeperAccess(servers=(f"127.0.0.1:{self.zookeeper.port}",))) as client:
             broker = RabbitBroker(BrokerAccess(servers=(Server(host="127.0.0.1", port=self.rabbit.port),)))
             try:
@@ -215,7 +215,7 @@ class ClusterUnderFire:
         return self.folder / f"{name}.clock"
 
     def look_after(self) -> None:
-        """Starts again what ended, as systemd would, and remembers what nobody had ended."""
+        """Restarts what ended, as systemd would, and remembers what ended by itself."""
         for name, member in self.members.items():
             if member.process is not None and member.process.poll() is not None and not member.expected:
                 status = member.process.returncode
@@ -225,7 +225,7 @@ class ClusterUnderFire:
 
     @property
     def report(self) -> bytes:
-        """What the download says of every page, a line each."""
+        """Returns what the download reports about each page, one line each."""
         try:
             return (self.results / "report.jsonl").read_bytes()
         except FileNotFoundError:
@@ -236,7 +236,7 @@ class ClusterUnderFire:
         return self.report.count(b"\n")
 
     def stop_all(self) -> dict[str, float]:
-        """Seconds until each process had ended after SIGTERM; one that does not end well is a surprise."""
+        """Returns the seconds until each process had ended after SIGTERM; one that does not end well is a surprise."""
         seconds: dict[str, float] = {}
         for name, member in self.members.items():
             process = self.process(name)
@@ -280,7 +280,7 @@ class ClusterUnderFire:
         return f"worker{self.chance.randrange(WORKERS)}"
 
     def processes_of(self, name: str) -> list[int]:
-        """Of a worker: those that have pages in hand."""
+        """Returns the processes of a worker that have pages in hand."""
         return children(self.process(name).pid)
 
     def kill_worker(self) -> None:
@@ -291,7 +291,7 @@ class ClusterUnderFire:
         self.restart(self.any_worker())
 
     def kill_worker_whole(self) -> None:
-        """As when the machine loses its power."""
+        """Kills a worker with all its processes, as a power failure of its machine would."""
         name = self.any_worker()
         for pid in self.processes_of(name):
             send(pid, signal.SIGKILL)
@@ -339,7 +339,7 @@ class ClusterUnderFire:
         proxy.delay = 0.0
 
     def leading(self) -> int:
-        """The number of the watchdog that leads, or of any when nobody does at the moment."""
+        """Returns the number of the watchdog that leads, or of any if none leads at the moment."""
         with session(ZooKeeperAccess(servers=(f"127.0.0.1:{self.zookeeper.port}",))) as client:
             name = leader(client)
         for number in range(WATCHDOGS):
@@ -358,7 +358,7 @@ class ClusterUnderFire:
         proxy.cut()
 
     def stop_store(self) -> None:
-        """Workers have to fetch the last stage's archive anew meanwhile."""
+        """Stops the model store while workers have to fetch the last stage's archive again."""
         self.store.stop(signal.SIGKILL)
         self.versions += 1
         with self.connected() as (client, broker):
@@ -373,7 +373,7 @@ class ClusterUnderFire:
         self.start_payloads()
 
     def cut_power(self) -> None:
-        """Where the results are: what was not synced is gone, a half of it by chance."""
+        """Cuts the power where the results are: of what was not synced, a random half is gone."""
         self.members["download"].expected = True
         self.process("download").kill()
         self.process("download").wait()
@@ -381,13 +381,13 @@ class ClusterUnderFire:
         self.start("download")
 
     def set_clock(self, name: str, hours: float) -> None:
-        """For three seconds, and back: what was noted meanwhile lies in the future, or long ago."""
+        """Sets a clock wrong for three seconds: what is noted meanwhile lies in the future, or long ago."""
         for wrong in (hours, 0.0):
             self.clock(name).write_text(str(wrong))
             time.sleep(3)
 
     def take_name_twice(self) -> None:
-        """Somebody starts a worker under the name of one that works: it waits, and disturbs nobody."""
+        """Starts a worker under the name of one that is working: it waits, and disturbs no one."""
         name = self.any_worker()
         twin = subprocess.Popen(
             [sys.executable, str(MEMBER), *self.members[name].command],
@@ -402,7 +402,7 @@ class ClusterUnderFire:
         except subprocess.TimeoutExpired:
             twin.kill()
             status = twin.wait()
-        # It may have given up waiting, or not have begun when it was told to stop.
+        # It may have given up waiting, or not have started when it was told to stop.
         if status not in {ExitCode.OK, ExitCode.UNAVAILABLE, ExitCode.USAGE, -signal.SIGTERM}:
             self.surprises.append(f"a second {name} ended with {status}")
 

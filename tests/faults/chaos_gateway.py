@@ -3,7 +3,7 @@
     python tests/faults/chaos_gateway.py [--pages N] [--faults N] [--seed N]      (a part of make chaos)
 
 At the end every page whose upload was answered with 2xx is done, once, and its text is what an undisturbed worker makes of
-it; nobody had to help. Prints what was injected, and how long it took until the next page was done.
+it; no one had to help. Prints what was injected, and how long it took until the next page was done.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class GatewayUnderFire(ClusterUnderFire):
         self.database.start()
 
     def wipe_rabbit(self) -> None:
-        """As when the disk of the broker is replaced."""
+        """Empties the broker, as if its disk had been replaced."""
         self.rabbit.stop(signal.SIGKILL)
         shutil.rmtree(self.rabbit.folder / "mnesia")
         self.rabbit.start()
@@ -125,7 +125,7 @@ class GatewayUnderFire(ClusterUnderFire):
                 pass
 
     def watch(self) -> None:
-        """As `look_after`, for the gateways: nobody starts again what ended by itself."""
+        """Looks after the gateways, too; none of them should have ended by itself."""
         self.look_after()
         for gateway in self.gateways:
             if gateway.process is not None and gateway.process.poll() is not None:
@@ -140,7 +140,7 @@ class GatewayUnderFire(ClusterUnderFire):
 
 
 class Sender(threading.Thread):
-    """A client that repeats itself until it is answered; jobs of ten pages, now through this gateway, now through that."""
+    """A client that repeats each request until it is answered; it sends jobs of ten pages through either gateway."""
 
     def __init__(self, urls: list[str], key: str, names: list[str]) -> None:
         super().__init__(daemon=True)
@@ -181,7 +181,7 @@ class Run:
         self.seen: dict[str, Seen] = {}
 
     def run(self, faults: list[str]) -> list[str]:
-        """What is wrong at the end."""
+        """Returns what is wrong at the end."""
         cluster = self.cluster
         roles: Roles = roles_of(cluster.gateways[0])
         sender = Sender([gateway.url for gateway in cluster.gateways], roles.user.key, self.names)

@@ -71,7 +71,7 @@ def _message(pipeline: Pipeline, kind: str, number: int) -> Message:
     route = pipeline.routes[-1 if kind == HANGING else number % len(pipeline.routes)]
     name = f"{kind}{number:05}"
     if kind == GARBAGE:
-        # No request at all, and one that could not go anywhere.
+        # One that is not a request, and one with nowhere to go.
         page = Request(
             uuid=name, page_uuid=name, stages=(route[0],), results=(Payload(name=f"{name}.png", content=b""),)
         )
@@ -122,7 +122,7 @@ def undisturbed(pipeline: Pipeline, sent: Sequence[Message], folder: Path) -> No
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """Every result in the folder, but for the times that PAGE XML says."""
+    """Returns every result in the folder, without the times stated in PAGE XML."""
     return {path.name: _TIMES.sub(rb"<\1><", path.read_bytes()) for path in _results(folder)}
 
 

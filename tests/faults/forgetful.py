@@ -1,5 +1,5 @@
-"""A disk that forgets, at a power cut, what no program synced: what was is noted in the process, and the rest is taken
-away afterwards."""
+"""A disk that, at a power cut, forgets what no program synced: syncs are logged in the process, and the rest is removed
+afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _guard = threading.Lock()
 
 
 def note_syncs(log: Path) -> None:
-    """From now on every sync of this process stands in `log`, after it is done."""
+    """From now on, logs every sync of this process in `log` once it is done."""
     real, known = os.fsync, dict[int, set[str]]()
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 _BLOCK = 65536
 ZOOKEEPER_NONSENSE = b"\0\0\0\2xx"
-"""A message too short to have a head."""
+"""A message too short to have a header."""
 AMQP_NONSENSE = b"\x09\0\0\0\0\0\0\xce"
-"""A frame of a kind that there is not."""
+"""A frame of a kind that does not exist."""
 
 
 @dataclass
@@ -46,26 +46,26 @@ class Proxy:
         self._thread.start()
 
     def cut(self) -> int:
-        """Closes all connections at once; how many there were."""
+        """Closes all connections at once and returns how many there were."""
         with self._lock:
             doomed = {end for way in self._ways for end in (way.source, way.target)}
             self._ways.clear()
         for end in doomed:
-            # A reset, as when a machine is gone.
+            # A reset, as if the machine were gone.
             with contextlib.suppress(OSError):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             end.close()
         return len(doomed) // 2
 
     def half_close(self) -> None:
-        """The servers' answers do not come through any more, though nobody hangs up."""
+        """Stops the servers' answers from coming through, though no one hangs up."""
         with self._lock:
             for way in self._ways:
                 with contextlib.suppress(OSError):
                     way.target.shutdown(socket.SHUT_RD)
 
     def garble(self, data: bytes) -> None:
-        """Clients get bytes that no server sent."""
+        """Sends clients bytes that no server sent."""
         with self._lock:
             for way in self._ways:
                 if way.to_client:

@@ -1,4 +1,4 @@
-"""RabbitMQ that is out of memory takes no messages: whoever publishes is told, waits, and sends each once."""
+"""RabbitMQ that is out of memory takes no messages: publishers are notified, wait, and send each message once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pero_worker.wire.servers import Server
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RabbitServer]:
-    """Of this test alone: an alarm is everybody's."""
+    """A server for this test alone, because an alarm affects every client."""
     made = RabbitServer.on_free_ports(tmp_path / "rabbitmq")
     made.start()
     yield made
@@ -56,7 +56,7 @@ def test_a_page_that_waits_for_room_is_sent_once(server: RabbitServer, monkeypat
 
 
 def test_what_was_not_begun_is_not_carried_out_later(server: RabbitServer) -> None:
-    """A thread's publish waits behind another's until its patience is over."""
+    """A thread's publish waits behind another's until its patience runs out."""
     access = BrokerAccess(servers=(Server(host="127.0.0.1", port=server.port),), patience=0.2)
     broker = RabbitBroker(access)
     busy, free = threading.Event(), threading.Event()

@@ -1,4 +1,4 @@
-"""Pages that fail, kill or hang their workers, in a real cluster: counted, bounded, listed; nobody else suffers."""
+"""Pages that fail, or kill or hang their workers, in a real cluster: counted, bounded, listed; no others suffer."""
 
 from __future__ import annotations
 

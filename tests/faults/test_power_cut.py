@@ -1,8 +1,7 @@
 """A power cut at any moment: what was called done, and what a cluster was told to forget, is there and whole.
 
-The calls that reach the disk are recorded. After each of them two worlds are looked at that a power cut may leave, the
-one in which only names that were synced are there, and the one in which all names are there but only contents that were
-synced.
+The calls that reach the disk are recorded. After each of them, two worlds that a power cut may leave are examined: one
+with only the names that were synced, and one with all names but only the contents that were synced.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Disk:
     def __init__(
         self, root: Path, check: Callable[[World], None], patch: pytest.MonkeyPatch, *, whole: bool = False
     ) -> None:
-        """`whole`: it can be synced in one go."""
+        """`whole` means that it can be synced in one go."""
         self.root = root
         self.synced_whole = 0
         self._check = check
@@ -105,7 +104,7 @@ class Disk:
         return True
 
     def look(self) -> None:
-        """Looks at both worlds."""
+        """Examines both worlds."""
         self.calls += 1
         self._check(dict(self._synced(self.root.parent.stat().st_ino, self.root.name, "")))
         self._check(dict(self._named()))
@@ -129,7 +128,7 @@ class Disk:
 
 
 class Promises:
-    """What was told to others, and what must then be there."""
+    """What was reported to others, and what must then exist."""
 
     def __init__(self) -> None:
         self.acknowledged: list[str] = []
@@ -154,7 +153,7 @@ class Promises:
         self.check_whole(world)
 
     def check_whole(self, world: World) -> None:
-        """No file is there by half under its own name."""
+        """Checks that no file is half-written under its own name."""
         for path, content in world.items():
             if path.endswith(".page.xml") and not content.rstrip().endswith(b"</PcGts>"):
                 self.broken.append(f"{path} holds {content[-20:]!r}")
@@ -173,7 +172,7 @@ class Promises:
 
 
 class Broker(MemoryBroker):
-    """As RabbitMQ's, as far as a download needs it."""
+    """Behaves like RabbitMQ's, to the extent that a download needs it."""
 
     def __init__(self, promises: Promises, pages: Sequence[str]) -> None:
         super().__init__(["out"])

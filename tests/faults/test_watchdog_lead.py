@@ -1,4 +1,4 @@
-"""Any number of watchdogs, one lead: it moves when the leader dies or is cut off, and never are there two."""
+"""Any number of watchdogs, one leader: the lead moves if it dies or is cut off, and there are never two."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ALTO of other programs."""
+"""ALTO files from other programs."""
 
 from __future__ import annotations
 

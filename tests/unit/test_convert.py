@@ -1,4 +1,4 @@
-"""More formats out of results that are there; texts and PDFs of many pages."""
+"""Further formats from existing results; texts and PDFs of many pages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PAGES = ("1", "10", "2", "three_0001", "three_0002", "three_0003", "box/4")
 
 
 def xml(name: str) -> bytes:
-    """A page of a heading and a paragraph whose last word is parted."""
+    """A page with a heading and a paragraph whose last word is hyphenated."""
 
     def line(number: int, text: str) -> Line:
         y = 2.0 * number
@@ -169,7 +169,7 @@ def test_one_text_and_one_pdf_in_the_order_of_pages(out: Path) -> None:
     with pikepdf.open(out / "all.pdf") as pdf:
         assert len(pdf.pages) == 6
     assert not (out / "box/all.txt").exists(), "one document is not combined with itself"
-    # They are ours: made anew by the same command, and no input of the next run.
+    # They are ours: the same command rebuilds them, and the next run does not take them as input.
     (out / "all.txt").write_bytes(b"")
     assert not converted(out, "text,pdf", combine=True).documents_failed
     assert (out / "all.txt").stat().st_size

@@ -23,14 +23,14 @@ REPORT = CliRunner()
 
 
 class Machine:
-    """A likeness of the files that Linux tells energy and time with."""
+    """Imitates the files in which Linux reports energy and time."""
 
     def __init__(self, folder: Path) -> None:
         self.powercap, self.stat, self.own = folder / "powercap", folder / "stat", 0.0
         self.zone("intel-rapl:0", "package-0", 1_000_000)
-        self.zone("intel-rapl:0:0", "core", 10**12)  # Part of the package.
+        self.zone("intel-rapl:0:0", "core", 10**12)  # Included in the package.
         self.zone("intel-rapl:0:1", "dram", 1_000_000)
-        self.zone("intel-rapl:1", "psys", 10**12)  # Holds the package.
+        self.zone("intel-rapl:1", "psys", 10**12)  # Contains the package.
         self.tell(busy=100.0)
 
     def zone(self, name: str, kind: str, largest: int) -> None:
@@ -64,7 +64,7 @@ def test_a_page_is_charged_with_its_part_of_what_the_processors_took(machine: Ma
     meter = machine.meter()
     machine.count("intel-rapl:0", 900_000)
     begun = meter.begin()
-    machine.count("intel-rapl:0", 300_000)  # The counter begins anew at a million.
+    machine.count("intel-rapl:0", 300_000)  # The counter wraps around at a million.
     machine.count("intel-rapl:0:0", 10**9)
     machine.count("intel-rapl:0:1", 200_000)
     machine.count("intel-rapl:1", 10**9)
@@ -111,7 +111,7 @@ def test_counters_that_go_away_meanwhile_measure_nothing(machine: Machine) -> No
 
 
 class Nvml(SimpleNamespace):
-    """A likeness of pynvml with two GPUs."""
+    """Imitates pynvml with two GPUs."""
 
     def __init__(self) -> None:
         super().__init__(counted={0: 5_000, 1: 70_000}, sharers=2, broken=False)

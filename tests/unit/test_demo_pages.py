@@ -1,4 +1,4 @@
-"""The demo's own scripts: drawing pages, taking scans out of a source distribution, telling the outcome."""
+"""The demo's own scripts: drawing pages, taking scans out of a source distribution, reporting the outcome."""
 
 from __future__ import annotations
 

@@ -294,7 +294,7 @@ def test_results_of_earlier_runs_are_no_input(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.chdir(tmp_path / "d")
     assert found(".", exclude=Path()) == ["a.png", "b.pdf"]
-    assert found("a.pdf", "a.png", "b.pdf", exclude=Path()) == ["a.png", "b.pdf"]  # A shell made them of '*'.
+    assert found("a.pdf", "a.png", "b.pdf", exclude=Path()) == ["a.png", "b.pdf"]  # As a shell expands '*'.
     assert found("*.pdf") == ["b.pdf"]
     assert found(str(tmp_path)) == ["a.png", "b.pdf"]
     assert found("a.pdf") == ["a.pdf"]
@@ -311,7 +311,7 @@ def test_links_and_folders_that_cannot_be_read_are_named(tmp_path: Path, monkeyp
     scandir = os.scandir
 
     def refusing(path: str) -> object:
-        # Root, as whom the tests may run, reads everything.
+        # The tests may run as root, who can read everything.
         if Path(path).name == "closed":
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)

@@ -73,7 +73,7 @@ def tiff_of_one_page(next_page: int, resolution: tuple[int, int]) -> bytes:
 
 
 def error_of(path: Path) -> str:
-    """The message that counting the pages gives; it must be permanent and one sentence."""
+    """Returns the message of the error that counting the pages raises; it must be permanent and one sentence."""
     with pytest.raises(PageError) as caught:
         count_pages(path)
     assert caught.value.permanent
@@ -154,7 +154,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     def give_up(*_: object) -> None:
         raise TimeoutError
 
-    # Only so that a failure is not a test run that never ends.
+    # Only so that a failure does not hang the test run.
     before = signal.signal(signal.SIGALRM, give_up)
     signal.alarm(5)
     try:
@@ -244,7 +244,7 @@ def test_absurd_page_sizes_give_an_image_or_a_page_error(tmp_path: Path, size: t
 def test_an_encrypted_pdf_names_the_remedy_and_one_with_an_owner_only_is_read(tmp_path: Path) -> None:
     assert "qpdf --decrypt" in error_of(encrypted(tmp_path / "user.pdf", "secret"))
     assert count_pages(encrypted(tmp_path / "owner.pdf", "")) == 1
-    # What pdfium says of a document may be left over from the one before.
+    # What pdfium says about a document may be left over from the previous one.
     (tmp_path / "empty.pdf").write_bytes(
         b"%PDF-1.3\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
         b"trailer<</Root 1 0 R/Size 3>>\n%%EOF"

@@ -1,4 +1,4 @@
-"""How servers of libraries are asked; against one of our own."""
+"""How libraries' servers are queried, tested against a server of our own."""
 
 from __future__ import annotations
 
@@ -271,7 +271,7 @@ def test_other_kinds_of_addresses_are_refused(make: Make, address: str) -> None:
 def test_a_name_that_stands_for_a_private_address_is_not_followed(
     make: Make, server: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its resolver answers with this machine's address, whatever it said before."""
+    """Its resolver returns this machine's address, whatever it returned before."""
     private = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: private)
     with pytest.raises(PageError, match="--allow-private"):

@@ -1,4 +1,4 @@
-"""Images as they come from the field: read rightly, or refused by name."""
+"""Images as they come from the field: read correctly, or refused by name."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_jpeg_and_png_tell_the_shape_of_their_pixels() -> None:
 
 
 def test_a_damaged_first_page_costs_no_other(tmp_path: Path) -> None:
-    """The decoder looks at the first directory of an open file, whichever it is told to read."""
+    """The decoder reads the first directory of an open file, whichever it is asked for."""
     whole = io.BytesIO()
     first, *others = [drawn((f"page {number}",)) for number in range(3)]
     first.save(whole, "TIFF", save_all=True, append_images=others, compression="tiff_lzw")

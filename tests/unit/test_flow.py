@@ -1,4 +1,4 @@
-"""What is estimated from what was seen."""
+"""Estimates made from what was observed."""
 
 from __future__ import annotations
 

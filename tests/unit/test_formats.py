@@ -1,4 +1,4 @@
-"""Formats of other packages: found by entry point, made, and refused when they cannot be used."""
+"""Formats from other packages: found by entry point, created, and refused if they cannot be used."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ENTRIES = "numbers = some_formats:NUMBERS\nwidth = some_formats:WIDTH\n"
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
-    """Makes a package with this code and these entry points one that is installed."""
+    """Installs a package with this code and these entry points."""
 
     def package(code: str, entries: str) -> None:
         info = tmp_path / "site" / "some_formats-1.0.dist-info"

@@ -1,4 +1,4 @@
-"""Earlier versions of a stage, as they stand in ZooKeeper."""
+"""Earlier versions of a stage, as stored in ZooKeeper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manifests of both versions: which pages, which pictures, by which addresses."""
+"""Manifests of both versions: which pages, which pictures, at which addresses."""
 
 from __future__ import annotations
 

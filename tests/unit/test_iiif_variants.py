@@ -73,7 +73,7 @@ def service(place: str = "https://x/i/1", **more: Any) -> dict[str, Any]:
 
 
 def first(document: Mapping[str, Any]) -> tuple[str, str, str, int, str]:
-    """Service, address, region, rotation; or why there is none."""
+    """Returns the service, address, region and rotation of the first picture, or why there is none."""
     page = read_manifest(dict(document), "m.json").pages[0]
     if page.picture is None:
         return "", "", "", 0, page.problem
@@ -96,10 +96,10 @@ PLAIN = ("", "https://x/1.jpg", "", 0, "")
         (canvas2(painting2(image2(service=[{"@id": "https://x/login", "profile": "http://iiif.io/api/auth/1/login"}, service()]))), SERVED),
         (canvas2(painting2(image2(service=[{"@id": "https://x/dim", "profile": "http://iiif.io/api/annex/services/physdim"}, service()]))), SERVED),
         (canvas2(painting2(image2(service=service(profile=[V2, {"maxWidth": 2000}])))), SERVED),
-        # Nothing tells what the service is, but the picture lies there.
+        # Nothing says what the service is, but the picture is there.
         (canvas2(painting2(image2(service={"@id": "https://x/i/1"}))), SERVED),
         (canvas2(painting2(image2(service={"@id": "https://y/stories"}))), ("", ADDRESS, "", 0, "")),
-        # The picture is told of by its description.
+        # The picture is given by its description.
         (canvas2(painting2(image2("https://x/i/1/info.json"))), ("https://x/i/1", "", "", 0, "")),
         (canvas2({"resource": image2(service=service())}), SERVED),
         (canvas2(painting2(image2(service=service()), motivation=["oa:tagging", "SC:Painting"])), SERVED),
@@ -107,7 +107,7 @@ PLAIN = ("", "https://x/1.jpg", "", 0, "")
         (canvas2(painting2(image2(**{"@type": "http://purl.org/dc/dcmitype/Image"}, service=service()))), SERVED),
         (canvas2(painting2({"@type": "oa:Choice", "default": image2(service=service()), "item": [image2("https://x/uv.jpg")]})), SERVED),
         (canvas2(painting2({"@type": "oa:Choice", "default": "rdf:nil", "item": image2(service=service())})), SERVED),
-        # Layers, lists of transcriptions and thumbnails are no pictures of the page.
+        # Layers, lists of transcriptions and thumbnails are not pictures of the page.
         (canvas2(thumbnail=image2(), otherContent=[{"@id": "https://x/l", "@type": "sc:AnnotationList", "within": {"@type": "sc:Layer"}}]),
          ("", "", "", 0, "the canvas has no picture but a thumbnail")),
         (canvas2("https://x/a/1"), ("", "", "", 0, "its picture is told of in another document, https://x/a/1, which is not read: name a manifest that holds it")),
@@ -232,7 +232,7 @@ def opener(tmp_path: Path, fetcher: Fetcher) -> BookOpener:
 
 
 def brought(fetcher: Fetcher, book: Any, number: int = 0) -> tuple[int, int]:
-    """The size of a page's picture."""
+    """Returns the size of a page's picture."""
     assert isinstance(book, Book)
     picture = book.pages[number].picture
     assert picture is not None

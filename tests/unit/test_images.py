@@ -37,7 +37,7 @@ RAMP = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
 
 
 def ramp(picture: Pillow.Image, kind: str, **options: object) -> list[int]:
-    """The first row's blue values after a round trip; grey all along the row."""
+    """Returns the first row's blue values after a round trip; the whole row is grey."""
     row = decode_image(encoded(picture, kind, **options))[0]
     assert (row == row[:, :1]).all()
     return [int(value) for value in row[:, 0]]

@@ -1,4 +1,4 @@
-"""What downloads write, whatever comes over the wire."""
+"""What downloads write, whatever arrives over the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layouts that lie beside images, for pipelines that only read text."""
+"""Layouts next to images, for pipelines that only read text."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_alto_in_tenths_of_a_millimetre_fits_the_image(tmp_path: Path) -> None:
 
 
 class Reader(Workforce):
-    """Keeps the lines that its pages come with."""
+    """Keeps the lines that its pages arrive with."""
 
     def __init__(self, *, wants_layout: bool) -> None:
         super().__init__({})

@@ -16,7 +16,7 @@ from pero_worker.formats import Document, alto2, installed_formats, tei
 from pero_worker.formats.hyphens import joined
 from pero_worker.page import Line, Page, Region
 
-# What ALTO 2.1 knows of what we write; its schema may not be handed on.
+# The part of our output that ALTO 2.1 knows; its schema may not be redistributed.
 ALTO2 = {
     "alto": set(), "Description": set(), "MeasurementUnit": set(), "sourceImageInformation": set(), "fileName": set(),
     "OCRProcessing": {"ID"}, "ocrProcessingStep": set(), "processingDateTime": set(), "processingSoftware": set(),

@@ -1,4 +1,4 @@
-"""What a machine's own workers say of themselves."""
+"""What a machine's own workers report about themselves."""
 
 from __future__ import annotations
 

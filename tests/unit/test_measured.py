@@ -1,4 +1,4 @@
-"""What workers measure of a stage, as it stands in ZooKeeper."""
+"""What workers measure about a stage, as stored in ZooKeeper."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_nothing_takes_longer_than_can_be() -> None:
 
 
 def test_what_stays_the_same_is_told_ever_more_rarely() -> None:
-    """Each time wakes the watchdog, and costs ZooKeeper four writes a worker."""
+    """Each report wakes the watchdog, and costs ZooKeeper four writes per worker."""
     pauses = [pause := next_pause(1.0, is_urgent=True)]
     pauses += [pause := next_pause(pause, is_urgent=False) for _ in range(5)]
     assert pauses == [1, 2, 4, 8, 8, 8]

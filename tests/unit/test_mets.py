@@ -224,7 +224,7 @@ def test_what_is_no_mets_is_refused_in_a_sentence(data: bytes, reason: str, tmp_
 
 
 def test_page_and_alto_of_a_mets_are_the_layouts_of_its_pages(home: Path) -> None:
-    """PAGE before ALTO, the last that was entered first, and none that lies elsewhere."""
+    """PAGE before ALTO, the last one entered first, and none that lies elsewhere."""
     for name in ("1.xml", "1_seg.xml", "1_alto.xml", "2_alto.xml"):
         (home / name).write_bytes(b"<x/>")
     page_type = "application/vnd.prima.page+xml"

@@ -100,7 +100,7 @@ def test_what_cannot_be_changed_is_refused() -> None:
 
 
 def test_a_large_mets_takes_a_second(tmp_path: Path) -> None:
-    """20,000 pages: nothing looks at all pages for each page."""
+    """It has 20,000 pages: nothing may look at all pages for each page."""
     files = "".join(f'<file ID="f{n}"><FLocat xlink:href="{n}.jpg"/></file>' for n in range(20_000))
     pages = "".join(f'<div TYPE="page" ID="P{n}"><fptr FILEID="f{n}"/></div>' for n in range(20_000))
     data = f'<mets xmlns="http://www.loc.gov/METS/" {XLINK}><fileSec><fileGrp USE="I">{files}</fileGrp></fileSec><structMap TYPE="PHYSICAL"><div>{pages}</div></structMap></mets>'.encode()

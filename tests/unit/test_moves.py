@@ -1,4 +1,4 @@
-"""What the watchdog wrote down of its moves, as whoever looks reads it."""
+"""The watchdog's record of its moves, as a reader sees it."""
 
 from __future__ import annotations
 

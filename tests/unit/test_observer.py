@@ -22,7 +22,7 @@ from pero_worker.wire.measured import Measured
 
 
 class Cluster:
-    """Queues and nodes as they are in a test."""
+    """The queues and nodes of a test."""
 
     def __init__(self, *records: StageRecord) -> None:
         self.clock = StandingClock()
@@ -117,7 +117,7 @@ def test_who_could_not_load_a_stage_is_not_sent_there_and_the_stage_is_set_apart
     seen = cluster.look()
     assert [worker.refused for worker in seen.workers] == [{"a"}, set()]
     assert seen.stages[0].quarantine == ""
-    # Upstream's workers say it by their status.
+    # Upstream's workers report it through their status.
     cluster.worker("w2", "CONFIGURATION_FAILED", stages=("a",), message="no model here either")
     cluster.worker("w1")
     assert cluster.look().stages[0].quarantine == "", "for a moment it is the status of the stage before"

@@ -49,7 +49,7 @@ def pdf() -> bytes:
 
 
 def test_a_pdf_at_an_address_is_a_document_that_stays_the_same(server: Library, opener: BookOpener) -> None:
-    # What it is is told by its beginning, whatever its address and its type say.
+    # Its first bytes decide what it is, whatever its address and type say.
     for address in (
         server.put("/a/old%20book.pdf", pdf(), "application/octet-stream"),
         server.put("/show?id=7", pdf()),
@@ -126,7 +126,7 @@ def manifest(*bodies: dict[str, Any]) -> dict[str, Any]:
 
 
 def places(found: Sequence[object] | None) -> list[str]:
-    """Where the pictures of the one book are."""
+    """Returns where the pictures of the only book are."""
     (book,) = found or ()
     assert isinstance(book, Book)
     pictures = [page.picture for page in book.pages if page.picture]
@@ -147,7 +147,7 @@ def test_addresses_that_are_not_whole_begin_where_the_document_came_from(
     home, last = server.home, "https://y.example/%2F4/"
     served = [f"{home}/books/1.jpg", "http://cdn.example/2.jpg", f"{home}/iiif/7", last]
     assert places(opener.open(address, True)) == served
-    # A file does not know where it came from; it says where it lies.
+    # A file does not know where it came from, but says where it is.
     file = tmp_path / "m.json"
     file.write_text(json.dumps(document))
     told = ["https://x.example/1.jpg", "https://cdn.example/2.jpg", "https://x.example/iiif/7", last]

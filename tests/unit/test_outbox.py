@@ -51,7 +51,7 @@ class LateBroker(MemoryBroker):
 
 
 class Post:
-    """An outbox, and what it tells."""
+    """An outbox, and what it reports."""
 
     def __init__(self) -> None:
         self.broker = LateBroker()
@@ -66,7 +66,7 @@ class Post:
         )
 
     def take(self, *stages: str) -> tuple[Delivery, Request]:
-        """A page that has been through its stage."""
+        """Makes a page that has been through its stage."""
         page = Request(uuid="r", page_uuid="p", stages=("s1", *stages), results=(Payload(name="a.png", content=b"1"),))
         self.broker.publish("s1", encode_request(page))
         delivery = self.broker.get(("s1",), "w", 0)

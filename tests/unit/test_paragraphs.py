@@ -1,4 +1,4 @@
-"""Drawn pages of each kind, as boxes: what is read in which order, and what it is."""
+"""Drawn pages of each kind, as boxes: which box is read when, and what it is."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def test_a_link_in_the_store_is_not_followed(place: Place, tmp_path: Path) -> No
 
 
 def test_a_store_without_its_mark_is_away_and_has_lost_nothing(place: Place) -> None:
-    """As an empty folder where a disk should be mounted."""
+    """It is like an empty folder where a disk should be mounted."""
     packed = place.desk.pack(page(), "s1")
     aside = place.folder.rename(place.folder.with_name("aside"))
     place.folder.mkdir()
@@ -297,7 +297,7 @@ def test_contents_come_beside_the_engine_and_within_a_bound(monkeypatch: pytest.
     assert ahead.take(bad) is None and ahead.take(third) is None and ahead.take(one) is None
     assert helpers.wait(30)
     assert sorted(asked) == ["bad", "one"]
-    # What nobody came for gives way.
+    # Payloads that no one fetched make room.
     for digest in "abc":
         ahead.expect(replace(GOOD, digest=digest))
         assert helpers.wait(30)

@@ -60,7 +60,7 @@ def test_the_page_is_as_sure_as_its_letters_not_its_lines() -> None:
 
 
 class Sparse:
-    """As much of scipy's matrices as is used."""
+    """The part of scipy's matrices that is used."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
@@ -124,7 +124,7 @@ def test_a_reader_without_a_limit_reads_every_line_at_its_own_height() -> None:
 
 
 def test_a_reader_is_not_asked_about_a_page_in_letters_that_it_does_not_know() -> None:
-    # What is hardly legible tells nothing of the letters on a page.
+    # What is hardly legible says nothing about the letters on a page.
     cases = (("auſ", 0.75, False), ("auſ", 0.65, True), ("aus", 0.75, True), ("ſ" + "a" * 400, 0.75, True))
     for text, probability, asked in cases:
         modern = reader("surer", 0.99)

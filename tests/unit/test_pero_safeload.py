@@ -1,4 +1,4 @@
-"""Models that would do more than compute are refused before anything of them runs."""
+"""Models that would do more than compute are refused before any part of them runs."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 1400, 1000
 
 
 def line(text: str | None, left: float, y: float, right: float, confidence: float | None = 0.9) -> Line:
-    """`y` is that of the baseline."""
+    """Makes a line whose baseline is at `y`."""
     outline = ((left, y - HEIGHTS[0]), (right, y - HEIGHTS[0]), (right, y + HEIGHTS[1]), (left, y + HEIGHTS[1]))
     return Line(
         id=f"{text}@{left:g},{y:g}",

@@ -12,7 +12,7 @@ from pero_worker.local.pipe import RemoteBroker, serve
 
 
 def test_a_process_does_not_wait_for_an_answer_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its calls cannot be answered any more: it ends, and another is started in its place."""
+    """Its calls can no longer be answered: it ends, and another is started in its place."""
     broker = MemoryBroker(["ocr"])
     ours, theirs = Pipe()
     thread = serve(ours, broker, MemoryCoordinator(()))

@@ -1,4 +1,4 @@
-"""What test_unpack_pipelines.py leaves: the other ways to name a pipeline, and its mistakes."""
+"""What test_unpack_pipelines.py leaves out: the other ways to name a pipeline, and mistakes in doing so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the plan does, one behaviour a test. Snapshots are written by hand."""
+"""What the plan does, one behaviour per test. Snapshots are written by hand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def stage(
 
 
 def worker(name: str, *holds: str, **more: object) -> WorkerView:
-    """One that has served for a long time."""
+    """Makes a worker that has served for a long time."""
     return replace(WorkerView(name=name, holds=holds, serving=10_000.0), **more)  # type: ignore[arg-type]
 
 
@@ -358,7 +358,7 @@ def test_no_worker_idles_while_a_page_waits_that_nobody_serves(cluster: Snapshot
 
 @given(clusters())
 def test_a_cluster_that_stands_still_is_left_alone_before_long(cluster: Snapshot) -> None:
-    """Each round the loads are done and no page moves. What moved does not move again for ever."""
+    """Each round the loads are done and no page moves. What moved must not keep moving forever."""
     for _ in range(4 * (len(cluster.workers) + 1)):
         moves = plan(cluster)
         if not moves:

@@ -1,4 +1,4 @@
-"""What a plan says of its moves, and how priority, kinds and refusals weigh in: one line of the rule a test."""
+"""How a plan explains its moves, and how priority, kinds and refusals weigh in: one line of the rule per test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator is told of a cluster, from one look at it."""
+"""What an operator is told about a cluster, from one look at it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_pages_that_nobody_will_fetch_make_a_missing_watchdog_worse() -> None:
 
 
 def test_pages_have_no_worker_since_the_last_one_went() -> None:
-    """Where no watchdog has noted it."""
+    """This is for clusters where no watchdog has noted it."""
     gone = (
         WorkerState(name="w1", status="ZK_CONNECTION_FAILED", since=ago(8)),
         WorkerState(name="w2", status="DEAD", since=ago(80)),

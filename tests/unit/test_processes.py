@@ -66,7 +66,7 @@ except KeyboardInterrupt:
 
 
 def test_a_child_does_not_outlive_its_parent() -> None:
-    """The pipe to the child's standard output closes when it is gone."""
+    """The pipe to the child's standard output closes when the child is gone."""
     program = """
 def child():
     Lifetime(grace=0.0, status=1, on_signal=OnSignal.LEAVE_TO_PARENT, with_parent=True).begin()

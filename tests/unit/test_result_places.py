@@ -1,4 +1,4 @@
-"""Results whose names get in each other's way, folders that others had before, links that lead elsewhere."""
+"""Results whose names collide, folders that others used before, links that lead elsewhere."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_names_that_no_system_takes_are_shortened(source: str, tmp_path: Path) -
 
 
 def test_pages_of_one_name_all_get_one_of_their_own(tmp_path: Path) -> None:
-    """Their ids begin alike, as those of programs that count."""
+    """Their ids begin alike, like those of programs that number pages."""
     with tree(tmp_path) as results:
         for number in range(8):
             assert results.write(requested("book/p1", f"page-000000000{number}"), b"")
@@ -247,7 +247,7 @@ def test_links_in_the_output_folder_lead_nowhere(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         RequestFolders(out)
     assert files(outside) == {"file": b"precious"}
-    # As any file that is none of ours it stays, and the page has another name.
+    # Like any file that is not ours, it stays, and the page gets another name.
     assert (out / "a.page.xml").is_symlink() and len(list(out.glob("a_*.page.xml"))) == 1
 
 

@@ -158,7 +158,7 @@ def test_a_format_added_later_is_made_of_the_results_that_are_there(scans: Path)
     made = {path.name: path.read_bytes() for path in out.glob("*.alto.xml")}
     assert len(made) == 33
     assert go(scans, again, Listener(), "page,text,alto,hocr").finished_before == 33
-    # Made of nothing but the scans, they are the same but for the time.
+    # Made from nothing but the scans, they are the same except for the time.
     for path in out.iterdir():
         if path.is_file():
             path.unlink()

@@ -1,4 +1,4 @@
-"""Where the servers are and who we are: what was said first counts."""
+"""Where the servers are and who we are: the first source that says so counts."""
 
 from __future__ import annotations
 

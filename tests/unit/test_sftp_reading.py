@@ -1,4 +1,4 @@
-"""Files over SFTP, block by block, from a server that gives what it likes."""
+"""Files over SFTP, block by block, from a server that sends what it likes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONTENT = bytes(range(256)) * 1000
 
 
 class Server:
-    """As paramiko's client shows it; gives `most` bytes at a time, and answers the youngest request first."""
+    """A server as paramiko's client presents it; sends `most` bytes at a time, and answers the latest request first."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -1,4 +1,4 @@
-"""When a gateway takes pages for lost that it sent to a cluster."""
+"""When a gateway considers pages that it sent to a cluster lost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pero_worker.gateway.silence import Silence
 def test_pages_are_lost_only_when_nothing_moves_for_a_while() -> None:
     silence = Silence()
     assert [silence.look(float(now), quiet=True) for now in (100, 105, 110, 115)] == [None, None, None, 95.0]
-    # Those that were sent again meanwhile have their time, too.
+    # Those that were sent again meanwhile get their time, too.
     assert [silence.look(float(now), quiet=True) for now in (120, 129, 130)] == [None, None, 110.0]
 
 

@@ -47,7 +47,7 @@ def run(scenario: Scenario, rule: Rule | None = None, seed: int = 1) -> Simulati
 
 
 def over(scenario: Scenario, outcome: SimulationResult) -> float:
-    """By what part the makespan is above the work shared by all workers."""
+    """Returns by what fraction the makespan exceeds the work shared by all workers."""
     return outcome.makespan / (outcome.work / len(scenario.workers)) - 1
 
 
@@ -285,7 +285,7 @@ def test_a_fast_worker_is_used_for_what_it_is_fast_at() -> None:
     stages = [StageModel(name="layout", seconds=1.0, load=5), StageModel(name="ocr", seconds=5.0, load=5)]
     workers = [WorkerModel(name="gpu", kind="gpu", speeds={"ocr": 10.0}), *team(2)]
     scenario = Scenario(stages=stages, workers=workers, pages=[(0.0, ("layout", "ocr"))] * 200, known=True)
-    # Each worker at what it does best: the GPU's 100 s are the bound.
+    # With each worker at what it does best, the GPU's 100 s are the bound.
     assert run(scenario).makespan < 150 < run(replace(scenario, workers=team(3))).makespan
 
 

@@ -1,4 +1,4 @@
-"""Spans of a page, made of what its request and logs say."""
+"""Spans of a page, made from what its request and logs say."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_what_was_told_before_is_not_told_again() -> None:
 
 
 def test_clocks_that_differ_give_no_negative_times() -> None:
-    """The worker's clock is behind the sender's, and its own was set back."""
+    """The worker's clock is behind the sender's, and was itself set back."""
     assert spans_of(page(log(-5, -9, seconds={"ocr": 4.0}))) == [("process ocr", "bb", -5, -5), ("ocr", "01", -5, -5)]
 
 
@@ -156,7 +156,7 @@ broker.close()
     ],
 )
 def test_nothing_is_loaded_unless_it_is_wanted(variables: dict[str, str], kind: str, said: str) -> None:
-    """A program of its own: what this one has loaded says nothing."""
+    """It needs a process of its own: what this one has loaded says nothing."""
     done = subprocess.run(
         [sys.executable, "-c", OPEN], capture_output=True, text=True, check=True, env={**os.environ, **variables}
     )

@@ -1,4 +1,4 @@
-"""Files that other readers take for whole or for broken: read rightly, or refused with what is to be done."""
+"""Files that other readers take for whole or for broken: read correctly, or refused with a remedy."""
 
 from __future__ import annotations
 

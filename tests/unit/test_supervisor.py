@@ -1,4 +1,4 @@
-"""When a process that ended is started again."""
+"""When a process that ended is restarted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pero_worker.supervisor import BackOff, Place, Supervisor, spawn
 
 
 def put_off(place: Place, status: int, lived: float) -> float:
-    """How long the process is put off after it lived for so many seconds."""
+    """Returns how long the restart of a process is put off after it lived for `lived` seconds."""
     place.begun = 100.0
     place.put_off(status, 100.0 + lived)
     return place.due - (100.0 + lived)
@@ -90,7 +90,7 @@ def test_a_process_that_does_not_listen_is_killed() -> None:
 def deaf(_place: int) -> BaseProcess:
     old = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        # What is ignored is ignored by whoever is started.
+        # A process inherits the signals that are ignored.
         return spawn(time.sleep, 600, name="deaf", device="cpu")
     finally:
         signal.signal(signal.SIGTERM, old)

@@ -1,4 +1,4 @@
-"""Searchable PDFs tell what their text is: checked object by object, and by what poppler and MuPDF make of it."""
+"""Searchable PDFs say what their text is: checked object by object, and by what poppler and MuPDF make of it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def searchable(
 
 
 def told(path: Path) -> list[str]:
-    """Elements with their text, as poppler reads them."""
+    """Returns elements with their text, as poppler reads them."""
     done = subprocess.run(["pdfinfo", "-struct-text", path], capture_output=True, text=True, check=True)
     assert not done.stderr
     found = re.findall(r'^  (\w+) \(\w+\)\n((?:    ".*"\n?)*)', done.stdout, re.MULTILINE)
@@ -95,7 +95,7 @@ def marks(stream: Any) -> Iterator[tuple[str, int | None]]:
 
 
 def check_structure(pdf: pikepdf.Pdf) -> None:
-    """What ISO 32000 wants of a structure tree: every element is reached from above and from below, each number once."""
+    """Checks ISO 32000's rules for a structure tree: each element is reached from above and below, each number once."""
     root = pdf.Root.StructTreeRoot
     assert pdf.Root.MarkInfo.Marked is True
     whole = root.K
@@ -178,7 +178,7 @@ def test_a_scan_in_a_pdf_is_told_looks_as_before_and_may_be_read_again(tmp_path:
     assert told(again) == ["H1 On lakes"]
     with pikepdf.open(again) as pdf:
         check_structure(pdf)
-        assert str(pdf.Root.Lang) == "en"  # What a PDF says of itself is not changed.
+        assert str(pdf.Root.Lang) == "en"  # What a PDF says about itself is not changed.
     kept = searchable(made, [changed], tmp_path / "kept.pdf", TextPolicy.SKIP)
     assert told(kept) == TOLD
     for drawn in (drawn_by_pdfium, drawn_by_poppler, drawn_by_mupdf):

@@ -1,4 +1,4 @@
-"""What people test their engines with."""
+"""The tools that people test their engines with."""
 
 from __future__ import annotations
 

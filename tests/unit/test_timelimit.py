@@ -1,4 +1,4 @@
-"""Pages that take too long, in processes of their own: whoever is late does not come back."""
+"""Pages that take too long, in processes of their own: a process that is late does not come back."""
 
 from __future__ import annotations
 

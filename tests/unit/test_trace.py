@@ -1,4 +1,4 @@
-"""What a watchdog saw, in a file and back."""
+"""What a watchdog saw, written to a file and read back."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_frame_is_written_when_something_is_different_and_not_all_the_time(tmp
         recorder(SEEN, [])  # nothing new
         recorder(other, [])
         clock.sleep(2)
-        recorder(longer, [])  # nothing but time has passed
+        recorder(longer, [])  # only time has passed
         recorder(longer, [Move(worker="w1", stages=(), why=(said("fixed_rule"),))])
     assert [seen for _, seen in read_trace(file)] == [SEEN, other, longer]
 

@@ -1,4 +1,4 @@
-"""Archives run nothing before somebody has said that they may."""
+"""Archives run nothing before someone has said that they may."""
 
 from __future__ import annotations
 

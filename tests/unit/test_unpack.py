@@ -1,4 +1,4 @@
-"""What test_unpack_pipelines.py leaves: archives that are odd rather than plainly hostile."""
+"""What test_unpack_pipelines.py leaves out: archives that are odd rather than plainly hostile."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_target_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path: Path) -> None:
-    """Networks are zips, and whoever looks for a zip looks at the end."""
+    """Networks are zips, and a search for a zip starts at the end."""
     archive = tmp_path / "model.tar"
     archive.write_bytes(tar_bytes("w", **{"config.ini": b"[WORKER]\n", "net.pt": zip_bytes(("data", b"weights"))}))
     assert zipfile.is_zipfile(archive) and is_archive(archive)

@@ -1,4 +1,4 @@
-"""Archives from anybody, and the pipelines made of them."""
+"""Archives from anyone, and the pipelines made from them."""
 
 from __future__ import annotations
 

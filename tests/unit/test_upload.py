@@ -1,4 +1,4 @@
-"""Models on their way into the store."""
+"""Uploading models to the store."""
 
 from __future__ import annotations
 

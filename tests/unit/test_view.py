@@ -79,7 +79,7 @@ def test_an_orientation_that_is_none_is_passed_over(text: str) -> None:
 
 
 class Seeing:
-    """Finds what is dark on the page and calls it a line."""
+    """Finds whatever is dark on the page and calls it a line."""
 
     needs_image = True
     description = "seeing"
@@ -215,7 +215,7 @@ def test_a_page_that_is_hard_to_read_in_any_position_stays_as_it_is() -> None:
     page = process_upright(engine, EngineInput(name="p", size=1), lying(2), max_pixels=10**6).page
     assert page is not None
     assert page.orientation == 0
-    # The parts are half as high and wide.
+    # The parts are half as high and half as wide.
     assert engine.calls[1:] == [(150, 200), (200, 150), (150, 200), (200, 150)]
 
 

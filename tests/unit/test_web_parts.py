@@ -1,4 +1,4 @@
-"""What the gateway's pages say and are made of, as far as it needs no server."""
+"""What the gateway's pages say and are made of, as far as no server is needed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_whatever_a_cluster_says_can_be_said_in_each_language(language: str) -> 
         assert isinstance(text, str) or set(text) == FORMS[language], kind
         assert isinstance(text, str) == isinstance(model, str), kind
         assert all(fields(form) <= fields(models[-1]) | {"n"} and form.strip() for form in forms), kind
-        # Commands are the same in each language, or they could not be typed.
+        # Commands are the same in every language, or they could not be typed.
         commands = {command for one in models for command in re.findall(r"pero-worker [a-z]+(?: [a-z]+)?", one)}
         assert all(command in form for form in forms for command in commands), kind
 
@@ -127,7 +127,7 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_is_inline() -> None:
 
 
 def test_pages_weigh_little() -> None:
-    """What a first visit loads, packed, of each page."""
+    """What a first visit to each page loads, compressed."""
 
     def weight(*names: str) -> int:
         return sum(

@@ -51,7 +51,7 @@ def test_a_disk_on_which_others_write_much_is_not_waited_for_again(
 def test_what_could_not_be_written_is_said(folder: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wholesync, "_kind_of", lambda _folder: "ext4")
     whole = WholeSync(folder)
-    whole._descriptor = 1_000_000  # As the system says it of a descriptor that is none.
+    whole._descriptor = 1_000_000  # As the system reports a bad file descriptor.
     with pytest.raises(OSError, match="Bad file descriptor") as raised:
         whole.sync()
     assert raised.value.errno == errno.EBADF

@@ -73,7 +73,7 @@ def test_one_page_that_was_held_up_does_not_hold_up_the_rest() -> None:
 
 
 class Channel:
-    """What a window and an intake ask of pika's channel; remembers it."""
+    """The parts of pika's channel that a window and an intake use; remembers the calls."""
 
     def __init__(self) -> None:
         self.is_open = True
@@ -115,7 +115,7 @@ class Channel:
 
 
 class Out:
-    """A window, and what becomes of the messages `a`, `b`, ... that are sent through it."""
+    """A window, and what becomes of the messages `a`, `b`, ... sent through it."""
 
     def __init__(self) -> None:
         self.acknowledged: list[int] = []

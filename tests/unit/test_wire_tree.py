@@ -1,4 +1,4 @@
-"""Golden values of what stands in ZooKeeper, from a dump of a cluster of upstream's."""
+"""Golden values of what is stored in ZooKeeper, from a dump of an upstream cluster."""
 
 from __future__ import annotations
 

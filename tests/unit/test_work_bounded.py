@@ -23,7 +23,7 @@ LOG = StageLog(host_id="w", stage="s", start=WHEN, end=WHEN, status=StageStatus.
 
 
 class Counting(set):  # type: ignore[type-arg]
-    """A set that knows how often it was asked."""
+    """A set that counts how often it was asked."""
 
     asked = 0
 

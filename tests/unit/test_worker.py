@@ -1,4 +1,4 @@
-"""The worker's loop on memory ports and engines made for the occasion."""
+"""The worker's loop on in-memory ports and purpose-built engines."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class FakeClock:
 
 
 class ScriptedEngine:
-    """Does what `act` does; remembers what it was given."""
+    """Does what `act` does, and remembers what it was given."""
 
     needs_image = False
     description = "scripted 1"
@@ -67,7 +67,7 @@ class ScriptedEngine:
 
 
 class TimedCoordinator(MemoryCoordinator):
-    """Remembers of which stages times were recorded."""
+    """Remembers for which stages times were recorded."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         super().__init__(stages)
@@ -83,7 +83,7 @@ class NoModels:
 
 
 class Bench:
-    """A worker on memory ports with scripted engines; `run` works until the queues of its stages are empty."""
+    """A worker on in-memory ports with scripted engines; `run` works until its stages' queues are empty."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **acts: Callable[[EngineInput], EngineOutput]) -> None:
         self.engines = {name: ScriptedEngine(act) for name, act in acts.items()}
@@ -516,7 +516,7 @@ def test_why_a_stage_cannot_be_loaded_is_said_once_and_again_when_it_changes(
 
 
 class Versions(Bench):
-    """Of one stage, `ocr`: the present one is `version`, and `broken` says why one cannot be loaded."""
+    """The versions of one stage, `ocr`: the current one is `version`, and `broken` says why one cannot be loaded."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, broken: dict[str, Exception]) -> None:
         super().__init__(monkeypatch, ocr=recognise)
@@ -538,7 +538,7 @@ class Versions(Bench):
         return self.made[stage.version]
 
     def done_by(self) -> str:
-        """The version of the stage that a page is done by."""
+        """Returns the version of the stage that processed a page."""
         self.put("ocr", "out")
         self.run(4)
         return self.result().logs[0].version
@@ -742,7 +742,7 @@ def test_the_note_is_taken_back_before_another_worker_can_have_the_page(monkeypa
 
 @pytest.mark.parametrize("goes_wrong", [False, True])
 def test_a_hanging_engine_is_left_behind_with_its_process(monkeypatch: pytest.MonkeyPatch, goes_wrong: bool) -> None:
-    """Whatever goes wrong with the page then: a process that stayed would hang for ever."""
+    """Whatever then goes wrong with the page: a process that stayed would hang forever."""
     hangs, ended = threading.Event(), threading.Event()
 
     def hang(work: EngineInput) -> EngineOutput:

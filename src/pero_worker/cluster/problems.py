@@ -14,7 +14,7 @@ from pero_worker.wire.tree import TREE
 from pero_worker.work import WorkerStatus
 
 _STILL_AFTER_SECONDS = 60.0
-"""A queue stands still if none of its pages was done for this long, or for longer if its pages take longer."""
+"""A queue stands still if none of its pages was done within this time, which is extended if its pages take long."""
 _STILL_AFTER_PAGES = 10
 _STUCK_STATUSES = {
     WorkerStatus.CONFIGURATION_FAILED,

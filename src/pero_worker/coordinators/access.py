@@ -1,4 +1,4 @@
-"""Where ZooKeeper is; without the library that speaks to it, for programs that only start others."""
+"""Where ZooKeeper is, without the client library, for programs that only start others."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ class ZooKeeperAccess:
     """Where ZooKeeper is and how to log in."""
 
     servers: tuple[str, ...] = ("127.0.0.1:2181",)
-    """As HOST, HOST:PORT; `/path` after the last one is a root that the whole cluster lies in."""
+    """Servers as HOST or HOST:PORT; `/path` after the last one is a root that holds the whole cluster."""
     user: str = ""
-    """Name of the login; '': none is needed."""
+    """User of the login; '' if none is needed."""
     password: str = field(default="", repr=False)
-    """Its password."""
+    """Password of the user."""
     ca_cert: str = ""
-    """PEM file of the authority that signed the servers' certificates; '' = no TLS."""
+    """PEM file of the authority that signed the servers' certificates; '' for no TLS."""
     open_nodes: bool = False
-    """Nodes made with a login are open to everybody all the same, as upstream's are."""
+    """Whether nodes created with a login are open to everyone all the same, as upstream's are."""
     session_timeout: float = 10.0
-    """Seconds after which ZooKeeper takes a client that is silent for gone."""
+    """Seconds of silence after which ZooKeeper considers a client gone."""
     patience: float = 10.0
-    """Seconds to wait for the first connection, and for an answer."""
+    """Seconds to wait for the first connection and for an answer."""
 
     @property
     def hosts(self) -> str:
-        """As kazoo wants them. UsageError: no server, or none that can be."""
+        """The servers as kazoo wants them. Raises `UsageError` if there is none, or one that cannot exist."""
         joined = ",".join(self.servers)
         addresses, _, root = joined.partition("/")
         if "," in root:

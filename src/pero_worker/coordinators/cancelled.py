@@ -1,4 +1,4 @@
-"""Which jobs were cancelled: a node for each in ZooKeeper, that workers and senders follow."""
+"""Which jobs were cancelled: one node for each in ZooKeeper, which workers and senders follow."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pero_worker.wire.tree import TREE, encode_text, job_node
 
 
 def follow_cancelled(client: KazooClient, changed: Callable[[frozenset[str]], None]) -> None:
-    """`changed` is called with the nodes of all cancelled jobs, at once and, from kazoo's thread, when others are."""
+    """Calls `changed` with the nodes of all cancelled jobs, at once and, from kazoo's thread, whenever they change."""
     client.ensure_path(TREE.cancelled)
     ChildrenWatch(client, TREE.cancelled, lambda names: changed(frozenset(names)))
 
 
 class CancelledJob:
-    """Whether one job is cancelled, for who sends its pages."""
+    """Whether one job is cancelled, for the sender of its pages."""
 
     def __init__(self, client: KazooClient, job: str) -> None:
         self._node = job_node(job)
@@ -30,14 +30,14 @@ class CancelledJob:
 
 
 def mark_cancelled(client: KazooClient, job: str) -> None:
-    """From now on nobody of ours processes a page of the job."""
+    """Marks the job as cancelled: from now on no worker of ours processes a page of it."""
     path = f"{TREE.cancelled}/{job_node(job)}"
     client.ensure_path(path)
     client.set(path, encode_text(job))
 
 
 def unmark_cancelled(client: KazooClient, job: str) -> bool:
-    """Pages that are sent from now on are processed again; whether it was cancelled."""
+    """Has pages that are sent from now on processed again; returns whether the job was cancelled."""
     try:
         client.delete(f"{TREE.cancelled}/{job_node(job)}")
     except NoNodeError:

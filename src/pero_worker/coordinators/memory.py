@@ -17,18 +17,18 @@ from pero_worker.work import Assignment, WorkerStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerReport:
-    """What a worker said last."""
+    """The last report of a worker."""
 
     status: WorkerStatus
-    """What it does."""
+    """What the worker is doing."""
     message: str = ""
-    """What it says of that."""
+    """What it says about that."""
     since: datetime | None = None
     """When it began to do that."""
 
 
 class MemoryCoordinator(NoReports):
-    """`ports.Assignments`, and of `ports.Reports` the status, for one machine. Thread-safe."""
+    """`ports.Assignments`, and the status part of `ports.Reports`, for one machine. Thread-safe."""
 
     def __init__(self, stages: Sequence[Stage], clock: Clock | None = None) -> None:
         self._now = (clock or SystemClock()).now
@@ -56,6 +56,6 @@ class MemoryCoordinator(NoReports):
             self._reports.pop(worker, None)
 
     def reports(self) -> dict[str, WorkerReport]:
-        """The last one of each worker, by its name."""
+        """Returns the last report of each worker, by name."""
         with self._lock:
             return dict(self._reports)

@@ -1,4 +1,4 @@
-"""The ephemeral node that says that a worker is there: it goes with its session, and two workers never share a name."""
+"""The ephemeral node that says that a worker exists: it ends with the session, and two workers never share a name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _POLL_SECONDS = 0.2
 
 
 class Presence:
-    """The node `connected` of `worker`, over all sessions of this process."""
+    """The node `connected` of `worker`, across all sessions of this process."""
 
     def __init__(self, client: KazooClient, worker: str) -> None:
         self._client = client
@@ -26,7 +26,10 @@ class Presence:
         self._sessions: set[int] = set()
 
     def claim(self, patience: float, clock: Clock) -> None:
-        """Waits for the session of a worker that was killed, or cut off, to end. UsageError: it does not."""
+        """Claims the name; waits for the session of a worker that was killed or cut off to end.
+
+        Raises `UsageError` if it does not.
+        """
         deadline = clock.monotonic() + patience
         while True:
             try:
@@ -39,7 +42,7 @@ class Presence:
                 return
 
     def keep(self) -> None:
-        """Makes the node again when the session is another. UsageError: another worker has the name."""
+        """Creates the node again if the session is a new one. Raises `UsageError` if another worker has the name."""
         try:
             self._create()
         except NodeExistsError:
@@ -52,7 +55,7 @@ class Presence:
                     f"a worker named {self._worker!r} is connected already: choose another --id, or wait "
                     "until its session has ended"
                 ) from None
-            # What an earlier session of this same process left.
+            # Left by an earlier session of this same process.
             self.leave()
             self._create()
 

@@ -1,4 +1,4 @@
-"""Opening a ZooKeeper session, with kazoo's errors turned into ours."""
+"""Opens ZooKeeper sessions, with kazoo's errors turned into ours."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ T = TypeVar("T")
 _ANSWER_TIMEOUT_SECONDS = 10.0
 _CLOSE_TIMEOUT_SECONDS = 2.0
 _HANDSHAKE_TIMEOUT_SECONDS = 3.0
-"""Seconds for a server to take a connection and to say hello."""
+"""Seconds for a server to accept a connection and to shake hands."""
 CONNECTION_ERRORS = (
     ConnectionLoss,
     ConnectionClosedError,
@@ -53,7 +53,10 @@ _REFUSAL = "ZooKeeper refuses this user: check user and password, and whose the 
 
 
 def connect(access: ZooKeeperAccess) -> KazooClient:
-    """A started client, which reconnects by itself with growing pauses. TransientError: no server answers."""
+    """Returns a started client, which reconnects by itself with growing pauses.
+
+    Raises `TransientError` if no server answers.
+    """
     retry = KazooRetry(max_tries=-1, delay=0.2, backoff=2, max_jitter=0.5, max_delay=2)
     sasl = {"mechanism": "DIGEST-MD5", "username": access.user, "password": access.password} if access.user else None
     _look_up(access)
@@ -100,7 +103,10 @@ def connect(access: ZooKeeperAccess) -> KazooClient:
 
 
 def _look_up(access: ZooKeeperAccess) -> None:
-    """kazoo waits in silence for a name that cannot be resolved. TransientError: no server has an address."""
+    """Resolves the servers' names, since kazoo waits silently for one that cannot be resolved.
+
+    Raises `TransientError` if no server has an address.
+    """
     names = [parse_server(part).host for part in access.hosts.partition("/")[0].split(",")]
     for name in names:
         try:
@@ -113,7 +119,7 @@ def _look_up(access: ZooKeeperAccess) -> None:
 
 
 class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
-    """Connects in kazoo's place, which would trust the system's authorities, too, and leave failed sockets open.
+    """Connects in place of kazoo, which would also trust the system's authorities and leave failed sockets open.
 
     `problem`: why the last attempt failed, which kazoo only logs.
     """
@@ -129,7 +135,7 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
             connection = socket.create_connection(address, min(timeout, _HANDSHAKE_TIMEOUT_SECONDS))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if use_ssl:
-                with connection:  # closed if what follows fails, else the new socket has taken it over
+                with connection:  # closed if the next line fails; otherwise the new socket owns it
                     connection = ssl.create_default_context(cafile=ca).wrap_socket(connection, server_hostname=hostname)
         except Exception as error:
             self.problem = error
@@ -139,7 +145,7 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
 
 
 def _log_in_patiently(client: Any, handler: _Handler) -> None:
-    """kazoo gives up for good when a login fails, even if the server was only going down at that moment."""
+    """Has failed logins tried again: kazoo gives up for good, even if the server was only shutting down just then."""
     log_in = client._connection._authenticate_with_sasl
 
     def patient(host: str, timeout: float) -> None:
@@ -153,7 +159,8 @@ def _log_in_patiently(client: Any, handler: _Handler) -> None:
 
 
 def _shake_hands_briefly(client: Any) -> None:
-    """A server that only just starts may take a connection and forget it; kazoo would wait as long as a session."""
+    """Shortens the wait for a server that is just starting and may accept a connection and forget it: kazoo would wait
+    for as long as a session."""
     ask = client._connection._invoke
     client._connection._invoke = lambda timeout, *question, **more: ask(
         min(timeout, _HANDSHAKE_TIMEOUT_SECONDS), *question, **more
@@ -161,7 +168,8 @@ def _shake_hands_briefly(client: Any) -> None:
 
 
 def _outlive_nonsense(client: Any, handler: _Handler) -> None:
-    """Bytes that make no sense would end kazoo's thread, and the client would never come back, silently."""
+    """Keeps kazoo's thread alive: bytes that make no sense would end it, and the client would silently never
+    reconnect."""
     attempt = client._connection._connect_attempt
 
     def attempt_again(*arguments: object) -> object:
@@ -175,7 +183,7 @@ def _outlive_nonsense(client: Any, handler: _Handler) -> None:
 
 
 def _wait_for_login(client: Any, handler: _Handler, deadline: float) -> None:
-    """To kazoo a client is connected before its login is through."""
+    """Waits for the login: kazoo considers a client connected before its login is complete."""
     while True:
         try:
             client.exists_async("/").get(timeout=max(deadline - time.monotonic(), 0.01))
@@ -189,7 +197,7 @@ def _wait_for_login(client: Any, handler: _Handler, deadline: float) -> None:
 
 @contextmanager
 def session(access: ZooKeeperAccess) -> Iterator[KazooClient]:
-    """TransientError also for what goes wrong with ZooKeeper inside, unless it is dealt with there."""
+    """Opens a session. Raises `TransientError`, also for ZooKeeper's failures inside that are not handled there."""
     client = connect(access)
     try:
         yield client
@@ -202,7 +210,7 @@ def session(access: ZooKeeperAccess) -> Iterator[KazooClient]:
 
 
 def _stop(client: Any) -> None:
-    """Does not wait for a server that does not answer, as kazoo would, for ten seconds and more."""
+    """Ends the client without waiting for a server that does not answer, as kazoo would, for ten seconds and more."""
     thread = threading.Thread(target=_end, args=(client,), name="ending", daemon=True)
     thread.start()
     thread.join(_CLOSE_TIMEOUT_SECONDS)
@@ -220,8 +228,8 @@ def _end(client: Any) -> None:
 
 
 def wait_for(client: Any, question: Callable[[], T], patience: float = _ANSWER_TIMEOUT_SECONDS) -> T:
-    """What `question`, one of kazoo's asynchronous calls, comes to. kazoo's own exceptions pass, except
-    TransientError: ZooKeeper is away, or does not answer in `patience` seconds."""
+    """Returns the result of `question`, one of kazoo's asynchronous calls. kazoo's own exceptions pass through, but
+    `TransientError` is raised if ZooKeeper is away or does not answer within `patience` seconds."""
     if not client.connected:
         raise TransientError("the connection to ZooKeeper is lost")
     answer: T = _answer(question(), patience)
@@ -238,9 +246,9 @@ def _answer(pending: Any, patience: float = _ANSWER_TIMEOUT_SECONDS) -> Any:
 
 
 def read_leaves(client: Any, folder: str, leaves: Sequence[str]) -> dict[str, tuple[bytes, Any]]:
-    """Values and stats of those nodes `folder/leaf` that are there, asked for all at once: one round trip, not many.
+    """Returns values and stats of those nodes `folder/leaf` that exist, all requested at once, in one round trip.
 
-    TransientError: as `wait_for`.
+    Raises `TransientError` as `wait_for` does.
     """
     if not client.connected:
         raise TransientError("the connection to ZooKeeper is lost")

@@ -1,4 +1,4 @@
-"""What a worker measures of its stages, written to ZooKeeper a few pages at a time."""
+"""What a worker measures about its stages, written to ZooKeeper a few pages at a time."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from pero_worker.wire.tree import TREE
 
 logger = logging.getLogger(__name__)
 PAGES_A_MEAN = 10
-"""Pages whose mean time goes into a stage's average at once, as upstream's workers do it."""
+"""Pages whose mean time enters a stage's average at once, as in upstream's workers."""
 _TRIES = 5
 
 
 @dataclass(slots=True, kw_only=True)
 class _PageRun:
-    """Pages of one stage, one after the other."""
+    """Consecutive pages of one stage."""
 
     seconds: float = 0.0
-    """All of them together."""
+    """Seconds for all of them together."""
     pages: int = 0
     onward: Counter[str] = field(default_factory=Counter)
     """Pages by the queue they went to."""
@@ -40,11 +40,11 @@ class _PageRun:
 
 
 _Measurement = _PageRun | tuple[float, int]
-"""Pages, or a load: its seconds and the bytes that it takes."""
+"""Pages, or a load: its seconds, and the memory that it takes in bytes."""
 
 
 class Statistics:
-    """Of one worker of `kind`. Thread-safe; `write` alone asks ZooKeeper."""
+    """Measurements of one worker of `kind`. Thread-safe; only `write` talks to ZooKeeper."""
 
     def __init__(self, client: KazooClient, kind: str) -> None:
         self._client = client
@@ -54,7 +54,7 @@ class Statistics:
         self._pending: list[tuple[str, _Measurement]] = []
 
     def page(self, stage: str, seconds: float, onward: str) -> bool:
-        """Whether there is enough to write."""
+        """Adds a page; returns whether there is enough to write."""
         with self._lock:
             run = self._runs.setdefault(stage, _PageRun())
             run.seconds += seconds
@@ -69,7 +69,7 @@ class Statistics:
             self._pending.append((stage, (seconds, memory)))
 
     def end_run(self) -> None:
-        """What was measured so far is to be written, however few pages it comes from."""
+        """Marks what was measured so far to be written, however few pages it comes from."""
         with self._lock:
             self._pending.extend(self._runs.items())
             self._runs = {}
@@ -89,7 +89,7 @@ class Statistics:
                 logger.debug("what was measured of stage %s is not written down: %s", stage, error)
 
     def _update(self, stage: str, leaf: str, change: Callable[[bytes], bytes]) -> None:
-        """Checked by the node's version, in place of upstream's lock."""
+        """Changes a node, checking its version instead of taking upstream's lock."""
         path = TREE.stage(stage, leaf)
         for _ in range(_TRIES):
             try:
@@ -98,7 +98,7 @@ class Statistics:
             except BadVersionError:
                 continue
             except NoNodeError:
-                # A stage that is gone is not made again.
+                # A stage that is gone is not created again.
                 try:
                     wait_for(self._client, partial(self._client.create_async, path, change(b"")))
                 except NodeExistsError:
@@ -107,7 +107,7 @@ class Statistics:
 
 
 def _together(pending: Sequence[tuple[str, _Measurement]]) -> list[tuple[str, _Measurement]]:
-    """The same with all pages of a stage in one run."""
+    """Returns the same with all pages of a stage in one run."""
     runs: dict[str, _PageRun] = {}
     others: list[tuple[str, _Measurement]] = []
     for stage, what in pending:
@@ -126,6 +126,6 @@ def _changed(change: Callable[[Measured], Measured], value: bytes) -> bytes:
 
 
 def _mean_with(mean: float, value: bytes) -> bytes:
-    """Half the old average, half the new mean."""
+    """Returns half the old average plus half the new mean."""
     old = wire.decode_seconds(value)
     return wire.encode_seconds(mean if old is None else (mean + old) / 2)

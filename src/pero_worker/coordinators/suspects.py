@@ -1,7 +1,7 @@
-"""Notes in ZooKeeper on pages that may have killed a worker: RabbitMQ does not count deaths.
+"""Notes in ZooKeeper about pages that may have killed a worker: RabbitMQ does not count deaths.
 
-A page that somebody had before is noted while it is tried. A note that is still there when the page comes again is
-one death more.
+A page that a worker had before is noted while it is tried. A note that still exists when the page comes again means
+one more death.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _TRIES = 5
 
 
 def begin(client: KazooClient, page: str) -> int:
-    """Notes that `page` is tried; how many workers died on it before."""
+    """Notes that `page` is being tried; returns how many workers died on it before."""
     path = f"{TREE.suspects}/{page}"
     for _ in range(_TRIES):
         try:
             wait_for(client, lambda: client.create_async(path, b"1", makepath=True))
         except NodeExistsError:
-            # The death that made it a suspect was not noted yet: those that were, and this one.
+            # The death that made it a suspect is not counted yet: it is added to those that are.
             with suppress(NoNodeError, BadVersionError):
                 return _change(client, path, 1)
         else:
@@ -34,7 +34,7 @@ def begin(client: KazooClient, page: str) -> int:
 
 
 def end(client: KazooClient, page: str, *, survived: bool) -> None:
-    """As `ports.Coordinator.end_suspect`. Another worker that had the page, too, may have taken the note away."""
+    """Implements `ports.Suspects.end_suspect`. Another worker that also had the page may have removed the note."""
     path = f"{TREE.suspects}/{page}"
     for _ in range(_TRIES):
         try:
@@ -48,7 +48,7 @@ def end(client: KazooClient, page: str, *, survived: bool) -> None:
 
 
 def _change(client: KazooClient, path: str, by: int) -> int:
-    """Changes the number of deaths on a page, and returns it. BadVersionError: another worker was quicker."""
+    """Changes the number of deaths on a page and returns it. Raises `BadVersionError` if another worker was quicker."""
     value, stat = wait_for(client, lambda: client.get_async(path))
     number = (int(value) if value.isdigit() else 0) + by
     wait_for(client, lambda: client.set_async(path, b"%d" % max(number, 0), stat.version))

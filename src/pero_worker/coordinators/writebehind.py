@@ -1,8 +1,9 @@
-"""What a worker reports to ZooKeeper: kept here, and written by a thread, the latest state only.
+"""What a worker reports to ZooKeeper: kept here and written by a thread, the latest state only.
 
 A worker goes on while ZooKeeper is away; what it reports meanwhile is written when ZooKeeper is back. What the watchdog
-acts on is written at once; that pages are being done, and how long they took, after a second, and while nothing else
-changes ever more rarely: each write wakes it, and a thousand workers of a stage write to the same nodes.
+acts on is written at once. That pages are being done, and how long they took, is written after a second, and less and
+less often while nothing else changes: each write wakes the watchdog, and a thousand workers of a stage write to the
+same nodes.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ from pero_worker.work import WorkerStatus
 
 logger = logging.getLogger(__name__)
 _WELL = frozenset({WorkerStatus.IDLE, WorkerStatus.PROCESSING, WorkerStatus.DEAD})
-"""What failed before is over."""
+"""Statuses that mean that an earlier failure is over."""
 _MAX_ERROR_LENGTH = 300
-"""Characters."""
+"""Characters of an error."""
 _MAX_REASON_LENGTH = 500
 """Characters of why a stage could not be loaded."""
 _MAX_MESSAGE_LENGTH = 4000
-"""Characters."""
+"""Characters of a message."""
 _RETRY_AFTER_SECONDS = 0.2
 _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 1.0, 8.0
-"""Between two times that it is written down that pages are being done."""
+"""Seconds between two writes that say only that pages are being done."""
 _PAUSE_SECONDS = 5.0
-"""After an error that nobody foresaw."""
+"""Seconds to wait after an unforeseen error."""
 _CLOSE_TIMEOUT_SECONDS = 5.0
 
 
@@ -53,7 +54,7 @@ class _Told:
 
 
 class WriteBehind:
-    """`ports.Reports` and `ports.Suspects` of one worker, which is registered already."""
+    """`ports.Reports` and `ports.Suspects` of one worker, which is already registered."""
 
     def __init__(
         self,
@@ -65,8 +66,8 @@ class WriteBehind:
         presence: Presence,
         superseded: Callable[[UsageError], None],
     ) -> None:
-        """`facts`: what is written of the worker already. `superseded` is called when another worker has begun under
-        its name: from then on nothing more is written."""
+        """`facts`: what is already written about the worker. `superseded` is called when another worker has started
+        under its name: from then on nothing more is written."""
         self._client = client
         self._worker = worker
         self._clock = clock
@@ -77,11 +78,11 @@ class WriteBehind:
         self._statistics = Statistics(client, str(facts.get("kind", "cpu")))
         self._cleared: list[tuple[str, bool]] = []
         self._behind = threading.Event()
-        """There is something to write."""
+        """Set when there is something to write."""
         self._urgent = threading.Event()
-        """It does not wait for the second to be over."""
+        """Set when it does not wait for the pause to end."""
         self._written: dict[str, bytes] = {}
-        """By leaf; what is the same is not written again."""
+        """What was written last, by leaf; an unchanged value is not written again."""
         self._closed = threading.Event()
         self._silenced = False
         self._writer = threading.Thread(target=self._keep_writing, name="zookeeper", daemon=True)
@@ -93,7 +94,7 @@ class WriteBehind:
         with self._lock:
             self._told.status, self._told.message = status.value, message
             if message:
-                # Kept while it tries again, so that it is known since when.
+                # Kept while the worker tries again, so that it is known since when it has been failing.
                 failing = self._told.facts.get("failing") or {"since": self._clock.now().isoformat(timespec="seconds")}
                 self._told.facts["failing"] = {**failing, "text": message[:_MAX_ERROR_LENGTH]}
             elif status in _WELL:
@@ -144,12 +145,12 @@ class WriteBehind:
     # -- the inside --------------------------------------------------------------------------------------------
 
     def catch_up(self) -> None:
-        """ZooKeeper is back: what was not written yet can be."""
+        """Called when ZooKeeper is back: what was not written yet can be."""
         self._written.clear()
         self._write_now()
 
     def close(self) -> None:
-        """Writes what was not written yet, and that the worker is gone, if ZooKeeper answers."""
+        """Writes what has not been written yet, and that the worker is gone, if ZooKeeper answers."""
         self._closed.set()
         self._write_now()
         self._writer.join(_CLOSE_TIMEOUT_SECONDS)
@@ -169,7 +170,7 @@ class WriteBehind:
         pause = _FIRST_PAUSE_SECONDS
         while not self._closed.is_set() and not self._silenced:
             self._behind.wait()
-            # The first page after a pause is told of at once, those that follow together.
+            # The first page after a pause is reported at once, those that follow together.
             is_urgent = self._urgent.wait(max(0.0, next_at - self._clock.monotonic()))
             self._behind.clear()
             self._urgent.clear()
@@ -188,7 +189,7 @@ class WriteBehind:
                 self._clock.sleep(_RETRY_AFTER_SECONDS)
                 self._written.clear()
                 self._write_now()
-            except Exception as error:  # this thread must not die in silence
+            except Exception as error:  # this thread must not die silently
                 logger.exception("status of worker %s is not written down: %s", self._worker, error)
                 self._clock.sleep(_PAUSE_SECONDS)
                 self._written.clear()
@@ -226,6 +227,6 @@ class WriteBehind:
 
 
 def next_pause(pause: float, *, is_urgent: bool) -> float:
-    """Seconds after which it is written down once more that pages are being done; from the start when something else
-    was."""
+    """Returns after how many seconds to write again that pages are being done; starts over when something else was
+    written."""
     return _FIRST_PAUSE_SECONDS if is_urgent else min(2 * pause, _LAST_PAUSE_SECONDS)

@@ -1,7 +1,7 @@
-"""ZooKeeper as the coordinator of one worker: its registration, and its orders.
+"""ZooKeeper as the coordinator of one worker: its registration and its orders.
 
 Assignments and stages come through watches and are kept, so that a worker goes on while ZooKeeper is away. What the
-worker tells is `writebehind.py`.
+worker reports is in `writebehind.py`.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ class ZooKeeperCoordinator:
         gone: Callable[[Mapping[str, Any]], bool] = lambda _facts: False,
         patience: float = 0.0,
     ) -> None:
-        """Registers the worker. UsageError: a worker of this name is connected, and still is after `patience` seconds.
+        """Registers the worker. Raises `UsageError` if a worker of this name is connected and still is after `patience`
+        seconds.
 
-        `gone` tells from another worker's facts that its process has ended, though ZooKeeper does not know it yet.
+        `gone` says, given another worker's facts, whether its process has ended though ZooKeeper does not know it yet.
         """
         self._client = client
         self._worker = wire.check_name(worker, "worker")
@@ -68,7 +69,7 @@ class ZooKeeperCoordinator:
         client.add_listener(self._on_state)
 
     def watch(self, changed: Callable[[], None] = lambda: None) -> None:
-        """Begins to follow the worker's orders; `changed` is called from kazoo's thread when there are new ones."""
+        """Starts to follow the worker's orders; `changed` is called from kazoo's thread when there are new ones."""
         DataWatch(self._client, self._path("queue"), self._on_queue)
         DataWatch(self._client, self._path("enabled"), self._on_enabled)
         follow_cancelled(self._client, self._on_cancelled)
@@ -77,13 +78,13 @@ class ZooKeeperCoordinator:
     # -- ports.Assignments -------------------------------------------------------------------------------------
 
     def stage(self, name: str) -> Stage:
-        """TransientError: not known yet, and ZooKeeper is away."""
+        """Returns the stage. Raises `TransientError` if it is not known yet and ZooKeeper is away."""
         with self._lock:
             known = self._stages.get(name)
         if known is not None:
             return known
         if not self._client.connected:
-            # Beginning a watch would block until ZooKeeper is back.
+            # Starting a watch would block until ZooKeeper is back.
             raise TransientError("the connection to ZooKeeper is lost")
         try:
             self._watch_version(name)
@@ -101,14 +102,14 @@ class ZooKeeperCoordinator:
     # -- the inside --------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Writes what was not written yet, if ZooKeeper answers; the caller ends the session."""
+        """Writes what has not been written yet, if ZooKeeper answers; the caller ends the session."""
         self.reports.close()
 
     def _path(self, leaf: str) -> str:
         return TREE.worker(self._worker, leaf)
 
     def _give_up_name(self, error: UsageError) -> None:
-        """While this worker was cut off, or stood still, another has begun under its name: that one goes on."""
+        """Stops taking orders: while this worker was cut off or stood still, another has started under its name."""
         logger.error("this worker ends: %s", error)
         with self._lock:
             self._superseded = True
@@ -126,18 +127,21 @@ class ZooKeeperCoordinator:
         try:
             several, self._missed = self._several(), None
         except TransientError:
-            # The watchdog thinks that all of them are served: they are read again when the connection is back.
+            # The watchdog assumes that all of them are served: they are read again when the connection is back.
             several, self._missed = b"", (value, stat)
         stages = wire.held_stages(value or b"", several)
         with self._lock:
             self._assignment = replace(self._assignment, stages=stages, revision=stat.version + 1 if stat else 0)
-            # A command to serve a stage, even one that is served already, is a reason to read it again.
+            # A command to serve a stage, even one that is already served, is a reason to read it again.
             for name in stages:
                 self._stages.pop(name, None)
         self._changed()
 
     def _several(self) -> bytes:
-        """The list that was written together with the node `queue`, if ours wrote it. TransientError."""
+        """Returns the list that was written together with the node `queue`, if one of our programs wrote it.
+
+        Raises `TransientError` as `wait_for` does.
+        """
         try:
             value, _ = wait_for(self._client, lambda: self._client.get_async(self._path("stages")))
         except NoNodeError:
@@ -181,7 +185,7 @@ def _register(
     gone: Callable[[Mapping[str, Any]], bool],
     patience: float,
 ) -> None:
-    """Claims the name, and makes the worker's nodes as upstream's parts expect them."""
+    """Claims the name and creates the worker's nodes as upstream's programs expect them."""
 
     def path(leaf: str) -> str:
         return TREE.worker(worker, leaf)
@@ -204,7 +208,7 @@ def _register(
 
 
 def read_stage(client: KazooClient, name: str) -> Stage:
-    """StageError: no such stage; TransientError: ZooKeeper is away."""
+    """Reads a stage. Raises `StageError` if there is none of this name, and `TransientError` if ZooKeeper is away."""
 
     def leaf(leaf_name: str) -> str:
         try:

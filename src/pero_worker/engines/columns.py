@@ -17,8 +17,8 @@ from pero_worker.engines.boxes import Box, Row, in_rows
 
 _MIN_ROWS = 4
 _SIDE = 0.2
-"""Least width of a column, as a share of both sides of the gutter together: prices or page numbers below each other are
-not a column, but belong to the rows they stand in."""
+"""Minimum width of a column, as a share of both sides of the gutter together: prices or page numbers below each other
+are not a column, but belong to the rows they stand in."""
 _APART = 0.5
 """How much nearer a run's outermost row must be to the text beyond the run to belong there, in heights of the row."""
 _ALIGNED, _FILLED = 0.8, 0.6

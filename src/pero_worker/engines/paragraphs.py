@@ -27,13 +27,13 @@ _SPREAD = 1.35
 """A paragraph begins where lines are further apart than usual by this factor."""
 _OTHER_SIZE = 1.4
 _INDENT = 0.7
-"""Least indent of a paragraph's first line, in line heights."""
+"""Minimum indent of a paragraph's first line, in line heights."""
 _HANGING = 0.45
 """Where more than this share of the lines is indented, the first line of an entry is the one that is not."""
 _JUSTIFIED = 0.55
 """Where more than this share of the lines reaches the margin, a line that does not ends a paragraph."""
 _WIDE = 0.6
-"""Least width of a line in the body of the page, as a share of the usual width."""
+"""Minimum width of a line in the body of the page, as a share of the usual width."""
 _NARROW = 0.4
 """Only a line narrower than this share of the usual width stands in the margin."""
 _SHORT = 0.12
@@ -41,7 +41,7 @@ _SHORT = 0.12
 _NEIGHBOURS = 4
 """How many lines above and below show where the margins are."""
 _SMALL = 0.88
-"""Greatest height of a footnote's lines, as a share of the body's."""
+"""Maximum height of a footnote's lines, as a share of the body's."""
 _HEAD_WIDTH = 0.8
 """A running head is narrower than this share of the row below it."""
 _MAX_HEADING_ROWS = 4

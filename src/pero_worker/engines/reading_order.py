@@ -15,7 +15,7 @@ _WHOLE = 0.85
 _TITLE, _TITLE_WIDTH = 2.5, 0.5
 """A title is at least this many times as high as its surroundings, and as wide as this share of them."""
 _MIN_EAR = 3
-"""Fewest lines beside a title that are read apart from it."""
+"""Minimum number of lines beside a title that are read apart from it."""
 
 
 def reading_order(boxes: Sequence[Box], rules: Sequence[Box] = ()) -> list[list[Row]]:

@@ -13,16 +13,16 @@ from pero_worker.page import Image, Point
 _SIDE = 1600
 """Longer side of the page when rules are looked for, in pixels; larger pages are reduced to it."""
 _LEAST = 40
-"""Least length of a rule on the reduced page, in pixels; a shorter stroke may belong to a letter."""
+"""Minimum length of a rule on the reduced page, in pixels; a shorter stroke may belong to a letter."""
 _IN_LINES = 3.0
 """A rule is at least this many times as long as a line of text is high, so that no letter of a title is taken for
 one."""
 _THICKEST = 10
-"""Greatest thickness on the reduced page, in pixels; anything thicker is a bar, an edge of the page or a picture."""
+"""Maximum thickness on the reduced page, in pixels; anything thicker is a bar, an edge of the page or a picture."""
 _BESIDE = (3, 4, 5, 6)
 """Distances from a stroke at which the reduced page must be white, in pixels."""
 _MOST_INK = 0.06
-"""Greatest share of ink at these distances."""
+"""Maximum share of ink at these distances."""
 _BLOCK, _DARKER = 31, 12
 """Side of the square around a pixel, in pixels, and how many grey levels darker than it ink is."""
 

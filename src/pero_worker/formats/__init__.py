@@ -1,4 +1,4 @@
-"""Result formats, in one table. A format of your own is an entry point of the group `pero_worker.formats`."""
+"""The result formats, in one table. Other packages add theirs as entry points of the group `pero_worker.formats`."""
 
 from __future__ import annotations
 
@@ -26,95 +26,95 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,8}")
 
 class PageWriter(Protocol):
     def __call__(self, page: Page, *, created: datetime, creator: str) -> bytes:
-        """The page in this format. PageError: it cannot be told in it."""
+        """Returns the page in this format. Raises `PageError` if the format cannot express it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageFormat:
-    """A format that is one file a page."""
+    """A format with one file per page."""
 
     name: str
     """What `--formats` and the report call it."""
     suffix: str
-    """Of its files. No suffix ends with another, so that results cannot collide."""
+    """Suffix of its files. No suffix ends with another, so that results cannot collide."""
     write: PageWriter
-    """Makes a file's content."""
+    """Makes the content of a file."""
     write_joined: PageWriter | None = None
-    """The same with the lines of a paragraph joined; None: the format keeps lines."""
+    """Makes it with the lines of each paragraph joined; None: the format always keeps lines."""
 
 
 class TextLines(StrEnum):
-    """What becomes of line ends in text files."""
+    """What happens to line breaks in text files."""
 
     KEEP = "keep"
-    """A line of the page is a line of the file."""
+    """Each line of the page is a line of the file."""
     JOIN = "join"
-    """A paragraph is a line, and words that a line end parted are whole again."""
+    """Each paragraph is a line, and words that were split at a line end are put together again."""
 
 
 class TextPolicy(StrEnum):
-    """What becomes of text that a PDF has already, in its searchable PDF."""
+    """What happens, in the searchable PDF, to text that a PDF already has."""
 
     SKIP = "skip"
     """A page with text of any kind stays as it is."""
     REDO = "redo"
-    """Invisible text of an earlier recognition is replaced; where letters stand that are text already, they stay."""
+    """Invisible text of an earlier recognition is replaced; other text stays, and nothing is laid over it."""
     FORCE = "force"
-    """A page with text becomes a picture of itself, with the words that were read."""
+    """A page with text becomes a picture of itself, overlaid with the words that were read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A file and its pages, all of them settled."""
+    """A file and its pages, all of them finished or failed."""
 
     name: str
     """Path of its results in the output folder, without a suffix."""
     source: Path
     """The image or PDF that it was read from."""
     pages: Sequence[Page | None]
-    """In their order; None: it failed."""
+    """The pages in order; None: the page failed."""
     page_names: Sequence[str]
     """Paths of the pages' results in the output folder, without a suffix."""
     dpi: int
-    """Resolution of images that do not tell their own."""
+    """Resolution of images that do not state their own, in dots per inch."""
     created: datetime
     """When the result is made."""
     creator: str
     """Program and version that make it."""
     text: TextPolicy = TextPolicy.REDO
-    """What becomes of text that the source has."""
+    """What happens to text that the source already has."""
     language: str = ""
-    """Of the text, as BCP 47 writes it ('de', 'cs-CZ'); '': not known."""
+    """Language of the text as a BCP 47 tag ('de', 'cs-CZ'); '': not known."""
     book: Book | None = None
     """The list of pictures that `source` is; None: `source` holds the pages."""
     picture: Callable[[int], Path] | None = None
-    """The file of a book's page, by its place among `pages`. PageError: it cannot be had."""
+    """Returns the file of a book's page by its place among `pages`; raises `PageError` if it cannot be had."""
 
 
 class DocumentWriter(Protocol):
     def __call__(self, document: Document, stream: IO[bytes]) -> object:
-        """Writes the document. PageError: it cannot be told in this format. OutputError: `stream` takes no more."""
+        """Writes the document. Raises `PageError` if the format cannot express it, `OutputError` if writing fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentFormat:
-    """A format that is one file a document; made when the document's last page is settled."""
+    """A format with one file per document, made when the document's last page has finished or failed."""
 
     name: str
     """What `--formats` and the report call it."""
     suffix: str
-    """Of its files. No suffix ends with another, so that results cannot collide."""
+    """Suffix of its files. No suffix ends with another, so that results cannot collide."""
     write: DocumentWriter
-    """Fills a file."""
+    """Writes the content of a file."""
     tells_language: bool = False
-    """Whether its files tell the language of their text."""
+    """Whether its files state the language of their text."""
 
 
 Format = PageFormat | DocumentFormat
 
 
 def _late(name: str) -> Callable[..., Any]:
-    """The function of that name in this room, imported when it is first called: command lines start sooner."""
+    """Returns the function of that name in this package, imported at its first call so that commands start sooner."""
 
     def write(*arguments: Any, **options: Any) -> Any:
         return resolve_name(f"{__name__}.{name}")(*arguments, **options)
@@ -123,7 +123,7 @@ def _late(name: str) -> Callable[..., Any]:
 
 
 MASTER = PageFormat(name="page", suffix=".page.xml", write=_late("pagexml:write"))
-"""Holds all that is known of a page: results of other formats are made from it."""
+"""Holds everything known about a page; results in other formats are made from it."""
 _BUNDLED: tuple[Format, ...] = (
     MASTER,
     PageFormat(name="alto", suffix=".alto.xml", write=_late("alto:write")),
@@ -139,7 +139,7 @@ _BUNDLED: tuple[Format, ...] = (
 
 @cache
 def installed_formats() -> Mapping[str, Format]:
-    """The bundled formats, then those of other packages. UsageError: one of these cannot be used."""
+    """Returns the bundled formats, then those of other packages. Raises `UsageError` if one of these is unusable."""
     formats = {known.name: known for known in _BUNDLED}
     for entry in _entries():
         if entry.name not in formats:
@@ -148,17 +148,17 @@ def installed_formats() -> Mapping[str, Format]:
 
 
 def page_formats(names: Sequence[str]) -> tuple[PageFormat, ...]:
-    """Those of `names` that are one file a page."""
+    """Returns those of `names` that have one file per page."""
     return tuple(found for name in names if isinstance(found := installed_formats()[name], PageFormat))
 
 
 def document_formats(names: Sequence[str]) -> tuple[DocumentFormat, ...]:
-    """Those of `names` that are one file a document."""
+    """Returns those of `names` that have one file per document."""
     return tuple(found for name in names if isinstance(found := installed_formats()[name], DocumentFormat))
 
 
 def parse_formats(names: str) -> tuple[str, ...]:
-    """`page,alto,pdf` or `all`; UsageError names the valid ones."""
+    """Parses `page,alto,pdf` or `all`. Raises `UsageError`, which names the valid ones, for anything else."""
     known = tuple(installed_formats())
     if names.strip() == "all":
         return known
@@ -172,14 +172,14 @@ def parse_formats(names: str) -> tuple[str, ...]:
 
 
 def parse_language(code: str) -> str:
-    """A language as BCP 47 writes it, or ''. UsageError: it is none."""
+    """Checks that `code` is a BCP 47 language tag or ''. Raises `UsageError` if it is neither."""
     if code and not _LANGUAGE.fullmatch(code):
         raise UsageError(f"--language {code}: write it as de, cs-CZ or grc, not as a word")
     return code
 
 
 def formats_help(*, page_only: bool = False) -> str:
-    """For `--help`: the names to choose from. A package whose format cannot be loaded does not keep it from us."""
+    """Returns the names to choose from, for `--help`, even if the format of some package cannot be loaded."""
     bundled = [known.name for known in _BUNDLED if not page_only or isinstance(known, PageFormat)]
     known = {bundled.name for bundled in _BUNDLED}
     names = [*bundled, *(entry.name for entry in _entries() if entry.name not in known)]
@@ -187,8 +187,8 @@ def formats_help(*, page_only: bool = False) -> str:
 
 
 def _entries() -> Sequence[EntryPoint]:
-    """Those of other packages. Looked for in the files first: what reads them properly takes a fifth of the time that
-    help takes, and mostly there is none."""
+    """Returns the entry points of other packages. Most often there are none, so the files are searched first: reading
+    them properly takes a fifth of the time that `--help` takes."""
     folders = [Path(folder) for folder in sys.path]
     # A zip file may hold packages, too.
     if all(folder.is_dir() or not folder.exists() for folder in folders):
@@ -203,7 +203,7 @@ def _entries() -> Sequence[EntryPoint]:
 def _load(entry: EntryPoint, others: Mapping[str, Format]) -> Format:
     try:
         found = entry.load()
-    except Exception as error:  # another's package may raise anything
+    except Exception as error:  # a foreign package may raise anything
         raise UsageError(
             f"the format {entry.name!r} cannot be loaded: {type(error).__name__}: {error}; remove its package"
         ) from error

@@ -19,7 +19,7 @@ Element: TypeAlias = etree._Element
 
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
-    """The page as ALTO, in pixels; every line with its words (split evenly when the engine gave none)."""
+    """Returns the page as ALTO in pixels, every line with its words (split evenly when the engine gave none)."""
     root = etree.Element(
         f"{{{NAMESPACE}}}alto",
         {f"{{{_XSI}}}schemaLocation": f"{NAMESPACE} http://www.loc.gov/standards/alto/v4/alto-4-2.xsd"},
@@ -46,7 +46,7 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
 
 
 def _tags(root: Element, page: Page, ids: Ids) -> dict[str, str]:
-    """A tag for each kind of region; its id by its name."""
+    """Adds a tag for each kind of region; returns the id of each by its name."""
     kinds = {
         kind: ids.take("", "tag") for kind in sorted({clean_text(region.kind or "") for region in page.regions} - {""})
     }
@@ -71,7 +71,7 @@ def _block(space: Element, region: Region, tags: Mapping[str, str], ids: Ids) ->
 
 
 def _line(block: Element, line: Line, words: Sequence[Word], before: Word | None, after: Word | None, ids: Ids) -> None:
-    """`before` and `after`: the last word of the line before, and the first of the line after."""
+    """`before` and `after`: the last word of the previous line and the first of the next one."""
     outline = line.polygon or line.baseline
     element = _child(block, "TextLine", ID=ids.take(line.id, "line"), **_box(outline))
     if len(line.baseline) >= 2:
@@ -94,18 +94,18 @@ def _line(block: Element, line: Line, words: Sequence[Word], before: Word | None
             _hyphen(element, string, word, text)
         if word.confidence is not None:
             string.set("WC", f"{min(1.0, max(0.0, word.confidence)):.3f}")
-    if not words:  # the schema wants at least one
+    if not words:  # the schema requires at least one
         _child(element, "String", ID=ids.take("", "string"), CONTENT="", **_box(outline))
 
 
 def _whole_word(first: Word, second: Word) -> str:
-    """The word that these are the parts of; '' when they are none."""
+    """Returns the word that these are the two parts of; '' if they are not."""
     start, end = clean_text(first.text), clean_text(second.text)
     return start[:-1] + end if is_parted(start, end) else ""
 
 
 def _hyphen(line: Element, string: Element, word: Word, text: str) -> None:
-    """The last letter's share of a word becomes its hyphen's."""
+    """Takes the last character's share of the word's width for its hyphen."""
     left, top, right, _ = box_of(word.polygon)
     start = max(left + 1, right - max(1, (right - left) // len(text)))
     string.set("WIDTH", str(start - left))

@@ -1,4 +1,4 @@
-"""ALTO 2.1, for programs that read no later one: Kramerius, older DFG Viewers, Veridian."""
+"""ALTO 2.1, for programs that read nothing later: Kramerius, older DFG Viewers, Veridian."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Element: TypeAlias = etree._Element
 
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
-    """As ALTO 4, without the outlines of lines and the kinds of blocks; a baseline is a height, and a block without
-    lines is left out."""
+    """Returns the same as ALTO 4, without the outlines of lines and the kinds of blocks; baselines are heights, and
+    blocks without lines are left out."""
     later = etree.fromstring(alto.write(page, created=created, creator=creator))
     root = etree.Element(
         f"{{{NAMESPACE}}}alto",

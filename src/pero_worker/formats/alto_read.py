@@ -1,4 +1,4 @@
-"""ALTO of any version, as eScriptorium, Transkribus and pero-ocr write it, hostile until parsed."""
+"""Reads ALTO of any version, as eScriptorium, Transkribus and pero-ocr write it; hostile until parsed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ _MAX_COORDINATE = 10.0 * MAX_SIDE
 
 
 def is_alto(data: bytes) -> bool:
-    """Whether XML is ALTO by its first element."""
+    """Returns whether XML is ALTO, judging by its first element."""
     return re.match(rb"\s*(<\?.*?\?>|<!--.*?-->|\s)*<([A-Za-z0-9]+:)?alto\b", data[:10_000], re.DOTALL) is not None
 
 
 def read(data: bytes, *, any_unit: bool = False) -> Page:
-    """Parses ALTO in pixels; PageError (permanent) when it is not usable. Lines without baselines get them from their
-    outlines; words are not kept apart, hyphens at line ends belong to the text. `any_unit`: other units than pixels, as
-    tenths of a millimetre, are taken, too; the page's size is in the same."""
+    """Parses ALTO in pixels. Raises `PageError` (permanent) if it is not usable.
+
+    Lines without baselines get them from their outlines; words are not kept separately, and hyphens at line ends are
+    part of the text. `any_unit`: units other than pixels, such as tenths of a millimetre, are accepted, too; the page's
+    size is in the same unit.
+    """
     if len(data) > MAX_BYTES:
         raise _refused(f"it is larger than {MAX_BYTES // 1_000_000} MB")
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
@@ -78,7 +81,7 @@ def _lines(block: Element, number: int) -> Iterator[Line]:
 
 
 def _text(line: Element) -> str:
-    """Its strings; some programs leave the spaces between them out."""
+    """Returns the strings of the line, with spaces between them, which some programs leave out."""
     spaced = any(_tag(element) == "SP" for element in line)
     text = ""
     for element in line:
@@ -93,7 +96,7 @@ def _text(line: Element) -> str:
 
 
 def _outline(element: Element) -> Polygon:
-    """Of a line or block itself: its Shape, or its box."""
+    """Returns the outline of a line or block itself: its Shape, otherwise its box."""
     shape = next((child for child in element if _tag(child) == "Shape"), None)
     if shape is not None:
         for polygon in _within(shape, "Polygon"):
@@ -107,14 +110,14 @@ def _outline(element: Element) -> Polygon:
 def _baseline(element: Element, polygon: Polygon) -> Polygon:
     text = element.get("BASELINE", "")
     numbers = text.replace(",", " ").split()
-    if len(numbers) == 1 and polygon:  # ALTO before 4.1: its height on the page
+    if len(numbers) == 1 and polygon:  # ALTO before 4.1: the height of the baseline on the page
         y = _number(numbers[0])
         return (min(x for x, _ in polygon), y), (max(x for x, _ in polygon), y)
     return _points(text)
 
 
 def _points(text: str) -> tuple[Point, ...]:
-    """Pairs, with commas in them or between them."""
+    """Parses pairs of numbers with commas within or between them."""
     numbers = [_number(number) for number in re.split(r"[\s,]+", text.strip()) if number]
     return tuple(zip(numbers[::2], numbers[1::2], strict=False))
 

@@ -1,4 +1,4 @@
-"""PDF/A-2b: what a PDF out of images needs beside its pages to be kept for long."""
+"""PDF/A-2b: what a PDF made of images needs besides its pages for long-term preservation."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pero_worker.formats.xmltext import clean_text
 VERSION = "1.7"
 _PLAIN = ("/DeviceGray", "/DeviceRGB")
 _DATE = slice(24, 36)
-"""Where a colour profile tells when it was made."""
+"""Where a colour profile states when it was made."""
 
 
 def describe(pdf: pikepdf.Pdf, title: str) -> None:
-    """Title, producer and colours, and the claim to be PDF/A-2b where that is sure.
+    """Adds title, producer and colours, and the claim to be PDF/A-2b where that is certain.
 
-    It is not for pictures in CMYK, in JPEG 2000, or with colour profiles of their own, which may be anything.
+    It is not certain for pictures in CMYK, in JPEG 2000, or with colour profiles of their own, which may be anything.
     """
     with pdf.open_metadata(set_pikepdf_as_editor=False) as metadata:
         metadata["dc:title"] = clean_text(title)
@@ -67,7 +67,7 @@ def _is_plain(picture: Any) -> bool:
 
 @cache
 def _srgb() -> bytes:
-    """The same at any time."""
+    """Returns an sRGB profile that does not depend on the time."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[_DATE] = b"\x07\xd0\0\x01\0\x01\0\0\0\0\0\0"  # 1 January 2000
     return bytes(profile)

@@ -1,4 +1,4 @@
-"""A searchable PDF of a book whose pages are pictures of their own."""
+"""A searchable PDF of a book whose pages are separate pictures."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from pero_worker.formats.tagged import OLDEST_WITH_TAGS, Structure, layer_of, ro
 from pero_worker.page import Page
 
 _TOGETHER = 200
-"""Files that are open at a time."""
+"""Most files that are open at a time."""
 
 
 def write_book(document: Document, stream: IO[bytes]) -> None:
-    """All pages whose pictures can be had, in their order. PageError: there is none. OutputError: the disk is full."""
+    """Writes all pages whose pictures can be had, in order.
+
+    Raises `PageError` if there are none, `OutputError` if they cannot be written (the disk is full).
+    """
     write_parts(
         _parts(document),
         stream,
@@ -43,8 +46,8 @@ def write_parts(
     text: TextPolicy,
     language: str = "",
 ) -> None:
-    """Files and their pages as one searchable PDF, without those that cannot be made into one. Errors as `write_book`;
-    `name` is what they call it, and its title where it has no other."""
+    """Writes files and their pages as one searchable PDF, leaving out those that cannot be made into one. Raises the
+    same errors as `write_book`; `name` is used in them, and as the title where there is no other."""
     try:
         with tempfile.TemporaryDirectory(prefix="pero-worker-book-") as scratch:
             folder = Path(scratch)
@@ -97,7 +100,7 @@ def _joined(
     *,
     tagged: bool,
 ) -> Path:
-    """Their pages as one PDF with one font for all text, and the tags of all, if all have them."""
+    """Joins the pages of all files into one PDF with one font for all text, and with tags if all files have them."""
     with pikepdf.new() as whole, ExitStack() as opened:
         structure = Structure(whole)
         font = None

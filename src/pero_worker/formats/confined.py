@@ -1,4 +1,4 @@
-"""A page whose polygons are simple and lie within each other, as strict readers of PAGE want it."""
+"""Makes the polygons of a page simple and nested within each other, as strict readers of PAGE require."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pero_worker.page import Line, Page, Point, Region, Word
 from pero_worker.page import Polygon as Points
 
 _MOSTLY = 0.5
-"""Share of a word within its line from which the word is cut; one that lies further out widens the line."""
+"""A word is cut to its line if at least this share of its area lies within; otherwise it widens the line."""
 _INSET = 3
-"""Pixels that are kept free within a border."""
+"""Pixels that are kept free inside a border."""
 _SLACK = 0.5
-"""Pixels that rounding takes."""
+"""Pixels that rounding may shift a point by."""
 
 
 def confine(page: Page, *, within: Points = ()) -> Page:
-    """Words within their lines, lines within their regions, regions within the page; whole pixels; four points at
-    least. A line's text is its words joined, or it has no words. What lies outside of the page, or of the
-    polygon `within`, is dropped."""
+    """Returns the page with words within their lines, lines within their regions and regions within the page, in whole
+    pixels, with at least four points each. A line's text is its words joined, or the line has no words. Whatever lies
+    outside the page, or outside the polygon `within`, is dropped."""
     whole = box(0, 0, page.width, page.height)
     if within:
         border = _shape(within, whole)
-        # Whoever writes the page may widen outlines by a pixel or two around their parts.
+        # The writer of the page may widen outlines by a pixel or two around their parts.
         whole = (border and _largest(border.buffer(-_INSET))) or border or whole
     regions = (_region(region, whole) for region in page.regions)
     return replace(page, regions=tuple(region for region in regions if region is not None))
@@ -69,13 +69,13 @@ def _line(line: Line, whole: Polygon) -> tuple[Polygon, Line] | None:
 
 
 def _words(line: Line) -> tuple[Word, ...]:
-    """None when they are not what the line says."""
+    """Returns the line's words; none if they differ from the line's text."""
     said = " ".join((line.text or "").split())
     return line.words if " ".join(" ".join(word.text.split()) for word in line.words) == said else ()
 
 
 def _baseline(line: Line, whole: Polygon) -> Points:
-    """The longest piece of it that lies within `whole`, from its beginning to its end."""
+    """Returns the longest piece of the baseline that lies within `whole`, in the direction of the baseline."""
     finite = [(x, y) for x, y in line.baseline if math.isfinite(x) and math.isfinite(y)]
     if len(set(finite)) < 2:
         return ()
@@ -94,7 +94,7 @@ def _baseline(line: Line, whole: Polygon) -> Points:
 
 
 def _around(shapes: Iterable[BaseGeometry], whole: Polygon) -> Polygon | None:
-    """One simple polygon that holds all of them."""
+    """Returns one simple polygon that contains all shapes."""
     shapes = list(shapes)
     if not shapes:
         return None
@@ -110,7 +110,7 @@ def _around(shapes: Iterable[BaseGeometry], whole: Polygon) -> Polygon | None:
 
 
 def _shape(points: Points, whole: Polygon) -> Polygon | None:
-    """A simple polygon of the points, within the page; what has no width or height gets a pixel of it."""
+    """Returns a simple polygon of the points, within `whole`; a shape without width or height is widened."""
     finite = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
     if not finite:
         return None
@@ -128,7 +128,7 @@ def _whole_pixels(shape: BaseGeometry, whole: Polygon) -> Polygon | None:
     inside = _largest(shape.intersection(whole))
     if inside is None:
         return None
-    # Without doubles and points on the way.
+    # Without duplicates and points on straight edges.
     rounded = Polygon([(round(x), round(y)) for x, y in inside.exterior.coords]).simplify(0)
     if not _is_simple(rounded):
         rounded = rounded.convex_hull

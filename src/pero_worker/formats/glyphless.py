@@ -1,6 +1,6 @@
 """A font for the invisible text of searchable PDFs: every code is a UTF-16 unit, every glyph a box half an em wide.
 
-The boxes are never painted, but readers take from them where a character is, and some drop characters without extent.
+The boxes are never painted, but readers use them to locate characters, and some drop characters without extent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ endcmap CMapName currentdict /CMap defineresource pop end end
 
 
 def add_font(pdf: pikepdf.Pdf) -> pikepdf.Object:
-    """Puts the font into `pdf` and returns it, to be used in the resources of pages."""
+    """Adds the font to `pdf` and returns it, for use in the resources of pages."""
     program = _font_program()
     descriptor = Dictionary(
         Type=Name.FontDescriptor,
@@ -73,7 +73,7 @@ def _compressed(pdf: pikepdf.Pdf, data: bytes, **entries: int) -> pikepdf.Object
 
 
 def _font_program() -> bytes:
-    """A TrueType font of two glyphs: one empty, one a box."""
+    """Returns a TrueType font with two glyphs: an empty one and a box."""
     glyphs = [".notdef", "box"]
     pen = TTGlyphPen(None)
     corners = [(0, _DESCENT), (0, _ASCENT), (int(1000 * ADVANCE), _ASCENT), (int(1000 * ADVANCE), _DESCENT)]

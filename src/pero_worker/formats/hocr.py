@@ -24,7 +24,7 @@ _CLASSES = {
     "footnote": "ocr_textfloat",
     "footnote-continued": "ocr_textfloat",
 }
-"""Kinds of regions that are more than paragraphs: hOCR's element around the paragraph."""
+"""hOCR's element around the paragraph, for kinds of regions that are more than a paragraph."""
 _CAPABILITIES = " ".join(
     ["ocr_page", "ocr_carea", "ocr_par", "ocr_line", "ocrx_word", *dict.fromkeys(_CLASSES.values())]
 )
@@ -32,7 +32,7 @@ Element: TypeAlias = etree._Element
 
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
-    """The page as XHTML with hOCR's classes; boxes in pixels."""
+    """Returns the page as XHTML with hOCR's classes; boxes are in pixels."""
     root = etree.Element(f"{{{_XHTML}}}html", nsmap={None: _XHTML})
     head = _child(root, "head")
     _child(head, "title").text = clean_text(page.name)
@@ -44,7 +44,7 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
     sheet = _child(_child(root, "body"), "div", {"class": "ocr_page", "id": "page_1", "title": title})
     for number, region in enumerate(page.regions, 1):
         box = _bbox(region.polygon)
-        # Readers look for areas, paragraphs and lines by these very names.
+        # Readers look for areas, paragraphs and lines by exactly these names.
         area = _child(sheet, "div", {"class": "ocr_carea", "id": f"block_1_{number}", "title": box})
         if (kind := _CLASSES.get(region.kind or "")) is not None:
             area = _child(area, "div", {"class": kind, "id": f"{kind[4:]}_1_{number}", "title": box})
@@ -77,7 +77,7 @@ def _line(paragraph: Element, line: Line, number: str) -> None:
 
 
 def _baseline(line: Line) -> str:
-    """hOCR's slope and offset, measured from the lower left corner of the line's box."""
+    """Returns hOCR's slope and offset, measured from the lower left corner of the line's box."""
     if len(line.baseline) < 2:
         return ""
     left, _, _, bottom = box_of(line.polygon or line.baseline)

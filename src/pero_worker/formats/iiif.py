@@ -1,4 +1,4 @@
-"""IIIF: a manifest with text for viewers as Mirador, and one that eScriptorium imports."""
+"""IIIF: a manifest with text for viewers such as Mirador, and one that eScriptorium imports."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ _CONTEXT_3 = "http://iiif.io/api/presentation/3/context.json"
 _CONTEXT_2 = "http://iiif.io/api/presentation/2/context.json"
 _ALTO_PROFILE = "http://www.loc.gov/standards/alto/ns-v4#"
 _ALTO_FORMATS = ("application/xml+alto", "application/alto+xml")
-"""Of the same file: Mirador looks for the first, Kitodo.Presentation for the second."""
+"""Media types of the same file: Mirador looks for the first, Kitodo.Presentation for the second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanvasText:
-    """A canvas of a manifest, and what was read on it."""
+    """A canvas of a manifest, and where to find what was read on it."""
 
     listed: BookPage
-    """As its book lists it."""
+    """The page as its book lists it."""
     canvas: str
-    """Its id: the source's own, or one of ours."""
+    """Id of the canvas: the source's own, or one of ours."""
     size: tuple[int, int]
     """Width and height of the canvas."""
     picture: str
     """Address of the picture."""
     annotations: str = ""
-    """Address of its annotations; '': it was not read."""
+    """Address of its annotations; '': the page was not read."""
     alto: str = ""
     """Address of its ALTO; '': there is none."""
 
 
 def manifest(book: Book, canvases: list[CanvasText], address: str) -> dict[str, Any]:
-    """A manifest of Presentation 3 that is found at `address`."""
+    """Returns a manifest of the Presentation API 3, to be served at `address`."""
     return {
         "@context": _CONTEXT_3,
         "id": address,
@@ -48,7 +48,7 @@ def manifest(book: Book, canvases: list[CanvasText], address: str) -> dict[str, 
 
 
 def old_manifest(book: Book, canvases: list[CanvasText], address: str) -> dict[str, Any]:
-    """The same in Presentation 2, without text: pictures as eScriptorium asks for them."""
+    """Returns the same in the Presentation API 2, without text: pictures as eScriptorium asks for them."""
     return {
         "@context": _CONTEXT_2,
         "@id": address,
@@ -59,7 +59,7 @@ def old_manifest(book: Book, canvases: list[CanvasText], address: str) -> dict[s
 
 
 def annotation_page(page: Page, text: CanvasText) -> dict[str, Any]:
-    """The page's lines, each where it stands on the canvas."""
+    """Returns the page's lines as annotations, each at its place on the canvas."""
     across, down = text.size[0] / page.width, text.size[1] / page.height
     items = []
     for number, line in enumerate((line for line in page.lines() if (line.text or "").strip()), 1):

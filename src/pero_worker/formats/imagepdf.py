@@ -1,4 +1,4 @@
-"""Scans as a PDF: embedded as they are where PDF knows their encoding, else losslessly."""
+"""Scans as a PDF: embedded as they are where PDF supports their encoding, otherwise losslessly."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from pero_worker.page import Page
 
 _TURNS = frozenset({3, 6, 8})
 _SMALLEST, _LARGEST = 3.0, 14400.0
-"""Sides of a page in points that PDF viewers accept."""
+"""Shortest and longest side of a page that PDF viewers accept, in points."""
 
-# img2pdf says through its log what it also raises.
+# img2pdf also logs what it raises.
 logging.getLogger("img2pdf").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Frame:
-    """A picture of a document by its header: size in pixels as stored, dots per inch across and down."""
+    """A picture of a document, by its header: size in pixels as stored, dots per inch across and down."""
 
     size: tuple[int, int]
     dpi: tuple[float, float]
@@ -38,9 +38,9 @@ class _Frame:
 
 
 def images_as_pdf(source: Path, pages: Sequence[Page | None], dpi: int, folder: Path) -> Path:
-    """Makes a PDF of the pictures of `source` in `folder`, one a page; memory holds them encoded, never decoded.
+    """Makes a PDF of the pictures of `source` in `folder`, one per page; memory holds them encoded, never decoded.
 
-    A picture that cannot be decoded becomes an empty page when its page is None, else it is a PageError.
+    A picture that cannot be decoded becomes an empty page if its page is None; otherwise `PageError` is raised.
     """
     most = max(DEFAULT_MAX_PIXELS, *(page.width * page.height for page in pages if page is not None), 0)
     frames = [_frame(source, index, dpi, most) for index in range(len(pages))]
@@ -51,7 +51,7 @@ def images_as_pdf(source: Path, pages: Sequence[Page | None], dpi: int, folder: 
         except OSError as error:
             if error.errno is not None:
                 raise
-            target.unlink(missing_ok=True)  # Pillow's word for a damaged picture: the others are kept.
+            target.unlink(missing_ok=True)  # Pillow reports a damaged picture this way: the others are kept.
         except Exception:  # img2pdf refuses much (transparency, 16 bits, WebP) with exceptions of many kinds
             target.unlink(missing_ok=True)
         else:
@@ -78,7 +78,7 @@ def _frame(source: Path, index: int, dpi: int, most: int) -> _Frame:
         return _Frame(size=(1, 1), dpi=(float(dpi), float(dpi)), as_is=False)
     across = header.dpi or float(dpi)
     down = across * header.aspect
-    # img2pdf turns JPEGs as readers do, but knows no mirroring and no orientation of other formats.
+    # img2pdf turns JPEGs as readers do, but supports neither mirroring nor the orientation of other formats.
     turned = header.kind in {"JPEG", "MPO"} and header.orientation in _TURNS
     as_is = header.ordinary and header.number == index and (turned or header.orientation == 1)
     if not as_is and header.orientation >= 5:
@@ -87,7 +87,7 @@ def _frame(source: Path, index: int, dpi: int, most: int) -> _Frame:
 
 
 def _ended(source: Path, folder: Path) -> Path:
-    """The source, or a copy of a JPEG that lacks its end, with one."""
+    """Returns the source; for a JPEG without an end marker, a copy that has one."""
     data = source.read_bytes()
     if not data.startswith(b"\xff\xd8\xff") or has_end(data):
         return source

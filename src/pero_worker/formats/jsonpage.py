@@ -3,7 +3,8 @@
 {"name", "width", "height", "orientation", "creator", "created", "confidence", "regions": [{"id", "polygon", "kind",
 "lines": [{"id", "baseline", "polygon", "heights", "text", "confidence", "words": [{"text", "polygon", "confidence"}]}]}
 ]}. Polygons and baselines are lists of [x, y] in pixels of the image as it is stored (EXIF orientation applied), to a
-tenth; `orientation` are the degrees, clockwise, by which its text is to be turned; the order is the reading order.
+tenth; `orientation` is the clockwise angle, in degrees, by which the page must be turned for its text to stand upright;
+the order is the reading order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Markdown: headings and paragraphs in reading order, words put together that a line end parted."""
+"""Markdown: headings and paragraphs in reading order, with words that were split at line ends put together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEADING = re.compile(r"^([-+=]|[0-9]{1,9}[.)])")
 
 
 def write(document: Document, stream: IO[bytes]) -> None:
-    """The title, then the text; pages are parted by a comment with their names."""
+    """Writes the title, then the text; a comment with the page's name precedes each page."""
     title = document.book.label if document.book and document.book.label else PurePosixPath(document.name).name
     stream.write(f"# {_escaped(title)}\n".encode("utf-8", "replace"))
     for name, page in zip(document.page_names, document.pages, strict=True):

@@ -1,4 +1,4 @@
-"""Results entered into the METS they came from; all else stays byte for byte."""
+"""Enters results into the METS they came from; everything else stays byte for byte."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewFile:
-    """A file of a page."""
+    """A file that belongs to a page."""
 
     id: str
     """Unique in the METS."""
     href: str
-    """Path relative to the METS, or address."""
+    """Path relative to the METS, or an address."""
     mime: str
-    """Its type."""
+    """Its media type."""
     page: int
-    """Which of the document's elements the page's division is, as `MetsPage.element`."""
+    """Position of the page's division among the document's elements, as `MetsPage.element`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,21 +38,21 @@ class NewGroup:
     use: str
     """Its name, a valid xsd:ID."""
     files: tuple[NewFile, ...]
-    """In the order of the pages."""
+    """Its files, in the order of the pages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """The program that made them."""
+    """The program that made the files."""
 
     name: str
     """Program and version."""
     notes: tuple[tuple[str, str], ...]
-    """Options, as OCR-D calls them, and their values; among them output-file-grp."""
+    """Options, as OCR-D calls them, with their values; output-file-grp is one of them."""
 
 
 def check_group(use: str) -> str:
-    """UsageError: it is no name for a group."""
+    """Returns `use`. Raises `UsageError` if it is not a valid name for a group."""
     if not _NAME.fullmatch(use) or len(use) > 200:
         raise UsageError(f"the group {use!r} must begin with a letter, and have letters, digits, '.', '_' and '-' only")
     return use
@@ -61,8 +61,8 @@ def check_group(use: str) -> str:
 def enter(
     data: bytes, groups: Sequence[NewGroup], agent: Agent, *, created: datetime, overwrite: bool, by_url: bool = False
 ) -> bytes:
-    """The METS `data` with `groups`. UsageError: a group is there already and not to be overwritten, or the document
-    has no place for them."""
+    """Returns the METS `data` with `groups` added. Raises `UsageError` if a group already exists and is not to be
+    overwritten, or if the document has no place for them."""
     parse_xml(data, "the METS")
     if b"\0" in data[:4] or data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UsageError("a METS in UTF-16 is only read: save it as UTF-8 first")
@@ -102,7 +102,7 @@ def enter(
 
 
 def taken_ids(data: bytes, groups: Collection[str]) -> set[str]:
-    """All ids in the document but those in `groups`, which are to be replaced."""
+    """Returns all ids in the document except those in `groups`, which are to be replaced."""
     elements = _elements(data)
     replaced = {
         id(inner)
@@ -115,7 +115,7 @@ def taken_ids(data: bytes, groups: Collection[str]) -> set[str]:
 
 @dataclass(slots=True, kw_only=True)
 class _Element:
-    """An element by its place in the bytes."""
+    """An element, and its position in the bytes."""
 
     tag: str
     prefix: str
@@ -137,11 +137,11 @@ class _Element:
 
 
 Edit = tuple[int, int, bytes]
-"""Bytes from, to, and what comes in their place."""
+"""Start and end of the bytes to replace, and what replaces them."""
 
 
 def _elements(data: bytes) -> list[_Element]:
-    """All elements in their order, as lxml's `iter('*')` has them."""
+    """Returns all elements in order, as lxml's `iter('*')` does."""
     found: list[_Element] = []
     stack: list[_Element] = []
     parser = expat.ParserCreate()
@@ -170,7 +170,7 @@ def _elements(data: bytes) -> list[_Element]:
 
 
 def _tag_end(data: bytes, start: int) -> int:
-    """Just after the '>' of the tag that begins at `start`."""
+    """Returns the position just after the '>' of the tag that begins at `start`."""
     place = start
     while True:
         close = data.index(b">", place)
@@ -182,7 +182,7 @@ def _tag_end(data: bytes, start: int) -> int:
 
 
 def _removal(data: bytes, element: _Element) -> Edit:
-    """With the white space before it."""
+    """Returns an edit that removes the element and the white space before it."""
     start = element.start
     while data[start - 1 : start].isspace():
         start -= 1
@@ -190,7 +190,7 @@ def _removal(data: bytes, element: _Element) -> Edit:
 
 
 def _insertion(data: bytes, parent: _Element, text: str, *, after: str, gone: Collection[int] = ()) -> Edit:
-    """`text` after the last child `after` that stays, else at the beginning of `parent`."""
+    """Returns an edit that puts `text` after the last child `after` that stays, otherwise at the start of `parent`."""
     content = text.encode("ascii", "xmlcharrefreplace")
     if parent.empty:
         name = f"</{parent.prefix}{parent.tag}>".encode()
@@ -228,7 +228,7 @@ def _agent(data: bytes, mets: _Element, agent: Agent, created: datetime) -> Edit
 
 
 def _is_ours(data: bytes, element: _Element, agent: Agent) -> bool:
-    """An earlier entry of this program for the same groups."""
+    """Returns whether the agent is an earlier entry of this program for the same groups."""
     text = data[element.start : element.end].decode("utf-8", "replace")
     group = dict(agent.notes).get("output-file-grp", "")
     return f">{agent.name.partition(' ')[0]} " in text and f">{_text(group)}</" in text
@@ -236,10 +236,10 @@ def _is_ours(data: bytes, element: _Element, agent: Agent) -> bool:
 
 def _edited(data: bytes, edits: Sequence[Edit]) -> bytes:
     pieces, place = [], 0
-    # Insertions come before removals that begin at the same byte, and in the order they were made.
+    # Insertions come before removals that begin at the same byte, and stay in the order they were made.
     for start, end, content in sorted(edits, key=lambda edit: (edit[0], edit[1] > edit[0] and not edit[2])):
         if end <= place and end > start:
-            continue  # Within something that is removed as a whole.
+            continue  # It lies within something that is removed as a whole.
         pieces += [data[place : max(place, start)], content]
         place = max(place, end)
     return b"".join([*pieces, data[place:]])

@@ -1,4 +1,4 @@
-"""PAGE XML as a file of an OCR-D workspace: with its id, the picture's place, and how it was made."""
+"""PAGE XML as a file of an OCR-D workspace: with its id, the path of the picture, and how it was made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pero_worker.page import Page
 def write(
     page: Page, *, created: datetime, creator: str, file_id: str, picture: str, parameters: Mapping[str, Any]
 ) -> bytes:
-    """`picture` is its path as the METS has it; polygons are confined."""
+    """Returns the page as PAGE XML, with its polygons confined; `picture` is its path as the METS gives it."""
     root = etree.fromstring(pagexml.write(confine(page), created=created, creator=creator))
     space = f"{{{pagexml.NAMESPACE}}}"
     root.set("pcGtsId", file_id)

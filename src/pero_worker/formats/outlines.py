@@ -1,4 +1,4 @@
-"""Outlines that strict readers take: in whole pixels of the page, with an area, children within their parents."""
+"""Outlines that strict readers accept: in whole pixels of the page, with an area, children within their parents."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from pero_worker.formats.shapes import (
 from pero_worker.page import Line, Page, Point, Polygon, Region
 
 _THINNEST = 3
-"""Pixels. Nothing that was read is thinner."""
+"""Least width and height of an outline in pixels: nothing that was read is thinner."""
 _SLACK = 2
-"""Pixels by which an outline may be wider than what it surrounds, to have fewer points."""
+"""Pixels by which an outline may exceed what it surrounds, to have fewer points."""
 _MARGIN = 1
 """Pixels between an outline and what it surrounds: readers that simplify both do so by about as much."""
 _ROUNDING = 1e-9
-"""Of slopes: by less they are not known to differ."""
+"""Slopes that differ by less than this are not known to differ."""
 
 
 def whole(page: Page) -> Page:
-    """`page` as PAGE XML can tell it: everything in whole pixels of the page, words and baselines within their line,
-    lines within their region, outlines of four points at least that do not cross themselves.
+    """Returns `page` as PAGE XML can express it: everything in whole pixels of the page, words and baselines within
+    their line, lines within their region, outlines with at least four points that do not cross themselves.
 
-    PageError: a coordinate is no number.
+    Raises `PageError` if a coordinate is not a number.
     """
     return replace(page, regions=tuple(_region(region, page) for region in page.regions))
 
@@ -61,7 +61,7 @@ def _line(line: Line, page: Page) -> Line:
 
 
 def _around(own: Pixels, inside: Sequence[Pixels], page: Page, *, upright: bool) -> Pixels:
-    """The outline `own`, if it will do as one of all that is `inside`."""
+    """Returns the outline `own` if it will do for all that is `inside`, otherwise an envelope."""
     if (covers(own, inside) or covers_sideways(own, inside)) and not crosses(own):
         found = own if len(own) > 3 else _with_a_fourth(own)
         if len(found) > 3:
@@ -70,14 +70,15 @@ def _around(own: Pixels, inside: Sequence[Pixels], page: Page, *, upright: bool)
 
 
 def _with_a_fourth(triangle: Pixels) -> Pixels:
-    """A triangle with a point more, as some readers take no triangles; the same where its edge has none between."""
+    """Returns a triangle with a fourth point, as some readers reject triangles; unchanged if it has no room."""
     (ax, ay), (bx, by), _ = triangle
     middle = (ax + bx) // 2, (ay + by) // 2
     return (triangle[0], middle, *triangle[1:]) if middle not in triangle else triangle
 
 
 def pixels(points: Sequence[Point], page: Page) -> Pixels:
-    """Rounded and clipped to the page, without points that repeat the one before. PageError: one is no number."""
+    """Rounds points and clips them to the page, without those that repeat the one before. Raises `PageError` if a
+    coordinate is not a number."""
     width, height = page.width, page.height
     try:
         whole_pixels = [(round(x), round(y)) for x, y in points]
@@ -88,16 +89,17 @@ def pixels(points: Sequence[Point], page: Page) -> Pixels:
 
 
 def _ring(points: Sequence[Point], page: Page) -> Pixels:
-    """An outline in pixels, not closed by its first point."""
+    """Returns an outline in pixels, without repeating its first point at the end."""
     found = pixels(points, page)
     return found[:-1] if len(found) > 1 and found[0] == found[-1] else found
 
 
 def envelope(shapes: Iterable[Pixels], page: Page, *, upright: bool = False) -> Pixels:
-    """The narrowest outline around all shapes that every upright line cuts once; of `upright` text, every level line.
+    """Returns the narrowest outline around all shapes that every vertical line cuts once; for `upright` text, every
+    horizontal line.
 
-    A shape is an outline or a baseline. Clockwise from the left end of the upper edge; three pixels wide and high at
-    least.
+    A shape is an outline or a baseline. The result runs clockwise from the left end of its upper edge, and is at least
+    three pixels wide and high.
     """
     given = [shape for shape in shapes if shape]
     if sum(map(len, given)) > MAX_POINTS:
@@ -130,7 +132,7 @@ def envelope(shapes: Iterable[Pixels], page: Page, *, upright: bool = False) -> 
 def _thickened(
     top: list[tuple[int, int]], bottom: list[tuple[int, int]], height: int
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """The edges moved apart where they come too near to each other."""
+    """Returns the edges, moved apart where they come too close to each other."""
     places = sorted({x for x, _ in (*top, *bottom)})
     edges = []
     for x in places:
@@ -152,14 +154,14 @@ def _level(edge: Sequence[tuple[int, int]], x: int) -> float:
 
 
 def _fewer(edge: list[Pixel]) -> list[Pixel]:
-    """An upper edge without points that lie a little below the line between their neighbours; none rises above it."""
+    """Returns an upper edge without points that lie a little below the line between their neighbours, never above."""
     kept = edge[:1]
     passed: list[Pixel] = []
     least, most = -math.inf, math.inf
     for point, following in pairwise(edge[1:]):
         passed.append(point)
         (left, start), (x, y), (right, end) = kept[-1], point, following
-        # A line with such a slope is near all that it passes, which needs no look at each of them.
+        # A line with a slope in this range is near all points that it passes: no need to look at each of them.
         least, most = max(least, (y - _SLACK - start) / (x - left)), min(most, (y - start) / (x - left))
         slope = (end - start) / (right - left)
         clearly = least + _ROUNDING < slope < most - _ROUNDING
@@ -177,7 +179,7 @@ def _is_near(first: Pixel, last: Pixel, passed: Sequence[Pixel]) -> bool:
 
 
 def _with_area(outline: Pixels, page: Page) -> Pixels:
-    """A word's outline, or the box around one that is too thin."""
+    """Returns a word's outline, or the box around one that is too thin or crosses itself."""
     left, top, right, bottom = extent(outline)
     if len(outline) < 4 or right - left < _THINNEST or bottom - top < _THINNEST or crosses(outline):
         return _box(outline, page.width, page.height)
@@ -202,5 +204,5 @@ def _is_upright(baseline: Pixels) -> bool:
 
 
 def _ints(polygon: Polygon) -> Pixels:
-    """Of an outline that is in whole pixels already."""
+    """Returns the points of an outline that is already in whole pixels."""
     return tuple((int(x), int(y)) for x, y in polygon)

@@ -1,4 +1,4 @@
-"""PAGE XML: written as 2019-07-15, always valid against its schema."""
+"""PAGE XML, written in the version of 2019-07-15 and always valid against its schema."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ Element: TypeAlias = etree._Element
 
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
-    """The page as PAGE XML. Outlines are in whole pixels of the page and contain their parts (`outlines.py`); ids that
-    are invalid or not unique are replaced; line heights go into `custom` as pero-ocr reads them. PageError: a
-    coordinate is no number."""
+    """Returns the page as PAGE XML. Outlines are in whole pixels of the page and contain their parts (`outlines.py`);
+    ids that are invalid or not unique are replaced; line heights go into `custom` as pero-ocr reads them. Raises
+    `PageError` if a coordinate is not a number."""
     page = whole(page)
     root = etree.Element(
         f"{{{NAMESPACE}}}PcGts",
@@ -76,12 +76,12 @@ def write(page: Page, *, created: datetime, creator: str) -> bytes:
 
 
 def _write_region(sheet: Element, place: int, region_id: str, region: Region, ids: Ids) -> None:
-    # What Transkribus goes by.
+    # Transkribus goes by the order in `custom`.
     element = _child(sheet, "TextRegion", id=region_id, custom=_ORDER.format(place))
     if region.kind in _REGION_TYPES:
         element.set("type", region.kind)
     elif region.kind == TABLE:
-        # No TableRegion: much that reads PAGE looks for text in no other than TextRegions of the page itself.
+        # Not a TableRegion: many programs that read PAGE look for text only in the page's own TextRegions.
         element.set("custom", f"{element.get('custom')} structure {{type:{TABLE};}}")
     _child(element, "Coords", points=_points(region.polygon))
     for number, line in enumerate(region.lines):

@@ -1,4 +1,4 @@
-"""PAGE XML of any version and origin, hostile until parsed."""
+"""Reads PAGE XML of any version and origin; hostile until parsed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ MAX_BYTES = 64_000_000
 MAX_SIDE = 1_000_000
 _MAX_COORDINATE = 10.0 * MAX_SIDE
 TABLE = "table"
-"""A kind of region that PAGE has an element for, and no type of text."""
+"""A kind of region for which PAGE has an element, but no type of text region."""
 _STRUCTURE = re.compile(r"\bstructure *\{[^}]{0,200}\btype:table;")
 Element: TypeAlias = etree._Element
 
 
 def read(data: bytes) -> Page:
-    """Parses PAGE XML; PageError (permanent) when it is not usable.
+    """Parses PAGE XML. Raises `PageError` (permanent) if it is not usable.
 
     A line without a baseline gets one from the lower edge of its polygon, and missing heights come from the
-    polygon's extent above and below the baseline. Regions are in ReadingOrder, nested ones after their parents.
+    polygon's extent above and below the baseline. Regions follow ReadingOrder, nested ones after their parents.
     `imageFilename` is reduced to its last component.
     """
     sheet = _sheet(data)
@@ -66,7 +66,7 @@ def _refused(reason: str) -> PageError:
 
 
 def _tag(element: Element) -> str:
-    """The name without its namespace; '' for comments and processing instructions."""
+    """Returns the name without its namespace; '' for comments and processing instructions."""
     return etree.QName(element).localname if isinstance(element.tag, str) else ""
 
 
@@ -82,7 +82,7 @@ def _side(sheet: Element, name: str) -> int:
 
 
 def _orientation(sheet: Element) -> float:
-    """Degrees; 0 when the page does not say, or says nonsense."""
+    """Returns the orientation in degrees; 0 if the page states none, or nonsense."""
     try:
         degrees = float(sheet.get("orientation", "0"))
     except ValueError:
@@ -101,7 +101,7 @@ def _reading_order(sheet: Element) -> Iterator[str]:
 
 
 def _references(group: Element) -> Iterator[str]:
-    """Region ids of a (nested) group; indexed members by their index."""
+    """Yields the region ids of a (nested) group; indexed members in the order of their index."""
 
     def index(member: Element) -> int:
         text = member.get("index", "")
@@ -129,14 +129,14 @@ def _region(element: Element, number: int) -> Region:
 
 
 def _kind_beside(element: Element) -> str | None:
-    """What PAGE has no type of text for: a table."""
+    """Returns `TABLE` for a table, for which PAGE has no type of text region; otherwise None."""
     parent = element.getparent()
     inside = parent is not None and _tag(parent) == "TableRegion"
     return TABLE if inside or _STRUCTURE.search(element.get("custom", "")) else None
 
 
 def _line(element: Element, fallback_id: str) -> Line | None:
-    """None for a line with neither baseline nor outline."""
+    """Returns the line; None if it has neither baseline nor outline."""
     polygon = _coords(element, "Coords")
     baseline = _coords(element, "Baseline")
     if len(baseline) < 2:
@@ -166,7 +166,7 @@ def _words(line: Element) -> Iterator[Word]:
 
 
 def _text(element: Element) -> tuple[str | None, float | None]:
-    """The TextEquiv with the lowest index."""
+    """Returns text and confidence of the TextEquiv with the lowest index."""
     best: tuple[int, str, float | None] | None = None
     for equivalent in _children(element, "TextEquiv"):
         index = equivalent.get("index", "0")
@@ -186,7 +186,7 @@ def _confidence(text: str | None) -> float | None:
 
 
 def _coords(element: Element, name: str) -> Polygon:
-    """Points of the first child `name`, in either form PAGE has had; () when there is none."""
+    """Returns the points of the first child `name`, in either form PAGE has had; () if there is none."""
     coords = next(_children(element, name), None)
     if coords is None:
         return ()
@@ -209,7 +209,7 @@ def _point(x: str, y: str) -> Point:
 
 
 def _custom_heights(custom: str) -> tuple[float, float] | None:
-    """Ascender and descender out of pero-ocr's `custom` attribute, in its present and its older spellings."""
+    """Returns ascender and descender from pero-ocr's `custom` attribute, in its present and older spellings."""
     found = re.search(r"heights_v2:(\[[^\]]{1,100}\])", custom)
     if found:
         try:
@@ -230,7 +230,7 @@ def _custom_heights(custom: str) -> tuple[float, float] | None:
 
 
 def lower_edge(polygon: Polygon) -> Polygon:
-    """A baseline for a line that has only an outline: straight, a fifth of the height above the lower edge."""
+    """Returns a baseline for a line that has only an outline: straight, a fifth of the height above the lower edge."""
     if len(polygon) < 3:
         return ()
     left, right = min(x for x, _ in polygon), max(x for x, _ in polygon)
@@ -245,7 +245,7 @@ def lower_edge(polygon: Polygon) -> Polygon:
 
 
 def _extent_at(polygon: Polygon, x: float) -> tuple[float, float]:
-    """Highest and lowest point of an outline at `x`, which lies within it."""
+    """Returns the top and bottom of an outline at `x`, which lies within it."""
     levels = []
     for (ax, ay), (bx, by) in zip(polygon, (*polygon[1:], polygon[0]), strict=True):
         if min(ax, bx) <= x <= max(ax, bx):
@@ -254,7 +254,7 @@ def _extent_at(polygon: Polygon, x: float) -> tuple[float, float]:
 
 
 def heights_from(polygon: Polygon, baseline: Polygon) -> tuple[float, float] | None:
-    """How far the outline reaches above and below the line through the baseline's ends."""
+    """Returns how far the outline reaches above and below the line through the baseline's ends."""
     if len(polygon) < 3:
         return None
     (ax, ay), (bx, by) = baseline[0], baseline[-1]

@@ -51,11 +51,11 @@ _MALFORMED = (
     RuntimeError,
     OverflowError,
 )
-"""What a PDF whose objects are not of the kinds they should be makes pikepdf raise."""
+"""What pikepdf raises for a PDF whose objects are not of the kinds they should be."""
 
 
 def write(document: Document, stream: IO[bytes]) -> None:
-    """The document as a searchable PDF: see `write_searchable_pdf`."""
+    """Writes the document as a searchable PDF, see `write_searchable_pdf`."""
     if document.book is not None:
         resolve_name("pero_worker.formats.bookpdf:write_book")(document, stream)
         return
@@ -71,12 +71,12 @@ def write(document: Document, stream: IO[bytes]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What kind of searchable PDF came of a file."""
+    """What kind of searchable PDF a file has become."""
 
     of_images: bool
-    """All that is in it was put there here."""
+    """Whether everything in it was put there by us."""
     tagged: bool
-    """All text in it is ours, so that its tags tell of all of it, or there is none."""
+    """Whether all text in it is ours, so that its tags cover all of it, or there is none."""
 
 
 def write_searchable_pdf(
@@ -90,11 +90,11 @@ def write_searchable_pdf(
 ) -> Made:
     """Writes `source` (an image of one or more pages, or a PDF) as a PDF with the text of `pages`.
 
-    Pages that are None stay without text. A PDF's pages look as they did, and `text` says what becomes of text they
-    have; images are embedded as they are where PDF knows their encoding, else losslessly. An image's size comes from
-    its own resolution, else from `dpi`. Text is tagged where all of it is ours; `language` (BCP 47) is its language
-    where the PDF does not tell. PageError: the source cannot be made into a PDF. OutputError: `stream` or a temporary
-    file cannot be written.
+    Pages that are None stay without text. A PDF's pages look as before, and `text` says what happens to text that they
+    have; images are embedded as they are where PDF supports their encoding, otherwise losslessly. An image's size comes
+    from its own resolution, otherwise from `dpi`. Text is tagged where all of it is ours; `language` (BCP 47) is its
+    language where the PDF does not state one. Raises `PageError` if the source cannot be made into a PDF, `OutputError`
+    if `stream` or a temporary file cannot be written.
     """
     try:
         with source.open("rb") as file:
@@ -111,7 +111,7 @@ def write_searchable_pdf(
                 return Made(of_images=False, tagged=tagged)
             with pikepdf.open(images_as_pdf(source, pages, dpi, Path(scratch))) as pdf:
                 if Name.ID in pdf.trailer:
-                    del pdf.trailer.ID  # img2pdf's tells the time
+                    del pdf.trailer.ID  # img2pdf's depends on the time
                 _add_text(pdf, pages, None)
                 archival.describe(pdf, source.stem.encode("utf-8", "replace").decode())
                 set_language(pdf, language)
@@ -121,14 +121,14 @@ def write_searchable_pdf(
         reason = " ".join(str(error).split())[:200]
         raise PageError(f"{source.name} cannot be made into a searchable PDF: {reason}", permanent=True) from error
     except OSError as error:
-        if error.errno is None:  # Pillow's word for a damaged picture
+        if error.errno is None:  # Pillow reports a damaged picture this way
             raise PageError(f"{source.name} cannot be made into a searchable PDF: {error}", permanent=True) from error
         reason = error.strerror or str(error)
         raise OutputError(f"cannot write the searchable PDF of {source.name}: {reason}") from error
 
 
 def _save(pdf: pikepdf.Pdf, target: IO[bytes] | Path, min_version: str = "") -> None:
-    """With every stream of the original as it was, to the byte: readers forgive broken ones in ways of their own."""
+    """Saves `pdf` with every original stream unchanged to the byte: readers repair broken ones in ways of their own."""
     pdf.save(
         target,
         min_version=min_version,
@@ -139,7 +139,7 @@ def _save(pdf: pikepdf.Pdf, target: IO[bytes] | Path, min_version: str = "") -> 
 
 
 def _add_text(pdf: pikepdf.Pdf, pages: Sequence[Page | None], existing: _Existing | None) -> bool:
-    """Whether the PDF tells of all its text what it is; if it has text that is not ours, it tells nothing."""
+    """Adds the text of `pages`. Returns whether it is tagged, which it is only if the PDF has no text but ours."""
     font = add_font(pdf)
     structure = Structure(pdf)
     sheets = [(number, sheet, page) for number, (sheet, page) in enumerate(zip(pdf.pages, pages, strict=False)) if page]
@@ -163,7 +163,7 @@ def _nothing(_: Word) -> bool:
 
 
 class _Existing:
-    """Text that a PDF has, and what the policy makes of it."""
+    """The text that a PDF already has, and what the policy does with it."""
 
     def __init__(self, source: Path, pdf: pikepdf.Pdf, dpi: int, policy: TextPolicy, scratch: Path) -> None:
         self._source = source
@@ -181,7 +181,7 @@ class _Existing:
 
     @contextmanager
     def opened(self, sheets: Sequence[tuple[int, pikepdf.Page, Page]]) -> Iterator[None]:
-        """Takes invisible text out where it is to be replaced; pages can be settled within."""
+        """Takes invisible text out where it is to be replaced; `settle` works within this context."""
         with open_pdf(self._source) as self._before:
             if self._policy is TextPolicy.REDO:
                 remover = InvisibleText(self._pdf)
@@ -196,11 +196,11 @@ class _Existing:
                 yield
 
     def settle(self, number: int, sheet: pikepdf.Page, page: Page, place: Placement) -> Callable[[Word], bool] | None:
-        """Which words of a page are to be left out, None: all, the page stays as it is."""
+        """Returns which words of a page are to be left out; None: all of them, the page stays as it is."""
         typed = typed_text(sheet)
         with _sheet(self._before, number) as there:
             if there is None:
-                self._letters_stay = True  # For all that is known.
+                self._letters_stay = True  # It may have letters.
                 return _nothing
             if self._policy is TextPolicy.REDO:
                 return self._covered(number, sheet, there, typed, place)
@@ -213,8 +213,8 @@ class _Existing:
         return _nothing
 
     def has_other_text(self, count: int, settled: Set[int]) -> bool:
-        """Whether text of the PDF's own, or a structure, is left on its `count` pages, those included that were not
-        `settled`."""
+        """Returns whether text of the PDF's own, or a structure, is left on its `count` pages, including those that
+        were not `settled`."""
         for number in range(count):
             if self._letters_stay:
                 break
@@ -266,13 +266,13 @@ class _Existing:
         sheet.obj.Contents = self._pdf.make_indirect(pikepdf.Stream(self._pdf, drawing))
         annotations = sheet.obj.get("/Annots")
         if isinstance(annotations, Array):
-            # The others are in the picture.
+            # The other annotations are in the picture.
             sheet.obj.Annots = Array([one for one in annotations if one.get("/Subtype") == Name.Link])
 
 
 @contextmanager
 def _sheet(document: Any, number: int) -> Iterator[Any]:
-    """A page as pdfium knows it, None when it cannot be loaded."""
+    """Opens a page with pdfium; yields None if it cannot be loaded."""
     try:
         sheet = document[number]
     except (pdfium.PdfiumError, IndexError):

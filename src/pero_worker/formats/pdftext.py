@@ -1,4 +1,4 @@
-"""Text that a PDF has already: where it stands, and how invisible text of an earlier recognition is taken out."""
+"""Text that a PDF already has: where it is, and how invisible text of an earlier recognition is taken out."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from pero_worker.page import Polygon
 
 _INVISIBLE = 3
 _MAX_CONTENTS = 30_000_000
-"""Bytes of decoded page contents. Longer ones are not taken apart: they are drawings, not layers of text."""
+"""Bytes of decoded page contents. Longer ones are not taken apart: they are drawings, not text layers."""
 _MAX_FORMS = 1000
 _MAX_DEPTH = 10
 _SHOWS = frozenset({"Tj", "TJ", "'", '"'})
 _CELLS = 1000
-"""Along the longer side of a page, to know where text stands."""
+"""Cells of the grid that records where text is, along its longer side."""
 _COVERED = 0.5
 _COMPARED_AT = 0.75
-"""Pixels a point."""
+"""Pixels per point at which pages are compared."""
 _MAX_COMPARED = 2000.0
 _HIDDEN = 2 | 32
 """Flags of annotations that viewers do not show."""
 
 Box = tuple[float, float, float, float]
-"""Left, bottom, right, top in points of a page."""
+"""Left, bottom, right, top, in points of a page."""
 
 
 def has_text(sheet: Any, typed: Sequence[Box]) -> bool:
-    """Whether a page (pdfium's) has letters, seen or not, or `typed` ones."""
+    """Returns whether a page (pdfium's) has letters, visible or not, or `typed` ones."""
     with _characters(sheet) as (text, count):
         return bool(typed) or any(_is_letter(text, index) for index in range(count))
 
 
 def has_invisible_text(sheet: Any) -> bool:
-    """Whether a page (pdfium's) has text that is not drawn."""
+    """Returns whether a page (pdfium's) has text that is not drawn."""
     return any(
         pdfium_c.FPDFTextObj_GetTextRenderMode(item.raw) == _INVISIBLE
         for item in sheet.get_objects(filter=(pdfium_c.FPDF_PAGEOBJ_TEXT,), max_depth=_MAX_DEPTH)
@@ -50,13 +50,13 @@ def has_invisible_text(sheet: Any) -> bool:
 
 
 def typed_text(sheet: pikepdf.Page) -> tuple[Box, ...]:
-    """The boxes of what was typed into forms and free text on a page; viewers show and search it as they do letters."""
+    """Returns the boxes of text typed into a page's forms and free text; viewers show and search it like letters."""
     annotations = sheet.obj.get("/Annots")
     return tuple(filter(None, map(_typed_box, annotations))) if isinstance(annotations, Array) else ()
 
 
 def look_the_same(one: Any, other: Any) -> bool:
-    """Whether two pages (pdfium's) are drawn alike, to the pixel."""
+    """Returns whether two pages (pdfium's) look alike, to the pixel."""
     return np.array_equal(_picture(one), _picture(other))
 
 
@@ -69,7 +69,7 @@ def _picture(sheet: Any) -> NDArray[np.uint8]:
 
 
 class TextThere:
-    """Where on a page (pdfium's) letters stand, and `typed` ones; polygons are asked for in the page's points."""
+    """Where the letters of a page (pdfium's), and `typed` ones, stand; polygons to check are in the page's points."""
 
     def __init__(self, sheet: Any, typed: Sequence[Box]) -> None:
         boxes = [*_letters(sheet), *typed]
@@ -87,11 +87,11 @@ class TextThere:
 
     @property
     def any(self) -> bool:
-        """Whether there are letters at all."""
+        """Whether there are any letters at all."""
         return self._cells is not None
 
     def covers(self, polygon: Polygon) -> bool:
-        """Whether letters stand in most of the middle of a word."""
+        """Returns whether letters fill most of the middle of a word's polygon."""
         if self._cells is None:
             return False
         corners = np.array(polygon)
@@ -125,7 +125,7 @@ class _characters:
 
 
 def _is_letter(text: Any, index: int) -> bool:
-    """A character that readers copy out: one that the font gives no Unicode for is none."""
+    """Returns whether readers copy out the character as text; they do not if the font gives no Unicode for it."""
     code = pdfium_c.FPDFText_GetUnicode(text, index)
     return code > 32 and not pdfium_c.FPDFText_HasUnicodeMapError(text, index) and chr(min(code, 0x10FFFF)).isalnum()
 
@@ -141,7 +141,7 @@ def _letters(sheet: Any) -> Iterator[Box]:
 
 
 def _typed_box(annotation: Any) -> Box | None:
-    """The box of an annotation when it shows typed text."""
+    """Returns the box of an annotation if it shows typed text, otherwise None."""
     try:
         if int(annotation.get("/F", 0)) & _HIDDEN:
             return None
@@ -159,17 +159,18 @@ def _typed_box(annotation: Any) -> Box | None:
 
 
 class InvisibleText:
-    """Takes invisible text out of the pages of `pdf`; what it draws, and how it stands, stays."""
+    """Takes invisible text out of the pages of `pdf`; everything that is drawn stays where it is."""
 
     def __init__(self, pdf: pikepdf.Pdf) -> None:
         self._pdf = pdf
         self._forms: dict[tuple[object, int], pikepdf.Object | None] = {}
         self.layers: list[tuple[Any, str]] = []
-        """Of the page that text was last removed from: our layers, as resources and names among these. No longer drawn,
-        they can go when the removal stays."""
+        """Our layers on the page that text was last removed from, as resources and names among these. They are no
+        longer drawn, and can be deleted if the removal is kept."""
 
     def remove(self, sheet: pikepdf.Page) -> bool:
-        """Whether there was any. PdfError and the like: the contents cannot be taken apart; they are as they were."""
+        """Removes a page's invisible text; returns whether there was any. Raises `PdfError` and the like if the
+        contents cannot be taken apart; they are then unchanged."""
         self.layers = []
         there = sheet.obj.get("/Contents")
         parts = list(there) if isinstance(there, Array) else [there]
@@ -182,7 +183,8 @@ class InvisibleText:
         return changed
 
     def _without(self, holder: Any, contents: Any, mode: int, depth: int) -> tuple[bytes, bool]:
-        """The contents of a page or form, begun in text rendering `mode`, and whether anything was taken out."""
+        """Returns the contents, without invisible text, of a page or form that starts in text rendering `mode`, and
+        whether anything was taken out; the contents are empty if nothing was."""
         kept: list[Any] = []
         modes: list[int] = []
         changed = False
@@ -210,7 +212,7 @@ class InvisibleText:
         return pikepdf.unparse_content_stream(kept) if changed else b"", changed
 
     def _form(self, holder: Any, name: str, mode: int, depth: int) -> str | None:
-        """The name of a form without invisible text in place of the one called `name`; None: nothing of it is left."""
+        """Returns the name of a form without invisible text that replaces `name`; None: nothing of it is left."""
         resources = inherited(holder, "/Resources")
         forms = resources.get("/XObject") if isinstance(resources, Dictionary) else None
         form = forms.get(name) if isinstance(forms, Dictionary) else None
@@ -218,10 +220,10 @@ class InvisibleText:
             return name
         if name.startswith(LAYER):
             self.layers.append((forms, name))
-            return None  # Ours, of an earlier run: the whole of it.
+            return None  # One of ours, from an earlier run, goes as a whole.
         key = form.objgen, mode
         if key not in self._forms:
-            self._forms[key] = None  # Met again within itself, it stays as it is.
+            self._forms[key] = None  # If it is met again within itself, it stays as it is.
             content, changed = self._without(form, form, mode, depth + 1)
             if changed:
                 stripped = compressed(self._pdf, content)
@@ -233,7 +235,7 @@ class InvisibleText:
 
 
 def _moves_of(operator: str, operands: list[Any]) -> Iterator[pikepdf.ContentStreamInstruction]:
-    """What an operator that shows text does besides."""
+    """Yields what an operator that shows text does besides showing it."""
     if operator == '"' and len(operands) == 3:
         yield pikepdf.ContentStreamInstruction(operands[:1], Operator("Tw"))
         yield pikepdf.ContentStreamInstruction(operands[1:2], Operator("Tc"))

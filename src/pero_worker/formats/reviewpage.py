@@ -1,4 +1,4 @@
-"""A page for a browser, in one file: pictures of lines beside what was read there, the least sure first."""
+"""A page for a browser, in one file: pictures of lines with the text that was read there, the least sure first."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pero_worker.page import Image, Line, Word
 from pero_worker.text import one_line
 
 MARK = "<!-- made by pero-worker review -->"
-"""How a file of ours begins: it may be made anew."""
+"""Marks a file as one of ours, which may be overwritten."""
 _HEIGHT, _WIDTH = 56, 1400
-"""Pixels of a line's picture at most."""
+"""Largest height and width of a line's picture, in pixels."""
 _MARGIN = 0.25
-"""Of a line's height, shown round it."""
+"""Margin that is shown around a line, as a fraction of its height."""
 _DOUBTFUL = 0.9
 _STYLE = """
 :root { color-scheme: light dark; font: 16px/1.45 system-ui, sans-serif; }
@@ -38,15 +38,15 @@ class Shown:
     """A line as it is shown."""
 
     page: str
-    """What its page is called."""
+    """Name of its page."""
     line: Line
-    """With its text and words."""
+    """The line, with its text and words."""
     picture: bytes | None
-    """JPEG; None when the page's image could not be opened."""
+    """Picture of the line as JPEG; None if the page's image could not be opened."""
 
 
 def write(title: str, pages: Iterable[tuple[str, float]], lines: Iterable[Shown]) -> Iterator[bytes]:
-    """The HTML in pieces; nothing in it is fetched from elsewhere, and no script runs."""
+    """Yields the HTML in pieces; it fetches nothing from elsewhere and runs no scripts."""
     head = (
         f"<!doctype html>\n{MARK}\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; img-src data:;"
@@ -95,8 +95,8 @@ def _per_cent(confidence: float) -> str:
 
 
 def picture_of(image: Image, line: Line, size: tuple[int, int]) -> bytes | None:
-    """The line cut out of its page's image, as JPEG; `size` is that of the page which its coordinates are of. None: it
-    lies outside."""
+    """Returns the line, cut out of its page's image, as JPEG; None if it lies outside. `size` is the size of the page
+    that the line's coordinates refer to."""
     points = np.asarray(line.polygon or line.baseline, float).reshape(-1, 2)
     if not len(points):
         return None

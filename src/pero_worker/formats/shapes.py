@@ -1,4 +1,4 @@
-"""Shapes in whole pixels: how far they reach, whether they cross themselves, whether one has others in it."""
+"""Shapes in whole pixels: how far they reach, whether they cross themselves, whether one contains others."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 _BESIDE = 0.01
-"""Pixels."""
+"""Pixels to either side of a corner at which an edge is also checked."""
 _MAX_EDGES = 100
-"""An outline with more edges is not looked at."""
+"""An outline with more edges is not examined."""
 MAX_WORK = 100_000
-"""Levels that are looked at for one outline."""
+"""Most levels that are examined for one outline."""
 MAX_POINTS = 4000
-"""Of shapes that are looked at together."""
+"""Most points of shapes that are examined together."""
 
 Pixel = tuple[int, int]
 Pixels = tuple[Pixel, ...]
@@ -30,35 +30,36 @@ def box_around(shapes: Sequence[Pixels]) -> Pixels:
 
 
 def mirrored(shape: Pixels) -> Pixels:
-    """With x and y exchanged."""
+    """Returns the shape with x and y swapped."""
     return tuple((y, x) for x, y in shape)
 
 
 _Span = tuple[Pixel, Pixel, int, int]
-"""An edge from its left end to its right one; the first of the places that it passes, and the one behind the last."""
+"""An edge from its left to its right end; the number of the first place that it passes, and one past the last."""
 
 
 def spans_of(shapes: Sequence[Pixels], places: Sequence[float]) -> list[_Span]:
-    """The edges of shapes whose points all lie at some of the `places`, which are in order."""
+    """Returns the edges of shapes whose points all lie at some of the `places`, which are in order."""
     number = {x: place for place, x in enumerate(places)}
     ordered = ((a, b) if a <= b else (b, a) for shape in shapes for a, b in pairwise((*shape, shape[0])))
     return [(a, b, number[a[0]], number[b[0]] + 1) for a, b in ordered]
 
 
 def work_of(spans: Sequence[_Span]) -> int:
-    """How many levels `levels_of` looks at: of outlines that zigzag over a whole line, the square of their points."""
+    """Returns how many levels `levels_of` examines: for outlines that zigzag over a whole line, the square of their
+    points."""
     return sum(behind - first for _, _, first, behind in spans)
 
 
 def levels_of(spans: Sequence[_Span], places: Sequence[float]) -> tuple[list[float], list[float]]:
-    """The highest and the lowest level of any edge at each of the `places`; infinite: none."""
+    """Returns the highest and the lowest level of any edge at each of the `places`; infinite where there is none."""
     upper, lower = [math.inf] * len(places), [-math.inf] * len(places)
     for (left, start), (right, end), first, behind in spans:
         if left == right:
             upper[first], lower[first] = min(upper[first], start, end), max(lower[first], start, end)
             continue
         rise, run = end - start, right - left
-        # Much of what writing a page takes is spent here: without min and max it is a third.
+        # Much of the time it takes to write a page is spent here: avoiding min and max cuts it to a third.
         for i in range(first, behind):
             level = start + rise * (places[i] - left) / run
             if level < upper[i]:  # noqa: PLR1730
@@ -69,14 +70,14 @@ def levels_of(spans: Sequence[_Span], places: Sequence[float]) -> tuple[list[flo
 
 
 def covers(own: Pixels, inside: Sequence[Pixels]) -> bool:
-    """Whether an outline that upright lines cut once has all shapes in it."""
+    """Returns whether an outline that vertical lines cut once contains all shapes."""
     points = [point for shape in inside for point in shape]
     if not 0 < len(own) <= _MAX_EDGES or len(points) > MAX_POINTS or _turns([x for x, _ in own]) > 2:
         return False
     corners = sorted({x for x, _ in (*own, *points)})
     if not _has(own, corners, points):
         return False
-    # An edge may jump at a corner: what holds at both sides of it, and at it, holds everywhere.
+    # An edge may jump at a corner: what holds at the corner and on both sides of it holds everywhere.
     beside = (x for a, b in pairwise(corners) for x in (a + _BESIDE, b - _BESIDE))
     places = sorted([*corners, *beside])
     outer, inner = spans_of([own], places), spans_of([shape for shape in inside if shape], places)
@@ -90,7 +91,7 @@ def covers(own: Pixels, inside: Sequence[Pixels]) -> bool:
 
 
 def _has(own: Pixels, corners: Sequence[int], points: Sequence[Pixel]) -> bool:
-    """Whether the outline has all points in it, which tells soon that it does not cover their shapes."""
+    """Returns whether the outline contains all points, a quick way to find that it does not cover their shapes."""
     spans = spans_of([own], corners)
     if work_of(spans) > MAX_WORK:
         return False
@@ -100,19 +101,19 @@ def _has(own: Pixels, corners: Sequence[int], points: Sequence[Pixel]) -> bool:
 
 
 def covers_sideways(own: Pixels, inside: Sequence[Pixels]) -> bool:
-    """Whether an outline that level lines cut once has all shapes in it."""
+    """Returns whether an outline that horizontal lines cut once contains all shapes."""
     return _turns([y for _, y in own]) <= 2 and covers(mirrored(own), [mirrored(shape) for shape in inside])
 
 
 def crosses(outline: Pixels) -> bool:
-    """Whether an outline touches or crosses itself, or has so many points that nobody wants to know."""
+    """Returns whether an outline touches or crosses itself, or has too many points to find out."""
     count = len(outline)
     if not 3 <= count <= _MAX_EDGES:
         return True
     ring = (*outline, *outline[:2])
     turns = [_side(a, b, c) for a, b, c in zip(ring, ring[1:], ring[2:], strict=False)]
     if count == 4 and (min(turns) > 0 or max(turns) < 0):
-        return False  # as most words: four turns to one side are one round
+        return False  # as for most words: four turns to the same side make one loop
     for a, b, c, turn in zip(ring, ring[1:], ring[2:], turns, strict=False):
         if turn == 0 and (b[0] - a[0]) * (c[0] - b[0]) + (b[1] - a[1]) * (c[1] - b[1]) <= 0:
             return True
@@ -120,7 +121,7 @@ def crosses(outline: Pixels) -> bool:
     for number, (a, b, place) in enumerate(edges, 1):
         for c, d, other in edges[number:]:
             if c[0] > b[0]:
-                break  # as all that follow, it begins to the right
+                break  # this edge and all that follow start to the right
             if 1 < abs(place - other) < count - 1 and _meet(a, b, c, d):
                 return True
     return False
@@ -138,6 +139,6 @@ def _side(a: Pixel, b: Pixel, c: Pixel) -> int:
 
 
 def _turns(values: Sequence[int]) -> int:
-    """How often these values, taken as a ring, go up after they went down, or down after they went up."""
+    """Returns how often these values, taken as a ring, change between rising and falling."""
     steps = [b > a for a, b in zip(values, (*values[1:], *values[:1]), strict=True) if a != b]
     return sum(a != b for a, b in zip(steps, (*steps[1:], *steps[:1]), strict=True))

@@ -1,4 +1,4 @@
-"""Tagged PDF: what each piece of the text layer is, in reading order, for whoever has it read aloud."""
+"""Tagged PDF: what each piece of the text layer is, in reading order, for people who have it read aloud."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pikepdf import Array, Dictionary, Name, String
 from pero_worker.formats.textlayer import LAYER, Role
 
 OLDEST_WITH_TAGS = "1.4"
-"""Version of PDF."""
+"""Oldest version of PDF that has tags."""
 _OURS = "/PeroWorkerText"
-"""In the root of a structure: all it tells of is text layers that we made."""
+"""Marks the root of a structure that describes nothing but text layers that we made."""
 _PER_NODE = 1000
-"""Pages in a node of the number tree."""
+"""Pages per node of the number tree."""
 
 
 class Structure:
-    """The structure tree of a PDF that has none, put together page by page."""
+    """Builds the structure tree of a PDF that has none, page by page."""
 
     def __init__(self, pdf: pikepdf.Pdf) -> None:
         self._pdf = pdf
@@ -27,10 +27,10 @@ class Structure:
         self._whole = pdf.make_indirect(Dictionary(Type=Name.StructElem, S=Name.Document, P=self._root))
         self._elements: list[pikepdf.Object] = []
         self._layers: list[tuple[pikepdf.Object, pikepdf.Object]] = []
-        """Each with the list of its elements."""
+        """Each layer with the list of its elements."""
 
     def add(self, sheet: pikepdf.Page, layer: pikepdf.Object, roles: Iterable[Role]) -> None:
-        """A page's text layer; `roles` are those of its marked parts, in their order."""
+        """Adds a page's text layer; `roles` are those of its marked parts, in order."""
         own = []
         for number, role in enumerate(roles):
             place = Dictionary(Type=Name.MCR, Pg=sheet.obj, Stm=layer, MCID=number)
@@ -41,7 +41,7 @@ class Structure:
             self._elements.extend(own)
 
     def finish(self) -> None:
-        """Has the PDF say so. One without any text stays as it is: there is nothing to tell."""
+        """Puts the tree into the PDF. A PDF without any text stays as it is: there is nothing to describe."""
         if not self._elements:
             return
         for number, (layer, _) in enumerate(self._layers):
@@ -65,7 +65,7 @@ class Structure:
 
 
 def mark_as_artifact(pdf: pikepdf.Pdf, sheet: pikepdf.Page) -> None:
-    """Has what a page draws, but for its text layer, count as no part of the text: a scan under its words."""
+    """Marks everything a page draws except its text layer, such as a scan under its words, as not part of the text."""
     there = sheet.obj.Contents
     *layer, drawing = there if isinstance(there, Array) else [there]
     begin, end = (pdf.make_indirect(pikepdf.Stream(pdf, text)) for text in (b"/Artifact BMC\n", b"\nEMC\n"))
@@ -73,12 +73,12 @@ def mark_as_artifact(pdf: pikepdf.Pdf, sheet: pikepdf.Page) -> None:
 
 
 def is_tagged(pdf: pikepdf.Pdf) -> bool:
-    """Whether it has a structure of its own."""
+    """Returns whether the PDF has a structure of its own."""
     return "/StructTreeRoot" in pdf.Root or "/MarkInfo" in pdf.Root
 
 
 def forget_ours(pdf: pikepdf.Pdf) -> None:
-    """Takes out the structure of an earlier recognition, whose text is taken out, too."""
+    """Removes the structure of an earlier recognition, whose text is removed, too."""
     root = pdf.Root.get("/StructTreeRoot")
     if isinstance(root, Dictionary) and root.get(_OURS) is True:
         del pdf.Root.StructTreeRoot
@@ -86,7 +86,7 @@ def forget_ours(pdf: pikepdf.Pdf) -> None:
 
 
 def roles_of(pdf: pikepdf.Pdf) -> list[list[Role]]:
-    """The roles of the text layers that `Structure` told of in a PDF, page by page; [] for a page without."""
+    """Returns the roles of the text layers that `Structure` described in a PDF, page by page; [] for a page without."""
     if "/StructTreeRoot" not in pdf.Root:
         return [[] for _ in pdf.pages]
     known: dict[int, Any] = {}
@@ -102,12 +102,12 @@ def roles_of(pdf: pikepdf.Pdf) -> list[list[Role]]:
 
 
 def layer_of(sheet: pikepdf.Page) -> Any:
-    """The text layer of a page that we made; None: it has none."""
+    """Returns the text layer that we made for a page; None if it has none."""
     forms = sheet.obj.get("/Resources", {}).get("/XObject", {})
     return next((form for name, form in forms.items() if name.startswith(LAYER)), None)
 
 
 def set_language(pdf: pikepdf.Pdf, language: str) -> None:
-    """The language of the text (BCP 47), unless the PDF tells one."""
+    """Sets the language of the text (BCP 47), unless the PDF states one."""
     if language and "/Lang" not in pdf.Root:
         pdf.Root.Lang = String(language)

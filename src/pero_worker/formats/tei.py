@@ -1,4 +1,4 @@
-"""TEI P5: a document's text in reading order, with page and line breaks and where they are on the pictures."""
+"""TEI P5: a document's text in reading order, with page and line breaks and their places on the pictures."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _ELEMENTS = {
     "catch-word": "fw",
     "signature-mark": "fw",
 }
-"""Kinds of regions that are no paragraphs."""
+"""Elements for kinds of regions that are not paragraphs."""
 
 
 def write(document: Document, stream: IO[bytes]) -> None:
-    """Page by page: the pictures' zones are written first, so pages are read twice and never held together."""
+    """Writes page by page. The pictures' zones come first, so pages are read twice and never held together."""
     with etree.xmlfile(stream, encoding="UTF-8") as out:
         out.write_declaration()
         with out.element(f"{{{NAMESPACE}}}TEI", nsmap={None: NAMESPACE}):
@@ -66,7 +66,7 @@ def _header(document: Document) -> etree._Element:
 
 
 def _version(creator: str) -> str:
-    """TEI wants digits and points."""
+    """Returns the version as TEI requires it: digits and points."""
     kept = "".join(character for character in creator.rpartition(" ")[2] if character in "0123456789.").strip(".")
     return kept or "0"
 
@@ -110,7 +110,7 @@ def _write_page(out: etree._IncrementalFileWriter, page: Page, number: int, labe
 
 def _block(region: Region, name: str) -> etree._Element:
     element = _ELEMENTS.get(region.kind or "", "p")
-    # A head may only begin a division.
+    # A head may only come at the start of a division.
     block = etree.Element(f"{{{NAMESPACE}}}{'p' if element == 'head' else element}", facs=f"#{name}")
     if region.kind:
         block.set("type" if element == "fw" else "rend", clean_text(region.kind))

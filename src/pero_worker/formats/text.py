@@ -15,24 +15,24 @@ _PAGE_BREAK = "\f"
 
 
 def write(page: Page, *, created: datetime, creator: str) -> bytes:
-    """UTF-8: a line a line, an empty line between regions; nothing at all for an empty page."""
+    """Returns UTF-8: one line per line of the page, an empty line between regions; nothing at all for an empty page."""
     return text_of(page, TextLines.KEEP).encode()
 
 
 def write_joined(page: Page, *, created: datetime, creator: str) -> bytes:
-    """As `write`, but a paragraph is a line, without the hyphens at line ends."""
+    """Returns the same as `write`, but with each paragraph on one line, without the hyphens at line ends."""
     return text_of(page, TextLines.JOIN).encode()
 
 
 def text_of_pages(pages: Iterable[Page | None], lines: TextLines) -> Iterator[bytes]:
-    """One text of many pages, in pieces, with a form feed between pages; a page that failed is an empty one."""
+    """Yields many pages as one text, in pieces, with a form feed between pages; a failed page is empty."""
     for number, page in enumerate(pages):
         text = text_of(page, lines) if page is not None else ""
         yield f"{_PAGE_BREAK if number else ''}{text}".encode()
 
 
 def text_of(page: Page, lines: TextLines) -> str:
-    """The text, with a line end at its end unless it is empty."""
+    """Returns the text, with a newline at its end unless it is empty."""
     text = "\n\n".join(filter(None, (_block(region, lines) for region in page.regions)))
     return f"{text}\n" if text else ""
 

@@ -1,7 +1,7 @@
-"""The invisible text layer of a PDF page: a form of its own, drawn before anything else of the page.
+"""The invisible text layer of a PDF page: a form of its own, drawn before anything else on the page.
 
 Whatever the page's own contents do (close more states than they open, end in a comment or within a string), they come
-after the layer and cannot move it, colour it or swallow it; and the layer leaves nothing set for them.
+after the layer and cannot move it, colour it or swallow it; and the layer leaves no settings behind for them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pero_worker.page import BESIDE_THE_TEXT, Line, Page, Point, Word
 
 
 class Role(StrEnum):
-    """What a region is to whoever has the page read aloud, as PDF calls it."""
+    """What a region is to people who have the page read aloud, in PDF's terms."""
 
     HEADING = "H1"
     PARAGRAPH = "P"
@@ -34,13 +34,13 @@ class Role(StrEnum):
 
 
 LAYER = "/PeroWorkerText"
-"""How the names of our forms begin, among a page's resources."""
+"""Prefix of the names of our forms among a page's resources."""
 
 
 _ROLES = {"heading": Role.HEADING, "footnote": Role.NOTE, "endnote": Role.NOTE}
 _FONT = "/F"
 _FRESH = b"/Span << /ActualText () >> BDC EMC"
-"""Ends a replacement text that the page before has left open: poppler would go on with it."""
+"""Ends a replacement text that the previous page left open: poppler would carry it on."""
 _LETTER = (0.0, 0.0, 612.0, 792.0)
 _MAX_DEPTH = 50
 
@@ -48,8 +48,8 @@ _MAX_DEPTH = 50
 def add_layer(
     pdf: pikepdf.Pdf, sheet: pikepdf.Page, font: pikepdf.Object, parts: Iterable[tuple[Role | None, bytes]]
 ) -> tuple[pikepdf.Object, list[Role]]:
-    """Lays text (`parts` as `text_parts` makes them) under everything that `sheet` draws. The form that it is in, and
-    the roles of its marked parts in their order; what has no role is marked as an artifact."""
+    """Puts text (`parts` as `text_parts` makes them) under everything that `sheet` draws. Returns the form that holds
+    it, and the roles of its marked parts in order; parts without a role are marked as artifacts."""
     roles: list[Role] = []
     operators: list[bytes] = []
     for role, text in parts:
@@ -68,7 +68,7 @@ def add_layer(
 
 
 def draw_first(pdf: pikepdf.Pdf, sheet: pikepdf.Page, form: pikepdf.Object) -> None:
-    """Has `sheet` draw `form` before its own contents, which stay as they are, broken or not."""
+    """Makes `sheet` draw `form` before its own contents, which stay as they are, broken or not."""
     name = add_xobject(sheet.obj, form, LAYER)
     first = pdf.make_indirect(pikepdf.Stream(pdf, b"q %s Do Q\n" % name.encode()))
     there = sheet.obj.get("/Contents")
@@ -81,10 +81,10 @@ def draw_first(pdf: pikepdf.Pdf, sheet: pikepdf.Page, form: pikepdf.Object) -> N
 
 
 def add_xobject(holder: Any, form: pikepdf.Object, prefix: str) -> str:
-    """Puts `form` among the resources of `holder`, a page or a form, and returns its name there.
+    """Adds `form` to the resources of `holder`, a page or a form, and returns its name there.
 
-    Resources that pages share are added to, not copied for each: they may name the images of all pages. A name that is
-    new among them changes nothing for the others.
+    Resources that pages share are added to, not copied for each page: they may name the images of all pages. A new
+    name among them changes nothing for the other pages.
     """
     resources = inherited(holder, "/Resources")
     if not isinstance(resources, Dictionary):
@@ -100,7 +100,7 @@ def add_xobject(holder: Any, form: pikepdf.Object, prefix: str) -> str:
 
 
 def compressed(pdf: pikepdf.Pdf, data: bytes) -> pikepdf.Object:
-    """`data` as a stream object of `pdf`."""
+    """Returns `data` as a compressed stream object of `pdf`."""
     stream = pikepdf.Stream(pdf, zlib.compress(data))
     stream.Filter = Name.FlateDecode
     return pdf.make_indirect(stream)
@@ -109,13 +109,13 @@ def compressed(pdf: pikepdf.Pdf, data: bytes) -> pikepdf.Object:
 def text_parts(
     page: Page, place: Placement, *, skip: Callable[[Word], bool] = lambda _: False
 ) -> Iterator[tuple[Role | None, bytes]]:
-    """The regions of `page`, but for words to `skip`: what each is (None: no part of the text, as a page number), and
-    operators that show its words."""
+    """Yields the regions of `page`, without words to `skip`: the role of each (None: not part of the text, such as
+    a page number), and operators that show its words."""
     for region in page.regions:
         shown = []
         for line, following in zip_longest(region.lines, region.lines[1:]):
             words = words_of(line)
-            # Who reads by tags knows no lines, only what stands between words.
+            # Programs that go by tags do not see lines, only what stands between words.
             goes_on = following is not None and not is_parted(line.text or "", following.text or "")
             for number, word in enumerate(words, 1):
                 last = number == len(words) and not goes_on
@@ -127,7 +127,7 @@ def text_parts(
 
 
 def _word(word: Word, line: Line, place: Placement, *, last: bool) -> bytes:
-    """Text operators for a word. Its code is hexadecimal, so that no text can break out of the string."""
+    """Returns text operators for a word. Its code is hexadecimal, so that no text can break out of the string."""
     text = clean_text(word.text)
     if not text or not word.polygon:
         return b""
@@ -148,9 +148,9 @@ def _word(word: Word, line: Line, place: Placement, *, last: bool) -> bytes:
 
 
 def _run(word: Word, line: Line) -> tuple[Point, Point, Point]:
-    """Where a word's baseline starts and ends, and the point a font size above its start; in pixels.
+    """Returns where a word's baseline starts and ends, and the point one font size above its start, in pixels.
 
-    The word is projected on its line's baseline, which may be slanted, upright or curved.
+    The word is projected onto its line's baseline, which may be slanted, upright or curved.
     """
     baseline = line.baseline
     if len(baseline) < 2 or baseline[0] == baseline[-1]:
@@ -169,9 +169,9 @@ def _run(word: Word, line: Line) -> tuple[Point, Point, Point]:
 
 
 class Placement:
-    """From pixels of the upright page image to a PDF page's own coordinates, /Rotate and CropBox minded.
+    """Maps pixels of the upright page image to a PDF page's own coordinates, taking /Rotate and CropBox into account.
 
-    Boxes and turns that are out of order are taken as pdfium takes them, which made the page image.
+    Malformed boxes and rotations are read the way pdfium, which made the page image, reads them.
     """
 
     def __init__(self, sheet: pikepdf.Page, page: Page) -> None:
@@ -197,7 +197,7 @@ class Placement:
 
 
 def visible_box(sheet: pikepdf.Page) -> tuple[float, float, float, float]:
-    """What viewers show of a page, in points: left, bottom, right, top."""
+    """Returns what viewers show of a page, in points: left, bottom, right, top."""
     media = _box(inherited(sheet.obj, "/MediaBox")) or _LETTER
     crop = _box(inherited(sheet.obj, "/CropBox")) or media
     left, bottom = max(media[0], crop[0]), max(media[1], crop[1])
@@ -206,7 +206,7 @@ def visible_box(sheet: pikepdf.Page) -> tuple[float, float, float, float]:
 
 
 def _box(corners: Any) -> tuple[float, float, float, float] | None:
-    """A box in order, or None when it is none or empty."""
+    """Returns a box with its corners in order; None if it is not a box, or empty."""
     try:
         ax, ay, bx, by = (float(value) for value in corners)
     except (TypeError, ValueError):
@@ -216,7 +216,7 @@ def _box(corners: Any) -> tuple[float, float, float, float] | None:
 
 
 def quarter_turns(sheet: pikepdf.Page) -> int:
-    """/Rotate in quarter turns clockwise, 0 to 3."""
+    """Returns /Rotate in quarter turns clockwise, 0 to 3."""
     try:
         return int(int(inherited(sheet.obj, "/Rotate")) / 90) % 4
     except (TypeError, ValueError):
@@ -224,7 +224,7 @@ def quarter_turns(sheet: pikepdf.Page) -> int:
 
 
 def inherited(node: Any, name: str) -> Any:
-    """An entry of a page, or of the next node above it that has one."""
+    """Returns an entry of a page, or of the nearest node above it that has one; None if there is none."""
     for _ in range(_MAX_DEPTH):
         if name in node:
             return node[name]

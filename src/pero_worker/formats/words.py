@@ -1,4 +1,4 @@
-"""Words of a line, also where the engine gave none, and how their characters stand from left to right."""
+"""The words of a line, even where the engine gave none, and the order of their characters from left to right."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MIRRORED = str.maketrans("()[]{}<>«»‹›", ")(][}{><»«›‹")
 
 
 def words_of(line: Line) -> tuple[Word, ...]:
-    """The line's words; without any, its text is split at spaces over its length, in proportion to characters."""
+    """Returns the line's words; without any, its text is split at spaces over its length, by number of characters."""
     if line.words or not line.text or not line.text.strip():
         return line.words
     length = len(line.text)
@@ -33,7 +33,7 @@ def words_of(line: Line) -> tuple[Word, ...]:
 
 
 def from_left_to_right(word: str) -> str:
-    """The characters of a word as they stand on paper: of Hebrew and Arabic the last comes first, numbers apart."""
+    """Returns a word's characters as they stand on paper: in Hebrew and Arabic the last is first, except in numbers."""
     if not _is_leftward(word):
         return word
     runs = ["".join(run) for _, run in groupby(word, _runs_rightward)]
@@ -41,7 +41,7 @@ def from_left_to_right(word: str) -> str:
 
 
 def _is_leftward(text: str) -> bool:
-    """By the first letter, as Unicode's rule P2 has it."""
+    """Returns whether text runs leftward, going by its first letter as in Unicode's rule P2."""
     directions = map(unicodedata.bidirectional, text)
     return next((direction in _LEFTWARD for direction in directions if direction in _LEFTWARD | {"L"}), False)
 
@@ -51,7 +51,7 @@ def _runs_rightward(character: str) -> bool:
 
 
 def box_of(polygon: Polygon) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom in whole pixels, at least 1 x 1, not negative."""
+    """Returns left, top, right, bottom in whole pixels, at least 1 x 1, not negative."""
     xs = [max(0.0, x) for x, _ in polygon] or [0.0]
     ys = [max(0.0, y) for _, y in polygon] or [0.0]
     left, top = int(min(xs)), int(min(ys))
@@ -59,7 +59,7 @@ def box_of(polygon: Polygon) -> tuple[int, int, int, int]:
 
 
 class _Course:
-    """A line from its start to its end; what is the same for all its words is measured once."""
+    """A line from its start to its end; what is the same for all its words is measured only once."""
 
     def __init__(self, line: Line) -> None:
         self._baseline = line.baseline
@@ -68,7 +68,7 @@ class _Course:
         self._lengths = [0.0, *accumulate(math.dist(a, b) for a, b in pairwise(line.baseline))]
 
     def slice(self, start: float, end: float) -> Polygon:
-        """The part of the line between two fractions of its length, from ascender to descender."""
+        """Returns the part of the line between two fractions of its length, from ascender to descender."""
         if self._heights is None:
             left, top, right, bottom = self._box
             a, b = left + (right - left) * start, left + (right - left) * end
@@ -86,9 +86,9 @@ class _Course:
         )
 
     def _at(self, fraction: float) -> Point:
-        """The point at a fraction of the baseline's length."""
+        """Returns the point at a fraction of the baseline's length."""
         wanted = fraction * self._lengths[-1]
-        # The first step that reaches it and is not of no length.
+        # The first step that reaches it and has a length.
         place = bisect_left(self._lengths, wanted, lo=1)
         while place < len(self._lengths) and self._lengths[place] == self._lengths[place - 1]:
             place += 1

@@ -1,4 +1,4 @@
-"""Text and ids as XML allows them."""
+"""Text and ids that XML allows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ID = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*")
 
 
 def clean_text(text: str) -> str:
-    """`text` without the characters XML 1.0 forbids: control characters, lone surrogates."""
+    """Returns `text` without the characters that XML 1.0 forbids: control characters, lone surrogates."""
     return _FORBIDDEN.sub("", text)
 
 
@@ -24,7 +24,7 @@ class Ids:
     def take(self, wanted: str, prefix: str) -> str:
         name = wanted if _ID.fullmatch(wanted) else ""
         if not name or name in self._taken:
-            # A number is tried once, whatever names others have chosen.
+            # Each number is tried only once, whatever ids are taken.
             number = max(self._numbers.get(prefix, 0), len(self._taken))
             while not name or name in self._taken:
                 number += 1

@@ -1,4 +1,4 @@
-"""What a document is, judged by its first bytes, and documents that are compressed although nobody said so."""
+"""Tells documents apart by their first bytes, and unpacks those that are compressed without saying so."""
 
 from __future__ import annotations
 

@@ -66,7 +66,8 @@ def _files(folder: Path) -> list[Path]:
 def pictures_in(folder: Path, *, source: str) -> Book:
     """Makes a book of the pictures in an unpacked archive without a METS, in the order of their names.
 
-    Their PAGE or ALTO lies next to them, or in folders called that. Raises `NoInputError` if there are no pictures.
+    Their PAGE or ALTO files are next to them, or in folders named after the format. Raises
+    `NoInputError` if there are no pictures.
     """
     files = _files(folder)
     pictures = [path for path in files if may_be_document(path.name) and path.suffix.lower() != ".pdf"]

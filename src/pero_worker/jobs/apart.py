@@ -1,4 +1,4 @@
-"""Makes calls that a bad file may crash in a separate process, so that a crash costs the file and not the run."""
+"""Makes calls that a bad file may crash, in a separate process: a crash then costs the file and not the run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ProcessApart:
         self._closed = False
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls `function`, of a module, with arguments that can be pickled; errors of ours that it raises are raised.
+        """Calls a module-level `function` with arguments that can be pickled, and raises again what it raises of ours.
 
         Raises `PageError` if the call killed its process twice or took too long.
         """

@@ -24,7 +24,7 @@ _BEGUN = "begun"
 
 class Claims:
     """Remembers the files that a run is about to write: the report lists them only afterwards, and what a crash leaves
-    behind must not be mistaken for foreign files. After a run that ends in order, almost nothing is kept."""
+    behind must not be mistaken for foreign files. After a run that ends cleanly, almost nothing is kept."""
 
     def __init__(self, folder: OutputFolder, report: Report) -> None:
         """Raises `OutputError` if the note of these files cannot be written."""
@@ -49,7 +49,7 @@ class Claims:
         self._kept.add(f"{name}{kind.suffix}")
 
     def begin_document(self, planned: OpenedDocument, kind: DocumentFormat) -> None:
-        """Marks a file of the whole document, about to be made, that the records of its pages may not list."""
+        """Marks a file of the whole document, about to be made, in case the records of its pages do not list it."""
         target = f"{planned.document.name}{kind.suffix}"
         if not any(target in self._report.outputs(task.name).values() for task in planned.pages):
             self.begin_lasting(planned.document.name, kind)
@@ -62,7 +62,7 @@ class Claims:
             self._kept.update(self._report.outputs(record.page).values())
 
     def sync(self) -> None:
-        """Makes what was begun ours even after a power cut; to be called before any of it is in place."""
+        """Has what was begun count as ours even after a power cut; to be called before any of it is in place."""
         if not self._unsynced:
             return
         try:
@@ -146,7 +146,7 @@ def _reported(folder: Path) -> Iterator[str]:
 
 
 def _begun(folder: Path) -> Iterator[str]:
-    """Yields the files, relative to the folder, that a run was about to write when it ended out of order."""
+    """Yields the files, relative to the folder, that a run that did not end cleanly was about to write."""
     try:
         with (folder / STATE / _BEGUN).open("rb") as stream:
             for line in stream:

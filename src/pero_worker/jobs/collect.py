@@ -54,7 +54,7 @@ class Collector:
     text: TextPolicy = TextPolicy.REDO
     """What becomes of text that PDFs already have."""
     blank_text: str = ""
-    """Content of files that would otherwise be empty, of pages without text."""
+    """Content of files of pages without text that would otherwise be empty."""
     language: str = ""
     """Language of the text, for whole documents; '' if not known."""
     language_changed: bool = False
@@ -301,5 +301,5 @@ def _spent(request: Request) -> dict[str, Any]:
 
 
 def _printable(text: str) -> str:
-    """Returns the text with replacement marks for what is not UTF-8 in a file name."""
+    """Returns the text with marks in place of what is not UTF-8 in a file name."""
     return text.encode("utf-8", "replace").decode()

@@ -147,7 +147,7 @@ def check(formats: Sequence[str]) -> None:
 
 
 def write_combined(parts: Sequence[_Part], target: Path, name: str, dpi: int, text: TextPolicy, language: str) -> None:
-    """Writes one searchable PDF from files and the PAGE XML of their pages, in a separate process.
+    """Writes one searchable PDF from files and the PAGE XML of their pages; to be called in a separate process.
 
     Raises the errors of `write_parts`.
     """

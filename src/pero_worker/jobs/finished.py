@@ -67,7 +67,7 @@ def task_of(record: PageRecord) -> PageTask:
 
 
 def document_of(record: PageRecord) -> str:
-    """Returns the name of the document that a page belongs to; in older reports, only the page's name tells it."""
+    """Returns the name of the document that a page belongs to; in older reports, judging only by the page's name."""
     if record.document:
         return record.document
     numbered = _NUMBERED.fullmatch(record.page)

@@ -25,7 +25,7 @@ from pero_worker.ports import Clock
 
 
 class OpenWorkforce(Protocol):
-    """Opens what does the pages of a job: this machine (`local/workforce.py`) or a cluster
+    """Opens the workforce for the pages of a job: this machine (`local/workforce.py`) or a cluster
     (`cluster/pages/workforce.py`)."""
 
     def __call__(self, folder: OutputFolder, listener: RunListener) -> AbstractContextManager[Workforce]:

@@ -28,7 +28,7 @@ class RunListener(Protocol):
     def worker_died(self, exit_code: int, pages: int) -> None: ...
 
     def making_documents(self, documents: int) -> None:
-        """All pages are settled; `documents` files of whole documents are still to be made."""
+        """Called when all pages are settled and `documents` files of whole documents are still to be made."""
 
 
 class NullListener:

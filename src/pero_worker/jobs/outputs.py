@@ -113,7 +113,7 @@ class OutputFolder:
         return self._here.open_own((_STATE, name), "ab+")
 
     def is_whole(self, relative: str, *, empty: bool = False) -> bool:
-        """Whether a file exists, is not torn (a power cut leaves zeros at the end), and is not empty unless `empty`."""
+        """Whether a file exists, is not torn (a power cut leaves zeros at the end) and, unless `empty`, not empty."""
         try:
             with self._here.open_to_read(PurePosixPath(relative).parts) as file:
                 size = file.seek(0, os.SEEK_END)

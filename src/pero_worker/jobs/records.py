@@ -90,7 +90,7 @@ class PageRecord:
     source_id: str = ""
     """ID of the IIIF canvas or the METS division that the page is."""
     label: str = ""
-    """What the page is called there."""
+    """What the IIIF manifest or the METS calls the page."""
     note: str = ""
     """What was decided about it that its owner may not expect."""
     document: str = ""

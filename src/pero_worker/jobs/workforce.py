@@ -1,4 +1,4 @@
-"""What does the pages of a run: processes on this machine (`local/workforce.py`) or a cluster
+"""The workforce that does the pages of a run: processes on this machine (`local/workforce.py`) or a cluster
 (`cluster/pages/workforce.py`)."""
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Workforce(Protocol):
 
     @property
     def pipeline(self) -> str:
-        """Name of what it does to pages."""
+        """Name of the pipeline that pages go through."""
 
     @property
     def version(self) -> str:

@@ -1,4 +1,4 @@
-"""Where a file of the model store lies: URLs, and servers named the way upstream names them."""
+"""Where a file in the model store is: URLs, and servers named the way upstream names them."""
 
 from __future__ import annotations
 
@@ -14,47 +14,48 @@ from pero_worker.stores.protocols import PROTOCOLS
 from pero_worker.wire.servers import parse_server
 
 _GREETING_SECONDS = 5.0
-# A password may hold @ and even /, which belong percent-encoded: what stands behind a colon and is no port is one.
+# A password may contain @ and even /, though they should be percent-encoded: what follows a colon and is not a port is
+# one.
 _LOGIN_IN_URL = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:]*:(?!\d+/)\S*@)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreAccess:
-    """How this machine identifies itself to model stores, and how it knows them. S3 takes its credentials and endpoint
-    from the usual AWS_* variables."""
+    """How this machine identifies itself to model stores, and how it recognises them. S3 takes its credentials and
+    endpoint from the usual AWS_* variables."""
 
     user: str = ""
-    """For FTP, FTPS and SFTP; a URL's own login wins."""
+    """User name for FTP, FTPS and SFTP; a URL's own login takes precedence."""
     password: str = field(default="", repr=False)
-    """Of the user; without one SFTP tries the user's keys."""
+    """Password of the user; without one, SFTP tries the user's keys."""
     ca_cert: Path | None = None
-    """PEM file of the authority to trust, for FTPS and HTTPS; None: the system's."""
+    """PEM file of the authority to trust, for FTPS and HTTPS; None for the system's authorities."""
     known_hosts: Path = Path("~/.ssh/known_hosts")
-    """The keys of SFTP servers."""
+    """File with the keys of SFTP servers."""
     trust_new_hosts: bool = False
-    """Whether the key of an SFTP server that is not known is taken and noted."""
+    """Whether the key of an unknown SFTP server is accepted and recorded."""
     ftp_tls: bool = False
     """Whether FTP servers named without a protocol speak FTPS."""
     timeout: float = 20.0
-    """Seconds, for connecting and for every wait for the next bytes."""
+    """Seconds to wait for a connection, and each time for the next bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """One file on one server. As text it shows no login."""
+    """One file on one server. Its text form shows no login."""
 
     protocol: str
-    """As in a URL."""
+    """Name of the protocol, as in a URL."""
     host: str
-    """The server; the bucket, for S3."""
+    """The server, or the bucket for S3."""
     path: str
-    """Of the file."""
+    """Path of the file."""
     port: int | None = None
-    """None: the usual one."""
+    """Port of the server; None for the usual one."""
     user: str = ""
-    """Of the login; '': none."""
+    """User of the login; '' if there is none."""
     password: str = field(default="", repr=False)
-    """Of the user."""
+    """Password of the user."""
 
     @property
     def server(self) -> str:
@@ -70,12 +71,12 @@ def is_url(text: str) -> bool:
 
 
 def without_login(text: str) -> str:
-    """Any text fit for a log: URLs lose their user:password@."""
+    """Returns the text fit for a log: URLs lose their user:password@."""
     return _LOGIN_IN_URL.sub("", text)
 
 
 def check_no_login(url: str) -> str:
-    """`url`, which others will read. UsageError: it holds a login."""
+    """Returns `url`, which others will read. Raises `UsageError` if it contains a login."""
     if without_login(url) != url:
         raise UsageError(
             f"{without_login(url)}: a login here would be read by everybody who reads the stage: "
@@ -85,10 +86,12 @@ def check_no_login(url: str) -> str:
 
 
 def locate(server: str, path: str, access: StoreAccess) -> Location:
-    """The file `path` of `server`; a `path` that is a URL needs no server, and a server may be a URL to begin with.
+    """Returns where the file `path` of `server` is; a `path` that is a URL needs no server, and a server may be the
+    beginning of a URL.
 
-    `host`, `host:port` and `[v6]:port` are FTP or SFTP servers: 22 is SFTP, 21 or no port FTP, and any other port is
-    asked once. StageError: no such address or protocol; TransientError: the server asked is away.
+    `host`, `host:port` and `[v6]:port` are FTP or SFTP servers: port 22 is SFTP, 21 or no port is FTP, and any other
+    port is probed once. Raises `StageError` if there is no such address or protocol, and `TransientError` if the
+    server that is probed is away.
     """
     if not path or not path.isprintable():
         raise StageError(f"{without_login(path)!r} is no path of a file in a model store")
@@ -156,7 +159,10 @@ def _from_url(url: str, access: StoreAccess) -> Location:
 
 @lru_cache(maxsize=256)
 def greeted_protocol(host: str, port: int, timeout: float) -> str:
-    """'sftp' or 'ftp', by the server's first bytes. Remembered; `greeted_protocol.cache_clear()` forgets."""
+    """Returns 'sftp' or 'ftp', judging by the server's first bytes.
+
+    The answer is cached; `greeted_protocol.cache_clear()` forgets it.
+    """
     greeting = b""
     try:
         with socket.create_connection((host, port), timeout) as connection:

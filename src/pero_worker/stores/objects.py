@@ -1,7 +1,7 @@
 """Contents under keys in one folder of a store, over connections that are kept.
 
-The folder holds a mark. Where the mark is missing, the store is not there, whatever else answers: an empty folder where
-a disk should be mounted must not pass for a store that has lost everything.
+The folder holds a mark. Where the mark is missing, the store counts as away, whatever else answers: an empty folder
+where a disk should be mounted must not pass for a store that has lost everything.
 """
 
 from __future__ import annotations
@@ -24,26 +24,29 @@ T = TypeVar("T")
 _MARK = "pero-payloads"
 _MARK_TEXT = b"A payload store of pero-worker.\n"
 _MAX_IDLE = 4
-"""Connections that are kept while nobody uses them."""
+"""Most connections that are kept while nobody uses them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
-    """What lies in the store."""
+    """An object in the store."""
 
     key: str
-    """Its folder and its name there."""
+    """Its folder, and its name in that folder."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
     modified: datetime | None
-    """By the store's clock; None: it does not say."""
+    """When it was modified, by the store's clock; None if the store does not say."""
 
 
 class ObjectStore:
-    """Threads may share it. StoreAwayError: it is away, or refuses for now; nothing in it is at fault for that."""
+    """Stores contents under keys; threads may share it.
+
+    Raises `StoreAwayError` if the store is away or refuses for now, which is not the fault of anything in it.
+    """
 
     def __init__(self, url: str, access: StoreAccess) -> None:
-        """StageError: no such address or protocol."""
+        """Raises `StageError` if there is no such address or protocol."""
         self.url = url.rstrip("/")
         self._access = access
         self._root = locate("", f"{self.url}/", access)
@@ -55,7 +58,7 @@ class ObjectStore:
         return without_login(self.url)
 
     def prepare(self) -> None:
-        """Makes the mark, where there is none. StageError: the store does not let it."""
+        """Makes the mark if there is none. Raises `StageError` if the store does not allow it."""
         try:
             self.check()
         except TransientError:
@@ -69,7 +72,7 @@ class ObjectStore:
                     raise StageError(f"{self}: what was written cannot be read again") from None
 
     def check(self) -> None:
-        """StoreAwayError: it is away."""
+        """Raises `StoreAwayError` if the store is away."""
         with self._connected() as transport:
             self._see_mark(transport)
 
@@ -77,24 +80,27 @@ class ObjectStore:
         self._carried_out(lambda transport: transport.at(self._path(key)).write(content))
 
     def get(self, key: str, size: int) -> bytes:
-        """Of a longer one no more than one byte more. NoFileError: there is none."""
+        """Returns an object of `size` bytes; of a longer one, at most one byte more.
+
+        Raises `NoFileError` if there is none.
+        """
         return self._carried_out(lambda transport: transport.at(self._path(key)).read(size + 1))
 
     def remove(self, key: str) -> None:
-        """One that is not there is no error."""
+        """Removes an object; a missing one is not an error."""
         self._carried_out(lambda transport: transport.at(self._path(key)).delete())
 
     def remove_folder(self, folder: str) -> None:
-        """When it is empty."""
+        """Removes a folder if it is empty."""
         self._carried_out(lambda transport: transport.at(self._path(folder)).delete_folder())
 
     def folders(self) -> list[str]:
-        """In which objects lie, the oldest first by its name."""
+        """Returns the folders that hold objects, the oldest first, judging by their names."""
         found = self._entries("")
         return sorted(entry.name for entry in found if entry.is_folder and HOUR.fullmatch(entry.name))
 
     def objects(self, folder: str) -> list[StoredObject]:
-        """Those of a folder; what others put there is passed over."""
+        """Returns the objects in a folder; what others put there is ignored."""
         return [
             StoredObject(key=f"{folder}/{entry.name}", size=entry.size, modified=entry.modified)
             for entry in self._entries(folder)
@@ -102,7 +108,7 @@ class ObjectStore:
         ]
 
     def now(self) -> datetime | None:
-        """By the store's own clock; None: it does not say."""
+        """Returns the time by the store's own clock; None if the store does not say."""
         name = f"clock-{uuid4().hex}"
         self.put(name, b"?")
         try:
@@ -123,7 +129,7 @@ class ObjectStore:
         return f"{self._root.path.rstrip('/')}/{key}" if key else self._root.path.rstrip("/") or "/"
 
     def _carried_out(self, work: Callable[[Transport], T]) -> T:
-        """Once more where a connection that was kept turns out to be gone."""
+        """Does the work, and once more if a kept connection turns out to be gone."""
         with self._lock:
             kept = bool(self._idle)
         if kept:

@@ -1,4 +1,4 @@
-"""The kinds of model stores: a new one is a module in `transports/` and a row here."""
+"""The kinds of model stores: a new one needs a module in `transports/` and a row here."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """How files are reached whose URL begins with its name."""
+    """How to reach files whose URL begins with the protocol's name."""
 
     transport: str
-    """`module:class` in `transports/`; the module is loaded when it is used, and may need packages of its own."""
+    """`module:class` in `transports/`; the module is loaded when it is used and may need packages of its own."""
     login: bool = False
-    """Whether the user's login is for it, and paths are those of a file system; else the URL tells all."""
+    """Whether the user's login is for it and paths are those of a file system; otherwise the URL says everything."""
     port: int | None = None
-    """Taken where the URL names none; None: the transport knows."""
+    """Port to use where the URL names none; None if the transport knows it."""
     remote: bool = True
-    """Whether files lie on a host."""
+    """Whether files are on a host."""
     bucket: bool = False
-    """Whether the host is a bucket: its name keeps its case."""
+    """Whether the host is a bucket, whose name keeps its case."""
 
 
 PROTOCOLS: Mapping[str, Protocol] = {

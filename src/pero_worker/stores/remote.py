@@ -1,4 +1,4 @@
-"""Fetches, uploads and removes one file of a model store, wherever that is."""
+"""Fetches, uploads and removes one file in a model store, wherever the store is."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def fetch(
     digest: str = "",
     max_bytes: int = MAX_BYTES,
 ) -> None:
-    """Brings the file to `target`, which appears whole or not at all. The servers are tried in their order.
+    """Fetches the file to `target`, which appears whole or not at all. The servers are tried in order.
 
     `path` may be a URL, which needs no servers. `digest` is the file's SHA-256 in hexadecimal ('' = any).
-    TransientError: no server had it and one was away, so a later try may do better; StageError: none will have it.
+    Raises `TransientError` if no server had it and one was away, so that a later try may succeed, and `StageError` if
+    none will have it.
     """
     if not servers and not is_url(path):
         raise TransientError(f"no model store has been named yet: {path} cannot be fetched, add a server")
@@ -53,9 +54,9 @@ def upload(
 ) -> None:
     """Puts the file `source` at `path`, replacing what is there; other readers see the old or the new file.
 
-    `on_progress` is told the bytes sent so far.
+    `on_progress` is called with the number of bytes sent so far.
 
-    StageError, TransientError: as `fetch`. UsageError: `source` cannot be read.
+    Raises `StageError` and `TransientError` as `fetch` does, and `UsageError` if `source` cannot be read.
     """
     if not source.is_file() or not os.access(source, os.R_OK):
         raise UsageError(f"cannot upload {source}: it is no file that can be read")
@@ -64,7 +65,10 @@ def upload(
 
 
 def remove(server: str, path: str, access: StoreAccess) -> None:
-    """Removes the file, and the folders above it that are empty then. StageError, TransientError: as `fetch`."""
+    """Removes the file, and the folders above it that are then empty.
+
+    Raises `StageError` and `TransientError` as `fetch` does.
+    """
     with connect(locate(server, path, access), access) as transport:
         transport.remove()
 

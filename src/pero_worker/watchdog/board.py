@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pero_worker.watchdog.snapshot import Snapshot, StageView, WorkerView
 
 _FLOW_SECONDS = 60.0
-"""Time over which the pages that wait in a stage are taken to flow on from it."""
+"""Time over which waiting pages are assumed to flow on to the next stages."""
 NEVER = float("inf")
 
 
@@ -222,7 +222,7 @@ class Board:
 
 
 def _beside_others(stage: StageLoad, kind: str) -> float:
-    """Returns how many times as fast as the slowest kind of worker this kind does the stage."""
+    """Returns how many times as fast this kind of worker is at the stage as the slowest kind."""
     slowest = max((cost.seconds for cost in stage.view.costs.values() if cost.seconds is not None), default=0.0)
     return slowest / stage.view.seconds(kind) if slowest else 1.0
 

@@ -29,7 +29,7 @@ _AVAILABLE = {
 _RETRY_SECONDS = 15.0
 """A worker that could not load a stage may be sent there again after this time: what it lacked may exist by then."""
 _UPSTREAM_RETRY_SECONDS = 5.0
-"""The same for upstream's workers, which do not say whether the model store was only unavailable."""
+"""The same for upstream's workers, which do not say whether the model store was merely unavailable."""
 _COMMAND_SECONDS = 10.0
 """A command shows up in the watches within this time, or something is wrong with them."""
 _MIN_LOADING_SECONDS, _LOADING_IN_LOADS = 60.0, 10.0
@@ -212,7 +212,7 @@ class Observer:
                 if name not in versions:
                     continue
                 if version is None:
-                    # Upstream's do not say which version: it is the present one if they started after that appeared.
+                    # Upstream's do not say which version: the present one, if they started after it appeared.
                     self._refusals.note_loaded(name, versions[name], now - view.serving)
                 elif version == versions[name]:
                     self._refusals.note_loaded(name, versions[name])

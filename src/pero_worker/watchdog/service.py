@@ -196,8 +196,8 @@ class Watchdog:
         )
 
     def _wake(self, seen: Snapshot) -> Iterator[Move]:
-        """Sends workers to their stages again that sleep although there is work for them, or that have done nothing for
-        too long."""
+        """Yields moves that send workers to their stages again: those that sleep although there is work for them, and
+        those that have done nothing for too long."""
         waiting = {stage.name for stage in seen.stages if stage.waiting and not stage.disabled}
         now = self._clock.monotonic()
         for worker in seen.workers:

@@ -1,4 +1,4 @@
-"""A cluster on a fake clock, with its randomness from a seed, driven by the same policy as the service.
+"""A cluster on a fake clock, with all randomness from one seed, driven by the same policy as the service.
 
     outcome = Simulation(scenario, PlanRule(), seed=1).run()
 

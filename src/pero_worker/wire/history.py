@@ -1,4 +1,4 @@
-"""The versions of a stage that came before: the node `history`, ours, as compressed JSON."""
+"""Earlier versions of a stage: the node `history`, ours, as compressed JSON."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from typing import Any
 from pero_worker.wire.tree import decode_time, encode_time
 
 MAX_VERSIONS = 10
-"""The oldest are forgotten first."""
+"""How many are kept; the oldest are dropped first."""
 _MAX_NODE_BYTES = 500_000
 _MAX_JSON_BYTES = 20_000_000
-"""What it may unpack to."""
+"""Maximum size of the unpacked JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageVersion:
-    """What makes a stage what it is."""
+    """One version of a stage: what the stage consists of."""
 
     version: str
-    """Its name."""
+    """The version's name."""
     config: str
     """The text of config.ini."""
     archive: str = ""
-    """As `Stage.archive`."""
+    """See `Stage.archive`."""
     archive_digest: str = ""
     """SHA-256 of the archive in hexadecimal; '' = any."""
     since: datetime | None = None
-    """When it came to be, in UTC."""
+    """When it became the version of its stage, in UTC."""
     withdrawn: bool = False
-    """Whether somebody went back from it."""
+    """Whether it was rolled back."""
 
 
 def encode_history(versions: Sequence[StageVersion]) -> bytes:
-    """The last ones, as many as there is room for."""
+    """Encodes the latest versions, as many as there is room for."""
     kept = list(versions)[-MAX_VERSIONS:]
     while True:
         found = [{**asdict(one), "since": encode_time(one.since).decode("ascii")} for one in kept]
@@ -48,7 +48,7 @@ def encode_history(versions: Sequence[StageVersion]) -> bytes:
 
 
 def decode_history(value: bytes) -> tuple[StageVersion, ...]:
-    """The oldest first. What cannot be read is left out."""
+    """Returns the versions, oldest first; what cannot be read is left out."""
     if not value:
         return ()
     try:
@@ -63,12 +63,12 @@ def decode_history(value: bytes) -> tuple[StageVersion, ...]:
 
 
 def without(versions: Sequence[StageVersion], version: str) -> tuple[StageVersion, ...]:
-    """`versions` but the one of this name: the present one is not among those that came before."""
+    """Returns `versions` except the one of this name: the current version is not an earlier one."""
     return tuple(one for one in versions if one.version != version)
 
 
 def withdrawn(one: StageVersion) -> StageVersion:
-    """The same, gone back from."""
+    """Returns the same version, marked as rolled back."""
     return replace(one, withdrawn=True)
 
 

@@ -1,4 +1,4 @@
-"""What workers have measured of a stage, for the watchdog: the node `measured`, ours, as JSON.
+"""What workers have measured about a stage, for the watchdog: the node `measured`, ours, as JSON.
 
 {"kinds": {"cpu": {"seconds": 1.5, "load_seconds": 4.0, "memory": 300000000}}, "onward": {"ocr": 1.0}}
 """
@@ -14,13 +14,13 @@ from pero_worker.stage import Cost
 from pero_worker.wire.tree import MAX_SECONDS
 
 LARGEST = 100_000
-"""Bytes of the node, and no more names in it than fit."""
+"""Maximum size of the node in bytes, which also bounds the names in it."""
 _MAX_MEMORY_BYTES = 1e15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What is known of the pages of a stage."""
+    """What is known about the pages of a stage."""
 
     kinds: Mapping[str, Cost] = field(default_factory=dict)
     """Costs by kind of worker."""
@@ -28,7 +28,7 @@ class Measured:
     """The share of the pages that went to each next queue."""
 
     def with_pages(self, kind: str, seconds: float, onward: Mapping[str, int]) -> Measured:
-        """After some pages more: their mean time, and how many went where."""
+        """Returns the record after more pages, given their mean time and how many went where."""
         cost = self.kinds.get(kind, Cost())
         total = sum(onward.values())
         shares = {name: count / total for name, count in onward.items()} if total else dict(self.onward)
@@ -41,7 +41,7 @@ class Measured:
         return Measured(kinds=kinds, onward={name: share for name, share in sorted(shares.items()) if share > 0.01})
 
     def with_load(self, kind: str, seconds: float, memory: int) -> Measured:
-        """After it was loaded once more."""
+        """Returns the record after the stage was loaded once more."""
         cost = self.kinds.get(kind, Cost())
         known = memory if cost.memory is None else (cost.memory + memory) // 2
         loaded = replace(cost, load_seconds=_mean(cost.load_seconds, seconds), memory=known)
@@ -54,7 +54,7 @@ def encode_measured(value: Measured) -> bytes:
 
 
 def decode_measured(value: bytes) -> Measured:
-    """Whatever cannot be read was not measured."""
+    """Treats whatever cannot be read as not measured."""
     if not value or len(value) > LARGEST:
         return Measured()
     try:

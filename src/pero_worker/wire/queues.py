@@ -1,4 +1,4 @@
-"""RabbitMQ queues and message properties, as upstream declares them: other arguments would be refused (406)."""
+"""RabbitMQ queues and message properties as upstream declares them; other arguments would be refused (406)."""
 
 from __future__ import annotations
 
@@ -10,51 +10,52 @@ from types import MappingProxyType
 from pero_worker.work import QueueKind
 
 QUEUE_ARGUMENTS: Mapping[str, object] = MappingProxyType({"x-max-priority": 1, "x-queue-type": "classic"})
-"""Of every stage and output queue, as upstream's newest. For RabbitMQ they equal the seed's, which name no type; but a
-virtual host may have another type as its default."""
+"""Arguments of every stage and output queue, as in the newest upstream. To RabbitMQ they equal the seed's, which name
+no type; but a virtual host may have another type as its default."""
 _QUORUM_ARGUMENTS: Mapping[str, object] = MappingProxyType({"x-queue-type": "quorum", "x-delivery-limit": 1_000_000})
-"""RabbitMQ 4 drops a message that came back twenty times, and workers give pages back while a server is away: they
-count themselves. No limit at all is written differently in RabbitMQ 3 and 4; a high one is the same in both."""
+"""RabbitMQ 4 drops a message that was returned twenty times, but workers return pages while a server is away, and do
+their own counting. No limit at all is written differently in RabbitMQ 3 and 4; a high one is the same in both."""
 
 
 def arguments_of(kind: QueueKind, expires: int = 0) -> dict[str, object]:
-    """What a queue is declared with; `expires`: as in `ports.Queues.declare`."""
+    """Returns what a queue is declared with; for `expires`, see `ports.Queues.declare`."""
     arguments = QUEUE_ARGUMENTS if kind is QueueKind.CLASSIC else _QUORUM_ARGUMENTS
     return {**arguments, **({"x-expires": 1000 * expires} if expires else {})}
 
 
 DEAD_LETTERS = "pero.dead"
-"""Ours: messages that cannot be used, with the headers REASON and ORIGIN."""
+"""Ours: the queue of messages that cannot be used, with the headers REASON and ORIGIN."""
 
 REASON = "x-pero-reason"
 ORIGIN = "x-pero-queue"
 
 LOG_QUEUE = "log"
-"""One line of text a message; upstream's log daemon and ours empty it."""
+"""One line of text per message; upstream's log daemon and ours empty it."""
 
 TRACEPARENT = "traceparent"
-"""Ours: a header that says where a page is in a trace, as W3C Trace Context writes it. Only with tracing on."""
+"""Ours: a header with the page's place in a trace, in the form of W3C Trace Context. Sent only with tracing on."""
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 DEFAULT_VHOSTS = ("/", "pero")
 """The seed's and the newest upstream's."""
 
 PERSISTENT = 2
-"""Delivery mode."""
+"""The AMQP delivery mode of persistent messages."""
 
 MAX_MESSAGE_BYTES = 536_870_912
-"""Bytes: the most that RabbitMQ's `max_message_size` can be. RabbitMQ 4 begins with 16 MiB, less than a large scan."""
+"""The greatest `max_message_size` of RabbitMQ. The default of RabbitMQ 4 is 16 MiB, less than a large scan."""
 MAX_PAGE_SECONDS = 86_400_000
-"""Milliseconds for `consumer_timeout`: RabbitMQ takes a page away from a worker that has had it for 30 minutes."""
+"""For `consumer_timeout`, in milliseconds; by default, RabbitMQ takes a page away from a worker that has had it for 30
+minutes."""
 
 
 MAX_NAME_BYTES = 255
-"""AMQP has no longer names."""
+"""AMQP allows no longer names."""
 
 
 @lru_cache(1024)
 def is_queue_name(name: str) -> bool:
-    """Whether RabbitMQ can have a queue of that name, and our programs use it: `amq.` is its own."""
+    """Whether RabbitMQ can have a queue of that name that our programs may use: names in `amq.` are its own."""
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
@@ -63,21 +64,21 @@ def is_queue_name(name: str) -> bool:
 
 
 _FIRST_HIGH = 5
-"""From here on, quorum queues of RabbitMQ 4 send a message first; for those of RabbitMQ 3 all are equal. Classic queues
-cut whatever is above their `x-max-priority` of 1."""
+"""From this priority on, quorum queues of RabbitMQ 4 deliver a message first; to those of RabbitMQ 3 all are equal.
+Classic queues cap priorities at their `x-max-priority` of 1."""
 
 
 def priority(value: int) -> int:
-    """What stands in a message's properties: 0 for ordinary pages, something from 5 to 255 for those that go first."""
+    """Returns the priority in a message's properties: 0 for ordinary pages, 5 to 255 for those that go first."""
     return min(value + _FIRST_HIGH - 1, 255) if value > 0 else 0
 
 
 def traceparent_of(headers: Mapping[str, object] | None) -> str:
-    """The place in a trace that a message's headers tell; '' = none, or no valid one."""
+    """Returns the place in a trace that a message's headers give; '' if there is none, or no valid one."""
     text = headers.get(TRACEPARENT) if headers else None
     return text if isinstance(text, str) and _TRACEPARENT.fullmatch(text) else ""
 
 
 def headers_of(traceparent: str, more: Mapping[str, str] = MappingProxyType({})) -> dict[str, str] | None:
-    """A message's headers; None, as upstream's messages have, where there is nothing to say."""
+    """Returns a message's headers; None, as in upstream's messages, if there is nothing to say."""
     return {**more, **({TRACEPARENT: traceparent} if traceparent else {})} or None

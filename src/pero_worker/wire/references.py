@@ -1,7 +1,7 @@
-"""References to contents that lie in the cluster's payload store: `payload:STORE/HOUR/NAME?bytes=N&sha256=HEX`.
+"""References to content in the cluster's payload store: `payload:STORE/HOUR/NAME?bytes=N&sha256=HEX`.
 
-They say neither host nor path: where the store is, each program knows by itself. What has any other form is no
-reference, and is followed by nobody.
+They name neither host nor path: each program knows by itself where the store is. Anything in another form is not a
+reference, and no program follows it.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ NAME = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayloadReference:
-    """Where a content lies, and what it is."""
+    """Where a piece of content is stored, and what it is."""
 
     store: str
-    """Which store, as `store_mark` tells."""
+    """The store that it is in, as marked by `store_mark`."""
     key: str
     """Its folder and its name there."""
     size: int
-    """Bytes."""
+    """Its size in bytes."""
     digest: str
-    """SHA-256, hexadecimal."""
+    """Its SHA-256 in hexadecimal."""
 
     def __str__(self) -> str:
         return f"{SCHEME}{self.store}/{self.key}?bytes={self.size}&sha256={self.digest}"
 
     def fits(self, content: bytes) -> bool:
-        """Whether it is what was stored."""
+        """Whether `content` is what was stored."""
         return len(content) == self.size and hashlib.sha256(content).hexdigest() == self.digest
 
 
 def parse_reference(text: str) -> PayloadReference | None:
-    """None: it is none, or of more than a message could hold."""
+    """Returns the reference; None if `text` is not one, or is one to more than a message could hold."""
     found = _FORM.fullmatch(text) if text.startswith(SCHEME) else None
     if found is None or int(found["size"]) > MAX_MESSAGE_BYTES:
         return None
@@ -52,5 +52,5 @@ def parse_reference(text: str) -> PayloadReference | None:
 
 
 def store_mark(url: str) -> str:
-    """What tells the store at `url` from others."""
+    """Returns a mark that tells the store at `url` from others."""
     return hashlib.sha256(url.encode()).hexdigest()[:8]

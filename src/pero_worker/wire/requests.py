@@ -20,10 +20,10 @@ from pero_worker.wire import message_pb2 as pb
 from pero_worker.wire.queues import is_queue_name
 
 MAX_STAGES = 256
-"""Of a request: each of them takes a worker some time, whatever its model does."""
+"""Maximum number of stages in a request: each of them takes a worker some time, whatever its model does."""
 MAX_RESULTS = 1000
 MAX_LOGS = 2000
-"""A page of the most stages, each tried three times, has 768."""
+"""A page with the most stages, each tried three times, has 768."""
 _MAX_PHASES = 100
 _MAX_JOULES = 1e12
 _MAX_ID_BYTES = 1000
@@ -32,7 +32,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def decode_request(body: bytes) -> Request:
-    """Parses a message; RequestError when it is not a request, or its stages cannot be."""
+    """Parses a message. Raises `RequestError` if it is not a request, or its stages cannot exist."""
     try:
         message = pb.ProcessingRequest.FromString(body)
     except DecodeError as error:
@@ -56,7 +56,10 @@ def decode_request(body: bytes) -> Request:
 
 
 def decode_waiting(body: bytes, queue: str) -> Request:
-    """A page that came from the queue of a stage. RequestError: as `decode_request`, or it does not belong there."""
+    """Parses a page that came from the queue of a stage.
+
+    Raises `RequestError` as `decode_request` does, or if the page does not belong in that queue.
+    """
     request = decode_request(body)
     if request.stage != queue:
         raise RequestError(f"the request waits for stage {request.stage!r} but came from queue {queue!r}")
@@ -77,7 +80,7 @@ def encode_request(request: Request) -> bytes:
         _set_time(message.start_time, request.start_time)
     message.processing_stages.extend(request.stages)
     for payload in request.results:
-        # Made in its place: `append` would copy the image.
+        # Built in place, because `append` would copy the image.
         data = message.results.add()
         _add(data, payload.extra)
         data.name, data.content, data.reference = payload.name, payload.content, payload.reference
@@ -96,7 +99,7 @@ def encode_request(request: Request) -> bytes:
 
 
 def _check(message: pb.ProcessingRequest) -> None:
-    """RequestError: nobody can do anything with it, or it would cost out of measure."""
+    """Raises `RequestError` if nothing can be done with the message, or it would be far too costly."""
     name = message.uuid
     if not message.processing_stages or not all(message.processing_stages):
         raise RequestError(f"request {_named(name)} names no stage to go to")
@@ -118,7 +121,7 @@ def _check(message: pb.ProcessingRequest) -> None:
         ("job", message.job, _MAX_ID_BYTES),
         ("source", message.source, _MAX_SOURCE_BYTES),
     ):
-        # A character has four bytes at most: few texts have to be counted.
+        # A character has four bytes at most, so few texts have to be counted.
         if 4 * len(text) > most and len(text.encode()) > most:
             raise RequestError(f"request {_named(name)}: its {what} has more than {most} bytes")
 
@@ -128,13 +131,13 @@ def _named(uuid: str) -> str:
 
 
 def _seconds(found: Mapping[str, float]) -> dict[str, float]:
-    """Those that are times: 'not a number' and 'infinite' are none."""
+    """Returns those that are times, without NaN and infinity."""
     times = {phase: value for phase, value in found.items() if math.isfinite(value)}
     return dict(islice(times.items(), _MAX_PHASES))
 
 
 def _energy(joules: float) -> float | None:
-    """None: nobody measured it, or it is none."""
+    """Returns the energy; None if nobody measured it, or if it cannot be one."""
     return joules if math.isfinite(joules) and 0 < joules < _MAX_JOULES else None
 
 
@@ -164,7 +167,10 @@ def _time(stamp: Timestamp) -> datetime:
 
 
 def _unknown(message: Message) -> bytes:
-    """The serialized fields that this program's message.proto does not know. Most messages have none, and are large."""
+    """Returns the serialized fields that this program's message.proto does not know.
+
+    Most messages have none and are large, so a message is copied only if it has some.
+    """
     if not len(UnknownFieldSet(message)):
         return b""
     rest = type(message)()
@@ -180,6 +186,6 @@ def _add(message: Message, extra: bytes) -> None:
 
 
 def _set_time(stamp: Timestamp, when: datetime) -> None:
-    """As `FromDatetime`, in a third of the time."""
+    """Does the same as `FromDatetime`, in a third of the time."""
     since = (when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH
     stamp.seconds, stamp.nanos = since.days * 86400 + since.seconds, since.microseconds * 1000

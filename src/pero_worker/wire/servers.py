@@ -1,4 +1,4 @@
-"""Server addresses: `host`, `host:port`, `[IPv6]:port`, as they stand on command lines and in ZooKeeper."""
+"""Server addresses: `host`, `host:port`, `[IPv6]:port`, as given on command lines and in ZooKeeper."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class Server:
-    """Where a server is."""
+    """The address of a server."""
 
     host: str
-    """Name or address."""
+    """Host name or IP address."""
     port: int | None = None
-    """None: the service's usual one."""
+    """Port; None for the service's usual one."""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -34,7 +34,10 @@ class Server:
 
 
 def parse_server(text: str) -> Server:
-    """UsageError: neither a host name nor an address, or a port that cannot be."""
+    """Parses an address.
+
+    Raises `UsageError` if the host is neither a name nor an IP address, or the port is impossible.
+    """
     given = text.strip()
     bracketed = re.fullmatch(r"\[([^\]]+)\](?::(\d{1,5}))?", given)
     if bracketed:

@@ -1,7 +1,7 @@
-"""The ZooKeeper tree: its paths and the encodings of its values, upstream's to the byte.
+"""The ZooKeeper tree: its paths and the encodings of its values, the same as upstream's to the byte.
 
 Values are raw bytes; empty means "not set". Nodes that only we know are marked "ours": upstream never lists the
-folders they lie in, or ignores what it does not know there (docs/wire.md).
+folders they are in, or ignores what it does not know there (docs/wire.md).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any
 from pero_worker.errors import StageError
 
 PRIORITY_BYTES = 28
-"""What `sys.getsizeof` of a small integer gives upstream's writer; readers take any length."""
+"""What upstream's writer gets from `sys.getsizeof` of a small integer; readers take any length."""
 MAX_PRIORITY = 1_000_000
 MAX_SECONDS = 1e7
-"""Nothing that is measured takes longer than four months."""
+"""About four months: nothing that is measured takes longer."""
 MAX_INFO_BYTES = 200_000
 _MAX_SHORT_BYTES = 128
-"""Of a value that is one number or time."""
+"""Maximum size of a value that is a single number or time."""
 _MAX_DIGITS = 19
-"""Of a whole number."""
+"""A whole number has fewer characters than this."""
 _MAX_NAMES = 1000
-"""In a list of stages."""
+"""Maximum number of names in a list of stages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Tree:
     """Paths in ZooKeeper."""
 
     root: str = "/pero"
-    """What they begin with; upstream's is /pero."""
+    """What all paths begin with; in upstream, /pero."""
 
     @property
     def workers(self) -> str:
@@ -47,7 +47,7 @@ class Tree:
 
     @property
     def election(self) -> str:
-        """Ours: candidates for the watchdog's lead."""
+        """Ours: the watchdogs that stand for leader."""
         return f"{self.root}/watchdog/election"
 
     @property
@@ -57,22 +57,22 @@ class Tree:
 
     @property
     def payloads(self) -> str:
-        """Ours: where payloads lie that do not travel in messages."""
+        """Ours: where payloads that do not travel in messages are stored."""
         return f"{self.root}/payloads"
 
     @property
     def payloads_swept(self) -> str:
-        """Ours: written by whoever removes what is old there; its version counts how often."""
+        """Ours: written by whoever removes old payloads; its version counts how often."""
         return f"{self.root}/payloads/swept"
 
     @property
     def suspects(self) -> str:
-        """Ours: pages that may have killed a worker, each with the number of its dead."""
+        """Ours: pages that may have killed a worker, each with the number of workers that died on it."""
         return f"{self.root}/suspects"
 
     @property
     def cancelled(self) -> str:
-        """Ours: jobs of which no page is to be processed any more, by `job_node`."""
+        """Ours: jobs whose pages are no longer to be processed, by `job_node`."""
         return f"{self.root}/cancelled"
 
     def servers(self, kind: str) -> str:
@@ -81,12 +81,12 @@ class Tree:
 
     @property
     def outputs(self) -> str:
-        """Ours: queues for results, which are no stages; the value of each is what kind of queue it has."""
+        """Ours: queues for results, which are not stages; the value of each is its kind of queue."""
         return f"{self.root}/outputs"
 
     @property
     def queue_type(self) -> str:
-        """Ours: what kind of queue stages have that do not say it themselves."""
+        """Ours: the kind of queue for stages that do not set it themselves."""
         return f"{self.root}/worker/config/queue_type"
 
     def worker(self, worker: str, leaf: str = "") -> str:
@@ -100,11 +100,11 @@ class Tree:
 
 
 TREE = Tree()
-"""To have several clusters in one ZooKeeper, give each a root of its own behind the address: HOST/root."""
+"""To have several clusters in one ZooKeeper, give each a root of its own after the address: HOST/root."""
 
 
 def job_node(job: str) -> str:
-    """The name of a job's node: anything may be a job's name."""
+    """Returns the name of a job's node, since a job's own name may be anything."""
     return hashlib.sha256(job.encode("utf-8", "replace")).hexdigest()[:32]
 
 
@@ -121,7 +121,7 @@ def encode_seconds(value: float) -> bytes:
 
 
 def decode_seconds(value: bytes) -> float | None:
-    """None when unset, or when it is no number that can be."""
+    """Returns seconds; None if unset, or not a possible number."""
     try:
         seconds = float.fromhex(value[:_MAX_SHORT_BYTES].decode("ascii")) if value else None
     except (ValueError, OverflowError):
@@ -130,12 +130,13 @@ def decode_seconds(value: bytes) -> float | None:
 
 
 def encode_priority(value: int) -> bytes:
-    """Not negative: that a stage is disabled is said in a node of ours, which upstream does not read."""
+    """Encodes a priority, which is never negative: a node of ours, which upstream does not read, says that a stage is
+    disabled."""
     return value.to_bytes(PRIORITY_BYTES, "big")
 
 
 def decode_priority(value: bytes) -> int:
-    """Of any length; nothing is more urgent than `MAX_PRIORITY`."""
+    """Decodes a priority of any length, at most `MAX_PRIORITY`."""
     return min(int.from_bytes(value[:_MAX_SHORT_BYTES], "big"), MAX_PRIORITY)
 
 
@@ -144,7 +145,7 @@ def encode_time(value: datetime | None) -> bytes:
 
 
 def decode_time(value: bytes) -> datetime | None:
-    """In UTC. None when unset, or when it is no time; a time without a zone is UTC."""
+    """Returns a time in UTC; None if unset, or not a time. A time without a zone is taken as UTC."""
     try:
         moment = datetime.fromisoformat(value[:_MAX_SHORT_BYTES].decode("ascii")) if value else None
         if moment is None:
@@ -163,23 +164,23 @@ def decode_flag(value: bytes) -> bool:
 
 
 def encode_info(value: Mapping[str, Any]) -> bytes:
-    """Ours: facts about a worker as JSON."""
+    """Ours: encodes facts about a worker as JSON."""
     return json.dumps(value, sort_keys=True).encode("utf-8")
 
 
 def decode_info(value: bytes) -> dict[str, Any]:
-    """Empty when unset, or when it cannot be read. Numbers that no fact can have are None in it."""
+    """Returns the facts; empty if unset or unreadable. Numbers that no fact can have become None."""
     return _read_object(value) or {}
 
 
 def _read_object(value: bytes) -> dict[str, Any] | None:
-    """None: it is none."""
+    """Returns a JSON object; None if the value is not one."""
     found = _read_json(value)
     return found if isinstance(found, dict) else None
 
 
 def _read_json(value: bytes) -> Any:
-    """None: it cannot be read."""
+    """Returns what the JSON holds; None if it cannot be read."""
     if not value or len(value) > MAX_INFO_BYTES:
         return None
     try:
@@ -198,12 +199,12 @@ def _real(text: str) -> float | None:
 
 
 def encode_names(names: Sequence[str]) -> bytes:
-    """Ours: names of stages as JSON."""
+    """Ours: encodes names of stages as JSON."""
     return json.dumps(list(names)).encode("utf-8")
 
 
 def decode_names(value: bytes) -> tuple[str, ...]:
-    """Empty when unset, or when it is no list; what is no name in it is left out."""
+    """Returns the names; empty if unset, or not a list. What is not a name is left out."""
     names = _read_json(value)
     if not isinstance(names, list):
         return ()
@@ -211,7 +212,7 @@ def decode_names(value: bytes) -> tuple[str, ...]:
 
 
 def unreadable(values: Mapping[str, bytes]) -> tuple[str, ...]:
-    """Those leaves of a stage or worker whose value is there and makes no sense: it was taken for unset."""
+    """Returns the leaves of a stage or worker whose value is set but makes no sense, and was taken for unset."""
     return tuple(leaf for leaf, value in values.items() if value and leaf in _READERS and _READERS[leaf](value) is None)
 
 
@@ -233,8 +234,8 @@ _READERS: Mapping[str, Callable[[bytes], object]] = {
 
 
 def held_stages(queue: bytes, stages: bytes) -> tuple[str, ...]:
-    """What a worker is told to hold. `queue` is upstream's command and counts: a list of ours, in the node `stages`,
-    belongs to it only when it begins with the same stage."""
+    """Returns the stages that a worker is told to hold. `queue` is upstream's command and decides: our list, in the
+    node `stages`, belongs to it only if it begins with the same stage."""
     name = decode_text(queue)
     several = decode_names(stages)
     if not is_name(name):
@@ -254,7 +255,7 @@ def _is_bad(character: str) -> bool:
 
 
 def check_name(name: str, what: str = "stage") -> str:
-    """`name` when it can be one, see `is_name`; StageError otherwise."""
+    """Returns `name` if it is valid (see `is_name`). Raises `StageError` otherwise."""
     if not is_name(name):
         raise StageError(f"{name!r} is no name for a {what}: up to 200 characters, no slash, no control characters")
     return name

@@ -1,1 +1,1 @@
-"""Log lines through RabbitMQ: sent by workers, written by the log daemon, followed on a terminal."""
+"""Log lines through RabbitMQ: sent by workers, written to files by the log daemon, followed on a terminal."""

@@ -1,4 +1,4 @@
-"""The log daemon: empties RabbitMQ's log queue into files, a new one every so often, old ones removed."""
+"""The log daemon: moves lines from RabbitMQ's log queue into files, which it rotates and eventually deletes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _CONSUMER = "log"
 
 
 class LogFolder:
-    """`pero_<time>.log` files, of which one is written to. Other files in the folder are none of our business.
+    """A folder of `pero_<time>.log` files, of which the newest is written to. Other files in it are left alone.
 
-    A file is begun by the first line that comes after `rotation_minutes` (0 = never); `files_kept` 0 = all.
+    The first line that comes `rotation_minutes` after a file was created starts a new one (0 = never). The latest
+    `files_kept` files are kept (0 = all).
     """
 
     def __init__(self, folder: Path, rotation_minutes: float, files_kept: int, clock: Clock) -> None:
@@ -36,14 +37,14 @@ class LogFolder:
         self._begun = 0.0
 
     def make(self) -> None:
-        """OutputError: the folder cannot be made."""
+        """Creates the folder. Raises `OutputError` if that fails."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write log lines to {self._folder}: {error.strerror or error}") from error
 
     def write(self, line: str) -> None:
-        """The line is with the operating system when this returns. OutputError: it cannot be written."""
+        """Hands the line to the operating system before it returns. Raises `OutputError` if it cannot be written."""
         try:
             file = self._current()
             file.write(line.encode("utf-8", "backslashreplace") + b"\n")
@@ -68,14 +69,14 @@ class LogFolder:
         self._begun = now
         if self._kept:
             for old in log_files(self._folder)[: -self._kept]:
-                # When the clock went back, the file that was just begun may be the oldest by its name.
+                # If the clock was set back, the file just created may be the oldest by name.
                 if old != path:
                     old.unlink(missing_ok=True)
         return self._file
 
 
 def log_files(folder: Path) -> list[Path]:
-    """The daemon's files in `folder`, the oldest first."""
+    """Returns the daemon's files in `folder`, the oldest first."""
     try:
         found = [(moment, path) for path in folder.iterdir() if (moment := _begun(path)) is not None]
     except FileNotFoundError:
@@ -105,9 +106,10 @@ def run_log_daemon(
     queue: str,
     clock: Clock,
 ) -> None:
-    """Writes what comes until `stopped`; makes the queue when there is none. OutputError: the folder is unusable."""
+    """Writes incoming lines until `stopped`; creates the queue if it is missing. Raises `OutputError` if the folder
+    cannot be used."""
     files = LogFolder(folder, rotation_minutes, files_kept, clock)
-    # Whoever follows the files finds the folder before the first line comes.
+    # So that the folder can be followed before the first line comes.
     files.make()
     try:
         empty_queue(broker, queue, files.write, stopped)
@@ -116,7 +118,7 @@ def run_log_daemon(
 
 
 def empty_queue(broker: RabbitBroker, queue: str, write: Callable[[str], None], stopped: threading.Event) -> None:
-    """Every line goes to `write`, and is taken off the queue once that has returned."""
+    """Passes every line to `write`, and acknowledges it once that has returned."""
     reason = ""
     while not stopped.is_set():
         try:

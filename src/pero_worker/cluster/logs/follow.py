@@ -1,4 +1,4 @@
-"""Reading the log daemon's files while it writes them."""
+"""Follows the log daemon's files while it writes them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _POLL_SECONDS = 0.2
 
 
 def follow_folder(folder: Path, lines: int, stopped: threading.Event) -> Iterator[str]:
-    """The last `lines` lines of the newest file, and whatever is written from then on, over to newer files.
+    """Yields the last `lines` lines of the newest file, then whatever is written from then on, moving on to newer
+    files.
 
-    UsageError: there is no such folder.
+    Raises `UsageError` if there is no such folder.
     """
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}: name the one that `pero-worker log daemon` writes to")
@@ -36,7 +37,7 @@ def follow_folder(folder: Path, lines: int, stopped: threading.Event) -> Iterato
 
 
 def _follow_file(file: IO[bytes], path: Path, last: int | None, stopped: threading.Event) -> Iterator[str]:
-    """Until there is a newer file and this one is read to its end."""
+    """Yields lines until there is a newer file and this one has been read to its end."""
     rest = b""
     superseded = False
     while True:
@@ -46,5 +47,5 @@ def _follow_file(file: IO[bytes], path: Path, last: int | None, stopped: threadi
         last = None
         if superseded or stopped.wait(_POLL_SECONDS):
             return
-        # What was written before the newer file began is read once more.
+        # Read once more, for lines that were written before the newer file was created.
         superseded = any(other.name > path.name for other in log_files(path.parent))

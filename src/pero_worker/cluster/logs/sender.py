@@ -1,6 +1,7 @@
-"""Workers' log lines on their way into RabbitMQ's log queue, one line of text a message as upstream writes it.
+"""Sends workers' log lines to RabbitMQ's log queue, one line of text per message, as upstream does.
 
-The worker comes first: a line that cannot be sent in time is dropped and counted, and nothing ever waits for it.
+The worker's own job comes first: a line that cannot be sent in time is dropped and counted, and nothing ever waits for
+it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _CONNECTIONS = ("pero_worker.brokers", "pika")
 
 
 class LogBroker(Protocol):
-    """What sending lines takes; `brokers.rabbitmq.RabbitBroker` is one."""
+    """What sending log lines needs; `brokers.rabbitmq.RabbitBroker` provides it."""
 
     @property
     def connected(self) -> bool: ...
@@ -35,7 +36,7 @@ class LogBroker(Protocol):
 
 
 class LineFormatter(logging.Formatter):
-    """`<time in UTC> <host> <worker> <LEVEL> <message>`; a traceback goes into the same line."""
+    """Formats `<time in UTC> <host> <worker> <LEVEL> <message>`, with any traceback on the same line."""
 
     converter = staticmethod(time.gmtime)
 
@@ -51,10 +52,11 @@ def _escaped(text: str) -> str:
 
 
 class LogSender(logging.Handler):
-    """Publishes records from a thread of its own. `dropped` counts those that were not.
+    """Publishes records from a thread of its own; `dropped` counts those that could not be sent.
 
-    At most `rate` lines a second are taken after a burst of `burst`; as many wait while RabbitMQ is away, and in its
-    queue no more than `most` while nobody takes them off. What the connection to RabbitMQ has to say is not sent.
+    After a burst of `burst` lines, at most `rate` lines a second are accepted. While RabbitMQ is away, up to `burst`
+    lines wait here; while nobody reads the queue, it holds no more than `most`. Records from the connection to RabbitMQ
+    itself are not sent.
     """
 
     def __init__(
@@ -87,14 +89,14 @@ class LogSender(logging.Handler):
         self._thread.start()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        # Before the handler's lock is taken: our own thread must not wait for a `close` that waits for it.
+        # Decided before the handler's lock is taken: our own thread must not wait for a `close` that waits for it.
         own = threading.get_ident() == self._thread.ident or record.name.startswith(_CONNECTIONS)
         return not own and not self._closing.is_set() and bool(super().filter(record))
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record)
-        except Exception:  # a wrong logging call is no reason for the worker to fail
+        except Exception:  # a faulty logging call must not make the worker fail
             self.handleError(record)
             return
         if not self._within_rate():
@@ -106,7 +108,7 @@ class LogSender(logging.Handler):
             self.dropped += 1
 
     def close(self) -> None:
-        """Sends what waits, for two seconds at most."""
+        """Sends the lines still waiting, for two seconds at most."""
         self._closing.set()
         self._thread.join(2)
         super().close()
@@ -141,13 +143,13 @@ class LogSender(logging.Handler):
                     self.dropped += 1
                     continue
                 self._broker.publish(self._queue_name, line.encode("utf-8", "backslashreplace"))
-            except Exception:  # whatever it is, the thread goes on with the next line
-                # There is no such queue, or the connection was lost. What told of dropped lines is none of them.
+            except Exception:  # whatever happened, the thread goes on with the next line
+                # The queue is missing, or the connection was lost. `told` grows too: this loss is not reported.
                 told += 1
                 self.dropped += 1
 
     def _queue_is_full(self) -> bool:
-        """Whether the log daemon is missing: RabbitMQ's disk is needed for pages."""
+        """Returns whether lines pile up because no log daemon runs: RabbitMQ's disk is needed for pages."""
         now = self._clock.monotonic()
         if now >= self._next_look:
             self._next_look = now + _LOOK_SECONDS
@@ -163,7 +165,8 @@ class LogSender(logging.Handler):
 def sending_logs(
     broker: LogBroker, worker: str, clock: Clock, level: int = logging.INFO, queue_name: str = LOG_QUEUE
 ) -> Iterator[LogSender]:
-    """Sends what the program logs meanwhile, from `level` on, as `worker`; levels of loggers stay as they are."""
+    """Within the `with` block, sends the program's log records of `level` or above as `worker`. Loggers keep their
+    levels."""
     sender = LogSender(broker, worker, clock, queue_name=queue_name)
     sender.setLevel(level)
     logger = logging.getLogger("pero_worker")

@@ -1,4 +1,4 @@
-"""The log of a program as it is seen by whoever started it."""
+"""A program's log on the terminal, for whoever started it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pero_worker.text import clean_lines, one_line
 
 
 class TerminalFormatter(logging.Formatter):
-    """A line a record, a traceback below it; nothing of what others wrote has a say over the terminal."""
+    """One line per record, with a traceback below it. Control characters in messages never reach the terminal."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
@@ -22,7 +22,7 @@ class TerminalFormatter(logging.Formatter):
 
 
 def log_to_stderr(level: int) -> None:
-    """What is at least `level`; a log queue is told more."""
+    """Logs records of at least `level` to standard error; a log queue may receive more."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(level)
     handler.setFormatter(TerminalFormatter())

@@ -1,4 +1,4 @@
-"""Takes the pages of a job back: those that wait come out of their output queues as cancelled, each once."""
+"""Takes a job's pages back: those still waiting come out of their output queues as cancelled, each once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pero_worker.wire.requests import decode_request, encode_request
 from pero_worker.work import Delivery
 
 _OTHERS_HELD = 100
-"""Other jobs' pages that are held, for a moment, to look at those behind them."""
+"""How many pages of other jobs are held, for a moment, to look at those behind them."""
 _OTHERS_BYTES = 64_000_000
 _HOST = "pero-worker cancel"
 
@@ -27,8 +27,8 @@ def cancel_job(
 ) -> tuple[int, bool]:
     """Marks the job as cancelled, which workers and senders heed at once, and takes its pages out of all queues.
 
-    How many; and whether the queues were looked through to their ends: what stands behind many pages of others is left
-    to workers.
+    Returns how many were taken, and whether the queues were searched to their ends: pages that wait behind many pages
+    of other jobs are left to the workers.
     """
     mark_cancelled(cluster.zookeeper, job)
     taken, whole = 0, True
@@ -58,7 +58,7 @@ def _sweep(broker: RabbitBroker, stage: str, job: str, clock: Clock, on_page: Ca
 
 
 def _take_back(broker: RabbitBroker, delivery: Delivery, job: str, now: datetime) -> bool:
-    """Whether the message was a page of the job."""
+    """Returns whether the message was a page of the job, which is then sent to its output queue as cancelled."""
     try:
         request = decode_request(delivery.body)
     except (RequestError, PageError):
@@ -66,7 +66,7 @@ def _take_back(broker: RabbitBroker, delivery: Delivery, job: str, now: datetime
     if request.job != job or len(request.stages) < 2:
         return False
     cancelled = request.taken_back(_HOST, now)
-    # Nobody fetches what was to be read: whoever takes the page out has it removed.
+    # Nobody will fetch the payloads that were to be read; whoever downloads the page has them removed.
     cancelled = cancelled.with_results(tuple(payload for payload in cancelled.results if not payload.reference))
     try:
         broker.hand_on(delivery, cancelled.destination, encode_request(cancelled), request.priority)
@@ -76,6 +76,6 @@ def _take_back(broker: RabbitBroker, delivery: Delivery, job: str, now: datetime
 
 
 def _give_back(broker: RabbitBroker, deliveries: Iterable[Delivery]) -> None:
-    """Each goes to the head of its queue: the oldest last keeps the order."""
+    """Returns pages to their queues. Each goes to the head, so the oldest goes last to keep the order."""
     for delivery in reversed(list(deliveries)):
         broker.give_back(delivery)

@@ -1,4 +1,4 @@
-"""Letters: messages that were set aside, and pages that failed; to be looked at, tried again or dropped."""
+"""Dead letters: messages that were set aside and pages that failed, to be inspected, retried or dropped."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from pero_worker.worker.payloads import size_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A message that no worker could use, or a page that failed. Its body is not kept: there may be thousands."""
+    """A message that no worker could use, or a page that failed. Its body is not kept, as there may be thousands."""
 
     number: int
-    """From 1, the oldest first."""
+    """Number of the letter, counted from 1 for the oldest."""
     reason: str
-    """Why it is one."""
+    """Why it was set aside, or why the page failed."""
     origin: str
-    """The queue it came from; of a page that failed, the stage."""
+    """The queue it came from; for a page that failed, the stage."""
     size: int
-    """Bytes of the message."""
+    """Size of the message, in bytes."""
     begins: bytes
-    """Its first bytes."""
+    """First bytes of the message."""
     request: Request | None
-    """Without the contents of its results; None: the message is none."""
+    """The request, without the contents of its results; None: the message is not a request."""
     results: tuple[tuple[str, int], ...] = ()
-    """Names and sizes of its results."""
+    """Names and sizes of the request's results; sizes in bytes."""
 
 
 def dead_letters(broker: RabbitBroker, limit: int, queue: str = DEAD_LETTERS) -> tuple[DeadLetter, ...]:
-    """Those among the oldest `limit` messages of `queue`, which stay where they are."""
+    """Returns the letters among the oldest `limit` messages of `queue`, which stay in the queue."""
     with _reading(broker, limit, queue) as letters:
         return tuple(letter for letter, _ in letters)
 
 
 def read_letter(broker: RabbitBroker, number: int, limit: int, queue: str = DEAD_LETTERS) -> tuple[DeadLetter, bytes]:
-    """The letter with this number, and its message. UsageError: there is none."""
+    """Returns the letter with this number, and its message. Raises `UsageError` if there is none."""
     with _reading(broker, limit, queue) as letters:
         for letter, delivery in letters:
             if letter.number == number:
@@ -62,10 +62,11 @@ def settle(
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     payloads: Payloads | None = None,
 ) -> frozenset[int]:
-    """Takes the `wanted` letters among the oldest `limit` messages of `queue` out; returns their numbers. They are
-    dropped, or tried again: a page that failed in the stage where it did, others in the queue that they came from.
+    """Takes the `wanted` letters among the oldest `limit` messages out of `queue` and returns their numbers. They are
+    dropped, or with `replay` retried: a page that failed in the stage where it failed, other messages in the queue they
+    came from.
 
-    UsageError: a queue is not there any more; what was done before stays done.
+    Raises `UsageError` if a queue is gone; letters settled before that stay settled.
     """
     done = set()
     payloads = payloads or InlinePayloads()
@@ -99,7 +100,7 @@ def _replay(
 
 
 def _packed_for(queue: str, body: bytes, payloads: Payloads) -> bytes:
-    """Whoever reads that queue may not follow references."""
+    """Packs the page for `queue`, whose readers may not follow references."""
     request = decode_request(body)
     try:
         return encode_request(payloads.pack(request, queue))
@@ -109,8 +110,8 @@ def _packed_for(queue: str, body: bytes, payloads: Payloads) -> bytes:
 
 @contextmanager
 def _reading(broker: RabbitBroker, limit: int, queue: str) -> Iterator[Iterator[tuple[DeadLetter, Delivery]]]:
-    """The letters one by one, with their messages. All messages are in hand meanwhile, so that nobody else takes them;
-    those that are not settled go back at the end, and only their tags are kept until then."""
+    """Yields the letters one by one, with their messages. All messages read are held until the end, so that nobody else
+    takes them; those not settled are then given back, and until then only their tags are kept."""
     held: list[Delivery] = []
 
     def read() -> Generator[tuple[DeadLetter, Delivery], None, None]:
@@ -130,18 +131,18 @@ def _reading(broker: RabbitBroker, limit: int, queue: str) -> Iterator[Iterator[
         with closing(read()) as letters:
             yield letters
     finally:
-        # Each goes to the head of the queue: the oldest last keeps the order. Those that were settled are gone.
+        # Each goes to the head of the queue, so the oldest goes last to keep the order. Settled ones are gone.
         for delivery in reversed(held):
             broker.give_back(delivery)
 
 
 def _letter(number: int, delivery: Delivery, headers: dict[str, object], queue: str) -> DeadLetter | None:
-    """None: the message waits in an output queue and is no failure."""
+    """Returns None if the message waits in an output queue and is not a failure."""
     try:
         whole = decode_request(delivery.body)
     except (RequestError, PageError):
         whole = None
-    # What was cancelled was taken back, and holds nothing to try again.
+    # A cancelled page was taken back, and holds nothing to retry.
     failed = whole is not None and whole.failed and not whole.cancelled
     if queue != DEAD_LETTERS and not failed:
         return None

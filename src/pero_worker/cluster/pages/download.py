@@ -21,68 +21,69 @@ from pero_worker.work import Delivery
 from pero_worker.worker.inline import InlinePayloads
 
 _GROUP = 64
-"""Pages that are written to the disk together."""
+"""Pages that are committed to disk together."""
 _MOMENT_SECONDS = 0.02
-"""When no page more comes for so long, those in hand are written to the disk."""
+"""If no further page comes within this time, those held are committed to disk."""
 _PATIENCE_SECONDS = 600.0
-"""A download that is to end by itself waits so long for RabbitMQ to come back."""
+"""How long a download that is to end by itself waits for RabbitMQ to come back."""
 _FAILURES_KEPT = 20
 _STAGES_KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """A page that was not here before."""
+    """A page that had not been written before."""
 
     failure: str = ""
-    """Why it failed."""
+    """Why the page failed; '' if it did not."""
     cancelled: bool = False
-    """Whether it was not read because its job was cancelled; then that is its failure."""
+    """Whether it was not processed because its job was cancelled; that is then its failure."""
 
 
 class Layout(Protocol):
-    """How results lie in the folder."""
+    """How results are laid out in the output folder."""
 
     def write(self, request: Request, body: bytes) -> Written | None:
-        """Writes the page's results, whole or not at all; None when they are there already. PageError: there is no
-        place for them; OutputError: disk full."""
+        """Writes the page's results, all of them or none; returns None if they are already there. Raises `PageError` if
+        there is no place for them, `OutputError` if they cannot be written, for example because the disk is full."""
 
     def seal(self) -> Callable[[], None]:
-        """Ends the group of what was written. It survives a power cut when what is returned has been called, which
-        another thread may do while the next group is written; that is sealed afterwards. OutputError."""
+        """Closes the current group of written pages. They survive a power cut once the returned function has run, which
+        another thread may call while the next group is written; that group is sealed afterwards. Raises
+        `OutputError`."""
 
 
 @dataclass(slots=True, kw_only=True)
 class StageSeconds:
-    """What a stage took over all pages."""
+    """Time a stage took over all pages."""
 
     runs: int = 0
     """How often it ran."""
     total: float = 0.0
-    """Seconds of all runs together."""
+    """Total duration of all runs, in seconds."""
 
 
 @dataclass(slots=True, kw_only=True)
 class DownloadCounts:
-    """What came."""
+    """What was downloaded."""
 
     pages: int = 0
-    """That were written."""
+    """Pages that were written."""
     duplicates: int = 0
-    """Pages that had come before."""
+    """Pages that had been written before."""
     refused: int = 0
     """Messages that were set aside."""
     failed: int = 0
     """Pages that had failed."""
     cancelled: int = 0
-    """Pages that were not read because their job was cancelled."""
+    """Pages that were not processed because their job was cancelled."""
     failures: list[tuple[str, str]] = field(default_factory=list)
-    """The first of these, each with the reason."""
+    """The first failed pages, each with the reason."""
     stages: dict[str, StageSeconds] = field(default_factory=dict)
-    """What each stage took."""
+    """Time each stage took."""
 
     def add(self, request: Request, written: Written) -> None:
-        """Counts a page that was not here before."""
+        """Counts a page that had not been written before."""
         self.pages += 1
         if written.cancelled:
             self.cancelled += 1
@@ -98,7 +99,7 @@ class DownloadCounts:
 
 
 def failure_of(request: Request) -> str:
-    """Why the page failed, in a line; '' when it did not."""
+    """Returns why the page failed, in one line; '' if it did not."""
     if not request.logs:
         return NOT_PROCESSED
     last = request.logs[-1]
@@ -119,11 +120,11 @@ def download(
     keep_failed: bool = False,
     payloads: Payloads | None = None,
 ) -> None:
-    """Until the queue is empty, or for ever with `keep_running`, or until `stopped`.
+    """Downloads until the queue is empty, or until `stopped`; with `keep_running`, only until `stopped`.
 
-    A page is acknowledged after it is on the disk: what a crash leaves is delivered again and recognised.
-    `keep_failed`: messages of pages that failed go to the dead letters, so that they can be tried again.
-    `warn` is told, once, when RabbitMQ or the payload store is away. TransientError: it does not come back, without
+    A page is acknowledged once it is on disk, so whatever a crash leaves is delivered again and recognised. With
+    `keep_failed`, messages of failed pages go to the dead letters, where they can be retried. `warn` is called once
+    when RabbitMQ or the payload store goes away. Raises `TransientError` if it does not come back, unless
     `keep_running`.
     """
     _Download(broker, payloads or InlinePayloads(), queue, layout, downloaded, on_page, keep_failed).run(
@@ -178,13 +179,13 @@ class _Download:
                 self._disk.shutdown()
 
     def _step(self) -> bool:
-        """Takes one page, if there is one; whether there was."""
+        """Takes one page, if there is one; returns whether there was."""
         wait = _MOMENT_SECONDS if self._held or self._on_way_to_disk else 1.0
         delivery = self._broker.get((self._queue,), f"download-{self._queue}"[:100], wait)
         if delivery is not None:
             self._take(delivery)
         if len(self._held) >= self._ahead.pages:
-            self._commit()  # No more come before these are acknowledged.
+            self._commit()  # No more pages come until these are acknowledged.
         elif len(self._held) >= _GROUP or (delivery is None and self._held):
             self._begin_commit()
         elif delivery is None:
@@ -192,7 +193,7 @@ class _Download:
         return delivery is not None
 
     def _waits(self) -> bool:
-        """Whether something is in the queue, or on its way from it to us."""
+        """Returns whether a message is in the queue, or on its way here."""
         state = self._broker.state(self._queue)
         return self._broker.has_arrivals or (state is not None and state.messages > 0)
 
@@ -200,11 +201,11 @@ class _Download:
         self._ahead.saw(delivery.weight)
         try:
             came = decode_request(delivery.body)
-            # One that was here before may have lost its payloads since: it is known by its id.
+            # A duplicate may have lost its payloads since; it is still recognised by its id.
             request = self._payloads.whole(came)
             written = self._layout.write(request, delivery.body if request is came else encode_request(request))
         except (RequestError, PageError) as error:
-            with suppress(TransientError):  # It will come again.
+            with suppress(TransientError):  # It will be delivered again.
                 self._broker.set_aside(delivery, str(error))
                 self._downloaded.refused += 1
             return
@@ -219,7 +220,7 @@ class _Download:
         self._on_page(request)
 
     def _is_kept(self, request: Request) -> bool:
-        """Whether the message is kept: not that of a cancelled page, which holds nothing to try again."""
+        """Returns whether the message of a failed page is kept; a cancelled page holds nothing to retry."""
         return self._keep_failed and request.failed and not request.cancelled
 
     def _commit(self) -> None:
@@ -227,7 +228,7 @@ class _Download:
         self._end_commit()
 
     def _begin_commit(self) -> None:
-        """What is held goes to the disk, while the next pages are written."""
+        """Starts to commit the held pages to disk, while the next ones are written."""
         self._end_commit()
         held, self._held = self._held, []
         try:
@@ -238,7 +239,7 @@ class _Download:
         self._on_way_to_disk = held, self._disk.submit(put_in_place)
 
     def _end_commit(self) -> None:
-        """Waits for what is on its way to the disk."""
+        """Waits for the commit in progress, and acknowledges its pages."""
         if self._on_way_to_disk is None:
             return
         (held, in_place), self._on_way_to_disk = self._on_way_to_disk, None
@@ -255,12 +256,12 @@ class _Download:
             self._broker.give_back(delivery)
 
     def _finish(self, delivery: Delivery, request: Request, written: Written | None) -> None:
-        """The page is on the disk."""
+        """Counts and acknowledges a page that is on disk."""
         if written is not None:
             self._downloaded.add(request, written)
         else:
             self._downloaded.duplicates += 1
-        with suppress(TransientError):  # It will come again, and is known then.
+        with suppress(TransientError):  # It will be delivered again, and recognised.
             if self._is_kept(request):
                 self._broker.set_aside(delivery, failure_of(request))
             else:

@@ -1,4 +1,4 @@
-"""How many finished pages are on their way to us at a time: many small ones, few large ones."""
+"""How many finished pages are prefetched: many small ones or few large ones."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from pero_worker.brokers.rabbitmq import RabbitBroker
 from pero_worker.errors import TransientError
 
 _MOST = 128
-"""Pages: while half of them are written to the disk together, the other half comes."""
+"""Limit in pages: while half of them are committed to disk together, the other half arrives."""
 _BYTES = 64_000_000
 
 
 class FetchAhead:
-    """Keeps what `broker` may send ahead near `_BYTES`, by the size of the pages that came."""
+    """Keeps what `broker` may prefetch near `_BYTES`, judging by the sizes of the pages so far."""
 
     def __init__(self, broker: RabbitBroker) -> None:
         self._broker = broker
         self.pages = 1
 
     def saw(self, size: int) -> None:
-        """A page of `size` bytes came. The number goes down at once, and up when it can be doubled."""
+        """Notes a page of `size` bytes. The prefetch number goes down at once, and up only when it can at least
+        double."""
         wanted = max(1, min(_MOST, _BYTES // max(size, 1)))
         if wanted < self.pages or wanted >= 2 * self.pages:
-            with suppress(TransientError):  # The page in hand is more important; the next one tries again.
+            with suppress(TransientError):  # The page in hand matters more; the next one tries again.
                 self._broker.fetch_ahead(wanted)
                 self.pages = wanted

@@ -1,4 +1,4 @@
-"""Names of files, whatever came over the wire."""
+"""Safe file names, whatever the names in messages look like."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pero_worker.names import bounded_name, same_place
 T = TypeVar("T")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\]")
 _MAX_NAME_BYTES = 200
-"""Bytes of a component: results append an ending."""
+"""Limit for a path component, in bytes; leaves room for the extensions of results."""
 _MAX_PATH_BYTES = 1000
-"""Bytes: what a system takes is 4096 with the folder the user named."""
+"""Limit in bytes; systems take 4096, including the folder that the user named."""
 
 
 class FileNames(Generic[T]):
-    """What is filed under names that differ in more than case: a name that is taken gets a number."""
+    """Contents by file name. A name that is taken, ignoring case, gets a number."""
 
     def __init__(self) -> None:
         self.content: dict[str, T] = {}
@@ -26,7 +26,7 @@ class FileNames(Generic[T]):
         self._next: dict[str, int] = {}
 
     def add(self, name: str, content: T) -> str:
-        """The name it got."""
+        """Adds content and returns the name it was given."""
         stem, dot, extension = name.rpartition(".")
         candidate, number = name, self._next.get(same_place(name), 2)
         while same_place(candidate) in self._taken:
@@ -39,7 +39,7 @@ class FileNames(Generic[T]):
 
 
 def safe_name(name: str) -> str:
-    """One component of a path, whatever came over the wire."""
+    """Returns a safe path component for any name."""
     cleaned = _UNSAFE.sub("_", name).encode("utf-8", "replace").decode()
     if cleaned.startswith("."):
         cleaned = "_" + cleaned[1:]
@@ -47,7 +47,8 @@ def safe_name(name: str) -> str:
 
 
 def safe_path(name: str) -> str:
-    """A relative path, whatever came over the wire; of one that is too long the last component is left."""
+    """Returns a safe relative path for any name; a path that is too long is reduced to its last component and a
+    hash."""
     parts = [safe_name(part) for part in PurePosixPath(name).parts if part not in {"/", ".", ".."}]
     path = "/".join(parts) or "_"
     if len(path.encode()) <= _MAX_PATH_BYTES:

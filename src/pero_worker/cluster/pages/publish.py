@@ -1,4 +1,4 @@
-"""Sends pages into the cluster, remembering what was sent, so that an interrupted job can be taken up."""
+"""Sends pages into the cluster and remembers what was sent, so that an interrupted job can be resumed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from pero_worker.ports import Clock
 CANCELLED_JOB = "the job {0} is cancelled: choose another --job, or take that back with pero-worker cancel {0} --undo"
 _SYNC_EVERY = 200
 _LINE = 33
-"""Bytes of an id (`page_id_of`) with its newline."""
+"""Length of an id (`page_id_of`) with its newline, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,51 +43,52 @@ class PublishOptions:
     """How pages are sent."""
 
     job: str
-    """Name on every page."""
+    """Name of the job, carried by every page."""
     stages: tuple[str, ...]
-    """In their order, the output queue last."""
+    """Stages in order, with the output queue last."""
     priority: int | None = None
-    """1 goes before 0; None: as `priority_of` says."""
+    """1 goes before 0; None: as decided by `priority_of`."""
     dpi: int = 300
-    """Resolution at which PDF pages are read that are not scans."""
+    """Resolution at which PDF pages that are not scans are rendered."""
     max_pages: int = DEFAULT_MAX_PAGES
-    """Longer documents are refused."""
+    """Documents with more pages are refused."""
     with_layouts: bool = False
-    """Whether layouts that lie beside images go with them."""
+    """Whether layouts that lie next to images are sent with them."""
     force: bool = False
-    """Other programs serve stages that have no configuration."""
+    """Whether stages may have no configuration, because other programs serve them."""
     failed_in: Path | None = None
-    """Folder with the report of a download: what failed in it is sent again."""
+    """Folder with a download's report, whose failed pages are sent again."""
 
 
 @dataclass(slots=True, kw_only=True)
 class PublishCounts:
-    """What was sent so far."""
+    """What has been sent so far."""
 
     pages: int = 0
-    """Pages that were sent."""
+    """New pages that were sent."""
     before: int = 0
-    """Pages that an earlier run sent."""
+    """Pages sent by an earlier run."""
     again: int = 0
-    """Pages that an earlier run sent, that failed, and were sent again."""
+    """Pages that an earlier run sent, that failed, and that were sent again."""
     failed: list[tuple[str, str]] = field(default_factory=list)
     """Pages that could not be sent, with the reasons."""
 
     @property
     def sent(self) -> int:
-        """Of the job, by this run and earlier ones."""
+        """Pages of the job sent by this run and earlier ones."""
         return self.pages + self.before + self.again
 
 
 class SentPages:
-    """The ids of a job's pages that RabbitMQ has confirmed, one a line in a file.
+    """The ids of a job's pages that RabbitMQ has confirmed, one per line in a file.
 
-    Those of earlier runs are looked up, `_LINE` bytes a page in memory; what is added is not asked for again. Lines are
-    synced in groups: a power cut has the last pages sent again, and whoever downloads recognises them.
+    Ids of earlier runs are held in memory, `_LINE` bytes per page, and can be looked up; those added by this run
+    cannot. Lines are synced in groups: after a power cut the last pages are sent again, and the downloader recognises
+    them.
     """
 
     def __init__(self, file: Path) -> None:
-        """UsageError: another process sends the same job."""
+        """Raises `UsageError` if another process is sending the same job."""
         try:
             make_folders(file.parent)
             self._stream = file.open("ab+")
@@ -103,7 +104,7 @@ class SentPages:
             raise UsageError(f"another command sends the job {file.name}: wait for it, or name another --job") from None
         try:
             whole = self._stream.tell() // _LINE * _LINE
-            self._stream.truncate(whole)  # A torn line at the end is a page to be sent again.
+            self._stream.truncate(whole)  # The page of a torn last line is sent again.
             self._stream.seek(0)
             self._known = np.sort(np.frombuffer(self._stream.read(whole), f"S{_LINE}"))
         except OSError as error:
@@ -156,9 +157,9 @@ def publish_job(
     bring: Bring = lambda task: task,
     bring_layout: Bring = lambda task: task,
 ) -> None:
-    """Checks the route and sends what was not sent before, as this user's state folder remembers.
+    """Checks the route and sends what has not been sent before, as recorded in this user's state folder.
 
-    UsageError, StageError: the pages could not arrive. OutputError: what is sent cannot be remembered.
+    Raises `UsageError` or `StageError` if the pages could not arrive, `OutputError` if the record cannot be written.
     """
     check_route(cluster, sending.stages, force=sending.force)
     first = sending.stages[0]
@@ -197,9 +198,9 @@ def publish(
     *,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Sends every page of `documents` that was not sent before, or that is in `failures` (its id, and that of the
-    request that failed); one image is in memory at a time, brought by `bring` where a list names it. What does not get
-    through is in `published`. UsageError: the job is cancelled."""
+    """Sends every page of `documents` that was not sent before, or that is in `failures` (page id -> id of the request
+    that failed). Only one image is in memory at a time; `bring` fetches images that a list names. `published` counts
+    the pages, including those that could not be sent. Raises `UsageError` if the job is cancelled."""
     with closing(ProcessApart()) as apart:
         opened = open_documents(
             documents, "+".join(sending.stages), "", sending.dpi, apart=apart, max_pages=sending.max_pages
@@ -234,14 +235,15 @@ def publish(
 
 
 def page_id_of(job: str, task: PageTask) -> str:
-    """The same whenever the same file is sent with the same job: 32 hexadecimal digits, as upstream's ids."""
+    """Returns the same id whenever the same file is sent in the same job: 32 hexadecimal digits, like upstream's
+    ids."""
     return _id_of(job, task.name, task.index, astuple(task.fingerprint))
 
 
 def failed_before(folder: Path) -> dict[str, str]:
-    """The ids of the pages that failed, as the report of a download into `folder` says, each with that of its request.
+    """Returns the ids of failed pages, each with that of its request, from the report of a download into `folder`.
 
-    UsageError: there is no report.
+    Raises `UsageError` if there is no report.
     """
     try:
         records = list(_failed_in(folder))

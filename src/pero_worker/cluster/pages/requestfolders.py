@@ -1,4 +1,4 @@
-"""Downloaded results as upstream's publisher puts them: a folder for each request."""
+"""Downloaded results laid out as by upstream's publisher: one folder per request."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from pero_worker.request import Request, StageLog
 
 _DRAFTS = (".pero-worker", "requests")
 _MAX_INFO_BYTES = 100_000
-"""Bytes of a request's information that are read to see whose it is."""
+"""How much of a request's information file is read to see which request it belongs to, in bytes."""
 _TRIES = 5
 
 
 class RequestFolders:
-    """A folder for each request, as upstream's `publisher.py --download` writes it (contract, section f).
+    """One folder per request, as written by upstream's `publisher.py --download` (contract, section f).
 
-    Several may write into the same folder: each has drafts of its own, below `.pero-worker/requests`. A folder that is
-    there already, as a crash of another program leaves it, is given what it lacks.
+    Several processes may write into the same folder; each keeps its drafts in a subfolder of `.pero-worker/requests`.
+    An existing folder, as a crash of another program may leave it, is completed.
     """
 
     def __init__(self, folder: Path, *, save_message: bool = False) -> None:
@@ -67,7 +67,7 @@ class RequestFolders:
         raise PageError(f"{self._path} has no name left for request {request.uuid}", permanent=True)
 
     def seal(self) -> Callable[[], None]:
-        """What was written is in place, and survives a power cut, when what is returned was called, in any thread."""
+        """Once the returned function has run, in any thread, what was written is in place and survives a power cut."""
         self._sealed, self._drafts = self._drafts, {}
         return partial(self._put_all_in_place, self._sealed)
 
@@ -94,7 +94,7 @@ class RequestFolders:
             self._folder.close()
 
     def _locked(self) -> IO[bytes]:
-        """The lock of a place for drafts; somebody who cleans up at this moment may take the first one away."""
+        """Creates and locks a folder for drafts. Retries, as a process that is cleaning up may remove it just then."""
         for _ in range(_TRIES):
             self._own = (*_DRAFTS, uuid.uuid4().hex)
             with suppress(FileNotFoundError):
@@ -103,7 +103,7 @@ class RequestFolders:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     def _remove_abandoned(self) -> None:
-        """The drafts of those that crashed: nobody holds their locks."""
+        """Removes drafts left by crashed processes, whose locks nobody holds."""
         with self._folder.opened(_DRAFTS, create=True) as drafts:
             names = os.listdir(drafts)  # noqa: PTH208 - Path knows no descriptors
         for name in names:
@@ -119,11 +119,12 @@ class RequestFolders:
         except OSError as error:
             if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
                 raise
-            # Another download was sooner with the same request.
+            # Another download wrote the same request first.
             self._folder.remove_tree((*self._own, name))
 
     def _names(self, identity: str) -> Iterator[str]:
-        """The folder's name: the id itself if it is one, else with a mark, so that no two ids have the same."""
+        """Yields names for the request's folder, the best first: the id if it is a safe file name, otherwise with a
+        hash, so that no two ids share a name."""
         name, mark = safe_name(identity), hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest()
         if name == identity:
             yield name
@@ -139,7 +140,8 @@ class RequestFolders:
         return True
 
     def _belongs_to(self, name: str, identity: str) -> bool:
-        """Whether the folder is the request's, or nobody's yet: its information says so, or is not all there."""
+        """Returns whether the folder is the request's, or nobody's yet: its information file says so, or is
+        incomplete."""
         try:
             with self._folder.open_to_read((name, f"{name}_info.txt")) as file:
                 first, end, _ = file.read(_MAX_INFO_BYTES).partition(b"\n")
@@ -152,7 +154,7 @@ class RequestFolders:
     def _draft(self, name: str, files: Mapping[str, bytes]) -> None:
         draft = (*self._own, name)
         self._folder.remove_tree(draft)
-        # Not synced into its parent: what is lost before it has its place is made again.
+        # The parent is not synced: a draft lost before it is put in place is written again.
         with self._folder.opened(self._own) as own:
             os.mkdir(name, dir_fd=own)
         for file_name, content in files.items():
@@ -161,7 +163,7 @@ class RequestFolders:
         self._drafts[name] = [(*draft, file_name) for file_name in files]
 
     def _complete(self, name: str, files: Mapping[str, bytes]) -> bool:
-        """Whether something was missing; a file that is there stays, unless a crash cut it off."""
+        """Adds missing files and returns whether there were any. Existing files stay, unless a crash cut them off."""
         missing = {file: content for file, content in files.items() if not self._has((name, file), content)}
         for file, content in missing.items():
             draft = (*self._own, "file")
@@ -179,7 +181,7 @@ class RequestFolders:
             with self._folder.open_to_read(file) as stream:
                 found = stream.read(len(content))
         except OSError:
-            return False  # Also a link: a file is put in its place.
+            return False  # This includes links, which are replaced by files.
         cut_off = len(found) < len(content) and (content.startswith(found) or not found.strip(b"\0"))
         return not cut_off
 
@@ -200,7 +202,7 @@ def _written(request: Request) -> Written:
 
 
 def _log_names(logs: Sequence[StageLog]) -> Iterator[tuple[str, StageLog]]:
-    """As upstream's downloader has it, the last run of a stage gives STAGE.log; those before are numbered from 1."""
+    """Names logs as upstream's downloader does: STAGE.log for a stage's last run, earlier ones numbered from 1."""
     runs: dict[str, list[StageLog]] = {}
     for log in logs:
         runs.setdefault(log.stage, []).append(log)

@@ -1,4 +1,4 @@
-"""Downloaded results as `pero-worker ocr` puts them: under the names and in the tree of what was published."""
+"""Downloaded results laid out as by `pero-worker ocr`: under the names and in the tree of what was published."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from pero_worker.request import Request
 from pero_worker.worker.payloads import parts_of
 
 _AS_IT_CAME = ".results"
-"""Ending of the folder for what came without PAGE XML."""
+"""Suffix of the folder for results that came without PAGE XML."""
 
 
 class ResultTree:
-    """Results under the names and in the tree their pages were published from, and report.jsonl."""
+    """Writes results under the names and in the tree that their pages were published from, and report.jsonl."""
 
     def __init__(self, folder: OutputFolder, formats: tuple[str, ...], clock: Clock) -> None:
         if whole := ", ".join(kind.name for kind in document_formats(formats)):
@@ -56,7 +56,8 @@ class ResultTree:
         return Written(failure=record.error, cancelled=record.status is PageStatus.CANCELLED)
 
     def seal(self) -> Callable[[], None]:
-        """What was written is in place, and survives a power cut, at once: few files a page cost little."""
+        """Commits at once what was written, so that it survives a power cut: with few files per page this costs
+        little."""
         self._report.commit()
         return lambda: None
 
@@ -72,8 +73,8 @@ class ResultTree:
         return self._report.failed
 
     def _name(self, request: Request, page_id: str) -> str | None:
-        """Where the page's results belong; None when they are there. A page that failed gives its place to the same
-        page when it is tried again. ResultPathError: there is no place for them."""
+        """Returns where the page's results belong; None if they are already there. A failed page makes way for the same
+        page when it is retried. Raises `ResultPathError` if there is no place for them."""
         before = self._report.delivered(page_id, request.uuid)
         if before is not None:
             return before.name if before.failed and not request.failed else None
@@ -84,11 +85,11 @@ class ResultTree:
             if holder is not None and holder.page_id == page_id and holder.failed:
                 return holder.name
             if holder is not None and holder.page_id == page_id and request.job:
-                return None  # Of another try: ids are unique where jobs have names.
+                return None  # Done by another try: page ids are unique where jobs have names.
         raise ResultPathError(f"there is no name left for {request.source or page_id}", permanent=True)
 
     def _keep(self, origin: PageOrigin, request: Request) -> dict[str, str]:
-        """All that came, as it came, in a folder beside the other results."""
+        """Writes everything that came, unchanged, to a folder next to the other results."""
         files = FileNames[bytes]()
         for payload in request.results:
             if payload.content:
@@ -101,7 +102,7 @@ class ResultTree:
         return outputs
 
     def _fits(self, name: str) -> bool:
-        """Whether results can be written there without writing over anybody's files."""
+        """Returns whether results can be written there without overwriting anybody's files."""
         kinds = self._collector.page_formats
         suffixes = [f"{_AS_IT_CAME}/_", *(kind.suffix for kind in kinds)]
         fits = all(self._folder.fits(self._folder.path(name, suffix)) for suffix in suffixes)
@@ -124,7 +125,7 @@ def _origin(request: Request, name: str) -> PageOrigin:
 
 
 def _image(request: Request) -> tuple[str, int]:
-    """Name and bytes."""
+    """Returns the image's name and size in bytes."""
     try:
         image = parts_of(request.results).image
     except PageError:
@@ -133,7 +134,8 @@ def _image(request: Request) -> tuple[str, int]:
 
 
 def _tree_names(request: Request, page_id: str) -> Iterator[str]:
-    """Names for a page's results, the best first: other pages may have the same source, or its folder's name."""
+    """Yields names for a page's results, the best first: other pages may have the same source, or the name of its
+    folder."""
     name = safe_path(request.source) if request.source else safe_name(Path(_image(request)[0]).stem or page_id)
     mark = hashlib.sha256(f"{page_id}\n{request.uuid}".encode("utf-8", "replace")).hexdigest()[:16]
     yield name

@@ -1,4 +1,4 @@
-"""Which queues pages may be sent along, and which their results may be taken from."""
+"""Which queues pages may be sent along, and which ones their results may be taken from."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _OURS = {
 
 
 def check_route(cluster: Cluster, stages: Sequence[str], *, force: bool = False) -> None:
-    """Pages sent along `stages` arrive, each with a model in every stage but the last, which is an output queue.
+    """Checks that pages sent along `stages` will arrive: each stage has a model, except the last, which is an output
+    queue.
 
-    `force`: other programs serve stages that have no configuration here. UsageError: the list is in no such order;
-    StageError: one of them is not there.
+    With `force`, stages without a configuration are accepted, as other programs may serve them. Raises `UsageError` if
+    the stages are not in such an order, `StageError` if one of them does not exist.
     """
     if len(stages) < 2:
         raise UsageError("name at least one stage, and the output queue last: --stages ocr,out")
@@ -38,7 +39,7 @@ def check_route(cluster: Cluster, stages: Sequence[str], *, force: bool = False)
 
 
 def check_stages(cluster: Cluster, stages: Sequence[str], *, force: bool = False) -> None:
-    """Each of them processes pages; errors as `check_route`."""
+    """Checks that each of the stages processes pages. Raises the same errors as `check_route`."""
     if len(stages) > MAX_STAGES:
         raise UsageError(f"{len(stages)} stages are too many: a page goes through {MAX_STAGES} at most")
     for name in stages:
@@ -51,9 +52,9 @@ def check_stages(cluster: Cluster, stages: Sequence[str], *, force: bool = False
 
 
 def check_output(cluster: Cluster, queue: str, *, force: bool = False) -> int:
-    """How many messages wait in `queue`, which holds results. `force`: in any.
+    """Returns how many messages wait in `queue`, which must be an output queue unless `force`.
 
-    UsageError: it holds pages that are still to be processed, or something else; StageError: it is not there.
+    Raises `UsageError` if it holds pages still to be processed, or something else, `StageError` if it does not exist.
     """
     if queue in _OURS:
         raise UsageError(f"the queue {queue!r} {_OURS[queue]}")
@@ -69,7 +70,7 @@ def check_output(cluster: Cluster, queue: str, *, force: bool = False) -> int:
 
 
 def processes(client: KazooClient, stage: str) -> bool:
-    """Whether the stage has a configuration or an archive: the others are output queues."""
+    """Returns whether the stage has a configuration or an archive; otherwise it is an output queue."""
     try:
         check_name(stage)
     except StageError:

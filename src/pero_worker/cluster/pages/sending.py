@@ -1,4 +1,4 @@
-"""From a page of a document to the request that carries it: the image goes inside the message."""
+"""Turns a page of a document into the request that carries it, with the image inside the message."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ from pero_worker.wire.requests import encode_request
 
 _PATIENCE_SECONDS = 600
 FIRST_PAGES = 16
-"""Of every job. They go before the rest of other jobs, so that a small job does not wait behind a large one."""
+"""The first pages of every job go ahead of other jobs' remaining ones, so that a small job need not wait for a large
+one."""
 
 
 def priority_of(wanted: int | None, number: int) -> int:
-    """Of page `number` of a job, from 0; `wanted` None: nothing was asked for."""
+    """Returns the priority of page `number` of a job, counted from 0; `wanted` is None if none was asked for."""
     return int(number < FIRST_PAGES) if wanted is None else wanted
 
 
 def reads_layouts(record: StageRecord) -> bool:
-    """Whether a stage wants a layout with the page."""
+    """Returns whether a stage needs a layout with the page."""
     try:
         return needs_layout(parse_config(record.config, record.name))
     except StageError:
@@ -51,8 +52,9 @@ def request_for(
     priority: int = 0,
     with_layout: bool = False,
 ) -> Request:
-    """A file that is one page travels as it is, a page out of a document as a PNG, made in `apart`; `with_layout`: with
-    the layout that lies beside it. PageError: it cannot be read."""
+    """Builds the request for a page. A file that is one page is sent unchanged; a page of a document is sent as a PNG,
+    made in `apart`. With `with_layout`, the layout that lies next to it is included. Raises `PageError` if the page
+    cannot be read."""
     layout = layout_of(task) if with_layout else None
     image = _payload(task, dpi, apart)
     return Request(
@@ -72,8 +74,8 @@ def _payload(task: PageTask, dpi: int, apart: ProcessApart) -> Payload:
 
 
 def image_payload(path: Path, frame: int, name: str, *, whole_file: bool, dpi: int, apart: ProcessApart) -> Payload:
-    """Page `frame` (from 0) of a file: as the file is when that is the whole of it and no PDF, else as a PNG, made in
-    `apart`. PageError: it cannot be read."""
+    """Returns page `frame` (from 0) of a file: the file unchanged if that is all of it and it is not a PDF, otherwise
+    as a PNG, made in `apart`. Raises `PageError` if it cannot be read."""
     try:
         if whole_file and not is_pdf((content := path.read_bytes())[:1024]):
             return Payload(name=name, content=content)
@@ -87,14 +89,14 @@ def _as_png(path: Path, index: int, dpi: int) -> bytes:
     across = scan.dpi or 100.0
     density = {"dpi": (across, across * scan.aspect)} if scan.dpi or scan.aspect != 1 else {}
     stream = io.BytesIO()
-    # Fast, at 10 % more bytes.
+    # Fast, for 10 % more bytes.
     Pillow.fromarray(scan.image[:, :, ::-1]).save(stream, "PNG", compress_level=1, **density)
     return stream.getvalue()
 
 
 def send_with_retry(broker: RabbitBroker, payloads: Payloads, request: Request, clock: Clock) -> int:
-    """Publishes a request for its stage although RabbitMQ or the payload store goes away for up to ten minutes; bytes
-    of the message. PageError: it is refused."""
+    """Publishes a request to its stage, waiting up to ten minutes while RabbitMQ or the payload store is away. Returns
+    the size of the message in bytes. Raises `PageError` if it is refused."""
     deadline = clock.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
@@ -110,9 +112,9 @@ def send_with_retry(broker: RabbitBroker, payloads: Payloads, request: Request, 
 
 
 def publish_with_retry(broker: RabbitBroker, queue: str, body: bytes, priority: int, clock: Clock) -> None:
-    """Publishes although RabbitMQ goes away for up to ten minutes. PageError: it is refused.
+    """Publishes a message, waiting up to ten minutes while RabbitMQ is away. Raises `PageError` if it is refused.
 
-    A confirmation that got lost makes the page travel twice; whoever downloads recognises it by its id.
+    If a confirmation is lost, the page is sent twice; the downloader recognises it by its id.
     """
     deadline = clock.monotonic() + _PATIENCE_SECONDS
     while True:

@@ -1,4 +1,4 @@
-"""How long pages took: in every stage, between the stages, altogether; from what their requests tell."""
+"""How long pages took, in each stage, between stages and altogether, according to their requests."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MESSAGE_FILE = "message_body"
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class Interval:
-    """From one moment to another."""
+    """The time between two moments."""
 
     start: datetime
     end: datetime
 
     @property
     def seconds(self) -> float:
-        """Below zero when two machines' clocks differ by more than it took."""
+        """Duration in seconds; negative if two machines' clocks differ by more than it took."""
         return (self.end - self.start).total_seconds()
 
 
@@ -32,11 +32,11 @@ class StageTimes:
     """How long a stage took."""
 
     runs: list[Interval] = field(default_factory=list)
-    """Of pages that are done."""
+    """Successful runs of pages that are done."""
     waits: list[Interval] = field(default_factory=list)
-    """Before these runs."""
+    """Waiting times before these runs."""
     failed: int = 0
-    """Attempts of all pages."""
+    """Failed attempts, over all pages."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,13 +44,13 @@ class Timing:
     """How long pages took on their way."""
 
     pages: list[Interval] = field(default_factory=list)
-    """Of pages that are done: from being sent to the end of the last stage."""
+    """Pages that are done: from being sent to the end of the last stage."""
     failed: int = 0
-    """Pages."""
+    """Number of failed pages."""
     stages: dict[str, StageTimes] = field(default_factory=dict)
-    """By name."""
+    """Times of each stage, by name."""
     pipelines: dict[tuple[str, ...], list[Interval]] = field(default_factory=dict)
-    """Pages that are done, by the stages that they went through."""
+    """Pages that are done, by the stages they went through."""
 
     def add(self, request: Request) -> None:
         logs = request.logs
@@ -79,9 +79,10 @@ class Timing:
 
 
 def saved_requests(folder: Path) -> Iterator[tuple[Path, Request | str]]:
-    """The messages that a download with --save-message left in folders in `folder`; for a broken one, why it is.
+    """Yields the messages that a download with --save-message left in subfolders of `folder`; for a broken one, the
+    reason.
 
-    NoInputError: there is no such folder.
+    Raises `NoInputError` if there is no such folder.
     """
     try:
         files = sorted(path / MESSAGE_FILE for path in folder.iterdir() if not path.name.startswith("."))
@@ -91,6 +92,6 @@ def saved_requests(folder: Path) -> Iterator[tuple[Path, Request | str]]:
         try:
             yield file, decode_request(file.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
-            continue  # Not a page's folder, or saved without its message.
+            continue  # Not a request's folder, or saved without its message.
         except (OSError, RequestError) as error:
             yield file, str(error)

@@ -31,16 +31,17 @@ from pero_worker.work import QueueKind
 NO_WORKER = "no worker runs: pages wait until one is started (pero-worker worker)"
 _PAGES_AHEAD = 200
 _QUEUE_EXPIRES_SECONDS = 14 * 86400
-"""Seconds after which the results of a job that nobody goes on with are thrown away."""
+"""How long the results of a job that nobody continues are kept."""
 _BYTES_AHEAD = 500_000_000
-"""Of pages in the cluster that belong to this run: workers never wait for more, and RabbitMQ is not filled up."""
+"""How much of this run may be in the cluster, in bytes: enough that workers never run out, without filling up
+RabbitMQ."""
 
 
 def cluster_workforce(
     access: ClusterAccess, stages: Sequence[str], *, dpi: int, priority: int | None = None
 ) -> OpenWorkforce:
-    """The `stages` of the cluster behind `access`. When it is opened: StageError, one of them is not there;
-    TransientError, the cluster cannot be reached."""
+    """Returns a workforce of the `stages` of the cluster behind `access`. Opening it raises `StageError` if a stage
+    does not exist, `TransientError` if the cluster cannot be reached."""
 
     @contextmanager
     def opened(folder: OutputFolder, listener: RunListener) -> Iterator[Workforce]:
@@ -73,7 +74,7 @@ class ClusterWorkforce:
     """`Workforce` of the cluster behind `broker`. The job's results come back through a queue of its own, `job.ID`.
 
     Results of an earlier, interrupted run of the same job are taken from that queue and passed over: their pages are
-    published again, and RabbitMQ's copies would never be asked for.
+    published again, and nobody would ever ask for the copies in RabbitMQ.
     """
 
     def __init__(
@@ -91,7 +92,8 @@ class ClusterWorkforce:
         queue_kind: QueueKind = QueueKind.CLASSIC,
         is_cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`version`: of the stages together; `priority` None: see `priority_of`; `queue_kind`: of the results."""
+        """`version` is that of all stages together, `queue_kind` that of the results queue; for `priority` None see
+        `priority_of`."""
         self._is_cancelled = is_cancelled
         self.pipeline = "+".join(stages)
         self.version = version
@@ -145,7 +147,7 @@ class ClusterWorkforce:
             if delivery is not None:
                 self._ahead.saw(delivery.weight)
         except TransientError:
-            # The connection is made again by itself; pages in the cluster are safe meanwhile.
+            # The connection is restored automatically; pages in the cluster are safe meanwhile.
             if self._is_forgotten():
                 raise TransientError(
                     "RabbitMQ lost the job's pages: give the same command again, and it does those that are missing"
@@ -171,7 +173,7 @@ class ClusterWorkforce:
         references = came.references
 
         def settle() -> None:
-            with suppress(TransientError):  # It will come again, and is known then.
+            with suppress(TransientError):  # It will be delivered again, and recognised.
                 self._broker.ack(in_hand)
                 self._payloads.release(references)
 
@@ -179,14 +181,15 @@ class ClusterWorkforce:
         return (PageOutcome(page_id=request.page_uuid, request=request, settle=settle),)
 
     def _is_forgotten(self) -> bool:
-        """Whether RabbitMQ is there and the job's queue is not: it lost all that it had."""
+        """Returns whether RabbitMQ is up but the job's queue is gone, which means that it lost all its data."""
         try:
             return self._broker.connected and self._broker.state(self._queue) is None
         except TransientError:
             return False
 
     def stop(self, finished: bool) -> None:
-        """A job that is not finished leaves its queue, so that workers can deliver what they have in hand."""
+        """Deletes the job's queue if the job is finished; otherwise workers can still deliver there what they have in
+        hand."""
         self._reading.close()
         if finished and not self._in_cluster:
             try:

@@ -1,1 +1,2 @@
-"""Payloads beside the broker: brought when a page needs them, put when it has made them, removed when it is done."""
+"""Payloads outside the broker: fetched when a page needs them, stored when it produces them, removed when it is
+done."""

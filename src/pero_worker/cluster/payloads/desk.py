@@ -1,4 +1,4 @@
-"""The payloads of a cluster: which travel as references, where they lie, and when they are fetched and removed."""
+"""The payloads of a cluster: which travel as references, where they are kept, and when they are fetched and removed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pero_worker.worker.helpers import Helpers
 logger = logging.getLogger(__name__)
 _THREADS = 4
 _LEAVE_SECONDS = 3.0
-"""What was to be removed may take so long when a program ends; the rest is removed when it is old."""
+"""How long pending removals may take when a program ends; the rest are removed once they are old."""
 _MARK = SCHEME.encode()
 
 
@@ -40,10 +40,10 @@ class PayloadDesk:
         wants: Callable[[str, Payload], bool] = lambda _queue, _payload: True,
         new_name: Callable[[], str] = lambda: uuid4().hex,
     ) -> None:
-        """`look_up` reads the settings anew; `wants` says whether whoever takes a message from a queue will need a
-        payload of it."""
+        """`look_up` reads the settings afresh; `wants` says whether the consumer of a queue will need a given
+        payload."""
         self.settings = PayloadSettings()
-        """As they were told last."""
+        """The latest settings."""
         self.wants = wants
         self._access = access
         self._clock = clock
@@ -55,7 +55,7 @@ class PayloadDesk:
         self._ahead = FetchedAhead(self._fetch, self._helpers)
 
     def told(self, settings: PayloadSettings) -> None:
-        """These count from now on."""
+        """Uses these settings from now on."""
         self.settings = settings
 
     # -- contents --------------------------------------------------------------------------------------------------
@@ -83,7 +83,8 @@ class PayloadDesk:
         return replace(payload, content=content, reference="")
 
     def whole(self, request: Request) -> Request:
-        """With all contents. A page of which some cannot be had has failed, and keeps the others."""
+        """Returns the request with all contents. If some cannot be fetched, the page has failed and keeps the
+        others."""
         if not any(payload.reference for payload in request.results):
             return request
         brought, problem = [], ""
@@ -109,7 +110,8 @@ class PayloadDesk:
         return not any(payload.reference.startswith(SCHEME) for payload in request.results)
 
     def expect(self, queue: str, body: bytes) -> int:
-        """A message came that somebody will work on soon; bytes of what it refers to. Returns at once."""
+        """Starts to fetch what a message that will soon be processed refers to, and returns its size in bytes. Never
+        waits."""
         if _MARK not in body:
             return 0
         try:
@@ -125,11 +127,12 @@ class PayloadDesk:
         return beside
 
     def stores(self) -> list[ObjectStore]:
-        """All of them."""
+        """Returns all stores in the settings."""
         return [self._store(url) for url in self.settings.stores.values()]
 
     def release(self, references: Iterable[str]) -> None:
-        """Nobody needs them any more: they are removed soon, or when they are old."""
+        """Removes payloads that are no longer needed, in the background; any that remain are removed once they are
+        old."""
         for text in references:
             reference = parse_reference(text)
             if reference is not None:
@@ -170,7 +173,7 @@ class PayloadDesk:
     def _store_of(self, reference: PayloadReference) -> ObjectStore:
         url = self.settings.stores.get(reference.store)
         if url is None:
-            # It may have been named a moment ago.
+            # It may only just have been registered.
             self.told(self._look_up())
             url = self.settings.stores.get(reference.store)
         if url is None:

@@ -1,4 +1,4 @@
-"""Contents that were fetched before somebody asks for them: beside the engine, within a bound of bytes."""
+"""Payloads fetched before they are needed, while the engine works, up to a limit in bytes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pero_worker.wire.references import PayloadReference
 from pero_worker.worker.helpers import Helpers
 
 MOST_BYTES = 64_000_000
-"""Of contents that nobody has asked for yet."""
+"""Limit for contents that nobody has asked for yet."""
 
 
 class FetchedAhead:
-    """From any thread."""
+    """Fetches payloads ahead of their use. Threads may share it."""
 
     def __init__(self, fetch: Callable[[PayloadReference], bytes], helpers: Helpers) -> None:
         self._fetch = fetch
@@ -25,7 +25,7 @@ class FetchedAhead:
         self._bytes = 0
 
     def expect(self, reference: PayloadReference) -> None:
-        """Somebody will ask for it soon. What there is no room for is fetched when they do."""
+        """Starts to fetch what will soon be needed. If there is no room for it, it is fetched when it is needed."""
         future: Future[bytes] = Future()
         with self._lock:
             if reference in self._found:
@@ -38,7 +38,8 @@ class FetchedAhead:
         self._helpers.do(lambda: self._bring(reference, future))
 
     def take(self, reference: PayloadReference) -> bytes | None:
-        """Waits for it when it is on its way; None: it was not expected, or could not be fetched then."""
+        """Returns the content, and waits for it if it is on its way; None: it was not expected, or could not be
+        fetched."""
         with self._lock:
             future = self._found.pop(reference, None)
             if future is None:
@@ -47,7 +48,7 @@ class FetchedAhead:
         return future.result() if future.exception() is None else None
 
     def _make_room(self, size: int) -> None:
-        """What was expected and came to nothing gives way: its message has gone to another worker."""
+        """Drops contents that were fetched and never used, because their message went to another worker."""
         for reference, future in list(self._found.items()):
             if self._bytes + size <= MOST_BYTES:
                 return
@@ -58,5 +59,5 @@ class FetchedAhead:
     def _bring(self, reference: PayloadReference, future: Future[bytes]) -> None:
         try:
             future.set_result(self._fetch(reference))
-        except Exception as error:  # whoever asks fetches it again, and hears of it then
+        except Exception as error:  # the page that needs it fetches it again, and sees the error then
             future.set_exception(error)

@@ -1,4 +1,5 @@
-"""Who can follow references, and who cannot: programs of others, and ours of earlier versions. Pure."""
+"""Which workers can follow references and which cannot: those of other programs and of our own earlier versions.
+Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +10,13 @@ from pero_worker.cluster.registry.workers import WorkerState
 
 
 def follows(worker: WorkerState) -> bool:
-    """Whether it says that it does."""
+    """Returns whether the worker says that it follows references."""
     return worker.facts.get("payloads") is True
 
 
 def who_cannot_follow(settings: PayloadSettings, workers: Iterable[WorkerState]) -> Iterator[tuple[str, str]]:
-    """Workers that cannot and that hold a stage whose messages hold references: each with the stage."""
+    """Yields workers that cannot follow references but hold a stage whose messages contain them, each with the
+    stage."""
     if settings.url:
         for worker in workers:
             if not worker.dead and not follows(worker):

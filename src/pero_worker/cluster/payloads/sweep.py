@@ -1,6 +1,6 @@
-"""Payloads that nobody removed: of pages that were lost on their way, or done twice. They go when they are old.
+"""Removes old payloads that nobody else removed: their pages were lost on the way, or done twice.
 
-Age is told by the store's own clock: that of the machine that cleans up may be wrong by days.
+Age is measured by the store's own clock, as the clock of the machine that cleans up may be wrong by days.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from pero_worker.wire.references import HOUR_FORM
 logger = logging.getLogger(__name__)
 _INTERVAL_SECONDS = 3600.0
 _STEP = timedelta(hours=1)
-"""What a folder's name tells."""
+"""The time span that a folder's name stands for."""
 _CLOCKS_DIFFER = timedelta(days=1)
-"""A folder whose name is further ahead of the store's clock was named by a clock that is wrong."""
+"""If a folder's name is further ahead of the store's clock, the clock that named it was wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +34,14 @@ class Swept:
     """What was removed, or would have been."""
 
     objects: int = 0
-    """How many."""
+    """Number of payloads."""
     size: int = 0
-    """Bytes of all."""
+    """Their total size, in bytes."""
 
 
 def sweep(store: ObjectStore, keep: timedelta, *, remove: bool = True) -> Swept:
-    """Removes what is older than `keep`; not `remove`: only counts it. StoreAwayError: it is away, or does not say how
-    old anything is."""
+    """Removes payloads older than `keep`; without `remove`, only counts them. Raises `StoreAwayError` if the store is
+    away or does not say how old files are."""
     objects = size = 0
     for folder, old in old_objects(store, keep):
         for one in old:
@@ -54,7 +54,7 @@ def sweep(store: ObjectStore, keep: timedelta, *, remove: bool = True) -> Swept:
 
 
 def old_objects(store: ObjectStore, keep: timedelta) -> Iterator[tuple[str, list[StoredObject]]]:
-    """By folder."""
+    """Yields folders with the payloads in them that are older than `keep`."""
     now = store.now()
     if now is None:
         raise StoreAwayError(f"{store} does not say how old files are: have it remove those of {keep.days} days itself")
@@ -64,16 +64,16 @@ def old_objects(store: ObjectStore, keep: timedelta) -> Iterator[tuple[str, list
 
 
 def _may_be_old(folder: str, now: datetime, keep: timedelta) -> bool:
-    """Whether it is worth listing."""
+    """Returns whether the folder is worth listing."""
     try:
         begun = datetime.strptime(folder, HOUR_FORM).replace(tzinfo=UTC)
     except ValueError:
-        return True  # 99 o'clock
+        return True  # no valid hour, such as 99
     return now - begun > keep - _STEP or begun - now > _CLOCKS_DIFFER
 
 
 class Sweeper:
-    """Now and then, in a thread of its own: of all workers of a cluster one at a time."""
+    """Removes old payloads every so often, in a thread of its own; of all workers of a cluster, one at a time."""
 
     def __init__(self, client: KazooClient, payloads: PayloadDesk, chance: Callable[[], float] = random.random) -> None:
         self._client = client
@@ -88,14 +88,14 @@ class Sweeper:
         self._stopped.set()
 
     def _run(self, interval: float) -> None:
-        # Each waits for another time: mostly one finds that nobody was there before it.
+        # Random intervals, so that usually only one worker finds that nobody has swept since its last look.
         seen: int | None = None
         while not self._stopped.wait(interval * (0.5 + self._chance() / 2)):
             try:
                 seen = self._look(seen)
             except (KazooException, PeroWorkerError, OSError) as error:
                 logger.info("old payloads are removed later: %s", error)
-            except Exception:  # the next time may go well
+            except Exception:  # the next attempt may succeed
                 logger.exception("old payloads are removed later")
 
     def _look(self, seen: int | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Whether the payload store answers: asked now and then, however often somebody wants to know."""
+"""Whether the payload store answers, checked only now and then, however often it is asked."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _FRESH_SECONDS = 5.0
 
 
 class StoreWatch:
-    """One look serves all who ask within a few seconds."""
+    """Checks the payload store; one check serves all callers for a few seconds."""
 
     def __init__(self, access: StoreAccess, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """`patience`: seconds that the store may take to answer."""
+        """`patience` is how long the store may take to answer, in seconds."""
         self._access = replace(access, timeout=patience)
         self._clock = clock
         self._store: ObjectStore | None = None
@@ -25,7 +25,7 @@ class StoreWatch:
         self._trouble = ""
 
     def trouble(self, url: str) -> str:
-        """Why the store at `url` is not there; '' when it is."""
+        """Returns why the store at `url` cannot be used; '' if it can."""
         if self._store is None or self._store.url != url:
             self.close()
         if self._clock() - self._looked >= _FRESH_SECONDS:

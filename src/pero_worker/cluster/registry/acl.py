@@ -1,4 +1,4 @@
-"""Who may use the nodes in ZooKeeper: with a login, the user who made them; without one, everybody."""
+"""Who may use the nodes in ZooKeeper: the user who created them, or everybody if there was no login."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pero_worker.wire.tree import TREE
 
 
 def protect(client: KazooClient, user: str, *, open_to_all: bool = False) -> int:
-    """Gives all nodes of the cluster to `user`, or to everybody: also those made before. How many there are."""
+    """Gives all nodes of the cluster, existing ones included, to `user` or to everybody. Returns how many there are."""
     if not user and not open_to_all:
         raise UsageError("nodes belong to a user: log in with --user and a password, or say --open")
     acl = OPEN_ACL_UNSAFE if open_to_all else [make_acl("sasl", user, all=True)]
@@ -22,7 +22,7 @@ def protect(client: KazooClient, user: str, *, open_to_all: bool = False) -> int
     while waiting:
         path = waiting.pop()
         with suppress(NoNodeError):
-            # The children first: a node that is not ours any more would not show them.
+            # List the children first: we may not be allowed to once the node is no longer ours.
             waiting += [f"{path}/{name}" for name in client.get_children(path)]
             client.set_acls(path, acl)
             number += 1

@@ -1,4 +1,4 @@
-"""Model archives that several stages may share: who uses one, what changes with it, and its end."""
+"""Model archives, which several stages may share: who uses one, what changes with it, and its removal."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from pero_worker.wire.tree import TREE
 
 
 def users_of(client: KazooClient, path: str) -> tuple[str, ...]:
-    """The stages whose archive is `path`."""
+    """Returns the stages whose archive is `path`."""
     return tuple(name for name in stage_names(client) if read_record(client, name).archive == path)
 
 
 def renew_digest(client: KazooClient, path: str, digest: str) -> None:
-    """After another archive was put to `path`: stages that check its digest would refuse it otherwise."""
+    """Records the digest of a new archive at `path`; stages that check their digest would otherwise refuse it."""
     for name in users_of(client, path):
         if read_record(client, name).archive_digest:
             client.set(TREE.stage(name, "archive_digest"), wire.encode_text(digest))
 
 
 def remove_archive(servers: Sequence[str], path: str, access: StoreAccess) -> None:
-    """From every registered server, as it was uploaded to every one; a URL names its own.
+    """Removes the archive from every registered server, as it was uploaded to every one; a URL names its own.
 
-    StageError, TransientError: one of them still has it, or never had; the others are done.
+    Raises `StageError` or `TransientError` if a server still has it, or never had it; it is removed from the others.
     """
     if is_url(path):
         remove("", path, access)

@@ -1,4 +1,4 @@
-"""Stages in ZooKeeper: created and changed as upstream does it, and removed."""
+"""Creates and changes stages in ZooKeeper as upstream does, and removes them."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ from pero_worker.work import QueueKind
 from pero_worker.worker.timelimit import limit_of
 
 MAX_CONFIG_BYTES = 900_000
-"""Bytes. ZooKeeper refuses nodes of more than 1 MB."""
+"""Limit in bytes. ZooKeeper refuses nodes of more than 1 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageChange:
-    """What to change of a stage; None: leave it as it is."""
+    """What to change in a stage; None leaves a value as it is."""
 
     config: str | None = None
-    """The text of its configuration."""
+    """Text of its configuration."""
     archive: str | None = None
-    """Where its model lies."""
+    """Where its model is stored."""
     version: str | None = None
-    """None, with a new configuration or archive: the time of the change."""
+    """Its version; None, with a new configuration or archive: the time of the change."""
     priority: int | None = None
-    """Stages with a higher one get workers first."""
+    """Stages with a higher priority get workers first; -1 disables the stage."""
     archive_digest: str | None = None
     """SHA-256 of the archive."""
     keep_version: bool = False
-    """The version stays, although what it stands for changes."""
+    """Whether the version stays, although the configuration or archive changes."""
     sharing: Mapping[str, str | float] = field(default_factory=dict)
     """Fields of `Sharing` that change."""
     queue: QueueKind | None = None
-    """What kind of queue it has; None: as it is, or for a new one as the cluster says."""
+    """Kind of its queue; None: unchanged, or for a new stage the cluster's default."""
 
 
 def read_config(path: Path) -> str:
-    """The text of a config.ini. UsageError: it cannot be read."""
+    """Returns the text of a config.ini. Raises `UsageError` if it cannot be read."""
     try:
         return path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -75,8 +75,8 @@ def save_stage(
     before: StageVersion | None = None,
     withdraws: bool = False,
 ) -> None:
-    """Creates or changes a stage. One without any configuration is an output queue. What it was `before` (None: what
-    stands there) is kept in its history; `withdraws`: as a version that somebody went back from."""
+    """Creates or changes a stage; without any configuration it is an output queue. Its state `before` (None: the
+    present one) is kept in its history, marked as rolled back if `withdraws`."""
     wire.check_name(name)
     if change.config is not None:
         parse_config(change.config, name)
@@ -101,7 +101,7 @@ def save_stage(
         queues.convert(name, change.queue)
         kind = change.queue
     if not values and not is_stage(client, name):
-        # Upstream's watchdog would send workers to whatever lies among the stages.
+        # Not among the stages: upstream's watchdog would send workers to it.
         note_output(client, name, kind)
     else:
         forget_output(client, name)
@@ -114,7 +114,7 @@ def save_stage(
 def _history(
     client: KazooClient, name: str, values: Mapping[str, bytes], before: StageVersion | None, *, withdraws: bool
 ) -> dict[str, bytes]:
-    """The node `history` after a change to `values`; empty when there is nothing to remember."""
+    """Returns the node `history` after a change to `values`; empty if there is nothing to remember."""
     if client.exists(TREE.stage(name)) is None:
         return {}
     before = before or read_version(client, name)
@@ -128,8 +128,8 @@ def _history(
 
 
 def remove_stage(client: KazooClient, queues: Queues, name: str, *, keep_config: bool = False) -> int:
-    """Removes configuration and queue, in this order, so that nobody makes the queue again; returns how many messages
-    went with the queue."""
+    """Removes the configuration, then the queue, so that nobody recreates the queue. Returns how many messages were in
+    it."""
     state = queues.state(wire.check_name(name))
     exists = is_stage(client, name)
     forget_output(client, name)
@@ -157,13 +157,13 @@ def _values(change: StageChange, now: datetime) -> dict[str, bytes]:
     renewed = change.config is not None or change.archive is not None
     if change.version is not None or (renewed and not change.keep_version):
         wanted = now.isoformat() if change.version in {None, "now"} else str(change.version)
-        # Last in the transaction: whoever watches the version finds the rest in place.
+        # Last in the transaction, so that whoever watches the version finds the rest in place.
         values["config_version"] = wire.encode_text(wanted)
     return values
 
 
 def _write(client: KazooClient, name: str, values: dict[str, bytes]) -> None:
-    # Upstream's watchdog skips a stage that lacks one of these, its workers stumble over the lock.
+    # Upstream's watchdog skips a stage that lacks one of these, and its workers fail without the lock.
     defaults = {
         "config": b"",
         "config_path": b"",

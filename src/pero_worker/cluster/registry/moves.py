@@ -1,4 +1,4 @@
-"""What the watchdog did last, and why: whoever leads writes it down for people."""
+"""The watchdog's latest decisions and their reasons, written down for people by the leading watchdog."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _MAX_TEXT = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveNote:
-    """A worker was told what to hold."""
+    """A worker was assigned stages."""
 
     when: datetime
-    """In UTC."""
+    """When it was assigned them, in UTC."""
     worker: str
-    """Its name."""
+    """Name of the worker."""
     stages: tuple[str, ...]
-    """All that it should hold from then on."""
+    """All stages that it should hold from then on."""
     reason: str
-    """Why, in English."""
+    """The reason, in English."""
     why: tuple[Message, ...] = ()
-    """The same, to be said in other languages; () = that cannot be done."""
+    """The reason in a form that can be translated; () = none."""
 
 
 def write_moves(client: KazooClient, moves: Sequence[MoveNote]) -> None:
-    """The newest last; no more than `MAX_MOVES` are kept."""
+    """Writes the moves, the newest last; only the last `MAX_MOVES` are kept."""
     told = [
         {
             "when": move.when.isoformat(),
@@ -55,7 +55,7 @@ def write_moves(client: KazooClient, moves: Sequence[MoveNote]) -> None:
 
 
 def read_moves(client: KazooClient) -> tuple[MoveNote, ...]:
-    """The newest last; none when nobody wrote any."""
+    """Returns the moves, the newest last; empty if none were written."""
     try:
         value, _ = wait_for(client, lambda: client.get_async(TREE.moves))
     except NoNodeError:
@@ -64,7 +64,7 @@ def read_moves(client: KazooClient) -> tuple[MoveNote, ...]:
 
 
 def moves_from(value: bytes) -> tuple[MoveNote, ...]:
-    """What makes no sense is left out."""
+    """Decodes moves; those that make no sense are left out."""
     found = wire.decode_info(value).get("moves")
     return tuple(_moves(found[-MAX_MOVES:])) if isinstance(found, list) else ()
 
@@ -82,7 +82,7 @@ def _moves(found: Iterable[Any]) -> Iterable[MoveNote]:
 
 
 def _why(found: Any) -> tuple[Message, ...]:
-    """All of it, or nothing."""
+    """Returns all messages, or none if one of them is unknown."""
     parts = [from_plain(one) for one in found[:MAX_MOVES]] if isinstance(found, list) else []
     known = tuple(part for part in parts if part is not None)
     return known if len(known) == len(parts) else ()

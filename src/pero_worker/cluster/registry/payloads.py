@@ -1,4 +1,4 @@
-"""Where the cluster's payload store is, and which queues take references: as it stands in ZooKeeper."""
+"""The payload settings in ZooKeeper: where the cluster's payload store is, and which queues take references."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from pero_worker.wire.references import store_mark
 from pero_worker.wire.tree import TREE
 
 DEFAULT_MIN_BYTES = 64_000
-"""What is smaller travels in the message: fetching it would take longer."""
+"""Smaller payloads travel in the message, as fetching them would take longer."""
 DEFAULT_KEEP_DAYS = 30.0
 MIN_KEEP_DAYS = 0.05
 _OWN_PREFIX = "job."
 _OWN_QUEUES = frozenset({"gateway.results"})
 _MOST = 1000
-"""Names in a list."""
+"""Limit on the names in a list."""
 _MOST_EARLIER = 5
 
 
@@ -34,17 +34,17 @@ class PayloadSettings:
     """How payloads travel in the cluster."""
 
     url: str = ""
-    """Of the folder in which new ones are put; '': all travel in messages."""
+    """URL of the folder that new payloads are stored in; '': all travel in messages."""
     min_bytes: int = DEFAULT_MIN_BYTES
-    """Smaller ones travel in messages all the same."""
+    """Smaller payloads always travel in messages."""
     keep_days: float = DEFAULT_KEEP_DAYS
-    """What is older is removed, whether somebody waits for it or not."""
+    """Older payloads are removed, even if somebody still waits for them."""
     inline: tuple[str, ...] = ()
-    """Stages that other programs serve: their messages hold everything."""
+    """Stages served by other programs, whose messages contain everything."""
     outputs: tuple[str, ...] = ()
-    """Output queues that only programs of ours empty: their messages hold references."""
+    """Output queues that only our own programs read, whose messages contain references."""
     earlier: tuple[str, ...] = ()
-    """Stores of earlier times, from which payloads are still read."""
+    """Former stores, from which payloads are still read."""
 
     @property
     def keep(self) -> timedelta:
@@ -52,12 +52,12 @@ class PayloadSettings:
 
     @property
     def stores(self) -> dict[str, str]:
-        """All from which payloads are read: URLs by their marks."""
+        """All stores that payloads are read from: mark -> URL."""
         return {store_mark(url): url for url in (*self.earlier, self.url) if url}
 
     def takes_references(self, request: Request, queue: str) -> bool:
-        """Whether whoever reads `queue` follows references. Of an output queue nobody knows who reads it, but of those
-        that programs of ours make for themselves, and those that are listed."""
+        """Returns whether the readers of `queue` follow references. The readers of output queues are unknown, except
+        for queues that our own programs create for themselves, and for listed ones."""
         if not self.url:
             return False
         if queue == request.output_queue:
@@ -66,11 +66,11 @@ class PayloadSettings:
 
 
 def decode_settings(value: bytes | None) -> PayloadSettings:
-    """What makes no sense counts as unset."""
+    """Decodes the settings; values that make no sense count as unset."""
     found = wire.decode_info(value or b"")
     usual = PayloadSettings()
     if _like(MIN_KEEP_DAYS, found.get("keep_days")) < MIN_KEEP_DAYS:
-        # Nobody can mean that everything is removed at once.
+        # Nobody can want everything to be removed at once.
         del found["keep_days"]
     return PayloadSettings(**{one.name: _like(getattr(usual, one.name), found.get(one.name)) for one in fields(usual)})
 
@@ -80,7 +80,7 @@ def encode_settings(settings: PayloadSettings) -> bytes:
 
 
 def read_settings(client: KazooClient) -> PayloadSettings:
-    """TransientError: ZooKeeper is away."""
+    """Returns the present settings. Raises `TransientError` if ZooKeeper is away."""
     try:
         value, _ = wait_for(client, lambda: client.get_async(TREE.payloads))
     except NoNodeError:
@@ -89,7 +89,7 @@ def read_settings(client: KazooClient) -> PayloadSettings:
 
 
 def save_settings(client: KazooClient, settings: PayloadSettings) -> None:
-    """Where payloads have been is remembered, so that those on their way are found."""
+    """Writes the settings. Former stores are remembered, so that payloads on their way are still found."""
     before = read_settings(client)
     old = [url for url in (*before.earlier, before.url) if url and url != settings.url]
     earlier = tuple(dict.fromkeys(reversed(old)))[:_MOST_EARLIER]
@@ -98,7 +98,7 @@ def save_settings(client: KazooClient, settings: PayloadSettings) -> None:
 
 
 def follow_settings(client: KazooClient, told: Callable[[PayloadSettings], object]) -> None:
-    """Calls `told` with the settings, now and whenever they change, until it returns False."""
+    """Calls `told` with the settings, now and at every change, until it returns False."""
 
     def look(value: bytes | None, _stat: object) -> bool:
         return told(decode_settings(value)) is not False
@@ -107,13 +107,13 @@ def follow_settings(client: KazooClient, told: Callable[[PayloadSettings], objec
 
 
 def sweeps(client: KazooClient) -> int:
-    """How often somebody has removed what is old."""
+    """Returns how often old payloads have been removed so far."""
     client.ensure_path(TREE.payloads_swept)
     return int(client.exists(TREE.payloads_swept).version)
 
 
 def claim_sweep(client: KazooClient, number: int) -> bool:
-    """Whether the caller is to remove what is old: of those that saw `number`, one."""
+    """Returns whether the caller should remove old payloads: True for just one of those that saw `number`."""
     try:
         client.set(TREE.payloads_swept, b"", version=number)
     except (BadVersionError, NoNodeError):
@@ -126,7 +126,7 @@ def _with_earlier(settings: PayloadSettings, earlier: tuple[str, ...]) -> Payloa
 
 
 def _like(usual: Any, found: Any) -> Any:
-    """`found` where it is of the kind of `usual`."""
+    """Returns `found` if it is of the same type as `usual`, otherwise `usual`."""
     if isinstance(usual, tuple):
         names = found[:_MOST] if isinstance(found, list) else []
         return tuple(name for name in names if isinstance(name, str))

@@ -1,4 +1,4 @@
-"""What kind of queue each stage has: what is said of it, else of the cluster, else a classic one, as upstream's."""
+"""The kind of each stage's queue: as set for the stage, otherwise for the cluster, otherwise classic, as upstream's."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from pero_worker.wire.tree import TREE
 from pero_worker.work import QueueKind
 
 TAKEN_AWAY = "none"
-"""Somebody removed the queue and left the stage: nobody is to make it again unasked."""
+"""The queue was removed but the stage kept: nobody should recreate the queue unasked."""
 
 
 def registered_kind(client: KazooClient, queue: str) -> QueueKind | None:
-    """Of the queue of a stage or output queue that is known; None: there is none of that name, or none is wanted.
+    """Returns the kind of a known stage's queue or output queue; None: no such queue is known, or none is wanted.
 
-    TransientError: it is not known now."""
+    Raises `TransientError` if ZooKeeper is away.
+    """
     if queue == DEAD_LETTERS:
         return default_kind(client)
     said = said_kind(client, queue) if wire.is_name(queue) else None
@@ -30,7 +31,7 @@ def registered_kind(client: KazooClient, queue: str) -> QueueKind | None:
 
 
 def said_kind(client: KazooClient, queue: str) -> str | None:
-    """As it stands there, '' when nothing does; None: there is no stage or output queue of that name."""
+    """Returns the kind as written in ZooKeeper, '' if unset; None: there is no stage or output queue of that name."""
     output = read_leaves(client, TREE.outputs, (queue,)).get(queue)
     if output is not None:
         return wire.decode_text(output[0])
@@ -40,12 +41,12 @@ def said_kind(client: KazooClient, queue: str) -> str | None:
 
 
 def is_stage(client: KazooClient, name: str) -> bool:
-    """Whether something is configured by that name."""
+    """Returns whether a stage of that name exists."""
     return wait_for(client, lambda: client.exists_async(TREE.stage(name))) is not None
 
 
 def note_output(client: KazooClient, queue: str, kind: str | None) -> None:
-    """There is such a queue for results; `kind` None: as it was said before, or '': as the cluster says."""
+    """Registers an output queue. `kind` None leaves its kind as it is; '' means the cluster's default."""
     path = f"{TREE.outputs}/{queue}"
     client.ensure_path(path)
     if kind is not None:
@@ -53,23 +54,23 @@ def note_output(client: KazooClient, queue: str, kind: str | None) -> None:
 
 
 def forget_output(client: KazooClient, queue: str) -> None:
-    """There is none of that name, or it is a stage from now on."""
+    """Unregisters an output queue, because it was removed or is now a stage."""
     with suppress(NoNodeError):
         client.delete(f"{TREE.outputs}/{queue}")
 
 
 def default_kind(client: KazooClient) -> QueueKind:
-    """Of queues of which nothing is said."""
+    """Returns the kind of queues for which none is set."""
     folder, _, leaf = TREE.queue_type.rpartition("/")
     return _kind(wire.decode_text(read_leaves(client, folder, (leaf,)).get(leaf, (b"",))[0])) or QueueKind.CLASSIC
 
 
 def set_default_kind(client: KazooClient, kind: QueueKind) -> None:
-    """Queues that are there stay as they are."""
+    """Sets the default kind; existing queues stay as they are."""
     client.ensure_path(TREE.queue_type)
     client.set(TREE.queue_type, wire.encode_text(kind))
 
 
 def _kind(value: str) -> QueueKind | None:
-    """None: nothing is said, or nothing that makes sense."""
+    """Returns None if no kind is set, or one that makes no sense."""
     return next((kind for kind in QueueKind if value == kind), None)

@@ -1,4 +1,4 @@
-"""Versions of a stage that came before, and the way back to one."""
+"""Earlier versions of a stage, and the way back to one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pero_worker.wire.history import StageVersion
 
 
 def versions_of(client: KazooClient, name: str) -> tuple[StageVersion, ...]:
-    """The oldest first, the present one last. StageError: no such stage."""
+    """Returns all versions, the oldest first and the present one last. Raises `StageError` if there is no such
+    stage."""
     present = read_version(client, name)
     return (*read_history(client, name), *([present] if present.config else []))
 
@@ -22,10 +23,10 @@ def versions_of(client: KazooClient, name: str) -> tuple[StageVersion, ...]:
 def roll_back(
     client: KazooClient, queues: Queues, name: str, now: datetime, *, to: str = ""
 ) -> tuple[StageVersion, StageVersion]:
-    """Makes an earlier version the present one: `to`, or the last one that nobody went back from. The version that was
-    left, and the one that is there now.
+    """Makes an earlier version the present one: `to`, or the last one that was not itself rolled back. Returns the
+    version that was left, and the one now in place.
 
-    UsageError: there is no such version, or its archive was overwritten.
+    Raises `UsageError` if there is no such version, or if its archive was overwritten.
     """
     present = read_version(client, name)
     history = read_history(client, name)

@@ -1,4 +1,4 @@
-"""The servers registered in ZooKeeper, from which workers learn where RabbitMQ and the model store are."""
+"""The servers registered in ZooKeeper, where workers look up RabbitMQ and the model store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = (MQ, MONITORING, FTP)
 
 
 def list_names(client: KazooClient, kind: str) -> tuple[str, ...]:
-    """The registered names as they stand there."""
+    """Returns the names exactly as registered."""
     path = TREE.servers(kind)
     try:
         return tuple(sorted(wait_for(client, lambda: client.get_children_async(path))))
@@ -33,7 +33,7 @@ def list_servers(client: KazooClient, kind: str) -> tuple[Server, ...]:
 
 
 def parse_names(names: Iterable[str], kind: str) -> tuple[Server, ...]:
-    """Those that can be; others are named in the log and left out."""
+    """Parses the names; invalid ones are logged and left out."""
     servers: list[Server] = []
     for name in sorted(names):
         try:
@@ -44,7 +44,7 @@ def parse_names(names: Iterable[str], kind: str) -> tuple[Server, ...]:
 
 
 def add_servers(client: KazooClient, kind: str, names: Sequence[str]) -> None:
-    """UsageError, and nothing is written, when one of the names cannot be."""
+    """Registers servers. Raises `UsageError` and writes nothing if one of the names is invalid."""
     for server in [str(parse_server(name)) for name in names]:
         try:
             client.create(f"{TREE.servers(kind)}/{server}", b"", makepath=True)
@@ -53,8 +53,8 @@ def add_servers(client: KazooClient, kind: str, names: Sequence[str]) -> None:
 
 
 def remove_servers(client: KazooClient, kind: str, names: Sequence[str]) -> tuple[str, ...]:
-    """`all` removes all; names are taken as they stand there; those that were removed. UsageError: one is not
-    registered."""
+    """Unregisters the named servers, or all of them for `all`, and returns their names. Raises `UsageError` if one is
+    not registered."""
     known = list_names(client, kind)
     doomed = known if list(names) == ["all"] else [str(parse_server(name)) for name in names]
     if missing := set(doomed) - set(known):
@@ -65,7 +65,7 @@ def remove_servers(client: KazooClient, kind: str, names: Sequence[str]) -> tupl
 
 
 def set_servers(client: KazooClient, kind: str, names: Sequence[str]) -> None:
-    """Makes `names` the registered ones."""
+    """Registers `names` and nothing else."""
     wanted = [str(parse_server(name)) for name in names]
     add_servers(client, kind, wanted)
     for name in set(list_names(client, kind)) - set(wanted):

@@ -1,4 +1,4 @@
-"""Stages as they stand in ZooKeeper."""
+"""Stages as recorded in ZooKeeper."""
 
 from __future__ import annotations
 
@@ -39,52 +39,52 @@ _MAX_KIND_BYTES = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRecord:
-    """A stage as it stands in ZooKeeper."""
+    """A stage as recorded in ZooKeeper."""
 
     name: str
-    """Of its queue, too."""
+    """Name of the stage and of its queue."""
     config: str = ""
-    """The text of its configuration."""
+    """Text of its configuration."""
     archive: str = ""
-    """Where its model lies: a path in the store, or a URL."""
+    """Where its model is stored: a path in the store, or a URL."""
     version: str = ""
-    """Of configuration and model; any text."""
+    """Version of the configuration and model; any text."""
     priority: int = 0
-    """Stages with a higher one get workers first."""
+    """Stages with a higher priority get workers first."""
     disabled: bool = False
-    """It is not to be served."""
+    """Whether workers are kept away from it."""
     mean_seconds: float | None = None
-    """A page; None: none is done yet."""
+    """Mean duration of a page, in seconds; None: no page is done yet."""
     waiting_since: datetime | None = None
     """When its oldest page began to wait; None: none waits."""
     archive_digest: str = ""
-    """SHA-256 of the archive; '': not known."""
+    """SHA-256 of the archive; '': unknown."""
     measured: Measured = field(default_factory=Measured)
-    """What its pages cost."""
+    """The measured cost of its pages."""
     sharing: Sharing = field(default_factory=Sharing)
-    """Who may serve it, and whose it is."""
+    """Who may serve it, and who owns it."""
     unreadable: tuple[str, ...] = ()
-    """Its nodes whose values make no sense: they count as unset."""
+    """Its nodes whose values make no sense; they count as unset."""
     trouble: Trouble | None = None
-    """Why no worker can load it; None: they can, or nobody has tried."""
+    """Why no worker can load it; None: they can, or none has tried."""
     last_page: datetime | None = None
-    """When a page of it was done last."""
+    """When a page was last done in this stage."""
     queue: str = ""
-    """What kind of queue it has, `classic` or `quorum`; '': as the cluster says; `none`: it was taken away."""
+    """Kind of its queue, `classic` or `quorum`; '': the cluster's default; `none`: the queue was removed."""
 
 
 def stage_names(client: KazooClient) -> tuple[str, ...]:
-    """Stages with a configuration, in the order of their names."""
+    """Returns the names of all stages, sorted."""
     try:
         found = wait_for(client, lambda: client.get_children_async(TREE.stages))
     except NoNodeError:
         return ()
-    # Whatever else stands there is no stage that a queue could be made for.
+    # Nodes with other names cannot be stages, as no queue could be made for them.
     return tuple(sorted(name for name in found if wire.is_name(name)))
 
 
 def read_record(client: KazooClient, name: str) -> StageRecord:
-    """StageError: no such stage."""
+    """Reads a stage. Raises `StageError` if there is no such stage."""
     found = read_leaves(client, TREE.stage(wire.check_name(name)), LEAVES)
     if not found and wait_for(client, lambda: client.exists_async(TREE.stage(name))) is None:
         known = ", ".join(stage_names(client)) or "none"
@@ -93,7 +93,7 @@ def read_record(client: KazooClient, name: str) -> StageRecord:
 
 
 def record_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> StageRecord:
-    """From the stage's nodes `LEAVES`, as far as they are there: value and stat of each."""
+    """Builds a record from those of the stage's nodes `LEAVES` that exist: value and stat of each."""
     values = {leaf: value for leaf, (value, _) in found.items()}
     return StageRecord(
         name=name,
@@ -115,17 +115,17 @@ def record_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> StageRecor
 
 
 def current_trouble(record: StageRecord) -> Trouble | None:
-    """What was written down of this version; of another it is of no interest any more."""
+    """Returns the trouble recorded for the present version; that of another version no longer matters."""
     return record.trouble if record.trouble and record.trouble.version == record.version else None
 
 
 def _changed_at(node: tuple[bytes, Any] | None) -> datetime | None:
-    """None: nothing was ever written there."""
+    """Returns when the node was last written; None if it never was."""
     return datetime.fromtimestamp(node[1].mtime / 1000, UTC) if node and node[0] else None
 
 
 def _sharing(value: bytes) -> Sharing:
-    """What of it makes sense."""
+    """Decodes the values that make sense."""
     found = wire.decode_info(value)
     known: dict[str, Any] = {}
     for one in fields(Sharing):
@@ -139,7 +139,8 @@ def _sharing(value: bytes) -> Sharing:
 
 
 def read_version(client: KazooClient, name: str) -> StageVersion:
-    """What the stage is now; without a configuration where it is an output queue. StageError: no such stage."""
+    """Returns the stage's present version; an output queue has no configuration. Raises `StageError` if there is no
+    such stage."""
     record = read_record(client, name)
     found = read_leaves(client, TREE.stage(name), ("config_version",))
     return StageVersion(
@@ -152,6 +153,6 @@ def read_version(client: KazooClient, name: str) -> StageVersion:
 
 
 def read_history(client: KazooClient, name: str) -> tuple[StageVersion, ...]:
-    """Versions before the present one, the oldest first."""
+    """Returns the versions before the present one, the oldest first."""
     found = read_leaves(client, TREE.stage(wire.check_name(name)), ("history",))
     return decode_history(found.get("history", (b"",))[0])

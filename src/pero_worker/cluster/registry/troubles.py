@@ -1,4 +1,4 @@
-"""Why a stage cannot be loaded, as the watchdog that leads wrote it down in ZooKeeper."""
+"""Why a stage cannot be loaded, as recorded in ZooKeeper by the leading watchdog."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pero_worker.wire import tree as wire
 from pero_worker.wire.tree import TREE
 
 MAX_REASON_LENGTH = 1000
-"""Characters."""
+"""Limit in characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What the watchdog that leads wrote down of a stage that cannot be loaded."""
+    """What the leading watchdog recorded about a stage that cannot be loaded."""
 
     version: str
-    """Of the stage; another version is another matter."""
+    """Version of the stage; another version may load."""
     reason: str
-    """In a worker's words."""
+    """The reason, in a worker's words."""
     since: datetime
     """When the first worker failed."""
 
 
 def write_trouble(client: KazooClient, stage: str, trouble: Trouble | None) -> None:
-    """None: there is none any more. A stage that is removed meanwhile needs none."""
+    """Records the trouble; None clears it. Ignores a stage that has been removed in the meantime."""
     path = TREE.stage(stage, "trouble")
     try:
         client.set(path, encode_trouble(trouble))
@@ -39,7 +39,7 @@ def write_trouble(client: KazooClient, stage: str, trouble: Trouble | None) -> N
 
 
 def encode_trouble(trouble: Trouble | None) -> bytes:
-    """For the node `trouble`; None: there is none any more."""
+    """Encodes the value of the node `trouble`; None clears it."""
     if trouble is None:
         return b""
     since = trouble.since.isoformat(timespec="seconds")
@@ -47,7 +47,7 @@ def encode_trouble(trouble: Trouble | None) -> bytes:
 
 
 def decode_trouble(value: bytes) -> Trouble | None:
-    """None when unset, or when it makes no sense."""
+    """Decodes the node `trouble`; None if it is unset or makes no sense."""
     found = wire.decode_info(value)
     version, reason, since = found.get("version"), found.get("reason"), found.get("since")
     if not isinstance(version, str) or not isinstance(reason, str) or not isinstance(since, str):

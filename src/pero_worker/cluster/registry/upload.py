@@ -1,4 +1,4 @@
-"""Model folders and archives on their way into the store."""
+"""Packs model folders and uploads archives to the store."""
 
 from __future__ import annotations
 
@@ -30,25 +30,26 @@ from pero_worker.wire.tree import check_name
 from pero_worker.worker.trial import DEFAULT_SECONDS, try_stage
 
 _MARK = 12
-"""Hexadecimal digits of an archive's digest that name it."""
+"""How many hexadecimal digits of its digest name an archive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedModel:
-    """A model as it goes into the store."""
+    """A model ready for upload."""
 
     archive: Path
-    """The file."""
+    """The archive file."""
     config: str
-    """The text of its config.ini."""
+    """Text of its config.ini."""
     folder: Path
-    """The same unpacked, as a worker will have it."""
+    """The archive's contents, unpacked as a worker will see them."""
 
 
 @contextmanager
 def archive_of(model: Path, config: str | None = None) -> Iterator[PackedModel]:
-    """An archive of `model`, which may be the name of a bundled pipeline, and its config.ini unless one is given; a
-    folder is packed for the while. UsageError: there is no such model, or it does not say what the stage does."""
+    """Yields an archive of `model`, which may be a bundled pipeline's name, with its own config.ini unless `config` is
+    given. A folder is packed temporarily. Raises `UsageError` if there is no such model, or if it does not say what the
+    stage does."""
     bundled = {pipeline.name: pipeline.stages[0].directory for pipeline in bundled_pipelines()}
     source = model if model.exists() else bundled.get(str(model)) or model
     with tempfile.TemporaryDirectory(prefix="pero-upload-") as scratch:
@@ -62,7 +63,7 @@ def archive_of(model: Path, config: str | None = None) -> Iterator[PackedModel]:
         else:
             names = ", ".join(bundled)
             raise UsageError(f"there is no model {model}: name a folder, an archive or a bundled pipeline ({names})")
-        # What workers would refuse is refused here.
+        # Refuse here whatever workers would refuse.
         unpack(archive, Path(scratch) / "unpacked")
         folder = content_folder(Path(scratch) / "unpacked")
         if config is None:
@@ -84,9 +85,10 @@ def _config_in(folder: Path, model: Path, scratch: Path) -> str:
 
 
 def _pack(folder: Path, archive: Path, *, for_cpu: bool) -> None:
-    """Files and folders, links followed; the same files make the same archive, to the byte.
+    """Packs files and folders and follows links. The same files make the same archive, byte for byte.
 
-    `for_cpu`: beside each network NAME.pt lies NAME.pt.cpu, which pero-ocr opens in a worker of upstream's on a CPU.
+    With `for_cpu`, each network NAME.pt is also packed as NAME.pt.cpu, which pero-ocr opens when an upstream worker
+    runs on a CPU.
     """
 
     def plain(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -111,21 +113,21 @@ def _pack(folder: Path, archive: Path, *, for_cpu: bool) -> None:
 
 
 def digest_of(archive: Path) -> str:
-    """SHA-256 in hexadecimal."""
+    """Returns the SHA-256 in hexadecimal."""
     with archive.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadedStage:
-    """A stage whose model was put into the store."""
+    """A stage whose model has been uploaded."""
 
     archive: str
-    """Where it lies in the store."""
+    """Where it is in the store."""
     version: str
-    """Of the stage now."""
+    """The stage's new version."""
     unchecked: str = ""
-    """Why nobody has tried it; '' = it was tried."""
+    """Why the model was not tried; '' = it was."""
 
 
 def upload_stage(
@@ -142,14 +144,14 @@ def upload_stage(
     on_size: Callable[[int], object] = lambda _size: None,
     on_progress: Callable[[int], object] = lambda _sent: None,
 ) -> UploadedStage:
-    """Puts `model` (see `archive_of`) into the store and creates or upgrades the stage `name` with it.
+    """Uploads `model` (see `archive_of`) and creates or upgrades the stage `name` with it.
 
-    Before anything is sent, the model is loaded in a process of its own and tried on a page; `check_seconds`: how long
-    that may take, 0 = it is not tried.
+    Before anything is sent, the model is loaded in a separate process and tried on a page, for at most `check_seconds`
+    seconds (0 = not tried).
 
-    `path`: where in the store, by default a new name; `on_size` is told how many bytes will be sent to each server,
-    `on_progress` how many are. UsageError, StageError: the model or the name cannot be used; nothing was sent then.
-    TransientError: a server is away.
+    `path` is where it goes in the store, by default a new name. `on_size` is called with the number of bytes to be sent
+    to each server, `on_progress` with those sent. Raises `UsageError` or `StageError`, before anything is sent, if the
+    model or the name cannot be used, `TransientError` if a server is away.
     """
     check_name(name)
     with archive_of(model, config) as packed:
@@ -160,9 +162,9 @@ def upload_stage(
             tried = Stage(name=name, config=text, version="", directory=packed.folder)
             unchecked = try_stage(tried, seconds=check_seconds).reason
         mark = digest_of(archive)[:_MARK]
-        # The one folder that the SFTP server of set-up lets its clients write in.
+        # The only folder that clients may write to on the SFTP server of the generated set-up.
         target = path or f"models/{name}/{mark}{''.join(archive.suffixes[-2:])}"
-        # Putting another archive in the place of the present one changes what is known of that.
+        # Read first: an upload in place of the present archive changes what is recorded about it.
         before = read_version(cluster.zookeeper, name) if name in stage_names(cluster.zookeeper) else None
         on_size(archive.stat().st_size)
         digest = put_archive(cluster.zookeeper, target, archive, store, on_progress)
@@ -178,7 +180,8 @@ def put_archive(
     store: StoreAccess,
     on_progress: Callable[[int], object] = lambda _sent: None,
 ) -> str:
-    """Puts `archive` at `path` on every registered server; its digest, which stages that use it know from now on."""
+    """Uploads `archive` to `path` on every registered server, records its digest for the stages that use it, and
+    returns it."""
     upload_archive(list_names(client, FTP), path, archive, store, on_progress)
     digest = digest_of(archive)
     renew_digest(client, path, digest)
@@ -192,8 +195,8 @@ def upload_archive(
     access: StoreAccess,
     on_progress: Callable[[int], object] = lambda _sent: None,
 ) -> None:
-    """To every registered server, as workers may ask any of them; a URL names its own. `on_progress`: bytes sent to
-    one of them."""
+    """Uploads to every registered server, as workers may ask any of them; a URL names its own. `on_progress` is called
+    with the bytes sent to each server."""
     if is_url(path):
         upload("", path, archive, access, on_progress)
         return

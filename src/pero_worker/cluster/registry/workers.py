@@ -1,4 +1,4 @@
-"""The workers in ZooKeeper: what they say of themselves, and commands to them."""
+"""The workers in ZooKeeper: what they report about themselves, and commands to them."""
 
 from __future__ import annotations
 
@@ -17,52 +17,52 @@ from pero_worker.wire.tree import TREE
 from pero_worker.work import WorkerStatus
 
 ZK_CONNECTION_FAILED = "ZK_CONNECTION_FAILED"
-"""Never written: a worker that is not connected and did not say it is dead."""
+"""Never written: stands for a worker that is not connected and did not report that it stopped."""
 _MAX_COUNT = 2**53
-"""More is no count, and no number of Prometheus."""
+"""Larger values cannot be counts, and Prometheus could not represent them exactly."""
 LEAVES = ("status", "queue", "stages", "enabled", "unlock_time", "message", "info", "status/connected")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerState:
-    """A worker as it stands in ZooKeeper."""
+    """A worker as recorded in ZooKeeper."""
 
     name: str
-    """Unique in the cluster."""
+    """Name, unique in the cluster."""
     status: str
-    """A `WorkerStatus`, ZK_CONNECTION_FAILED, or whatever else stands there."""
+    """A `WorkerStatus`, ZK_CONNECTION_FAILED, or whatever else was written."""
     stages: tuple[str, ...] = ()
-    """What it is told to hold."""
+    """The stages it is assigned."""
     takes_lists: bool = False
-    """It can be told to hold several."""
+    """Whether it can be assigned several stages."""
     enabled: bool = True
-    """It may be told to hold anything."""
+    """Whether it may be assigned anything."""
     connected: bool = False
-    """It is there."""
+    """Whether it is connected."""
     unlock_time: datetime | None = None
-    """When it may be told something else."""
+    """When it may next be assigned something else."""
     message: str = ""
-    """What it says of its status."""
+    """Its explanation of its status."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What it says of itself; unknown to upstream."""
+    """What it reports about itself; upstream's workers report nothing."""
     unreadable: tuple[str, ...] = ()
-    """Its nodes whose values make no sense: they count as unset."""
+    """Its nodes whose values make no sense; they count as unset."""
     since: datetime | None = None
-    """When it took its status; of one that is gone: when it was last heard of."""
+    """When it took on its status; if it is gone, when it was last heard of."""
 
     @property
     def failures(self) -> int:
-        """Failed tries since it started."""
+        """Failed attempts since it started."""
         return _count(self.facts.get("failures"))
 
     @property
     def pages(self) -> int:
-        """Done since it started."""
+        """Pages done since it started."""
         return _count(self.facts.get("pages"))
 
     @property
     def last_error(self) -> str:
-        """What it waits for or could not load now, else its last failed page and when that was; '' = nothing."""
+        """What it is waiting for or cannot load, otherwise its last failed page with the time; '' = nothing."""
         if self.message:
             return self.message.splitlines()[0]
         found = self.facts.get("last_error")
@@ -70,30 +70,30 @@ class WorkerState:
 
     @property
     def failed(self) -> tuple[datetime | None, str]:
-        """Its last failure that did not stop it: when that was, and what; '' = none."""
+        """When and how it last failed without being stopped by it; '' = never."""
         found = self.facts.get("last_error")
         return _noted(found, "when") if isinstance(found, dict) else (None, "")
 
     @property
     def failing(self) -> tuple[datetime | None, str]:
-        """Why it does nothing although it tries, and since when; '' = it works, or has nothing to do."""
+        """Since when, and why, it has made no progress although it tries; '' = it works, or has nothing to do."""
         found = self.facts.get("failing")
         return _noted(found, "since") if isinstance(found, dict) else (None, "")
 
     @property
     def labels(self) -> frozenset[str]:
-        """What stages may ask of their workers; those of upstream have none."""
+        """Labels that stages may require of their workers; upstream's workers have none."""
         found = self.facts.get("labels")
         return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
 
     @property
     def gone(self) -> bool:
-        """Whether it vanished without a word."""
+        """Whether it vanished without reporting that it stopped."""
         return self.status == ZK_CONNECTION_FAILED
 
     @property
     def word(self) -> str:
-        """Its status for people: `gone` and `stopped` where the servers' words mislead."""
+        """Its status for people: `gone` and `stopped` where the recorded status would mislead."""
         return {ZK_CONNECTION_FAILED: "gone", WorkerStatus.DEAD.value: "stopped"}.get(self.status, self.status)
 
     @property
@@ -106,7 +106,7 @@ class WorkerState:
 
 
 def _count(found: object) -> int:
-    """0 for what is none: anybody may have written it."""
+    """Returns 0 for anything that is not a count, as anybody may have written it."""
     return found if isinstance(found, int) and 0 <= found <= _MAX_COUNT else 0
 
 
@@ -131,9 +131,9 @@ def read_worker(client: KazooClient, name: str) -> WorkerState:
 
 
 def state_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> WorkerState:
-    """From the worker's nodes `LEAVES`, as far as they are there: value and stat of each."""
+    """Builds the state from those of the worker's nodes `LEAVES` that exist: value and stat of each."""
     values = {leaf: value for leaf, (value, _) in found.items()}
-    # The seed's workers never have a node `connected`: of them the status is all there is.
+    # Workers of upstream's first release never have a node `connected`; their status is all there is.
     once_connected = "status" in found and found["status"][1].cversion > 0
     status = wire.decode_text(values.get("status", b""))
     connected = "status/connected" in values
@@ -154,7 +154,7 @@ def state_from(name: str, found: Mapping[str, tuple[bytes, Any]]) -> WorkerState
 
 
 def _last_change(found: Mapping[str, tuple[bytes, Any]], leaves: Sequence[str]) -> datetime | None:
-    """Of those that the worker itself writes."""
+    """Returns when the worker itself last wrote one of the nodes."""
     changes = [found[leaf][1].mtime for leaf in leaves if leaf in found]
     return datetime.fromtimestamp(max(changes) / 1000, UTC) if changes else None
 
@@ -164,19 +164,19 @@ def read_workers(client: KazooClient) -> tuple[WorkerState, ...]:
 
 
 def assign(client: KazooClient, worker: str, stage: str) -> None:
-    """Has the worker serve `stage` alone ('' = nothing). UsageError: no such worker."""
+    """Assigns `stage` alone to the worker ('' = nothing). Raises `UsageError` if there is no such worker."""
     if client.exists(TREE.worker(wire.check_name(worker, "worker"), "stages")) is not None:
         _set(client, worker, "stages", b"")
     _set(client, worker, "queue", wire.encode_text(stage))
 
 
 def stop(client: KazooClient, worker: str) -> None:
-    """Asks the worker to end after the page in hand. UsageError: no such worker."""
+    """Asks the worker to stop after the page in hand. Raises `UsageError` if there is no such worker."""
     _set(client, worker, "enabled", wire.encode_flag(False))
 
 
 def remove(client: KazooClient, worker: str) -> None:
-    """Forgets a worker that is gone. UsageError: it is not, or it is not known."""
+    """Forgets a worker that is gone. Raises `UsageError` if it is still connected or unknown."""
     path = TREE.worker(wire.check_name(worker, "worker"))
     if client.exists(path) is None:
         raise UsageError(f"there is no worker {worker!r}: see pero-worker workers list")

@@ -1,1 +1,1 @@
-"""A new cluster of machines: certificates, passwords, configuration files."""
+"""A new cluster on several machines: certificates, passwords, configuration files."""

@@ -1,4 +1,4 @@
-"""A private certificate authority and what it signs, for the servers of one cluster."""
+"""A private certificate authority for the servers of one cluster, and the certificates it signs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Pair:
     """A certificate and its key."""
 
     certificate: bytes
-    """As PEM."""
+    """The certificate, as PEM."""
     key: bytes
-    """As PEM, in PKCS 8, which ZooKeeper's Java wants."""
+    """The key, as PEM in PKCS 8, which ZooKeeper's Java requires."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +31,11 @@ class Authority:
     """The cluster's own certificate authority."""
 
     pair: Pair
-    """As files."""
+    """Its certificate and key in file form."""
     certificate: x509.Certificate
-    """Loaded."""
+    """The certificate, loaded."""
     key: ec.EllipticCurvePrivateKey
-    """Loaded."""
+    """The key, loaded."""
 
 
 def new_authority(name: str, now: datetime, lifetime: timedelta) -> Authority:
@@ -60,7 +60,7 @@ def new_authority(name: str, now: datetime, lifetime: timedelta) -> Authority:
 
 
 def sign_server(authority: Authority, hosts: Sequence[str], now: datetime, lifetime: timedelta) -> Pair:
-    """A certificate for all of `hosts`, names and addresses."""
+    """Signs a certificate for all of `hosts`, names and addresses."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _builder(_named(hosts[0][:64]), authority.certificate.subject, key, now, lifetime)
     builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
@@ -74,7 +74,7 @@ def sign_server(authority: Authority, hosts: Sequence[str], now: datetime, lifet
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, lifetime: timedelta
 ) -> x509.CertificateBuilder:
-    # Clocks of other machines may be behind.
+    # Valid from a day ago, as the clocks of other machines may be behind.
     builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
     builder = builder.not_valid_before(now - _SLACK).not_valid_after(now + lifetime)
     return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

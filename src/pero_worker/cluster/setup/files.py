@@ -1,4 +1,4 @@
-"""Everything that the servers of a new cluster and their clients need: certificates, passwords, configurations."""
+"""Creates everything that a new cluster's servers and clients need: certificates, passwords, configuration files."""
 
 from __future__ import annotations
 
@@ -31,40 +31,41 @@ _LENGTH = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetupOptions:
-    """What files are made for a cluster."""
+    """What to create for a cluster."""
 
     folder: Path
-    """Where they are made."""
+    """Folder to create the files in."""
     hosts: tuple[str, ...]
-    """Names and addresses under which the servers are reached; the first stands in the clients' files."""
+    """Names and addresses at which the servers are reached; the clients' files use the first."""
     ports: Ports = field(default_factory=Ports)
-    """Where the servers listen."""
+    """Ports that the servers listen on."""
     servers_at: Path | None = None
-    """The folder under which servers see their files. None: `/cluster`, as in compose.yaml."""
+    """Folder where servers see their files; None: `/cluster`, as in compose.yaml."""
     clients_at: Path | None = None
-    """Where the clients' files will lie. None: where they are made."""
+    """Folder where the clients' files will be; None: where they are created."""
     systemd: Path | None = None
-    """The installed program, to make units for systemd that start it; None: no units."""
+    """The installed program that systemd units should start; None: create no units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetupResult:
-    """What was made."""
+    """What was created."""
 
     files: tuple[Path, ...]
-    """In the order in which they were made."""
+    """All files, in order of creation."""
     password: str = field(repr=False)
-    """Serves the user `pero` of all three servers."""
+    """Password of the user `pero` on all three servers."""
     admin_password: str = field(repr=False)
-    """Serves RabbitMQ's web interface."""
+    """Administrator's password for RabbitMQ's web interface."""
 
 
 def make_set_up(
     given: SetupOptions, clock: Clock, randbytes: Callable[[int], bytes], *, force: bool = False
 ) -> SetupResult:
-    """Writes the files, all of them readable by their owner only except certificates.
+    """Writes the files; secret ones are readable only by their owner.
 
-    UsageError: a host that cannot be, or files are there already and `force` is not given; OutputError.
+    Raises `UsageError` if a host is invalid, or if files exist already and `force` is not given, `OutputError` if they
+    cannot be written.
     """
     hosts = checked_hosts(given.hosts)
     password, admin_password = _password(randbytes), _password(randbytes)
@@ -88,7 +89,7 @@ def make_set_up(
         "ca.key": authority.pair.key,
         "server.pem": server.certificate,
         "server.key": server.key,
-        # ZooKeeper reads both from one file.
+        # ZooKeeper reads key and certificates from one file.
         "zookeeper.pem": server.key + server.certificate + authority.pair.certificate,
         "ssh_host_ed25519_key": host_key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()),
         "known_hosts": "".join(
@@ -130,7 +131,7 @@ _PUBLIC = {"ca.pem", "server.pem", "known_hosts", "compose.yaml", "enabled_plugi
 
 
 def checked_hosts(hosts: Sequence[str]) -> tuple[str, ...]:
-    """Each once. UsageError: none, or one is neither a name nor an address."""
+    """Returns each host once. Raises `UsageError` if there are none, or if one is neither a name nor an address."""
     servers = [parse_server(host) for host in hosts]
     if with_port := [str(server) for server in servers if server.port is not None]:
         raise UsageError(f"{with_port[0]}: a host is named without a port here")
@@ -140,12 +141,12 @@ def checked_hosts(hosts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _ssh_name(host: str, port: int) -> str:
-    """As it stands in known_hosts."""
+    """Returns the host as written in known_hosts."""
     return host if port == 22 else f"[{host}]:{port}"
 
 
 def _password(randbytes: Callable[[int], bytes]) -> str:
-    """Letters and digits that look different, so that no configuration needs to quote them."""
+    """Returns a password of letters and digits that cannot be confused and never need quoting."""
     letters: list[str] = []
     while len(letters) < _LENGTH:
         letters += [_LETTERS[byte] for byte in randbytes(_LENGTH) if byte < len(_LETTERS)]
@@ -153,7 +154,7 @@ def _password(randbytes: Callable[[int], bytes]) -> str:
 
 
 def password_hash(password: str, salt: bytes) -> str:
-    """As RabbitMQ stores it: base64 of the salt and SHA-256 of salt and password."""
+    """Returns the hash as RabbitMQ stores it: base64 of the salt, then SHA-256 of salt and password."""
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 

@@ -1,4 +1,4 @@
-"""Units for systemd: workers, watchdog, metrics and gateway as services that see no more than they need."""
+"""Systemd units that run workers, watchdog and metrics as services with no more access than they need."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ CapabilityBoundingSet=
 SystemCallArchitectures=native
 UMask=0077
 """
-"""What every service may do. Memory may be written and run: torch compiles."""
+"""Restrictions on every service. Memory may be both writable and executable, as torch compiles code."""
 _CREDENTIALS = ("client.toml", "ca.pem", "known_hosts")
 
 
 def units(program: Path, clients: Path) -> Mapping[str, str]:
-    """File name -> content. `program` is the installed `pero-worker`, `clients` the folder with clients' files, which
-    the services get as credentials: they may belong to root and be readable by nobody else."""
+    """Returns file name -> content. `program` is the installed `pero-worker`, `clients` the folder with the clients'
+    files. Services get these as credentials, so they may belong to root and be readable by nobody else."""
 
     def command(*words: str) -> str:
         return " ".join((str(program), *words, "--config-file", "${CREDENTIALS_DIRECTORY}/client.toml"))
@@ -45,7 +45,7 @@ def units(program: Path, clients: Path) -> Mapping[str, str]:
             "pero-worker %i: does pages",
             command("worker", "--id", "%H-%i", "--cache", "%C/pero-worker/stages"),
             clients,
-            # Five minutes for the page in hand, and some seconds for the process.
+            # Five minutes for the page in hand, and 30 seconds for the process.
             "TimeoutStopSec=330\nMemoryMax=80%\nOOMPolicy=continue\n",
         ),
         "pero-watchdog.service": _unit("pero-worker's watchdog: who serves what", command("watchdog"), clients),

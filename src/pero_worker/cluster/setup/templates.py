@@ -16,12 +16,12 @@ KNOWN_HOSTS_FILE = "known_hosts"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Where the servers of a cluster listen."""
+    """Ports that the servers of a cluster listen on."""
 
     zookeeper: int = 2281
-    """Speaks TLS."""
+    """ZooKeeper, with TLS."""
     amqp: int = 5671
-    """RabbitMQ; speaks TLS."""
+    """RabbitMQ, with TLS."""
     management: int = 15671
     """RabbitMQ's web interface, with TLS."""
     sftp: int = 2222
@@ -30,20 +30,20 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientFile:
-    """What the clients' files say."""
+    """Contents of the clients' files."""
 
     host: str
-    """The servers' name or address."""
+    """Name or address of the servers."""
     ports: Ports
-    """Where they listen."""
+    """Ports that they listen on."""
     password: str = field(repr=False)
-    """Of the user `pero`."""
+    """Password of the user `pero`."""
     ca_cert: str
-    """Path of the certificate authority."""
+    """Path of the certificate authority's certificate."""
     known_hosts: str
-    """Path of the SFTP server's key."""
+    """Path of the file with the SFTP server's host key."""
     log_queue: str
-    """Where workers' logs go."""
+    """Queue for the workers' log lines."""
 
     @property
     def zookeeper(self) -> str:
@@ -101,7 +101,7 @@ enforce.auth.schemes=sasl
 
 
 def jaas(password: str) -> str:
-    """For java's -Djava.security.auth.login.config=FILE."""
+    """Returns the file for java's -Djava.security.auth.login.config=FILE."""
     return f"""\
 Server {{
   org.apache.zookeeper.server.auth.DigestLoginModule required
@@ -125,7 +125,7 @@ known_hosts = "{KNOWN_HOSTS_FILE}"
 
 
 def worker_ini(cluster: ClientFile) -> str:
-    """As upstream's programs read it, and ours; `vhost` and `known_hosts` are read by ours only."""
+    """Returns an ini file for upstream's programs and ours; only ours read `vhost` and `known_hosts`."""
     common = f"""\
 zookeeper_servers = {cluster.zookeeper}
 username = {USER}
@@ -149,7 +149,8 @@ number_of_files = 30
 
 
 def compose(ports: Ports) -> str:
-    """The containers begin as root, read the private files, and give up their rights themselves or have none."""
+    """Returns a Compose file whose containers start as root to read the private files, then drop their privileges or
+    have none."""
     return f"""\
 services:
   rabbitmq:

@@ -1,1 +1,1 @@
-"""Workers of a cluster on this machine: what one is put together from, and what restarts it."""
+"""A cluster's workers on this machine: how one is put together, and what restarts it."""

@@ -1,4 +1,4 @@
-"""How much memory models may take on a device, and how much this process takes now."""
+"""How much memory models may use on a device, and how much this process uses now."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 from pero_worker.errors import StageError
 
 _MODEL_SHARE = 0.7
-"""Of a device's memory; the rest is for pages."""
+"""Share of a device's memory for models; the rest is for pages."""
 
 
 _KEPT_BLOCK_BYTES = 64 << 20
-"""Blocks up to this size are used again: messages with a page's image in them."""
+"""Blocks up to this size are reused, which includes messages that contain a page's image."""
 _KEPT_FREE_BYTES = 256 << 20
-"""Freed memory that stays with the process."""
+"""How much freed memory stays with the process."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """As malloc.h numbers them."""
 
 
 def keep_freed_memory() -> None:
-    """Has glibc keep what is freed: giving each message's memory back to the system, and asking for it again, takes
-    longer than decoding the message. Other C libraries are left alone."""
+    """Has glibc keep freed memory: returning each message's memory to the system and requesting it again takes longer
+    than decoding the message. Other C libraries are left alone."""
     try:
         adjust = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
@@ -34,12 +34,12 @@ def keep_freed_memory() -> None:
 
 
 def kind_of(device: str) -> str:
-    """Workers of one kind take about the same time for a page: cpu, cuda."""
+    """Returns the kind of device, such as cpu or cuda; workers of one kind take about the same time for a page."""
     return device.partition(":")[0]
 
 
 def check_device(device: str) -> None:
-    """StageError: this machine has no such device, or nothing that could use it."""
+    """Raises `StageError` if this machine has no such device, or nothing that could use it."""
     if kind_of(device) == "cpu":
         return
     try:
@@ -56,7 +56,7 @@ def check_device(device: str) -> None:
 
 
 def memory_in_use(device: str) -> int:
-    """Bytes of the device that this process has."""
+    """Returns how much of the device's memory this process uses, in bytes."""
     if kind_of(device) == "cpu":
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
@@ -65,7 +65,7 @@ def memory_in_use(device: str) -> int:
 
 
 def memory_for_models(device: str, workers: int) -> int | None:
-    """Bytes that the models of each of `workers` on the device may take; None = not known."""
+    """Returns how many bytes the models of each of `workers` on the device may use; None = unknown."""
     if kind_of(device) == "cpu":
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     else:

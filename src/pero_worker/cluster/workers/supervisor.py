@@ -1,4 +1,4 @@
-"""Several workers of a cluster on one machine: a process each, replaced when one dies."""
+"""Runs several workers of a cluster on one machine, one process each, and replaces those that die."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from pero_worker.text import one_line
 
 logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
-"""Seconds between two looks whether to stop."""
+"""How often to check whether to stop, in seconds."""
 _FORCE_AFTER_SECONDS = 4.0
-"""After which a worker process without a page in hand ends by force."""
+"""After this time, a worker process without a page in hand is ended by force."""
 
 
 def run_pool(
@@ -38,8 +38,8 @@ def run_pool(
     stop: threading.Event,
     hurry: threading.Event,
 ) -> int:
-    """Until `stop`, until every worker was stopped from afar, or one can never work; its exit status then. After
-    `hurry` pages in hand are given back at once."""
+    """Runs workers until `stop`, until all of them were stopped remotely, or until one can never work, whose exit
+    status is returned then. Once `hurry` is set, pages in hand are given back at once."""
     joined = multiprocessing.get_context("spawn").Event()
     hopeless: list[int] = []
 
@@ -50,7 +50,7 @@ def run_pool(
     def on_death(place: int, status: int) -> bool:
         if status == ExitCode.OK:
             return False
-        # A device that was there, and may be there again, is waited for.
+        # Once a worker has joined, its device may come back, and is waited for.
         if not joined.is_set() and status in {ExitCode.PIPELINE, ExitCode.USAGE, ExitCode.UNAVAILABLE}:
             hopeless.append(status)
             return False
@@ -71,7 +71,7 @@ def run_pool(
 def _run(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAccess, joined: Event) -> None:
     lifetime = Lifetime(grace=_FORCE_AFTER_SECONDS, with_parent=True)
     lifetime.begin()
-    # The parent process has no use for any of it, and keeps its memory for as long as the worker lives.
+    # Not imported by the parent process, which has no use for it and would hold the memory all the time.
     from pero_worker.cluster.workers.worker import check_worker, run_worker  # noqa: PLC0415
 
     keep_freed_memory()
@@ -91,7 +91,7 @@ def _run(settings: ClusterWorkerSettings, access: ClusterAccess, store: StoreAcc
 
 
 def _pass_on(hurry: threading.Event, processes: Sequence[int]) -> None:
-    """Asks the worker processes, which have been asked once, again."""
+    """Asks the worker processes, which have been asked once, to stop again."""
     hurry.wait()
     for process in processes:
         with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""A worker of a cluster: the worker of `worker/loop.py`, given the servers' sides of its ports."""
+"""A worker of a cluster: the worker of `worker/loop.py`, with its ports connected to the servers."""
 
 from __future__ import annotations
 
@@ -39,13 +39,14 @@ from pero_worker.worker.steps import StageRunner
 
 logger = logging.getLogger(__name__)
 _GROWTH_SECONDS = 0.2
-"""How often a worker looks at its own size."""
+"""How often a worker checks its own size."""
 _GUARD_SECONDS = 3.0
-"""After which the connection is closed under a page; the rest is for giving it back."""
+"""A worker that has not ended this long after `stop`, or later with a page in hand, has its connection closed; the time
+left until it is forced to end is for giving the page back."""
 
 
 def check_worker(settings: ClusterWorkerSettings) -> None:
-    """StageError: such a worker can never serve a stage, however often it is started."""
+    """Raises `StageError` if such a worker can never serve a stage, however often it is started."""
     check_name(settings.name, "worker")
     check_device(settings.device)
 
@@ -57,11 +58,12 @@ def run_worker(
     lifetime: Lifetime,
     joined: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Works until `lifetime.stop`, or until ZooKeeper says so; whether it should be started anew.
+    """Works until `lifetime.stop` is set, or until told to stop through ZooKeeper. Returns whether it should be
+    restarted.
 
-    `joined` is called when the cluster has accepted the worker.
+    `joined` is called once the cluster has accepted the worker.
 
-    UsageError: the name is in use; TransientError: there is no ZooKeeper.
+    Raises `UsageError` if the name is in use, `TransientError` if ZooKeeper is away.
     """
     clock = SystemClock()
     with session(access.zookeeper) as client:
@@ -99,7 +101,7 @@ def run_worker(
         sweeper.start()
 
         def give_back_page() -> None:
-            """By closing the connection under it."""
+            """Gives the page in hand back by closing its connection."""
             logger.warning("the page in hand takes too long, and is given back")
             worker.release_page()
             coordinator.reports.report(
@@ -134,7 +136,7 @@ def run_worker(
 
 
 def _facts(settings: ClusterWorkerSettings, clock: Clock) -> dict[str, Any]:
-    """What the cluster knows of this worker; the watchdog reads kind, labels, memory."""
+    """Returns what the worker reports about itself; the watchdog reads kind, labels and memory."""
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -179,12 +181,13 @@ def _put_together(
 
 
 def _is_gone(facts: Mapping[str, Any]) -> bool:
-    """Whether a worker that was on this machine has ended."""
+    """Returns whether a worker on this machine has ended."""
     return facts.get("host") == socket.gethostname() and not Path(f"/proc/{facts.get('pid')}").exists()
 
 
 class _Growth:
-    """Whether the process takes more memory than it may; looks a few times a second, however many pages that are."""
+    """Tells whether the process uses more memory than it may; checks a few times a second, however many pages are
+    done."""
 
     def __init__(self, settings: ClusterWorkerSettings, clock: Clock) -> None:
         self._most = settings.max_memory
@@ -200,12 +203,12 @@ class _Growth:
 
 
 def _model_memory(settings: ClusterWorkerSettings) -> int | None:
-    """None: one stage at a time."""
+    """Returns the memory for models, in bytes; None: one stage at a time."""
     memory = settings.model_memory
     if memory is None:
         memory = memory_for_models(settings.device, settings.workers_on_device)
     if memory and settings.max_memory and kind_of(settings.device) == "cpu":
-        # A worker that is started anew loads its models again.
+        # Stay well below the limit, as a restarted worker loads its models again.
         memory = min(memory, settings.max_memory // 2)
     return memory or None
 

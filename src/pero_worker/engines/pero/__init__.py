@@ -1,4 +1,4 @@
-"""The engine that runs PERO OCR (pero-ocr 0.7.0). Importing this package is cheap; `load` brings torch in."""
+"""The engine that runs PERO OCR (pero-ocr 0.7.0). Importing this package is cheap; only `load` imports torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def load(config: ConfigParser, directory: Path, device: str) -> Engine:
     """Loads a pero-ocr stage whose relative paths start at `directory`, on `device` ('cpu', 'cuda:0').
 
-    StageError: a package, a key of the configuration or a model file is missing or unusable.
+    Raises `StageError` if a package, a key of the configuration or a model file is missing or unusable.
     """
     try:
         from pero_worker.engines.pero import engine  # noqa: PLC0415 - torch costs seconds

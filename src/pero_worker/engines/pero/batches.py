@@ -1,7 +1,7 @@
-"""Lines of any number of pages in batches, and what becomes of a batch that a device cannot take.
+"""Reads lines from any number of pages in batches, and copes with batches that a device cannot take.
 
-Each line is padded to a width that follows from its own page, and is read beside lines of that width, of whatever page:
-what is read of it does not depend on the pages in hand, and the network meets a bounded set of shapes.
+Each line is padded to a width that depends on its own page only, and is read together with lines of that width from
+any page. So its text does not depend on what other pages are in hand, and the network sees a bounded set of shapes.
 """
 
 from __future__ import annotations
@@ -22,33 +22,37 @@ Batch = NDArray[np.uint8]
 """Lines of one width, (lines, height, width, 3)."""
 
 USUAL_PIXELS = 3840
-"""Of the widths of a page's lines that are padded alike, as pero-ocr has it."""
+"""Total width of a page's lines that are padded alike, in pixels, as in pero-ocr."""
 _STEP = 32
-"""Pixels between two such widths."""
+"""Pixels between one padded width and the next."""
 MARGIN = 32
-"""Black pixels before a line, and as many behind it at least; networks are trained with them."""
+"""Black pixels before a line, and at least as many after it; networks are trained with them."""
 _LEAST_LINES = 2
-"""In a batch, if need be with an empty one: libraries multiply a single row in another way, and round otherwise."""
+"""Minimum number of lines in a batch, with an empty one if need be: libraries multiply and round a single row
+differently."""
 _IN_FLIGHT = 2
-"""Batches: one that is computed, and one that is put together."""
+"""Batches in flight: one that is being computed and one that is being put together."""
 MIN_PIXELS = 960
-"""Of the widths of a batch's lines together: no device gains from smaller ones."""
+"""Lowest limit on the total width of a batch's lines, in pixels: no device gains from smaller batches."""
 
 
 class Forward(Protocol):
     def __call__(self, batch: Batch, /) -> Callable[[], Sequence[Any]]:
-        """Begins to read a batch, one after the other; what it returns waits for the results, one a line. Both may
-        raise `OutOfMemory`."""
+        """Begins to read a batch, one call at a time. The function that it returns waits for the results, one per line.
+        Both may raise `OutOfMemory`."""
 
 
 class OutOfMemory(Exception):
-    """The device has no memory for a batch of that size."""
+    """The device has no memory for a batch of this size."""
 
 
 def padded_widths(widths: Sequence[int], step: int = _STEP) -> list[int]:
-    """In which widths the lines of a page are read, `step` pixels apart: as wide as the widest of those that pero-ocr
-    would read together, the widest first: so text stays what it is there. (A quarter is padding then. Widths that fit
-    each line leave a sixth, but more lines that are alone, and are no faster on a CPU.)"""
+    """Returns the widths in which the lines of a page are read; possible widths are `step` pixels apart.
+
+    Each line is as wide as the widest of those that pero-ocr, which takes the widest first, would read together with
+    it, so that its text is the same as there. A quarter is padding then. Widths that fit each line would leave a sixth,
+    but more lines would be on their own, and it would be no faster on a CPU.
+    """
     padded = [0] * len(widths)
     order = sorted(range(len(widths)), key=lambda place: -widths[place])
     while order:
@@ -65,7 +69,7 @@ def _up(pixels: int, step: int) -> int:
 
 
 def as_batch(crops: Sequence[Crop], width: int) -> Batch:
-    """The lines of one height, each behind its margin; there may be an empty line behind them."""
+    """Puts lines of one height into a batch, each after its margin; an empty line may follow them."""
     batch = np.zeros((max(_LEAST_LINES, len(crops)), crops[0].shape[0], width, 3), np.uint8)
     for row, crop in zip(batch, crops, strict=False):
         row[:, MARGIN : MARGIN + crop.shape[1]] = crop
@@ -76,7 +80,7 @@ def as_batch(crops: Sequence[Crop], width: int) -> Batch:
 class _Line:
     crop: Crop
     width: int
-    """Of its batch."""
+    """Width of its batch, in pixels."""
     result: Any = None
     error: Exception | None = None
     done: bool = False
@@ -84,27 +88,30 @@ class _Line:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class ReadingDesk:
-    """Reads lines; threads that have pages in hand share it, and their lines share batches.
+    """Reads lines for the threads that have pages in hand; they share the desk, and their lines share batches.
 
-    No line waits for others to come: whoever brings lines takes what waits, of the width that waits longest, and reads
-    it. While one batch is on the device the next is put together by another thread; a third waits, and grows.
+    No line waits for others to arrive: a thread that brings lines takes whatever lines have the width that has waited
+    longest, and reads them. While one batch is on the device, another thread puts the next one together; a third waits,
+    and grows.
     """
 
     forward: Forward
-    """Reads a batch. It is begun by one thread at a time."""
+    """Reads a batch. Only one thread at a time begins one."""
     max_pixels: int
-    """Widths of a batch's lines together, without their margins; a line that is wider is read alone. Halved when the
-    device's memory does not suffice."""
+    """Maximum total width of a batch's lines in pixels, without their margins; a wider line is read alone. Halved when
+    the device runs out of memory."""
     step: int = _STEP
-    """Pixels between two widths: the wider, the more lines of several pages are read at a time."""
+    """Pixels between one padded width and the next: the larger, the more lines of several pages are read together."""
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _turn: threading.Lock = field(default_factory=threading.Lock)
     _room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_IN_FLIGHT))
     _waiting: list[_Line] = field(default_factory=list)
 
     def read(self, crops: Sequence[Crop]) -> list[Any]:
-        """The results of lines of one height, in their order. What `forward` raises of a line alone, or as an error of
-        ours, is raised for its page."""
+        """Returns the results of lines of one height, in their order.
+
+        Raises what `forward` raised for one of the lines on its own, or as a `PeroWorkerError` for its batch.
+        """
         widths = padded_widths([crop.shape[1] for crop in crops], self.step)
         mine = [_Line(crop=crop, width=width) for crop, width in zip(crops, widths, strict=True)]
         with self._changed:
@@ -119,7 +126,7 @@ class ReadingDesk:
         return [line.result for line in mine]
 
     def _anything_for(self, mine: Sequence[_Line]) -> bool:
-        """Waits until there is something to do, of whatever page; False: all of `mine` are read."""
+        """Waits until there is something to do for any page; returns False once all of `mine` have been read."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._waiting) or all(line.done for line in mine))
             return not all(line.done for line in mine)
@@ -127,7 +134,7 @@ class ReadingDesk:
     def _read_next(self) -> None:
         batch: Sequence[_Line] = ()
         try:
-            # What comes while another batch is begun may still join this one.
+            # Lines that arrive while another batch is being started may still join this one.
             with self._turn:
                 batch = self._take()
                 results = self._begun(batch) if batch else None
@@ -140,7 +147,7 @@ class ReadingDesk:
                 self._changed.notify_all()
 
     def _take(self) -> Sequence[_Line]:
-        """Lines of the width that waits longest."""
+        """Takes lines of the width that has waited longest."""
         with self._changed:
             if not self._waiting:
                 return ()
@@ -151,11 +158,11 @@ class ReadingDesk:
             return fitting
 
     def _most(self, width: int) -> int:
-        """Lines of a padded width that are read together: as many as pero-ocr would, so that none is left over."""
+        """Returns how many lines of a padded width are read together: as many as in pero-ocr, so that none is left."""
         return max(1, self.max_pixels // max(1, width - 2 * MARGIN))
 
     def _begun(self, batch: Sequence[_Line]) -> Callable[[], Sequence[Any]] | None:
-        """None: it went wrong, and all is said and done."""
+        """Begins to read a batch; returns None if that failed, after dealing with the failure."""
         try:
             return self.forward(as_batch([line.crop for line in batch], batch[0].width))
         except Exception as error:
@@ -171,8 +178,8 @@ class ReadingDesk:
                 self._part(batch, error)
 
     def _part(self, batch: Sequence[_Line], error: Exception) -> None:
-        """What goes wrong is noted on the lines that it concerns: found by halving, which also serves a device that has
-        no memory for so many."""
+        """Notes an error on the lines that cause it. They are found by halving the batch, which also helps a device
+        that has no memory for so many lines."""
         if isinstance(error, PeroWorkerError) or len(batch) == 1:
             for line in batch:
                 line.error = error

@@ -1,4 +1,4 @@
-"""What a network's probabilities are worth: how many letters are right among those that it gives so much."""
+"""What a network's probabilities are worth: the share of letters that are right among those of a given probability."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _MAX_POINTS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Straight lines between points, measured on lines with known texts; without points nothing is changed."""
+    """Interpolates between points measured on lines of known text; without points it changes nothing."""
 
     given: tuple[float, ...] = ()
-    """Mean probabilities that the network gave the letters of a line, rising."""
+    """Mean probabilities that the network gave the letters of a line, in rising order."""
     right: tuple[float, ...] = ()
-    """The share of letters that were right there."""
+    """The share of letters that were right at each of these probabilities."""
 
     @classmethod
     def of(cls, text: str) -> Calibration:
-        """From "0.5:0.2 0.9:0.85 1:0.99"; ValueError says what is wrong with another text."""
+        """Parses "0.5:0.2 0.9:0.85 1:0.99". Raises `ValueError`, which says what is wrong with the text."""
         points = []
         for pair in text.split()[: _MAX_POINTS + 1]:
             given, colon, right = pair.partition(":")

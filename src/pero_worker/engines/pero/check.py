@@ -1,4 +1,4 @@
-"""Looks through a stage's configuration before anything is loaded, so that a mistake is named and not met."""
+"""Checks a stage's configuration before anything is loaded, so that a mistake is named rather than run into."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _MAX_JSON_BYTES = 16 * 2**20
 
 
 def check_config(config: ConfigParser, directory: Path, *, cpu: bool) -> None:
-    """StageError names the section, key or file that pero-ocr would stumble over.
+    """Raises `StageError`, which names the section, key or file, for anything that pero-ocr would stumble over.
 
-    `cpu` says that models run on a CPU, where MODEL.cpu stands in for a missing MODEL.
+    `cpu` says that models run on a CPU, where MODEL.cpu may stand in for a missing MODEL.
     """
     steps = _section(config, "PAGE_PARSER")
     if _flag(steps, "RUN_LAYOUT_PARSER"):

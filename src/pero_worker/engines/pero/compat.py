@@ -1,6 +1,6 @@
-"""Everything that pero-ocr 0.7.0 needs to behave with today's libraries and inside a worker, in one place.
+"""Everything that pero-ocr 0.7.0 needs to work with today's libraries and inside a worker, in one place.
 
-`import_pero` must be the first to import pero_ocr in a process; its repairs hold for the whole process.
+`import_pero` must be the first to import pero_ocr in a process; its repairs apply to the whole process.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 _lock = threading.Lock()
 _SEED = 0
-# Of pero-ocr alone: kazoo's and pika's threads draw from the interpreter's generator in the middle of a page.
+# Only for pero-ocr: kazoo's and pika's threads draw from the interpreter's generator in the middle of a page.
 _dice = random.Random(_SEED)  # noqa: S311 - it breaks ties
 _MODULES = (
     "document_ocr.page_parser",
@@ -42,7 +42,7 @@ _MODULES = (
     "ocr_engine.transformer",
     "ocr_engine.transformer_ocr_engine",
 )
-# Rare methods whose libraries (scikit-learn, scipy.signal, scipy.optimize) take half of the time to import everything.
+# Rarely used methods, whose libraries (scikit-learn, scipy.signal, scipy.optimize) take half of the total import time.
 _LATE = {
     "pero_ocr.layout_engines.line_in_region_detector": "detect_lines_in_region",
     "pero_ocr.layout_engines.naive_sorter": "NaiveRegionSorter",
@@ -52,7 +52,7 @@ _LATE = {
 
 
 def import_pero() -> Any:
-    """The repaired module pero_ocr.document_ocr.page_parser; ImportError when pero-ocr is not installed."""
+    """Returns the repaired module pero_ocr.document_ocr.page_parser. Raises `ImportError` if pero-ocr is missing."""
     with _lock:
         _replace_utils()
         with no_warnings(), _late_imports():
@@ -60,7 +60,7 @@ def import_pero() -> Any:
         for module in (page_parser, *others):
             _quiet(module)
         _let_multipolygons_iterate()
-        # LayoutExtractor starts a process pool and never uses it, which a daemonic process may not do at all.
+        # LayoutExtractor starts a process pool that it never uses; a daemonic process may not start one at all.
         page_parser.__dict__["Pool"] = lambda *_: None
         named = {module.__name__.rpartition(".")[2]: module for module in others}
         named["layout_helpers"].__dict__["random"] = _dice
@@ -72,7 +72,7 @@ def import_pero() -> Any:
 
 @contextmanager
 def no_warnings() -> Iterator[None]:
-    """Silences warnings: pero-ocr reaches for names that its libraries deprecated, but the versions are pinned."""
+    """Silences warnings: pero-ocr uses names that its libraries have deprecated, but the versions are pinned."""
     _hush.enter()
     try:
         yield
@@ -81,7 +81,7 @@ def no_warnings() -> Iterator[None]:
 
 
 class _Hush:
-    """Warnings are off for the whole process: the first thread that wants it so turns them off, the last one on."""
+    """Silences warnings in the whole process: the first thread to enter turns them off, the last to leave on again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -108,7 +108,7 @@ _hush = _Hush()
 
 @contextmanager
 def _late_imports() -> Iterator[None]:
-    """While it lasts, modules of `_LATE` are stand-ins that import the real ones when they are called."""
+    """Puts stand-ins in place of the modules of `_LATE` for a while; they import the real ones when called."""
     absent = {name: attribute for name, attribute in _LATE.items() if name not in sys.modules}
     for name, attribute in absent.items():
         stand_in = types.ModuleType(name)
@@ -132,7 +132,7 @@ def _called_late(name: str, attribute: str) -> Callable[..., Any]:
 
 
 def import_decoding() -> None:
-    """Imports the decoder, quietly; ImportError when brnolm is missing."""
+    """Imports the decoder, quietly. Raises `ImportError` if brnolm is missing."""
     with _lock, no_warnings():
         module = importlib.import_module("pero_ocr.decoding.decoding_itf")
         _quiet(module)
@@ -144,7 +144,7 @@ def import_decoding() -> None:
 
 
 def forget_last_page(parser: Any) -> None:
-    """Puts back what a PageParser remembers of the page before, and the random generators it draws from."""
+    """Resets what a PageParser remembers of the previous page, and the random generators it draws from."""
     for layout in getattr(parser, "layout_parsers", ()):
         engine: Any = getattr(layout, "engine", None)
         net = getattr(engine, "parsenet", None)
@@ -160,7 +160,7 @@ def forget_last_page(parser: Any) -> None:
 
 
 def model_file(path: str, device: Any) -> str:
-    """The file to open for `path`: pero-ocr wants MODEL.cpu on a CPU, packages often hold MODEL alone."""
+    """Returns the file to open for `path`: pero-ocr wants MODEL.cpu on a CPU, but packages often have MODEL only."""
     variant = path + ".cpu"
     return variant if device.type == "cpu" and Path(variant).is_file() else path
 
@@ -194,7 +194,7 @@ def _quiet(module: types.ModuleType) -> None:
 
 
 def _let_multipolygons_iterate() -> None:
-    # Since shapely 2 only .geoms can be iterated; clustered_lines_to_polygons would lose the page.
+    # Since shapely 2, only .geoms can be iterated; clustered_lines_to_polygons would lose the page.
     if not hasattr(shapely.geometry.MultiPolygon, "__iter__"):
         shapely.geometry.MultiPolygon.__iter__ = lambda self: iter(self.geoms)
 
@@ -202,7 +202,7 @@ def _let_multipolygons_iterate() -> None:
 def _reverse_line_mapping(
     _cropper: object, forward: NDArray[Any], samples: NDArray[Any], values: NDArray[Any]
 ) -> NDArray[Any]:
-    # The original's search never leaves its first step, so that it interpolates linearly between the two ends.
+    # The original's search never leaves its first step, so it interpolates linearly between the two ends.
     with np.errstate(divide="ignore", invalid="ignore"):
         share = (samples - forward[-1]) / (forward[0] - forward[-1])
     return np.asarray((1 - share) * values[-1] + share * values[0])
@@ -220,7 +220,7 @@ def _load_recogniser(recogniser: Any) -> None:
 
 def _construct_lm(path: str, config_path: str = "") -> Any:
     model = load_language_model(_compose_path(path, config_path))
-    # Symbols that the model has and the recogniser has not: pero-ocr takes them to be two.
+    # How many symbols the model has that the recogniser lacks: pero-ocr assumes two.
     model._unused_prefix_len = 2
     return model
 

@@ -1,4 +1,4 @@
-"""Between the records of `page.py` and pero-ocr's PageLayout."""
+"""Converts between the records of `page.py` and pero-ocr's PageLayout."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pero_worker.page import Line, Page, Point, Polygon, Region, Word
 Array = NDArray[Any]
 
 _LOWEST_LINE = 1.0
-"""Pixels. A line lower than this would be magnified without bounds by the cropper."""
+"""Minimum height of a line, in pixels; the cropper would magnify a lower one without bounds."""
 
 
 def to_layout(page: Page) -> Any:
-    """A PageLayout with the page's regions and those lines that can be located."""
+    """Returns a PageLayout with the page's regions and those of its lines that can be located."""
     result = pero_layout.PageLayout(id=page.name, page_size=(page.height, page.width))
     for region in page.regions:
         polygon = _array(region.polygon, page)
@@ -32,7 +32,7 @@ def to_layout(page: Page) -> Any:
 
 
 def from_layout(layout: Any, page: Page, words: Mapping[int, Sequence[Word]]) -> Page:
-    """`page` with the layout's regions and lines; `words` by `id` of the line object."""
+    """Returns `page` with the layout's regions and lines; `words` are keyed by the `id()` of the line object."""
     size = (page.width, page.height)
     return Page(
         name=page.name,
@@ -88,7 +88,7 @@ def _line(line: Any, size: tuple[int, int], words: tuple[Word, ...]) -> Line:
 
 
 def _array(points: Polygon, page: Page) -> Array:
-    # Coordinates from elsewhere may be anything; one page beyond the page is room enough.
+    # Coordinates from elsewhere may be anything; one page's size beyond the page is room enough.
     array = np.asarray(points, dtype=float).reshape(-1, 2)
     low, high = (-page.width, -page.height), (2 * page.width, 2 * page.height)
     return np.asarray(np.clip(np.nan_to_num(array), low, high))

@@ -1,4 +1,4 @@
-"""What a device takes, and what torch says when it takes no more or is gone."""
+"""How much a device can take, and what torch says when it is out of memory or gone."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pero_worker.engines.pero.batches import OutOfMemory
 from pero_worker.errors import DeviceError
 
 PIXELS_ON_CPU = 3840
-"""Of the widths of a batch's lines: more is no faster there (docs/benchmarks.md)."""
+"""Total width of a batch's lines on a CPU, in pixels: more is no faster there (docs/benchmarks.md)."""
 STEP_ON_GPU = 128
-"""Pixels between two widths of batches: lines of several pages then come together in 30 shapes or so."""
+"""Pixels between two widths of batches: lines of several pages then share about 30 shapes."""
 MAX_PIXELS = 245_760
-"""On any device: 512 lines of 480 pixels."""
+"""Maximum total width of a batch's lines on any device, in pixels: 512 lines of 480 pixels."""
 _BYTES_A_PIXEL = 80_000
-"""Of a device, for each pixel of a line's width while a network is at it; what turns out to need more is halved."""
+"""Device memory per pixel of a line's width while a network reads it; batches that turn out to need more are halved."""
 _SHARE = 0.25
-"""Of the memory that is free when a stage is loaded: others share the device."""
+"""Share of the memory that is free when a stage is loaded; the device is shared with others."""
 PAGES_ON_GPU = 4
-"""In hand at a time: while one is on the device, others are cropped, put into words, written."""
+"""Pages in hand at a time: while one is on the device, others are cropped, split into words or written."""
 
 _NO_MEMORY = ("out of memory", "status_alloc_failed", "can't allocate memory", "not enough memory")
 _GONE = (
@@ -37,7 +37,7 @@ _GONE = (
 
 
 def batch_pixels(device: Any) -> int:
-    """How many pixels the widths of a batch's lines may be together on `device`, to begin with."""
+    """Returns the initial limit on the total width of a batch's lines on `device`, in pixels."""
     if device.type != "cuda":
         return PIXELS_ON_CPU
     free, _ = torch.cuda.mem_get_info(device)
@@ -45,24 +45,24 @@ def batch_pixels(device: Any) -> int:
 
 
 def pixels_in(memory: int) -> int:
-    """The same for a device with so many bytes free."""
+    """Returns the same for a device with `memory` bytes free."""
     return max(PIXELS_ON_CPU, min(MAX_PIXELS, int(memory * _SHARE) // _BYTES_A_PIXEL))
 
 
 def width_step(device: Any) -> int:
-    """Pixels between two widths of batches."""
+    """Returns the pixels between two widths of batches."""
     return STEP_ON_GPU if device.type == "cuda" else 32
 
 
 def pages_at_once(device: Any) -> int:
-    """Pages that keep `device` busy."""
+    """Returns how many pages at a time keep `device` busy."""
     return PAGES_ON_GPU if device.type == "cuda" else 1
 
 
 @contextmanager
 def device_errors() -> Iterator[None]:
-    """What torch raises, as what it means: OutOfMemory, or DeviceError when the device is of no use to this process any
-    more. The rest passes as it is."""
+    """Turns errors of torch into what they mean: `OutOfMemory`, or `DeviceError` when this process can no longer use
+    the device. Other errors pass unchanged."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

@@ -45,10 +45,11 @@ from pero_worker.engines.pero.titles import add_titles  # noqa: E402
 logger = logging.getLogger(__name__)
 
 _DOUBTFUL = 0.9
-"""Mean probability of letters below which a page may lie wrong."""
+"""Mean probability of letters below which a page may lie sideways or upside down."""
 
 MIN_SIDE = 16
-"""Pixels. Layout reduces a page up to eight times: a narrower one would vanish, and holds no text."""
+"""Minimum side of a page, in pixels. Layout reduces a page up to eight times: a narrower one would vanish, and has no
+text."""
 
 
 class PeroEngine:
@@ -57,12 +58,12 @@ class PeroEngine:
     needs_image = True
     description: str
     doubtful_below: float
-    """Confidence of a page that may lie sideways or upside down."""
+    """Confidence below which a page may lie sideways or upside down."""
     pages_at_once: int
-    """Threads with a page each that keep the device busy; more may call, too."""
+    """How many threads with a page each keep the device busy; more may call, too."""
 
     def __init__(self, config: ConfigParser, directory: Path, device: str) -> None:
-        """StageError: the stage cannot be loaded."""
+        """Raises `StageError` if the stage cannot be loaded."""
         target = device_of(device)
         if target.type == "cpu":
             torch.set_num_threads(1)
@@ -85,7 +86,7 @@ class PeroEngine:
         self._parser, self._readers = None, []
 
     def process(self, work: EngineInput) -> EngineOutput:
-        """Layout, text or both, as the stage's configuration says; PageError when pero-ocr fails."""
+        """Finds layout, text or both, as the stage's configuration says. Raises `PageError` if pero-ocr fails."""
         if work.image is None:
             raise PageError("the pero-ocr engine needs the page's image: send it along", permanent=True)
         parser = self._parser
@@ -121,7 +122,7 @@ class _Run:
         image: NDArray[np.uint8],
         alone: threading.Lock,
     ) -> None:
-        """`alone`: held around what of pero-ocr remembers something of a page while it is at it."""
+        """`alone` is held around those steps of pero-ocr that keep state about a page while they work on it."""
         height, width = image.shape[:2]
         self.alone = alone
         self.parser = parser
@@ -225,8 +226,8 @@ class _Run:
                 line.logit_coords = logits.coords
 
     def _words(self) -> dict[int, tuple[Word, ...]]:
-        """Sets the lines' confidences, drops the lines that are unsure by pero-ocr's measure, and returns words by line
-        object."""
+        """Sets the lines' confidences, drops the lines that are unsure by pero-ocr's measure, and returns the words by
+        the `id()` of the line object."""
         known = {line.id: line for line in self.page.lines()}
         threshold = self.parser.filter_confident_lines_threshold
         words: dict[int, tuple[Word, ...]] = {}
@@ -266,7 +267,7 @@ class _Run:
 
 
 def _cropped_anew(line: Any, image: NDArray[np.uint8]) -> tuple[Rails | None, NDArray[np.uint8] | None]:
-    """The edges of a line that this stage did not crop, and its picture."""
+    """Returns the edges of a line that this stage did not crop, and its picture."""
     try:
         cropper = page_parser.cropper.EngineLineCropper(line_height=32, poly=2)
         grid = line_grid(cropper, line)

@@ -1,4 +1,4 @@
-"""Lines that run on over a rule into the next column are parted before they are read."""
+"""Splits lines that run across a rule into the next column, before they are read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pero_ocr.layout_engines.layout_helpers import baseline_to_textline
 from pero_worker.engines.rules import PrintedRule
 
 _MARGIN = 0.25
-"""From a rule to the text beside it, in heights of the line."""
+"""Distance from a rule to the text beside it, in heights of the line."""
 
 
 def part_lines(layout: Any, rules: Sequence[PrintedRule]) -> None:
-    """Changes pero-ocr's `layout`: a line across an upright rule in a gutter becomes two."""
+    """Changes pero-ocr's `layout`, so that a line across an upright rule in a gutter becomes two."""
     upright = [rule for rule in rules if rule.is_upright and rule.stands_free]
     if not upright:
         return
@@ -44,7 +44,7 @@ def _parts(line: Any, rules: Sequence[PrintedRule]) -> Iterator[Any]:
 
 
 def _crossing(baseline: NDArray[np.float64], heights: Sequence[float], rule: PrintedRule) -> float | None:
-    """Where a rule runs through a line, not at its ends and not beginning or ending there."""
+    """Returns the x at which a rule runs through a line, neither near the line's ends nor with its own end there."""
     if len(baseline) < 2 or np.any(np.diff(baseline[:, 0]) <= 0):
         return None
     above, below = float(heights[0]), float(heights[1])
@@ -55,7 +55,7 @@ def _crossing(baseline: NDArray[np.float64], heights: Sequence[float], rule: Pri
 
 
 def between(baseline: NDArray[np.float64], left: float, right: float) -> NDArray[np.float64]:
-    """The part of a baseline that runs to the right between two x."""
+    """Returns the part between two x of a baseline that runs to the right."""
     left, right = max(left, baseline[0, 0]), min(right, baseline[-1, 0])
     xs = np.array([left, *(x for x in baseline[:, 0] if left < x < right), max(left, right)])
     return np.stack([xs, np.interp(xs, baseline[:, 0], baseline[:, 1])], axis=1)

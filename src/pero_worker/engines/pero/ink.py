@@ -1,4 +1,4 @@
-"""Where the ink of a line is, column by column: a network tells the place of a letter only to half of its width."""
+"""Where the ink of a line is, column by column: a network locates a letter only to within half its width."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 _MIDDLE = (0.12, 0.88)
-"""Rows of a crop that are looked at: beyond them are the feet and heads of other lines."""
+"""First and last row of a crop that are looked at, as shares of its height: beyond them are parts of other lines."""
 _LEAST_CONTRAST = 25
 _GAP = 0.09
-"""Blank columns that part two words are at least this share of the line's height."""
+"""Minimum width of the blank between two words, as a share of the line's height."""
 _END = 0.5
-"""Of an advance: so much blank behind the last letter is the end of a word at the line's end."""
+"""Minimum width of the blank that ends the outermost word at either end of a line, in advances."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -26,13 +26,13 @@ class Ink:
     """Which columns of a crop have ink."""
 
     columns: Array
-    """(width), bool"""
+    """Whether each column has ink: shape (width), bool."""
     height: int
-    """Of the crop, pixels."""
+    """Height of the crop, in pixels."""
 
     @classmethod
     def of(cls, crop: Array) -> Ink | None:
-        """Of a crop (height, width, 3); None when nothing stands out in it."""
+        """Finds the ink of a crop (height, width, 3); None if nothing stands out in it."""
         height = crop.shape[0]
         low, high = (round(height * share) for share in _MIDDLE)
         middle = crop[low:high]
@@ -45,7 +45,7 @@ class Ink:
         return cls(columns=(grey < (paper + dark) / 2).sum(axis=0) >= max(1, height // 24), height=height)
 
     def blanks(self, low: int, high: int) -> Iterator[tuple[int, int]]:
-        """First column of each blank run between two columns, and the one behind it."""
+        """Yields the first column of each blank run between two columns, and the column after it."""
         low, high = max(0, low), min(len(self.columns), high)
         edges = np.flatnonzero(np.diff(np.concatenate(([True], self.columns[low:high], [True])).astype(np.int8)))
         for start, end in zip(edges[::2], edges[1::2], strict=True):
@@ -53,7 +53,7 @@ class Ink:
 
 
 def percentiles(grey: Array, wanted: Sequence[float]) -> list[float]:
-    """As numpy's of bytes, which are counted here rather than sorted: a tenth of its time."""
+    """Does the same as numpy's for bytes, which are counted here rather than sorted: in a tenth of the time."""
     up_to = np.bincount(grey.ravel(), minlength=256).cumsum()
     found = []
     for percent in wanted:
@@ -65,10 +65,10 @@ def percentiles(grey: Array, wanted: Sequence[float]) -> list[float]:
 
 
 def snapped(edges: Array, letters: Sequence[tuple[float, float]], advance: float, ink: Ink) -> Array:
-    """The left and right edges of words (n, 2) moved to where their ink begins and ends.
+    """Returns the left and right edges of words (n, 2), moved to where their ink begins and ends.
 
-    `letters`: the middles of each word's first and last letter, and `advance`: the usual distance of two; all in
-    columns of the crop. An edge without a blank beside it stays.
+    `letters` are the middles of each word's first and last letter, `advance` is the usual distance between two letters;
+    all in columns of the crop. An edge without a blank beside it stays.
     """
     moved = edges.copy()
     for place, (before, after) in enumerate(pairwise(letters)):

@@ -1,7 +1,8 @@
-"""Convolutions in whole numbers of eight bits, where the processor multiplies those several times as fast.
+"""Computes convolutions in 8-bit integers, where the processor multiplies those several times as fast.
 
 Weights are rounded channel by channel, activations by ranges that were measured when the network was made
-(`int8_ranges` in its ocr.json): a line is read alike whatever is beside it. What is no chain of convolutions stays.
+(`int8_ranges` in its ocr.json), so that a line is read the same whatever is in its batch. Networks that are not a chain
+of convolutions are left as they are.
 """
 
 from __future__ import annotations
@@ -13,23 +14,23 @@ from typing import Any
 import torch
 
 RANGES = "int8_ranges"
-"""Key of an ocr.json: the greatest output of each convolution, the first one's first."""
+"""Key in ocr.json: the greatest output of each convolution, in their order."""
 _CONVOLUTION, _POOLING = "aten::conv2d", "aten::max_pool2d"
 _CUT_OFF = frozenset({"aten::relu", "aten::relu_"})
 _LEVELS = 255
 _LARGEST_WEIGHT = 127
 _MOST = 64
-"""Convolutions of a network."""
+"""Maximum number of convolutions in a network."""
 
 
 def multiplies_int8(device: Any) -> bool:
-    """Whether the device does so four at a time (VNNI); others gain nothing, and may overflow."""
+    """Whether the device multiplies 8-bit integers four at a time (VNNI); others gain nothing, and may overflow."""
     found = torch.cpu.get_capabilities()
     return device.type == "cpu" and bool(found.get("avx512_vnni") or found.get("avx_vnni"))
 
 
 def ranges_of(description: Mapping[str, Any]) -> list[float]:
-    """As an ocr.json tells them; none when it does not, or when they are no ranges."""
+    """Returns the ranges in an ocr.json; an empty list if it has none, or if they cannot be ranges."""
     told = description.get(RANGES)
     if not isinstance(told, list) or len(told) > _MOST:
         return []
@@ -38,8 +39,11 @@ def ranges_of(description: Mapping[str, Any]) -> list[float]:
 
 
 def in_int8(frozen: Any, ranges: Sequence[float]) -> bool:
-    """Has all but the first convolution of a frozen network computed so; False: it is no chain that these `ranges` fit,
-    and stays as it is. (The first one sees a grey picture, and costs little.)"""
+    """Makes all but the first convolution of a frozen network compute in 8-bit integers.
+
+    Returns False if the network is not a chain that these `ranges` fit, and leaves it as it is. The first convolution
+    sees a grey picture and costs little.
+    """
     graph = frozen.graph
     links = _chain(graph)
     if len(links) < 2 or len(links) != len(ranges):
@@ -61,7 +65,7 @@ def in_int8(frozen: Any, ranges: Sequence[float]) -> bool:
 
 
 def _chain(graph: Any) -> list[tuple[Any, Any]]:
-    """Convolutions, each with what cuts off below zero behind it; at most a pooling lies between two."""
+    """Returns the convolutions, each with the ReLU after it; empty unless at most a pooling lies between two."""
     links: list[tuple[Any, Any]] = []
     for convolution in graph.findAllNodes(_CONVOLUTION):
         cut_off = _only_user(convolution)
@@ -74,7 +78,7 @@ def _chain(graph: Any) -> list[tuple[Any, Any]]:
 
 
 def _follows(convolution: Any, cut_off: Any) -> bool:
-    """Whether it alone has what came out before it, as it is or pooled."""
+    """Whether the convolution alone uses the output of the ReLU before it, as it is or pooled."""
     source = cut_off
     if (user := _only_user(source)) is not None and user.kind() == _POOLING:
         source = user
@@ -91,12 +95,12 @@ def _constant(node: Any, place: int) -> Any:
 
 
 def _packed(convolution: Any) -> Any:
-    """Weights as the quantised operator takes them."""
+    """Returns the weights in the form that the quantised operator takes."""
     weights, bias, stride, padding, dilation, groups = (_constant(convolution, place) for place in range(1, 7))
     weights, bias = weights.detach().float(), bias.detach().float()
     scales = (weights.abs().amax((1, 2, 3)) / _LARGEST_WEIGHT).clamp_min(1e-12).double()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch has another form of the same for compilers, and none that is simpler
+        warnings.simplefilter("ignore")  # the only other form that torch has is meant for compilers
         rounded = torch.quantize_per_channel(
             weights, scales, torch.zeros(len(scales), dtype=torch.long), 0, torch.qint8
         )
@@ -104,6 +108,6 @@ def _packed(convolution: Any) -> Any:
 
 
 def _inserted(graph: Any, kind: str, *inputs: Any) -> Any:
-    """The result of an operator at the place of insertion; inputs are results of others, or constants."""
+    """Inserts an operator at the insertion point and returns its result; inputs are results of others, or constants."""
     values = [given if isinstance(given, torch._C.Value) else graph.insertConstant(given) for given in inputs]
     return graph.insertNode(graph.create(kind, values, 1)).output()

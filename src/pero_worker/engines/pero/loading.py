@@ -1,4 +1,4 @@
-"""What a pero-ocr stage is loaded from: its device, its networks, its recognisers."""
+"""Loads the parts of a pero-ocr stage: its device, its networks, its recognisers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ page_parser = compat.import_pero()
 
 
 def device_of(name: str) -> Any:
-    """StageError: there is none of that name."""
+    """Returns the device of that name. Raises `StageError` if there is none."""
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -38,7 +38,7 @@ def device_of(name: str) -> Any:
 def readers_of(
     parser: Any, config: ConfigParser, directory: Path, device: Any, precision: Precision
 ) -> list[LineReader]:
-    """The recogniser of the parser, and those that pero-ocr knows nothing of."""
+    """Returns the parser's recogniser, and those that pero-ocr knows nothing about."""
     if not parser.run_ocr:
         return []
     worker = config[tidy.SECTION] if config.has_section(tidy.SECTION) else None
@@ -54,7 +54,7 @@ def readers_of(
             quicken_recogniser(recogniser, precision)
             desk = _desk(recogniser)
         found.append(LineReader(recogniser, calibration_of(section), unsure_of(section), desk=desk))
-    # The others see their lines made smaller, which loses less than making them larger.
+    # The other readers' lines are made smaller, which loses less than making them larger.
     parser.line_cropper.crop_engine.line_height = max(reader.height for reader in found)
     return found
 
@@ -66,7 +66,7 @@ def _desk(recogniser: Any) -> ReadingDesk:
 
 @contextmanager
 def loading(directory: Path) -> Iterator[None]:
-    """Whatever goes wrong in it is a StageError."""
+    """Turns whatever goes wrong inside it into a `StageError`."""
     try:
         yield
     except ImportError as error:
@@ -81,7 +81,7 @@ def loading(directory: Path) -> Iterator[None]:
 
 
 def load_parser(config: ConfigParser, directory: Path, device: Any) -> Any:
-    """The PageParser of a stage; whatever torch and pero-ocr raise."""
+    """Returns the PageParser of a stage. Raises whatever torch and pero-ocr raise."""
     if config["PAGE_PARSER"].getboolean("RUN_DECODER", fallback=False):
         compat.import_decoding()
     return page_parser.PageParser(config, device=device, config_path=str(directory))

@@ -1,7 +1,7 @@
 """Reads pero-ocr's logits (a pickle) without executing anything that the pickle names.
 
 Classes of NumPy and SciPy become inert stand-ins, every other name is refused, and the arrays are built here from
-their raw bytes after type, shape and index ranges are checked.
+their raw bytes once type, shape and index ranges have been checked.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _TABLES = ("line_characters", "logit_coords")
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LineLogits:
-    """One line's raw logits as a compressed sparse column matrix of (frames, characters), the last of them blank, in
-    its parts `data`, `indices`, `indptr` and `shape`.
+    """One line's raw logits as a compressed sparse column matrix of (frames, characters), the last character being the
+    blank: its parts `data`, `indices`, `indptr` and `shape`.
 
     `characters` has one string per column or is None; `coords` are the frames where the line's crop begins and ends.
     """
@@ -58,7 +58,7 @@ class LineLogits:
 
 
 def load_logits(data: bytes) -> dict[str, LineLogits]:
-    """The logits of each line by its id; PageError when `data` is anything but a page's logits."""
+    """Returns the logits of each line by its id. Raises `PageError` if `data` is anything but a page's logits."""
     if len(data) > MAX_PICKLE_BYTES:
         raise PageError(f"the logits are larger than {MAX_PICKLE_BYTES >> 20} MiB: run the OCR stage again")
     try:
@@ -72,7 +72,7 @@ def load_logits(data: bytes) -> dict[str, LineLogits]:
 
 
 class _Dtype:
-    """numpy.dtype: only its code counts, and must be one of four."""
+    """Stands in for numpy.dtype: only its code counts, and must be one of four."""
 
     def __init__(self, code: object, *_options: object) -> None:
         self.dtype: np.dtype[Any] | None = _DTYPES.get(str(code))
@@ -83,7 +83,7 @@ class _Dtype:
 
 
 class _Array:
-    """numpy.ndarray: raw bytes, type and shape as they came."""
+    """Stands in for numpy.ndarray: raw bytes, type and shape as they came."""
 
     content: tuple[object, object, object, object] | None = None
 
@@ -106,7 +106,7 @@ class _Array:
 
 
 class _Matrix:
-    """scipy.sparse.csc_matrix: its attributes as they came."""
+    """Stands in for scipy.sparse.csc_matrix: its attributes as they came."""
 
     state: Mapping[str, object]
 
@@ -148,7 +148,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _scan(data: bytes) -> None:
-    # The C unpickler trusts lengths and memo numbers and allocates at once: the opcodes are counted beforehand.
+    # The C unpickler trusts lengths and memo numbers and allocates at once, so the opcodes are checked beforehand.
     for count, (opcode, argument, _position) in enumerate(pickletools.genops(data)):
         if count >= MAX_OPCODES:
             raise PageError("the logits hold too many objects")

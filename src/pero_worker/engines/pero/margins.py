@@ -1,7 +1,7 @@
-"""Lines that run on from a note in the margin into the text, or from column to column where no rule is, are parted.
+"""Splits lines that run from a note in the margin into the text, or from column to column where there is no rule.
 
-Where the lines above and below begin at one place, and this one far before it, it has a note at its beginning. Most
-lines of a note must have a blank just there, or it is none: lines above a quotation that is set in begin before it.
+Where the lines above and below begin at one place and this one far before it, this one begins with a note. Most lines
+of a note must have a blank just there, or it is not a note: lines above an indented quotation begin before it, too.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ Array = NDArray[Any]
 
 # All lengths are in heights of the page's usual line.
 _OUTSIDE, _INSIDE = 2.5, 6.0
-"""So far a note reaches beyond the text, and the text from there to its other side, at least."""
+"""Minimum reach of a note beyond the text, and of the text from there to its other side."""
 _NEAR = 9.0
-"""So far above and below lines tell where the text begins."""
+"""How far above and below a line others show where the text begins."""
 _FEWEST = 3
-"""So many of them, at least."""
+"""Minimum number of these lines."""
 _ALIGNED, _FLUSH = 0.7, 1.2
-"""So far from each other may they begin, and from this line end."""
+"""How far from each other they may begin, and how far from this line's end they may end."""
 _NEXT = 2.2
-"""From a line of a note to the next."""
+"""Maximum distance from one line of a note to the next."""
 _BLANK, _BLANK_OF_TWO = 0.15, 0.35
-"""The blank between note and text, and where the note has two lines only."""
+"""Minimum width of the blank between note and text, and the same for a note of only two lines."""
 _BEFORE, _BEHIND = 0.1, 0.5
-"""So far before the place where other lines begin, or behind it, the text may begin."""
+"""How far before or after the place where other lines begin the text may begin."""
 _MOST = 0.7
-"""Of a note's lines so many have a blank there."""
+"""Share of a note's lines that must have a blank there."""
 _OVER = 0.15
-"""So far lines reach beyond their letters."""
+"""How far lines reach beyond their letters."""
 _INK = 0.07
-"""Share of a column of pixels that is ink, where there is a letter."""
+"""Where there is a letter, more than this share of a column of pixels is ink."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +52,11 @@ class _Stray:
     line: Any
     middle: float
     place: float
-    """Where the text begins, x."""
+    """The x at which the text begins."""
 
 
 def part_notes(layout: Any, image: Image) -> None:
-    """Changes pero-ocr's `layout`."""
+    """Changes pero-ocr's `layout`, so that lines with a note are split into the note and the text."""
     lines = [line for line in layout.lines_iterator() if _runs_right(line)]
     if len(lines) <= _FEWEST:
         return
@@ -79,7 +79,7 @@ def _runs_right(line: Any) -> bool:
 
 
 def _strays(lines: Sequence[Any], height: float, *, mirrored: bool) -> list[_Stray]:
-    """Lines that begin before the text or, `mirrored`, end behind it; from the top to the bottom."""
+    """Returns the lines that begin before the text or, if `mirrored`, end after it; from top to bottom."""
     ends = np.array([(line.baseline[0][0], line.baseline[-1][0]) for line in lines], float)
     near_end, far_end = (-ends[:, 1], -ends[:, 0]) if mirrored else (ends[:, 0], ends[:, 1])
     middles = np.array([np.mean(np.asarray(line.baseline)[:, 1]) for line in lines])
@@ -103,7 +103,7 @@ def _strays(lines: Sequence[Any], height: float, *, mirrored: bool) -> list[_Str
 
 
 def _notes(strays: Sequence[_Stray], height: float) -> Iterator[list[_Stray]]:
-    """Those that follow each other, two at least."""
+    """Yields groups of at least two lines that follow each other."""
     note = list(strays[:1])
     for before, stray in pairwise(strays):
         if stray.middle - before.middle > _NEXT * height or abs(stray.place - before.place) > _ALIGNED * height:
@@ -116,7 +116,7 @@ def _notes(strays: Sequence[_Stray], height: float) -> Iterator[list[_Stray]]:
 
 
 def _blank(stray: _Stray, image: Image, height: float, least: float, *, mirrored: bool) -> tuple[float, float] | None:
-    """Between which x there is no letter, just outside the text."""
+    """Returns the two x just outside the text between which there is no letter; None if there is no such blank."""
     baseline = np.asarray(stray.line.baseline, float)
     level = float(np.interp(stray.place, baseline[:, 0], baseline[:, 1]))
     top, bottom = max(0, round(level - 0.9 * float(stray.line.heights[0]))), max(0, round(level + 0.05 * height))

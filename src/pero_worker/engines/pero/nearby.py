@@ -1,6 +1,7 @@
-"""What pero-ocr's layout compares everything with everything for, done for what lies near each other: the same results.
+"""Replaces the steps of pero-ocr's layout that compare everything with everything.
 
-A page of 3,800 tiny lines spent 800 of 980 seconds here.
+The replacements compare only what lies near each other, with the same results. A page of 3,800 tiny lines spent 800 of
+980 seconds in these steps.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from shapely import Polygon, STRtree, buffer
 Array = NDArray[Any]
 
 _REACH = 0.75
-"""Lines are of one paragraph when their outlines, grown by this share of their heights, touch; as in pero-ocr."""
+"""Lines belong to one paragraph if their outlines, grown by this share of their heights, touch; as in pero-ocr."""
 _ARC_SEGMENTS = 16
-"""Segments of a quarter circle where an outline grows round a corner; as in pero-ocr."""
+"""Segments of the quarter circle by which an outline grows round a corner; as in pero-ocr."""
 
 
 def look_nearby(layout_helpers: Any, layout_engine: Any) -> None:
-    """Puts the functions below in the places of pero-ocr's: its module `layout_helpers`, its class `layout_engine`."""
+    """Puts the functions below in place of pero-ocr's, in its module `layout_helpers` and its class `layout_engine`."""
 
     def assign(baselines: Sequence[Array], heights: Any, outlines: Sequence[Array], regions: Sequence[Any]) -> Any:
         return assign_lines_to_regions(layout_helpers, baselines, heights, outlines, regions)
@@ -55,13 +56,13 @@ def assign_lines_to_regions(
 
 
 def parted_regions(check: Any, polygons: Sequence[Any], outlines: Sequence[Sequence[Array]]) -> list[Any]:
-    """Without those that lie within others; what two have in common goes to the one with more of its lines there.
+    """Drops regions that lie within others; what two have in common goes to the one with more of its lines there.
 
-    `check` mends a polygon; `outlines` are those of each region's lines.
+    `check` repairs a polygon; `outlines` are those of each region's lines.
     """
     shapes = [check(polygon) for polygon in polygons]
     inside: set[int] = set()
-    # Shapes only ever lose parts, so that those whose boxes did not meet at first never will.
+    # Shapes only ever lose parts, so those whose boxes did not meet at first never will.
     boxes = np.array([shape.bounds for shape in shapes]).reshape(-1, 4)
     for i, j in _meeting(boxes, boxes):
         if i >= j:
@@ -84,9 +85,9 @@ def parted_regions(check: Any, polygons: Sequence[Any], outlines: Sequence[Seque
 def paragraphs(
     engine: Any, baselines: Sequence[Array], heights: Any, outlines: Sequence[Array], separators: Array, reduced: float
 ) -> Any:
-    """The number of its paragraph for each line: lines that touch are of one if there is no separator between them.
+    """Returns the number of each line's paragraph: lines that touch share one if no separator is between them.
 
-    `separators` is the network's map (height, width) of the page, `reduced` by this factor.
+    `separators` is the network's map (height, width) of the page, reduced by the factor `reduced`.
     """
     if len(outlines) < 2:
         return [0]
@@ -108,7 +109,7 @@ def paragraphs(
 
 
 def _meeting(boxes: Array, others: Array) -> Iterator[tuple[int, int]]:
-    """Which of the one (left, top, right, bottom) touch which of the others, in their order."""
+    """Yields which of `boxes` (left, top, right, bottom) touch which of `others`, in their order."""
     for number, (left, top, right, bottom) in enumerate(boxes):
         near = (others[:, 0] <= right) & (others[:, 2] >= left) & (others[:, 1] <= bottom) & (others[:, 3] >= top)
         for place in np.flatnonzero(near).tolist():

@@ -1,4 +1,4 @@
-"""The recogniser of PP-OCR on lines that pero-ocr has cut out: it looks to a stage like one of pero-ocr's."""
+"""The recogniser of PP-OCR for lines that pero-ocr has cut out; to a stage it looks like one of pero-ocr's."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ from pero_worker.errors import StageError
 Array = NDArray[Any]
 
 _HEIGHT = 48
-"""Of the lines that the network takes, pixels."""
+"""Height of the lines that the network takes, in pixels."""
 _NARROWEST = 16
-"""Pixels of it."""
+"""Minimum width of these lines, in pixels."""
 _WIDEST = 4000
-"""Wider lines are read in pieces: memory grows with them."""
+"""Maximum width of a crop that is read at once, in pixels; a wider one is read in pieces, because memory use grows
+with the width."""
 _PUNCTUATION = "‘’‚“”„†‡•…–—"
 _LAST_LETTER = "ž"
-"""Of the block Latin Extended-A, whose last sign, ſ, it takes for an f: it is not asked for that."""
+"""Last letter wanted of the block Latin Extended-A; only ſ, which the network takes for an f, comes after it."""
 _ELSE = ""
-"""Whatever is no Latin script: read as nothing, but not for sure."""
+"""Stands for anything that is not Latin script: read as nothing, but not with certainty."""
 _BLANK = "\u200b"
 _ABOVE_ZERO = 20.0
-"""Added to logarithms, for a matrix of logits stores no zeros."""
+"""Added to logarithms, because a matrix of logits stores no zeros."""
 _LEAST = 1e-4
-"""Less likely characters are not stored."""
+"""Characters less likely than this are not stored."""
 
 
 class PpOcr:
-    """As much of `pero_ocr.ocr_engine.PytorchEngineLineOCR` as `readers.Reader` uses."""
+    """As much of `pero_ocr.ocr_engine.PytorchEngineLineOCR` as `readers.LineReader` uses."""
 
     line_px_height = 40
 
     def __init__(self, session: Any, alphabet: Sequence[str]) -> None:
-        """`session`: of ONNX Runtime; `alphabet`: what its classes stand for, the first of them the blank."""
+        """`session` is one of ONNX Runtime; `alphabet` says what its classes stand for, the first being the blank."""
         self.session = session
         plain = [unicodedata.normalize("NFKC", character) for character in alphabet]
         known = sorted({character for character in plain[1:] if _is_wanted(character)})
@@ -53,7 +54,10 @@ class PpOcr:
 
     @classmethod
     def load(cls, device: str) -> PpOcr:
-        """StageError: rapidocr or ONNX Runtime is missing, or its weights are not those of the pinned release."""
+        """Loads the weights.
+
+        Raises `StageError` if rapidocr or ONNX Runtime is missing, or the weights are not those of the pinned release.
+        """
         path = ppocr.model("Rec")
         try:
             import onnxruntime  # noqa: PLC0415 - it costs half a second
@@ -71,7 +75,7 @@ class PpOcr:
         return cls(session, [_BLANK, *characters, " "])
 
     def process_lines(self, crops: Sequence[Array]) -> tuple[list[str], list[Any], list[tuple[int, int]]]:
-        """Texts, logits (frames of 4 pixels, characters) and the frames of the crops."""
+        """Returns texts, logits (frames of 4 pixels, characters), and the frames where each crop begins and ends."""
         matrices = [self._logits(crop) for crop in crops]
         return [self._text(matrix) for matrix in matrices], matrices, [(0, matrix.shape[0]) for matrix in matrices]
 
@@ -82,14 +86,14 @@ class PpOcr:
         return csc_matrix(stored.astype(np.float32))
 
     def _chances(self, crop: Array) -> Array:
-        """How likely each character is in each frame of a crop (height, width, 3)."""
+        """Returns how likely each character is in each frame of a crop (height, width, 3)."""
         width = max(_NARROWEST, round(crop.shape[1] * _HEIGHT / crop.shape[0]))
         pixels = cv2.resize(crop, (width, _HEIGHT), interpolation=cv2.INTER_LINEAR)
         given = (pixels.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)[np.newaxis]
         (found,) = self.session.run(None, {self.session.get_inputs()[0].name: given})
         summed = np.add.reduceat(found[0][:, self._order], self._starts, axis=1)
-        # Its frames are eight of its pixels wide, and stand here once or twice each: words are found by frames of four
-        # pixels of a line forty pixels high.
+        # Words are located by frames of four pixels of a line forty pixels high. The network's frames are eight of its
+        # own pixels wide, so each is used once or twice.
         wanted = max(1, round(crop.shape[1] / 4))
         return np.asarray(summed[np.minimum(np.arange(wanted) * len(summed) // wanted, len(summed) - 1)])
 

@@ -1,4 +1,4 @@
-"""With how many bits the networks of a stage compute."""
+"""How many bits the networks of a stage compute with."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ _FLOAT32, _BFLOAT16, _INT8 = "float32", "bfloat16", "int8"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precision:
-    """What the networks of a stage are allowed, where their device gains by it."""
+    """The precisions that the networks of a stage may use, where their device gains by it."""
 
     bfloat16: bool = False
-    """Whole networks compute so; their inputs and outputs stay float32."""
+    """Whether whole networks compute in bfloat16; their inputs and outputs stay float32."""
     int8: bool = False
-    """Convolutions of recognisers compute so, if the network knows its ranges."""
+    """Whether convolutions of recognisers compute in int8, if the network comes with its ranges."""
 
     @property
     def name(self) -> str:
-        """For people: the fewest bits."""
+        """The precision with the fewest bits, for people to read."""
         return _INT8 if self.int8 else _BFLOAT16 if self.bfloat16 else _FLOAT32
 
 
 def precision_of(config: ConfigParser, device: Any) -> Precision:
-    """What `[WORKER] PRECISION` asks for and is faster there; StageError: it is none that is known."""
+    """Returns what `[WORKER] PRECISION` asks for, as far as the device is faster with it.
+
+    Raises `StageError` if the precision is unknown.
+    """
     asked = config.get("WORKER", "PRECISION", fallback=_FLOAT32, raw=True).strip().lower()
     if asked not in {_FLOAT32, _BFLOAT16, _INT8}:
         raise StageError(f"config.ini: [WORKER] PRECISION = {asked} is not {_FLOAT32}, {_BFLOAT16} or {_INT8}")
@@ -40,9 +43,9 @@ def precision_of(config: ConfigParser, device: Any) -> Precision:
 
 
 def multiplies_bfloat16(device: Any) -> bool:
-    """Whether the device does so faster than in float32."""
+    """Whether the device computes faster in bfloat16 than in float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     found = torch.cpu.get_capabilities()
-    # Without AMX Intel's multiply half as many at a time: a recogniser takes 1.4 times as long as in float32.
+    # Intel processors without AMX multiply half as many at a time: a recogniser takes 1.4 times as long as in float32.
     return bool(found.get("amx_bf16") or (found.get("avx512_bf16") and "Intel" not in str(found.get("cpu_name"))))

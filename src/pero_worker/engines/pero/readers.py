@@ -1,7 +1,7 @@
 """The recognisers of a stage: the one of [OCR], and those of [READER_2] to [READER_4] that read some lines again.
 
-pero-ocr knows one recogniser. A further one is asked for the lines that are unsure so far (UNSURE), or for every line
-when its section does not say so; of two readings the surer one is taken.
+pero-ocr knows one recogniser. A further one reads the lines that are unsure so far (UNSURE), or every line if its
+section does not set a limit; of two readings the surer one is taken.
 """
 
 from __future__ import annotations
@@ -26,35 +26,36 @@ from pero_worker.engines.pero.words import PIXELS_PER_FRAME, Frames
 SECTIONS = tuple(f"READER_{number}" for number in range(2, 5))
 JSON, ENGINE, UNSURE, CONFIDENCE = "OCR_JSON", "ENGINE", "UNSURE", "CONFIDENCE"
 _IMPROBABLE = 1e-4
-"""Characters of a frame that pero-ocr does not keep."""
+"""pero-ocr does not keep characters of a frame that are less probable than this."""
 PPOCR = "rapidocr"
-"""The one other engine whose recogniser can be asked."""
+"""The only other engine whose recogniser can be used."""
 _FOREIGN = 0.003
-"""A reader is not asked about a page of which more letters than this share are read so far as ones it does not know: it
-would be sure of others."""
+"""A reader is not used on a page if more than this share of the letters read so far are unknown to it: it would read
+others there, and be sure of them."""
 _LEGIBLE = 0.7
-"""Letters of less sure lines do not count there: in a hand that the readers before cannot read, any letter occurs."""
+"""Letters of lines less sure than this do not count there: in a hand that earlier readers cannot read, any letter may
+occur."""
 _DISSENT = 0.1
-"""So much of its confidence a reading loses when another reader sees something else altogether."""
+"""Share of its confidence that a reading loses if another reader sees something else altogether."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Reading:
     """What a `reader` made of a line: `text` with its `confidence`, `frames` and raw `logits`, and `span`, the first
-    frame of the crop and the one behind it."""
+    frame of the crop and the one after its last."""
 
     text: str
     frames: Frames
     logits: Any
     span: tuple[int, int]
     width: int
-    """Of the crop it saw, pixels."""
+    """Width of the crop that it saw, in pixels."""
     reader: LineReader
     confidence: float
 
 
 class LineReader:
-    """A recogniser of pero-ocr, what its probabilities are worth, and when it is asked."""
+    """A recogniser of pero-ocr, what its probabilities are worth, and when it is used."""
 
     def __init__(
         self,
@@ -64,14 +65,14 @@ class LineReader:
         *,
         desk: ReadingDesk | None = None,
     ) -> None:
-        """`unsure`: only lines are read again that the readers before were less sure of; None: all. `desk`: where its
+        """`unsure`: only lines that earlier readers were less sure of are read again; None: all. `desk`: where its
         batches are read; None: it makes batches by itself, as transformers do."""
         self.recogniser, self.calibration, self.unsure, self._desk = recogniser, calibration, unsure, desk
         self._alone = threading.Lock()
 
     @property
     def height(self) -> int:
-        """Of the lines that it reads, in pixels."""
+        """Height of the lines that it reads, in pixels."""
         return int(self.recogniser.line_px_height)
 
     @property
@@ -79,12 +80,12 @@ class LineReader:
         return self.recogniser.characters  # type: ignore[no-any-return]
 
     def knows(self, letters: str) -> bool:
-        """Whether all but a few of a page's letters are ones that it can read."""
+        """Whether it can read all but a few of a page's letters."""
         known = frozenset("".join(self.characters))
         return sum(letter not in known for letter in letters) <= _FOREIGN * len(letters)
 
     def read(self, crops: Sequence[Crop]) -> list[Reading]:
-        """Reads crops of any one height. Several threads may have lines read at a time."""
+        """Reads crops of any one height. Several threads may call it at a time."""
         fitting = [_of_height(crop, self.height) for crop in crops]
         readings = []
         for crop, (text, logits, span) in zip(fitting, self._lines(fitting), strict=True):
@@ -116,7 +117,7 @@ class LineReader:
 
 
 def _sparse(logits: NDArray[np.float32]) -> csc_matrix:
-    """As pero-ocr keeps them, (frames, characters): without what is improbable."""
+    """Returns logits as pero-ocr keeps them, (frames, characters), without what is improbable."""
     scores = np.exp(logits - logits.max(axis=1, keepdims=True))
     logits[scores / scores.sum(axis=1, keepdims=True) < _IMPROBABLE] = 0
     return csc_matrix(logits)
@@ -132,7 +133,7 @@ def _of_height(crop: Crop, height: int) -> Crop:
 
 
 def read(readers: Sequence[LineReader], crops: Sequence[Crop]) -> list[Reading]:
-    """The surest reading of every line of a page."""
+    """Returns the surest reading of every line of a page."""
     first, *others = readers
     readings = first.read(crops)
     for reader in others:
@@ -151,20 +152,20 @@ def _letters(readings: Sequence[Reading]) -> str:
 
 
 def _surer(one: Reading, other: Reading) -> Reading:
-    """The surer reading, which is the less likely to be right the more they differ."""
+    """Returns the surer reading; the more the two differ, the less likely it is to be right."""
     chosen = other if other.confidence > one.confidence else one
     alike = SequenceMatcher(None, one.text, other.text, autojunk=False).ratio()
     return replace(chosen, confidence=chosen.confidence * (1 - _DISSENT * (1 - alike)))
 
 
 def calibration_of(section: SectionProxy) -> Calibration:
-    """ValueError: CONFIDENCE is not as `Calibration.of` wants it."""
+    """Reads CONFIDENCE. Raises `ValueError` if `Calibration.of` cannot parse it."""
     text = section.get(CONFIDENCE, raw=True, fallback="")
     return Calibration.of(text) if text.strip() else Calibration()
 
 
 def unsure_of(section: SectionProxy) -> float | None:
-    """ValueError: it is no number."""
+    """Reads UNSURE. Raises `ValueError` if it is not a number."""
     return section.getfloat(UNSURE, fallback=None, raw=True)
 
 

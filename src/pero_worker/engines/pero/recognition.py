@@ -1,4 +1,4 @@
-"""A recogniser of pero-ocr on its device: batches of pixels in, text and logits of each line out."""
+"""Runs a recogniser of pero-ocr on its device: batches of pixels in, text and logits of each line out."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pero_worker.engines.pero.devices import device_errors
 
 
 class Recognition:
-    """`batches.Forward`; a result is the line's text and its logits, (frames, characters), the last of them blank."""
+    """A `batches.Forward`; a result is a line's text and its logits, (frames, characters), the last one the blank."""
 
     def __init__(self, recogniser: Any) -> None:
-        """`recogniser`: a PytorchEngineLineOCR, whose `process_lines` this stands for."""
+        """`recogniser` is a PytorchEngineLineOCR, whose `process_lines` this replaces."""
         self._recogniser = recogniser
 
     def __call__(self, batch: Batch) -> Callable[[], Sequence[tuple[str, NDArray[np.float32]]]]:
@@ -27,9 +27,9 @@ class Recognition:
         with device_errors(), torch.inference_mode():
             pixels = torch.from_numpy(batch)
             if on_gpu:
-                # Memory that stays in its place is copied while the device computes.
+                # Pinned memory can be copied while the device computes.
                 pixels = pixels.pin_memory()
-            # As pero-ocr does it, to the bit.
+            # The same as in pero-ocr, to the bit.
             pixels = pixels.to(recogniser.device, non_blocking=True).float() / 255.0
             pixels = pixels.permute(0, 3, 1, 2)
             if recogniser.embed_id is None:
@@ -48,6 +48,6 @@ class Recognition:
 
 
 def _spelt(best: NDArray[np.int64], characters: Sequence[str]) -> str:
-    """The likeliest characters of the frames: each once where it is in several in a row, the last one (blank) never."""
+    """Returns the frames' likeliest characters: once where several frames in a row agree, and without blanks."""
     blank = len(characters) - 1
     return "".join(characters[label] for label, _ in groupby(best.tolist()) if label != blank)

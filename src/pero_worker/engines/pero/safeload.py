@@ -1,7 +1,7 @@
-"""Models are looked at before torch or pickle may run anything of them.
+"""Inspects models before torch or pickle may run anything in them.
 
-A TorchScript file is a program, in a language that can also map and write files; torch runs parts of it while it loads.
-So its source is searched first for the operators that do so. What else a model may compute is its own business.
+A TorchScript file is a program, in a language that can also map and write files; torch runs parts of it while loading.
+So its source is first searched for the operators that do that. What else a model computes is its own business.
 """
 
 from __future__ import annotations
@@ -21,30 +21,36 @@ import torch
 from pero_worker.errors import StageError
 
 MAX_SOURCE_BYTES = 32 << 20
-"""Of all source in a TorchScript file; recognisers have some 50 kB."""
+"""Maximum size of all source in a TorchScript file; recognisers have about 50 kB."""
 MAX_VOCABULARY_BYTES = 64 << 20
 MAX_RATIO = 100
-"""Of unpacked to packed size."""
+"""Maximum ratio of unpacked to packed size."""
 _DEBUG_SUFFIX = ".debug_pkl"
-"""Where in the author's files the source was: nobody needs it."""
+"""Members that say where in the author's files the source was; nobody needs them."""
 _FILE_OPERATORS = frozenset({"from_file", "save", "load_tensor"})
-"""Of all operators of torch 2.13 those that take a file's name."""
+"""All operators of torch 2.13 that take a file name."""
 _NAMESPACES = frozenset({"aten", "prim", "quantized", "prepacked", "sparse", "mkldnn"})
-"""Of operators that compute; others call into programs, devices or networks."""
+"""Namespaces of operators that compute; others call into programs, devices or networks."""
 _VOCABULARY = "brnolm.language_models.vocab"
 _VOCABULARY_CLASSES = frozenset({"Vocabulary", "IndexGenerator"})
 
 
 def load_script(path: Path | str, device: Any) -> Any:
-    """`torch.jit.load` of a file that was looked at. StageError: it would touch files, or is no TorchScript."""
+    """Inspects a file, then loads it with `torch.jit.load`.
+
+    Raises `StageError` if it would touch files or is not TorchScript.
+    """
     with Path(path).open("rb") as stream:
         content = stream.read()
     return _load_script(content, Path(path).name, device)
 
 
 def load_language_model(path: str) -> Any:
-    """What brnolm's `torchscript_import` reads, without running what its pickle names. StageError: it is refused."""
-    # Only here: not every stage has a decoder. It warns of its own escapes.
+    """Reads what brnolm's `torchscript_import` reads, without running what its pickle names.
+
+    Raises `StageError` if the model is refused.
+    """
+    # Imported here, because not every stage has a decoder. It warns about its own escapes.
     with warnings.catch_warnings(action="ignore"):
         from brnolm.language_models.language_model import LanguageModel  # noqa: PLC0415
 
@@ -69,8 +75,11 @@ _SCRIPTS = ("decoder.zip", "model.zip")
 
 
 def checked_script(content: bytes, name: str) -> bytes:
-    """The same TorchScript file, packed anew: what torch reads is what was looked at, whatever else the bytes could be
-    taken for. StageError: it is no TorchScript archive, or names an operator that touches files."""
+    """Returns the same TorchScript file, repacked: torch then reads what was inspected, whatever else the original
+    bytes could be taken for.
+
+    Raises `StageError` if it is not a TorchScript archive, or names an operator that touches files.
+    """
     packed = io.BytesIO()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(packed, "w") as copy:
@@ -101,7 +110,7 @@ def _load_script(content: bytes, name: str, device: Any) -> Any:
 
 
 def _reason_to_refuse(source: bytes) -> str | None:
-    """None: nothing was found in it."""
+    """Returns why the source is refused; None if nothing was found in it."""
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(source.decode("utf-8")).readline))
         names = [_name_in(token) for token in tokens]
@@ -116,7 +125,10 @@ def _reason_to_refuse(source: bytes) -> str | None:
 
 
 def _name_in(token: tokenize.TokenInfo) -> str:
-    """What the token may name: itself, or what stands in its quotes, as getattr takes it. ValueError: no token."""
+    """Returns what the token may name: itself, or the text in its quotes, as getattr takes it.
+
+    Raises `ValueError` if it is not a token.
+    """
     if token.type == tokenize.ERRORTOKEN and token.string.strip():
         raise ValueError(token.string)
     if token.type == tokenize.STRING:
@@ -124,7 +136,7 @@ def _name_in(token: tokenize.TokenInfo) -> str:
     return token.string
 
 
-class _Vocabulary(pickle._Unpickler):  # the reader in C can be made to take all memory
+class _Vocabulary(pickle._Unpickler):  # the unpickler in C can be made to take all memory
     """Reads a vocabulary and nothing else."""
 
     def __init__(self, stream: IO[bytes], name: str) -> None:

@@ -1,7 +1,8 @@
-"""How much a page may be reduced before its layout is looked for.
+"""Decides how much a page may be reduced before its layout is looked for.
 
-pero-ocr reduces every page by the same factor and corrects it by the lines it then finds. Of small print (a newspaper,
-a scan of few dots per inch) nothing is left at that size but the title, and by the title the page seems large enough.
+pero-ocr reduces every page by the same factor and corrects that factor by the lines it then finds. Where the print is
+small (a newspaper, a scan of few dots per inch), only the title survives at that size, and judged by the title the page
+seems large enough.
 """
 
 from __future__ import annotations
@@ -15,32 +16,32 @@ import numpy as np
 from pero_worker.page import Image
 
 _PART = 3000
-"""Pixels of each side, from the middle, that are looked at."""
+"""Maximum side of the part in the middle of the page that is looked at, in pixels."""
 _BLOCK, _DARKER = 31, 15
-"""Ink is this much darker than its surroundings of so many pixels."""
+"""Side of the square around a pixel, in pixels, and how many grey levels darker than it ink is."""
 _HEIGHTS = (3, 150)
-"""Pixels; what is lower or higher is no letter."""
+"""Minimum and maximum height of a letter, in pixels."""
 _FLAT = 4.0
-"""Nor is what is this many times as wide as it is high."""
+"""Anything wider than this many times its height is not a letter."""
 _SOLID = 0.15
-"""Nor what has less ink than this share of its box, as frames and scratches have."""
+"""Nor is anything with less ink than this share of its box, such as a frame or a scratch."""
 _FEWEST = 50
-"""Letters that tell their usual height."""
+"""Minimum number of letters that show their usual height."""
 _ASCENDER = 1.5
-"""From the height of an ordinary letter to that of ascenders: measured on 80 pages of five centuries, 1.2 to 1.9."""
+"""Ratio of the height of ascenders to that of ordinary letters: 1.2 to 1.9, measured on 80 pages of five centuries."""
 _TOO_LOW, _TOO_LOW_FOR_COLUMNS = 7.0, 9.0
-"""Pixels of an ascender on the reduced page below which lines are missed, or gutters between columns."""
+"""Height of ascenders on the reduced page, in pixels, below which lines are missed, or gutters between columns."""
 _MANY = 4000
-"""So many letters are on pages of several columns only."""
+"""Only pages of several columns have this many letters."""
 _CLEARLY = 0.8
-"""To look once more is worth it from this share of the reduction on."""
+"""A second look is worth it if the page is then reduced by less than this share of the factor before."""
 _GOOD = 12.0
-"""Pixels that the network finds lines best at."""
+"""Height of ascenders at which the network finds lines best, in pixels."""
 
 
 def reduce_less(parser: Any, image: Image) -> bool:
-    """Whether the page that the layout networks of a PageParser have looked at was reduced too much for the print on
-    it; then they begin with one that is reduced less, the next time."""
+    """Whether the layout networks of a PageParser have looked at a page that was reduced too much for its print; if so,
+    it also makes them begin with less reduction the next time."""
     engines = [getattr(step, "engine", None) for step in getattr(parser, "layout_parsers", ())]
     nets = [net for net in (getattr(engine, "parsenet", None) for engine in engines) if net is not None]
     if not any(net.adaptive_downsample for net in nets):
@@ -58,13 +59,14 @@ def reduce_less(parser: Any, image: Image) -> bool:
 
 
 def letter_height(image: Image) -> float | None:
-    """Pixels of an ordinary letter: half of all ink is in lower ones. None where there are hardly letters."""
+    """Returns the height of an ordinary letter in pixels: half of all ink is in lower ones. None if there are hardly
+    any letters."""
     height, letters = _letters(image)
     return height if letters else None
 
 
 def _letters(image: Image) -> tuple[float, int]:
-    """The height of ordinary letters, and how many there are; infinite and none where there are hardly any."""
+    """Returns the height of ordinary letters, and how many letters there are; infinity and 0 if hardly any."""
     height, width = image.shape[:2]
     top, left = (max(0, (side - _PART) // 2) for side in (height, width))
     part = image[top : top + _PART, left : left + _PART]

@@ -1,4 +1,4 @@
-"""What makes a PageParser faster while its results stay the same but for rounding."""
+"""Makes a PageParser faster, with the same results apart from rounding."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def quicken(parser: Any, layout_helpers: Any, precision: Precision) -> None:
 
 
 def quicken_recogniser(recogniser: Any, precision: Precision) -> None:
-    """As `quicken`, for a recogniser of pero-ocr; others are left alone."""
+    """Does the same as `quicken` for a recogniser of pero-ocr; others are left alone."""
     if hasattr(recogniser, "model") and recogniser.embed_id is None:
         ranges = ranges_of(recogniser.config) if precision.int8 else ()
         recogniser.model = _prepared(recogniser.model, half=precision.bfloat16, ranges=ranges)
@@ -62,8 +62,8 @@ def _in_bfloat16(frozen: Any) -> Callable[[Any], Any]:
 
 
 def _end_in_float32(graph: Any) -> None:
-    # What follows the last layer is cheap, and its result is compared: a sigmoid in bfloat16 knows 600 values only, so
-    # that neighbouring rows of a baseline tie where layout looks for the highest one (CER on real pages: +0.2 %).
+    # What follows the last layer is cheap, and its result is compared: a sigmoid in bfloat16 has only 600 values, so
+    # neighbouring rows of a baseline tie where layout looks for the highest one (CER on real pages: +0.2 %).
     pairs = [(node, after) for node, after in pairwise(graph.nodes()) if node.kind() in _LAYERS]
     if not pairs:
         return
@@ -75,9 +75,9 @@ def _end_in_float32(graph: Any) -> None:
 
 
 def alpha_shape(points: Array, alpha: float) -> Any:
-    """The union of the Delaunay triangles of `points` (n, 2) whose circumscribed radius is at most `alpha`.
+    """Returns the union of the Delaunay triangles of `points` (n, 2) whose circumscribed radius is at most `alpha`.
 
-    pero-ocr builds its edges point by point in Python: 0.2 s of a page of 90 lines, against 0.05 s here.
+    pero-ocr builds its edges point by point in Python: 0.2 s for a page of 90 lines, against 0.05 s here.
     """
     if len(points) < 4:
         return shapely.convex_hull(shapely.multipoints(points))

@@ -1,4 +1,4 @@
-"""Reading order and false lines: what the bundled pipelines ask for in [WORKER], and pero-ocr knows nothing of."""
+"""Reading order and false lines: what the bundled pipelines ask for in [WORKER] and pero-ocr knows nothing about."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ SORT, DROP, LEAST = "SORT_LINES", "DROP_FALSE_LINES", "LEAST_CONFIDENCE"
 PARAGRAPHS = "FIND_PARAGRAPHS"
 SMALL = "FIND_SMALL_PRINT"
 _UNSURE = 0.6
-"""A line without letters and digits is believed from this confidence on."""
+"""A line without letters or digits is kept from this confidence on."""
 _SPECKS = frozenset(".,:;'`´’‘‚·•\"“”„-")
-"""What a speck, or a blank the layout took for a line, is read as."""
+"""What a speck, or a blank that layout took for a line, is read as."""
 _MIN_MARKS = 3
 _COVERED = 0.6
-"""A line is found twice when a longer one covers this share of it."""
+"""A line was found twice if a longer one covers more than this share of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tidying:
-    """Which of the two to do; neither unless the configuration says so, for pero-ocr does neither."""
+    """What to do; nothing unless the configuration says so, because pero-ocr does none of it."""
 
     sort_lines: bool = False
-    """Lines are put into reading order."""
+    """Whether to put lines into reading order."""
     drop_false_lines: bool = False
-    """Lines that are none (rulers, speckle, what shows through) are left out."""
+    """Whether to leave out what is not really a line: rulers, speckle, show-through."""
     least_confidence: float = 0.0
-    """With `drop_false_lines`: a line that is read with less confidence is taken for one that is none."""
+    """With `drop_false_lines`, a line that is read with less confidence is taken for a false one."""
     find_paragraphs: bool = False
-    """Lines are sorted, and regions become paragraphs, headings and what else there is."""
+    """Whether to sort lines and make regions of paragraphs, headings and so on."""
     find_small_print: bool = False
-    """Pages are reduced less for the layout network where their letters are small."""
+    """Whether to reduce pages less for the layout network if their letters are small."""
 
     @classmethod
     def of(cls, config: ConfigParser) -> Tidying:
-        """ValueError: a value is not yes or no, or no number."""
+        """Reads the configuration. Raises `ValueError` if a value is not yes or no, or not a number."""
         if not config.has_section(SECTION):
             return cls()
         section = config[SECTION]
@@ -58,7 +58,7 @@ class Tidying:
         )
 
     def __call__(self, page: Page, rules: Sequence[PrintedRule] = ()) -> Page:
-        """`rules`: those that are printed on the page."""
+        """`rules` are those printed on the page."""
         if self.drop_false_lines:
             page = without_false_lines(page, self.least_confidence)
         if self.find_paragraphs:
@@ -67,7 +67,7 @@ class Tidying:
 
 
 def in_paragraphs(page: Page, rules: Sequence[PrintedRule]) -> Page:
-    """The same lines in reading order, in regions that are paragraphs, headings and so on; empty regions go."""
+    """Returns the lines in reading order, in regions that are paragraphs, headings and so on; drops empty regions."""
     lines = list(page.lines())
     boxes = _boxes(lines)
     blocks = blocks_of(boxes, [line.text or "" for line in lines], upright_rules(rules, -_slope(lines)))
@@ -77,8 +77,11 @@ def in_paragraphs(page: Page, rules: Sequence[PrintedRule]) -> Page:
 
 
 def without_false_lines(page: Page, least: float = 0.0) -> Page:
-    """Drops lines read as nothing or as specks or with less than the `least` confidence, lines found twice, and the
-    regions that are then empty. A page of which most is read so is hard to read, or lies wrong: it keeps such lines."""
+    """Drops lines read as nothing, as specks or with less than the `least` confidence, lines found twice, and regions
+    that are then empty.
+
+    If most of a page is read with less confidence, it is hard to read or lies the wrong way, and keeps such lines.
+    """
     lines = list(page.lines())
     if _mostly_unsure(lines, least):
         least = 0.0
@@ -126,7 +129,7 @@ def _shared(low: float, high: float, other_low: float, other_high: float) -> flo
 
 
 def sorted_lines(page: Page) -> Page:
-    """Lines in the order in which a reader would take them; regions whose lines then alternate become one.
+    """Puts lines in the order in which a person would read them; regions whose lines then alternate become one.
 
     A region that is read in one go keeps its outline and id; one without lines comes last.
     """
@@ -141,7 +144,7 @@ def sorted_lines(page: Page) -> Page:
 
 
 def _runs(order: Sequence[int], homes: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Cuts the order of lines wherever no region goes on."""
+    """Cuts the order of lines wherever no region continues."""
     last = {homes[index]: place for place, index in enumerate(order)}
     start = end = 0
     for place, index in enumerate(order):
@@ -163,7 +166,7 @@ def _joined(regions: Sequence[Region], lines: Sequence[Line]) -> Region:
 
 
 def _boxes(lines: Sequence[Line]) -> list[Box]:
-    """The box of every line, on the page turned upright."""
+    """Returns the box of every line on the page turned upright."""
     angle = -_slope(lines)
     boxes = []
     for line in lines:
@@ -175,7 +178,7 @@ def _boxes(lines: Sequence[Line]) -> list[Box]:
 
 
 def _slope(lines: Sequence[Line]) -> float:
-    """The angle by which lines fall to the right, in radians; 0 when none is long."""
+    """Returns the angle by which lines fall to the right, in radians; 0 if none is long."""
     return slope_of(
         (line.baseline[-1][0] - line.baseline[0][0], line.baseline[-1][1] - line.baseline[0][1], sum(line.heights))
         for line in lines

@@ -1,4 +1,4 @@
-"""Very large type over small print: a newspaper's title is too large to be seen where its text is large enough."""
+"""Finds very large type over small print: at the size that a newspaper's text needs, its title is too large to see."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from pero_worker.page import Image
 _FACTORS = (3.5, 8.0)
 """How much more the page is reduced: the network finds type of 0.4 to 1.7 times the height that it is meant for."""
 _LARGE = 2.5
-"""How many times as high as the usual line of the page."""
+"""A title is at least this many times as high as the usual line of the page."""
 _LONG = 2.0
-"""A title is this many times as long as it is high."""
+"""A title is at least this many times as long as it is high."""
 _READ = 0.5
-"""Lines that were found already and cover this share of a title are its text, or text that it is none of."""
+"""If text found before covers more than this share of a title, the title was found already, or is not one."""
 _TEXT = 4.0
-"""A line of text is this many times as long as it is high."""
+"""A line of text is more than this many times as long as it is high."""
 _MOSTLY = 0.5
-"""A line that is inside a title by this share is a piece of a letter."""
+"""A line of which more than this share is inside a title is a piece of a letter."""
 
 
 def add_titles(parser: Any, image: Image, layout: Any) -> None:
-    """Adds to pero-ocr's `layout` the lines of very large type that are found on the page much reduced, and takes away
+    """Adds to pero-ocr's `layout` the lines of very large type that are found on the much reduced page, and removes
     what was found inside their letters."""
     lines = [line for line in layout.lines_iterator() if len(line.baseline) > 1]
     if not lines:
@@ -59,7 +59,7 @@ def add_titles(parser: Any, image: Image, layout: Any) -> None:
 
 
 def _found_on_reduced(parser: Any, image: Image, factor: float) -> Sequence[Any]:
-    """The lines of the page when it is reduced `factor` times as much as before."""
+    """Returns the lines of the page when it is reduced `factor` times as much as before."""
     layout = PageLayout(id="reduced", page_size=image.shape[:2])
     nets = [net for step in parser.layout_parsers if (net := getattr(getattr(step, "engine", None), "parsenet", None))]
     before = [(net.last_downsample, net.adaptive_downsample) for net in nets]
@@ -79,12 +79,12 @@ def _length(baseline: NDArray[np.float64]) -> float:
 
 
 def _is_text(line: Any) -> bool:
-    """Pieces of letters are short."""
+    """Whether the line is long enough to be text; pieces of letters are short."""
     return _length(line.baseline) > _TEXT * float(sum(line.heights))
 
 
 def _is_at_edge(line: Any, image: Image) -> bool:
-    """Whether it reaches beyond the picture: a scan's dark border, or the page behind."""
+    """Whether the line reaches the edge of the image, like a scan's dark border or the page behind."""
     xs, ys = np.asarray(line.polygon, dtype=float).T
     height, width = image.shape[:2]
     return bool(xs.min() <= 0 or ys.min() <= 0 or xs.max() >= width - 1 or ys.max() >= height - 1)

@@ -1,4 +1,4 @@
-"""Word boxes from a CTC network's output: which frames each character took, carried back to the page."""
+"""Word boxes from a CTC network's output: which frames each character took, mapped back to the page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PIXELS_PER_FRAME = 4
 """Width of a network frame in pixels of the line's crop (pero-ocr fixes it)."""
 _ABSENT = -80.0
 _REACH = 0.6
-"""How far a glyph reaches from its middle: half an advance, and a little for wide letters at a word's ends."""
+"""How far a glyph reaches from its middle, in advances: half of one, and a little for wide letters at a word's ends."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -29,9 +29,9 @@ class Frames:
     sparse: Any
     """pero-ocr's sparse matrix (frames, characters) of logits; what is not stored is improbable."""
     best: Array
-    """(frames) The likeliest character of each frame."""
+    """The likeliest character of each frame: shape (frames)."""
     probability: Array
-    """(frames) How likely it is."""
+    """How likely that character is: shape (frames)."""
 
     @classmethod
     def of(cls, sparse: Any) -> Frames:
@@ -43,30 +43,30 @@ class Frames:
 
     @property
     def blank(self) -> int:
-        """The last character."""
+        """The column of the blank: the last character."""
         return int(self.sparse.shape[1]) - 1
 
     def logits(self) -> Array:
-        """(frames, characters)"""
+        """Returns the dense matrix (frames, characters)."""
         return _dense(self.sparse)
 
     def runs(self) -> tuple[Array, Array]:
-        """First frame of each run of equal characters, and the frame behind it."""
+        """Returns the first frame of each run of equal characters, and the frame after it."""
         if not len(self.best):
             return np.zeros(0, int), np.zeros(0, int)
         borders = np.flatnonzero(np.diff(self.best)) + 1
         return np.concatenate(([0], borders)), np.concatenate((borders, [len(self.best)]))
 
     def least_sure(self) -> float:
-        """pero-ocr's confidence of a line: the least sure run, each run as sure as its surest frame."""
+        """Returns pero-ocr's confidence of a line: that of the least sure run, each as sure as its surest frame."""
         starts, _ = self.runs()
         if not len(starts):
             return 1.0
         return float(np.maximum.reduceat(self.probability, starts).min())
 
     def letters(self) -> float:
-        """How likely the letters are on average, each as its surest frame; of a line without letters, how surely it
-        has none."""
+        """Returns how likely the letters are on average, each as its surest frame; for a line without letters, how
+        likely it is to have none."""
         starts, _ = self.runs()
         if not len(starts):
             return 1.0
@@ -90,8 +90,8 @@ class Rails:
     bottom: Array
 
     def boxes(self, shares: Array, width: int, height: int) -> list[Polygon]:
-        """The four-sided pieces between two shares (0..1) of the length, (n, 2), clipped to a page of `width` x
-        `height`."""
+        """Returns the quadrilaterals between two shares (0..1) of the length each, (n, 2), clipped to a page of
+        `width` x `height`."""
         places = np.clip(shares, 0, 1) * (len(self.top) - 1)
         whole = np.arange(len(self.top))
         upper, lower = (
@@ -104,7 +104,7 @@ class Rails:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Spelling:
-    """Where the text's characters are: `start` and `end` frame and `probability` of each."""
+    """Where the text's characters are: the `start` and `end` frame and the `probability` of each."""
 
     start: Array
     end: Array
@@ -122,7 +122,7 @@ def words_of(
     calibration: Callable[[float], float] = float,
     ink: Ink | None = None,
 ) -> tuple[Word, ...]:
-    """The words of `text` (split at white space) with their boxes and confidences.
+    """Returns the words of `text` (split at white space) with their boxes and confidences.
 
     `span` is where the crop begins and ends in frames, `crop_width` its exact width in pixels, `size` the
     page's width and height; `calibration` turns the mean probability of letters into a confidence; boxes reach as far
@@ -134,7 +134,7 @@ def words_of(
     spelling = _path(text, frames, characters) or _aligned(text, frames, characters) or _even(text, span)
     centre = (spelling.start + spelling.end) / 2
     advance = _advance(centre, places)
-    # A network may tell the letter at a line's end only when it has seen all of it, and beyond: its ink is before.
+    # A network may recognise the last letter of a line only after seeing all of it and beyond; its ink is before that.
     centre = np.clip(centre, span[0] + advance / 2, max(span[0] + advance / 2, span[1] - advance / 2))
     reach = _REACH * advance
     length = (crop_width or (span[1] - span[0]) * PIXELS_PER_FRAME) / PIXELS_PER_FRAME
@@ -152,8 +152,8 @@ def words_of(
 
 
 def _edges(spelling: _Spelling, centre: Array, first: int, last: int, reach: float) -> tuple[float, float]:
-    """Where a word begins and ends, in frames: as far as its outer letters reach, but no farther than half the way to
-    their neighbours."""
+    """Returns where a word begins and ends, in frames: as far as its outer letters reach, but no farther than halfway
+    to their neighbours."""
     left = min(spelling.start[first], centre[first] - reach)
     right = max(spelling.end[last - 1], centre[last - 1] + reach)
     if first > 0:
@@ -164,13 +164,13 @@ def _edges(spelling: _Spelling, centre: Array, first: int, last: int, reach: flo
 
 
 def _advance(centre: Array, places: list[tuple[int, int]]) -> float:
-    """The usual distance of two characters of a word, in frames."""
+    """Returns the usual distance between two characters of a word, in frames."""
     steps = [np.diff(centre[first:last]) for first, last in places if last - first > 1]
     return float(np.median(np.concatenate(steps))) if steps else 4.0
 
 
 def _path(text: str, frames: Frames, characters: Sequence[str]) -> _Spelling | None:
-    """The greedy path, when it spells the text."""
+    """Follows the greedy path; None if it does not spell the text."""
     starts, ends = frames.runs()
     labels = frames.best[starts]
     spoken = np.flatnonzero(labels != frames.blank)
@@ -183,7 +183,7 @@ def _path(text: str, frames: Frames, characters: Sequence[str]) -> _Spelling | N
 
 
 def _aligned(text: str, frames: Frames, characters: Sequence[str]) -> _Spelling | None:
-    """The likeliest CTC path that spells the text (Viterbi); None when the network cannot spell it."""
+    """Follows the likeliest CTC path that spells the text (Viterbi); None if the network cannot spell it."""
     number = {character: label for label, character in enumerate(characters[: frames.blank])}
     if not all(character in number for character in text):
         return None
@@ -221,6 +221,6 @@ def _aligned(text: str, frames: Frames, characters: Sequence[str]) -> _Spelling 
 
 
 def _even(text: str, span: tuple[int, int]) -> _Spelling:
-    """Equal widths for all characters."""
+    """Gives all characters the same width."""
     borders = np.linspace(span[0], span[1], len(text) + 1)
     return _Spelling(start=borders[:-1], end=borders[1:], probability=None)

@@ -28,7 +28,7 @@ _VERSION = ("Tus-Resumable", {"const": "1.0.0"}, "")
 _HEADERS: Mapping[tuple[str, str], tuple[tuple[str, Mapping[str, Any], str], ...]] = {
     ("post", "/v1/uploads"): (
         _VERSION,
-        ("Upload-Length", _NUMBER, "Bytes that will come."),
+        ("Upload-Length", _NUMBER, "The size of the whole file, in bytes."),
         (
             "Upload-Metadata",
             {"type": "string", "pattern": "^job [A-Za-z0-9+/=]+, ?name [A-Za-z0-9+/=]+$"},
@@ -36,7 +36,7 @@ _HEADERS: Mapping[tuple[str, str], tuple[tuple[str, Mapping[str, Any], str], ...
         ),
     ),
     ("head", "/v1/uploads/{upload_id}"): (_VERSION,),
-    ("patch", "/v1/uploads/{upload_id}"): (_VERSION, ("Upload-Offset", _NUMBER, "Bytes that are there.")),
+    ("patch", "/v1/uploads/{upload_id}"): (_VERSION, ("Upload-Offset", _NUMBER, "How many bytes have arrived.")),
     ("delete", "/v1/uploads/{upload_id}"): (_VERSION,),
 }
 
@@ -47,4 +47,4 @@ def describe_request(method: str, path: str, operation: dict[str, Any]) -> None:
         operation["requestBody"] = {"required": True, "content": dict(content)}
     for name, schema, description in _HEADERS.get((method, path), ()):
         parameter: dict[str, Any] = {"name": name, "in": "header", "required": True, "schema": dict(schema)}
-        operation.setdefault("parameters", []).append({**parameter, "description": description or "The protocol."})
+        operation.setdefault("parameters", []).append({**parameter, "description": description or "The tus version."})

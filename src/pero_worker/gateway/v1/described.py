@@ -159,7 +159,7 @@ ANSWERS: Mapping[tuple[str, str], Mapping[int, Answer]] = {
     ("patch", "/v1/admin/jobs/{job_id}"): {200: _answer("JOB_UPDATED")},
 }
 _REFUSAL = {
-    "description": "The request is refused: `code` says why to programs, `detail` to people.",
+    "description": "The request was refused: `code` says why for programs, `detail` for people.",
     "content": {
         "application/json": {
             "schema": {
@@ -169,7 +169,7 @@ _REFUSAL = {
                     "status": {"type": "integer"},
                     "code": {"type": "string"},
                     "detail": {"type": "string"},
-                    "details": {"description": "Where in the request the trouble is, or what else is known."},
+                    "details": {"description": "Where in the request the problem is, or what else is known."},
                 },
             },
             "example": {"status": 404, "code": "JOB_NOT_FOUND", "detail": "There is no such job."},
@@ -214,7 +214,7 @@ def _response(status: int, answer: Answer, models: dict[str, Any]) -> dict[str, 
             content["example"] = answer.example
         return {"description": "The content itself.", "content": {answer.media: content}}
     if not answer.codes:
-        return {"description": "Nothing but headers."}
+        return {"description": "Only headers, no body."}
     properties: dict[str, Any] = {
         "status": {"const": status},
         "code": {"enum": list(answer.codes)},

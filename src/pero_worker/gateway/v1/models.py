@@ -117,7 +117,7 @@ class JobDefinition(Model):
         extra="forbid",
         json_schema_extra={"oneOf": [_one_of("images", "array", "document"), _one_of("document", "object", "images")]},
     )
-    images: Annotated[list[NewImage] | None, Field(description="Required, unless there is a document.")] = None
+    images: Annotated[list[NewImage] | None, Field(description="Required unless there is a document.")] = None
     document: ListedDocument | None = None
     meta_json_required: bool = False
     alto_required: bool = False
@@ -131,7 +131,7 @@ class JobDefinition(Model):
     priority: Annotated[int, Field(ge=-1, le=1)] = 0
     labels: Annotated[dict[Label, Label] | None, Field(max_length=50)] = None
     webhook: Webhook | None = None
-    deadline: Annotated[Time | None, Field(description="Sooner is first; pages that are not done then fail.")] = None
+    deadline: Annotated[Time | None, Field(description="Jobs due sooner go first; pages not done by then fail.")] = None
     expires_after_days: Annotated[float | None, Field(gt=0, le=3650)] = None
 
     @model_validator(mode="after")
@@ -180,11 +180,12 @@ class KeyLimits(Model):
     quota_pages_per_day: Annotated[int | None, Field(ge=1, le=_INT, examples=[2000])] = None
     quota_pages_waiting: Annotated[int | None, Field(ge=1, le=_INT)] = None
     requests_per_minute: Annotated[int | None, Field(ge=1, le=_INT)] = None
-    max_upload_mb: Annotated[int | None, Field(ge=1, le=1_000_000, description="Of one upload.")] = None
+    max_upload_mb: Annotated[int | None, Field(ge=1, le=1_000_000, description="The maximum per upload.")] = None
     share: Annotated[
-        float | None, Field(ge=0.001, le=1000, allow_inf_nan=False, description="Of the workers' time; null: 1.")
+        float | None,
+        Field(ge=0.001, le=1000, allow_inf_nan=False, description="The share of the workers' time; null means 1."),
     ] = None
-    expires: Annotated[Time | None, Field(description="The key ends then.")] = None
+    expires: Annotated[Time | None, Field(description="When the key stops being valid.")] = None
 
     def columns(self) -> dict[str, object]:
         """Returns the limits that were given, as database columns."""

@@ -36,15 +36,15 @@ Formats = Annotated[
     Query(
         max_length=200,
         pattern="^[a-z0-9_, -]+$",
-        description="Names, with commas between them; `pdf` alone: one PDF of all pages instead of a zip.",
+        description="Names separated by commas; `pdf` alone returns one PDF of all pages instead of a zip.",
         examples=["alto,text"],
     ),
 ]
 Combine = Annotated[
-    bool, Query(description="Also one text of all pages, and one PDF if it is among the formats, called `all`.")
+    bool, Query(description="Add one text of all pages, and one PDF if it is among the formats, named `all`.")
 ]
 Lines = Annotated[
-    TextLines, Query(description="Line ends in text: as on the page, or a paragraph is a line and parted words whole.")
+    TextLines, Query(description="Line ends in text: as on the page, or one line per paragraph without hyphenation.")
 ]
 
 

@@ -49,7 +49,7 @@ class JobTold(Told):
     finished_date: AwareDatetime | None = None
     deadline: AwareDatetime | None = None
     log: str | None = Field(None, description="For workers and administrators.")
-    log_user: str | None = Field(None, description="What is said to the owner.")
+    log_user: str | None = Field(None, description="What the owner is told.")
     engine_name: str | None = Field(None, examples=["print-latin"])
     engine_version: str | None = None
     engine_id: UUID | None = None
@@ -60,16 +60,16 @@ class JobTold(Told):
     document: dict[str, str] | None = Field(None, description="The IIIF manifest or METS that lists the pages.")
     priority: int
     pages: int
-    pages_open: int = Field(description="Not final yet.")
+    pages_open: int = Field(description="How many pages are not final yet.")
     pages_failed: int
-    images: list[ImageTold] | None = Field(None, description="Not in lists of jobs.")
+    images: list[ImageTold] | None = Field(None, description="Left out of lists of jobs.")
 
 
 class JobsTold(Told):
     """One page of a list of jobs."""
 
     items: list[JobTold]
-    next: int | None = Field(None, description="`cursor` of the following page.")
+    next: int | None = Field(None, description="The `cursor` of the next page.")
 
 
 class ErrorTold(Told):
@@ -95,14 +95,14 @@ class PageTold(Told):
     name: str = Field(examples=["page_001.jpg"])
     order: int
     state: PageState
-    stage: str | None = Field(description="That has the page, or had it last; null: it is not known.")
+    stage: str | None = Field(description="The stage that has the page, or had it last; null if not known.")
     attempts: int
-    quality: float | None = Field(description="How likely a letter is right, in percent.")
+    quality: float | None = Field(description="How likely a letter is to be right, in percent.")
     worst_line: float | None
     lines: int | None
     engine: str | None
     worker: str | None
-    seconds: dict[str, float] | None = Field(description="Phases of the work.")
+    seconds: dict[str, float] | None = Field(description="How long each phase of the work took.")
     worker_seconds: float
     energy_joules: float | None
     energy_is: Basis
@@ -117,7 +117,7 @@ class PagesTold(Told):
     """Some pages of a job."""
 
     items: list[PageTold]
-    next: str | None = Field(description="`cursor` of the following ones.")
+    next: str | None = Field(description="The `cursor` of the next pages.")
 
 
 class RetriedTold(Told):

@@ -1,1 +1,1 @@
-"""IIIF: reading manifests (`presentation.py`), and how a picture is asked for (`image.py`). Nothing is fetched here."""
+"""IIIF: how manifests are read (`presentation.py`) and pictures requested (`image.py`). Nothing is fetched here."""

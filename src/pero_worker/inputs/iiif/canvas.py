@@ -1,4 +1,4 @@
-"""Which picture is a canvas's."""
+"""Finds the picture of a canvas."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ class Shown:
     """What a canvas shows."""
 
     picture: Picture | None = None
-    """None: none that can be read."""
+    """Its picture; None if there is none that can be read."""
     note: str = ""
-    """How the picture was chosen, where its owner may expect another."""
+    """How the picture was chosen, if its owner may expect another."""
     problem: str = ""
     """Why there is no picture."""
     elsewhere: bool = False
-    """There may be one, but another document tells."""
+    """Whether there may be a picture that is described in another document."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Body:
-    """Of an annotation."""
+    """The body of an annotation."""
 
     picture: Picture | None = None
     other: str = ""
-    """What there is instead of a picture."""
+    """What it holds instead of a picture."""
     note: str = ""
 
 
 def shown_on(canvas: dict[str, Any]) -> Shown:
-    """The picture that fills the canvas, or most of it."""
+    """Returns the picture that fills the canvas, or most of it."""
     size = pixels_of(canvas.get("width")), pixels_of(canvas.get("height"))
     found: list[tuple[float, _Body]] = []
     others: list[str] = []
@@ -57,7 +57,7 @@ def shown_on(canvas: dict[str, Any]) -> Shown:
                 others.append(body.other)
     if not found:
         return _nothing_on(canvas, others)
-    # Of two that fill the canvas, the first: max takes the first of equals.
+    # If two fill the canvas, the first: max takes the first of equals.
     best = max(found, key=lambda pair: pair[0])[1]
     several = f"{len(found)} pictures are on the canvas; the largest was taken" if len(found) > 1 else ""
     return Shown(picture=best.picture, note="; ".join(filter(None, (several, best.note))))
@@ -87,7 +87,7 @@ def _painted(canvas: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _elsewhere(canvas: dict[str, Any]) -> str | None:
-    """The address of what would tell the picture and is not part of this document."""
+    """Returns the address of what would describe the picture but is not part of this document."""
     for entry in (*as_list(canvas.get("images")), *as_list(canvas.get("items"))):
         if isinstance(entry, str):
             return entry
@@ -97,7 +97,7 @@ def _elsewhere(canvas: dict[str, Any]) -> str | None:
 
 
 def _share(target: Any, size: tuple[int, int]) -> float:
-    """How much of the canvas it covers, at most 1."""
+    """Returns the share of the canvas that `target` covers, at most 1."""
     if isinstance(target, list):
         target = target[0] if target else ""
     if isinstance(target, dict):
@@ -131,7 +131,7 @@ def _body(body: Any) -> _Body:
                     region = _cut_of(selector) or region
                     rotation = _rotation(selector.get("rotation")) or rotation
             own = id_of(body)
-            # In version 2 the resource's own address is the part already.
+            # In version 2, the resource's own address already gives the part.
             address = own if "full" in body else ""
             body = body.get("source", body.get("full"))
         else:
@@ -161,7 +161,7 @@ def _body(body: Any) -> _Body:
 
 
 def _cut_of(selector: dict[str, Any]) -> str:
-    """What a selector of the Image API, or one of a fragment, cuts out; '' for the whole."""
+    """Returns the region that an Image API selector or a fragment selector cuts out; '' for the whole."""
     if type_of(selector) == "fragmentselector":
         return _fragment(str(selector.get("value") or ""))
     cut = str(selector.get("region") or "")
@@ -169,13 +169,13 @@ def _cut_of(selector: dict[str, Any]) -> str:
 
 
 def _fragment(text: str) -> str:
-    """A media fragment as the Image API writes regions."""
+    """Returns a media fragment the way the Image API writes regions; '' if there is none."""
     found = _FRAGMENT.search(text[:200])
     return f"{'pct:' if found[1] else ''}{','.join(found.groups()[1:])}" if found else ""
 
 
 def _pixels(region: str, size: tuple[int, int]) -> str:
-    """A region in pixels, '' when it is none or cannot be told."""
+    """Returns a region in pixels; '' if it is not a region or cannot be worked out."""
     shares = _SHARES.fullmatch(region)
     if shares and all(size):
         numbers = [float(share) / 100 * size[place % 2] for place, share in enumerate(shares.groups())]

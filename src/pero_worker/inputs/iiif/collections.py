@@ -1,4 +1,4 @@
-"""The manifests that a collection of IIIF leads to, through collections within it and their further pages."""
+"""Finds the manifests that an IIIF collection leads to, through the collections in it and their further pages."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _MAX_DEPTH = 5
 _MAX_COLLECTIONS = 100_000
 
 Fetch = Callable[[str], tuple[Any, str]]
-"""Document of an address, and where it was in the end. NoInputError: it cannot be read."""
+"""Returns the document at an address, and its final address. Raises `NoInputError` if it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundManifest:
-    """What a collection leads to."""
+    """A manifest that a collection leads to, or a collection that cannot be read."""
 
     id: str
-    """Address."""
+    """Its address."""
     label: str
-    """As the collection calls it, may be ''."""
+    """What the collection calls it; may be ''."""
     problem: str = ""
-    """It is a collection that cannot be read, and why."""
+    """Why the collection cannot be read; '' for a manifest."""
 
 
 def manifests_of(document: dict[str, Any], source: str, fetch: Fetch) -> Iterator[FoundManifest]:
-    """Every manifest, each once, whatever loops there are; collections that cannot be read are told of."""
+    """Yields each manifest once, whatever loops there are, and the collections that cannot be read."""
     seen = {source, id_of(document)}
     waiting = deque([(document, source, 0)])
     for _ in range(_MAX_COLLECTIONS):
@@ -45,7 +45,7 @@ def manifests_of(document: dict[str, Any], source: str, fetch: Fetch) -> Iterato
             if not member.is_collection:
                 yield FoundManifest(id=member.id, label=member.label)
                 continue
-            # Further pages of a long list are no deeper.
+            # Further pages of a long list are not deeper.
             inner_depth = depth if member.is_continuation else depth + 1
             try:
                 if inner_depth > _MAX_DEPTH:

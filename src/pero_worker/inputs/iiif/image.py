@@ -1,4 +1,4 @@
-"""IIIF Image API 1 to 3: by which addresses a picture can be asked for, the best first."""
+"""IIIF Image API 1 to 3: the addresses that a picture can be requested at, best first."""
 
 from __future__ import annotations
 
@@ -24,29 +24,31 @@ class ImageDescription:
     """What an info.json says."""
 
     version: int
-    """Of the Image API: 1, 2 or 3."""
+    """Version of the Image API: 1, 2 or 3."""
     level: int
-    """Of compliance: 0 answers only what it lists."""
+    """Compliance level; a service of level 0 answers only what it lists."""
     width: int
-    """Pixels of the whole picture."""
+    """Width of the whole picture in pixels."""
     height: int
-    """Pixels of the whole picture."""
+    """Height of the whole picture in pixels."""
     max_width: int = 0
-    """Of an answer, 0: any."""
+    """Greatest width of a response in pixels; 0 for any."""
     max_height: int = 0
-    """Of an answer, 0: any."""
+    """Greatest height of a response in pixels; 0 for any."""
     max_area: int = 0
-    """Of an answer, in pixels, 0: any."""
+    """Greatest area of a response in pixels; 0 for any."""
     sizes: tuple[tuple[int, int], ...] = ()
-    """Whole pictures that are ready."""
+    """Sizes of whole pictures that are ready."""
     tile: tuple[int, int] = (0, 0)
-    """Width and height of the tiles at full size, (0, 0): none are named."""
+    """Width and height of the tiles at full size; (0, 0) if none are named."""
     cuts: bool = False
-    """Answers any region."""
+    """Whether any region can be requested."""
 
     def served(self, width: int, height: int, *, strictly: bool = False) -> tuple[int, int]:
-        """How large a region of `width` x `height` pixels comes at most; `strictly`: where a greatest height is not
-        named, it is the greatest width."""
+        """Returns the largest size at which a region of `width` x `height` pixels is served.
+
+        With `strictly`, a greatest height that is not named is taken to be the greatest width.
+        """
         shrink = 1.0
         max_height = self.max_height or (self.max_width if strictly else 0)
         if self.max_width:
@@ -60,16 +62,16 @@ class ImageDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """An address to try, and what is left to do with what comes from there."""
+    """An address to try, and what is left to do with the picture it returns."""
 
     url: str
-    """Complete."""
+    """The complete address."""
     region: str = ""
-    """Still to be cut out."""
+    """Region that is still to be cut out."""
     rotation: int = 0
-    """Still to be turned, in degrees, clockwise."""
+    """Rotation that is still to be applied, in degrees clockwise."""
     smaller: bool = False
-    """A smaller picture than was asked for, as far as is known."""
+    """Whether the picture is smaller than the one asked for, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,26 +79,26 @@ class Tile:
     """A piece of a picture at full size."""
 
     url: str
-    """Complete."""
+    """The complete address."""
     left: int
-    """Where it belongs, in pixels."""
+    """Its left edge in the picture, in pixels."""
     top: int
-    """Where it belongs, in pixels."""
+    """Its top edge in the picture, in pixels."""
     width: int
-    """Pixels."""
+    """Its width in pixels."""
     height: int
-    """Pixels."""
+    """Its height in pixels."""
 
 
 def check_size(size: str) -> str:
-    """The size as the Image API takes it; UsageError: it is none."""
+    """Returns `size` if the Image API takes it. Raises `UsageError` if it is not a size."""
     if not _SIZE.fullmatch(size):
         raise UsageError(f"--iiif-size {size}: write max, 2000, (width), ,3000 (height), !2000,2000 or pct:50")
     return size
 
 
 def description_of(document: Any) -> ImageDescription:
-    """What an info.json says. ValueError: it is none."""
+    """Reads an info.json. Raises `ValueError` if it is not one."""
     if not isinstance(document, dict):
         raise ValueError("the description of the picture is not an object")
     width, height = _pixels(document.get("width")), _pixels(document.get("height"))
@@ -133,18 +135,21 @@ def description_of(document: Any) -> ImageDescription:
 
 
 def base_of(service: str) -> str:
-    """What comes before '/info.json': the rest is kept byte for byte."""
+    """Removes '/info.json' from the end, and keeps the rest byte for byte."""
     return service.removesuffix("info.json").removesuffix("/") if service.endswith("/info.json") else service
 
 
 def description_urls(service: str) -> tuple[str, ...]:
-    """Where a service describes its picture. Ids that end in a slash are joined as browsers do, then as written."""
+    """Returns where a service describes its picture.
+
+    Ids that end in a slash are joined as browsers do, then as written.
+    """
     base = base_of(service)
     return (f"{base}info.json", f"{base}/info.json") if base.endswith("/") else (f"{base}/info.json",)
 
 
 def candidates(picture: Picture, description: ImageDescription | None, size: str = "max") -> Iterator[Candidate]:
-    """Addresses of `picture`, the best first; without `description` as the document has it."""
+    """Yields the addresses of `picture`, best first; without `description`, as the document gives them."""
     if picture.service and description:
         yield from _of_service(picture, description, size)
     if picture.url:
@@ -165,7 +170,10 @@ def candidates(picture: Picture, description: ImageDescription | None, size: str
 
 
 def tiles(picture: Picture, description: ImageDescription) -> tuple[Tile, ...]:
-    """The pieces of the whole picture, or of its region, where they give more than one answer would; else ()."""
+    """Returns the tiles of the whole picture, or of its region.
+
+    Returns () if they would give no more than a single response does.
+    """
     left, top, width, height = _box(picture.region, description)
     if picture.service is None or (description.served(width, height) == (width, height) and description.level > 0):
         return ()
@@ -190,7 +198,7 @@ def _of_service(picture: Picture, description: ImageDescription, size: str) -> I
     _, _, width, height = _box(picture.region, description)
     region = picture.region if picture.region and description.cuts else "full"
     left = "" if region != "full" else picture.region
-    # Level 1 need not turn pictures.
+    # Level 1 does not require rotation.
     rotation = picture.rotation if description.level >= 2 and not left else 0
     turned = picture.rotation - rotation
     for written in _sizes(description, size, width, height, whole=region == "full"):
@@ -217,7 +225,7 @@ def _sizes(description: ImageDescription, size: str, width: int, height: int, *,
 
 
 def _box(region: str, description: ImageDescription) -> tuple[int, int, int, int]:
-    """Left, top, width, height of a region, within the picture."""
+    """Returns left, top, width and height of a region, kept within the picture."""
     if not region:
         return 0, 0, description.width, description.height
     left, top, width, height = (int(number) for number in region.split(","))

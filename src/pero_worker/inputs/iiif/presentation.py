@@ -1,4 +1,4 @@
-"""IIIF Presentation 2 and 3: which pages a manifest has, and which picture is a page's."""
+"""IIIF Presentation 2 and 3: which pages a manifest has, and which picture belongs to each."""
 
 from __future__ import annotations
 
@@ -21,22 +21,25 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """What a collection names."""
+    """An entry of a collection."""
 
     id: str
-    """Address."""
+    """Its address."""
     label: str
-    """'' when it has none."""
+    """Its label; '' if it has none."""
     is_collection: bool
-    """Else a manifest."""
+    """Whether it is a collection; otherwise it is a manifest."""
     is_continuation: bool = False
-    """A further page of the same list."""
+    """Whether it is a further page of the same list."""
     inside: dict[str, Any] | None = None
-    """The collection, where it need not be fetched."""
+    """The collection itself, if it need not be fetched."""
 
 
 def kind_of(document: Any) -> str:
-    """'manifest', 'collection', 'image' (an Image API description) or '' (none of them). By type, not by context."""
+    """Returns 'manifest', 'collection', 'image' (an Image API description) or '' (none of them).
+
+    Manifests and collections are recognised by their type, not by their context.
+    """
     if not isinstance(document, dict):
         return ""
     kind = type_of(document)
@@ -44,14 +47,17 @@ def kind_of(document: Any) -> str:
         return kind
     contexts = [text for text in as_list(document.get("@context")) if isinstance(text, str)]
     image = document.get("protocol") == "http://iiif.io/api/image" or any("image" in context for context in contexts)
-    # The first version had neither.
+    # The first version of the Image API had neither.
     image = image or {"width", "height", "profile"} <= document.keys()
     return "image" if image and (id_of(document) or pixels_of(document.get("width"))) else ""
 
 
 def read_manifest(document: dict[str, Any], source: str, base: str = "") -> Book:
-    """The manifest's pages, in order. Addresses that are not whole begin where the manifest came from (`base` in the
-    end, if it is not `source`), or where it says it lies. NoInputError: it has none."""
+    """Reads the manifest's pages, in order. Raises `NoInputError` if it has none.
+
+    Relative addresses start from where the manifest came from (finally `base`, if that is not `source`), or from where
+    it says it is.
+    """
     canvases = _canvases(document)
     if not canvases:
         raise NoInputError(f"{source} is a IIIF manifest without canvases: there are no pages to read")
@@ -73,8 +79,10 @@ def read_manifest(document: dict[str, Any], source: str, base: str = "") -> Book
 
 
 def read_image_description(document: dict[str, Any], source: str, base: str = "") -> Book:
-    """A book of one page, out of the description of a picture (info.json), which may leave out where it lies.
-    NoInputError: nobody knows it."""
+    """Makes a book of one page from the description of a picture (info.json), which may leave out where it is.
+
+    Raises `NoInputError` if its place is not known from elsewhere, either.
+    """
     place = _absolute(id_of(document), base or source) or (base_of(source) if _is_address(source) else "")
     if not place:
         raise NoInputError(f"{source} does not say where its picture lies: name its address")
@@ -86,7 +94,7 @@ def read_image_description(document: dict[str, Any], source: str, base: str = ""
 
 
 def members(document: dict[str, Any], source: str = "") -> Iterator[Member]:
-    """What a collection names, of either version; `source`: where it came from."""
+    """Yields the entries of a collection of either version; `source` is where it came from."""
     for key in ("items", "members", "collections", "manifests"):
         for item in as_list(document.get(key)):
             if isinstance(item, str):
@@ -143,7 +151,7 @@ def _is_address(text: str) -> bool:
 
 
 def _absolute(address: str, base: str) -> str:
-    """As it is written, when it is whole, or when nobody knows what it belongs to."""
+    """Joins `address` to `base`; leaves it as written if it is complete, or if `base` is not an address."""
     if not address or _SCHEME.match(address) or not _is_address(base):
         return address
     try:

@@ -1,4 +1,4 @@
-"""Resources of IIIF's JSON as versions 2 and 3 write them."""
+"""Reads properties of IIIF resources as versions 2 and 3 write them in JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MAX_SIDE = 10_000_000
 
 
 def label_of(resource: dict[str, Any]) -> str:
-    """The first label: a text, a list, `{'@value'}` (2), or texts by language (3)."""
+    """Returns the first label: a text, a list, `{'@value'}` (version 2), or texts by language (version 3)."""
     label = resource.get("label")
     if isinstance(label, dict) and "@value" not in label:
         languages = ("none", "@none", *label)
@@ -22,14 +22,14 @@ def label_of(resource: dict[str, Any]) -> str:
 
 
 def pixels_of(value: Any) -> int:
-    """A size in pixels; 0 when it is none."""
+    """Returns a size in pixels; 0 if it is not one."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,8}", value):
         value = int(value)
     return int(value) if isinstance(value, int | float) and 0 < value <= _MAX_SIDE else 0
 
 
 def type_of(resource: dict[str, Any]) -> str:
-    """'Manifest', 'sc:Manifest' and 'http://iiif.io/api/presentation/2#Manifest' are all 'manifest'."""
+    """Returns the type: 'manifest' for 'Manifest', 'sc:Manifest', 'http://iiif.io/api/presentation/2#Manifest'."""
     kind = resource.get("type", resource.get("@type"))
     if isinstance(kind, list):
         kind = kind[0] if kind else ""

@@ -1,4 +1,4 @@
-"""Services that a IIIF resource names: the Image API, and logins."""
+"""Services that an IIIF resource names: the Image API, and logins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pero_worker.inputs.iiif.resources import as_list, id_of, label_of, type_of
 
 
 def image_service_of(body: dict[str, Any]) -> ImageService | None:
-    """The first of the services of a picture that is one of the Image API."""
+    """Returns the first service of a picture that is an Image API service."""
     for service in as_list(body.get("service")):
         if isinstance(service, dict) and id_of(service) and _is_image_service(service, body):
             return ImageService(id=id_of(service), version=_version(service), login=login_of(service))
@@ -26,7 +26,7 @@ def _version(service: dict[str, Any]) -> int:
 
 
 def service_at(address: str) -> ImageService | None:
-    """The service of a picture that is told of by the address of its description."""
+    """Returns the service of a picture that is given by the address of its description."""
     return ImageService(id=base_of(address)) if address.endswith("/info.json") else None
 
 
@@ -40,12 +40,12 @@ def _is_image_service(service: dict[str, Any], body: dict[str, Any]) -> bool:
         return False
     if any("image" in text or text.startswith("level") for text in texts):
         return True
-    # Nothing says what it is, but the picture's address is one of its.
+    # Nothing says what it is, but the picture's address is one of its own.
     return not texts and id_of(body).startswith(f"{id_of(service).rstrip('/')}/")
 
 
 def login_of(service: Any, depth: int = 4) -> str:
-    """What the login is called that a service or an image description speaks of (Auth 1, Auth 2); '' without one."""
+    """Returns the name of the login that a service or image description mentions (Auth 1 or 2); '' if none."""
     for inner in as_list(service.get("service")) if isinstance(service, dict) and depth else []:
         if not isinstance(inner, dict):
             continue

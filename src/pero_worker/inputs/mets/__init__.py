@@ -1,1 +1,1 @@
-"""METS of six traditions: reading (`read.py`), and which picture is a page's (`pages.py`)."""
+"""METS of six traditions: how it is read (`read.py`), and which picture belongs to a page (`pages.py`)."""

@@ -1,4 +1,4 @@
-"""Which picture of a METS is a page's, and where it lies."""
+"""Which picture of a METS belongs to a page, and where it is."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ _UNREADABLE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetsOptions:
-    """What the user wants of a METS."""
+    """How the user wants a METS to be read."""
 
     group: str = ""
-    """Of its pictures; '': the best of those that are there."""
+    """Group to take pictures from; '' for the best one there is."""
     layout_group: str = ""
-    """Of the PAGE or ALTO that tells where lines are; '': what was entered last."""
+    """Group of the PAGE or ALTO that says where lines are; '' for whichever was entered last."""
     root: Path | None = None
-    """Below which paths may lead, None: the folder of the METS."""
+    """Folder that paths must not lead out of; None for the folder of the METS."""
 
 
 def book_of(mets: Mets, *, source: str, home: Path | None, options: MetsOptions, base: str = "") -> Book:
-    """The pages with their pictures. `home`: the folder of the METS, None when it came from the address `source`, and
-    from `base` in the end.
+    """Makes a book of the pages and their pictures.
 
-    NoInputError: there are no pages, or no group of the name asked for.
+    `home` is the folder of the METS; None if it came from the address `source`, and finally from `base`. Raises
+    `NoInputError` if there are no pages, or no group of the name asked for.
     """
     around = Surroundings(base=base or source, home=home, root=options.root or home)
     groups = list(dict.fromkeys(name for file in mets.files for name in (file.group, file.section) if name))
@@ -125,7 +125,7 @@ def _page(
 
 
 def _best(fitting: Sequence[MetsFile], around: Surroundings) -> tuple[Picture | None, str, str]:
-    """The first that can be read, why there is none, and what was decided."""
+    """Returns the first picture that can be read, why there is none, and a note on the choice."""
     problem = ""
     for file in fitting:
         picture, why = located(file, around)
@@ -140,8 +140,10 @@ def _best(fitting: Sequence[MetsFile], around: Surroundings) -> tuple[Picture | 
 
 
 def _layout(files: Sequence[MetsFile], around: Surroundings, options: MetsOptions) -> tuple[Path | None, str]:
-    """File or address. PAGE before ALTO, which says less, and of each the last: every step enters what it made behind
-    the others."""
+    """Returns the file or address of the page's lines.
+
+    PAGE comes before ALTO, which says less, and the last of each is taken: every step adds its result after the others.
+    """
     wanted = [file for file in reversed(files) if not options.layout_group or _is_in(file, options.layout_group)]
     for is_kind in (_is_page, _is_alto):
         for file in filter(is_kind, wanted):
@@ -161,7 +163,7 @@ def _is_alto(file: MetsFile) -> bool:
 
 
 def _fitting(files: Sequence[MetsFile], options: MetsOptions) -> list[MetsFile]:
-    """Pictures of a page, the best first."""
+    """Returns the pictures of a page, best first."""
     fitting = [file for file in files if _is_picture(file) and (not options.group or _is_in(file, options.group))]
     if not options.group:
         fitting = [file for file in fitting if file.group.rpartition("/")[2].lower() not in _POOR_GROUPS]
@@ -186,7 +188,7 @@ def _why_none(page: MetsPage, files: Sequence[MetsFile], options: MetsOptions) -
 
 
 def _rank(group: str) -> int:
-    """Lower is better."""
+    """Ranks a group; lower is better."""
     name = group.lower()
     if name in _BEST_GROUPS:
         return _BEST_GROUPS.index(name)
@@ -195,8 +197,8 @@ def _rank(group: str) -> int:
 
 
 def _is_picture(file: MetsFile) -> bool:
-    """By its type, else by its name; what has neither may be one."""
-    if "/" in file.mime:  # What has none is no type, but a word as 'jpeg' or 'unknown'.
+    """Whether a file is a picture by its type, else by its name; one with neither may be."""
+    if "/" in file.mime:  # Without a slash it is not a type, but a word such as 'jpeg' or 'unknown'.
         if file.mime.startswith("image/") or file.mime == SERVICE:
             return True
         if file.mime not in {"application/octet-stream", "binary/octet-stream"}:

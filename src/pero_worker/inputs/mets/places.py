@@ -1,4 +1,4 @@
-"""Where a file of a METS lies: on this machine, below a folder that is allowed, or at an address."""
+"""Where a file of a METS is: on this machine, below a folder that is allowed, or at an address."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ SERVICE = "application/vnd.kitodo.iiif"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What paths and addresses in a METS begin from."""
+    """What paths and addresses in a METS start from."""
 
     base: str
-    """Where the METS came from, when it was no file."""
+    """Where the METS came from, if it was not a file."""
     home: Path | None
-    """The folder of the METS; None: it has an address."""
+    """The folder of the METS; None if it came from an address."""
     root: Path | None
-    """Below which paths may lead."""
+    """Folder that paths must not lead out of."""
 
 
 def located(file: MetsFile, around: Surroundings) -> tuple[Picture | None, str]:
-    """The picture, or why it cannot be read: a file of this machine goes before an address."""
+    """Returns the picture, or why it cannot be read; a local file is preferred to an address."""
     problem = ""
     for place in sorted(file.places, key=lambda place: _scheme(place) in {"http", "https"}):
         scheme = _scheme(place)
@@ -50,13 +50,13 @@ def located(file: MetsFile, around: Surroundings) -> tuple[Picture | None, str]:
 
 
 def _scheme(place: str) -> str:
-    """'' for a path; a drive's letter is no scheme."""
+    """Returns the scheme; '' for a path. A drive letter is not a scheme."""
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", place)
     return found[1].lower() if found else ""
 
 
 def _file(place: str, home: Path, root: Path) -> tuple[Path | None, str]:
-    """Only below `root`."""
+    """Finds a local file, only below `root`; otherwise says why it cannot be read."""
     written = re.sub(r"^file:(//(localhost)?(?=/))?", "", place, flags=re.IGNORECASE)
     outside, allowed = False, root.resolve()
     for path in dict.fromkeys(_readings(written)):
@@ -76,8 +76,11 @@ def _file(place: str, home: Path, root: Path) -> tuple[Path | None, str]:
 
 
 def _readings(written: str) -> Iterator[str]:
-    """What may be meant by a path: as it is written, with its percent signs decoded, as Windows writes it, with its
-    accents together or apart, and from the folder of the METS although it begins with a slash."""
+    """Yields what may be meant by a path.
+
+    It may be meant as written, percent-decoded, as Windows writes it, with accents composed or decomposed, and relative
+    to the folder of the METS although it begins with a slash.
+    """
     for path in (written, unquote(written)):
         yield path
         slashed = path.replace("\\", "/")

@@ -1,4 +1,4 @@
-"""What a METS says: its groups of files and its pages. Hostile until parsed."""
+"""Reads a METS: its groups of files and its pages. It is hostile until parsed."""
 
 from __future__ import annotations
 
@@ -23,53 +23,56 @@ class MetsFile:
     """A `file` of a METS."""
 
     id: str
-    """'' when it has none."""
+    """Its `ID`; '' if it has none."""
     group: str
-    """`USE` of its group, else its `ID`; names of nested groups are joined by '/'."""
+    """`USE` of its group, else that group's `ID`; names of nested groups are joined by '/'."""
     mime: str
-    """Lower case, '' when not told."""
+    """Its MIME type in lower case; '' if not stated."""
     places: tuple[str, ...]
     """Its FLocats as they are written: paths and addresses."""
     section: str = ""
-    """`ID` of its group, which is another where several have the same `USE`."""
+    """`ID` of its group, which differs where several groups have the same `USE`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetsPage:
-    """A page's division."""
+    """The division of a page."""
 
     id: str
-    """'' when it has none."""
+    """Its `ID`; '' if it has none."""
     label: str
-    """ORDERLABEL or LABEL."""
+    """Its `ORDERLABEL` or `LABEL`."""
     files: tuple[str, ...]
-    """Ids of its files, as they are referred to."""
+    """Ids of its files, as the division refers to them."""
     element: int = -1
-    """Which of the document's elements its division is, from 0; -1: there is none."""
+    """The number of its division among the document's elements, from 0; -1 if it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mets:
-    """A METS as far as reading pages needs it."""
+    """The parts of a METS that are needed to read its pages."""
 
     files: tuple[MetsFile, ...]
-    """Of all groups, in their order."""
+    """The files of all groups, in order."""
     pages: tuple[MetsPage, ...]
-    """In their order; () without a map of pages."""
+    """Its pages, in order; () without a map of pages."""
     label: str
-    """Title, '' when not told."""
+    """Its title; '' if not stated."""
     warnings: tuple[str, ...]
     """What is wrong with it."""
     others: tuple[str, ...] = ()
-    """Addresses of other METS that it points to, as that of a series does to its volumes."""
+    """Addresses of other METS that it points to, as the METS of a series points to those of its volumes."""
 
 
 def parse_xml(data: bytes, source: str) -> Element:
-    """The root; nothing is loaded or expanded. NoInputError says in a sentence why it cannot be used."""
+    """Parses XML, loading and expanding nothing, and returns its root.
+
+    Raises `NoInputError` with a sentence that says why it cannot be used.
+    """
     if len(data) > MAX_BYTES:
         raise NoInputError(f"{source} is larger than {MAX_BYTES // 1_000_000} MB and was not read")
     text = data.removeprefix(b"\xef\xbb\xbf")
-    if text[:1].isspace():  # As programs leave it that write a line too many: no reader would take the declaration.
+    if text[:1].isspace():  # Some programs write a line too many, and no parser accepts the declaration then.
         data = text.lstrip()
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
@@ -84,13 +87,15 @@ def parse_xml(data: bytes, source: str) -> Element:
 
 
 def read_mets(data: bytes, source: str) -> Mets:
-    """The first `mets` element anywhere in the document. Errors as `read_all_mets`."""
+    """Reads the first `mets` element anywhere in the document. Raises errors as `read_all_mets` does."""
     return next(read_all_mets(data, source))
 
 
 def read_all_mets(data: bytes, source: str) -> Iterator[Mets]:
-    """Those that a document holds: itself, or the records of an answer of OAI-PMH. NoInputError: there is none, or no
-    XML."""
+    """Reads each METS in a document: the document itself, or the records of an OAI-PMH response.
+
+    Raises `NoInputError` if there is none, or if it is not XML.
+    """
     root = parse_xml(data, source)
     if _tag(root) == "mets":
         yield _read(root, [])
@@ -143,7 +148,7 @@ def _groups(parent: Element, above: str = "", depth: int = 0) -> Iterator[tuple[
 
 
 def _files_of(name: str, group: Element, depth: int = 0) -> Iterator[MetsFile]:
-    """A file may hold others, made of it."""
+    """Yields the files of a group; a file may contain others that were made from it."""
     for file in _children(group, "file"):
         if depth < _MAX_DEPTH:
             yield from _files_of(name, file, depth + 1)
@@ -158,7 +163,7 @@ def _files_of(name: str, group: Element, depth: int = 0) -> Iterator[MetsFile]:
 
 
 def _href(locator: Element) -> str:
-    """Whatever namespace it is in: there are several of XLink's, and documents without."""
+    """Returns the `href` in whatever namespace: XLink has several, and some documents use none."""
     found = locator.get(_XLINK) or next(
         (value for name, value in locator.attrib.items() if etree.QName(name).localname == "href"), ""
     )
@@ -172,7 +177,7 @@ def _pages(mets: Element, warnings: list[str]) -> Iterator[MetsPage]:
         return
     divisions = [division for division in fitting[0].iter() if _tag(division) == "div"]
     pages = [division for division in divisions if "page" in division.get("TYPE", "").lower()]
-    # What is called 'pageSequence' holds pages and is none; a 'doublepage' with files is one, not its halves without.
+    # A 'pageSequence' holds pages and is not one; a 'doublepage' with files is one, but its halves without are not.
     with_files = [page for page in pages if _has_files(page)]
     outer = {ancestor for page in with_files or pages for ancestor in _ancestors(page)}
     whole = set(with_files) - outer
@@ -195,7 +200,7 @@ def _pages(mets: Element, warnings: list[str]) -> Iterator[MetsPage]:
 
 
 def _maps_of_pages(maps: list[Element]) -> list[Element]:
-    """By type, else by label, else the only one."""
+    """Finds the maps of pages: by type, else by label, else the only one."""
     for name in ("TYPE", "LABEL"):
         for wanted in _MAPS_OF_PAGES:
             fitting = [found for found in maps if found.get(name, "").lower().startswith(wanted)]
@@ -226,7 +231,7 @@ def _title(mets: Element) -> str:
         return " ".join(mets.get("LABEL", "").split())[:1000]
     for element in mets.iter():
         kind = _tag(element)
-        # MODS and Dublin Core; Kitodo's and Goobi's own.
+        # MODS and Dublin Core, or Kitodo's and Goobi's own.
         is_title = kind == "title" or (kind == "metadata" and element.get("name") == "TitleDocMain")
         if is_title and (element.text or "").strip():
             return " ".join((element.text or "").split())[:1000]
@@ -237,7 +242,7 @@ def _title(mets: Element) -> str:
 
 
 def _tag(element: Element) -> str:
-    """The name without its namespace; '' for comments and processing instructions."""
+    """Returns the name without its namespace; '' for comments and processing instructions."""
     return etree.QName(element).localname if isinstance(element.tag, str) else ""
 
 

@@ -1,1 +1,1 @@
-"""Asking servers of libraries: at their pace, within bounds, nothing twice, and only where it may."""
+"""Fetches from libraries' servers: at their pace, within bounds, nothing twice, and only from allowed addresses."""

@@ -1,4 +1,4 @@
-"""Which addresses may be asked: documents of strangers must not lead into the network that the program runs in."""
+"""Which addresses may be requested: strangers' documents must not lead into the network the program runs in."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from pero_worker.errors import PageError
 _LOGIN = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s]*@")
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
 _METADATA = frozenset({"100.100.100.200", "fd00:ec2::254"})
-"""Services of clouds that hand out logins; others have link-local addresses."""
+"""Cloud services that hand out credentials; others have link-local addresses."""
 
 
 def without_login(url: str) -> str:
-    """For reports."""
+    """Removes the login from an address, for reports."""
     return _LOGIN.sub(r"\1", url, count=1)
 
 
 def shown(url: str) -> str:
-    """For messages: without a login, and no longer than people read."""
+    """Returns an address for messages: without a login, and no longer than people read."""
     return without_login(url)[:500]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressRules:
-    """What is allowed."""
+    """Which addresses are allowed."""
 
     allow_private: bool = False
-    """Also addresses of private networks and of this machine; those of metadata services never."""
+    """Whether private networks and this machine are allowed; metadata services never are."""
     named: frozenset[str] = frozenset()
-    """Hosts that the user named: they are wanted, wherever they are."""
+    """Hosts that the user named, which are allowed wherever they are, except as metadata services."""
     plain: bool = True
-    """Also without TLS; else only named hosts."""
+    """Whether addresses without TLS are allowed; otherwise only those of named hosts are."""
 
     def check_url(self, url: str) -> str:
-        """The host's name. PageError (permanent): it may not be asked."""
+        """Returns the host's name. Raises a permanent `PageError` if the address may not be requested."""
         try:
             parts = urlsplit(url)
             host = (parts.hostname or "").rstrip(".").lower()
@@ -57,11 +57,14 @@ class AddressRules:
             try:
                 self.check_ip(host, host)
             except ValueError:
-                return host  # A name: what it stands for is looked at when it is known.
+                return host  # A name: its addresses are checked once it is resolved.
         return host
 
     def check_ip(self, address: str, host: str) -> None:
-        """PageError (permanent): `address`, of `host`, may not be asked. ValueError: it is no address."""
+        """Checks that `address`, of `host`, may be contacted.
+
+        Raises a permanent `PageError` if it may not, `ValueError` if it is not an IP address.
+        """
         ip = ipaddress.ip_address(address.partition("%")[0])
         inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
         if ip.is_link_local or str(ip) in _METADATA or (inner is not None and inner.is_link_local):

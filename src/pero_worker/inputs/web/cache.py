@@ -1,4 +1,4 @@
-"""Downloads by their address, on disk; the least recently used go first."""
+"""Keeps downloads on disk by their address; the least recently used are removed first."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from typing import IO
 from pero_worker.errors import OutputError
 
 _ALWAYS_KEPT = 1000
-"""Files that were used last: pages in hand are among them."""
+"""How many of the last used files are always kept: pages in progress are among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheEntry:
-    """A download that is there."""
+    """A download in the cache."""
 
     path: Path
-    """Its content."""
+    """The file with its content."""
     url: str
-    """Where it came from in the end."""
+    """The address it finally came from."""
     etag: str = ""
-    """To ask whether it has changed."""
+    """Its `ETag`, to ask whether it has changed."""
     modified: str = ""
-    """To ask whether it has changed."""
+    """Its `Last-Modified`, to ask whether it has changed."""
     size: int = 0
-    """Bytes."""
+    """Its size in bytes."""
 
 
 class WebCache:
-    """A folder of downloads, `max_bytes` large at most, but for the last thousand files."""
+    """A folder of downloads of at most `max_bytes`, apart from the last thousand files."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
@@ -45,7 +45,7 @@ class WebCache:
         self._size: int | None = None
 
     def get(self, key: str) -> CacheEntry | None:
-        """What was put there under `key`, None: nothing, or it is damaged."""
+        """Returns what was stored under `key`; None if there is nothing, or it is damaged."""
         data, notes = self._paths(key)
         try:
             values = json.loads(notes.read_bytes())
@@ -60,7 +60,7 @@ class WebCache:
     def put(
         self, key: str, fill: Callable[[IO[bytes]], None], *, url: str, etag: str = "", modified: str = ""
     ) -> CacheEntry:
-        """Takes in what `fill` writes, whole or not at all. OutputError: the disk is full."""
+        """Stores what `fill` writes, whole or not at all. Raises `OutputError` if the disk is full."""
         data, notes = self._paths(key)
         unfinished = self._folder / f"{uuid.uuid4().hex}.part"
         try:

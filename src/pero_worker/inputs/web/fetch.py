@@ -1,4 +1,4 @@
-"""One way to ask for a file: polite, bounded, tried again where that helps, kept in the cache."""
+"""One way to request a file: polite, bounded, retried where that helps, kept in the cache."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from pero_worker.inputs.web.pace import LONGEST_PAUSE_SECONDS, MAX_TRIES, HostPa
 from pero_worker.ports import Clock
 
 MAX_DOCUMENT_BYTES = 64_000_000
-"""Of a manifest, METS or description."""
+"""Default of the greatest size of a manifest, METS or description."""
 _MAX_REDIRECTS = 8
 _SILENCE_SECONDS = 30.0
 _CONNECT_SECONDS = 10.0
 _LONGEST_DOWNLOAD_SECONDS = 1800.0
-"""A server that sends a byte now and then does not keep a connection for ever."""
+"""Keeps a server that sends a byte now and then from holding a connection forever."""
 _WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_EXPLANATION_BYTES = 65536
 _MEANINGS = {
@@ -48,10 +48,10 @@ def _meaning(status: int) -> str:
 
 
 class AnswerError(PageError):
-    """The server answered with an error, which another address may not."""
+    """The server answered with an error; another address may still work."""
 
     def __init__(self, url: str, status: int, body: bytes = b"") -> None:
-        """`body`: the beginning of what the server says to a login that it wants."""
+        """`body` is the beginning of the server's explanation if it wants a login."""
         super().__init__(f"{shown(url)}: {_meaning(status)} (HTTP status {status})", permanent=status < 500)
         self.status = status
         self.body = body
@@ -59,33 +59,33 @@ class AnswerError(PageError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchOptions:
-    """How servers are asked."""
+    """How requests are made."""
 
     rules: AddressRules = field(default_factory=AddressRules)
-    """Which may be asked at all."""
+    """Which addresses may be requested at all."""
     rate: float = 4.0
-    """Requests a second and host."""
+    """Requests per second to each host."""
     connections: int = 2
-    """To a host at a time."""
+    """Simultaneous connections to each host."""
     max_bytes: int = 500_000_000
-    """Of a picture."""
+    """Greatest size of a picture."""
     max_document_bytes: int = MAX_DOCUMENT_BYTES
-    """Of a manifest, METS or description."""
+    """Greatest size of a manifest, METS or description."""
     headers: tuple[Header, ...] = ()
-    """As of a login."""
+    """Headers to send, such as those of a login."""
     cookies: Path | None = None
-    """A file of cookies, as browsers' extensions and curl write them."""
+    """A cookie file, as browser extensions and curl write it."""
     proxies: bool = True
-    """Whether those of the environment are used: they connect where they like."""
+    """Whether the environment's proxies are used; these may connect anywhere."""
 
 
 class Fetcher:
-    """Brings files of `http://` and `https://` addresses; may be used by several threads."""
+    """Fetches files from `http://` and `https://` addresses; may be used by several threads."""
 
     def __init__(
         self, options: FetchOptions, cache: WebCache, clock: Clock, chance: random.Random | None = None
     ) -> None:
-        """UsageError: the file of cookies cannot be read."""
+        """Raises `UsageError` if the cookie file cannot be read."""
         self._options = options
         self._cache = cache
         self._clock = clock
@@ -97,36 +97,42 @@ class Fetcher:
         timeout = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
         agent = {"User-Agent": f"pero-worker/{pero_worker.__version__} (OCR of library collections)"}
         transport = httpx.HTTPTransport()
-        # Not offered by httpx: looks at the address that a name stands for at the moment of connecting.
+        # httpx has no hook for this: checks the addresses that a name resolves to when connecting.
         transport._pool._network_backend = _Guard(options.rules)  # type: ignore[attr-defined,unused-ignore]
         self._direct = httpx.Client(transport=transport, timeout=timeout, headers=agent, cookies=cookies)
         self._proxies = getproxies() if options.proxies else {}
         self._proxied = httpx.Client(timeout=timeout, headers=agent, cookies=cookies) if self._proxies else None
 
     def without_login(self, url: str) -> str:
-        """The address without name and password; these are sent whenever its server is asked."""
+        """Returns the address without user name and password, which are sent with every request to its server."""
         return self._logins.taken_from(url)
 
     def document(self, url: str, *, accept: str) -> CacheEntry:
-        """A manifest or METS as it is now: the server is asked whether the copy in the cache is."""
+        """Fetches a manifest or METS as it is now: the server is asked whether the cached copy is current."""
         return self._get(url, accept, self._options.max_document_bytes, ask_again=True)
 
     def file(self, url: str) -> CacheEntry:
-        """A document that may be as large as a picture, as a PDF; the server is asked whether it is the same still."""
+        """Fetches a document that may be as large as a picture, such as a PDF.
+
+        The server is asked whether the cached copy is current.
+        """
         return self._get(url, "application/pdf, */*;q=0.1", self._options.max_bytes, ask_again=True)
 
     def description(self, url: str) -> CacheEntry:
-        """An info.json; a copy in the cache is taken."""
+        """Fetches an info.json, or takes it from the cache."""
         return self._get(
             url, "application/ld+json, application/json;q=0.9", self._options.max_document_bytes, ask_again=False
         )
 
     def picture(self, url: str) -> CacheEntry:
-        """A picture; a copy in the cache is taken. PageError: it cannot be had; AnswerError: by the server's word."""
+        """Fetches a picture, or takes it from the cache.
+
+        Raises `PageError` if it cannot be had, `AnswerError` if the server says so.
+        """
         return self._get(url, "image/*, */*;q=0.1", self._options.max_bytes, ask_again=False)
 
     def made(self, key: str) -> CacheEntry | None:
-        """What was made out of downloads and put back under `key`."""
+        """Returns what was made from downloads and stored under `key`."""
         return self._cache.get(key)
 
     @property
@@ -175,7 +181,7 @@ class Fetcher:
                 with self._pace_of(address).turn(), self._client(host).stream("GET", address, headers=sent) as response:
                     if response.has_redirect_location:
                         target = urljoin(address, response.headers["location"])
-                        # A login is for whom it was given, not for whom they point to.
+                        # A login is for the server it was given for, not for one that it redirects to.
                         own_headers = own_headers and urlsplit(target).netloc == urlsplit(address).netloc
                         address = target
                         continue
@@ -248,7 +254,7 @@ class _TryAgainError(Exception):
 
 
 class _Guard(httpcore.NetworkBackend):
-    """Connects to what a host's name stands for, if all of that may be asked."""
+    """Connects to the addresses of a host if all of them are allowed."""
 
     def __init__(self, rules: AddressRules) -> None:
         self._rules = rules

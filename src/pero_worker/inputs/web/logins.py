@@ -1,4 +1,4 @@
-"""Who is asked with which login: headers and cookies that the user gives, names and passwords within addresses."""
+"""Which login goes to which server: headers and cookies from the user, names and passwords in addresses."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from pero_worker.errors import UsageError
 from pero_worker.inputs.web.addresses import without_login
 
 Header = tuple[str, str, str]
-"""Host ('': those named on the command line), name and value."""
+"""Host ('' for those named on the command line), name and value."""
 
 
 def parse_header(text: str) -> Header:
-    """'Name: value' or 'HOST=Name: value' as host ('' in the first form), name and value. UsageError: it is neither."""
+    """Splits 'Name: value' or 'HOST=Name: value' into host ('' in the first form), name and value.
+
+    Raises `UsageError` if it is neither.
+    """
     name, colon, value = text.partition(":")
     host, equals, rest = name.rpartition("=")
     name, value = (rest if equals else name).strip(), value.strip()
@@ -28,7 +31,7 @@ def parse_header(text: str) -> Header:
 
 
 def cookies_of(file: Path | None) -> CookieJar | None:
-    """Cookies in Netscape's format. UsageError: they cannot be read."""
+    """Reads cookies in Netscape's format. Raises `UsageError` if they cannot be read."""
     if file is None:
         return None
     jar = MozillaCookieJar(file)
@@ -39,25 +42,28 @@ def cookies_of(file: Path | None) -> CookieJar | None:
             f"--iiif-cookies {file}: it cannot be read as a file of cookies in Netscape's format ({error})"
         ) from error
     for cookie in jar:
-        # curl writes 0 for those that end with the session.
+        # curl writes 0 for session cookies.
         cookie.expires = cookie.expires or None
     jar.clear_expired_cookies()
     return jar
 
 
 class Logins:
-    """What is sent to whom. Names and passwords are taken out of addresses as soon as these are met, so that no
-    message, no file and no server but their own sees them."""
+    """What is sent to which server.
+
+    User names and passwords are removed from addresses as soon as these are met, so that no message, no file and no
+    server but their own sees them.
+    """
 
     def __init__(self, headers: Sequence[Header], named: frozenset[str]) -> None:
-        """`named`: the hosts on the command line."""
+        """`named` are the hosts on the command line."""
         self._headers = headers
         self._named = named
         self._passwords: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def taken_from(self, address: str) -> str:
-        """The address without name and password, which are kept for its server; the first that came hold."""
+        """Returns the address without user name and password; the first ones given for a server are kept for it."""
         bare = without_login(address)
         if bare == address:
             return address
@@ -65,7 +71,7 @@ class Logins:
             login = urlsplit(address).netloc.rpartition("@")[0]
             server = _server_of(bare)
         except ValueError:
-            return bare  # It is refused as no address.
+            return bare  # It is refused later, as it is not an address.
         name, _, password = login.partition(":")
         value = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
         with self._lock:
@@ -73,7 +79,7 @@ class Logins:
         return bare
 
     def headers_for(self, address: str, host: str) -> dict[str, str]:
-        """What is sent to `host` with a request for `address`."""
+        """Returns the headers that are sent to `host` with a request for `address`."""
         given = {
             name: value
             for wanted, name, value in self._headers
@@ -85,7 +91,7 @@ class Logins:
         return given
 
     def mark_for(self, address: str) -> tuple[str, ...]:
-        """Differs when other answers may come; for the cache, which makes digests of it."""
+        """Returns a mark that differs if the answers may differ; for the cache, which stores only its digest."""
         try:
             own = self._passwords.get(_server_of(address), "")
         except ValueError:
@@ -94,6 +100,6 @@ class Logins:
 
 
 def _server_of(address: str) -> str:
-    """Scheme, host and port: a password for https is not for http. ValueError: it is no address."""
+    """Returns scheme, host and port: a password for https is not for http. Raises `ValueError` for a bad address."""
     parts = urlsplit(address)
     return f"{parts.scheme}://{parts.netloc}".lower()

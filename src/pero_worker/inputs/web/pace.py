@@ -1,4 +1,4 @@
-"""How fast a host is asked, and how long to wait after it refused."""
+"""How fast requests are sent to a host, and how long to wait after it refused one."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from email.utils import parsedate_to_datetime
 from pero_worker.ports import Clock
 
 MAX_TRIES = 5
-"""Of one address."""
+"""Attempts at one address."""
 LONGEST_PAUSE_SECONDS = 120.0
-"""A server that wants a longer one is left alone."""
+"""A server that asks for a longer pause is left alone."""
 _FIRST_PAUSE_SECONDS = 0.5
 
 
 def pause_before_try(attempt: int, retry_after: float | None, chance: random.Random) -> float:
-    """Seconds to wait after attempt number `attempt`, from 1, failed: what the server asks for, else twice as long
-    each time, and not the same for everybody."""
+    """Returns how many seconds to wait after attempt number `attempt` (from 1) failed.
+
+    It is what the server asks for, else twice as long each time, and not the same for every client.
+    """
     growing = _FIRST_PAUSE_SECONDS * 2 ** (attempt - 1)
     return retry_after if retry_after is not None else growing * chance.uniform(0.75, 1.25)
 
 
 def retry_after_of(header: str | None, now: datetime) -> float | None:
-    """Seconds, out of a Retry-After header with seconds or a date; None: it says nothing that can be understood."""
+    """Reads the seconds to wait from a Retry-After header with seconds or a date; None if it makes no sense."""
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
@@ -38,7 +40,7 @@ def retry_after_of(header: str | None, now: datetime) -> float | None:
 
 
 class HostPace:
-    """At most `connections` requests to a host at a time, and `rate` a second."""
+    """Allows at most `connections` requests to a host at a time, and `rate` per second."""
 
     def __init__(self, rate: float, connections: int, clock: Clock) -> None:
         self._rate = rate
@@ -49,7 +51,7 @@ class HostPace:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Waits for it."""
+        """Waits until a request may be sent."""
         with self._free:
             with self._lock:
                 now = self._clock.monotonic()
@@ -60,6 +62,6 @@ class HostPace:
             yield
 
     def hold_off(self, seconds: float) -> None:
-        """The host wants to be left alone by everybody here."""
+        """Delays all requests to the host, because it asked to be left alone."""
         with self._lock:
             self._next = max(self._next, self._clock.monotonic() + seconds)

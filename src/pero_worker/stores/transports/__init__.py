@@ -1,4 +1,4 @@
-"""How files travel, one module a family of protocols; `connect` picks it."""
+"""How files are transferred, with one module per family of protocols; `connect` picks it."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from pero_worker.stores.location import Location, StoreAccess
 from pero_worker.stores.protocols import PROTOCOLS
 
 ProgressListener = Callable[[int], object]
-"""Told the bytes that came so far, or the size when the server names it; raises to end the transfer."""
+"""Called with the number of bytes so far, or with the size when the server names it; raises to end the transfer."""
 
 _LOCAL_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderEntry:
-    """What a folder of a store holds."""
+    """An entry in a folder of a store."""
 
     name: str
-    """In the folder."""
+    """Its name in the folder."""
     is_folder: bool
-    """Whether it is one itself."""
+    """Whether it is a folder itself."""
     size: int = 0
-    """Bytes of a file."""
+    """Size of a file, in bytes."""
     modified: datetime | None = None
-    """By the store's clock; None: it does not say."""
+    """When it was modified, by the store's clock; None if the store does not say."""
 
 
 class Transport(Protocol):
-    """A connection for the file of one location.
+    """A connection for the file at one location.
 
-    Of one that has been entered, `at` makes others over the same connection; those end with it.
+    Once it has been entered, `at` makes others over the same connection; those end with it.
     """
 
     def __exit__(
@@ -50,34 +50,35 @@ class Transport(Protocol):
     def download(self, target: Path, on_progress: ProgressListener) -> None: ...
 
     def upload(self, source: Path, on_progress: ProgressListener) -> None:
-        """Replaces the file at once where the protocol can; parent folders are made."""
+        """Replaces the file at once where the protocol can; parent folders are created."""
 
     def remove(self) -> None:
-        """Removes the file, and the parent folders that are empty then."""
+        """Removes the file, and the parent folders that are then empty."""
 
     def at(self, path: str) -> Self:
-        """For another file, or folder, of the same server."""
+        """Returns a transport for another file or folder on the same server."""
 
     def read(self, max_bytes: int) -> bytes:
-        """The file; of a longer one no more than `max_bytes`. Never from where the server says that it lies instead."""
+        """Returns the file; of a longer one, at most `max_bytes`. Never reads it from elsewhere, even if sent there."""
 
     def write(self, content: bytes) -> None:
-        """Makes the file, under a name that nobody uses: until this returns it may be there in part. Parent folders are
-        made."""
+        """Creates the file, under a name that nobody uses: until this returns, it may exist in part. Parent folders are
+        created."""
 
     def delete(self) -> None:
-        """Removes the file, and nothing else; one that is not there is no error."""
+        """Removes the file and nothing else; a missing one is not an error."""
 
     def delete_folder(self) -> None:
-        """Removes the folder when it is empty; else nothing happens."""
+        """Removes the folder if it is empty; otherwise does nothing."""
 
     def entries(self) -> list[FolderEntry]:
-        """What lies in the folder; nothing when it is not there."""
+        """Returns what is in the folder; nothing if it does not exist."""
 
 
 def connect(location: Location, access: StoreAccess) -> AbstractContextManager[Transport]:
-    """StageError: login or identity refused, or a package is missing; TransientError: the server is away."""
-    # A worker that fetches by SFTP need not load aiohttp and botocore, nor have them.
+    """Opens a transport. Raises `StageError` if the login or an identity is refused or a package is missing, and
+    `TransientError` if the server is away."""
+    # A worker that fetches over SFTP need not load aiohttp and botocore, or even have them installed.
     try:
         transport: Callable[..., AbstractContextManager[Transport]] = resolve_name(
             f"{__name__}.{PROTOCOLS[location.protocol].transport}"
@@ -88,7 +89,7 @@ def connect(location: Location, access: StoreAccess) -> AbstractContextManager[T
 
 
 def away(location: Location, error: BaseException) -> TransientError:
-    """`error` came from the network, unless it is of the kind that only the local disk gives."""
+    """Returns the error to raise: `error` came from the network, unless only the local disk raises its kind."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.errno in _LOCAL_TROUBLE:
         return TransientError(f"{location} cannot be stored here: {error.strerror}")
@@ -112,18 +113,18 @@ def certificate_refused(location: Location, reason: str) -> StageError:
 
 
 def parents(path: str) -> Iterator[str]:
-    """The folders above a file, nearest first, without the root and the folder that a login begins in."""
+    """Yields the folders above a file, nearest first, without the root and the folder that a login starts in."""
     for parent in PurePosixPath(path).parents:
         if str(parent) not in {"/", "."}:
             yield str(parent)
 
 
 def moved(location: Location, path: str) -> Location:
-    """Another file of the same server."""
+    """Returns the location of another file on the same server."""
     return replace(location, path=path)
 
 
 def unfinished(path: str) -> str:
-    """A name for the file while it is being written, in its own folder."""
+    """Returns a path for the file while it is being written, in its own folder."""
     place = PurePosixPath(path)
     return str(place.with_name(f".{place.name}.{uuid4().hex}.part"))

@@ -33,7 +33,7 @@ _BLOCK = 1 << 18
 
 
 class Ftp:
-    """`transports.Transport`, logged in."""
+    """A `transports.Transport` that is logged in."""
 
     def __init__(self, location: Location, access: StoreAccess) -> None:
         self._location = location
@@ -83,7 +83,7 @@ class Ftp:
                 self._ftp.storbinary(f"STOR {temporary}", file, _BLOCK, lambda _block: on_progress(file.tell()))
                 try:
                     self._ftp.rename(temporary, path)
-                except ftplib.error_perm:  # some servers rename onto no existing file
+                except ftplib.error_perm:  # some servers do not rename onto an existing file
                     self._ftp.delete(path)
                     self._ftp.rename(temporary, path)
             except ftplib.Error:
@@ -99,7 +99,7 @@ class Ftp:
     def remove(self) -> None:
         with self._explained():
             self._ftp.delete(self._location.path)
-            with suppress(ftplib.error_perm):  # the first that is not empty
+            with suppress(ftplib.error_perm):  # stops at the first that is not empty
                 for folder in parents(self._location.path):
                     self._ftp.rmd(folder)
 
@@ -148,7 +148,7 @@ class Ftp:
             try:
                 found = list(self._ftp.mlsd(self._location.path, ["type", "size", "modify"]))
             except ftplib.error_perm as error:
-                # Some servers say 501 of a folder that is not there.
+                # Some servers answer 501 for a folder that does not exist.
                 if str(error)[:3] in {"550", "501"}:
                     return []
                 raise
@@ -184,7 +184,7 @@ def _entry(name: str, facts: dict[str, str]) -> FolderEntry:
 
 
 class _FtpTls(ftplib.FTP_TLS):
-    """Data connections go on with the TLS session of the control connection, as many servers demand."""
+    """Data connections resume the TLS session of the control connection, as many servers demand."""
 
     def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, int | None]:
         connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)  # noqa: S321 - TLS comes below

@@ -1,4 +1,4 @@
-"""SSH host keys: known ones are compared by paramiko, new ones are refused, or remembered when that was asked for."""
+"""SSH host keys: paramiko compares known ones; new ones are refused, or remembered if that was asked for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class UnknownHostError(paramiko.SSHException):  # type: ignore[misc]
 
 
 class Remember(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
-    """Trusts a server on first use and writes its key down, when `allowed`. Processes may do so at the same time."""
+    """Trusts a server on first use and records its key, if `allowed`. Several processes may do so at the same time."""
 
     def __init__(self, file: Path, *, allowed: bool) -> None:
         self._file = file
@@ -31,7 +31,7 @@ class Remember(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._file.open("a+", encoding="utf-8") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                # Somebody else may have met the server in the meantime, or met another in its place.
+                # Another process may have met the server in the meantime, or a different one in its place.
                 known = paramiko.HostKeys(str(self._file)).lookup(hostname)
                 if known is None:
                     file.write(f"{hostname} {key.get_name()} {key.get_base64()}\n")

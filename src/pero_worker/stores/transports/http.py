@@ -1,5 +1,5 @@
 """http:// and https:// through fsspec: archives are only downloaded; whole contents are also put, deleted and listed,
-as WebDAV has it."""
+as in WebDAV."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _NOT_IMPLEMENTED = 501
 
 
 class _NoParentError(StageError):
-    """The folder of a new file is not there."""
+    """The folder of a new file does not exist."""
 
 
 class Http:
-    """`transports.Transport`. A login goes only where the URL says, not where the server redirects to."""
+    """A `transports.Transport`. A login is sent only to where the URL points, not to where the server redirects."""
 
     def __init__(self, location: Location, access: StoreAccess) -> None:
         self._location = location
-        # With aiohttp's gzip a file would come unpacked, and not fit its digest.
+        # With aiohttp's gzip, a file would arrive unpacked and not match its digest.
         headers = {"Accept-Encoding": "identity"}
         if location.user:
             login = base64.b64encode(f"{location.user}:{location.password}".encode()).decode()
@@ -92,7 +92,7 @@ class Http:
             self._ask("PUT", content)
         except _NoParentError:
             for folder in reversed(list(parents(self._location.path))):
-                with suppress(StageError):  # It is there.
+                with suppress(StageError):  # It exists.
                     self.at(f"{folder}/")._ask("MKCOL")
             self._ask("PUT", content)
 
@@ -101,7 +101,7 @@ class Http:
             self._ask("DELETE", is_missing=FileNotFoundError)
 
     def delete_folder(self) -> None:
-        """A server removes a folder with all that is in it."""
+        """Asks for the entries first: a server removes a folder with everything in it."""
         if not self.entries():
             with suppress(FileNotFoundError):
                 self.at(f"{self._location.path.rstrip('/')}/")._ask("DELETE", is_missing=FileNotFoundError)
@@ -125,7 +125,7 @@ class Http:
         max_bytes: int = 0,
         is_missing: type[Exception] | None = None,
     ) -> bytes:
-        """The answer, `max_bytes` of it. What would have to be asked of another address is refused."""
+        """Returns `max_bytes` of the answer. What would have to be requested from another address is refused."""
 
         status: int
         found: bytes

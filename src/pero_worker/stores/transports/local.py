@@ -29,13 +29,13 @@ _BLOCK = 1 << 20
 
 
 def _opened(path: Path, flags: int) -> IO[bytes]:
-    """Without following a link at its end, or waiting for a pipe."""
+    """Opens a file without following a link at its end or waiting for a pipe."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     return os.fdopen(descriptor, "wb" if flags & os.O_WRONLY else "rb")
 
 
 class Local:
-    """`transports.Transport`."""
+    """A `transports.Transport`."""
 
     def __init__(self, location: Location, _access: StoreAccess) -> None:
         self._location = location
@@ -70,7 +70,7 @@ class Local:
     def remove(self) -> None:
         with self._explained():
             self._path.unlink()
-            with suppress(OSError):  # the first that is not empty
+            with suppress(OSError):  # stops at the first that is not empty
                 for folder in parents(self._location.path):
                     Path(folder).rmdir()
 
@@ -89,7 +89,7 @@ class Local:
             with _opened(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as file:
                 file.write(content)
                 file.flush()
-                # Whoever is told where it lies may count on it, also after a power cut.
+                # Whoever is told where it is may rely on it, even after a power cut.
                 os.fsync(file.fileno())
 
     def delete(self) -> None:
@@ -126,5 +126,5 @@ class Local:
             raise forbidden(self._location) from error
         except OSError as error:
             if error.errno == errno.ELOOP:
-                raise missing(self._location) from error  # A link, which nobody put there who had a right to.
+                raise missing(self._location) from error  # A link: whoever put it there had no right to.
             raise away(self._location, error) from error

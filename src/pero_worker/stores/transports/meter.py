@@ -1,4 +1,4 @@
-"""Our progress as fsspec knows it."""
+"""Adapts our progress listeners to fsspec's callbacks."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _TRIES = 2
 
 
 class S3:
-    """`transports.Transport`. An upload appears whole by itself, and there are no folders to make or remove."""
+    """A `transports.Transport`. Uploads always appear whole, and there are no folders to create or remove."""
 
     def __init__(self, location: Location, access: StoreAccess) -> None:
         self._location = location
@@ -49,7 +49,7 @@ class S3:
 
     def download(self, target: Path, on_progress: ProgressListener) -> None:
         with self._explained():
-            # Asked before: a transfer that is broken off leaves its connection open.
+            # Asked first: a transfer that is broken off leaves its connection open.
             on_progress(self._files.info(self._object)["size"] or 0)
             # One part at a time: parts fetched together are held in memory.
             self._files.get_file(self._object, str(target), callback=Meter(on_progress), max_concurrency=1)
@@ -60,7 +60,7 @@ class S3:
 
     def remove(self) -> None:
         with self._explained():
-            # Deleting is no error in S3 when there is nothing.
+            # In S3, deleting what does not exist is not an error.
             self._files.info(self._object)
             self._files.rm_file(self._object)
 
@@ -72,7 +72,7 @@ class S3:
 
     def read(self, max_bytes: int) -> bytes:
         with self._explained():
-            # A part of it, so that a longer one is not read.
+            # Only a part, so that a longer object is not read.
             return bytes(self._files.cat_file(self._object, start=0, end=max_bytes))
 
     def write(self, content: bytes) -> None:
@@ -84,7 +84,7 @@ class S3:
             self._files.rm_file(self._object)
 
     def delete_folder(self) -> None:
-        """There are none."""
+        """Does nothing: there are no folders."""
 
     def entries(self) -> list[FolderEntry]:
         with self._explained():

@@ -1,4 +1,4 @@
-"""SFTP by paramiko itself: fsspec's file system has no place for a file of known hosts."""
+"""SFTP through paramiko itself: fsspec's file system does not take a file of known hosts."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from pero_worker.stores.transports import (
 from pero_worker.stores.transports.hostkeys import Remember, UnknownHostError, known_hosts
 from pero_worker.stores.transports.sftpreading import blocks
 
-# Whatever goes wrong is raised as well; paramiko's own account of it is a traceback on the terminal.
+# Every failure is raised as well; paramiko's own account of it is a traceback on the terminal.
 _SILENT = "pero_worker.ssh"
 logging.getLogger(_SILENT).setLevel(logging.CRITICAL + 1)
 
 
 class Sftp:
-    """`transports.Transport`, logged in to a server whose key is known."""
+    """A `transports.Transport` that is logged in to a server whose key is known."""
 
     def __init__(self, location: Location, access: StoreAccess) -> None:
         self._location = location
@@ -110,13 +110,13 @@ class Sftp:
 
     def _make_parents(self) -> None:
         for folder in reversed(list(parents(self._location.path))):
-            with suppress(OSError):  # it exists; another reason shows when the file is written
+            with suppress(OSError):  # it exists; any other reason shows when the file is written
                 self._files.mkdir(folder)
 
     def _rename(self, temporary: str, path: str) -> None:
         try:
             self._files.posix_rename(temporary, path)
-        except OSError:  # an extension of OpenSSH's; the plain operation replaces nothing
+        except OSError:  # this is an extension of OpenSSH; the plain operation replaces nothing
             with suppress(FileNotFoundError):
                 self._files.remove(path)
             self._files.rename(temporary, path)
@@ -124,7 +124,7 @@ class Sftp:
     def remove(self) -> None:
         with self._explained():
             self._files.remove(self._location.path)
-            with suppress(OSError):  # the first that is not empty
+            with suppress(OSError):  # stops at the first that is not empty
                 for folder in parents(self._location.path):
                     self._files.rmdir(folder)
 
@@ -149,7 +149,7 @@ class Sftp:
         with self._files.open(self._location.path, "wb") as file:
             file.set_pipelined(True)
             file.write(content)
-            # Answers to what was written come with this one.
+            # The answers to the writes come with the answer to `stat`.
             file.set_pipelined(False)
             size = file.stat().st_size
         if size != len(content):

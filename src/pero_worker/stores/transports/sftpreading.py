@@ -1,8 +1,8 @@
-"""Reading a file over SFTP with several requests on their way.
+"""Reads a file over SFTP with several requests in flight.
 
-paramiko's own `prefetch` sends them from a thread of its own. When an answer comes before that thread has noted its
-request, it takes the file for read, and the reader waits until time is up. Here one thread does both; what paramiko
-keeps to itself is used for it.
+paramiko's own `prefetch` sends them from a separate thread. If an answer arrives before that thread has noted its
+request, it takes the file to be read already, and the reader waits until it times out. Here one thread does both, which
+takes some of paramiko's private parts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BLOCK = 32_768
 
 
 def blocks(file: SFTPFile, size: int) -> Iterator[bytes]:
-    """The first `size` bytes of `file`, in order. EOFError: it ends before."""
+    """Yields the first `size` bytes of `file`, in order. Raises `EOFError` if it ends before that."""
     asked: deque[_Answer] = deque()
     offset = 0
     while offset < size or asked:
@@ -29,7 +29,7 @@ def blocks(file: SFTPFile, size: int) -> Iterator[bytes]:
         first = asked.popleft()
         content = first.content()
         yield content
-        # A server may give less at a time than it is asked for.
+        # A server may return less at a time than it is asked for.
         got = len(content)
         while got < first.wanted:
             content = _Answer(file, first.offset + got, first.wanted - got).content()
@@ -38,7 +38,7 @@ def blocks(file: SFTPFile, size: int) -> Iterator[bytes]:
 
 
 class _Answer:
-    """What paramiko takes for a file that waits for data."""
+    """Stands in, to paramiko, for a file that waits for data."""
 
     def __init__(self, file: SFTPFile, offset: int, wanted: int) -> None:
         self._client: Any = file.sftp
@@ -50,7 +50,7 @@ class _Answer:
         self._client._async_request(self, CMD_READ, file.handle, int64(offset), wanted)
 
     def content(self) -> bytes:
-        """Waits for it; at least one byte."""
+        """Waits for the content and returns it; at least one byte."""
         while not self._has_come:
             self._client._read_response()
         if self._status is not None:

@@ -1,4 +1,4 @@
-"""Whom TLS clients of ours trust."""
+"""Which authorities our TLS clients trust."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pero_worker.stores.location import StoreAccess
 
 
 def client_context(access: StoreAccess) -> ssl.SSLContext:
-    """StageError: the CA certificate is missing or is none."""
+    """Returns a client's TLS context. Raises `StageError` if the CA certificate is missing or is not one."""
     try:
         return ssl.create_default_context(cafile=access.ca_cert)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a WebDAV server answers when it is asked for a folder's entries (PROPFIND, RFC 4918). Pure."""
+"""Parses the answer of a WebDAV server that is asked for a folder's entries (PROPFIND, RFC 4918). Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DAV = "{DAV:}"
 
 
 def entries_in(text: bytes, address: str) -> list[FolderEntry]:
-    """The entries of the folder at `address`. StageError: it is no such answer."""
+    """Returns the entries of the folder at `address`. Raises `StageError` if `text` is not such an answer."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
         answer = etree.fromstring(text, parser)
