@@ -35,7 +35,7 @@ fetch("/v1/openapi.json").then(reply => reply.json()).then(schema => {
         details.append(element("p", part.in + ": " + part.name + (part.required ? " (required)" : "")));
       const body = operation.requestBody?.content?.["application/json"]?.schema?.$ref;
       if (body) details.append(element("pre", JSON.stringify(
-        schema.components.schemas[body.split("/").pop()].properties, null, 2)));
+        schema.components.schemas[body.split("/").pop()].properties ?? {}, null, 2)));
       list.append(details);
     }
 });

@@ -5,19 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_FORM = {
-    "type": "object",
-    "required": ["file"],
-    "properties": {"file": {"type": "string", "contentMediaType": "application/octet-stream"}},
+_REF = "#/components/schemas/{name}"
+_SCHEMAS: Mapping[str, Mapping[str, Any]] = {
+    "FileForm": {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": {"type": "string", "contentMediaType": "application/octet-stream"}},
+    },
+    "FileBytes": {"type": "string", "contentMediaType": "application/octet-stream"},
+    "Metadata": {"description": "Any JSON document."},
 }
-_FILE = {"multipart/form-data": {"schema": _FORM}}
-_RAW = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
+"""Schemas of bodies, by their names in the description."""
+
+
+def _body(name: str) -> dict[str, Any]:
+    return {"schema": {"$ref": _REF.format(name=name)}}
+
+
+_FILE = {"multipart/form-data": _body("FileForm")}
+_RAW = _body("FileBytes")
 _JOB = "/v1/jobs/{job_id}"
 _BODIES: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("put", f"{_JOB}/images/{{image}}/files/image"): {**_FILE, "image/jpeg": _RAW, "image/tiff": _RAW},
     ("put", f"{_JOB}/images/{{image}}/files/alto"): _FILE,
     ("put", f"{_JOB}/images/{{image}}/files/page"): _FILE,
-    ("put", f"{_JOB}/files/metadata"): {"application/json": {"schema": {}, "example": {"shelf": 7}}},
+    ("put", f"{_JOB}/files/metadata"): {"application/json": {**_body("Metadata"), "example": {"shelf": 7}}},
     ("post", f"{_JOB}/result"): _FILE,
     ("post", f"{_JOB}/artifacts"): _FILE,
     ("put", "/v1/admin/engines/{name}/{version}/files"): _FILE,
@@ -41,8 +53,9 @@ _HEADERS: Mapping[tuple[str, str], tuple[tuple[str, Mapping[str, Any], str], ...
 }
 
 
-def describe_request(method: str, path: str, operation: dict[str, Any]) -> None:
-    """Adds to an operation's description what FastAPI cannot see."""
+def describe_request(method: str, path: str, operation: dict[str, Any], models: dict[str, Any]) -> None:
+    """Adds to an operation's description what FastAPI cannot see; named schemas go into `models`."""
+    models.update({name: dict(schema) for name, schema in _SCHEMAS.items()})
     if content := _BODIES.get((method, path)):
         operation["requestBody"] = {"required": True, "content": dict(content)}
     for name, schema, description in _HEADERS.get((method, path), ()):

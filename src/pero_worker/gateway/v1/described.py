@@ -83,7 +83,17 @@ ANSWERS: Mapping[tuple[str, str], Mapping[int, Answer]] = {
     ("get", f"{_JOB_PATH}/pages/{{name}}/results/{{kind}}"): {200: _file("*/*", "one line"), 304: _NOTHING},
     ("get", f"{_JOB_PATH}/pages/{{name}}/image"): {200: _file("image/jpeg")},
     ("post", f"{_JOB_PATH}/retry"): {202: _answer("JOB_RETRIED", data=told.RetriedTold, example={"pages": 3})},
-    ("get", f"{_JOB_PATH}/result"): {200: _file("application/zip"), 503: _file("application/json")},
+    ("get", f"{_JOB_PATH}/result"): {
+        200: _file("application/zip"),
+        503: Answer(
+            media="application/json",
+            example={
+                "status": 503,
+                "code": "PDF_LATER",
+                "detail": "Other jobs' PDFs are being made: please try again.",
+            },
+        ),
+    },
     ("get", f"{_JOB_PATH}/events"): {
         200: _file("text/event-stream", 'id: 7\nevent: job.state\ndata: {"state": "done"}\n\n'),
     },
@@ -203,7 +213,7 @@ def _filled(schema: dict[str, Any]) -> dict[str, Any]:
             if path not in _KEYLESS:
                 responses["4XX"] = {"$ref": "#/components/responses/Refusal"}
             operation["responses"] = responses
-            describe_request(method, path, operation)
+            describe_request(method, path, operation, models)
     return schema
 
 
