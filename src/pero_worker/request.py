@@ -154,7 +154,7 @@ class Request:
 
     def taken_back(self, host: str, now: datetime) -> Request:
         """Returns this request after its job was cancelled: it goes to the output queue without its image and
-        results."""
+        results, whose payloads whoever downloads it has removed."""
         log = StageLog(
             host_id=host,
             stage=self.stage,
@@ -164,7 +164,7 @@ class Request:
             log="not processed: the job was cancelled",
             failure_class=JobCancelledError.failure_class,
         )
-        return replace(self.given_up(log), results=())
+        return self.given_up(log).with_results(())
 
     def undelivered(self, reason: str) -> Request:
         """Returns this request, failed because it could not be delivered: it goes to the output queue."""

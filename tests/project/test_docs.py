@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pero_worker.wire.queues import MAX_MESSAGE_BYTES, MAX_PAGE_SECONDS
+from pero_worker.wire.queues import MAX_MESSAGE_BYTES, MAX_PAGE_MILLISECONDS
 
 HOME = Path(__file__).parents[2]
 NAMED = re.findall(
@@ -27,7 +27,7 @@ def test_compose_lets_large_scans_through_and_slow_pages_finish() -> None:
     words = rabbitmq["environment"]["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"].split()
     settings = dict(zip(words[1::2], words[2::2], strict=True))
     assert settings["max_message_size"] == str(MAX_MESSAGE_BYTES)
-    assert settings["consumer_timeout"] == str(MAX_PAGE_SECONDS)
+    assert settings["consumer_timeout"] == str(MAX_PAGE_MILLISECONDS)
 
 
 def test_every_point_of_the_contract_names_its_test() -> None:

@@ -90,3 +90,11 @@ def test_where_a_request_goes() -> None:
     assert two.to_be_retried(bad).destination == "stage1"
     assert two.given_up(bad).destination == "out"
     assert two.given_up(bad).stages == ("stage2", "out")
+
+
+def test_what_a_cancelled_page_refers_to_is_still_known_to_whoever_removes_it() -> None:
+    results = (Payload(name="a.jpg", reference="payload:one"), Payload(name="a.xml", content=b"<PcGts/>"))
+    request = Request(uuid="a", page_uuid="b", stages=("ocr", "out"), results=results, superseded=("payload:old",))
+    cancelled = request.taken_back("host", datetime(2026, 11, 25, tzinfo=UTC))
+    assert not cancelled.results
+    assert cancelled.references == ("payload:old", "payload:one")

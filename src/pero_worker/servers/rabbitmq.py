@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from pero_worker.servers.daemon import Daemon, answers, free_port
 from pero_worker.servers.private import write_private
-from pero_worker.wire.queues import MAX_MESSAGE_BYTES, MAX_PAGE_SECONDS
+from pero_worker.wire.queues import MAX_MESSAGE_BYTES, MAX_PAGE_MILLISECONDS
 
 SERVER_VARIABLE = "PERO_WORKER_RABBITMQ"
 """Environment variable that names the server's program if it is not the one from Debian's package."""
@@ -91,7 +91,7 @@ class RabbitServer:
             "log.console = false\n"
             "collect_statistics_interval = 1000\n"
             f"max_message_size = {MAX_MESSAGE_BYTES}\n"
-            f"consumer_timeout = {MAX_PAGE_SECONDS}\n"
+            f"consumer_timeout = {MAX_PAGE_MILLISECONDS}\n"
             f"{self.extra}\n",
         )
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")

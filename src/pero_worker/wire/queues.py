@@ -44,7 +44,7 @@ PERSISTENT = 2
 
 MAX_MESSAGE_BYTES = 536_870_912
 """The greatest `max_message_size` of RabbitMQ. The default of RabbitMQ 4 is 16 MiB, less than a large scan."""
-MAX_PAGE_SECONDS = 86_400_000
+MAX_PAGE_MILLISECONDS = 86_400_000
 """For `consumer_timeout`, in milliseconds; by default, RabbitMQ takes a page away from a worker that has had it for 30
 minutes."""
 

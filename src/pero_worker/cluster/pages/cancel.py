@@ -66,8 +66,6 @@ def _take_back(broker: RabbitBroker, delivery: Delivery, job: str, now: datetime
     if request.job != job or len(request.stages) < 2:
         return False
     cancelled = request.taken_back(_HOST, now)
-    # Nobody will fetch the payloads that were to be read; whoever downloads the page has them removed.
-    cancelled = cancelled.with_results(tuple(payload for payload in cancelled.results if not payload.reference))
     try:
         broker.hand_on(delivery, cancelled.destination, encode_request(cancelled), request.priority)
     except RequestError as error:  # Its output queue is gone.

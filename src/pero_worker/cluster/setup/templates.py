@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pero_worker.wire.queues import MAX_MESSAGE_BYTES, MAX_PAGE_SECONDS
+from pero_worker.wire.queues import MAX_MESSAGE_BYTES, MAX_PAGE_MILLISECONDS
 
 USER = "pero"
 ADMIN = "admin"
@@ -75,7 +75,7 @@ management.ssl.certfile = {at}/server.pem
 management.ssl.keyfile = {at}/server.key
 load_definitions = {at}/definitions.json
 max_message_size = {MAX_MESSAGE_BYTES}
-consumer_timeout = {MAX_PAGE_SECONDS}
+consumer_timeout = {MAX_PAGE_MILLISECONDS}
 """
 
 
