@@ -1,4 +1,4 @@
-"""A processing request: the unit that travels through the stages (wire form: `wire/requests.py`)."""
+"""A processing request: the unit that travels through the stages (wire format: `wire/requests.py`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wire form of a request against bytes built by hand and by a foreign protobuf class."""
+"""The wire format of a request against bytes built by hand and by a foreign protobuf class."""
 
 from __future__ import annotations
 
