@@ -110,7 +110,7 @@ def test_requests_that_meet_in_one_folder(sent: Sequence[Request], commits: set[
                 if written is not None and not one.failed:
                     there.add(f"text {number}")
                 if number in commits:
-                    layout.commit()
+                    layout.seal()()
             layout.close()
             found = texts_in(home)
             assert {text for text in there if text not in found} == set(), "what was taken for done is there"

@@ -63,14 +63,9 @@ def is_queue_name(name: str) -> bool:
     return 0 < size <= MAX_NAME_BYTES and not name.startswith("amq.")
 
 
-_FIRST_HIGH = 5
-"""From this priority on, quorum queues of RabbitMQ 4 deliver a message first; to those of RabbitMQ 3 all are equal.
-Classic queues cap priorities at their `x-max-priority` of 1."""
-
-
 def priority(value: int) -> int:
-    """Returns the priority in a message's properties: 0 for ordinary pages, 5 to 255 for those that go first."""
-    return min(value + _FIRST_HIGH - 1, 255) if value > 0 else 0
+    """Returns what may stand in a message's properties, 0 to 255. As in upstream's messages, it is the page's own."""
+    return min(max(value, 0), 255)
 
 
 def traceparent_of(headers: Mapping[str, object] | None) -> str:
