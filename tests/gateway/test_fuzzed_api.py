@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fastapi import FastAPI
-from gateway.conftest import Roles, RunningGateway
+from gateway.conftest import Roles, RunningGateway, dummy_pipeline, roles_of, running
 
 from pero_worker.gateway.legacy import user, worker
 
@@ -27,6 +29,19 @@ FAILURE = {
     "required": ["status", "message"],
     "properties": {"status": {"const": "failure"}, "message": {"type": "string", "minLength": 1}},
 }
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    """A gateway of its own: what is made up with an administrator's key would change engines and jobs of other tests."""
+    folder = tmp_path_factory.mktemp("fuzzed")
+    with running(folder / "data", "--pipeline", str(dummy_pipeline(folder / "dummy")), "--jobs", "1") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def roles(gateway: RunningGateway) -> Roles:
+    return roles_of(gateway)
 
 
 def legacy_description() -> dict[str, Any]:
