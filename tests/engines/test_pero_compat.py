@@ -204,3 +204,16 @@ def test_lines_form_the_same_paragraphs_as_in_pero_ocr(seed: int, count: int, li
     expected = original_clusters(engine, baselines, heights, outlines, separators, 2.0)
     found = nearby.paragraphs(engine, baselines, heights, outlines, separators, 2.0)
     assert list(found) == list(expected)
+
+
+def test_only_large_pages_are_laid_out_in_bfloat16_where_it_is_not_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "_LARGE_PIXELS", 1000)
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 1, 3)).eval()
+    with compat.no_warnings():
+        net = speed._prepared(torch.jit.script(layers), half=False, half_if_large=True)
+    small, large = (torch.rand(1, 3, side, side, generator=torch.manual_seed(1)) for side in (20, 40))
+    with torch.no_grad():
+        assert torch.equal(net(small), layers(small))
+        off = (net(large) - layers(large)).abs().max()
+    assert net(large).dtype == torch.float32
+    assert 1e-6 < off < 0.05
