@@ -28,10 +28,17 @@ def test_a_small_job_is_done_within_three_times_its_own_work(tmp_path: Path) -> 
         left = roles.user.job(large)["pages_open"]
         roles.user.data("PATCH", f"/jobs/{large}", expect="JOB_CANCELLED", json={"state": "cancelled"})
     lines = json_lines(gateway.log())
-    finished = [(place, line["job"]) for place, line in enumerate(lines) if line["message"] == "page finished"]
+    finished = [
+        (place, line["job"], line["worker_seconds"])
+        for place, line in enumerate(lines)
+        if line["message"] == "page finished"
+    ]
     begun = max(place for place, line in enumerate(lines) if small in str(line.get("path")) and line["method"] == "PUT")
-    ended = max(place for place, job in finished if job == small)
-    # The workers' time between its last upload and its end, in pages: alone it would be ten.
-    between = sum(begun < place < ended for place, _ in finished)
-    assert 0 < between <= 3 * SMALL
+    ended = max(place for place, job, _ in finished if job == small)
+    # The worker's time from the last upload to the job's end, and what the job's own pages took of it: shares are of
+    # time, and on a busy machine a page may take twice as long as another. One page may be in hand at the start.
+    between = [seconds for place, _, seconds in finished if begun < place < ended]
+    own = [seconds for _, job, seconds in finished if job == small]
+    assert len(own) == SMALL
+    assert sum(between[1:]) <= 3 * sum(own)
     assert left > 0

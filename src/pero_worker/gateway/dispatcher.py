@@ -250,5 +250,11 @@ class Dispatcher:
         told = replace(ending.end, seconds={})
         logger.info(
             "page finished",
-            extra={"page": page, "job": job, "failure": told.failure, "error": told.error or None},
+            extra={
+                "page": page,
+                "job": job,
+                "worker_seconds": told.worker_seconds,
+                "failure": told.failure,
+                "error": told.error or None,
+            },
         )
